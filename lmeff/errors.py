@@ -1,0 +1,13 @@
+"""What can go wrong, and the exit code it has."""
+
+EXIT_FAILED = 1
+EXIT_INPUT = 2
+EXIT_INTERRUPTED = 75
+
+
+class InputError(Exception):
+    """A mistake in what the user gave us. Shown as one line for each mistake, never as a traceback; exit code 2."""
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes

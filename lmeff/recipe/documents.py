@@ -1,0 +1,163 @@
+"""The JSON files a run leaves behind. Other programs read them, so their fields change only with `format`."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT = 1
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+NonNegative = Annotated[int, Field(ge=0)]
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class AnchorDocument(Document):
+    """`anchor.json` of a revision: which point of the run it is."""
+
+    format: Literal[1] = FORMAT
+    nominal_tokens: NonNegative
+    """The anchor as the recipe names it."""
+    exact_tokens: NonNegative
+    """Tokens consumed: `step x batch.tokens`."""
+    step: NonNegative
+    epoch: Annotated[float, Field(ge=0)]
+    """Passes over the training text so far."""
+    seed: NonNegative
+    mode: Literal["snapshot", "restart", "anneal"]
+    part: str | None
+    """`trunk` or an anchor's name in restart and anneal mode."""
+    loss: float | None
+    """Training loss of the anchor's own step, nats per token; null at step 0."""
+    dev_loss: float | None
+    """Held-out loss in nats per token."""
+    dev_perplexity: float | None
+    dev_bits_per_byte: float | None
+    """Held-out bits per byte of the text before normalisation."""
+    num_skipped_steps: NonNegative
+    train_seconds: Annotated[float, Field(ge=0)]
+    """Wall seconds of training up to here, without saving and evaluating."""
+    flops: Annotated[float, Field(ge=0)]
+    """Model FLOPs up to here (6N + 12LdT a token; PaLM, Chowdhery et al. 2022)."""
+    world_size: Annotated[int, Field(ge=1)]
+    device: str
+    weights_sha256: Sha256
+    same_as: str | None
+    """Name of the revision with the same weights, for the final revision."""
+
+
+class FileEntry(Document):
+    sha256: Sha256
+    bytes: NonNegative
+
+
+class ManifestDocument(Document):
+    """`manifest.json`: every file of a folder that may never change."""
+
+    format: Literal[1] = FORMAT
+    files: dict[str, FileEntry]
+
+
+class StateDocument(Document):
+    """`state.json` of a run: what it is doing, for people and for Slurm scripts."""
+
+    format: Literal[1] = FORMAT
+    state: Literal["running", "interrupted", "failed", "complete"]
+    step: NonNegative
+    tokens: NonNegative
+    next_anchor: NonNegative | None
+    """Nominal tokens of the next anchor; null when none is left."""
+    pid: int
+    host: str
+    job: str | None
+    """Slurm job, `123` or `123_4`."""
+    error: str | None
+    updated: str
+    """UTC, ISO 8601."""
+
+
+class LogRecord(Document):
+    """One line of `run.log.jsonl`."""
+
+    step: NonNegative
+    tokens: NonNegative
+    epoch: float
+    loss: float | None
+    """Mean training loss since the last record, nats per token."""
+    grad_norm: float | None
+    learning_rate: float
+    tokens_per_second: float | None
+    num_loss_tokens: NonNegative
+    """Positions with a loss so far; a packed sequence of L tokens has L - 1."""
+    num_skipped_steps: NonNegative
+    time: str
+    """UTC, ISO 8601."""
+
+
+class PlanAnchor(Document):
+    name: str
+    nominal_tokens: NonNegative
+    step: NonNegative
+    exact_tokens: NonNegative
+    deviation: NonNegative
+    """`exact_tokens - nominal_tokens`: less than one step."""
+
+
+class PlanParameters(Document):
+    total: int
+    embedding: int
+    """Input and output embedding (once when tied)."""
+    non_embedding: int
+
+
+class PlanMemory(Document):
+    """Bytes on one device, estimated."""
+
+    states: int
+    """Weights, gradients and optimizer states."""
+    activations: int
+    logits: int
+    total: int
+
+
+class PlanDocument(Document):
+    """`plan.json`, and what `lmeff plan --json` prints."""
+
+    format: Literal[1] = FORMAT
+    name: str
+    seed: int
+    batch_tokens: int
+    sequence_length: int
+    sequences_per_step: int
+    num_steps: int
+    num_tokens: int
+    warmup_steps: int
+    anchors: list[PlanAnchor]
+    parameters: PlanParameters
+    flops_per_token: float
+    """6 x matmul parameters + 12 x layers x width x length (PaLM, full attention)."""
+    flops_per_token_causal: float
+    """The same with attention halved."""
+    total_flops: float
+    revision_bytes: int
+    """One revision in float32."""
+    disk_bytes: int
+    """Revisions and rotated checkpoints together, at the most."""
+    hub_bytes: int
+    """All revisions as uploaded."""
+    world_size: int
+    micro_batch: int
+    accumulation: int
+    memory: dict[Literal["ddp", "zero1", "zero2", "zero3"], PlanMemory]
+    tokens_per_second: float | None
+    hours: float | None
+    """Hours of training for the given speed; null when none was given."""
+
+
+def validate_results(value: dict) -> dict:
+    """Checks that a result file has lm-eval's own keys. Raises ValueError."""
+    for key in ("results", "configs", "versions", "n-samples", "higher_is_better"):
+        if not isinstance(value.get(key), dict):
+            raise ValueError(f"not an lm-eval result: no {key!r}")
+    return value

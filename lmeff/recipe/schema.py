@@ -1,0 +1,209 @@
+"""What a recipe may say. One model per section; field docstrings are the documentation users see."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from lmeff.quantities import format_count, parse_count, parse_number
+
+Count = Annotated[int, BeforeValidator(parse_count), Field(ge=0)]
+PositiveCount = Annotated[int, BeforeValidator(parse_count), Field(gt=0)]
+Number = Annotated[float, BeforeValidator(parse_number)]
+
+
+def _check_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name) or ".." in name:
+        raise ValueError("must be letters, digits, '.', '_' or '-', starting with a letter or digit, 96 at most")
+    return name
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+
+
+class Paths(Section):
+    outputs: str = "outputs"
+    """Folder for runs, relative to the working directory: a run is `OUTPUTS/NAME/seed-S`."""
+    data: str = "data"
+    """Folder for prepared corpora, tokenizers and tokens, relative to the working directory."""
+
+
+class Synthetic(Section):
+    num_documents: PositiveCount = 20_000
+    """Stories in the training text of the generated corpus."""
+    seed: Count = 0
+    """Seed of the generated text; the minimal pairs do not depend on it."""
+
+
+class Corpus(Section):
+    name: Name
+    """A named corpus (`lmeff corpora` lists them), or the name you give to your own `paths`."""
+    file: str | None = None
+    """YAML description of a corpus of your own, with the fields of this section."""
+    paths: list[str] | None = None
+    """Training text: files, folders or globs of .txt or .jsonl, plain or .gz or .zst."""
+    dev_paths: list[str] | None = None
+    """Held-out text in the same forms. Without it `dev_share` of the training text is held out."""
+    text: list[str] | None = None
+    """Templates over the fields of a JSON line, such as `{problem}` with line breaks; the first whose fields all exist is used.
+    Default: `{text}`."""
+    dev_share: Annotated[Number, Field(gt=0, lt=0.5)] = 0.01
+    """Share of the text held out when there are no `dev_paths`; which text is decided by its content alone."""
+    epochs: Annotated[Number, Field(gt=0)] = 1
+    """How often the training text may be read. An anchor beyond `epochs` is an error."""
+    synthetic: Synthetic = Synthetic()
+    """Settings of the generated corpus; used with `name: synthetic` only."""
+
+
+class Tokenizer(Section):
+    vocab_size: Annotated[PositiveCount, Field(ge=259)] = 16_000
+    """Entries of the byte-level BPE vocabulary, with its 256 bytes and 3 special tokens. Trained on training text only."""
+
+
+class Model(Section):
+    family: Literal["llama"] = "llama"
+    """Architecture."""
+    size: str | None = None
+    """A named size (20m, 60m, 180m); any field below overrides it."""
+    hidden_size: PositiveCount | None = None
+    intermediate_size: PositiveCount | None = None
+    num_hidden_layers: PositiveCount | None = None
+    num_attention_heads: PositiveCount | None = None
+    num_key_value_heads: PositiveCount | None = None
+    """Heads for keys and values. Default: as many as `num_attention_heads`."""
+    head_dim: PositiveCount | None = None
+    """Default: `hidden_size / num_attention_heads`."""
+    max_position_embeddings: PositiveCount | None = None
+    """Default: `batch.sequence_length`."""
+    tie_word_embeddings: bool = False
+    """Share the input and the output embedding."""
+    rope_theta: Annotated[Number, Field(gt=0)] = 10_000.0
+    """Base of the rotary position embedding."""
+    rms_norm_eps: Annotated[Number, Field(gt=0)] = 1e-6
+    initializer_range: Annotated[Number, Field(gt=0)] = 0.02
+    """Standard deviation of the initial weights."""
+    attention_dropout: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+
+
+class Batch(Section):
+    tokens: PositiveCount
+    """Tokens of one optimizer step over all devices. The number of devices never changes it."""
+    sequence_length: Annotated[PositiveCount, Field(ge=2)] = 256
+    """Tokens of one packed sequence."""
+    micro: Literal["auto"] | PositiveCount = "auto"
+    """Sequences one device takes at once; accumulation follows. `auto` picks it."""
+
+    @model_validator(mode="after")
+    def _whole_sequences(self) -> "Batch":
+        if self.tokens % self.sequence_length:
+            near = max(1, round(self.tokens / self.sequence_length)) * self.sequence_length
+            raise ValueError(
+                f"tokens ({self.tokens}) is not a multiple of sequence_length ({self.sequence_length}); nearest: {near}"
+            )
+        return self
+
+
+class Anchors(Section):
+    tokens: Annotated[list[Count], Field(min_length=1)]
+    """Token counts at which the model is kept; training stops after the last. Fires at `ceil(anchor / batch.tokens)`."""
+    mode: Literal["snapshot"] = "snapshot"
+    """`snapshot`: one run, photographed on its way."""
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "Anchors":
+        for before, after in zip(self.tokens, self.tokens[1:], strict=False):
+            if after <= before:
+                raise ValueError(f"tokens must rise: {format_count(after)} follows {format_count(before)}")
+        if self.tokens[-1] == 0:
+            raise ValueError("tokens needs an anchor above 0, at which training ends")
+        return self
+
+
+class Optimizer(Section):
+    name: Literal["adamw"] = "adamw"
+    """AdamW (Loshchilov & Hutter 2019), fused where the device has it. No weight decay on norms."""
+    learning_rate: Annotated[Number, Field(gt=0)] = 3e-4
+    """Peak learning rate."""
+    weight_decay: Annotated[Number, Field(ge=0)] = 0.01
+    betas: Annotated[list[Number], Field(min_length=2, max_length=2)] = [0.9, 0.999]
+    epsilon: Annotated[Number, Field(gt=0)] = 1e-8
+
+
+class Schedule(Section):
+    name: Literal["cosine", "linear", "constant"] = "cosine"
+    """Shape after warm-up. It ends at the last anchor."""
+    warmup: int | float | str = "300 steps"
+    """`300 steps`, `5M tokens` or a share of the run such as 0.02."""
+
+    @model_validator(mode="after")
+    def _readable_warmup(self) -> "Schedule":
+        self.warmup_parts()
+        return self
+
+    def warmup_parts(self) -> tuple[float, Literal["steps", "tokens", "share"]]:
+        """The warm-up as a number and its unit."""
+        text = str(self.warmup).strip()
+        for unit in ("steps", "step", "tokens", "token"):
+            if text.endswith(unit):
+                return parse_count(text.removesuffix(unit)), "steps" if unit.startswith("step") else "tokens"
+        share = parse_number(self.warmup)
+        if not 0 <= share < 1:
+            raise ValueError(f"warmup {self.warmup!r} has no unit: write '{text} steps', '{text} tokens' or a share below 1")
+        return share, "share"
+
+
+class Checkpoints(Section):
+    every_steps: PositiveCount | None = 500
+    """Optimizer steps between checkpoints (full training state for resuming); null for none."""
+    every_minutes: Annotated[Number, Field(gt=0)] | None = None
+    """Minutes between checkpoints, beside `every_steps`."""
+    keep: PositiveCount = 2
+    """Newest checkpoints kept. Revisions are never removed."""
+
+
+class Evaluation(Section):
+    tasks: list[str] = []
+    """lm-eval tasks or groups, such as lmeff_blimp or lmeff_synthetic."""
+    at_anchors: bool = True
+    """Score every revision as soon as it is saved; otherwise only with `lmeff eval`."""
+    paths: dict[str, str] = {}
+    """Local data by name, such as `blimp: DIR`. Without it the task reads the Hub."""
+    include_path: str | None = None
+    """Folder with lm-eval task files of your own."""
+    limit: PositiveCount | None = None
+    """Score only the first N examples of each task."""
+    batch_size: PositiveCount = 128
+    """Sentences scored at once."""
+    dev_tokens: PositiveCount = 100_000
+    """Held-out tokens on which dev_loss is taken at every anchor; whole documents, the same ones every time."""
+
+
+class Publish(Section):
+    to: Literal["local"] = "local"
+    """`local`: revisions stay in the run folder."""
+
+
+class Recipe(Section):
+    """A recipe: everything that decides what a run computes."""
+
+    name: Name
+    """Name of the run; its folder is `OUTPUTS/NAME/seed-S`."""
+    seed: Annotated[Count, Field(lt=2**31)] = 0
+    """Decides initial weights, data order and dropout."""
+    paths: Paths = Paths()
+    corpus: Corpus
+    tokenizer: Tokenizer = Tokenizer()
+    model: Model
+    batch: Batch
+    anchors: Anchors
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    training: dict[str, Any] = {}
+    """`transformers.TrainingArguments` fields under their own names, apart from those that another section owns."""
+    checkpoints: Checkpoints = Checkpoints()
+    evaluation: Evaluation = Evaluation()
+    publish: Publish = Publish()
