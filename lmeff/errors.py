@@ -11,3 +11,7 @@ class InputError(Exception):
     def __init__(self, *mistakes: str) -> None:
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
+
+
+class RunFailed(Exception):
+    """A run that cannot go on, through nobody's typing mistake: a diverged loss, say. One line; exit code 1."""

@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,7 @@ def describe_files(folder: Path, exclude: tuple[str, ...] = ()) -> dict[str, dic
 def new_folder(target: str | Path) -> Iterator[Path]:
     """A folder to fill. It becomes `target` on leaving, whole and synced to disk, or not at all when the body raises."""
     target = Path(target)
+    parent_is_new = not target.parent.exists()
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = _aside(target)
     aside.mkdir()
@@ -90,6 +91,9 @@ def new_folder(target: str | Path) -> Iterator[Path]:
         os.rename(aside, target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
+        if parent_is_new:
+            with suppress(OSError):
+                target.parent.rmdir()
         raise
     _sync(target.parent)
 

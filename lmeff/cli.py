@@ -1,0 +1,202 @@
+"""`lmeff VERB`. Every verb parses, calls one function and prints. Nothing heavy is imported before a verb needs it."""
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+import lmeff
+from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from lmeff.plan import make_plan
+    from lmeff.plan_text import format_plan
+    from lmeff.recipe import read_recipe
+
+    plan = make_plan(
+        read_recipe(options.recipe, options.overrides).recipe,
+        world_size=options.devices,
+        tokens_per_second=options.tokens_per_second,
+        mfu=options.mfu,
+        gpu=options.gpu,
+    )
+    print(plan.model_dump_json(indent=2) if options.json else format_plan(plan))
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from lmeff.corpora import prepare_text
+    from lmeff.recipe import read_recipe
+    from lmeff.tokens import prepare_tokenizer, prepare_tokens
+
+    recipe = read_recipe(options.recipe, options.overrides).recipe
+    corpus = prepare_text(recipe.corpus, recipe.paths.data)
+    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size))
+    print(tokens.folder)
+    for side, split in tokens.manifest["splits"].items():
+        num_tokens, num_bytes = split["num_tokens"], split["num_bytes"]
+        print(f"  {side}: {split['num_documents']:,} documents, {num_bytes:,} bytes, {num_tokens:,} tokens ({num_bytes / num_tokens:.2f} bytes each)")
+
+
+def _corpora(options: argparse.Namespace) -> None:
+    from lmeff.corpora import named_corpora
+
+    corpora = named_corpora()
+    if options.name is None:
+        for name, description in corpora.items():
+            print(f"{name:15} {description['title']}")
+    elif options.name in corpora:
+        print("\n".join(f"{key}: {value}" for key, value in corpora[options.name].items()))
+    else:
+        raise InputError(f"{options.name!r} is not one of {', '.join(corpora)}")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from lmeff.doctor import print_report
+
+    return print_report()
+
+
+def _tasks(options: argparse.Namespace) -> None:
+    from lmeff.evaluation.tasks import own_task_names, tasks_folder
+
+    print("\n".join(own_task_names()) if options.list else tasks_folder())
+
+
+def _eval(options: argparse.Namespace) -> None:
+    from lmeff.evaluation.folders import evaluate_folders
+
+    tasks = options.tasks.split(",") if options.tasks else None
+    revisions = None if options.revisions == "all" else options.revisions.split(",")
+    evaluate_folders(Path(options.what), tasks, revisions, options.limit, Path(options.output) if options.output else None)
+
+
+def _curves(options: argparse.Namespace) -> None:
+    from lmeff.analysis import curves_csv, curves_json, print_curves, read_runs
+
+    runs = read_runs(options.paths)
+    if options.json:
+        print(json.dumps(curves_json(runs), indent=2, allow_nan=False))
+    else:
+        print(curves_csv(runs) if options.csv else print_curves(runs))
+
+
+def _report(options: argparse.Namespace) -> None:
+    from lmeff.analysis import read_runs, write_report
+
+    print(write_report(read_runs(options.paths), Path(options.output)))
+
+
+def _status(options: argparse.Namespace) -> None:
+    from lmeff.analysis import read_runs
+
+    for run in read_runs(options.paths):
+        state = run.state
+        print(f"{run.folder}: " + ("not begun" if state is None else f"{state.state}, step {state.step:,}, {state.tokens:,} tokens"))
+        if state is not None and state.error:
+            print(f"  {state.error}")
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from lmeff.revisions import differences
+
+    folders = sorted(path.parent for path in Path(options.run).glob("revisions/*/manifest.json"))
+    if not folders:
+        raise InputError(f"{options.run}: no revisions here")
+    wrong = [line for folder in folders for line in differences(folder)]
+    print("\n".join(wrong) if wrong else f"{len(folders)} revisions are what their manifests say")
+    return EXIT_FAILED if wrong else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lmeff", description=lmeff.__doc__)
+    parser.add_argument("--version", action="version", version=f"lmeff {lmeff.__version__}")
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    def verb(name: str, action, summary: str) -> argparse.ArgumentParser:
+        sub = verbs.add_parser(name, help=summary, description=summary)
+        sub.set_defaults(action=action)
+        return sub
+
+    for name, action, summary in (
+        ("plan", _plan, "what a recipe will do and cost, in steps, parameters, FLOPs, memory, disk and hours"),
+        ("prepare", _prepare, "write a recipe's text, tokenizer and tokens, as a run would"),
+    ):
+        sub = verb(name, action, summary)
+        sub.add_argument("recipe", metavar="RECIPE.yaml")
+        sub.add_argument("overrides", nargs="*", metavar="section.key=value")
+        if name == "plan":
+            sub.add_argument("--json", action="store_true", help="print plan.json")
+            sub.add_argument("--devices", type=_positive_int, default=1, metavar="N", help="devices that share the batch (default 1)")
+            sub.add_argument("--tokens-per-second", type=_positive, metavar="N", help="speed of all devices together")
+            sub.add_argument("--mfu", type=_positive, metavar="SHARE", help="or the share of the GPU's 16-bit peak, such as 0.4")
+            sub.add_argument("--gpu", metavar="NAME", help="h100, a100, rtx4090 ...")
+    sub = verb("corpora", _corpora, "the corpora known by name")
+    sub.add_argument("show", nargs="?", choices=["show"], help="show one of them")
+    sub.add_argument("name", nargs="?", metavar="NAME")
+    verb("doctor", _doctor, "what this machine has, what is missing, and how to get it")
+    sub = verb("tasks", _tasks, "the folder of lm-eval tasks, for --include_path")
+    sub.add_argument("--list", action="store_true", help="print the names of the tasks instead")
+    sub = verb("eval", _eval, "score the revisions of a run, or a model folder, on lm-eval tasks")
+    sub.add_argument("what", metavar="WHAT", help="a run folder or a model folder")
+    sub.add_argument("--tasks", metavar="T,...", help="lm-eval tasks or groups (default: the recipe's)")
+    sub.add_argument("--revisions", default="all", metavar="all|NAME,...", help="which revisions of a run (default: all)")
+    sub.add_argument("--limit", type=_positive_int, metavar="N", help="only the first N examples of each task")
+    sub.add_argument("--output", metavar="DIR", help="where results go (default: RUN/results or outputs/eval/NAME)")
+    sub = verb("curves", _curves, "the learning curves of runs as a table")
+    sub.add_argument("paths", nargs="+", metavar="PATH")
+    sub.add_argument("--json", action="store_true")
+    sub.add_argument("--csv", action="store_true", help="the tidy table")
+    sub = verb("report", _report, "one HTML page with the learning curves of runs, and its main picture as PNG")
+    sub.add_argument("paths", nargs="+", metavar="PATH")
+    sub.add_argument("-o", "--output", default="report.html", metavar="FILE.html")
+    sub = verb("status", _status, "what runs are doing")
+    sub.add_argument("paths", nargs="+", metavar="PATH")
+    sub = verb("verify", _verify, "compare the revisions of a run with their manifests by sha256")
+    sub.add_argument("run", metavar="RUN")
+    return parser
+
+
+def _positive(text: str) -> float:
+    from lmeff.quantities import parse_number
+
+    try:
+        if (number := parse_number(text)) > 0:
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+
+
+def _positive_int(text: str) -> int:
+    if (number := _positive(text)) != int(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(number)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit codes: 0, 1 (it failed), 2 (the input is wrong; one line each on stderr), 75 (interrupted)."""
+    options = _parser().parse_args(argv)
+    try:
+        return options.action(options) or 0
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return EXIT_INPUT
+    except RunFailed as error:
+        print(error, file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        traceback.print_exc()
+        return EXIT_FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

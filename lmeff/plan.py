@@ -1,0 +1,238 @@
+"""The one place where tokens become steps; and what a run will cost. No torch.
+
+Sources: FLOPs per token as in PaLM (Chowdhery et al. 2022, appendix B), 6 x matmul parameters + 12 x layers x width x length,
+the input embedding being a lookup. Memory of data-parallel and ZeRO training as in ZeRO (Rajbhandari et al. 2020, section 3).
+"""
+
+import math
+
+from lmeff.errors import InputError
+from lmeff.models.sizes import Parameters, Shape, count_parameters, resolve_shape
+from lmeff.quantities import format_count
+from lmeff.recipe.documents import PlanAnchor, PlanDocument, PlanMemory, PlanParameters
+from lmeff.recipe.schema import Recipe
+
+GPUS: dict[str, tuple[float, float]] = {
+    "v100": (125.0, 32),
+    "t4": (65.0, 16),
+    "rtx3090": (71.0, 24),
+    "rtx4090": (165.2, 24),
+    "a10": (125.0, 24),
+    "l4": (121.0, 24),
+    "l40s": (362.0, 48),
+    "a100": (312.0, 80),
+    "h100": (989.4, 80),
+    "h200": (989.4, 141),
+    "b200": (2250.0, 180),
+}
+"""Dense 16-bit tensor peak in TFLOP/s and memory in GB of one GPU, from the vendor's data sheets."""
+_USABLE_MEMORY = 0.9
+
+_CPU_MICRO_TOKENS = 4_096
+_CPU_LOGITS_BYTES = 1 << 28
+
+
+def steps_for(num_tokens: int, batch_tokens: int) -> int:
+    """Optimizer steps after which at least `num_tokens` were consumed."""
+    return -(-num_tokens // batch_tokens)
+
+
+def tokens_at(step: int, batch_tokens: int) -> int:
+    """Tokens consumed after `step` optimizer steps."""
+    return step * batch_tokens
+
+
+def plan_anchors(recipe: Recipe) -> list[PlanAnchor]:
+    """Every anchor with the step at which it fires. Raises InputError when two fall on one step."""
+    batch_tokens = recipe.batch.tokens
+    anchors = []
+    for nominal in recipe.anchors.tokens:
+        step = steps_for(nominal, batch_tokens)
+        exact = tokens_at(step, batch_tokens)
+        if anchors and anchors[-1].step == step:
+            raise InputError(
+                f"anchors.tokens: {anchors[-1].name} and {format_count(nominal)} both fall on step {step}"
+                f" (batch.tokens is {batch_tokens})"
+            )
+        anchors.append(
+            PlanAnchor(name=format_count(nominal), nominal_tokens=nominal, step=step, exact_tokens=exact, deviation=exact - nominal)
+        )
+    return anchors
+
+
+def num_steps(recipe: Recipe) -> int:
+    """Optimizer steps of the run: the last anchor's."""
+    return steps_for(recipe.anchors.tokens[-1], recipe.batch.tokens)
+
+
+def warmup_steps(recipe: Recipe) -> int:
+    """Optimizer steps of warm-up."""
+    amount, unit = recipe.schedule.warmup_parts()
+    if unit == "tokens":
+        return steps_for(int(amount), recipe.batch.tokens)
+    return int(amount) if unit == "steps" else math.ceil(amount * num_steps(recipe))
+
+
+def epochs_at(num_tokens: int, train_tokens: int, sequence_length: int) -> float:
+    """Passes over the packed training text after `num_tokens`."""
+    return num_tokens / (train_tokens // sequence_length * sequence_length)
+
+
+def check_data(recipe: Recipe, train_tokens: int) -> None:
+    """Raises InputError when the text cannot fill one sequence, or its epochs do not reach the last anchor."""
+    length, epochs = recipe.batch.sequence_length, recipe.corpus.epochs
+    if train_tokens < length:
+        raise InputError(
+            f"corpus: the training text has {train_tokens:,} tokens, fewer than one sequence of {length}"
+            " (batch.sequence_length); give it more text or a shorter sequence"
+        )
+    last = plan_anchors(recipe)[-1]
+    passes = epochs_at(last.exact_tokens, train_tokens, length)
+    if passes > epochs:
+        raise InputError(
+            f"anchors.tokens: {last.name} needs {passes:.2f} passes over the {train_tokens:,} tokens of training text, and"
+            f" corpus.epochs allows {epochs:g}; set corpus.epochs={math.ceil(passes)} or give more text"
+        )
+
+
+def flops_per_token(shape: Shape, sequence_length: int, causal: bool = False) -> float:
+    """Model FLOPs of one trained token, forward and backward."""
+    attention = 12 * shape.num_hidden_layers * shape.num_attention_heads * shape.head_dim * sequence_length
+    return 6 * count_parameters(shape).matmul + (attention / 2 if causal else attention)
+
+
+def _divisors(number: int) -> list[int]:
+    small = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
+    return sorted({*small, *(number // d for d in small)})
+
+
+def sequences_per_rank(recipe: Recipe, world_size: int) -> int:
+    """Sequences of one step that one process takes. Raises InputError naming the batches that divide."""
+    sequences, length = recipe.batch.tokens // recipe.batch.sequence_length, recipe.batch.sequence_length
+    if sequences % world_size:
+        below = sequences // world_size * world_size
+        sizes = [str(count * length) for count in (below, below + world_size) if count]
+        raise InputError(
+            f"batch.tokens: {recipe.batch.tokens} is {sequences} sequences of {length}, which do not divide among"
+            f" {world_size} processes; batch.tokens that do: {' or '.join(sizes)}"
+        )
+    return sequences // world_size
+
+
+def split_batch(recipe: Recipe, world_size: int, micro_batch: int | None = None) -> tuple[int, int]:
+    """(sequences a process takes at once, accumulation steps). `micro_batch` stands in for `auto`; without it the CPU's rule
+    does: the largest divisor with at most 4,096 tokens and 256 MiB of logits.
+
+    Raises InputError when the global batch cannot be divided.
+    """
+    share = sequences_per_rank(recipe, world_size)
+    length = recipe.batch.sequence_length
+    if recipe.batch.micro != "auto":
+        if share % recipe.batch.micro:
+            fitting = ", ".join(map(str, _divisors(share)))
+            raise InputError(f"batch.micro: {recipe.batch.micro} does not divide the {share} sequences of a process; {fitting} do")
+        micro_batch = recipe.batch.micro
+    elif micro_batch is None:
+        limit = min(_CPU_MICRO_TOKENS, _CPU_LOGITS_BYTES // (4 * recipe.tokenizer.vocab_size)) // length
+        micro_batch = max(divisor for divisor in _divisors(share) if divisor <= max(1, limit))
+    return micro_batch, share // micro_batch
+
+
+def micro_batches(recipe: Recipe, world_size: int) -> list[int]:
+    """All micro-batches that divide a process's share of the step, ascending."""
+    return _divisors(sequences_per_rank(recipe, world_size))
+
+
+def _memory(recipe: Recipe, shape: Shape, total: int, micro_batch: int, world_size: int) -> dict[str, PlanMemory]:
+    """Bytes on one device. 16-bit training unless `training.bf16` is false: under DDP weights, gradients and AdamW states are
+    float32 (16 bytes a parameter); under ZeRO weights and gradients are 16-bit with a float32 copy beside the states."""
+    half = recipe.training.get("bf16", "auto") is not False or bool(recipe.training.get("fp16"))
+    width, bytes_each = shape.hidden_size, 2 if half else 4
+    tokens = micro_batch * recipe.batch.sequence_length
+    per_layer = 12 * width + 4 * shape.intermediate_size
+    activations = tokens * shape.num_hidden_layers * per_layer * bytes_each
+    logits = tokens * shape.vocab_size * (2 + 4 + 4 if half else 4 + 4 + 4)
+    weights, gradients, optimizer = (2, 2, 12) if half else (4, 4, 8)
+    states = {
+        "ddp": 16.0,
+        "zero1": weights + gradients + optimizer / world_size,
+        "zero2": weights + (gradients + optimizer) / world_size,
+        "zero3": (weights + gradients + optimizer) / world_size,
+    }
+    sizes = {name: round(per_parameter * total) for name, per_parameter in states.items()}
+    return {
+        name: PlanMemory(states=size, activations=activations, logits=logits, total=size + activations + logits)
+        for name, size in sizes.items()
+    }
+
+
+def _largest_fitting(recipe: Recipe, shape: Shape, total: int, world_size: int, gpu_bytes: float) -> int:
+    """The largest micro-batch whose DDP estimate stays under 90% of the GPU."""
+    sizes = micro_batches(recipe, world_size)
+    fitting = [n for n in sizes if _memory(recipe, shape, total, n, world_size)["ddp"].total <= _USABLE_MEMORY * gpu_bytes]
+    return max(fitting, default=sizes[0])
+
+
+def make_plan(
+    recipe: Recipe,
+    *,
+    world_size: int = 1,
+    micro_batch: int | None = None,
+    tokens_per_second: float | None = None,
+    mfu: float | None = None,
+    gpu: str | None = None,
+) -> PlanDocument:
+    """What the recipe will do and cost.
+
+    `tokens_per_second` counts all devices; or give `mfu` (0..1) of a `gpu`'s 16-bit peak. With a `gpu`, a micro-batch of
+    `auto` is the largest that its memory holds by this estimate; a run probes it instead.
+
+    Raises InputError for anchors, batches or models that cannot be.
+    """
+    shape = resolve_shape(recipe)
+    parameters: Parameters = count_parameters(shape)
+    anchors, length = plan_anchors(recipe), recipe.batch.sequence_length
+    steps = num_steps(recipe)
+    if (warmup := warmup_steps(recipe)) >= steps:
+        raise InputError(f"schedule.warmup: {warmup} steps of warm-up are not less than the {steps} steps of the run")
+    if gpu is not None and gpu.lower() not in GPUS:
+        raise InputError(f"--gpu: {gpu!r} is not one of {', '.join(GPUS)}; give --tokens-per-second instead")
+    peak_tflops, gpu_gigabytes = GPUS[gpu.lower()] if gpu else (0.0, 0.0)
+    if gpu and micro_batch is None and recipe.batch.micro == "auto":
+        micro_batch = _largest_fitting(recipe, shape, parameters.total, world_size, gpu_gigabytes * 1e9)
+    micro_batch, accumulation = split_batch(recipe, world_size, micro_batch)
+    flops = flops_per_token(shape, length)
+    total_tokens = tokens_at(steps, recipe.batch.tokens)
+    if mfu is not None and tokens_per_second is None:
+        if not gpu:
+            raise InputError(f"--mfu: of which GPU? Add --gpu with one of {', '.join(GPUS)}")
+        tokens_per_second = mfu * peak_tflops * 1e12 * world_size / flops
+    revision_bytes = 4 * parameters.total
+    # The final revision shares its weights with the last anchor on disk, but is a branch of its own on the Hub.
+    checkpoint_bytes = 12 * parameters.total * (recipe.checkpoints.keep if recipe.checkpoints.every_steps else 0)
+    return PlanDocument(
+        name=recipe.name,
+        seed=recipe.seed,
+        batch_tokens=recipe.batch.tokens,
+        sequence_length=length,
+        sequences_per_step=recipe.batch.tokens // length,
+        num_steps=steps,
+        num_tokens=total_tokens,
+        warmup_steps=warmup,
+        anchors=anchors,
+        parameters=PlanParameters(
+            total=parameters.total, embedding=parameters.embedding, non_embedding=parameters.non_embedding
+        ),
+        flops_per_token=flops,
+        flops_per_token_causal=flops_per_token(shape, length, causal=True),
+        total_flops=flops * total_tokens,
+        revision_bytes=revision_bytes,
+        disk_bytes=revision_bytes * len(anchors) + checkpoint_bytes,
+        hub_bytes=revision_bytes * (len(anchors) + 1),
+        world_size=world_size,
+        micro_batch=micro_batch,
+        accumulation=accumulation,
+        memory=_memory(recipe, shape, parameters.total, micro_batch, world_size),
+        tokens_per_second=tokens_per_second,
+        hours=total_tokens / tokens_per_second / 3600 if tokens_per_second else None,
+    )

@@ -1,0 +1,46 @@
+"""What a model was made with: software, text and settings."""
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import lmeff
+
+_PACKAGES = ("torch", "transformers", "accelerate", "deepspeed", "tokenizers", "datasets", "lm-eval", "numpy", "safetensors")
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of a source checkout, None for an installed package."""
+    root = Path(lmeff.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    answer = subprocess.run(
+        ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"], capture_output=True, text=True, check=False
+    )
+    return answer.stdout.strip() or None
+
+
+def provenance(settings: Mapping[str, str], corpus: Mapping[str, Any], tokens: Mapping[str, Any]) -> dict[str, Any]:
+    """Content of `provenance.json`. `settings` says for every recipe key where its value came from; `corpus` and `tokens` are
+    the manifests of the prepared text and tokens."""
+    return {
+        "format": 1,
+        "lmeff": lmeff.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {package: _installed(package) for package in _PACKAGES},
+        "corpus": {key: corpus[key] for key in ("name", "fingerprint", "splits", "sources")},
+        "tokens": {key: tokens[key] for key in ("fingerprint", "tokenizer_sha256", "vocab_size", "splits")},
+        "settings": dict(settings),
+    }

@@ -1,0 +1,94 @@
+"""Revisions of a run on disk: written whole or not at all, and never changed afterwards."""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmeff.errors import InputError
+from lmeff.files import describe_files, new_folder, read_json, sha256_file, write_json, write_text
+from lmeff.recipe.documents import FORMAT, AnchorDocument, ManifestDocument
+from lmeff.revisions.names import anchor_name, final_name
+
+MUTABLE = ("README.md", ".eval_results", "manifest.json")
+"""What a manifest does not cover: the card and results may grow after the weights are fixed."""
+_WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class RevisionStore:
+    """`RUN/revisions`."""
+
+    folder: Path
+    seed: int
+    tokenizer_folder: Path
+    recipe_yaml: str
+    provenance: Mapping[str, Any]
+    write_card: Callable[[AnchorDocument, str], str]
+    """Gives the text of README.md from the anchor and the revision's name."""
+
+    def path(self, nominal_tokens: int) -> Path:
+        return self.folder / anchor_name(self.seed, nominal_tokens)
+
+    def has(self, nominal_tokens: int) -> bool:
+        return (self.path(nominal_tokens) / "manifest.json").exists()
+
+    def save(self, write_weights: Callable[[Path], None], facts: Mapping[str, Any]) -> Path:
+        """Writes one anchor. `write_weights(folder)` puts model.safetensors and config.json there; `facts` are the fields of
+        anchor.json but for the weights' hash. Returns the folder."""
+        target = self.path(facts["nominal_tokens"])
+        with new_folder(target) as aside:
+            write_weights(aside)
+            anchor = AnchorDocument(weights_sha256=sha256_file(aside / _WEIGHTS), same_as=None, **facts)
+            for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+                shutil.copyfile(self.tokenizer_folder / name, aside / name)
+            write_text(aside / "recipe.yaml", self.recipe_yaml)
+            write_json(aside / "provenance.json", dict(self.provenance))
+            self._complete(aside, anchor, target.name)
+        return target
+
+    def save_final(self, nominal_tokens: int) -> Path:
+        """The finished model: the last anchor's files under the final name, the weights shared on disk where that is possible."""
+        source, target = self.path(nominal_tokens), self.folder / final_name(self.seed)
+        anchor = AnchorDocument.model_validate(read_json(source / "anchor.json")).model_copy(update={"same_as": source.name})
+        with new_folder(target) as aside:
+            for file in read_manifest(source).files:
+                try:
+                    os.link(source / file, aside / file)
+                except OSError:
+                    shutil.copyfile(source / file, aside / file)
+            # Written anew, not through the link: the anchor's own file stays as it is.
+            (aside / "anchor.json").unlink()
+            self._complete(aside, anchor, target.name)
+        return target
+
+    def _complete(self, aside: Path, anchor: AnchorDocument, name: str) -> None:
+        write_json(aside / "anchor.json", anchor.model_dump())
+        write_text(aside / "README.md", self.write_card(anchor, name))
+        write_json(aside / "manifest.json", {"format": FORMAT, "files": describe_files(aside, exclude=MUTABLE)})
+
+
+def read_manifest(folder: Path) -> ManifestDocument:
+    """The manifest of a revision or checkpoint. Raises InputError when there is none."""
+    return ManifestDocument.model_validate(read_json(folder / "manifest.json"))
+
+
+def list_revisions(run: Path) -> list[Path]:
+    """The complete anchors of a run in the order of their tokens; the final revision, which equals the last, is left out."""
+    folders = [path.parent for path in (run / "revisions").glob("*/manifest.json")]
+    anchors = [(AnchorDocument.model_validate(read_json(folder / "anchor.json")), folder) for folder in folders]
+    return [folder for anchor, folder in sorted(anchors, key=lambda pair: pair[0].exact_tokens) if anchor.same_as is None]
+
+
+def differences(folder: Path, exclude: tuple[str, ...] = MUTABLE) -> list[str]:
+    """What is on disk otherwise than the manifest says, one line each; empty when all is well."""
+    try:
+        wanted = {name: entry.model_dump() for name, entry in read_manifest(folder).files.items()}
+    except InputError as error:
+        return [str(error)]
+    found = describe_files(folder, exclude)
+    lines = [f"{folder / name}: missing" for name in sorted(set(wanted) - set(found))]
+    lines += [f"{folder / name}: not in the manifest" for name in sorted(set(found) - set(wanted))]
+    return lines + [f"{folder / name}: changed" for name in sorted(set(found) & set(wanted)) if found[name] != wanted[name]]

@@ -1,0 +1,143 @@
+"""The main job: recipe -> corpora -> tokens -> models -> revisions -> training and evaluation -> analysis.
+
+    accelerate launch -m lmeff.run recipes/quickstart.yaml
+    accelerate launch --config_file launchers/zero2.yaml -m lmeff.run recipes/180m_hybrid.yaml seed=1 batch.micro=64
+    accelerate launch -m lmeff.run recipes/a.yaml recipes/b.yaml --index 1
+
+Every process of a launch runs this file. Exit codes: 0, 1 (it failed), 2 (the input is wrong), 75 (interrupted; run again).
+"""
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
+from lmeff.files import write_json
+from lmeff.plan import check_data, make_plan
+from lmeff.recipe import Resolved, read_recipe
+from lmeff.training.folder import check_same_recipe, claimed, run_folder
+from lmeff.training.state import RunState, read_state
+
+RANK, WORLD_SIZE = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def read_arguments(argv: Sequence[str] | None) -> Resolved:
+    """The recipe to run."""
+    parser = argparse.ArgumentParser(prog="lmeff.run", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("words", nargs="+", metavar="RECIPE.yaml | section.key=value")
+    parser.add_argument("--index", type=int, help="which of several recipes to run, from 0 (the task of a Slurm array)")
+    options = parser.parse_args(argv)
+    files = [word for word in options.words if "=" not in word]
+    if not files:
+        raise InputError("no recipe given; for example recipes/quickstart.yaml")
+    if options.index is None and len(files) > 1:
+        raise InputError(f"{len(files)} recipes given; say with --index N which one to run, 0 to {len(files) - 1}")
+    if not 0 <= (index := options.index or 0) < len(files):
+        raise InputError(f"--index {index}: there are {len(files)} recipes, 0 to {len(files) - 1}")
+    return read_recipe(files[index], [word for word in options.words if "=" in word])
+
+
+def run(resolved: Resolved, folder: Path, state: RunState) -> None:
+    """One run from its text to its report. Raises InputError and RunFailed."""
+    recipe = resolved.recipe
+
+    # ---- the plan
+    plan = make_plan(recipe, world_size=WORLD_SIZE)
+    state.anchors = plan.anchors
+
+    # ---- text and tokens: once, before any process group exists; the other processes wait at a file lock
+    from lmeff.corpora import prepare_text
+    from lmeff.tokens import prepare_tokenizer, prepare_tokens
+
+    corpus = prepare_text(recipe.corpus, recipe.paths.data)
+    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size))
+    check_data(recipe, tokens.train.num_tokens)
+
+    # ---- evaluation: every task and its data must be there before a step is trained
+    from accelerate import PartialState
+
+    from lmeff.evaluation.folders import evaluation_of
+    from lmeff.evaluation.tasks import check_tasks
+
+    wanted = recipe.evaluation
+    check_tasks(wanted.tasks, wanted.include_path, wanted.paths)
+
+    def evaluate(revision: Path) -> None:
+        evaluation = evaluation_of(wanted, revision, folder / "results" / revision.name)
+        evaluation.score(RANK, WORLD_SIZE)
+        PartialState().wait_for_everyone()
+        if RANK == 0:
+            evaluation.finish(WORLD_SIZE)
+
+    # ---- model and training: anchors become revisions on the way
+    from lmeff.revisions import model_card, provenance
+    from lmeff.training.engine import quiet_start
+
+    quiet_start()
+    from lmeff.training.job import train
+
+    plan = train(
+        recipe,
+        folder,
+        tokens,
+        state,
+        recipe_yaml=resolved.to_yaml(),
+        provenance=provenance(resolved.provenance, corpus.manifest, tokens.manifest),
+        write_card=lambda plan, anchor, revision: model_card(recipe, plan, anchor, revision),
+        evaluate=evaluate if wanted.tasks and wanted.at_anchors else None,
+    )
+
+    # ---- analysis
+    if RANK == 0:
+        from lmeff.analysis import print_curves, read_runs, write_report
+
+        state.step = plan.num_steps
+        state.write("complete")
+        write_json(folder / "plan.json", plan.model_dump())
+        write_report(read_runs([folder]), folder / "report.html")
+        print(print_curves(read_runs([folder])))
+        print(f"report: {folder / 'report.html'}")
+
+
+def finish(state: RunState | None, code: int, word: str, message: str) -> int:
+    """Says on the first process what happened, in `state.json` too when the run has one."""
+    if RANK == 0:
+        if state is not None and state.folder.exists():
+            state.write(word, message)
+        print(message, file=sys.stderr, flush=True)
+    return code
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a recipe; returns the exit code."""
+    state = None
+    try:
+        resolved = read_arguments(argv)
+        folder = run_folder(resolved)
+        check_same_recipe(folder, resolved)
+        before = read_state(folder)
+        if before and before.state == "complete":
+            if RANK == 0:
+                print(f"{folder} is complete at {before.tokens:,} tokens; nothing to do. Report: {folder / 'report.html'}")
+            return 0
+        with claimed(folder, resolved) if RANK == 0 else nullcontext():
+            state = RunState(folder, resolved.recipe.batch.tokens, [])
+            run(resolved, folder, state)
+        return 0
+    except InputError as error:
+        return finish(state, EXIT_INPUT, "failed", str(error))
+    except RunFailed as error:
+        return finish(state, EXIT_FAILED, "failed", str(error))
+    except KeyboardInterrupt:
+        return finish(state, EXIT_INTERRUPTED, "interrupted", "interrupted; the same command goes on from the newest checkpoint")
+    except Exception as error:
+        traceback.print_exc()
+        return finish(state, EXIT_FAILED, "failed", f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

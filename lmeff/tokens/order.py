@@ -1,0 +1,49 @@
+"""Which sequences a step reads: a pure function of (seed, step).
+
+Training reads one endless stream: a permutation of all sequences, then another one, and so on. Step s reads positions
+[s x batch, (s + 1) x batch) of it, so that every step is full and a batch may straddle two epochs.
+"""
+
+import numpy as np
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mix(values: np.ndarray) -> np.ndarray:
+    """SplitMix64 (Steele et al. 2014), a bijection of 64-bit integers."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def permutation(num_sequences: int, seed: int, epoch: int) -> np.ndarray:
+    """An order of all sequences, (num_sequences,) int64. The same on every machine and with every numpy."""
+    with np.errstate(over="ignore"):
+        start = _mix(_mix(np.array([seed], np.uint64) + _GOLDEN) + np.array([epoch], np.uint64) + _GOLDEN)
+        keys = _mix(start + _GOLDEN * np.arange(1, num_sequences + 1, dtype=np.uint64))
+    return np.argsort(keys, kind="stable")
+
+
+class SampleOrder:
+    """The endless stream of sequence ids."""
+
+    def __init__(self, num_sequences: int, seed: int) -> None:
+        self.num_sequences = num_sequences
+        self.seed = seed
+        self._permutations: dict[int, np.ndarray] = {}
+
+    def _epoch(self, epoch: int) -> np.ndarray:
+        if epoch not in self._permutations:
+            self._permutations = {kept: ids for kept, ids in self._permutations.items() if kept == epoch - 1}
+            self._permutations[epoch] = permutation(self.num_sequences, self.seed, epoch)
+        return self._permutations[epoch]
+
+    def sequence_ids(self, first: int, count: int) -> np.ndarray:
+        """Ids at positions [first, first + count) of the stream: (count,) int64."""
+        pieces = []
+        while count:
+            epoch, position = divmod(first, self.num_sequences)
+            piece = self._epoch(epoch)[position : position + count]
+            pieces.append(piece)
+            first, count = first + len(piece), count - len(piece)
+        return np.concatenate(pieces)

@@ -1,0 +1,1 @@
+"""The Trainer, anchors, checkpoints and what a run tells while it works. Import from the modules; this room needs torch."""

@@ -1,0 +1,83 @@
+"""Keeps the model at every anchor, and ends the run at the last."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from lmeff.errors import RunFailed
+from lmeff.plan import epochs_at
+from lmeff.recipe.documents import PlanAnchor, PlanDocument
+from lmeff.revisions import RevisionStore
+from lmeff.training.trainer import LmeffTrainer
+
+
+@dataclass
+class AnchorCallback(TrainerCallback):
+    trainer: LmeffTrainer
+    store: RevisionStore
+    plan: PlanDocument
+    train_tokens: int
+    """Tokens of the training split, for the epoch."""
+    evaluate: Callable[[Path], None] | None = None
+    """Scores a saved revision; called on every process."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
+        self._fire(state)
+        self.trainer.start_clock()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
+        self.trainer.num_skipped_steps += int(self.trainer.accelerator.optimizer_step_was_skipped)
+        state.epoch = epochs_at(state.global_step * self.plan.batch_tokens, self.train_tokens, self.plan.sequence_length)
+        if self._fire(state) and state.global_step == self.plan.num_steps:
+            control.should_training_stop = True
+
+    def _fire(self, state: TrainerState) -> bool:
+        for anchor in self.plan.anchors:
+            if anchor.step == state.global_step:
+                with self.trainer.clock_stopped():
+                    self._keep(anchor)
+                return True
+        return False
+
+    def _keep(self, anchor: PlanAnchor) -> None:
+        trainer = self.trainer
+        if not self.store.has(anchor.nominal_tokens):
+            loss, dev, write_weights = trainer.step_loss(), trainer.dev_loss(), trainer.weights_writer()
+            if not (math.isfinite(loss or 0.0) and math.isfinite(dev.loss)):
+                raise RunFailed(
+                    f"the loss is {loss} at step {anchor.step} (held out: {dev.loss}), so the anchor {anchor.name} is not kept;"
+                    " lower optimizer.learning_rate or lengthen schedule.warmup"
+                )
+            if trainer.args.process_index == 0:
+                self.store.save(write_weights, self._facts(anchor) | {
+                    "loss": loss,
+                    "dev_loss": dev.loss,
+                    "dev_perplexity": dev.perplexity,
+                    "dev_bits_per_byte": dev.bits_per_byte,
+                })
+        if dist.is_initialized():
+            dist.barrier()
+        if self.evaluate:
+            self.evaluate(self.store.path(anchor.nominal_tokens))
+
+    def _facts(self, anchor: PlanAnchor) -> dict:
+        args = self.trainer.args
+        return {
+            "nominal_tokens": anchor.nominal_tokens,
+            "exact_tokens": anchor.exact_tokens,
+            "step": anchor.step,
+            "epoch": epochs_at(anchor.exact_tokens, self.train_tokens, self.plan.sequence_length),
+            "seed": self.plan.seed,
+            "mode": "snapshot",
+            "part": None,
+            "num_skipped_steps": self.trainer.num_skipped_steps,
+            "train_seconds": round(self.trainer.train_seconds, 3),
+            "flops": self.plan.flops_per_token * anchor.exact_tokens,
+            "world_size": args.world_size,
+            "device": str(args.device) if args.device.type == "cpu" else torch.cuda.get_device_name(args.device),
+        }

@@ -1,0 +1,63 @@
+"""A recipe as `transformers.TrainingArguments`."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from lmeff.plan import num_steps, warmup_steps
+from lmeff.recipe.schema import Recipe
+
+_SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+
+
+def uses_cpu() -> bool:
+    """Whether this process trains on the CPU: there is no accelerator, or the launcher said so."""
+    asked = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("1", "true", "yes")
+    return asked or not torch.accelerator.is_available()
+
+
+def _precision(recipe: Recipe) -> dict[str, bool]:
+    wanted = recipe.training.get("bf16", "auto")
+    if wanted == "auto":
+        wanted = not recipe.training.get("fp16") and torch.cuda.is_available() and not uses_cpu() and torch.cuda.is_bf16_supported()
+    return {"bf16": bool(wanted)}
+
+
+def training_arguments(recipe: Recipe, folder: Path, micro_batch: int, accumulation: int) -> TrainingArguments:
+    """The arguments for one process. Fields of the `training:` section are passed on as they are."""
+    optimizer, checkpoints = recipe.optimizer, recipe.checkpoints
+    own: dict[str, Any] = {
+        "output_dir": str(folder),
+        "max_steps": num_steps(recipe),
+        "per_device_train_batch_size": micro_batch,
+        "gradient_accumulation_steps": accumulation,
+        "average_tokens_across_devices": True,
+        "seed": recipe.seed,
+        "optim": "adamw_torch" if uses_cpu() else "adamw_torch_fused",
+        "learning_rate": optimizer.learning_rate,
+        "weight_decay": optimizer.weight_decay,
+        "adam_beta1": optimizer.betas[0],
+        "adam_beta2": optimizer.betas[1],
+        "adam_epsilon": optimizer.epsilon,
+        "lr_scheduler_type": _SCHEDULERS[recipe.schedule.name],
+        "warmup_steps": warmup_steps(recipe),
+        "save_strategy": "steps" if checkpoints.every_steps else "no",
+        "save_steps": checkpoints.every_steps or 500,
+        "eval_strategy": "no",
+        "use_cpu": uses_cpu(),
+        # The loader starts at the step it is asked for, so nothing has to be skipped.
+        "ignore_data_skip": True,
+        "remove_unused_columns": False,
+        # A NaN must be seen, not replaced by the average of the losses before it.
+        "logging_nan_inf_filter": False,
+        "ddp_find_unused_parameters": False,
+    }
+    chosen = {"logging_steps": 10, "report_to": "none", "disable_tqdm": False} | recipe.training | _precision(recipe)
+    arguments = TrainingArguments(**own, **chosen)
+    # Without a launcher, several GPUs would become one DataParallel process and multiply the batch.
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments

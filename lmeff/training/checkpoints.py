@@ -1,0 +1,43 @@
+"""Checkpoints: full training state for resuming. One is complete only with its manifest, which is written last."""
+
+import shutil
+from pathlib import Path
+
+from lmeff.files import describe_files, write_json
+from lmeff.recipe.documents import FORMAT
+from lmeff.revisions.store import differences
+
+_PREFIX = "step-"
+
+
+def checkpoint_path(run: Path, step: int) -> Path:
+    return run / "checkpoints" / f"{_PREFIX}{step}"
+
+
+def seal(folder: Path) -> None:
+    """Writes the manifest of a checkpoint whose other files are all there."""
+    write_json(folder / "manifest.json", {"format": FORMAT, "files": describe_files(folder)})
+
+
+def _steps(run: Path) -> list[tuple[int, Path]]:
+    folders = [path for path in (run / "checkpoints").glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdigit()]
+    return sorted((int(path.name.removeprefix(_PREFIX)), path) for path in folders)
+
+
+def newest_complete(run: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint whose files are what its manifest says, and what is wrong with the newer ones."""
+    complaints: list[str] = []
+    for _, folder in reversed(_steps(run)):
+        wrong = differences(folder, exclude=("manifest.json",))
+        if not wrong:
+            return folder, complaints
+        complaints.append(f"{folder} is damaged and left aside: {wrong[0]}")
+    return None, complaints
+
+
+def rotate(run: Path, keep: int) -> None:
+    """Removes all but the newest `keep` checkpoints, and what an interrupted save left behind. Revisions live elsewhere."""
+    for _, folder in _steps(run)[:-keep]:
+        shutil.rmtree(folder)
+    for leftover in (run / "checkpoints").glob(".*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)

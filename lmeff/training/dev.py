@@ -1,0 +1,72 @@
+"""Held-out loss, the same text at every anchor."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from lmeff.tokens import Tokens
+
+
+@dataclass(frozen=True)
+class DevLoss:
+    loss: float
+    """Nats per token."""
+    perplexity: float
+    bits_per_byte: float
+    """Bits per byte of the text before normalisation; `<s>` and `</s>` cost bits and count no byte."""
+
+
+@dataclass(frozen=True)
+class DevText:
+    """Whole held-out documents from the first on, in windows that overlap by one token: every token but the very first is
+    predicted exactly once, with up to `length - 1` tokens before it."""
+
+    windows: np.ndarray
+    """(windows, length) int64."""
+    labels: np.ndarray
+    """(windows, length) int64, -100 where nothing is predicted."""
+    num_bytes: int
+
+
+def dev_text(tokens: Tokens, max_tokens: int, length: int) -> DevText:
+    """As many whole documents as fit `max_tokens`, one at least."""
+    ends = tokens.dev_documents.cumsum(axis=0)
+    num_documents = max(1, int(np.searchsorted(ends[:, 0], max_tokens, "right")))
+    num_tokens, num_bytes = map(int, ends[num_documents - 1])
+    ids = tokens.dev.slice(0, num_tokens)
+    num_windows = max(1, math.ceil((num_tokens - 1) / (length - 1)))
+    positions = np.arange(num_windows)[:, None] * (length - 1) + np.arange(length)
+    windows = ids[np.minimum(positions, num_tokens - 1)]
+    labels = np.where(positions < num_tokens, windows, -100)
+    labels[:, 0] = -100
+    return DevText(windows, labels, num_bytes)
+
+
+@torch.no_grad()
+def negative_log_likelihood(model: torch.nn.Module, text: DevText, rows: np.ndarray, batch_size: int, device: torch.device) -> torch.Tensor:
+    """(nats, predicted tokens) summed over the windows `rows`, float64. Every process must pass equally many rows, because under
+    ZeRO-3 a forward pass is a collective; a row of -1 is a filler that counts nothing."""
+    total = torch.zeros(2, dtype=torch.float64, device=device)
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        input_ids = torch.from_numpy(text.windows[batch]).to(device)
+        labels = torch.from_numpy(np.where(batch[:, None] < 0, -100, text.labels[batch])).to(device)[:, 1:]
+        logits = model(input_ids=input_ids, use_cache=False).logits[:, :-1].float()
+        total[0] += cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum").double()
+        total[1] += (labels != -100).sum()
+    return total
+
+
+def rows_of_rank(num_windows: int, rank: int, world_size: int) -> np.ndarray:
+    """Every `world_size`-th window, filled up with -1 so that all ranks have equally many."""
+    rows = np.arange(rank, num_windows, world_size)
+    return np.concatenate([rows, np.full(math.ceil(num_windows / world_size) - len(rows), -1)])
+
+
+def summarize(total: torch.Tensor, text: DevText) -> DevLoss:
+    nats, count = total.tolist()
+    loss = nats / count
+    return DevLoss(loss, math.exp(min(loss, 700.0)), nats / math.log(2) / text.num_bytes)

@@ -1,0 +1,65 @@
+"""How many sequences a GPU holds at once, tried before the engine exists."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+
+from lmeff.errors import InputError
+from lmeff.models.build import build_model
+from lmeff.plan import micro_batches
+from lmeff.recipe.schema import Recipe
+from lmeff.training.arguments import uses_cpu
+from lmeff.training.engine import launched_world_size
+
+_USABLE_MEMORY = 0.9
+
+
+def largest_fitting(candidates: Sequence[int], fits: Callable[[int], bool]) -> int | None:
+    """The largest of the ascending `candidates` before the first that does not fit."""
+    best = None
+    for candidate in candidates:
+        if not fits(candidate):
+            break
+        best = candidate
+    return best
+
+
+def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
+    model = build_model(recipe).to(device)
+    half = torch.bfloat16 if recipe.training.get("bf16", "auto") and torch.cuda.is_bf16_supported() else None
+    # The optimizer keeps two more numbers for every weight.
+    states = [torch.zeros_like(parameter) for parameter in model.parameters() for _ in range(2)]
+    limit = _USABLE_MEMORY * torch.cuda.get_device_properties(device).total_memory
+
+    def fits(micro_batch: int) -> bool:
+        torch.cuda.reset_peak_memory_stats(device)
+        input_ids = torch.zeros(micro_batch, recipe.batch.sequence_length, dtype=torch.long, device=device)
+        try:
+            with torch.autocast("cuda", dtype=half, enabled=half is not None):
+                model(input_ids=input_ids, labels=input_ids, use_cache=False).loss.backward()
+            return torch.cuda.max_memory_allocated(device) < limit and bool(states)
+        except torch.OutOfMemoryError:
+            return False
+        finally:
+            model.zero_grad(set_to_none=False)
+            torch.cuda.empty_cache()
+
+    return fits
+
+
+def probe_micro_batch(recipe: Recipe) -> int | None:
+    """Sequences per device for `batch.micro: auto`: None on a CPU, where a fixed rule holds, else the largest that every
+    process's GPU takes. Raises InputError when not even one sequence fits."""
+    if recipe.batch.micro != "auto" or uses_cpu():
+        return None
+    state = PartialState()
+    best = largest_fitting(micro_batches(recipe, launched_world_size()), _fits(recipe, state.device))
+    torch.cuda.empty_cache()
+    found = torch.tensor(best or 0, device=state.device)
+    if dist.is_initialized():
+        dist.all_reduce(found, dist.ReduceOp.MIN)
+    if not found.item():
+        raise InputError("batch.micro: not even one sequence fits this GPU; use a smaller model or batch.sequence_length")
+    return int(found.item())

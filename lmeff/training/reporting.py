@@ -1,0 +1,137 @@
+"""What a run tells while it works: the log, `state.json` and the progress bar. All on the first process only."""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from lmeff.files import write_text
+from lmeff.quantities import format_count, format_short
+from lmeff.recipe.documents import LogRecord, PlanDocument
+from lmeff.training.state import RunState, now
+from lmeff.training.trainer import LmeffTrainer
+
+
+@dataclass
+class RunLogCallback(TrainerCallback):
+    """Appends a record to `run.log.jsonl` whenever the Trainer logs."""
+
+    path: Path
+    plan: PlanDocument
+    trainer: LmeffTrainer
+    _last: tuple[int, float] = (0, 0.0)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
+        self._last = (state.global_step, self.trainer.train_seconds)
+        if state.is_world_process_zero:
+            self._forget_after(state.global_step)
+
+    def _forget_after(self, step: int) -> None:
+        """Drops records past the checkpoint that the run goes on from, and a line that was cut off."""
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []:
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError):
+                continue
+        write_text(self.path, "".join(line + "\n" for line in kept))
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict, **_) -> None:
+        if not state.is_world_process_zero or "loss" not in logs:
+            return
+        seconds, (last_step, last_seconds) = self.trainer.train_seconds, self._last
+        tokens = (state.global_step - last_step) * self.plan.batch_tokens
+        per_sequence = self.plan.sequence_length - 1
+        record = LogRecord(
+            step=state.global_step,
+            tokens=state.global_step * self.plan.batch_tokens,
+            epoch=round(state.epoch or 0.0, 6),
+            loss=_finite(logs["loss"]),
+            grad_norm=_finite(logs.get("grad_norm")),
+            learning_rate=logs["learning_rate"],
+            tokens_per_second=round(tokens / (seconds - last_seconds), 1) if seconds > last_seconds else None,
+            num_loss_tokens=state.global_step * self.plan.sequences_per_step * per_sequence,
+            num_skipped_steps=self.trainer.num_skipped_steps,
+            time=now(),
+        )
+        self._last = (state.global_step, seconds)
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(record.model_dump_json() + "\n")
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and abs(value) < float("inf") else None
+
+
+@dataclass
+class StateCallback(TrainerCallback):
+    """Keeps `state.json` current: at the start, at every log and after every anchor."""
+
+    run_state: RunState
+
+    def _update(self, state: TrainerState) -> None:
+        if state.is_world_process_zero:
+            self.run_state.step = state.global_step
+            self.run_state.write("running")
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
+        self._update(state)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
+        self._update(state)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
+        if any(anchor.step == state.global_step for anchor in self.run_state.anchors):
+            self._update(state)
+
+
+@dataclass
+class ProgressCallback(TrainerCallback):
+    """A bar in tokens, with tokens per second, the loss and the next anchor."""
+
+    plan: PlanDocument
+    trainer: LmeffTrainer
+    _bar: tqdm | None = None
+    _shown: dict[str, str] = field(default_factory=dict)
+    _start: tuple[int, float] = (0, 0.0)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
+        if not state.is_world_process_zero or args.disable_tqdm:
+            return
+        self._start = (state.global_step, time.monotonic())
+        self._bar = tqdm(
+            total=self.plan.num_tokens,
+            initial=state.global_step * self.plan.batch_tokens,
+            desc=self.plan.name,
+            unit=" tokens",
+            unit_scale=True,
+            # A log file gets a line now and then, a terminal a bar that moves.
+            mininterval=0.5 if sys.stderr.isatty() else 15,
+            dynamic_ncols=sys.stderr.isatty(),
+        )
+        self._next(state.global_step)
+
+    def _next(self, step: int) -> None:
+        following = [anchor for anchor in self.plan.anchors if anchor.step > step]
+        self._shown["next anchor"] = format_count(following[0].nominal_tokens) if following else "none"
+        self._bar.set_postfix(self._shown, refresh=False)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
+        if self._bar is not None:
+            self._next(state.global_step)
+            self._bar.update(self.plan.batch_tokens)
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict, **_) -> None:
+        if self._bar is not None and "loss" in logs:
+            self._shown["loss"] = f"{logs['loss']:.3f}"
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            speed = (state.global_step - self._start[0]) * self.plan.batch_tokens / max(1e-9, self.trainer.train_seconds)
+            tqdm.write(f"{format_short(self.plan.num_tokens)} tokens, {format_short(speed)} tokens/s of training", file=sys.stderr)

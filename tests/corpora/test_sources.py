@@ -1,0 +1,87 @@
+"""Reading text: forms, compression, order, and what cannot be read."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from lmeff.corpora.sources import Document, check_templates, find_files, read_documents
+from lmeff.errors import InputError
+
+
+def texts(files: list[Path], templates: tuple[str, ...] = ("{text}",), separator: str | None = None) -> list[str]:
+    return [document.text for document in read_documents(files, templates, separator)]
+
+
+def test_every_form_gives_the_same_documents(tmp_path: Path) -> None:
+    lines = "".join(json.dumps({"text": text}) + "\n" for text in ("One.", "Two é."))
+    (tmp_path / "a.jsonl").write_text(lines, encoding="utf-8")
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
+    (tmp_path / "c.jsonl.zst").write_bytes(zstandard.compress(lines.encode()))
+    (tmp_path / "d.txt").write_text("  One.\n", encoding="utf-8")
+    files = find_files([str(tmp_path)], "corpus.paths")
+    assert [file.name for file in files] == ["a.jsonl", "b.jsonl.gz", "c.jsonl.zst", "d.txt"]
+    assert texts(files) == ["One.", "Two é."] * 3 + ["One."]
+    assert list(read_documents(files[1:2], ["{text}"], None))[0] == Document("One.", "b")
+
+
+def test_folders_globs_and_files_name_each_file_once_in_a_fixed_order(tmp_path: Path) -> None:
+    for name in ("z.txt", "deep/a.txt", "deep/skip.bin"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    patterns = [str(tmp_path / "z.txt"), str(tmp_path / "**" / "*.txt"), str(tmp_path)]
+    found = find_files(patterns, "corpus.paths")
+    assert [file.relative_to(tmp_path).as_posix() for file in found] == ["deep/a.txt", "z.txt"]
+    assert find_files(patterns[::-1], "corpus.paths") == found
+
+
+def test_separator_and_templates(tmp_path: Path) -> None:
+    story = tmp_path / "s.txt"
+    story.write_text("first\n<|endoftext|>\nsecond\n\nstill second<|endoftext|>")
+    assert texts([story], separator="<|endoftext|>") == ["first", "second\n\nstill second"]
+    maths = tmp_path / "m.jsonl"
+    maths.write_text('{"problem": "1 + 1 {x}", "hints": ["= 2", "done"]}\n\n{"text": "plain"}\n')
+    assert texts([maths], ("{text}", "{problem}\n{hints}")) == ["1 + 1 {x}\n= 2\ndone", "plain"]
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "said"),
+    [
+        (b'{"text": "a"}\n{"text": \n', 2, "not readable as JSON"),
+        (b'{"text": "a"}\n["b"]\n', 2, "must be a JSON object"),
+        (b'{"body": "a"}\n', 1, "it has body"),
+    ],
+)
+def test_a_bad_line_is_named_by_file_and_line(tmp_path: Path, content: bytes, line: int, said: str) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        texts([path])
+    assert str(error.value).startswith(f"{path}:{line}: ")
+    assert said in str(error.value)
+
+
+def test_what_is_not_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(b"x" * 1000)[:20])
+    for name, said in (("latin.txt", "not UTF-8"), ("cut.txt.gz", "cannot be read")):
+        with pytest.raises(InputError, match=said) as error:
+            texts([tmp_path / name])
+        assert name in str(error.value)
+
+
+def test_all_missing_paths_are_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "x.bin").write_text("x")
+    with pytest.raises(InputError) as error:
+        find_files([str(tmp_path / "none.txt"), str(tmp_path / "*.jsonl"), str(tmp_path / "empty"), str(tmp_path / "x.bin")], "corpus.paths")
+    assert len(error.value.mistakes) == 4
+    assert all(line.startswith("corpus.paths: ") for line in error.value.mistakes)
+
+
+@pytest.mark.parametrize("template", ["no field", "{text", "{}", "{a.b}"])
+def test_a_template_must_name_fields(template: str) -> None:
+    with pytest.raises(InputError, match="corpus.text"):
+        check_templates([template])

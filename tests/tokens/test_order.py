@@ -1,0 +1,38 @@
+"""The order of sequences is a pure function of seed and position."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmeff.tokens import SampleOrder
+from lmeff.tokens.order import permutation
+
+
+def test_every_epoch_is_a_full_permutation_and_another_one() -> None:
+    orders = [permutation(1000, seed=0, epoch=epoch) for epoch in range(3)]
+    for order in orders:
+        assert sorted(order.tolist()) == list(range(1000))
+    assert not np.array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[0], permutation(1000, seed=1, epoch=0))
+
+
+def test_the_order_is_pinned() -> None:
+    """A change here would give every published recipe other data."""
+    assert permutation(10, seed=0, epoch=0).tolist() == [0, 7, 8, 2, 5, 9, 4, 6, 3, 1]
+    assert permutation(10, seed=1, epoch=7).tolist() == [9, 3, 5, 6, 2, 0, 1, 4, 7, 8]
+    assert SampleOrder(7, 3).sequence_ids(5, 4).tolist() == [
+        *permutation(7, 3, 0)[5:].tolist(),
+        *permutation(7, 3, 1)[:2].tolist(),
+    ]
+
+
+@given(st.integers(1, 50), st.integers(0, 200), st.integers(1, 120))
+def test_any_cut_of_the_stream_reads_the_same(num_sequences: int, first: int, count: int) -> None:
+    whole = SampleOrder(num_sequences, 5).sequence_ids(0, first + count)
+    assert np.array_equal(SampleOrder(num_sequences, 5).sequence_ids(first, count), whole[first:])
+
+
+def test_positions_do_not_predict_ids() -> None:
+    order = permutation(20_000, seed=0, epoch=0)
+    assert abs(np.corrcoef(np.arange(20_000), order)[0, 1]) < 0.03
+    assert abs(np.corrcoef(order, permutation(20_000, seed=0, epoch=1))[0, 1]) < 0.03

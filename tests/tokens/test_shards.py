@@ -1,0 +1,53 @@
+"""Token shards: what is written is read, in any shape, and damage is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmeff.errors import InputError
+from lmeff.tokens.shards import ShardWriter, TokenStream, id_type, open_shard
+
+
+def write(path: Path, ids: np.ndarray, vocab_size: int) -> Path:
+    writer = ShardWriter(path, vocab_size)
+    writer.append(ids)
+    writer.close()
+    return path
+
+
+@pytest.mark.parametrize(("vocab_size", "itemsize"), [(65_536, 2), (65_537, 4)])
+def test_the_largest_id_survives(tmp_path: Path, vocab_size: int, itemsize: int) -> None:
+    ids = np.array([0, 1, vocab_size - 1])
+    shard = open_shard(write(tmp_path / "a.bin", ids, vocab_size))
+    assert shard.tolist() == ids.tolist()
+    assert id_type(vocab_size).itemsize == itemsize
+    with pytest.raises(ValueError, match="outside the vocabulary"):
+        write(tmp_path / "b.bin", np.array([vocab_size]), vocab_size)
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.integers(1, 17), st.integers(0, 99))
+def test_blocks_are_the_same_however_the_stream_is_cut(sizes: list[int], length: int, seed: int) -> None:
+    import tempfile
+
+    ids = np.random.default_rng(seed).integers(0, 1000, sum(sizes))
+    if len(ids) < length:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        parts = np.split(ids, np.cumsum(sizes)[:-1])
+        stream = TokenStream([write(Path(folder) / f"{i}.bin", part, 1000) for i, part in enumerate(parts)])
+        wanted = np.random.default_rng(seed).permutation(len(ids) // length)
+        blocks = stream.blocks(wanted, length)
+        assert stream.num_tokens == len(ids)
+        assert np.array_equal(blocks, ids[: len(ids) // length * length].reshape(-1, length)[wanted])
+        assert np.array_equal(stream.slice(len(ids) // 3, len(ids)), ids[len(ids) // 3 :])
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    whole = write(tmp_path / "a.bin", np.arange(100), 1000).read_bytes()
+    for content in (whole[:-1], whole[:40], b"something else" + whole, whole + b"\0\0"):
+        (tmp_path / "a.bin").write_bytes(content)
+        with pytest.raises(InputError, match=r"a\.bin: .*token shard"):
+            open_shard(tmp_path / "a.bin")
