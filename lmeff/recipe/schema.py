@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from lmeff.quantities import format_count, parse_count, parse_number
 
@@ -49,8 +49,10 @@ class Corpus(Section):
     dev_paths: list[str] | None = None
     """Held-out text in the same forms. Without it `dev_share` of the training text is held out."""
     text: list[str] | None = None
-    """Templates over the fields of a JSON line, such as `{problem}` with line breaks; the first whose fields all exist is used.
-    Default: `{text}`."""
+    """Templates over the fields of a JSON line, such as `{problem}` with line breaks; the first whose fields all exist
+    is used. Default: `{text}`."""
+    separator: str | None = None
+    """Text between documents inside a plain text file. Default: a file is one document."""
     dev_share: Annotated[Number, Field(gt=0, lt=0.5)] = 0.01
     """Share of the text held out when there are no `dev_paths`; which text is decided by its content alone."""
     epochs: Annotated[Number, Field(gt=0)] = 1
@@ -61,7 +63,8 @@ class Corpus(Section):
 
 class Tokenizer(Section):
     vocab_size: Annotated[PositiveCount, Field(ge=259)] = 16_000
-    """Entries of the byte-level BPE vocabulary, with its 256 bytes and 3 special tokens. Trained on training text only."""
+    """Entries of the byte-level BPE vocabulary, with its 256 bytes and 3 special tokens. Trained on training text
+    only."""
 
 
 class Model(Section):
@@ -102,14 +105,15 @@ class Batch(Section):
         if self.tokens % self.sequence_length:
             near = max(1, round(self.tokens / self.sequence_length)) * self.sequence_length
             raise ValueError(
-                f"tokens ({self.tokens}) is not a multiple of sequence_length ({self.sequence_length}); nearest: {near}"
+                f"tokens {self.tokens} is not a multiple of sequence_length ({self.sequence_length}); nearest: {near}"
             )
         return self
 
 
 class Anchors(Section):
     tokens: Annotated[list[Count], Field(min_length=1)]
-    """Token counts at which the model is kept; training stops after the last. Fires at `ceil(anchor / batch.tokens)`."""
+    """Token counts at which the model is kept; training stops after the last. Fires at
+    `ceil(anchor / batch.tokens)`."""
     mode: Literal["snapshot"] = "snapshot"
     """`snapshot`: one run, photographed on its way."""
 
@@ -133,27 +137,35 @@ class Optimizer(Section):
     epsilon: Annotated[Number, Field(gt=0)] = 1e-8
 
 
+def _warmup_parts(value: object) -> tuple[float, Literal["steps", "tokens", "share"]]:
+    text = str(value).strip()
+    for unit in ("steps", "step", "tokens", "token"):
+        if text.endswith(unit):
+            amount = parse_count(text.removesuffix(unit).strip())
+            if amount < 0:
+                raise ValueError(f"{value!r} is below 0")
+            return amount, "steps" if unit.startswith("step") else "tokens"
+    share = parse_number(value)
+    if not 0 <= share < 1:
+        raise ValueError(f"{value!r} has no unit: write '{text} steps', '{text} tokens' or a share below 1")
+    return share, "share"
+
+
 class Schedule(Section):
     name: Literal["cosine", "linear", "constant"] = "cosine"
     """Shape after warm-up. It ends at the last anchor."""
     warmup: int | float | str = "300 steps"
     """`300 steps`, `5M tokens` or a share of the run such as 0.02."""
 
-    @model_validator(mode="after")
-    def _readable_warmup(self) -> "Schedule":
-        self.warmup_parts()
-        return self
+    @field_validator("warmup", mode="before")
+    @classmethod
+    def _readable_warmup(cls, value: object) -> object:
+        _warmup_parts(value)
+        return value
 
     def warmup_parts(self) -> tuple[float, Literal["steps", "tokens", "share"]]:
         """The warm-up as a number and its unit."""
-        text = str(self.warmup).strip()
-        for unit in ("steps", "step", "tokens", "token"):
-            if text.endswith(unit):
-                return parse_count(text.removesuffix(unit)), "steps" if unit.startswith("step") else "tokens"
-        share = parse_number(self.warmup)
-        if not 0 <= share < 1:
-            raise ValueError(f"warmup {self.warmup!r} has no unit: write '{text} steps', '{text} tokens' or a share below 1")
-        return share, "share"
+        return _warmup_parts(self.warmup)
 
 
 class Checkpoints(Section):

@@ -71,8 +71,11 @@ class RevisionStore:
 
 
 def read_manifest(folder: Path) -> ManifestDocument:
-    """The manifest of a revision or checkpoint. Raises InputError when there is none."""
-    return ManifestDocument.model_validate(read_json(folder / "manifest.json"))
+    """The manifest of a revision or checkpoint. Raises InputError when there is none or it is damaged."""
+    try:
+        return ManifestDocument.model_validate(read_json(folder / "manifest.json"))
+    except ValueError as error:
+        raise InputError(f"{folder / 'manifest.json'}: not a manifest ({' '.join(str(error).split())})") from None
 
 
 def list_revisions(run: Path) -> list[Path]:

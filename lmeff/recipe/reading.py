@@ -1,0 +1,222 @@
+"""From YAML files and words of the command line to a validated recipe that knows where every value came from."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from lmeff.errors import InputError
+from lmeff.recipe.checks import cross_check
+from lmeff.recipe.mistakes import as_lines, mistakes_of
+from lmeff.recipe.schema import Recipe
+from lmeff.recipe.trainer_fields import check_training
+from lmeff.recipe.wording import one_line
+from lmeff.recipe.yaml_lines import COMMAND_LINE, MAX_BYTES, MAX_DEPTH, KeyPath, Layer, Mark, Mistake, read_yaml
+
+MAX_FILES = 50
+_SECRET = re.compile(r"(token|password|secret|key)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A recipe after `extends`, overrides and defaults."""
+
+    recipe: Recipe
+    values: dict[str, Any]
+    """All values as plain data, defaults included, but for a null that nobody wrote."""
+    provenance: dict[str, str]
+    """Where each value came from, by dotted key: `FILE:LINE`, `command line: KEY=VALUE` or `default`."""
+    sources: list[Path]
+    """The files that were read, bases before what extends them."""
+
+    def to_yaml(self) -> str:
+        """The whole recipe as one YAML text without `extends`, which reads back to an equal recipe."""
+        return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+
+
+def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Resolved:
+    """Reads a recipe with everything it extends, then `section.key=value` overrides.
+
+    Raises InputError with all mistakes at once, each one line that starts with `FILE:LINE:` or `command line:`.
+    """
+    main, merged = os.path.normpath(os.fspath(path)), _Merged()
+    merged.add_file(main, chain=())
+    for word in overrides:
+        merged.add_override(word)
+    values, marks, mistakes = merged.values, merged.marks, merged.mistakes
+    if isinstance(values.get("training"), dict):
+        values["training"], problems = check_training(values["training"])
+        mistakes += [Mistake(("training", name), text) for name, text in problems.items()]
+    recipe = None
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        found = mistakes_of(error, values, marks)
+        # With a file unread, what it would have said is not missing.
+        mistakes += [mistake for mistake in found if merged.is_whole or not mistake.text.startswith("missing")]
+    if merged.is_whole:
+        mistakes += cross_check(values)
+    lines = merged.lines + as_lines(mistakes, marks, merged.sources, main)
+    if lines or recipe is None:
+        raise InputError(*lines)
+    resolved = _plain(recipe)
+    provenance = {".".join(key): str(marks.get(key, "default")) for key in _leaves(resolved)}
+    return Resolved(recipe, resolved, provenance, [Path(source) for source in merged.sources])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        fields = {name: getattr(value, name) for name in type(value).model_fields}
+        # A null that nobody wrote means "decided elsewhere"; written out it would mean "decided here: none".
+        return {k: _plain(v) for k, v in fields.items() if v is not None or k in value.model_fields_set}
+    return value
+
+
+def _leaves(values: dict[str, Any], path: KeyPath = ()) -> Iterator[KeyPath]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, (*path, key))
+        else:
+            yield (*path, key)
+
+
+@dataclass
+class _Merged:
+    """What has been read so far, later over earlier."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    marks: dict[KeyPath, Mark] = field(default_factory=dict)
+    mistakes: list[Mistake] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    """Mistakes that left something unread, already in words."""
+    sources: list[str] = field(default_factory=list)
+    num_files: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.lines
+
+    def add_file(self, path: str, chain: tuple[str, ...], said_by: str = "") -> None:
+        """Merges a file over what there is, after the files it extends. `said_by` names who extends it."""
+        self.num_files += 1
+        if self.num_files > MAX_FILES + 1:  # said once, below
+            return
+        try:
+            if path in chain:
+                raise InputError(f"goes in a circle: {' -> '.join((*chain[chain.index(path) :], path))}")
+            if self.num_files > MAX_FILES:
+                raise InputError(f"more than {MAX_FILES} files, counting a file each time it is named")
+            layer = _read_layer(path)
+        except InputError as error:
+            self.lines.append(one_line(f"{said_by}{error}"))
+            return
+        mark = layer.marks.get(("extends",))
+        for base in self._bases(layer):
+            base = os.path.normpath(os.path.join(os.path.dirname(path), base))
+            self.add_file(base, (*chain, path), f"{mark}: extends: ")
+        self._merge(layer)
+        if path in self.sources:
+            self.sources.remove(path)
+        self.sources.append(path)
+
+    def _bases(self, layer: Layer) -> list[str]:
+        bases = layer.values.pop("extends", [])
+        bases = [bases] if isinstance(bases, str) else bases
+        if isinstance(bases, list) and all(isinstance(base, str) and base for base in bases):
+            return bases
+        self.lines.append(f"{one_line(layer.marks[('extends',)])}: extends: must be a file or a list of files")
+        return []
+
+    def add_override(self, word: str) -> None:
+        """Merges one `section.key=value` of the command line."""
+        key, equals, text = word.partition("=")
+        parts = [part.strip() for part in key.split(".")]
+        shown = "..." if _SECRET.search(key.strip()) else one_line(text, 80)
+        label = f"{COMMAND_LINE}{one_line(key, 120)}{equals}{shown}"
+        mark = Mark(label, text=text)
+        problem = None
+        if not equals:
+            problem = "has no '='; write section.key=value, such as optimizer.learning_rate=1e-3"
+        elif not all(parts) or len(parts) > MAX_DEPTH:
+            problem = "must name a key, such as optimizer.learning_rate=1e-3"
+        elif parts[0] == "extends":
+            problem = "files are extended in a file, not on the command line"
+        if problem:
+            self.mistakes.append(Mistake((), problem, mark))
+            return
+        try:
+            layer = read_yaml(text, label, lines=False)
+        except InputError as error:
+            self.lines.append(one_line(error))
+            return
+        self._merge(self._nested(layer, tuple(parts), mark))
+
+    def _nested(self, layer: Layer, parts: KeyPath, mark: Mark) -> Layer:
+        nested = Layer(layer.values, {parts + path: m for path, m in layer.marks.items()})
+        nested.mistakes = [Mistake(parts + m.path, m.text, m.mark) for m in layer.mistakes]
+        there: Any = self.values
+        for length, part in enumerate(parts, start=1):
+            there = there.get(part) if isinstance(there, dict) else None
+            if length == len(parts) or not isinstance(there, dict):  # a section keeps the line it has in its file
+                nested.marks[parts[:length]] = mark
+        for part in reversed(parts):
+            nested.values = {part: nested.values}
+        return nested
+
+    def _merge(self, layer: Layer) -> None:
+        _merge_under(self.values, layer.values)
+        self.marks |= layer.marks
+        self.mistakes += layer.mistakes
+
+
+def _merge_under(values: dict[str, Any], over: dict[str, Any]) -> None:
+    """Mappings merge; anything else is replaced."""
+    for key, value in over.items():
+        if isinstance(value, dict) and isinstance(values.get(key), dict):
+            _merge_under(values[key], value)
+        else:
+            values[key] = value
+
+
+def _read_layer(path: str) -> Layer:
+    layer = read_yaml(_read_text(path), path)
+    if layer.values is None and not layer.mistakes:
+        raise InputError(f"{path}: is empty; start from one of the files in recipes/")
+    if not isinstance(layer.values, dict):
+        raise InputError(f"{path}:1: must be a mapping of sections such as 'corpus:' at its top")
+    return layer
+
+
+def _read_text(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file{_near(path)}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, not a recipe{_near(os.path.join(path, ''))}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{path}: is larger than {MAX_BYTES} bytes, so it is no recipe")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}:{line}: is not UTF-8 text") from None
+
+
+def _near(path: str) -> str:
+    folder, name = os.path.split(path)
+    try:
+        names = [entry for entry in os.listdir(folder or ".") if entry.endswith((".yaml", ".yml"))]
+    except (OSError, ValueError):
+        return ""
+    close = get_close_matches(name[:200], names, 1) or get_close_matches(f"{name}.yaml", names, 1)
+    return f"; did you mean '{os.path.join(folder, close[0])}'?" if close else ""

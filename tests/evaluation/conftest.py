@@ -1,0 +1,48 @@
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from small_models import NAMES, VERBS, save_model, write_pairs
+
+from lmeff.evaluation.blimp import PARADIGMS
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Models here are so small that a second thread only waits for the first, above all on a busy machine."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    save_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mini_blimp(tmp_path_factory) -> Path:
+    """All 67 files with 3 to 9 invented pairs each: the sizes differ, so a mean of means is not the mean of pairs."""
+    folder = tmp_path_factory.mktemp("data") / "blimp"
+    for index, uid in enumerate(PARADIGMS):
+        sentences = [f"{name} {verb} {other}." for name in NAMES for verb in VERBS for other in NAMES]
+        chosen = sentences[index : index + 2 * (3 + index % 7)]
+        write_pairs(folder / f"{uid}.jsonl", list(zip(chosen[::2], chosen[1::2], strict=True)))
+    return folder
+
+
+@pytest.fixture
+def clean_environment(monkeypatch) -> dict[str, str]:
+    """The environment for a subprocess that has this project, but neither data settings nor the Hub."""
+    monkeypatch.delenv("LMEFF_EVAL_DATA", raising=False)
+    root = str(Path(__file__).resolve().parents[2])
+    return {**os.environ, "PYTHONPATH": root, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def unused_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

@@ -1,0 +1,49 @@
+"""Small models and small data, made on the spot."""
+
+import json
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+NAMES = ("Anna", "Boris", "Carla", "Dmitri", "Elena", "Farid")
+VERBS = ("sees", "hears", "likes", "finds", "helps", "calls", "hides")
+
+
+def save_model(folder: Path, *, hidden_size: int = 32, **config) -> LlamaForCausalLM:
+    """A small random Llama with a byte-level BPE tokenizer like those of this package, saved as a revision is."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    special = ["<s>", "</s>", "<pad>"]
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+    )
+    text = [f"{name} {verb} the old doctors who thought about themselves." for name in NAMES for verb in VERBS]
+    tokenizer.train_from_iterator(text * 4, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    sizes = {"intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 128}
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=600,
+            hidden_size=hidden_size,
+            bos_token_id=0,
+            eos_token_id=1,
+            pad_token_id=2,
+            initializer_range=0.3,
+            tie_word_embeddings=False,
+            **{**sizes, **config},
+        )
+    )
+    model.save_pretrained(folder)
+    return model
+
+
+def write_pairs(path: Path, pairs: list[tuple[str, str]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps({"sentence_good": good, "sentence_bad": bad}) + "\n" for good, bad in pairs))

@@ -1,0 +1,227 @@
+"""Evaluations and the files they leave: groups, sharing, the cache, what they must not disturb."""
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from small_models import save_model, write_pairs
+from transformers.integrations import HfDeepSpeedConfig, is_deepspeed_zero3_enabled
+
+from lmeff.errors import InputError
+from lmeff.evaluation.blimp import PARADIGMS, PHENOMENA
+from lmeff.evaluation.harness import Evaluation, evaluate_model
+from lmeff.evaluation.tasks import tasks_folder
+from lmeff.recipe.documents import validate_results
+
+TASKS = ("lmeff_blimp_ellipsis", "lmeff_blimp_wh_island", "lmeff_blimp_ellipsis_n_bar_2")
+
+
+@pytest.fixture(scope="module")
+def whole(model_folder, mini_blimp, tmp_path_factory):
+    """All of (mini) BLiMP, once."""
+    output = tmp_path_factory.mktemp("whole")
+    result = evaluate_model(model_folder, ["lmeff_blimp"], output, paths={"blimp": str(mini_blimp)})
+    return output, result["lmeff_blimp"]
+
+
+def test_groups_are_unweighted_means_over_paradigms(whole):
+    _, result = whole
+    accuracy = {uid: result["results"][f"lmeff_blimp_{uid.lower()}"]["acc,none"] for uid in PARADIGMS}
+    sizes = {entry["effective"] for entry in result["n-samples"].values()}
+    assert len(sizes) > 1  # else the test below could not tell the means apart
+    assert 0 < sum(accuracy.values()) < 67
+    assert result["groups"]["lmeff_blimp"]["acc,none"] == pytest.approx(sum(accuracy.values()) / 67, abs=1e-12)
+    for phenomenon, paradigms in PHENOMENA.items():
+        expected = sum(accuracy[uid] for uid in paradigms) / len(paradigms)
+        assert result["groups"][f"lmeff_blimp_{phenomenon}"]["acc,none"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_results_are_those_of_lm_eval_and_say_what_they_depend_on(whole):
+    output, result = whole
+    assert validate_results(json.loads((output / "lmeff_blimp.json").read_text())) == result
+    assert set(result["groups"]) == {"lmeff_blimp", *(f"lmeff_blimp_{phenomenon}" for phenomenon in PHENOMENA)}
+    assert len(result["configs"]) == 67
+    one = result["results"]["lmeff_blimp_wh_island"]
+    assert one["acc_stderr,none"] > 0
+    assert result["groups"]["lmeff_blimp"]["acc_stderr,none"] > 0
+    assert result["higher_is_better"]["lmeff_blimp"] == {"acc": True, "ties": False}
+    about = result["lmeff"]
+    assert about["settings"]["dtype"] == "float32"
+    assert about["num_pairs"] == sum(entry["effective"] for entry in result["n-samples"].values())
+    assert set(about["versions"]) >= {"lmeff", "lm_eval", "torch", "transformers"}
+    assert str(output.parent) not in json.dumps(result)
+
+
+def test_the_pairs_of_a_task_are_kept(whole, mini_blimp):
+    output, result = whole
+    pairs = pq.read_table(output / "pairs" / "lmeff_blimp.parquet").to_pandas()
+    assert list(pairs.columns) == ["task", "pair", "good", "bad", "score"]
+    assert [str(kind) for kind in pairs.dtypes[1:]] == ["int32", "float64", "float64", "float64"]
+    means = pairs.groupby("task")["score"].mean()
+    for uid in PARADIGMS:
+        task = f"lmeff_blimp_{uid.lower()}"
+        assert means[task] == pytest.approx(result["results"][task]["acc,none"])
+        assert len(pairs[pairs.task == task]) == len((mini_blimp / f"{uid}.jsonl").read_text().splitlines())
+
+
+def test_scores_do_not_depend_on_the_other_tasks(whole, model_folder, mini_blimp, tmp_path):
+    output, result = whole
+    alone = evaluate_model(model_folder, TASKS, tmp_path, paths={"blimp": str(mini_blimp)})
+    for task in TASKS[1:]:
+        assert alone[task]["results"][task] == result["results"][task]
+    everything = pq.read_table(output / "pairs" / "lmeff_blimp.parquet").to_pandas()
+    pairs = pq.read_table(tmp_path / "pairs" / "lmeff_blimp_wh_island.parquet").to_pandas()
+    assert pairs.equals(everything[everything.task == "lmeff_blimp_wh_island"].reset_index(drop=True))
+
+
+TWO_RANKS = """
+import os, sys
+from pathlib import Path
+import torch.distributed
+from lmeff.evaluation.harness import Evaluation
+torch.set_num_threads(1)
+torch.distributed.init_process_group("gloo")
+rank = torch.distributed.get_rank()
+evaluation = Evaluation(Path(sys.argv[1]), tuple(sys.argv[4:]), Path(sys.argv[2]), {"blimp": sys.argv[3]})
+evaluation.score(rank, 2)
+torch.distributed.barrier()
+if rank == 0:
+    evaluation.finish(2)
+torch.distributed.barrier()
+torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_ranks_give_what_one_process_gives(
+    model_folder, mini_blimp, tmp_path, clean_environment, unused_port, whole
+):
+    """In a real process group of two, whose ranks lm-eval must not try to share work with by itself."""
+    (tmp_path / "job.py").write_text(TWO_RANKS)
+    arguments = [str(model_folder), str(tmp_path / "two"), str(mini_blimp), "lmeff_blimp"]
+    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(unused_port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, str(tmp_path / "job.py"), *arguments],
+            env={**clean_environment, **world, "RANK": rank, "LOCAL_RANK": rank},
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        assert [process.wait(timeout=120) for process in ranks] == [0, 0]
+    finally:
+        for process in ranks:
+            process.kill()
+    output, single = whole
+    shared = json.loads((tmp_path / "two" / "lmeff_blimp.json").read_text())
+    del shared["lmeff"]["date"]
+    assert shared == {**single, "lmeff": {key: value for key, value in single["lmeff"].items() if key != "date"}}
+    tables = [pq.read_table(folder / "pairs" / "lmeff_blimp.parquet") for folder in (tmp_path / "two", output)]
+    assert tables[0].equals(tables[1])
+    assert not (tmp_path / "two" / ".parts").exists()
+
+
+def test_more_ranks_than_tasks_and_a_rank_that_starts_again(model_folder, mini_blimp, tmp_path):
+    evaluation = Evaluation(model_folder, TASKS[1:2], tmp_path, {"blimp": str(mini_blimp)})
+    for rank in (0, 1, 2):
+        evaluation.score(rank, 3)
+    part = tmp_path / ".parts" / "rank-0-of-3.json"
+    before = part.stat().st_mtime_ns
+    evaluation.score(0, 3)
+    assert part.stat().st_mtime_ns == before
+    assert evaluation.finish(3)[TASKS[1]]["lmeff"]["num_pairs"] > 0
+
+
+def test_a_result_is_computed_again_only_when_something_changed(model_folder, mini_blimp, tmp_path):
+    model, blimp, output = tmp_path / "model", tmp_path / "blimp", tmp_path / "out"
+    shutil.copytree(model_folder, model)
+    shutil.copytree(mini_blimp, blimp)
+    task = "lmeff_blimp_wh_island"
+    options = {"paths": {"blimp": str(blimp)}}
+
+    def is_cached(**more) -> bool:
+        evaluation = Evaluation(model, (task,), output, **{**options, **more})
+        return task in evaluation.cached()
+
+    assert not is_cached()
+    first = evaluate_model(model, [task], output, **options)
+    assert is_cached()
+    written = (output / f"{task}.json").stat().st_mtime_ns
+    assert evaluate_model(model, [task], output, **options) == first
+    assert (output / f"{task}.json").stat().st_mtime_ns == written
+    assert not is_cached(limit=2)
+    assert not is_cached(batch_size=64)
+    pairs = (blimp / "wh_island.jsonl").read_text()
+    (blimp / "wh_island.jsonl").write_text(pairs.replace("Anna", "Elena", 1).replace("Boris", "Elena", 1))
+    assert not is_cached()
+    (blimp / "wh_island.jsonl").write_text(pairs)
+    assert is_cached()
+    (output / f"{task}.json").write_text("{")
+    assert not is_cached()
+    assert evaluate_model(model, [task], output, **options)[task]["results"] == first[task]["results"]
+    save_model(model, hidden_size=16)
+    assert not is_cached()
+
+
+def test_a_limit_counts_for_every_paradigm(model_folder, mini_blimp, tmp_path):
+    result = evaluate_model(model_folder, TASKS[:1], tmp_path, paths={"blimp": str(mini_blimp)}, limit=2)[TASKS[0]]
+    assert [entry["effective"] for entry in result["n-samples"].values()] == [2, 2]
+    assert result["lmeff"]["num_pairs"] == 4
+    leaves = [result["results"][f"lmeff_blimp_ellipsis_n_bar_{number}"]["acc,none"] for number in (1, 2)]
+    assert result["groups"][TASKS[0]]["acc,none"] == sum(leaves) / 2
+
+
+def test_training_may_go_on_as_if_nothing_was_scored(model_folder, mini_blimp, tmp_path):
+    states = []
+    for score in (False, True):
+        random.seed(1), numpy.random.seed(1), torch.manual_seed(1)
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
+        if score:
+            evaluate_model(model_folder, TASKS[1:2], tmp_path, paths={"blimp": str(mini_blimp)})
+        states.append((random.random(), numpy.random.random(), torch.rand(1).item()))
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+        torch.backends.cuda.matmul.fp32_precision = "none"
+    assert states[0] == states[1]
+
+
+def test_a_model_is_loaded_whole_during_zero3_training(model_folder, mini_blimp, tmp_path, whole):
+    config = HfDeepSpeedConfig({"zero_optimization": {"stage": 3}, "train_micro_batch_size_per_gpu": 1})
+    result = evaluate_model(model_folder, TASKS[1:2], tmp_path, paths={"blimp": str(mini_blimp)})
+    assert is_deepspeed_zero3_enabled()
+    del config
+    assert result[TASKS[1]]["results"][TASKS[1]] == whole[1]["results"][TASKS[1]]
+
+
+def test_a_users_own_pairs_and_other_tasks(model_folder, tmp_path):
+    """The task file in the README of the tasks folder, and one of a kind that has no pairs."""
+    write_pairs(tmp_path / "my_pairs.jsonl", [("Anna sees Boris.", "Anna see Boris."), ("Elena hides.",) * 2])
+    (example,) = re.findall(r"```yaml\n(.*?)```", (tasks_folder() / "README.md").read_text(), re.DOTALL)
+    (tmp_path / "my_pairs.yaml").write_text(example.replace("/path/to", str(tmp_path)))
+    text = {"task": "my_text", "dataset_path": "json", "test_split": "test", "output_type": "loglikelihood_rolling"}
+    text["dataset_kwargs"] = {"data_files": {"test": str(tmp_path / "my_pairs.jsonl")}}
+    metric = {"metric": "bits_per_byte", "aggregation": "bits_per_byte", "higher_is_better": False}
+    text |= {"doc_to_text": "", "doc_to_target": "{{sentence_good}}", "metric_list": [metric]}
+    (tmp_path / "my_text.yaml").write_text(yaml.safe_dump(text))
+    results = evaluate_model(model_folder, ["my_pairs", "my_text"], tmp_path / "out", include_path=str(tmp_path))
+    assert results["my_pairs"]["lmeff"]["num_ties"] == 1
+    assert results["my_pairs"]["results"]["my_pairs"]["acc,none"] in (0.25, 0.75)
+    assert results["my_text"]["results"]["my_text"]["bits_per_byte,none"] > 0
+    assert not (tmp_path / "out" / "pairs" / "my_text.parquet").exists()
+
+
+def test_the_generated_pairs_are_scored(model_folder, tmp_path):
+    result = evaluate_model(model_folder, ["lmeff_synthetic"], tmp_path, limit=2)["lmeff_synthetic"]
+    assert result["lmeff"]["num_pairs"] == 2 * len(result["n-samples"])
+    assert 0 <= result["groups"]["lmeff_synthetic"]["acc,none"] <= 1
+
+
+def test_a_folder_without_safetensors_is_named(mini_blimp, tmp_path):
+    with pytest.raises(InputError, match="no safetensors"):
+        evaluate_model(tmp_path, TASKS, tmp_path / "out", paths={"blimp": str(mini_blimp)})

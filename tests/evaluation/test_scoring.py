@@ -1,0 +1,105 @@
+"""The scoring rules, on numbers and on real models through real lm-eval."""
+
+import math
+
+import pytest
+import torch
+from lm_eval.api.instance import Instance
+from small_models import save_model, write_pairs
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from lmeff.errors import InputError
+from lmeff.evaluation.harness import evaluate_model
+from lmeff.evaluation.language_model import load_model
+from lmeff.evaluation.scoring import pair_score
+
+
+def test_a_tie_is_a_half_and_a_number_that_is_none_an_error():
+    assert pair_score(-3.0, -4.0) == 1
+    assert pair_score(-4.0, -3.0) == 0
+    assert pair_score(-4.0, -4.0) == 0.5
+    for broken in (math.nan, math.inf, -math.inf):
+        with pytest.raises(ValueError, match="not finite"):
+            pair_score(broken, -1.0)
+        with pytest.raises(ValueError, match="not finite"):
+            pair_score(-1.0, broken)
+
+
+def altered(model_folder, folder, change):
+    """A copy of the model after `change(model)`, with the same tokenizer."""
+    for path in model_folder.iterdir():
+        if path.suffix == ".json":
+            (folder / path.name).write_text(path.read_text())
+    model = AutoModelForCausalLM.from_pretrained(model_folder)
+    with torch.no_grad():
+        change(model)
+    model.save_pretrained(folder)
+    return folder
+
+
+def test_a_model_with_constant_logits_is_right_half_of_the_time(model_folder, tmp_path):
+    """Sentences of equally many tokens tie; lm-eval's own rule would call such a model perfect."""
+    blimp = tmp_path / "blimp"
+    write_pairs(blimp / "wh_island.jsonl", [("Anna sees Boris.", "Anna hears Boris."), ("Anna finds Elena.",) * 2])
+    (tmp_path / "model").mkdir()
+    model = altered(model_folder, tmp_path / "model", lambda model: model.lm_head.weight.zero_())
+    result = evaluate_model(model, ["lmeff_blimp_wh_island"], tmp_path / "out", paths={"blimp": str(blimp)})
+    scores = result["lmeff_blimp_wh_island"]["results"]["lmeff_blimp_wh_island"]
+    assert scores["acc,none"] == 0.5
+    assert scores["ties,none"] == 1.0
+    assert result["lmeff_blimp_wh_island"]["lmeff"]["num_ties"] == 2
+
+
+def test_a_model_that_computes_nan_is_an_error_naming_task_and_pair(model_folder, mini_blimp, tmp_path):
+    model = altered(model_folder, tmp_path, lambda model: model.lm_head.weight.fill_(math.nan))
+    with pytest.raises(ValueError, match=r"lmeff_blimp_wh_island, pair 0: .*nan"):
+        evaluate_model(model, ["lmeff_blimp_wh_island"], tmp_path / "out", paths={"blimp": str(mini_blimp)})
+    assert not (tmp_path / "out" / "lmeff_blimp_wh_island.json").exists()
+
+
+def requests(*texts: str) -> list[Instance]:
+    return [
+        Instance(request_type="loglikelihood", doc={}, arguments=("", text), idx=index, metadata=("task", 0, 1))
+        for index, text in enumerate(texts)
+    ]
+
+
+def inputs_of(model, text: str, monkeypatch) -> tuple[list[int], float]:
+    """What the network really gets for a sentence, and the answer."""
+    seen = []
+    call = model._model_call
+    monkeypatch.setattr(model, "_model_call", lambda inputs, **options: seen.append(inputs) or call(inputs, **options))
+    ((log_probability, _),) = model.loglikelihood(requests(text))
+    return seen[0][0].tolist(), log_probability
+
+
+def test_a_sentence_is_scored_after_exactly_one_bos(model_folder, monkeypatch):
+    model = load_model(model_folder, "cpu", batch_size=4, progress=False)
+    text = "Anna sees Boris."
+    tokens = model.tokenizer(text, add_special_tokens=False)["input_ids"]
+    inputs, log_probability = inputs_of(model, text, monkeypatch)
+    assert inputs == [model.tokenizer.bos_token_id, *tokens[:-1]]
+    with torch.no_grad():
+        logits = model.model(torch.tensor([inputs])).logits[0].double()
+    expected = logits.log_softmax(-1)[range(len(tokens)), tokens].sum().item()
+    assert log_probability == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_delimiter_makes_no_difference_to_our_tokenizers_and_does_to_gpt2s(model_folder):
+    ours = load_model(model_folder, "cpu", batch_size=4, progress=False)
+    bare, spaced = ours.loglikelihood(requests("Anna sees Boris.", " Anna sees Boris."))
+    assert bare == spaced
+    assert ours.tok_encode("Anna", add_special_tokens=False) == ours.tok_encode(" Anna", add_special_tokens=False)
+    like_gpt2 = Tokenizer(models.BPE())
+    like_gpt2.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    like_gpt2.train_from_iterator([], trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    theirs = PreTrainedTokenizerFast(tokenizer_object=like_gpt2)
+    assert theirs("Anna")["input_ids"] != theirs(" Anna")["input_ids"]
+
+
+def test_a_sentence_longer_than_the_model_takes_is_told(tmp_path):
+    save_model(tmp_path, max_position_embeddings=8)
+    model = load_model(tmp_path, "cpu", batch_size=4, progress=False)
+    with pytest.raises(InputError, match="tokens; the model takes at most 8"):
+        model.loglikelihood(requests("Anna sees the old doctors who thought about themselves and Boris and Elena."))

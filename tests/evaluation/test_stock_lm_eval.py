@@ -1,0 +1,81 @@
+"""Our task files with lm-eval as it is, and our numbers beside those of lm-eval's own BLiMP tasks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import lm_eval
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+
+from lmeff.evaluation.harness import evaluate_model
+from lmeff.evaluation.tasks import tasks_folder
+
+PARADIGMS = ("passive_1", "principle_A_case_2", "wh_island", "irregular_past_participle_verbs", "complex_NP_island")
+
+
+@pytest.mark.slow
+def test_the_command_line_of_lm_eval_takes_our_tasks(shared_data, model_folder, tmp_path, clean_environment):
+    tasks = "lmeff_blimp_ellipsis,lmeff_blimp_principle_a_case_1"
+    command = [Path(sys.executable).with_name("lm_eval"), "run", "--model", "hf", "--device", "cpu", "--tasks", tasks]
+    command += ["--model_args", f"pretrained={model_folder},dtype=float32", "--include_path", tasks_folder()]
+    command += ["--limit", "20", "--batch_size", "16", "--output_path", tmp_path / "out.json"]
+    environment = {**clean_environment, "LMEFF_EVAL_DATA": str(shared_data)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (written,) = tmp_path.rglob("*.json")
+    stock = json.loads(written.read_text())
+    ours = evaluate_model(
+        model_folder, tasks.split(","), tmp_path / "ours", paths={"blimp": str(shared_data / "blimp")}, limit=20
+    )
+    assert set(stock["results"]) == {name for result in ours.values() for name in result["results"]}
+    for result in ours.values():
+        for name, scores in result["results"].items():
+            for key in ("acc,none", "acc_stderr,none", "ties,none"):
+                assert stock["results"][name][key] == pytest.approx(scores[key], abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def some_blimp(shared_data, tmp_path_factory) -> Path:
+    """100 pairs of five paradigms, with the 7 pairs of BLiMP whose two sentences are the same."""
+    folder = tmp_path_factory.mktemp("some_blimp")
+    for uid in PARADIGMS:
+        lines = (shared_data / "blimp" / f"{uid}.jsonl").read_text().splitlines()
+        same = [line for line in lines if (pair := json.loads(line))["sentence_good"] == pair["sentence_bad"]]
+        (folder / f"{uid}.jsonl").write_text("\n".join([*same, *lines[: 100 - len(same)]]) + "\n")
+    return folder
+
+
+def lm_evals_own(model_folder: Path, data: Path, folder: Path) -> dict[str, float]:
+    """Accuracy by lm-eval's own `blimp_*` tasks in lm-eval's own way, pointed at local files."""
+    templates = Path(lm_eval.__file__).parent / "tasks" / "blimp"
+    for uid in PARADIGMS:
+        files = {"data_files": {"train": str(data / f"{uid}.jsonl")}, "cache_dir": str(folder / "cache")}
+        include = {"include": str(templates / f"{uid}.yaml"), "dataset_path": "json", "dataset_kwargs": files}
+        (folder / f"{uid}.yaml").write_text(yaml.safe_dump({**include, "task": f"blimp_{uid}"}))
+    results = lm_eval.simple_evaluate(
+        model=HFLM(pretrained=str(model_folder), device="cpu", dtype="float32", batch_size=128),
+        tasks=[f"blimp_{uid}" for uid in PARADIGMS],
+        task_manager=TaskManager(include_path=str(folder), include_defaults=False),
+        bootstrap_iters=0,
+    )["results"]
+    return {uid: results[f"blimp_{uid}"]["acc,none"] for uid in PARADIGMS}
+
+
+def test_accuracies_are_those_of_lm_evals_own_tasks_up_to_ties(model_folder, some_blimp, tmp_path):
+    tasks = {uid: f"lmeff_blimp_{uid.lower()}" for uid in PARADIGMS}
+    stock = lm_evals_own(model_folder, some_blimp, tmp_path)
+    ours = evaluate_model(model_folder, list(tasks.values()), tmp_path / "out", paths={"blimp": str(some_blimp)})
+    num_ties = {}
+    for uid, task in tasks.items():
+        scores = ours[task]["results"][task]
+        num_ties[uid] = ours[task]["lmeff"]["num_ties"]
+        assert scores["ties,none"] == num_ties[uid] / 100
+        assert stock[uid] == pytest.approx(scores["acc,none"] + scores["ties,none"] / 2, abs=1e-12)
+        pairs = pq.read_table(tmp_path / "out" / "pairs" / f"{task}.parquet").to_pandas()
+        assert list(pairs.index[pairs.good == pairs.bad]) == list(range(num_ties[uid]))  # the same pairs come first
+    assert num_ties == {uid: {"passive_1": 2, "principle_A_case_2": 5}.get(uid, 0) for uid in PARADIGMS}

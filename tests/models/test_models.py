@@ -1,0 +1,95 @@
+"""Sizes, counts and first weights."""
+
+import pytest
+import torch
+
+from lmeff.errors import InputError
+from lmeff.models import SIZES, count_parameters, resolve_shape
+from lmeff.models.build import build_model
+from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Recipe, Tokenizer
+
+
+def recipe(vocab_size: int = 1000, seed: int = 0, **model) -> Recipe:
+    return Recipe(
+        name="r",
+        seed=seed,
+        corpus=Corpus(name="synthetic"),
+        tokenizer=Tokenizer(vocab_size=vocab_size),
+        model=Model(**model),
+        batch=Batch(tokens=1024, sequence_length=128),
+        anchors=Anchors(tokens=["1k"]),
+    )
+
+
+SHAPES = [
+    {"size": "20m"},
+    {"size": "20m", "tie_word_embeddings": True, "num_hidden_layers": 2},
+    {
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    },
+]
+
+
+@pytest.mark.parametrize("model", SHAPES)
+def test_counts_are_those_of_the_built_model(model: dict) -> None:
+    built = build_model(recipe(**model))
+    parameters = count_parameters(resolve_shape(recipe(**model)))
+    embeddings = {built.get_input_embeddings().weight, built.get_output_embeddings().weight}
+    assert parameters.total == sum(weight.numel() for weight in built.parameters())
+    assert parameters.embedding == sum(weight.numel() for weight in embeddings)
+    assert parameters.total == parameters.embedding + parameters.non_embedding
+
+
+@pytest.mark.parametrize(
+    ("size", "vocab_size", "total", "non_embedding"),
+    [("20m", 50_257, 47.4, 8.85), ("60m", 8_192, 50.3, 41.96), ("180m", 50_257, 232.9, 155.75)],
+)
+def test_published_counts(size: str, vocab_size: int, total: float, non_embedding: float) -> None:
+    """The counts of the published collection, in millions."""
+    parameters = count_parameters(resolve_shape(recipe(vocab_size, size=size)))
+    assert parameters.total / 1e6 == pytest.approx(total, abs=0.06)
+    assert parameters.non_embedding / 1e6 == pytest.approx(non_embedding, abs=0.006)
+
+
+def test_weights_follow_the_seed_alone() -> None:
+    torch.manual_seed(123)
+    first = build_model(recipe(seed=1, **SHAPES[2])).state_dict()
+    drawn = torch.rand(1)
+    torch.manual_seed(123)
+    torch.testing.assert_close(torch.rand(1), drawn, msg="building a model moved the global random state")
+    second = build_model(recipe(seed=1, **SHAPES[2])).state_dict()
+    other = build_model(recipe(seed=2, **SHAPES[2])).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["lm_head.weight"], other["lm_head.weight"])
+
+
+def test_config_says_what_the_recipe_says() -> None:
+    config = build_model(recipe(**SHAPES[2], rope_theta=500_000, max_position_embeddings=256)).config
+    assert config.max_position_embeddings == 256
+    assert config.rope_parameters["rope_theta"] == 500_000
+    assert (config.pad_token_id, config.bos_token_id, config.eos_token_id) == (0, 1, 2)
+    assert build_model(recipe(**SHAPES[2])).config.max_position_embeddings == 128
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ({"size": "200m"}, "did you mean '20m'"),
+        ({"hidden_size": 64}, "intermediate_size, num_hidden_layers, num_attention_heads"),
+        ({"size": "20m", "hidden_size": 100}, "not a multiple of num_attention_heads"),
+        ({"size": "20m", "num_key_value_heads": 4}, "not a multiple of 4"),
+        ({"size": "20m", "max_position_embeddings": 64}, "below batch.sequence_length"),
+    ],
+)
+def test_impossible_models_are_refused(model: dict, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        resolve_shape(recipe(**model))
+
+
+def test_all_named_sizes_resolve() -> None:
+    for size in SIZES:
+        assert resolve_shape(recipe(size=size)).hidden_size == SIZES[size]["hidden_size"]

@@ -1,0 +1,97 @@
+"""The recipes we ship, and the page that describes them.
+
+`python tests/recipe/test_recipes_and_readme.py` writes the table of keys of recipes/README.md again.
+"""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from lmeff.plan import make_plan
+from lmeff.quantities import format_bytes, format_count, format_short
+from lmeff.recipe import read_recipe
+from lmeff.recipe.mistakes import section_fields
+from lmeff.recipe.trainer_fields import ALLOWED
+from lmeff.recipe.wording import show
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+README = RECIPES / "README.md"
+SHIPPED = sorted(RECIPES.glob("*.yaml"))
+HEADING = "## Every key\n\n"
+
+
+def field_tables() -> str:
+    """A table for every section: key, default, meaning."""
+    parts = []
+    for section, fields in section_fields().items():
+        rows = []
+        for key, field in fields.items():
+            name = f"{section}.{key}".lstrip(".")
+            if name in section_fields():
+                continue
+            meaning = " ".join((field.description or "").split())
+            choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
+            if len(choices) > 1:
+                meaning = f"{meaning} One of {', '.join(f'`{choice}`' for choice in choices)}.".strip()
+            rows.append(f"| `{name}` | {_default(field)} | {meaning} |\n")
+        parts.append(f"| key | default | meaning |\n|---|---|---|\n{''.join(rows)}")
+    allowed = ", ".join(f"`{name}`" for name in ALLOWED.split())
+    return "\n".join(parts) + f"\n`training:` takes these fields of `transformers.TrainingArguments`: {allowed}.\n"
+
+
+def _default(field) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "" if value is None else f"`{value if isinstance(value, str | list | dict) else show(value)}`"
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_a_shipped_recipe_is_valid_and_named_after_its_file(path):
+    resolved = read_recipe(path)
+    assert resolved.recipe.name == path.stem
+    assert make_plan(resolved.recipe).num_steps > 0
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_readme_says_what_a_recipe_costs(path):
+    recipe = read_recipe(path).recipe
+    plan = make_plan(recipe)
+    row = next(line for line in README.read_text().splitlines() if line.startswith(f"| `{path.name}` |"))
+    disk = format_bytes(plan.revision_bytes * len(plan.anchors))
+    tokens = format_count(recipe.anchors.tokens[-1])
+    for figure in (format_short(plan.parameters.total), tokens, f"{plan.num_steps:,}", disk):
+        assert f" {figure} |" in row
+
+
+def test_the_readme_describes_every_key_as_the_schema_does():
+    described = README.read_text().partition(HEADING)[2]
+    assert described == field_tables(), "run: python tests/recipe/test_recipes_and_readme.py"
+
+
+PUBLISHED = {  # steps at 25M and 2000M tokens from the published runs' tokens per step
+    "20m_tinystories": (5e-4, 0.005, 16_384, 1_526, 122_071, "tinystories", 16_000),
+    "60m_babylm3": (4e-4, 0.005, 65_536, 382, 30_518, "babylm3", 16_000),
+    "180m_hybrid": (3e-4, 0.01, 131_072, 191, 15_259, "hybrid_3.7B", 50_257),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_hyper_parameters(name):
+    rate, decay, batch_tokens, first_step, last_step, corpus, vocab_size = PUBLISHED[name]
+    recipe = read_recipe(RECIPES / f"{name}.yaml").recipe
+    assert (recipe.optimizer.learning_rate, recipe.optimizer.weight_decay) == (rate, decay)
+    assert (recipe.batch.tokens, recipe.batch.sequence_length) == (batch_tokens, 256)
+    assert (recipe.schedule.name, recipe.schedule.warmup_parts()) == ("cosine", (300, "steps"))
+    assert (recipe.optimizer.betas, recipe.optimizer.epsilon) == ([0.9, 0.999], 1e-8)
+    assert recipe.training["max_grad_norm"] == 1.0
+    assert (recipe.corpus.name, recipe.corpus.epochs, recipe.tokenizer.vocab_size) == (corpus, 50, vocab_size)
+    steps = {anchor.name: anchor.step for anchor in make_plan(recipe).anchors}
+    assert (steps["25M"], steps["2000M"]) == (first_step, last_step)
+    assert list(steps) == ["0", *(f"{m}M" for m in (25, 50, 75, 100, 250, 500, 750, 1000, 1250, 1500, 1750, 2000))]
+
+
+if __name__ == "__main__":
+    text, heading, _ = README.read_text().partition(HEADING)
+    README.write_text(text + heading + field_tables())

@@ -1,0 +1,113 @@
+"""Revisions are whole, never changed, and say what they are."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lmeff.recipe.documents import AnchorDocument, ManifestDocument
+from lmeff.revisions import RevisionStore, anchor_name, differences, final_name, list_revisions
+
+FACTS = {
+    "step": 2,
+    "epoch": 0.5,
+    "seed": 3,
+    "mode": "snapshot",
+    "part": None,
+    "loss": 1.5,
+    "dev_loss": 1.6,
+    "dev_perplexity": 4.95,
+    "dev_bits_per_byte": 0.9,
+    "num_skipped_steps": 0,
+    "train_seconds": 1.0,
+    "flops": 1e6,
+    "world_size": 1,
+    "device": "cpu",
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RevisionStore:
+    tokenizer = tmp_path / "tokenizer"
+    tokenizer.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (tokenizer / name).write_text("{}")
+    return RevisionStore(
+        tmp_path / "run" / "revisions", 3, tokenizer, "name: x\n", {"format": 1}, lambda anchor, name: f"# {name} {anchor.step}\n"
+    )
+
+
+def weights(content: bytes):
+    def write(folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(content)
+        (folder / "config.json").write_text("{}")
+
+    return write
+
+
+def facts(tokens: int) -> dict:
+    return FACTS | {"nominal_tokens": tokens, "exact_tokens": tokens}
+
+
+def test_names() -> None:
+    assert anchor_name(0, 25_000_000) == "seed-0-tokens-25M"
+    assert anchor_name(1, 1_250_000_000) == "seed-1-tokens-1250M"
+    assert anchor_name(0, 2_000_000_000) == "seed-0-tokens-2000M"
+    assert anchor_name(0, 0) == "seed-0-tokens-0"
+    assert final_name(7) == "seed-7"
+
+
+def test_a_revision_is_complete_and_matches_its_manifest(store: RevisionStore) -> None:
+    folder = store.save(weights(b"w"), facts(60_000))
+    assert folder.name == "seed-3-tokens-60k"
+    assert store.has(60_000)
+    assert not store.has(0)
+    anchor = AnchorDocument.model_validate(json.loads((folder / "anchor.json").read_text()))
+    assert anchor.weights_sha256 == "50e721e49c013f00c62cf59f2163542a9d8df02464efeb615d31051b0fddc326"
+    manifest = ManifestDocument.model_validate(json.loads((folder / "manifest.json").read_text()))
+    assert manifest.files["model.safetensors"].sha256 == anchor.weights_sha256
+    assert "README.md" not in manifest.files
+    assert (folder / "README.md").read_text() == "# seed-3-tokens-60k 2\n"
+    assert differences(folder) == []
+
+
+def test_every_kind_of_damage_is_named_and_the_card_may_change(store: RevisionStore) -> None:
+    folder = store.save(weights(b"w"), facts(60_000))
+    (folder / "README.md").write_text("new results")
+    assert differences(folder) == []
+    (folder / "model.safetensors").write_bytes(b"v")
+    (folder / "config.json").unlink()
+    (folder / "extra.bin").write_bytes(b"")
+    assert [line.rsplit(": ", 1)[1] for line in differences(folder)] == ["missing", "not in the manifest", "changed"]
+    (folder / "manifest.json").unlink()
+    assert "no such file" in differences(folder)[0]
+
+
+def test_a_save_that_fails_leaves_nothing(store: RevisionStore) -> None:
+    def broken(folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        store.save(broken, facts(60_000))
+    assert not store.has(60_000)
+    assert not store.folder.exists() or list(store.folder.iterdir()) == []
+
+
+def test_the_final_revision_equals_the_last_anchor_and_says_so(store: RevisionStore) -> None:
+    source = store.save(weights(b"w"), facts(60_000))
+    before = (source / "anchor.json").read_text()
+    final = store.save_final(60_000)
+    anchor = AnchorDocument.model_validate(json.loads((final / "anchor.json").read_text()))
+    assert anchor.same_as == source.name
+    assert (source / "anchor.json").read_text() == before
+    assert differences(final) == differences(source) == []
+    assert (final / "README.md").read_text() == "# seed-3 2\n"
+
+
+def test_revisions_are_listed_by_tokens_without_the_final(store: RevisionStore) -> None:
+    for tokens in (1_000_000, 0, 60_000):
+        store.save(weights(b"w%d" % tokens), facts(tokens))
+    store.save_final(1_000_000)
+    names = [folder.name for folder in list_revisions(store.folder.parent)]
+    assert names == ["seed-3-tokens-0", "seed-3-tokens-60k", "seed-3-tokens-1M"]

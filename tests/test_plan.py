@@ -1,0 +1,133 @@
+"""Tokens to steps, and what a run costs."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmeff.errors import InputError
+from lmeff.plan import check_data, make_plan, micro_batches, plan_anchors, split_batch, steps_for, tokens_at, warmup_steps
+from lmeff.recipe.documents import PlanDocument
+from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Recipe, Schedule, Tokenizer
+
+
+def recipe(tokens: int = 131_072, anchors: tuple = (0, "25M", "2B"), micro: object = "auto", length: int = 256, **fields) -> Recipe:
+    settings = {
+        "name": "r",
+        "corpus": Corpus(name="synthetic"),
+        "tokenizer": Tokenizer(vocab_size=50_257),
+        "model": Model(size="180m"),
+        "batch": Batch(tokens=tokens, sequence_length=length, micro=micro),
+        "anchors": Anchors(tokens=list(anchors)),
+    }
+    return Recipe(**settings | fields)
+
+
+def test_published_steps() -> None:
+    """The ancestor's optimizer steps at 25M and 2000M tokens for its three batches."""
+    for batch, first, last in ((16_384, 1526, 122_071), (65_536, 382, 30_518), (131_072, 191, 15_259)):
+        steps = [anchor.step for anchor in plan_anchors(recipe(batch))]
+        assert steps == [0, first, last]
+
+
+@given(st.integers(0, 10**10), st.integers(1, 10**6))
+def test_an_anchor_fires_at_the_first_step_that_reaches_it(tokens: int, batch: int) -> None:
+    step = steps_for(tokens, batch)
+    assert tokens_at(step, batch) >= tokens
+    assert step == 0 or tokens_at(step - 1, batch) < tokens
+
+
+def test_flops_per_token() -> None:
+    """Worked by hand for 180m with 50,257 entries: 6 x (155.71M + 38.60M) + 12 x 24 x 768 x 256."""
+    layers = 24 * (4 * 768**2 + 3 * 768 * 1792)
+    plan = make_plan(recipe())
+    assert plan.flops_per_token == 6 * (layers + 50_257 * 768) + 12 * 24 * 768 * 256
+    assert plan.flops_per_token == pytest.approx(1.2225e9, rel=1e-4)
+    assert plan.flops_per_token_causal == pytest.approx(1.1942e9, rel=1e-4)
+    assert plan.total_flops == plan.flops_per_token * plan.num_tokens
+
+
+def test_hours() -> None:
+    plan = make_plan(recipe(), mfu=0.4, gpu="H100")
+    assert plan.tokens_per_second == pytest.approx(324e3, rel=0.01)
+    assert plan.hours == pytest.approx(plan.num_tokens / plan.tokens_per_second / 3600)
+    assert make_plan(recipe(), tokens_per_second=1000).hours == pytest.approx(plan.num_tokens / 3.6e6)
+    assert make_plan(recipe(), world_size=2, mfu=0.4, gpu="h100").hours == pytest.approx(plan.hours / 2)
+    assert make_plan(recipe()).hours is None
+    with pytest.raises(InputError, match="--gpu"):
+        make_plan(recipe(), mfu=0.4)
+    with pytest.raises(InputError, match="'h1000' is not one of"):
+        make_plan(recipe(), gpu="h1000")
+
+
+def test_memory_falls_with_the_stage() -> None:
+    plan = make_plan(recipe(), world_size=4)
+    states = [plan.memory[name].states for name in ("ddp", "zero1", "zero2", "zero3")]
+    assert states == sorted(states, reverse=True)
+    assert states[0] == 16 * plan.parameters.total
+    assert states[3] == 4 * plan.parameters.total
+
+
+@given(st.integers(1, 64), st.integers(1, 8))
+def test_the_batch_is_split_without_remainder(sequences: int, world_size: int) -> None:
+    wanted = recipe(sequences * 128, length=128, anchors=("1G",))
+    if sequences % world_size:
+        with pytest.raises(InputError, match=r"batch\.tokens that do"):
+            split_batch(wanted, world_size)
+        return
+    micro, accumulation = split_batch(wanted, world_size)
+    assert micro * accumulation * world_size == sequences
+    assert micro in micro_batches(wanted, world_size)
+
+
+def test_a_refused_batch_names_batches_that_work() -> None:
+    with pytest.raises(InputError) as error:
+        split_batch(recipe(64 * 128, length=128), 3)
+    for tokens in (63 * 128, 66 * 128):
+        assert str(tokens) in str(error.value)
+        assert split_batch(recipe(tokens, length=128), 3)
+    with pytest.raises(InputError, match=r"batch\.micro: 5 does not divide the 32 sequences .* 1, 2, 4, 8, 16, 32 do"):
+        split_batch(recipe(64 * 128, length=128, micro=5), 2)
+
+
+def test_warmup_in_every_unit() -> None:
+    for text, steps in (("300 steps", 300), ("5M tokens", 39), (0.02, 306), ("0.02", 306), (0, 0)):
+        assert warmup_steps(recipe(schedule=Schedule(warmup=text))) == steps
+    with pytest.raises(InputError, match=r"schedule\.warmup: 20000 steps"):
+        make_plan(recipe(schedule=Schedule(warmup="20k steps")))
+
+
+def test_data_must_reach_the_last_anchor() -> None:
+    wanted = recipe(1024, (0, "10k"), length=128, corpus=Corpus(name="x", epochs=2))
+    check_data(wanted, 5_200)
+    with pytest.raises(InputError, match=r"10k needs 2\.22 passes .* set corpus\.epochs=3"):
+        check_data(wanted, 4_700)
+    with pytest.raises(InputError, match="fewer than one sequence of 128"):
+        check_data(wanted, 100)
+
+
+def test_two_anchors_on_one_step_are_refused() -> None:
+    with pytest.raises(InputError, match="25M and 25001k both fall on step 191"):
+        plan_anchors(recipe(anchors=("25M", "25001k")))
+
+
+def lmeff(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "lmeff.cli", *words], capture_output=True, text=True, check=False)
+
+
+def test_the_verb_prints_the_document_and_the_table() -> None:
+    document = PlanDocument.model_validate(json.loads(lmeff("plan", "recipes/180m_hybrid.yaml", "--json").stdout))
+    assert [anchor.step for anchor in document.anchors][:3] == [0, 191, 382]
+    text = lmeff("plan", "recipes/180m_hybrid.yaml", "--gpu", "h100", "--mfu", "0.4").stdout
+    for said in ("232,945,920 parameters", "25,034,752", "+34,752", "zero3", "1 h 4"):
+        assert said in text
+
+
+def test_planning_needs_no_torch() -> None:
+    code = "import sys; from lmeff.cli import main; main(['plan', 'recipes/180m_hybrid.yaml']); print(sorted({'torch', 'transformers', 'numpy', 'pandas'} & set(sys.modules)))"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.splitlines()[-1] == "[]"

@@ -1,0 +1,193 @@
+"""The plan of the house: who may import whom, how long a module may be, and calls that must not be in the code."""
+
+import ast
+import re
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+PACKAGE = PROJECT / "lmeff"
+
+# A name imports names of the lines above it, and itself; names of one line do not know each other.
+ORDER = (
+    ("__init__", "errors", "files", "quantities"),
+    ("recipe",),
+    ("corpora",),
+    ("tokens",),
+    ("models",),
+    ("plan",),
+    ("revisions", "plan_text"),
+    ("training", "evaluation"),
+    ("analysis",),
+    ("probes", "distillation", "curriculum", "simplification", "instruction", "sweeps"),
+    ("run", "doctor"),
+    ("cli",),
+)
+BASE = ORDER[0]
+LEVELS = {name: level for level, names in enumerate(ORDER) for name in names}
+
+MAX_LINES = {"lmeff.run": 150}
+MAX_LINES_OF_OTHERS = 350
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def room_of(module: str) -> str:
+    """`lmeff.recipe.schema` is in `recipe`; the package itself is `__init__`."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def imports_of(module: str, path: Path) -> Iterator[tuple[int, str]]:
+    """Line and module of every import from lmeff, wherever in the file it stands."""
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            ancestors = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            source = ".".join([*ancestors, *([node.module] if node.module else [])])
+            names = [f"{source}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else source for name in names]
+        else:
+            continue
+        yield from ((node.lineno, name) for name in names if name.split(".")[0] == "lmeff")
+
+
+def test_imports_are_seen_wherever_they_stand(tmp_path):
+    path = tmp_path / "x.py"
+    path.write_text(
+        "import json\nfrom . import store\nfrom ..quantities import parse_count\n"
+        "def f():\n    from lmeff.recipe import read_recipe\n    import lmeff.training.trainer\n"
+    )
+    assert list(imports_of("lmeff.revisions.x", path)) == [
+        (2, "lmeff.revisions.store"),
+        (3, "lmeff.quantities"),
+        (5, "lmeff.recipe"),
+        (6, "lmeff.training.trainer"),
+    ]
+
+
+IMPORTS = {module: list(imports_of(module, path)) for module, path in MODULES.items()}
+
+
+def test_everything_in_the_package_has_its_place_in_the_order():
+    rooms = {room_of(module) for module in MODULES}
+    assert {"recipe", "plan", "training", "evaluation", "run", "cli"} <= rooms
+    unknown = sorted(rooms - set(LEVELS))
+    assert not unknown, f"new in lmeff/: {', '.join(unknown)}; give each a place in ORDER, right of all that it imports"
+
+
+def test_a_room_imports_only_rooms_to_its_left():
+    wrong = [
+        f"{MODULES[module].relative_to(PROJECT)}:{line}: {room_of(module)} imports {room_of(imported)}"
+        for module, imports in IMPORTS.items()
+        for line, imported in imports
+        if (ours := room_of(module)) != (theirs := room_of(imported))
+        and theirs not in BASE
+        and not LEVELS.get(theirs, -1) < LEVELS.get(ours, 0)
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_base_modules_import_no_room():
+    for module in MODULES:
+        if room_of(module) in BASE:
+            assert {room_of(imported) for _, imported in IMPORTS[module]} <= set(BASE), module
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {module: {imported for _, imported in imports} - {module} for module, imports in IMPORTS.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail("a circle: " + " <- ".join(error.args[1]))
+
+
+def test_what_is_imported_exists():
+    missing = [
+        f"{module}:{line}: {name}" for module, lines in IMPORTS.items() for line, name in lines if name not in MODULES
+    ]
+    assert not missing, missing
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_are_short(module):
+    limit = MAX_LINES.get(module, MAX_LINES_OF_OTHERS)
+    num_lines = len(MODULES[module].read_text(encoding="utf-8").splitlines())
+    assert num_lines <= limit, f"{module} has {num_lines} lines, at most {limit}: one idea in each module"
+
+
+def is_true(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Constant) and node.value is True
+
+
+def unsafe_calls(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Calls that run code from data, or from the Hub."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+            if names & {"pickle", "dill", "cloudpickle"}:
+                yield node.lineno, "pickle runs code when it reads; use JSON or safetensors"
+        if not isinstance(node, ast.Call):
+            continue
+        called = ast.unparse(node.func)
+        keywords = {keyword.arg: keyword.value for keyword in node.keywords}
+        if is_true(keywords.get("trust_remote_code")):
+            yield node.lineno, "trust_remote_code=True runs code from the Hub"
+        if called == "torch.load" and not is_true(keywords.get("weights_only")):
+            yield node.lineno, "torch.load needs weights_only=True"
+        if called in ("np.load", "numpy.load") and is_true(keywords.get("allow_pickle")):
+            yield node.lineno, "allow_pickle=True runs code when it reads"
+        if called in ("yaml.load", "yaml.unsafe_load", "yaml.full_load") and "Safe" not in ast.unparse(node):
+            yield node.lineno, "yaml.load needs a safe loader; use yaml.safe_load"
+        if called in ("eval", "exec"):
+            yield node.lineno, f"{called} runs text as code"
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("AutoModel.from_pretrained(x, trust_remote_code=True)", 1),
+        ("AutoModel.from_pretrained(x, trust_remote_code=False)", 0),
+        ("import pickle", 1),
+        ("from pickle import load", 1),
+        ("torch.load(x)", 1),
+        ("torch.load(x, weights_only=False)", 1),
+        ("torch.load(x, map_location='cpu', weights_only=True)", 0),
+        ("yaml.load(x, Loader=yaml.Loader)", 1),
+        ("yaml.load(x, Loader=yaml.SafeLoader)", 0),
+        ("np.load(x, allow_pickle=True)", 1),
+        ("model.eval()", 0),
+    ],
+)
+def test_unsafe_calls_are_recognised(code, found):
+    assert len(list(unsafe_calls(ast.parse(code)))) == found
+
+
+def project_files(*suffixes: str) -> list[Path]:
+    folders = [PROJECT / name for name in ("lmeff", "recipes", "launchers", "slurm", "tests")]
+    files = [path for folder in folders for path in folder.rglob("*") if path.suffix in suffixes]
+    return sorted(files + [path for path in PROJECT.glob("*") if path.suffix in suffixes])
+
+
+def test_no_file_runs_code_that_comes_with_data():
+    wrong = [
+        f"{path.relative_to(PROJECT)}:{line}: {why}"
+        for path in project_files(".py")
+        for line, why in unsafe_calls(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    pattern = re.compile(r"trust_remote_code\W{1,3}true", re.IGNORECASE)
+    for path in project_files(".yaml", ".sh", ".md", ".sbatch", ".in"):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            if pattern.search(line):
+                wrong.append(f"{path.relative_to(PROJECT)}:{number}: trust_remote_code runs code from the Hub")
+    assert not wrong, "\n".join(wrong)

@@ -1,0 +1,56 @@
+"""Only a checkpoint whose files are what its manifest says is used."""
+
+from pathlib import Path
+
+import pytest
+
+from lmeff.training.checkpoints import checkpoint_path, newest_complete, rotate, seal
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    for step in (5, 10, 20):
+        folder = checkpoint_path(tmp_path, step)
+        folder.mkdir(parents=True)
+        (folder / "optimizer.pt").write_bytes(b"state %d" % step)
+        seal(folder)
+    return tmp_path
+
+
+def test_the_newest_is_chosen(run: Path) -> None:
+    assert newest_complete(run) == (checkpoint_path(run, 20), [])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / "manifest.json").unlink(),
+        lambda folder: (folder / "manifest.json").write_text('{"format": 1, "fil'),
+        lambda folder: (folder / "manifest.json").write_text('{"format": 1, "files": {"optimizer.pt": 7}}'),
+        lambda folder: (folder / "optimizer.pt").unlink(),
+        lambda folder: (folder / "optimizer.pt").write_bytes(b"stat"),
+        lambda folder: flip(folder / "optimizer.pt"),
+    ],
+)
+def test_a_damaged_one_is_named_and_the_one_before_is_used(run: Path, damage) -> None:
+    damage(checkpoint_path(run, 20))
+    chosen, complaints = newest_complete(run)
+    assert chosen == checkpoint_path(run, 10)
+    assert len(complaints) == 1
+    assert complaints[0].startswith(f"{checkpoint_path(run, 20)} is damaged")
+
+
+def test_none_at_all(tmp_path: Path) -> None:
+    assert newest_complete(tmp_path) == (None, [])
+
+
+def test_rotation_keeps_the_newest_and_clears_leftovers(run: Path) -> None:
+    (run / "checkpoints" / ".step-25.tmp").mkdir()
+    rotate(run, keep=2)
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-10", "step-20"]
