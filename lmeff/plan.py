@@ -1,4 +1,4 @@
-"""The one place where tokens become steps; and what a run will cost. No torch.
+"""What a run will do, step by step, and what it will cost. No torch.
 
 Sources: FLOPs per token as in PaLM (Chowdhery et al. 2022, appendix B), 6 x matmul parameters + 12 x layers x width x length,
 the input embedding being a lookup. Memory of data-parallel and ZeRO training as in ZeRO (Rajbhandari et al. 2020, section 3).
@@ -32,11 +32,6 @@ _CPU_MICRO_TOKENS = 4_096
 _CPU_LOGITS_BYTES = 1 << 28
 
 
-def steps_for(num_tokens: int, batch_tokens: int) -> int:
-    """Optimizer steps after which at least `num_tokens` were consumed."""
-    return -(-num_tokens // batch_tokens)
-
-
 def tokens_at(step: int, batch_tokens: int) -> int:
     """Tokens consumed after `step` optimizer steps."""
     return step * batch_tokens
@@ -45,9 +40,9 @@ def tokens_at(step: int, batch_tokens: int) -> int:
 def plan_anchors(recipe: Recipe) -> list[PlanAnchor]:
     """Every anchor with the step at which it fires. Raises InputError when two fall on one step."""
     batch_tokens = recipe.batch.tokens
-    anchors = []
+    anchors: list[PlanAnchor] = []
     for nominal in recipe.anchors.tokens:
-        step = steps_for(nominal, batch_tokens)
+        step = recipe.batch.steps_for(nominal)
         exact = tokens_at(step, batch_tokens)
         if anchors and anchors[-1].step == step:
             raise InputError(
@@ -62,14 +57,14 @@ def plan_anchors(recipe: Recipe) -> list[PlanAnchor]:
 
 def num_steps(recipe: Recipe) -> int:
     """Optimizer steps of the run: the last anchor's."""
-    return steps_for(recipe.anchors.tokens[-1], recipe.batch.tokens)
+    return recipe.batch.steps_for(recipe.anchors.tokens[-1])
 
 
 def warmup_steps(recipe: Recipe) -> int:
     """Optimizer steps of warm-up."""
     amount, unit = recipe.schedule.warmup_parts()
     if unit == "tokens":
-        return steps_for(int(amount), recipe.batch.tokens)
+        return recipe.batch.steps_for(int(amount))
     return int(amount) if unit == "steps" else math.ceil(amount * num_steps(recipe))
 
 

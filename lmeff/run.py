@@ -30,7 +30,7 @@ def read_arguments(argv: Sequence[str] | None) -> Resolved:
     parser = argparse.ArgumentParser(prog="lmeff.run", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("words", nargs="+", metavar="RECIPE.yaml | section.key=value")
     parser.add_argument("--index", type=int, help="which of several recipes to run, from 0 (the task of a Slurm array)")
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     files = [word for word in options.words if "=" not in word]
     if not files:
         raise InputError("no recipe given; for example recipes/quickstart.yaml")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmeff.errors import InputError
-from lmeff.plan import check_data, make_plan, micro_batches, plan_anchors, split_batch, steps_for, tokens_at, warmup_steps
+from lmeff.plan import check_data, make_plan, micro_batches, plan_anchors, split_batch, tokens_at, warmup_steps
 from lmeff.recipe.documents import PlanDocument
 from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Recipe, Schedule, Tokenizer
 
@@ -34,9 +34,9 @@ def test_published_steps() -> None:
         assert steps == [0, first, last]
 
 
-@given(st.integers(0, 10**10), st.integers(1, 10**6))
+@given(st.integers(0, 10**10), st.integers(2, 10**6))
 def test_an_anchor_fires_at_the_first_step_that_reaches_it(tokens: int, batch: int) -> None:
-    step = steps_for(tokens, batch)
+    step = Batch(tokens=batch, sequence_length=batch).steps_for(tokens)
     assert tokens_at(step, batch) >= tokens
     assert step == 0 or tokens_at(step - 1, batch) < tokens
 

@@ -60,16 +60,16 @@ def _check_positions(model: Model, batch: Batch) -> Iterator[Mistake]:
 
 def _check_anchors(anchors: Anchors, batch: Batch) -> Iterator[Mistake]:
     for index, (before, after) in enumerate(zip(anchors.tokens, anchors.tokens[1:], strict=False), start=1):
-        if _step(before, batch) == _step(after, batch):
+        if batch.steps_for(before) == batch.steps_for(after):
             pair = f"{format_count(before)} and {format_count(after)}"
-            text = f"{pair} fall on the same step, {_step(after, batch)}, with batch.tokens {batch.tokens}; drop one"
+            text = f"{pair} fall on the same step, {batch.steps_for(after)}, with batch.tokens {batch.tokens}; drop one"
             yield Mistake(("anchors", "tokens", str(index)), text)
 
 
 def _check_warmup(schedule: Schedule, anchors: Anchors, batch: Batch) -> Iterator[Mistake]:
     amount, unit = schedule.warmup_parts()
-    last = _step(anchors.tokens[-1], batch)
-    steps = {"steps": amount, "tokens": _step(int(amount), batch), "share": 0}[unit]
+    last = batch.steps_for(anchors.tokens[-1])
+    steps = {"steps": amount, "tokens": batch.steps_for(int(amount)), "share": 0}[unit]
     if steps >= last:
         text = f"'{schedule.warmup}' ({steps} steps) must end before the run does: the last anchor is step {last}"
         yield Mistake(("schedule", "warmup"), text)
@@ -83,7 +83,3 @@ def _check_corpus(corpus: Corpus) -> Iterator[Mistake]:
                 yield Mistake(("corpus", key), text)
     elif corpus.synthetic != Synthetic():
         yield Mistake(("corpus", "synthetic"), f"is for 'name: synthetic' only, not for '{corpus.name}'")
-
-
-def _step(num_tokens: int, batch: Batch) -> int:
-    return -(-num_tokens // batch.tokens)

@@ -100,6 +100,10 @@ class Batch(Section):
     micro: Literal["auto"] | PositiveCount = "auto"
     """Sequences one device takes at once; accumulation follows. `auto` picks it."""
 
+    def steps_for(self, num_tokens: int) -> int:
+        """Optimizer steps after which at least `num_tokens` were consumed: the one formula from tokens to steps."""
+        return -(-num_tokens // self.tokens)
+
     @model_validator(mode="after")
     def _whole_sequences(self) -> "Batch":
         if self.tokens % self.sequence_length:

@@ -21,6 +21,7 @@ from lmeff.training.engine import check_engine, launched_rank, launched_world_si
 from lmeff.training.micro import probe_micro_batch
 from lmeff.training.reporting import ProgressCallback, RunLogCallback, StateCallback
 from lmeff.training.state import RunState
+from lmeff.training.timed import TimedCheckpointCallback
 from lmeff.training.trainer import LmeffTrainer, read_own_state
 
 
@@ -68,6 +69,8 @@ def train(
         StateCallback(run_state),
     ):
         trainer.add_callback(callback)
+    if recipe.checkpoints.every_minutes:
+        trainer.add_callback(TimedCheckpointCallback(recipe.checkpoints.every_minutes))
     if checkpoint:
         trainer.resume(checkpoint)
     else:

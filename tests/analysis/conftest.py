@@ -86,11 +86,12 @@ def anchor_document(seed: int, millions: int, quality: float, same_as: str | Non
     }  # fmt: skip
 
 
-def plan_document(name: str, seed: int, anchors: tuple[int, ...]) -> dict:
+def plan_document(name: str, seed: int, planned: int) -> dict:
     memory = {"states": 1, "activations": 1, "logits": 1, "total": 3}
     return {
         "format": 1, "name": name, "seed": seed, "batch_tokens": BATCH_TOKENS, "sequence_length": 256,
-        "sequences_per_step": 512, "num_steps": steps_of(anchors[-1] * 10**6), "num_tokens": anchors[-1] * 10**6,
+        "sequences_per_step": 512, "num_steps": steps_of(planned * 10**6),
+        "num_tokens": steps_of(planned * 10**6) * BATCH_TOKENS,
         "warmup_steps": 300, "anchors": [], "parameters": {"total": 232_930_560, "embedding": 77_194_752,
         "non_embedding": 155_735_808}, "flops_per_token": 1.2e9, "flops_per_token_causal": 1.1e9, "total_flops": 2.4e18,
         "revision_bytes": 931_722_240, "disk_bytes": 10**10, "hub_bytes": 10**10, "world_size": 1, "micro_batch": 64,
@@ -116,29 +117,39 @@ def write_log(folder: Path, last_step: int, quality: float, noise: np.random.Gen
     (folder / "run.log.jsonl").write_text("\n".join(lines) + "\n")
 
 
-def result_document(pairs: pd.DataFrame) -> dict:
-    """lm-eval's layout for one anchor; groups are the mean over their paradigms, pooled standard error."""
-    by_leaf = pairs.groupby("task")["score"].agg(["mean", "sem", "size"])
+def result_document(scores: np.ndarray) -> dict:
+    """lm-eval's layout for scores of shape (paradigms, pairs); a group is the mean over its paradigms."""
+    num_pairs = scores.shape[1]
+    means, errors = scores.mean(axis=1), scores.std(axis=1, ddof=1) / np.sqrt(num_pairs)
+    row = {leaf: index for index, leaf in enumerate(LEAVES)}
+    below = {GROUP: LEAVES, **{name: SUBTASKS[name] for name in SUBTASKS[GROUP]}, **{leaf: [leaf] for leaf in LEAVES}}
     results = {}
-    leaves_of = {phenomenon: SUBTASKS[phenomenon] for phenomenon in SUBTASKS[GROUP]} | {GROUP: LEAVES}
-    for name, below in [*leaves_of.items(), *((leaf, [leaf]) for leaf in LEAVES)]:
-        scores = by_leaf.loc[below]
-        stderr = float(np.sqrt((scores["sem"] ** 2).sum()) / len(below))
-        results[name] = {
-            "alias": name,
-            "name": name,
-            "acc,none": float(scores["mean"].mean()),
-            "acc_stderr,none": stderr,
-        }
+    for name, leaves in below.items():
+        rows = [row[leaf] for leaf in leaves]
+        stderr = float(np.sqrt((errors[rows] ** 2).sum()) / len(rows))
+        results[name] = {"alias": name, "name": name, "acc,none": float(means[rows].mean()), "acc_stderr,none": stderr}
     return {
         "results": results,
         "groups": {name: results[name] for name in SUBTASKS},
         "group_subtasks": SUBTASKS,
         "configs": {},
         "versions": dict.fromkeys(results, 1),
-        "n-samples": {leaf: {"original": int(n), "effective": int(n)} for leaf, n in by_leaf["size"].items()},
+        "n-samples": {leaf: {"original": num_pairs, "effective": num_pairs} for leaf in LEAVES},
         "higher_is_better": {name: {"acc": True} for name in results},
     }
+
+
+def pair_table(margin: np.ndarray) -> pd.DataFrame:
+    """The columns of `pairs/TASK.parquet`, from log-probability of good minus bad: shape (paradigms, pairs)."""
+    return pd.DataFrame(
+        {
+            "task": np.repeat(LEAVES, margin.shape[1]),
+            "pair": np.tile(np.arange(margin.shape[1]), len(LEAVES)),
+            "good": -40 + margin.ravel(),
+            "bad": -40.0,
+            "score": (np.sign(margin.ravel()) + 1) / 2,
+        }
+    )
 
 
 def write_fake_run(
@@ -147,6 +158,7 @@ def write_fake_run(
     seed: int = 0,
     *,
     anchors: tuple[int, ...] = ANCHORS,
+    planned: int | None = None,
     num_pairs: int = 100,
     quality: float = 0.0,
     state: str = "complete",
@@ -155,7 +167,7 @@ def write_fake_run(
     final: bool = True,
     learning_rate: str = "3e-4",
 ) -> Path:
-    """Writes `outputs/name/seed-S` and returns it. `quality` shifts the whole run up."""
+    """Writes `outputs/name/seed-S` and returns it. `quality` shifts the run up; it was to end at `planned`."""
     folder = outputs / name / f"seed-{seed}"
     folder.mkdir(parents=True)
     noise = np.random.default_rng(1000 * seed + 7)
@@ -163,7 +175,7 @@ def write_fake_run(
     (folder / "recipe.yaml").write_text(
         RECIPE.format(name=name, seed=seed, anchors=names, learning_rate=learning_rate), encoding="utf-8"
     )
-    write_json(folder / "plan.json", plan_document(name, seed, anchors))
+    write_json(folder / "plan.json", plan_document(name, seed, planned or anchors[-1]))
     last = steps_of(anchors[-1] * 10**6)
     write_json(
         folder / "state.json",
@@ -186,20 +198,11 @@ def write_fake_run(
         skill = (ceiling + quality) * progress * noise.normal(1, 0.05)
         margin = skill[:, None] + hardness * (0.3 + progress[:, None]) + noise.normal(0, 0.6, hardness.shape)
         margin[noise.random(margin.shape) < 0.002] = 0.0
-        pairs = pd.DataFrame(
-            {
-                "task": np.repeat(LEAVES, num_pairs),
-                "pair": np.tile(np.arange(num_pairs), len(LEAVES)),
-                "good": -40 + margin.ravel(),
-                "bad": -40.0,
-                "score": (np.sign(margin.ravel()) + 1) / 2,
-            }
-        )
         if scored:
             results = folder / "results" / revision
             (results / "pairs").mkdir(parents=True)
-            pairs.to_parquet(results / "pairs" / f"{GROUP}.parquet")
-            write_json(results / f"{GROUP}.json", result_document(pairs))
+            pair_table(margin).to_parquet(results / "pairs" / f"{GROUP}.parquet")
+            write_json(results / f"{GROUP}.json", result_document((np.sign(margin) + 1) / 2))
     if final:
         document = anchor_document(seed, anchors[-1], quality, same_as=revision_name(seed, anchors[-1]))
         write_json(folder / "revisions" / f"seed-{seed}" / "anchor.json", document)

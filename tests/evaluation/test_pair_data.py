@@ -93,6 +93,7 @@ def test_check_tasks_names_missing_and_damaged_files(mini_blimp, tmp_path):
     assert "passive_1.jsonl, line 1" in message(check_tasks, ["lmeff_blimp_passive_1"], None, paths)
 
 
+@pytest.mark.slow
 def test_check_tasks_takes_the_users_own_tasks(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"task": "my_task", "dataset_path": "json"}))
     check_tasks(["my_task"], str(tmp_path), {"my_data": "anywhere"})

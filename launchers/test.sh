@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Sets up .venv and what the tests need beyond pip, then runs the whole suite.
+#   bash launchers/test.sh [pytest arguments]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. launchers/environment.sh
+
+# DeepSpeed compiles an extension on its first run on a CPU.
+missing=()
+command -v g++ >/dev/null || missing+=(g++)
+headers=$(python -c 'import sysconfig; print(sysconfig.get_path("include"))')
+[[ -e $headers/Python.h ]] || missing+=("$(python -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')")
+if ((${#missing[@]})); then
+  if ((EUID == 0)) && command -v apt-get >/dev/null; then
+    echo "tests: installing ${missing[*]}" >&2
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  else
+    echo "tests: DeepSpeed on a CPU needs a compiler and Python's headers; install: ${missing[*]}" >&2
+  fi
+fi
+
+if ! nvidia-smi -L >/dev/null 2>&1; then export DS_ACCELERATOR=cpu; fi
+pytest "$@"

@@ -1,0 +1,21 @@
+"""Finished or growing runs, read into a tidy table, learning curves with honest uncertainty, and a report page."""
+
+from lmeff.analysis.charts import write_png
+from lmeff.analysis.curves import Change, change
+from lmeff.analysis.report import write_report
+from lmeff.analysis.runs import Anchor, Run, read_runs
+from lmeff.analysis.table import curves_csv, curves_json, print_curves, tidy_table
+
+__all__ = [
+    "Anchor",
+    "Change",
+    "Run",
+    "change",
+    "curves_csv",
+    "curves_json",
+    "print_curves",
+    "read_runs",
+    "tidy_table",
+    "write_png",
+    "write_report",
+]

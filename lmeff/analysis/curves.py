@@ -1,0 +1,154 @@
+"""How sure a learning curve is: standard errors, and the change between two anchors with a paired interval.
+
+Everything here describes which pairs happened to be in the test. How much a curve moves when the same recipe is trained
+again shows only over seeds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lmeff.analysis.runs import Anchor, Run
+from lmeff.errors import InputError
+
+NORMAL_95 = 1.959964
+"""Half the width of a 95% interval in standard errors."""
+CHANCE = 0.5
+"""Accuracy of guessing on minimal pairs."""
+NUM_RESAMPLES = 10_000
+ACQUIRED = 0.75
+"""A paradigm counts as acquired at the first anchor that reaches this accuracy: half way from chance to perfect."""
+
+
+@dataclass(frozen=True)
+class PairSummary:
+    """What the scores of one anchor's pairs say about one task."""
+
+    stderr: float
+    """Standard error of the mean over paradigms; NaN when a paradigm has a single pair."""
+    tie_rate: float
+    num_pairs: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the accuracy of a task changed between two anchors, in points (hundredths of accuracy)."""
+
+    task: str
+    first: str
+    """Revision, as `last`."""
+    last: str
+    first_tokens: str
+    """Nominal tokens as people write them, as `last_tokens`."""
+    last_tokens: str
+    points: float
+    low: float
+    """Lower end of the 95% interval."""
+    high: float
+    num_pairs: int
+    num_paradigms: int
+    num_resamples: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.task}: {self.points:+.1f} points from {self.first_tokens} to {self.last_tokens} tokens "
+            f"(95% interval {self.low:.1f} to {self.high:.1f}, paired bootstrap over {self.num_pairs:,} pairs)"
+        )
+
+
+def summarise_pairs(run: Run, anchor: Anchor, task: str) -> PairSummary | None:
+    """Standard error and ties of `task` at an anchor; None without scores of pairs.
+
+    The standard error is that of a stratified mean, the strata being paradigms: `sqrt(sum(variance / n)) / paradigms`.
+    With equally many pairs in each it equals the pooled one of lm-eval.
+    """
+    scores = anchor.paradigm_scores
+    scores = scores[scores.index.isin(run.paradigms(task))]
+    if scores.empty:
+        return None
+    num_pairs = int(scores["size"].sum())
+    stderr = np.sqrt((scores["var"] / scores["size"]).sum(skipna=False)) / len(scores)
+    return PairSummary(float(stderr), float(scores["ties"].sum() / num_pairs), num_pairs)
+
+
+def change(
+    run: Run,
+    task: str,
+    first: str | int | None = None,
+    last: str | int | None = None,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> Change:
+    """Accuracy of `task` at `last` minus at `first`, with a paired bootstrap 95% interval.
+
+    `task` is a group or a paradigm; `first` and `last` are revision names or tokens (`25M`), by default the first and
+    the last anchor with scores of its pairs. A group's accuracy is the unweighted mean over its paradigms.
+
+    Pairs are resampled within each paradigm, the same ones at both anchors, so what makes a pair easy or hard at both
+    cancels; the interval is the percentile interval (Efron 1979, "Bootstrap methods: another look at the jackknife"). A
+    pair's difference can only be -1, -0.5, 0, 0.5 or 1, so how often each value occurs in a resample is multinomial
+    with the observed shares: drawing those five counts is exactly the bootstrap over pairs, and its cost does not grow
+    with their number.
+
+    Raises InputError when the run lacks the task or two anchors with its pairs.
+    """
+    scored = _scored(run, task)
+    if (first is None or last is None) and len(scored) < 2:
+        raise InputError(f"{run.folder}: {len(scored)} anchors with scores of the pairs of {task}; a change needs two")
+    before = scored[0] if first is None else run.anchor(first)
+    after = scored[-1] if last is None else run.anchor(last)
+    differences = paired_differences(run, task, before, after)
+    counts = differences.groupby(["task", "difference"], observed=True).size().unstack(fill_value=0)
+    values = counts.columns.to_numpy(dtype=float)
+    means = bootstrap_means(counts.to_numpy(), values, num_resamples, np.random.default_rng(seed))
+    low, high = np.percentile(means, [2.5, 97.5])
+    observed = differences.groupby("task", observed=True)["difference"].mean().mean()
+    return Change(
+        task=task,
+        first=before.revision,
+        last=after.revision,
+        first_tokens=before.tokens_name,
+        last_tokens=after.tokens_name,
+        points=100 * float(observed),
+        low=100 * float(low),
+        high=100 * float(high),
+        num_pairs=len(differences),
+        num_paradigms=len(counts),
+        num_resamples=num_resamples,
+    )
+
+
+def paired_differences(run: Run, task: str, before: Anchor, after: Anchor) -> pd.DataFrame:
+    """`task`, `pair`, `difference` of every pair of `task` that both anchors scored. Raises InputError without any."""
+    paradigms = run.paradigms(task)
+    first, last = (anchor.pairs[anchor.pairs["task"].isin(paradigms)] for anchor in (before, after))
+    joined = first.merge(last, on=["task", "pair"], suffixes=("_first", "_last"))
+    if joined.empty:
+        raise InputError(f"{run.folder}: {before.revision} and {after.revision} share no scored pair of {task}")
+    joined["difference"] = joined["score_last"] - joined["score_first"]
+    return joined[["task", "pair", "difference"]]
+
+
+def bootstrap_means(
+    counts: np.ndarray, values: np.ndarray, num_resamples: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Bootstrap distribution of a mean over strata, each resampled on its own: shape `(num_resamples,)`.
+
+    `counts[s, v]`: how many observations of stratum `s` have the value `values[v]`.
+    """
+    total = np.zeros(num_resamples)
+    for stratum in counts:
+        size = stratum.sum()
+        total += generator.multinomial(size, stratum / size, size=num_resamples) @ values / size
+    return total / len(counts)
+
+
+def changes(run: Run) -> list[Change]:
+    """From the first to the last anchor, for every headline task that two anchors scored pair by pair."""
+    return [change(run, task) for task in run.headline_tasks if len(_scored(run, task)) >= 2]
+
+
+def _scored(run: Run, task: str) -> list[Anchor]:
+    paradigms = run.paradigms(task)
+    return [anchor for anchor in run.anchors if anchor.paradigm_scores.index.isin(paradigms).any()]

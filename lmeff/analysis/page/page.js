@@ -1,0 +1,115 @@
+(() => {
+  "use strict";
+  const { figures, themes } = JSON.parse(document.getElementById("page-data").textContent);
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const views = {};
+  const MAX_PICKED = 12;
+  let log = figures.main ? figures.main.usermeta.token_axis.log : false;
+  let picked = figures.paradigms ? figures.paradigms.params.find((each) => each.name === "picked").value : [];
+
+  // The same walk as in charts.py.
+  function setTokenAxes(node, axis) {
+    if (Array.isArray(node)) {
+      node.forEach((each) => setTokenAxes(each, axis));
+    } else if (node && typeof node === "object") {
+      if (node.field === "tokens" && node.axis) {
+        const { values, tickCount, ...rest } = node.axis;
+        node.scale = log
+          ? { type: "symlog", constant: axis.constant, nice: false }
+          : { type: "linear", nice: false };
+        node.axis = log ? { ...rest, values: axis.ticks } : { ...rest, tickCount: 5 };
+      }
+      for (const [key, each] of Object.entries(node)) {
+        if (key !== "datasets") setTokenAxes(each, axis);
+      }
+    }
+  }
+
+  function fitted(figure, width) {
+    const spec = structuredClone(figure);
+    setTokenAxes(spec, spec.usermeta.token_axis);
+    if (spec.concat) {
+      spec.columns = width >= 680 ? Math.min(2, spec.concat.length) : 1;
+      const share = (width - 70 - spec.spacing * (spec.columns - 1)) / spec.columns;
+      for (const each of spec.concat) each.width = Math.max(180, Math.floor(Math.min(share, 640)));
+      if (spec.columns === 1) spec.spacing = 110;
+    } else {
+      spec.columns = width >= 720 ? 3 : width >= 460 ? 2 : 1;
+      spec.spec.width = Math.max(140, Math.floor(width / spec.columns) - 66);
+      spec.facet.header.labelLimit = spec.spec.width;
+    }
+    return spec;
+  }
+
+  async function draw(name) {
+    const figure = document.querySelector(`figure[data-figure="${name}"]`);
+    // vega-embed shrinks the element it draws into; the figure keeps the width of the page.
+    const place = figure.firstElementChild || figure.appendChild(document.createElement("div"));
+    const width = figure.clientWidth;
+    const theme = themes[dark.matches ? "dark" : "light"];
+    const config = { ...theme, legend: { ...theme.legend, columns: width >= 680 ? 4 : 1 } };
+    const result = await window.vegaEmbed(place, fitted(figures[name], width), {
+      config,
+      renderer: "svg",
+      actions: false,
+      tooltip: { theme: dark.matches ? "dark" : "light" },
+    });
+    if (views[name]) views[name].finalize();
+    views[name] = result;
+    if (name === "paradigms") result.view.signal("picked", picked).resize().runAsync();
+  }
+
+  // One drawing after the other: a second click may come before the first has been drawn.
+  let drawn = Promise.resolve();
+  function drawAll() {
+    drawn = drawn.then(() => Promise.all(Object.keys(figures).map(draw)));
+  }
+
+  async function save(name, type) {
+    const link = document.createElement("a");
+    link.download = `${name}.${type}`;
+    link.href = await views[name].view.toImageURL(type, 2);
+    link.click();
+  }
+
+  function showChoices() {
+    for (const button of document.querySelectorAll("[data-axis]")) {
+      button.setAttribute("aria-pressed", String((button.dataset.axis === "log") === log));
+    }
+    for (const button of document.querySelectorAll("[data-task]")) {
+      button.setAttribute("aria-pressed", String(picked.includes(button.dataset.task)));
+    }
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button && button.dataset.axis) {
+      log = button.dataset.axis === "log";
+      drawAll();
+    } else if (button && button.dataset.task) {
+      const task = button.dataset.task;
+      // Beyond a dozen panels the one chosen first gives way.
+      picked = picked.includes(task) ? picked.filter((each) => each !== task) : [...picked, task].slice(-MAX_PICKED);
+      if (views.paradigms) views.paradigms.view.signal("picked", picked).resize().runAsync();
+    }
+    if (button && button.dataset.save) save(button.dataset.save, button.dataset.type);
+    showChoices();
+  });
+  dark.addEventListener("change", drawAll);
+  let width = document.body.clientWidth;
+  let waiting;
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      if (document.body.clientWidth !== width) {
+        width = document.body.clientWidth;
+        drawAll();
+      }
+    }, 150);
+  });
+
+  document.documentElement.classList.add("scripts");
+  for (const each of document.querySelectorAll(".switch, .scripted")) each.hidden = false;
+  showChoices();
+  drawAll();
+})();

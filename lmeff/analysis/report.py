@@ -1,0 +1,99 @@
+"""One self-contained HTML page about one run or several, and the main figure beside it as a PNG."""
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import vl_convert
+
+from lmeff.analysis.charts import VEGA_LITE_VERSION, headline_tasks, main_figure, render_png, task_panels
+from lmeff.analysis.curves import ACQUIRED, NUM_RESAMPLES
+from lmeff.analysis.runs import Run
+from lmeff.analysis.series import Series, make_series
+from lmeff.analysis.themes import DARK, DARK_CELLS, LIGHT, LIGHT_CELLS, cell_css
+from lmeff.analysis.views import RunView, paradigm_table, paradigms_of, phenomena_of, task_titles
+from lmeff.errors import InputError
+from lmeff.files import write_text
+
+PAGE = Path(__file__).parent / "page"
+NUM_PICKED = 6
+"""Paradigms drawn before the reader chooses, spread over the order of acquisition."""
+
+
+def write_report(runs: Sequence[Run], output: str | Path, title: str | None = None) -> Path:
+    """Writes the page to `output` and the main figure to the same name with `.png`; returns the page's path.
+
+    The page needs no network and no other file: scripts, styles and data are inside it, and its content policy forbids
+    it to load anything. When nothing was measured yet there is no figure and no PNG. Raises InputError.
+    """
+    output = Path(output)
+    if not runs:
+        raise InputError(f"{output}: no run to report on")
+    if output.is_dir():
+        output = output / "report.html"
+    if output.suffix.lower() == ".png":
+        raise InputError(f"{output}: name the page, such as report.html; its figure gets the same name with .png")
+    series = make_series(runs)
+    figure = main_figure(series)
+    image = render_png(figure) if figure else None
+    write_text(output, render_page(series, title, figure, image))
+    if image:
+        output.with_suffix(".png").write_bytes(image)
+    return output
+
+
+def render_page(series: Sequence[Series], title: str | None, figure: dict | None, image: bytes | None) -> str:
+    """The page as text. `image` is what readers without JavaScript see in place of `figure`."""
+    views = [RunView(run, label) for run, label in _labelled(series)]
+    paradigms = task_titles(series, paradigms_of(series))
+    tables = [paradigm_table(each, paradigms) for each in series]
+    tables = [table for table in tables if table.rows]
+    figures = {"main": figure, "phenomena": task_panels(series, task_titles(series, phenomena_of(series)))}
+    if tables:
+        order = list(dict.fromkeys(row.task for table in tables for row in table.rows))
+        picked = [order[i * (len(order) - 1) // (NUM_PICKED - 1)] for i in range(NUM_PICKED)]
+        figures["paradigms"] = task_panels(
+            series, {task: paradigms[task] for task in order}, list(dict.fromkeys(picked))
+        )
+    figures = {name: spec for name, spec in figures.items() if spec is not None}
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(_asset("report.html.in")).render(
+        title=title or (views[0].run.name if len(views) == 1 else f"{len(views)} runs compared"),
+        views=views,
+        tables=tables,
+        tasks=headline_tasks(series),
+        figures=figures,
+        image=base64.b64encode(image).decode() if image else None,
+        acquired=round(100 * ACQUIRED),
+        num_resamples=NUM_RESAMPLES,
+        seeds=any(len(each.runs) > 1 for each in series),
+        styles=_asset("page.css")
+        .replace("/* light cells */", cell_css(LIGHT_CELLS))
+        .replace("/* dark cells */", cell_css(DARK_CELLS)),
+        data=_script_json({"figures": figures, "themes": {"light": LIGHT, "dark": DARK}}),
+        libraries=vl_convert.javascript_bundle(vl_version=VEGA_LITE_VERSION) if figures else "",
+        script=_asset("page.js"),
+    )
+
+
+def _labelled(series: Sequence[Series]) -> list[tuple[Run, str]]:
+    """Every run with its name on the page: the series' label, and the seed where the series has several."""
+    return [
+        (run, each.label if len(each.runs) == 1 else f"{each.label.partition(', seeds')[0]}, seed {run.seed}")
+        for each in series
+        for run in each.runs
+    ]
+
+
+def _asset(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")
+
+
+def _script_json(value: object) -> str:
+    """JSON that can stand inside a `<script>`: no tag can open or close in it."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

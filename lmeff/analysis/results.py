@@ -1,0 +1,116 @@
+"""What was measured on one revision: lm-eval's result files, and the score of every minimal pair."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pyarrow
+
+from lmeff.errors import InputError
+from lmeff.files import read_json
+from lmeff.recipe.documents import validate_results
+
+
+@dataclass(frozen=True)
+class Score:
+    value: float
+    stderr: float | None
+    """Standard error as lm-eval gives it; None where it gives none."""
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    metrics: dict[str, Score]
+    """By metric, such as `acc`; a metric behind a filter other than `none` keeps lm-eval's `metric,filter`."""
+    num_examples: int | None
+
+
+@dataclass(frozen=True)
+class Results:
+    """All tasks of one revision."""
+
+    tasks: dict[str, TaskResult] = field(default_factory=dict)
+    subtasks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Groups and what is directly below each."""
+
+    def joined_with(self, other: "Results") -> "Results":
+        """Both together. For a task in both, the result over more examples counts, and of two equal ones ours."""
+        tasks = dict(self.tasks)
+        for task, result in other.tasks.items():
+            if task not in tasks or (result.num_examples or 0) > (tasks[task].num_examples or 0):
+                tasks[task] = result
+        return Results(tasks, {**other.subtasks, **self.subtasks})
+
+
+def read_results(folder: Path) -> Results:
+    """`results/REVISION/*.json` in lm-eval's layout; empty when there is no such folder. Raises InputError."""
+    together = Results()
+    for path in sorted(folder.glob("*.json")):
+        if path.name.startswith("."):
+            continue
+        content = read_json(path)
+        try:
+            validate_results(content)
+        except (ValueError, AttributeError) as error:
+            raise InputError(f"{path}: {error}") from None
+        together = together.joined_with(_parse_results(content, path))
+    return together
+
+
+def _parse_results(content: dict, path: Path) -> Results:
+    subtasks = {group: tuple(below) for group, below in (content.get("group_subtasks") or {}).items() if below}
+    counts = {task: count.get("effective") for task, count in content["n-samples"].items()}
+
+    def num_examples(task: str) -> int | None:
+        if task not in subtasks:
+            return counts.get(task)
+        below = [num_examples(child) for child in subtasks[task]]
+        return None if None in below else sum(below)
+
+    tasks = {}
+    for task, values in {**content["results"], **(content.get("groups") or {})}.items():
+        metrics = _parse_metrics(values, f"{path}: {task}")
+        if metrics:
+            tasks[task] = TaskResult(metrics, num_examples(task))
+    return Results(tasks, subtasks)
+
+
+def _parse_metrics(values: dict, where: str) -> dict[str, Score]:
+    metrics = {}
+    for key, value in values.items():
+        metric, comma, filtered = key.partition(",")
+        if not comma or metric.endswith("_stderr") or isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not math.isfinite(value):
+            raise InputError(f"{where}: {metric} is {value}, which is no score; evaluate this revision again")
+        stderr = values.get(f"{metric}_stderr,{filtered}")  # a number, or "N/A"
+        known = isinstance(stderr, int | float) and math.isfinite(stderr)
+        metrics[metric if filtered == "none" else key] = Score(float(value), float(stderr) if known else None)
+    return metrics
+
+
+def pair_files(folder: Path) -> tuple[Path, ...]:
+    """`pairs/*.parquet` of a result folder."""
+    return tuple(path for path in sorted(folder.glob("pairs/*.parquet")) if not path.name.startswith("."))
+
+
+def read_pairs(paths: Iterable[Path]) -> pd.DataFrame:
+    """Scores of minimal pairs: `task` (the paradigm), `pair`, `score`; each pair once. Raises InputError."""
+    columns = ["task", "pair", "score"]
+    frames = []
+    for path in paths:
+        try:
+            frame = pd.read_parquet(path, columns=columns)
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
+            raise InputError(f"{path}: not readable as scores of pairs ({' '.join(str(error).split())})") from None
+        if frame["score"].isna().any():
+            raise InputError(f"{path}: a score is NaN; evaluate this revision again")
+        frames.append(frame)
+    if not frames:
+        return pd.DataFrame(
+            {"task": pd.Series(dtype=str), "pair": pd.Series(dtype=int), "score": pd.Series(dtype=float)}
+        )
+    together = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    return together.drop_duplicates(["task", "pair"], ignore_index=True)

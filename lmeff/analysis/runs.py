@@ -1,0 +1,263 @@
+"""Runs on disk, finished or growing, read into plain objects. Nothing here writes."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+import yaml
+from pydantic import ValidationError
+
+from lmeff.analysis.results import Results, pair_files, read_pairs, read_results
+from lmeff.errors import InputError
+from lmeff.files import read_json
+from lmeff.quantities import format_count, format_short, parse_count
+from lmeff.recipe.documents import AnchorDocument, Document, LogRecord, PlanDocument, StateDocument
+
+AnyDocument = TypeVar("AnyDocument", bound=Document)
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """One revision of a run, with what was measured on it."""
+
+    revision: str
+    document: AnchorDocument
+    results: Results
+    pair_paths: tuple[Path, ...] = ()
+    """Parquet files with the score of every minimal pair."""
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Columns `task` (the paradigm), `pair`, `score` (1 right, 0.5 tie, 0 wrong)."""
+        return read_pairs(self.pair_paths)
+
+    @cached_property
+    def paradigm_scores(self) -> pd.DataFrame:
+        """By paradigm (index): `mean`, `var` (of the sample), `size` and `ties` of the scores of its pairs."""
+        pairs = self.pairs.assign(tie=self.pairs["score"] == 0.5).groupby("task", observed=True)
+        return pairs["score"].agg(["mean", "var", "size"]).assign(ties=pairs["tie"].sum())
+
+    @property
+    def tokens_name(self) -> str:
+        """The anchor as people write it, such as `25M`."""
+        return format_count(self.document.nominal_tokens)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    folder: Path
+    name: str
+    seed: int
+    recipe: dict
+    """The recipe as parsed YAML; empty when the folder has none."""
+    recipe_text: str
+    plan: PlanDocument | None
+    state: StateDocument | None
+    log: tuple[LogRecord, ...]
+    """Logged steps in rising order, one record a step."""
+    anchors: tuple[Anchor, ...]
+    """In rising order of tokens. A final revision that equals one of them is not repeated."""
+    subtasks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """lm-eval groups and what is directly below each."""
+
+    def _setting(self, section: str, key: str) -> object | None:
+        values = self.recipe.get(section)
+        return values.get(key) if isinstance(values, dict) else None
+
+    @property
+    def corpus(self) -> str | None:
+        name = self._setting("corpus", "name")
+        return None if name is None else str(name)
+
+    @property
+    def num_parameters(self) -> int | None:
+        return self.plan.parameters.total if self.plan else None
+
+    @property
+    def size(self) -> str | None:
+        """The named size of the recipe, or else the parameter count, such as `233M`."""
+        named = self._setting("model", "size")
+        if named is not None:
+            return str(named)
+        return format_short(self.num_parameters) if self.num_parameters else None
+
+    @property
+    def vocab_size(self) -> int | None:
+        try:
+            return parse_count(self._setting("tokenizer", "vocab_size"))
+        except ValueError:
+            return None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens trained on so far, by the best witness there is."""
+        seen = [self.state.tokens] if self.state else []
+        return max([*seen, *(anchor.document.exact_tokens for anchor in self.anchors)], default=0)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Every task with a result at any anchor, groups included, in the order of the result files."""
+        return tuple(dict.fromkeys(task for anchor in self.anchors for task in anchor.results.tasks))
+
+    @property
+    def headline_tasks(self) -> tuple[str, ...]:
+        """The tasks that are part of no other."""
+        below = {child for children in self.subtasks.values() for child in children}
+        return tuple(task for task in self.tasks if task not in below)
+
+    def level(self, task: str) -> str:
+        """`group` (a suite), `phenomenon` (a group inside one) or `paradigm` (a task without subtasks)."""
+        if not self.subtasks.get(task):
+            return "paradigm"
+        return "group" if task in self.headline_tasks else "phenomenon"
+
+    def paradigms(self, task: str) -> tuple[str, ...]:
+        """The tasks without subtasks at or under `task`."""
+        children = self.subtasks.get(task)
+        if not children:
+            return (task,)
+        return tuple(dict.fromkeys(leaf for child in children for leaf in self.paradigms(child)))
+
+    def anchor(self, which: str | int) -> Anchor:
+        """The anchor with this revision name or this number of tokens (`25M`). Raises InputError."""
+        for anchor in self.anchors:
+            if which == anchor.revision:
+                return anchor
+        try:
+            tokens = parse_count(which)
+        except ValueError:
+            tokens = None
+        for anchor in self.anchors:
+            if anchor.document.nominal_tokens == tokens:
+                return anchor
+        have = ", ".join(anchor.tokens_name for anchor in self.anchors) or "none"
+        raise InputError(f"{self.folder}: no anchor {which!r}; it has {have}")
+
+
+def read_runs(paths: Sequence[str | Path]) -> list[Run]:
+    """Every run at or under the given paths, each once, in the order of the paths.
+
+    Raises InputError with one line for each path that does not exist or holds no run, and for a damaged file.
+    """
+    mistakes, folders = [], []
+    for path in map(Path, paths):
+        if not path.is_dir():
+            mistakes.append(f"{path}: {'not a folder' if path.exists() else 'no such folder'}")
+            continue
+        found = _run_folders(path)
+        if not found:
+            mistakes.append(
+                f"{path}: no run here; a run folder such as outputs/NAME/seed-0 holds plan.json or state.json"
+            )
+        folders += found
+    if not paths:
+        mistakes.append("no run folder was named")
+    if mistakes:
+        raise InputError(*mistakes)
+    unique: dict[Path, Path] = {}
+    for folder in folders:
+        unique.setdefault(folder.resolve(), folder)
+    return [read_run(folder) for folder in unique.values()]
+
+
+def _is_run(folder: Path) -> bool:
+    if (folder / "anchor.json").exists():  # a revision, which holds a recipe too
+        return False
+    return any((folder / name).is_file() for name in ("plan.json", "state.json")) or (folder / "revisions").is_dir()
+
+
+def _run_folders(top: Path) -> list[Path]:
+    """Run folders at or under `top`; what is inside one (parts, revisions) is never a run of its own."""
+    found = []
+    for path, below, _ in os.walk(top):
+        if _is_run(Path(path)):
+            found.append(Path(path))
+            below.clear()
+        below[:] = sorted(name for name in below if not name.startswith("."))
+    return found
+
+
+def read_run(folder: Path) -> Run:
+    """One run folder. Raises InputError naming the file when one is damaged; missing files are no mistake."""
+    recipe_path = folder / "recipe.yaml"
+    recipe_text = recipe_path.read_text(encoding="utf-8", errors="replace") if recipe_path.is_file() else ""
+    try:
+        recipe = yaml.safe_load(recipe_text) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{recipe_path}: not readable as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(recipe, dict):
+        raise InputError(f"{recipe_path}: not a recipe")
+    absolute = folder.resolve()
+    seed = absolute.name.removeprefix("seed-")
+    anchors = _read_anchors(folder)
+    return Run(
+        folder=folder,
+        name=str(recipe.get("name") or (absolute.parent.name if seed.isdigit() else absolute.name)),
+        seed=int(recipe.get("seed") or (seed if seed.isdigit() else 0)),
+        recipe=recipe,
+        recipe_text=recipe_text,
+        plan=_read_document(folder / "plan.json", PlanDocument),
+        state=_read_document(folder / "state.json", StateDocument),
+        log=read_log(folder / "run.log.jsonl"),
+        anchors=anchors,
+        subtasks={group: below for anchor in anchors for group, below in anchor.results.subtasks.items()},
+    )
+
+
+def _read_document(path: Path, kind: type[AnyDocument]) -> AnyDocument | None:
+    if not path.exists():
+        return None
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "content"
+        raise InputError(f"{path}: {where}: {first['msg']}") from None
+
+
+def _read_anchors(folder: Path) -> tuple[Anchor, ...]:
+    anchors = {}
+    for path in sorted(folder.glob("revisions/*/anchor.json")):
+        revision = path.parent.name
+        if not revision.startswith("."):  # `.NAME.tmp` is a revision still being written
+            results = folder / "results" / revision
+            document = _read_document(path, AnchorDocument)
+            anchors[revision] = Anchor(revision, document, read_results(results), pair_files(results))
+    for name, twin in list(anchors.items()):
+        original = anchors.get(twin.document.same_as)
+        if original is not None and original is not twin:
+            # The final revision has the weights of an anchor: one point of the curve, whichever of the two was scored.
+            del anchors[name]
+            anchors[original.revision] = replace(
+                original,
+                results=original.results.joined_with(twin.results),
+                pair_paths=original.pair_paths + twin.pair_paths,
+            )
+    return tuple(sorted(anchors.values(), key=lambda anchor: (anchor.document.exact_tokens, anchor.revision)))
+
+
+def read_log(path: Path) -> tuple[LogRecord, ...]:
+    """The logged steps of `run.log.jsonl`, in rising order; empty when there is no such file.
+
+    A run that was killed may have left half a line, and its successor may have gone on in the same line: what cannot be
+    read is left out. A record that goes back in steps comes from a resumed run, and everything logged from that step
+    on is being done again: the later record wins.
+    """
+    if not path.is_file():
+        return ()
+    records: list[LogRecord] = []
+    for line in path.read_bytes().splitlines():
+        try:
+            record = LogRecord.model_validate_json(line)
+        except ValidationError:
+            continue
+        while records and records[-1].step >= record.step:
+            records.pop()
+        records.append(record)
+    return tuple(records)

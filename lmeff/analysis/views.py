@@ -1,0 +1,213 @@
+"""What the report says about a run, in words and table cells. No HTML here: the template escapes everything."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lmeff.analysis.curves import ACQUIRED, Change, changes, summarise_pairs
+from lmeff.analysis.runs import Anchor, Run
+from lmeff.analysis.series import Series, acquisition_order, curve_points
+from lmeff.analysis.table import accuracy, loss_text, tokens_text
+from lmeff.analysis.themes import cell_level
+from lmeff.quantities import format_count, format_duration, format_short
+
+STATES = {
+    "running": "Running",
+    "interrupted": "Interrupted",
+    "failed": "Failed",
+    "complete": "Complete",
+    "unknown": "State unknown",
+}
+
+
+class RunView:
+    """One run as the page shows it."""
+
+    def __init__(self, run: Run, label: str) -> None:
+        self.run = run
+        self.label = label
+        self.tasks = [task for task in run.headline_tasks if any(accuracy(anchor, task) for anchor in run.anchors)]
+        self.changes: list[Change] = changes(run)
+        self.ties = any(summarise_pairs(run, anchor, task) for anchor in run.anchors for task in self.tasks)
+
+    @property
+    def state(self) -> str:
+        return self.run.state.state if self.run.state else "unknown"
+
+    @property
+    def state_text(self) -> str:
+        """`Complete`, or how far an unfinished run is."""
+        word = STATES[self.state]
+        whole = self.run.plan.num_tokens if self.run.plan else 0
+        if self.state == "complete" or not whole:
+            return word
+        return f"{word} at {min(100 * self.run.tokens // whole, 100)}%"
+
+    @property
+    def note(self) -> str | None:
+        """What to know about a run that is not complete."""
+        if self.state == "failed":
+            return self.run.state.error or "The run stopped with an error that it could not write down."
+        if self.state == "interrupted":
+            return "The same command again continues this run from its last checkpoint."
+        if self.state == "running":
+            return f"Still in training; it last reported on {self.run.state.updated.replace('T', ' ')[:16]} UTC."
+        return None
+
+    @property
+    def sentence(self) -> str:
+        """What happened, in one sentence."""
+        run = self.run
+        model = f"A model of {format_short(run.num_parameters)} parameters" if run.num_parameters else "A model"
+        last = run.anchors[-1].document if run.anchors else None
+        if not run.tokens:
+            return f"{model}, not trained yet."
+        text = f"{model}, trained on {tokens_text(run.tokens)} tokens" + (f" of {run.corpus}" if run.corpus else "")
+        if last and last.exact_tokens:
+            passes = f"{last.epoch:.2g} pass{'' if last.epoch == 1 else 'es'}"
+            until = "" if last.exact_tokens >= run.tokens else f" up to {format_count(last.nominal_tokens)} tokens"
+            devices = f"{last.world_size} devices ({last.device})" if last.world_size > 1 else last.device
+            text += (
+                f" ({passes} over the text) in {format_duration(last.train_seconds)} of training{until} on {devices}"
+            )
+        return text + "."
+
+    @property
+    def parameters_text(self) -> str:
+        return format_short(self.run.num_parameters) if self.run.num_parameters else "-"
+
+    @property
+    def tokens_text(self) -> str:
+        return tokens_text(self.run.tokens)
+
+    @property
+    def tiles(self) -> list[tuple[str, str, str]]:
+        """The few numbers to see first: what, value, and a line of small print."""
+        tiles = []
+        for task in self.tasks:
+            last = next(anchor for anchor in reversed(self.run.anchors) if accuracy(anchor, task))
+            small = f"% right, at {last.tokens_name} tokens; ± is half the 95% interval"
+            tiles.append((f"Accuracy, {task}", accuracy(last, task, self.run), small))
+        for each in self.changes:
+            span = (
+                f"95% interval {each.low:.1f} to {each.high:.1f}; from {each.first_tokens} to {each.last_tokens} tokens"
+            )
+            what = f"Change, {each.task}" if len(self.changes) > 1 else "Change in accuracy"
+            tiles.append((what, f"{each.points:+.1f} points", span))
+        losses = [anchor for anchor in self.run.anchors if anchor.document.dev_loss is not None]
+        if losses:
+            last, where = losses[-1].document, f"at {losses[-1].tokens_name} tokens"
+            tiles.append(("Held-out loss", loss_text(last.dev_loss), f"nats per token, {where}"))
+            if last.dev_bits_per_byte is not None:
+                tiles.append(
+                    ("Compression", loss_text(last.dev_bits_per_byte), f"bits per byte of held-out text, {where}")
+                )
+        return tiles
+
+    @property
+    def anchor_rows(self) -> list[dict]:
+        return [self._anchor_row(anchor) for anchor in self.run.anchors]
+
+    def _anchor_row(self, anchor: Anchor) -> dict:
+        document = anchor.document
+        summaries = {task: summarise_pairs(self.run, anchor, task) for task in self.tasks}
+        return {
+            "revision": anchor.revision,
+            "tokens": anchor.tokens_name,
+            "exact": f"{document.exact_tokens:,}",
+            "step": f"{document.step:,}",
+            "loss": loss_text(document.loss),
+            "dev_loss": loss_text(document.dev_loss),
+            "bits_per_byte": loss_text(document.dev_bits_per_byte),
+            "accuracy": {task: accuracy(anchor, task, self.run) or "-" for task in self.tasks},
+            "ties": {task: f"{summary.tie_rate:.2%}" if summary else "-" for task, summary in summaries.items()},
+        }
+
+    @property
+    def commands(self) -> list[str]:
+        """How to get the run and this page again, with the recipe saved as `recipe.yaml`."""
+        run = self.run
+        devices = run.anchors[-1].document.world_size if run.anchors else 1
+        launch = f"accelerate launch --num_processes {devices}" if devices > 1 else "accelerate launch"
+        paths = run.recipe.get("paths")
+        outputs = paths.get("outputs", "outputs") if isinstance(paths, dict) else "outputs"
+        folder = f"{outputs}/{run.name}/seed-{run.seed}"
+        return [f"{launch} -m lmeff.run recipe.yaml", f"lmeff report {folder} -o report.html"]
+
+
+@dataclass(frozen=True)
+class ParadigmRow:
+    task: str
+    title: str
+    phenomenon: str
+    acquired: str | None
+    """Tokens of the first anchor at 75% or more."""
+    cells: list[tuple[str, int, bool] | None]
+    """Per anchor the percentage, its colour, and whether it is the first at 75%; None where it was not measured."""
+
+
+@dataclass(frozen=True)
+class ParadigmTable:
+    label: str
+    columns: list[str]
+    rows: list[ParadigmRow]
+
+
+def paradigm_table(series: Series, titles: dict[str, str]) -> ParadigmTable:
+    """Accuracy of every paradigm at every anchor, in the order of acquisition; the mean over the seeds of a series."""
+    points = curve_points(series, titles, "acc")
+    points = points[points["seed"].isna()]
+    anchors = sorted(points["anchor"].unique())
+    values = points.set_index(["task", "anchor"])["value"].to_dict()
+    parents = {task: _parent(series, task) for task in dict.fromkeys(points["task"])}
+    parent_titles = task_titles([series], [parent for parent in parents.values() if parent])
+    rows = []
+    for task, first in acquisition_order(series, titles):
+        cells = [
+            (_percent(values[task, anchor]), cell_level(values[task, anchor]), anchor == first)
+            if (task, anchor) in values
+            else None
+            for anchor in anchors
+        ]
+        acquired = None if first is None else format_count(first)
+        rows.append(ParadigmRow(task, titles[task], parent_titles.get(parents[task], ""), acquired, cells))
+    return ParadigmTable(series.label, [format_count(int(anchor)) for anchor in anchors], rows)
+
+
+def _percent(value: float) -> str:
+    """Rounded, but never up to the mark that tells acquired from not acquired: 74.6 is 74, not 75."""
+    rounded = f"{100 * value:.0f}"
+    return f"{100 * ACQUIRED - 1:.0f}" if value < ACQUIRED and rounded == f"{100 * ACQUIRED:.0f}" else rounded
+
+
+def _parent(series: Series, task: str) -> str | None:
+    return next((group for run in series.runs for group, below in run.subtasks.items() if task in below), None)
+
+
+def _at_level(series: Sequence[Series], level: str) -> list[str]:
+    """Tasks of a level that are inside a group, over all runs, in the order of the result files."""
+    found = {}
+    for run in (run for each in series for run in each.runs):
+        grouped = {child for below in run.subtasks.values() for child in below}
+        found |= dict.fromkeys(task for task in run.tasks if task in grouped and run.level(task) == level)
+    return list(found)
+
+
+def phenomena_of(series: Sequence[Series]) -> list[str]:
+    return _at_level(series, "phenomenon")
+
+
+def paradigms_of(series: Sequence[Series]) -> list[str]:
+    return _at_level(series, "paradigm")
+
+
+def task_titles(series: Sequence[Series], tasks: Iterable[str]) -> dict[str, str]:
+    """Tasks as people read them: without the name of their suite in front, underscores as spaces. Never two alike."""
+    suites = sorted(
+        {task for each in series for run in each.runs for task in run.headline_tasks}, key=len, reverse=True
+    )
+    titles = {}
+    for task in tasks:
+        suite = next((suite for suite in suites if task.startswith(f"{suite}_")), "")
+        titles[task] = task.removeprefix(f"{suite}_").replace("_", " ")
+    alike = [title for title in titles.values() if list(titles.values()).count(title) > 1]
+    return {task: task if title in alike else title for task, title in titles.items()}

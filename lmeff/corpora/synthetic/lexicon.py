@@ -1,0 +1,217 @@
+"""The words of the generated corpus: nouns with number and gender, verbs with all their forms, adjectives, places."""
+
+from dataclasses import dataclass
+
+PERSON, ANIMAL, THING = "person", "animal", "thing"
+
+
+@dataclass(frozen=True, slots=True)
+class Noun:
+    singular: str
+    plural: str
+    kind: str
+    gender: str = ""
+    """`f`, `m`, or empty for a noun that says nothing about gender."""
+
+    @property
+    def is_irregular(self) -> bool:
+        return self.plural not in (f"{self.singular}s", f"{self.singular}es", f"{self.singular.removesuffix('y')}ies")
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    base: str
+    third: str
+    past: str
+    participle: str
+    gerund: str
+
+    @property
+    def has_distinct_participle(self) -> bool:
+        return self.past != self.participle
+
+
+def _regular(base: str, stem: str = "") -> Verb:
+    """`stem` is what carries -ed and -ing where the last letter doubles: hug, hugg."""
+    if base.endswith("y") and base[-2] not in "aeiou":
+        return Verb(base, base[:-1] + "ies", base[:-1] + "ied", base[:-1] + "ied", base + "ing")
+    third = base + ("es" if base.endswith(("s", "sh", "ch", "x")) else "s")
+    stem = stem or base.removesuffix("e")
+    return Verb(base, third, stem + "ed", stem + "ed", stem + "ing")
+
+
+def _irregular(base: str, past: str, participle: str, gerund: str = "") -> Verb:
+    third = base + ("es" if base.endswith(("sh", "ch")) else "s")
+    return Verb(base, third, past, participle, gerund or base.removesuffix("e") + "ing")
+
+
+_VERBS = (
+    _irregular("break", "broke", "broken"),
+    _irregular("bring", "brought", "brought"),
+    _irregular("buy", "bought", "bought"),
+    _irregular("catch", "caught", "caught"),
+    _irregular("choose", "chose", "chosen"),
+    _irregular("draw", "drew", "drawn"),
+    _irregular("feed", "fed", "fed"),
+    _irregular("find", "found", "found"),
+    _irregular("forget", "forgot", "forgotten", "forgetting"),
+    _irregular("hear", "heard", "heard"),
+    _irregular("hide", "hid", "hidden"),
+    _irregular("hold", "held", "held"),
+    _irregular("hurt", "hurt", "hurt"),
+    _irregular("keep", "kept", "kept"),
+    _irregular("know", "knew", "known"),
+    _irregular("lose", "lost", "lost"),
+    _irregular("run", "ran", "run", "running"),
+    _irregular("see", "saw", "seen", "seeing"),
+    _irregular("sell", "sold", "sold"),
+    _irregular("shake", "shook", "shaken"),
+    _irregular("sing", "sang", "sung"),
+    _irregular("sleep", "slept", "slept"),
+    _irregular("steal", "stole", "stolen"),
+    _irregular("swim", "swam", "swum", "swimming"),
+    _irregular("take", "took", "taken"),
+    _irregular("throw", "threw", "thrown"),
+    *map(
+        _regular,
+        ("blame", "carry", "chase", "clean", "cry", "dance", "dress", "dry", "follow", "help", "jump", "laugh", "lift"),
+    ),
+    *map(
+        _regular,
+        ("like", "love", "need", "own", "play", "rest", "shout", "smile", "thank", "trust", "visit", "wait", "walk"),
+    ),
+    *map(_regular, ("want", "warm", "wash", "watch", "work")),
+    _regular("drop", "dropp"),
+    _regular("hug", "hugg"),
+)
+VERBS = {verb.base: verb for verb in _VERBS}
+
+
+def _verbs(bases: str) -> tuple[Verb, ...]:
+    return tuple(VERBS[base] for base in bases.split())
+
+
+NAMES = {
+    "f": ("Anna", "Emma", "Lucy", "Rosa", "Nina", "Clara", "Maya", "Alice", "Ella", "Julia"),
+    "m": ("Tom", "Ben", "Jack", "Max", "Peter", "Leo", "Adam", "Henry", "Oscar", "David"),
+}
+
+PEOPLE = (
+    Noun("boy", "boys", PERSON, "m"),
+    Noun("girl", "girls", PERSON, "f"),
+    Noun("king", "kings", PERSON, "m"),
+    Noun("queen", "queens", PERSON, "f"),
+    Noun("man", "men", PERSON, "m"),
+    Noun("woman", "women", PERSON, "f"),
+    Noun("uncle", "uncles", PERSON, "m"),
+    Noun("aunt", "aunts", PERSON, "f"),
+    Noun("prince", "princes", PERSON, "m"),
+    Noun("lady", "ladies", PERSON, "f"),
+    Noun("child", "children", PERSON),
+    Noun("farmer", "farmers", PERSON),
+    Noun("teacher", "teachers", PERSON),
+    Noun("doctor", "doctors", PERSON),
+    Noun("baker", "bakers", PERSON),
+    Noun("sailor", "sailors", PERSON),
+    Noun("painter", "painters", PERSON),
+    Noun("thief", "thieves", PERSON),
+)
+
+ANIMALS = (
+    Noun("dog", "dogs", ANIMAL),
+    Noun("cat", "cats", ANIMAL),
+    Noun("bird", "birds", ANIMAL),
+    Noun("horse", "horses", ANIMAL),
+    Noun("duck", "ducks", ANIMAL),
+    Noun("bear", "bears", ANIMAL),
+    Noun("rabbit", "rabbits", ANIMAL),
+    Noun("fox", "foxes", ANIMAL),
+    Noun("cow", "cows", ANIMAL),
+    Noun("wolf", "wolves", ANIMAL),
+    Noun("mouse", "mice", ANIMAL),
+    Noun("goose", "geese", ANIMAL),
+    Noun("calf", "calves", ANIMAL),
+)
+
+THINGS = (
+    Noun("key", "keys", THING),
+    Noun("cup", "cups", THING),
+    Noun("hat", "hats", THING),
+    Noun("book", "books", THING),
+    Noun("ball", "balls", THING),
+    Noun("box", "boxes", THING),
+    Noun("lamp", "lamps", THING),
+    Noun("coin", "coins", THING),
+    Noun("ring", "rings", THING),
+    Noun("bell", "bells", THING),
+    Noun("drum", "drums", THING),
+    Noun("stone", "stones", THING),
+    Noun("plate", "plates", THING),
+    Noun("basket", "baskets", THING),
+    Noun("letter", "letters", THING),
+    Noun("blanket", "blankets", THING),
+    Noun("knife", "knives", THING),
+    Noun("scarf", "scarves", THING),
+    Noun("loaf", "loaves", THING),
+    Noun("leaf", "leaves", THING),
+)
+
+ADJECTIVES = {
+    PERSON: (
+        ("happy", "sad", "proud"),
+        ("tired", "hungry", "busy"),
+        ("brave", "kind", "clever"),
+        ("quiet", "shy", "loud"),
+        ("tall", "strong", "rich", "poor"),
+    ),
+    ANIMAL: (
+        ("happy", "sad", "quiet"),
+        ("tired", "hungry", "thirsty"),
+        ("brave", "clever", "gentle"),
+        ("small", "big"),
+        ("fast", "slow"),
+        ("white", "black", "brown"),
+    ),
+    THING: (
+        ("old", "new"),
+        ("red", "blue", "green", "white", "black"),
+        ("small", "big", "round"),
+        ("heavy", "light"),
+        ("clean", "lovely", "cheap"),
+    ),
+}
+"""Groups of adjectives: two of one group would contradict or repeat each other."""
+
+PLACES = ("river", "lake", "garden", "forest", "village", "market", "bridge", "tower", "barn", "school")
+NEAR = tuple(f"near the {place}" for place in PLACES)
+WHERE = (*NEAR, "in the garden", "in the forest", "in the village", "at the market")
+WHEN = ("in the morning", "in the evening", "at night", "after lunch", "before dinner")
+
+INTRANSITIVE = {
+    PERSON: _verbs("sleep smile laugh wait rest cry swim run jump walk dance sing play work shout"),
+    ANIMAL: _verbs("sleep wait rest swim run jump play hide walk"),
+}
+TRANSITIVE = {
+    (PERSON, THING): _verbs(
+        "find take carry hold bring buy want need throw break hide choose steal draw forget see clean drop "
+        "like lift sell lose keep shake own"
+    ),
+    (PERSON, PERSON): _verbs("see help follow thank hug watch like love hear visit trust forget know"),
+    (PERSON, ANIMAL): _verbs("see help follow feed hug watch like love hear wash catch draw know"),
+    (ANIMAL, PERSON): _verbs("see follow watch like love hear trust know"),
+    (ANIMAL, ANIMAL): _verbs("see follow watch like chase hear know"),
+    (ANIMAL, THING): _verbs("find take carry see steal hide drop want lose shake"),
+}
+REFLEXIVE = {
+    PERSON: _verbs("see hurt wash help blame trust draw hide dry warm dress"),
+    ANIMAL: _verbs("see hurt wash hide dry warm clean"),
+}
+
+NEVER_TRANSITIVE = _verbs("sleep smile laugh wait cry dance")
+"""Verbs that take no thing as their object: *Anna laughed the key."""
+ALWAYS_TRANSITIVE = _verbs("find take carry hold bring want need throw like own")
+"""Verbs that cannot stand without an object: *Anna found near the lake."""
+MEETINGS = _verbs("see help follow thank hug watch hear visit feed wash catch chase")
+"""What somebody does to a person or an animal at some moment."""
+DEEDS = _verbs("find take carry hold bring buy throw break hide choose steal see clean drop lift sell lose shake")
+"""What somebody does to a thing at some moment, so that one deed can come before another."""

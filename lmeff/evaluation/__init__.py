@@ -1,0 +1,1 @@
+"""Scoring models on minimal pairs with lm-eval."""

@@ -1,0 +1,87 @@
+"""`lmeff eval`: which models a folder holds, and scoring them one after another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmeff.errors import InputError, RunFailed
+from lmeff.evaluation.harness import Evaluation
+from lmeff.evaluation.tasks import check_tasks
+from lmeff.recipe import read_recipe
+from lmeff.recipe.schema import Evaluation as EvaluationSection
+from lmeff.revisions import list_revisions
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to score and where its results go."""
+
+    model_folder: Path
+    output: Path
+
+
+def find_subjects(what: Path, revisions: Sequence[str] | None, output: Path | None) -> list[Subject]:
+    """The models of a run folder in the order of their tokens, or the one of a model folder.
+
+    `revisions` names some of a run's; None means all. Raises InputError for what holds no model or has no such revision.
+    """
+    if (what / "config.json").is_file():
+        return [Subject(what, output or Path("outputs") / "eval" / what.name)]
+    found = {folder.name: folder for folder in list_revisions(what)}
+    if not found:
+        raise InputError(f"{what}: neither a run with revisions nor a model folder with a config.json")
+    unknown = [name for name in revisions or () if name not in found]
+    if unknown:
+        raise InputError(f"--revisions: {what} has no {unknown[0]!r}; it has {', '.join(found)}")
+    names = [name for name in found if revisions is None or name in revisions]
+    return [Subject(found[name], (output or what / "results") / name) for name in names]
+
+
+def evaluation_of(section: EvaluationSection, revision: Path, output: Path) -> Evaluation:
+    """The evaluation of one revision as a recipe's section wants it."""
+    return Evaluation(
+        model_folder=revision,
+        tasks=tuple(section.tasks),
+        output=output,
+        paths=section.paths,
+        include_path=section.include_path,
+        limit=section.limit,
+        batch_size=section.batch_size,
+    )
+
+
+def evaluate_folders(
+    what: Path, tasks: Sequence[str] | None, revisions: Sequence[str] | None, limit: int | None, output: Path | None
+) -> None:
+    """Scores every model and prints a line for each. What a run's recipe says about tasks and data holds unless given here.
+
+    A model that cannot be scored is named and the others go on; RunFailed is raised at the end.
+    """
+    subjects = find_subjects(what, revisions, output)
+    recipe = what / "recipe.yaml"
+    section = read_recipe(recipe).recipe.evaluation if recipe.is_file() else EvaluationSection()
+    section = section.model_copy(update={"tasks": list(tasks or section.tasks), "limit": limit or section.limit})
+    if not section.tasks:
+        raise InputError("--tasks: which? For example lmeff_blimp; `lmeff tasks --list` names ours")
+    check_tasks(section.tasks, section.include_path, section.paths)
+    failed = []
+    for subject in subjects:
+        try:
+            results = evaluate_in_process(evaluation_of(section, subject.model_folder, subject.output))
+        except (OSError, ValueError, InputError) as error:
+            failed.append(subject.model_folder.name)
+            print(f"{subject.model_folder.name}: cannot be scored: {' '.join(str(error).split())}", flush=True)
+            continue
+        for task, result in results.items():
+            scores = result["results"].get(task) or result["groups"][task]
+            accuracy = scores.get("acc,none")
+            shown = f"{accuracy:.4f}" if accuracy is not None else str(scores)
+            print(f"{subject.model_folder.name}  {task}  {shown}", flush=True)
+    if failed:
+        raise RunFailed(f"{len(failed)} of {len(subjects)} models could not be scored: {', '.join(failed)}")
+
+
+def evaluate_in_process(evaluation: Evaluation) -> dict[str, dict]:
+    """Scores a model in this process alone."""
+    evaluation.score()
+    return evaluation.finish()

@@ -1,0 +1,108 @@
+"""What an evaluation leaves on disk, and what its numbers depend on."""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import lmeff
+from lmeff.errors import InputError
+from lmeff.evaluation.scoring import pair_score
+from lmeff.files import sha256_file
+
+PAIR_SCHEMA = pa.schema(
+    [
+        ("task", pa.string()),
+        ("pair", pa.int32()),
+        ("good", pa.float64()),
+        ("bad", pa.float64()),
+        ("score", pa.float64()),
+    ]
+)
+"""One row a minimal pair: its paradigm's task, its index in the published file, the log-probabilities of the acceptable
+and the unacceptable sentence in nats, and 1, 0.5 or 0."""
+
+
+def library_versions() -> dict[str, str]:
+    names = ("lm_eval", "torch", "transformers", "tokenizers", "numpy")
+    return {"lmeff": lmeff.__version__, **{name: version(name) for name in names}}
+
+
+def weights_sha256(folder: Path) -> str:
+    """sha256 of `model.safetensors`; of shards, that of their names and hashes. Raises InputError without any."""
+    single = folder / "model.safetensors"
+    if single.is_file():
+        return sha256_file(single)
+    shards = sorted(folder.glob("*.safetensors"))
+    if not shards:
+        raise InputError(f"{folder}: holds no safetensors weights")
+    return digest_files(shards)
+
+
+def digest_files(paths: Iterable[Path]) -> str:
+    """sha256 over the names and contents of files."""
+    lines = (f"{path.name} {sha256_file(path)}\n" for path in paths)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def requests_sha256(requests: Mapping[str, Iterable[Sequence[str]]]) -> str:
+    """sha256 of what a model is asked, by task: equal ones mean comparable scores."""
+    lines = []
+    for task in sorted(requests):
+        digest = hashlib.sha256()
+        for texts in requests[task]:
+            digest.update(("\x1f".join(texts) + "\x1e").encode())
+        lines.append(f"{task} {digest.hexdigest()}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def pair_table(log_probabilities: Mapping[str, Sequence[float]]) -> pa.Table:
+    """`PAIR_SCHEMA` rows.
+
+    Args:
+        log_probabilities: by task, those of the acceptable and the unacceptable sentence of each pair in turn.
+    """
+    columns: dict[str, list] = {name: [] for name in PAIR_SCHEMA.names}
+    for task, values in log_probabilities.items():
+        good, bad = values[::2], values[1::2]
+        columns["task"] += [task] * len(good)
+        columns["pair"] += range(len(good))
+        columns["good"] += good
+        columns["bad"] += bad
+        columns["score"] += map(pair_score, good, bad)
+    return pa.table(columns, schema=PAIR_SCHEMA)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Replaces a Parquet file; a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with open(aside, "wb") as file:
+            pq.write_table(table, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def plain(value: Any) -> Any:
+    """`value` as JSON can hold it: functions by name, NaN and infinity as null, all else unknown as text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [plain(item) for item in value]
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, float):
+        return float(value) if value - value == 0 else None
+    if callable(value):
+        return f"{value.__module__}.{value.__qualname__}" if hasattr(value, "__qualname__") else repr(value)
+    return str(value)

@@ -1,0 +1,137 @@
+"""Which tasks this package brings, and whether a request can be served. Loads lm-eval for tasks of others only.
+
+The task files are in the folder `tasks/` beside this module; `write_tasks.py` writes them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from lmeff.errors import InputError
+from lmeff.evaluation.data import DATA_NAMES, HUB_BLIMP, blimp_folder, load_pairs
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A task with pairs of its own, unlike a group, which averages tasks."""
+
+    name: str
+    source: str
+    """`blimp` or `synthetic`."""
+    uid: str
+    """The paradigm as published, such as `principle_A_c_command`."""
+
+
+def tasks_folder() -> Path:
+    """What to give to lm-eval as `--include_path`."""
+    return Path(__file__).with_name("tasks")
+
+
+@cache
+def _index() -> tuple[dict[str, Leaf], dict[str, tuple[str, ...]]]:
+    leaves, groups = {}, {}
+    for path in sorted(tasks_folder().glob("*/*.yaml")):
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if "group" in config:
+            groups[config["group"]] = tuple(config["task"])
+        else:
+            leaves[config["task"]] = Leaf(config["task"], **config["dataset_kwargs"])
+    return leaves, groups
+
+
+def own_task_names() -> list[str]:
+    """Every task and group of this package: the whole sets first, then the groups in them, then single paradigms."""
+    leaves, groups = _index()
+    inner = {child for children in groups.values() for child in children}
+    return [*sorted(groups, key=lambda name: (name in inner, name)), *sorted(leaves)]
+
+
+def own_leaves(tasks: Iterable[str]) -> list[Leaf]:
+    """The paradigms that the tasks of ours among `tasks` stand for, each once. Other names are passed over."""
+    leaves, groups = _index()
+
+    def expand(name: str) -> Iterable[Leaf]:
+        if name in groups:
+            for child in groups[name]:
+                yield from expand(child)
+        elif name in leaves:
+            yield leaves[name]
+
+    return list(dict.fromkeys(leaf for task in tasks for leaf in expand(task)))
+
+
+def check_tasks(tasks: Sequence[str], include_path: str | None, paths: Mapping[str, str]) -> None:
+    """Raises InputError, with a line for each mistake, unless all tasks exist and local data is there and readable.
+
+    Takes less than a second for tasks of ours. Names that are not ours are looked up by lm-eval, which takes seconds.
+
+    Args:
+        tasks: names of tasks or groups.
+        include_path: folder with the user's own lm-eval task files.
+        paths: folders with data by name (`evaluation.paths`).
+    """
+    mistakes = _check_names(tasks, include_path)
+    if not include_path:  # a task file of the user may read any name
+        unknown = [name for name in paths if name not in DATA_NAMES]
+        mistakes += [f"evaluation.paths: no data named {name!r}{_meant(name, DATA_NAMES)}" for name in unknown]
+    mistakes += _check_blimp([leaf for leaf in own_leaves(tasks) if leaf.source == "blimp"], paths)
+    if mistakes:
+        raise InputError(*mistakes)
+
+
+def fetch_data(tasks: Sequence[str], paths: Mapping[str, str]) -> None:
+    """Downloads what our tasks read from the Hub into the cache of `datasets`, so that scoring needs no network."""
+    for leaf in own_leaves(tasks):
+        if leaf.source == "blimp" and blimp_folder(paths) is None:
+            load_pairs(leaf.source, leaf.uid, paths)
+
+
+def _check_names(tasks: Sequence[str], include_path: str | None) -> list[str]:
+    if include_path and not Path(include_path).is_dir():
+        return [f"{include_path}: no such folder (evaluation.include_path)"]
+    own = own_task_names()
+    known = set(own)
+    if include_path and not known.issuperset(tasks):
+        known.update(_lm_eval_names(include_path, defaults=False))
+    if any(task not in known and not task.startswith("lmeff") for task in tasks):
+        known.update(_lm_eval_names(include_path, defaults=True))
+    unknown = [task for task in dict.fromkeys(tasks) if task not in known]
+    return [f"no evaluation task {task!r}{_meant(task, own) or _meant(task, known)}" for task in unknown]
+
+
+def _lm_eval_names(include_path: str | None, *, defaults: bool) -> list[str]:
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=include_path, include_defaults=defaults).all_tasks
+
+
+def _meant(name: str, candidates: Iterable[str]) -> str:
+    nearest = get_close_matches(name, list(candidates), n=1, cutoff=0.7)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def _check_blimp(leaves: Sequence[Leaf], paths: Mapping[str, str]) -> list[str]:
+    if not leaves:
+        return []
+    try:
+        folder = blimp_folder(paths)
+    except InputError as error:
+        return list(error.mistakes)
+    if folder is None:
+        return []
+    missing = [f"{leaf.uid}.jsonl" for leaf in leaves if not (folder / f"{leaf.uid}.jsonl").is_file()]
+    if len(missing) == len(leaves):
+        return [f"{folder}: holds no BLiMP files, such as {missing[0]} (published as {HUB_BLIMP})"]
+    if missing:
+        return [f"{folder}: lacks {', '.join(missing)} of BLiMP (published as {HUB_BLIMP})"]
+    mistakes = []
+    for leaf in leaves:
+        try:
+            load_pairs(leaf.source, leaf.uid, paths)
+        except InputError as error:
+            mistakes += error.mistakes
+    return mistakes
