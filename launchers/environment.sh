@@ -61,10 +61,10 @@ stage() { # stage TITLE PIP_ARGUMENTS...
   local title=$1
   shift
   say "$title"
-  if ! "$venv/bin/pip" install --quiet --no-input --progress-bar off "$@" >"$log" 2>&1 </dev/null; then
+  if ! "$venv/bin/pip" install --no-input --progress-bar off "$@" >"$log" 2>&1 </dev/null; then
     rm -f "$venv/installing"
     say "installing failed at: $title. pip's last lines:"
-    tail -n 15 "$log" | sed 's/^/    /' >&2
+    tail -n 20 "$log" | sed 's/^/    /' >&2
     say "the usual causes: no network, a full disk ($(df -h --output=avail . | tail -n 1 | tr -d ' ') free), a private package index"
     say "mend it and run this again; it goes on where it stopped. All of pip's output: $log"
     exit 1

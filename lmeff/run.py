@@ -61,10 +61,12 @@ def run(resolved: Resolved, folder: Path, state: RunState) -> None:
     from accelerate import PartialState
 
     from lmeff.evaluation.folders import evaluation_of
-    from lmeff.evaluation.tasks import check_tasks
+    from lmeff.evaluation.tasks import check_tasks, fetch_data
 
     wanted = recipe.evaluation
     check_tasks(wanted.tasks, wanted.include_path, wanted.paths)
+    if wanted.at_anchors:
+        fetch_data(wanted.tasks, wanted.paths)
 
     def evaluate(revision: Path) -> None:
         evaluation = evaluation_of(wanted, revision, folder / "results" / revision.name)

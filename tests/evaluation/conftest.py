@@ -3,16 +3,9 @@ import socket
 from pathlib import Path
 
 import pytest
-import torch
 from small_models import NAMES, VERBS, save_model, write_pairs
 
 from lmeff.evaluation.blimp import PARADIGMS
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """Models here are so small that a second thread only waits for the first, above all on a busy machine."""
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +31,7 @@ def clean_environment(monkeypatch) -> dict[str, str]:
     """The environment for a subprocess that has this project, but neither data settings nor the Hub."""
     monkeypatch.delenv("LMEFF_EVAL_DATA", raising=False)
     root = str(Path(__file__).resolve().parents[2])
-    return {**os.environ, "PYTHONPATH": root, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return {**os.environ, "PYTHONPATH": root, "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture

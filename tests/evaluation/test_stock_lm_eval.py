@@ -12,10 +12,11 @@ import yaml
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
+from lmeff.evaluation.blimp import PARADIGMS
 from lmeff.evaluation.harness import evaluate_model
 from lmeff.evaluation.tasks import tasks_folder
 
-PARADIGMS = ("passive_1", "principle_A_case_2", "wh_island", "irregular_past_participle_verbs", "complex_NP_island")
+NUM_PAIRS = 20
 
 
 @pytest.mark.slow
@@ -41,12 +42,12 @@ def test_the_command_line_of_lm_eval_takes_our_tasks(shared_data, model_folder, 
 
 @pytest.fixture(scope="module")
 def some_blimp(shared_data, tmp_path_factory) -> Path:
-    """100 pairs of five paradigms, with the 7 pairs of BLiMP whose two sentences are the same."""
+    """20 pairs of each of the 67 paradigms, with the 7 pairs of BLiMP whose two sentences are the same."""
     folder = tmp_path_factory.mktemp("some_blimp")
     for uid in PARADIGMS:
         lines = (shared_data / "blimp" / f"{uid}.jsonl").read_text().splitlines()
         same = [line for line in lines if (pair := json.loads(line))["sentence_good"] == pair["sentence_bad"]]
-        (folder / f"{uid}.jsonl").write_text("\n".join([*same, *lines[: 100 - len(same)]]) + "\n")
+        (folder / f"{uid}.jsonl").write_text("\n".join([*same, *lines[: NUM_PAIRS - len(same)]]) + "\n")
     return folder
 
 
@@ -66,16 +67,19 @@ def lm_evals_own(model_folder: Path, data: Path, folder: Path) -> dict[str, floa
     return {uid: results[f"blimp_{uid}"]["acc,none"] for uid in PARADIGMS}
 
 
-def test_accuracies_are_those_of_lm_evals_own_tasks_up_to_ties(model_folder, some_blimp, tmp_path):
+@pytest.mark.slow
+def test_accuracies_are_those_of_lm_evals_own_tasks_up_to_ties(trained_model, some_blimp, tmp_path):
+    """lm-eval puts a space before the sentence (its default delimiter) and ours nothing; the tokenizer makes one of both."""
     tasks = {uid: f"lmeff_blimp_{uid.lower()}" for uid in PARADIGMS}
-    stock = lm_evals_own(model_folder, some_blimp, tmp_path)
-    ours = evaluate_model(model_folder, list(tasks.values()), tmp_path / "out", paths={"blimp": str(some_blimp)})
+    stock = lm_evals_own(trained_model, some_blimp, tmp_path)
+    ours = evaluate_model(trained_model, list(tasks.values()), tmp_path / "out", paths={"blimp": str(some_blimp)})
     num_ties = {}
     for uid, task in tasks.items():
         scores = ours[task]["results"][task]
         num_ties[uid] = ours[task]["lmeff"]["num_ties"]
-        assert scores["ties,none"] == num_ties[uid] / 100
+        assert scores["ties,none"] == num_ties[uid] / NUM_PAIRS
         assert stock[uid] == pytest.approx(scores["acc,none"] + scores["ties,none"] / 2, abs=1e-12)
         pairs = pq.read_table(tmp_path / "out" / "pairs" / f"{task}.parquet").to_pandas()
         assert list(pairs.index[pairs.good == pairs.bad]) == list(range(num_ties[uid]))  # the same pairs come first
+    assert len(set(stock.values())) > 5, "a model that learned something tells the paradigms apart"
     assert num_ties == {uid: {"passive_1": 2, "principle_A_case_2": 5}.get(uid, 0) for uid in PARADIGMS}

@@ -39,12 +39,14 @@ trainer.save_model()
 if state.is_main_process:
     seen = dict(
         type=state.distributed_type.value, num_processes=state.num_processes, device=state.device.type,
-        mixed_precision=state.mixed_precision, losses=[line["loss"] for line in trainer.state.log_history if "loss" in line],
+        mixed_precision=state.mixed_precision,
+        losses=[line["loss"] for line in trainer.state.log_history if "loss" in line],
     )
     if plugin:
         seen |= {key: plugin.deepspeed_config[key] for key in ("gradient_accumulation_steps", "gradient_clipping")}
         seen |= {"zero_stage": plugin.zero_stage}
     open(os.path.join(folder, "seen.json"), "w").write(json.dumps(seen))
+os._exit(0)  # gloo's threads abort some exits of the interpreter (pytorch #179291)
 """
 
 

@@ -18,10 +18,21 @@ pytestmark = pytest.mark.slow
 
 def launch(launcher: str, *words: str) -> subprocess.CompletedProcess:
     """The real `accelerate launch`, as the README writes it."""
-    command = [str(Path(sys.executable).with_name("accelerate")), "launch", "--config_file", f"launchers/{launcher}.yaml"]
+    command = [
+        str(Path(sys.executable).with_name("accelerate")),
+        "launch",
+        "--config_file",
+        f"launchers/{launcher}.yaml",
+    ]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     return subprocess.run(
-        [*command, "-m", "lmeff.run", *words], cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment, check=False
+        [*command, "-m", "lmeff.run", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=environment,
+        check=False,
     )
 
 

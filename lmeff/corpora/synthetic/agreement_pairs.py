@@ -80,7 +80,7 @@ def _determiner_and_noun(speaker: Speaker, noun: Participant, determiners: tuple
     name = speaker.pick(NAMED)
     sees = finite(speaker.pick(TRANSITIVE[PERSON, noun.kind]), name, speaker.chance(0.5))
     one, many = (" ".join([name.text, sees, each, *adjective.split()]) for each in determiners)
-    return both_numbers(one, many, noun.noun.singular, noun.noun.plural, speaker.adverbial())
+    return both_numbers(one, many, noun.noun.singular, noun.noun.plural, speaker.pick(WHERE))
 
 
 def determiner_and_noun(speaker: Speaker) -> Pairs:
@@ -187,7 +187,7 @@ def reflexive_gender(speaker: Speaker) -> Pairs:
         verbs = held_out_verbs(who, REFLEXIVE[PERSON])
         if not verbs:
             return []
-        start, rest = f"{who.text} {finite(speaker.pick(verbs), who, speaker.chance(0.5))}", speaker.adverbial()
+        start, rest = f"{who.text} {finite(speaker.pick(verbs), who, speaker.chance(0.5))}", speaker.pick(WHERE)
         pairs.append((f"{start} {right} {rest}.", f"{start} {wrong} {rest}."))
     return pairs
 
@@ -198,7 +198,7 @@ def _reflexive_number(speaker: Speaker, one: Participant, subjects: tuple[str, s
         return []
     verb, many = speaker.pick(verbs), other_number(one)
     starts = (f"{text} {finite(verb, who, past)}" for text, who in zip(subjects, (one, many), strict=True))
-    return both_numbers(*starts, one.reflexive, many.reflexive, speaker.adverbial())
+    return both_numbers(*starts, one.reflexive, many.reflexive, speaker.pick(WHERE))
 
 
 def reflexive_number(speaker: Speaker) -> Pairs:

@@ -9,6 +9,7 @@ from lmeff.corpora.synthetic.participants import (
     deeds,
     demonstratives,
     intransitive_verbs,
+    may_be,
     reflexive_verbs,
     traits,
     transitive_verbs,
@@ -106,68 +107,81 @@ class Speaker:
             return f"{determiner} {self.trait(participant)} {participant.bare}"
         return f"{determiner} {participant.bare}"
 
-    def mention(self, participant: Participant) -> str:
-        """Any of these, or `the cup`, `the red cup`; for a noun."""
+    def mention(self, participant: Participant, owner: Participant) -> str:
+        """Any of these, or `the cup`, `the red cup`, `her cup`; for a noun."""
         roll = self.random()
-        if roll < 0.35:
+        if roll < 0.25:
             return participant.text
-        if roll < 0.5:
+        if roll < 0.35:
             return f"the {self.trait(participant)} {participant.bare}"
+        if roll < 0.55:
+            return f"{owner.possessive} {participant.bare}"
         return self.point_at(participant) if roll < 0.8 else self.introduce(participant)
 
     def beside(self, head: Participant, other: Participant) -> str:
         """`the dogs near the boy`."""
         return f"{head.text} {self.pick(PREPOSITIONS)} {other.text}"
 
-    def subject(self, head: Participant, other: Participant, plain: float = 0.3) -> str:
-        """The head alone with probability `plain`, or with the other inside: near it, or in a relative clause."""
+    def subject(self, head: Participant, other: Participant, plain: float = 0.3) -> tuple[str, Participant | None]:
+        """The head alone with probability `plain`, or with the other inside: near it, or in a relative clause.
+
+        Returns the noun phrase, and the other if it is the last word of it.
+        """
         if head.noun is None or self.chance(plain):
-            return head.text
+            return head.text, None
         roll = self.random()
         if roll < 0.4:
-            return self.beside(head, other)
+            return self.beside(head, other), other
         past = self.past or self.chance(0.5)
         if roll < 0.7:
-            return with_subject_clause(head, self.pick(transitive_verbs(head, other)), other, past)
-        return with_object_clause(head, self.pick(transitive_verbs(other, head)), other, past)
+            return with_subject_clause(head, self.pick(transitive_verbs(head, other)), other, past), other
+        return with_object_clause(head, self.pick(transitive_verbs(other, head)), other, past), None
 
     # ---------------------------------------------------------------- predicates
 
-    def adverbial(self) -> str:
-        return self.pick(WHEN if self.chance(0.3) else WHERE)
+    def framed(self, clause: str, share: float = 0.25) -> str:
+        """The clause, in a share of all cases after the time at which it holds: `at night the dogs sleep`."""
+        return f"{self.pick(WHEN)} {clause}" if self.chance(share) else clause
 
-    def acts(self, subject: Participant) -> str:
+    def acts(self, subject: Participant, neighbour: Participant | None = None) -> str:
         """`sleeps near the river`."""
-        return f"{finite(self.pick(intransitive_verbs(subject)), subject, self.past)} {self.adverbial()}"
+        verb = self.pick(intransitive_verbs(subject, neighbour))
+        return f"{finite(verb, subject, self.past)} {self.pick(WHERE)}"
 
-    def does(self, subject: Participant, thing: Participant) -> str:
+    def does(self, subject: Participant, thing: Participant, neighbour: Participant | None = None) -> str:
         """`finds the red key`."""
-        return f"{finite(self.pick(transitive_verbs(subject, thing)), subject, self.past)} {self.mention(thing)}"
+        verb = self.pick(transitive_verbs(subject, thing, neighbour))
+        return f"{finite(verb, subject, self.past)} {self.mention(thing, subject)}"
 
-    def feels(self, subject: Participant) -> str:
+    def feels(self, subject: Participant, neighbour: Participant | None = None) -> str:
         """`is hungry`."""
-        return f"{be(subject, self.past)} {self.trait(subject)}"
+        trait = self.trait(subject)
+        if neighbour and not may_be(neighbour, trait):
+            return self.acts(subject, neighbour)
+        return f"{be(subject, self.past)} {trait}"
 
-    def has_acted(self, subject: Participant) -> str:
+    def has_acted(self, subject: Participant, neighbour: Participant | None = None) -> str:
         """`has slept near the river`."""
-        return f"{have(subject, self.past)} {self.pick(intransitive_verbs(subject)).participle} {self.pick(WHERE)}"
+        verb = self.pick(intransitive_verbs(subject, neighbour))
+        return f"{have(subject, self.past)} {verb.participle} {self.pick(WHERE)}"
 
-    def has_done(self, subject: Participant, thing: Participant) -> str:
+    def has_done(self, subject: Participant, thing: Participant, neighbour: Participant | None = None) -> str:
         """`has found the red key`."""
-        return f"{have(subject, self.past)} {self.pick(deeds(subject, thing)).participle} {self.mention(thing)}"
+        verb = self.pick(deeds(subject, thing, neighbour))
+        return f"{have(subject, self.past)} {verb.participle} {self.mention(thing, subject)}"
 
-    def treats_itself(self, subject: Participant) -> str:
-        """`washes herself near the lake`; the participant must have a reflexive."""
-        verb = finite(self.pick(reflexive_verbs(subject)), subject, self.past)
-        return f"{verb} {subject.reflexive}" + (f" {self.adverbial()}" if self.chance(0.5) else "")
+    def treats_itself(self, subject: Participant, neighbour: Participant | None = None) -> str:
+        """`washes herself near the lake`."""
+        verb = finite(self.pick(reflexive_verbs(subject, neighbour)), subject, self.past)
+        return f"{verb} {subject.reflexive}" + (f" {self.pick(WHERE)}" if self.chance(0.5) else "")
 
-    def predicate(self, subject: Participant, thing: Participant) -> str:
+    def predicate(self, subject: Participant, thing: Participant, neighbour: Participant | None = None) -> str:
         """Any of these but the last, for a subject that is a noun."""
         roll = self.random()
         if roll < 0.35:
-            return self.acts(subject)
+            return self.acts(subject, neighbour)
         if roll < 0.5:
-            return self.does(subject, thing)
+            return self.does(subject, thing, neighbour)
         if roll < 0.75:
-            return self.feels(subject)
-        return self.has_acted(subject) if roll < 0.85 else self.has_done(subject, thing)
+            return self.feels(subject, neighbour)
+        return self.has_acted(subject, neighbour) if roll < 0.85 else self.has_done(subject, thing, neighbour)

@@ -185,7 +185,7 @@ ADJECTIVES = {
 PLACES = ("river", "lake", "garden", "forest", "village", "market", "bridge", "tower", "barn", "school")
 NEAR = tuple(f"near the {place}" for place in PLACES)
 WHERE = (*NEAR, "in the garden", "in the forest", "in the village", "at the market")
-WHEN = ("in the morning", "in the evening", "at night", "after lunch", "before dinner")
+WHEN = ("in the morning", "in the evening", "at night", "after lunch", "before dinner", "in summer", "in winter")
 
 INTRANSITIVE = {
     PERSON: _verbs("sleep smile laugh wait rest cry swim run jump walk dance sing play work shout"),
@@ -213,5 +213,7 @@ ALWAYS_TRANSITIVE = _verbs("find take carry hold bring want need throw like own"
 """Verbs that cannot stand without an object: *Anna found near the lake."""
 MEETINGS = _verbs("see help follow thank hug watch hear visit feed wash catch chase")
 """What somebody does to a person or an animal at some moment."""
-DEEDS = _verbs("find take carry hold bring buy throw break hide choose steal see clean drop lift sell lose shake")
+DEEDS = _verbs(
+    "find take carry hold bring buy throw break hide choose steal draw forget see clean drop lift sell lose shake"
+)
 """What somebody does to a thing at some moment, so that one deed can come before another."""

@@ -23,8 +23,12 @@ from lmeff.corpora.synthetic.lexicon import (
     Verb,
 )
 
-_PLURAL = ("they", "them", "themselves")
-_SINGULAR = {"f": ("she", "her", "herself"), "m": ("he", "him", "himself"), "": ("it", "it", "itself")}
+_PLURAL = ("they", "them", "their", "themselves")
+_SINGULAR = {
+    "f": ("she", "her", "her", "herself"),
+    "m": ("he", "him", "his", "himself"),
+    "": ("it", "it", "its", "itself"),
+}
 
 
 def with_article(noun_phrase: str) -> str:
@@ -47,11 +51,12 @@ class Participant:
     subject: str = field(init=False)
     """`she`, `it`, `they`."""
     object: str = field(init=False)
+    possessive: str = field(init=False)
     reflexive: str = field(init=False)
 
     def __post_init__(self) -> None:
         forms = _PLURAL if self.plural else _SINGULAR[self.gender]
-        for name, form in zip(("subject", "object", "reflexive"), forms, strict=True):
+        for name, form in zip(("subject", "object", "possessive", "reflexive"), forms, strict=True):
             object.__setattr__(self, name, form)
 
     @property
@@ -93,34 +98,49 @@ _OTHER_NUMBER = {
 }
 
 
-def _usable_by(subject: Participant, verbs: Iterable[Verb]) -> tuple[Verb, ...]:
-    return tuple(verb for verb in verbs if not is_held_out(SUBJECT_VERB, subject.word, verb.base))
+def may_do(participant: Participant, verb: Verb) -> bool:
+    """Whether the stories may say the verb of the participant."""
+    return not is_held_out(SUBJECT_VERB, participant.word, verb.base)
+
+
+def may_be(participant: Participant, adjective: str) -> bool:
+    """Whether the stories may say the adjective of the participant."""
+    return not is_held_out(ADJECTIVE_NOUN, adjective, participant.word)
+
+
+# The verbs that the stories may say of a subject. A neighbour is a noun that stands between the subject and its verb:
+# "the dog near the boy sleeps" must not put "the boy sleeps" into a story either where that is held out.
+
+
+def _usable(verbs: Iterable[Verb], subject: Participant, neighbour: Participant | None) -> tuple[Verb, ...]:
+    who = [subject, neighbour] if neighbour else [subject]
+    return tuple(verb for verb in verbs if all(may_do(each, verb) for each in who))
 
 
 @cache
-def intransitive_verbs(subject: Participant) -> tuple[Verb, ...]:
-    """Verbs without object that the stories may say of the subject."""
-    return _usable_by(subject, INTRANSITIVE[subject.kind])
+def intransitive_verbs(subject: Participant, neighbour: Participant | None = None) -> tuple[Verb, ...]:
+    return _usable(INTRANSITIVE[subject.kind], subject, neighbour)
 
 
 @cache
-def reflexive_verbs(subject: Participant) -> tuple[Verb, ...]:
-    return _usable_by(subject, REFLEXIVE[subject.kind])
+def reflexive_verbs(subject: Participant, neighbour: Participant | None = None) -> tuple[Verb, ...]:
+    return _usable(REFLEXIVE[subject.kind], subject, neighbour)
 
 
 @cache
-def transitive_verbs(subject: Participant, thing: Participant) -> tuple[Verb, ...]:
-    """Verbs that the stories may use between the two."""
-    verbs = _usable_by(subject, TRANSITIVE[subject.kind, thing.kind])
-    if thing.kind != THING:
+def transitive_verbs(
+    subject: Participant, other: Participant, neighbour: Participant | None = None
+) -> tuple[Verb, ...]:
+    verbs = _usable(TRANSITIVE[subject.kind, other.kind], subject, neighbour)
+    if other.kind != THING:
         return verbs
-    return tuple(verb for verb in verbs if not is_held_out(VERB_OBJECT, verb.base, thing.word))
+    return tuple(verb for verb in verbs if not is_held_out(VERB_OBJECT, verb.base, other.word))
 
 
 @cache
-def deeds(subject: Participant, thing: Participant) -> tuple[Verb, ...]:
-    """The transitive verbs among them that name something done at some moment."""
-    return tuple(verb for verb in transitive_verbs(subject, thing) if verb in DEEDS)
+def deeds(subject: Participant, thing: Participant, neighbour: Participant | None = None) -> tuple[Verb, ...]:
+    """The transitive verbs among them that name something done to a thing at some moment."""
+    return tuple(verb for verb in transitive_verbs(subject, thing, neighbour) if verb in DEEDS)
 
 
 @cache
@@ -132,10 +152,7 @@ def meetings(subject: Participant, other: Participant) -> tuple[Verb, ...]:
 @cache
 def traits(participant: Participant) -> tuple[tuple[str, str], ...]:
     """Pairs of adjectives that the stories may use with the participant and that do not contradict each other."""
-    groups = [
-        [each for each in group if not is_held_out(ADJECTIVE_NOUN, each, participant.word)]
-        for group in ADJECTIVES[participant.kind]
-    ]
+    groups = [[each for each in group if may_be(participant, each)] for group in ADJECTIVES[participant.kind]]
     return tuple(pair for first, second in permutations(groups, 2) for pair in product(first, second))
 
 

@@ -45,18 +45,14 @@ def arriving(speaker: Speaker, cast: Cast) -> list[str]:
 
 def watching(speaker: Speaker, cast: Cast) -> list[str]:
     """What people and animals do: agreement, with other nouns in between."""
-    pairs = (
-        (cast.folk, cast.beasts),
-        (cast.beasts, cast.crowd),
-        (cast.crowd, cast.herd),
-        (cast.herd, cast.folk),
-    )
-    first, second = (
-        f"{speaker.subject(head, other)} {speaker.predicate(head, cast.gear)}" for head, other in speaker.two(pairs)
-    )
+    folk, crowd, beasts, herd = cast.folk, cast.crowd, cast.beasts, cast.herd
+    lines = []
+    for head, other in speaker.two(((folk, beasts), (beasts, crowd), (crowd, herd), (herd, folk), (beasts, herd))):
+        who, neighbour = speaker.subject(head, other)
+        lines.append(f"{who} {speaker.predicate(head, cast.gear, neighbour)}")
     if speaker.chance(0.25):
-        return [sentence(f"{first}, {speaker.pick(('and', 'but', 'while'))} {second}")]
-    return [sentence(first), sentence(second)]
+        return [sentence(f"{lines[0]}, {speaker.pick(('and', 'but', 'while'))} {lines[1]}")]
+    return [sentence(speaker.framed(line)) for line in lines]
 
 
 def liking(speaker: Speaker, cast: Cast) -> list[str]:
@@ -79,7 +75,7 @@ def showing(speaker: Speaker, cast: Cast) -> list[str]:
     """Things one points at."""
     hero, friend, thing, gear = cast.hero, cast.friend, cast.thing, cast.gear
     verb = finite(speaker.pick(transitive_verbs(hero, thing)), hero, speaker.past)
-    lines = [f"{hero.text} {verb} {speaker.point_at(thing)}."]
+    lines = [sentence(speaker.framed(f"{hero.text} {verb} {speaker.point_at(thing)}"))]
     verb = finite(speaker.pick(transitive_verbs(friend, gear)), friend, speaker.past)
     if speaker.chance(0.5):
         remark = capitalized(f"{speaker.point_at(gear, described=0)} {be(gear, past=False)} {speaker.trait(gear)}")
@@ -87,7 +83,7 @@ def showing(speaker: Speaker, cast: Cast) -> list[str]:
         lines.append(sentence(f"{friend.subject} {speaker.pick(('also', 'often'))} {verb} {gear.object}"))
     else:
         lines.append(sentence(f"{speaker.beside(thing, gear)} {speaker.feels(thing)}"))
-        lines.append(f"{friend.text} {verb} {speaker.mention(gear)}.")
+        lines.append(f"{friend.text} {verb} {speaker.mention(gear, friend)}.")
     return lines
 
 
@@ -107,12 +103,12 @@ def knowing(speaker: Speaker, cast: Cast) -> list[str]:
     for knower, finder, found in speaker.two(groups):
         know, knew = speaker.pick((("know", "knew"), ("remember", "remembered"), ("learn", "learned")))
         knows = speaker.now(know if knower.plural else f"{know}s", knew)
-        who = speaker.subject(finder, cast.beasts, plain=0.6)
-        verb = speaker.pick(transitive_verbs(finder, found)).past
+        who, neighbour = speaker.subject(finder, cast.beasts, plain=0.6)
+        verb = speaker.pick(transitive_verbs(finder, found, neighbour)).past
         if speaker.chance(0.5):
             lines.append(sentence(f"{knower.text} {knows} what {who} {verb}"))
         else:
-            lines.append(sentence(f"{knower.text} {knows} that {who} {verb} {speaker.mention(found)}"))
+            lines.append(sentence(f"{knower.text} {knows} that {who} {verb} {speaker.mention(found, finder)}"))
     return lines
 
 
@@ -121,34 +117,45 @@ def asking(speaker: Speaker, cast: Cast) -> list[str]:
     doer, other = speaker.two((cast.hero, cast.friend, cast.folk, cast.crowd))
     thing, gear = cast.thing, cast.gear
     first, second = speaker.pick(deeds(doer, thing)), speaker.pick(deeds(other, gear))
-    rest = f"{speaker.pick(('before', 'after'))} {other.text} {second.past} {speaker.mention(gear)}"
+    rest = f"{speaker.pick(('before', 'after'))} {other.text} {second.past} {speaker.mention(gear, other)}"
     roll = speaker.random()
     if roll < 0.4:
         question = f"What did {doer.text} {first.base} {rest}?"
-    elif roll < 0.6:
+    elif roll < 0.5:
         question = f"What did {doer.text} {first.base}?"
-    elif roll < 0.85:
+    elif roll < 0.7:
+        question = f"Do you know what {doer.text} {first.past}?"
+    elif roll < 0.9:
         question = f"Did {doer.text} {first.base} {thing.text} {rest}?"
     else:
         question = f"Where did {doer.text} {first.base} {thing.text}?"
     if speaker.chance(0.6):
         asker = cast.friend if doer is cast.hero else cast.hero
         question = f'"{question}" {speaker.now("asks", "asked")} {asker.text}.'
-    answer = f"{doer.subject} {first.past} {speaker.mention(thing)}" + (f" {rest}" if speaker.chance(0.3) else "")
+    answer = f"{doer.subject} {first.past} {speaker.mention(thing, doer)}" + (f" {rest}" if speaker.chance(0.3) else "")
     return [question, sentence(answer)]
 
 
 def caring(speaker: Speaker, cast: Cast) -> list[str]:
     """What people and animals do to themselves, and to each other."""
     hero, friend, folk, crowd, beasts, herd = cast.hero, cast.friend, cast.folk, cast.crowd, cast.beasts, cast.herd
-    pairs = ((hero, folk), (folk, beasts), (beasts, crowd), (crowd, herd), (folk, crowd), (friend, folk))
+    pairs = (
+        (hero, folk),
+        (folk, beasts),
+        (beasts, crowd),
+        (crowd, herd),
+        (herd, beasts),
+        (folk, crowd),
+        (friend, folk),
+    )
     lines = []
     for head, other in speaker.two(pairs):
-        line = f"{speaker.subject(head, other, plain=0.5)} {speaker.treats_itself(head)}"
+        who, neighbour = speaker.subject(head, other, plain=0.5)
+        line = f"{who} {speaker.treats_itself(head, neighbour)}"
         if speaker.chance(0.25):
             verb = finite(speaker.pick(meetings(other, head)), other, speaker.past)
             line += f", and {other.text} {verb} {head.object}"
-        lines.append(sentence(line))
+        lines.append(sentence(speaker.framed(line)))
     return lines
 
 
@@ -184,13 +191,15 @@ def ever(speaker: Speaker, cast: Cast) -> list[str]:
     groups = ((cast.folk, cast.herd), (cast.crowd, cast.beasts), (cast.beasts, cast.folk), (cast.herd, cast.crowd))
     for group in speaker.two(groups):
         who, start, adverb = _whoever(speaker, *group)
+        neighbour = group[1]
         if speaker.chance(0.4):
-            deed = f"{speaker.pick(deeds(who, cast.gear)).participle} {cast.gear.text}"
+            deed = f"{speaker.pick(deeds(who, cast.gear, neighbour)).participle} {cast.gear.text}"
         else:
-            deed = speaker.pick(intransitive_verbs(who)).participle
+            deed = speaker.pick(intransitive_verbs(who, neighbour)).participle
         line = f"{start} {have(who, speaker.past)} {adverb} {deed}"
-        where = f"near the {cast.place}"
-        lines.append(sentence(f"{where} {line}" if speaker.chance(0.5) else f"{line} {where}"))
+        if speaker.chance(0.5):
+            line += f" near the {cast.place}"
+        lines.append(sentence(speaker.framed(line, share=0.4)))
     return lines
 
 
@@ -200,11 +209,11 @@ def lacking(speaker: Speaker, cast: Cast) -> list[str]:
     people = speaker.two((cast.hero, cast.friend, cast.folk, cast.crowd))
     for who, thing in zip(people, (cast.thing, cast.gear), strict=True):
         things = thing if thing.plural else other_number(thing)
-        negation, amount = speaker.pick((("", "some"), (" not", "any")))
+        negation, amount = speaker.pick((("", "some"), (" not", "any"), ("", "no")))
         verb = speaker.pick(deeds(who, things)).participle
         lines.append(f"{who.text} {have(who, speaker.past)}{negation} {verb} {amount} {things.bare}")
         shares.append(amount)
-    return [sentence(f"{lines[0]}, {'and' if shares[0] == shares[1] else 'but'} {lines[1]}")]
+    return [sentence(f"{lines[0]}, {'but' if 'some' in shares and len(set(shares)) > 1 else 'and'} {lines[1]}")]
 
 
-SCENES = (arriving, watching, liking, showing, knowing, asking, caring, ever, lacking)
+SCENES = (arriving, watching, liking, showing, knowing, asking, caring, caring, ever, lacking)

@@ -6,7 +6,6 @@ from lmeff.corpora.synthetic.participants import BEASTS, NAMED, OBJECTS, PERSONS
 from lmeff.corpora.synthetic.scenes import SCENES, Cast
 
 NUM_SCENES = 4
-_POSSESSIVES = {"f": "her", "m": "his"}
 
 
 def tell(speaker: Speaker) -> str:
@@ -32,7 +31,7 @@ def _opening(speaker: Speaker, cast: Cast) -> list[str]:
     if roll < 0.3:
         role = speaker.pick([each for each in PERSONS if each.gender == hero.gender and not each.plural])
         described = with_article(f"{speaker.trait(role)} {role.bare}")
-        pets = f"{_POSSESSIVES[hero.gender]} {speaker.trait(beasts)} {beasts.bare}"
+        pets = f"{hero.possessive} {speaker.trait(beasts)} {beasts.bare}"
         return [
             f"{hero.text} {be(hero, speaker.past)} {described}.",
             f"{capitalized(hero.subject)} {speaker.now('lives', 'lived')} near the {place} with {pets}.",
@@ -55,6 +54,6 @@ def _ending(speaker: Speaker, cast: Cast) -> str:
             f"At last they {speaker.now('are', 'were')} all happy.",
             f"It {speaker.now('is', 'was')} a good day near the {cast.place}.",
             f"Then {friend.text} {goes} home, and {hero.text} {goes} too.",
-            f"In the end {hero.text} {goes} home with {_POSSESSIVES[hero.gender]} {cast.thing.bare}.",
+            f"In the end {hero.text} {goes} home with {hero.possessive} {cast.thing.bare}.",
         )
     )

@@ -9,7 +9,7 @@ from lmeff.corpora.synthetic.clauses import (
     with_object_clause,
     with_subject_clause,
 )
-from lmeff.corpora.synthetic.lexicon import ALWAYS_TRANSITIVE, DEEDS, INTRANSITIVE, NEAR, NEVER_TRANSITIVE, WHERE
+from lmeff.corpora.synthetic.lexicon import ALWAYS_TRANSITIVE, DEEDS, INTRANSITIVE, NEAR, NEVER_TRANSITIVE, WHEN, WHERE
 from lmeff.corpora.synthetic.participants import (
     BEASTS,
     NAMED,
@@ -58,7 +58,7 @@ def ever_after_negation(speaker: Speaker) -> Pairs:
 
 
 def ever_under_negation(speaker: Speaker) -> Pairs:
-    """`Near the lake no boy who had seen the dog had ever slept / *the boy who had seen no dog had ever slept.`"""
+    """`At night no boy who had seen the dog had ever slept / *the boy who had seen no dog had ever slept.`"""
     head = speaker.pick(ANIMATES)
     verbs = held_out_verbs(head, INTRANSITIVE[head.kind])
     if not verbs:
@@ -66,11 +66,11 @@ def ever_under_negation(speaker: Speaker) -> Pairs:
     other = another(speaker, head, ANIMATES)
     has = have(head, past=speaker.chance(0.4))
     met = f"{relative_pronoun(head)} {has} {speaker.pick(meetings(head, other)).participle}"
-    where, slept = speaker.pick(WHERE), f"{has} ever {speaker.pick(verbs).participle}"
+    when, slept = speaker.pick(WHEN), f"{has} ever {speaker.pick(verbs).participle}"
     return [
         (
-            f"{where} no {head.bare} {met} the {other.bare} {slept}.",
-            f"{where} the {head.bare} {met} no {other.bare} {slept}.",
+            f"{when} no {head.bare} {met} the {other.bare} {slept}.",
+            f"{when} the {head.bare} {met} no {other.bare} {slept}.",
         )
     ]
 
