@@ -24,5 +24,5 @@ done
 code=0
 accelerate launch --quiet --config_file "$config" -m lmeff.run recipes/quickstart.yaml "$@" || code=$?
 report=$outputs/$name/seed-$seed/report.html
-if ((code == 0)); then echo "The report, for a browser: $report"; fi
+if ((code == 0)); then echo "open it in a browser: $(realpath "$report")"; fi
 exit "$code"

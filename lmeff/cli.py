@@ -37,8 +37,11 @@ def _prepare(options: argparse.Namespace) -> None:
     tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size))
     print(tokens.folder)
     for side, split in tokens.manifest["splits"].items():
-        num_tokens, num_bytes = split["num_tokens"], split["num_bytes"]
-        print(f"  {side}: {split['num_documents']:,} documents, {num_bytes:,} bytes, {num_tokens:,} tokens ({num_bytes / num_tokens:.2f} bytes each)")
+        num_documents, num_tokens, num_bytes = (split[f"num_{unit}"] for unit in ("documents", "tokens", "bytes"))
+        rate = num_bytes / num_tokens
+        print(
+            f"  {side}: {num_documents:,} documents, {num_bytes:,} bytes, {num_tokens:,} tokens ({rate:.2f} bytes each)"
+        )
 
 
 def _corpora(options: argparse.Namespace) -> None:
@@ -71,7 +74,9 @@ def _eval(options: argparse.Namespace) -> None:
 
     tasks = options.tasks.split(",") if options.tasks else None
     revisions = None if options.revisions == "all" else options.revisions.split(",")
-    evaluate_folders(Path(options.what), tasks, revisions, options.limit, Path(options.output) if options.output else None)
+    evaluate_folders(
+        Path(options.what), tasks, revisions, options.limit, Path(options.output) if options.output else None
+    )
 
 
 def _curves(options: argparse.Namespace) -> None:
@@ -95,7 +100,10 @@ def _status(options: argparse.Namespace) -> None:
 
     for run in read_runs(options.paths):
         state = run.state
-        print(f"{run.folder}: " + ("not begun" if state is None else f"{state.state}, step {state.step:,}, {state.tokens:,} tokens"))
+        print(
+            f"{run.folder}: "
+            + ("not begun" if state is None else f"{state.state}, step {state.step:,}, {state.tokens:,} tokens")
+        )
         if state is not None and state.error:
             print(f"  {state.error}")
 
@@ -130,9 +138,13 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("overrides", nargs="*", metavar="section.key=value")
         if name == "plan":
             sub.add_argument("--json", action="store_true", help="print plan.json")
-            sub.add_argument("--devices", type=_positive_int, default=1, metavar="N", help="devices that share the batch (default 1)")
+            sub.add_argument(
+                "--devices", type=_positive_int, default=1, metavar="N", help="devices that share the batch (default 1)"
+            )
             sub.add_argument("--tokens-per-second", type=_positive, metavar="N", help="speed of all devices together")
-            sub.add_argument("--mfu", type=_positive, metavar="SHARE", help="or the share of the GPU's 16-bit peak, such as 0.4")
+            sub.add_argument(
+                "--mfu", type=_positive, metavar="SHARE", help="or the share of the GPU's 16-bit peak, such as 0.4"
+            )
             sub.add_argument("--gpu", metavar="NAME", help="h100, a100, rtx4090 ...")
     sub = verb("corpora", _corpora, "the corpora known by name")
     sub.add_argument("show", nargs="?", choices=["show"], help="show one of them")
@@ -143,7 +155,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb("eval", _eval, "score the revisions of a run, or a model folder, on lm-eval tasks")
     sub.add_argument("what", metavar="WHAT", help="a run folder or a model folder")
     sub.add_argument("--tasks", metavar="T,...", help="lm-eval tasks or groups (default: the recipe's)")
-    sub.add_argument("--revisions", default="all", metavar="all|NAME,...", help="which revisions of a run (default: all)")
+    sub.add_argument(
+        "--revisions", default="all", metavar="all|NAME,...", help="which revisions of a run (default: all)"
+    )
     sub.add_argument("--limit", type=_positive_int, metavar="N", help="only the first N examples of each task")
     sub.add_argument("--output", metavar="DIR", help="where results go (default: RUN/results or outputs/eval/NAME)")
     sub = verb("curves", _curves, "the learning curves of runs as a table")

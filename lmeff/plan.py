@@ -50,7 +50,13 @@ def plan_anchors(recipe: Recipe) -> list[PlanAnchor]:
                 f" (batch.tokens is {batch_tokens})"
             )
         anchors.append(
-            PlanAnchor(name=format_count(nominal), nominal_tokens=nominal, step=step, exact_tokens=exact, deviation=exact - nominal)
+            PlanAnchor(
+                name=format_count(nominal),
+                nominal_tokens=nominal,
+                step=step,
+                exact_tokens=exact,
+                deviation=exact - nominal,
+            )
         )
     return anchors
 
@@ -125,7 +131,9 @@ def split_batch(recipe: Recipe, world_size: int, micro_batch: int | None = None)
     if recipe.batch.micro != "auto":
         if share % recipe.batch.micro:
             fitting = ", ".join(map(str, _divisors(share)))
-            raise InputError(f"batch.micro: {recipe.batch.micro} does not divide the {share} sequences of a process; {fitting} do")
+            raise InputError(
+                f"batch.micro: {recipe.batch.micro} does not divide the {share} sequences of a process; {fitting} do"
+            )
         micro_batch = recipe.batch.micro
     elif micro_batch is None:
         limit = min(_CPU_MICRO_TOKENS, _CPU_LOGITS_BYTES // (4 * recipe.tokenizer.vocab_size)) // length
@@ -164,7 +172,9 @@ def _memory(recipe: Recipe, shape: Shape, total: int, micro_batch: int, world_si
 def _largest_fitting(recipe: Recipe, shape: Shape, total: int, world_size: int, gpu_bytes: float) -> int:
     """The largest micro-batch whose DDP estimate stays under 90% of the GPU."""
     sizes = micro_batches(recipe, world_size)
-    fitting = [n for n in sizes if _memory(recipe, shape, total, n, world_size)["ddp"].total <= _USABLE_MEMORY * gpu_bytes]
+    fitting = [
+        n for n in sizes if _memory(recipe, shape, total, n, world_size)["ddp"].total <= _USABLE_MEMORY * gpu_bytes
+    ]
     return max(fitting, default=sizes[0])
 
 

@@ -13,31 +13,35 @@ def format_plan(plan: PlanDocument) -> str:
     """What `lmeff plan` prints."""
     parameters = plan.parameters
     share = parameters.embedding / parameters.total
+    devices = "1 device" if plan.world_size == 1 else f"{plan.world_size} devices"
+    warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_short(plan.warmup_steps * plan.batch_tokens)} tokens)"
+    per_token, causal = format_short(plan.flops_per_token), format_short(plan.flops_per_token_causal)
+    disk, revision, hub = map(format_bytes, (plan.disk_bytes, plan.revision_bytes, plan.hub_bytes))
     lines = [
         f"{plan.name}, seed {plan.seed}",
         f"model      {parameters.total:,} parameters: {parameters.non_embedding:,} in the layers,"
         f" {parameters.embedding:,} in the embeddings ({share:.0%})",
         f"batch      {plan.batch_tokens:,} tokens a step: {plan.sequences_per_step} sequences of {plan.sequence_length};"
-        f" on {plan.world_size} {'device' if plan.world_size == 1 else 'devices'} {plan.micro_batch} at once,"
-        f" {plan.accumulation} accumulated",
-        f"length     {plan.num_steps:,} steps, {plan.num_tokens:,} tokens; {plan.warmup_steps:,} steps of warm-up"
-        f" ({format_short(plan.warmup_steps * plan.batch_tokens)} tokens); no weight decay on norms",
-        f"compute    {format_short(plan.flops_per_token)} FLOPs a token ({format_short(plan.flops_per_token_causal)} counting causal"
-        f" attention), {format_short(plan.total_flops)} in all",
-        f"disk       {format_bytes(plan.disk_bytes)} for {len(plan.anchors)} revisions of {format_bytes(plan.revision_bytes)} and the"
-        f" checkpoints; {format_bytes(plan.hub_bytes)} on the Hub with the final revision",
+        f" on {devices} {plan.micro_batch} at once, {plan.accumulation} accumulated",
+        f"length     {plan.num_steps:,} steps, {plan.num_tokens:,} tokens; {warmup}; no weight decay on norms",
+        f"compute    {per_token} FLOPs a token ({causal} counting causal attention), {format_short(plan.total_flops)} in all",
+        f"disk       {disk} for {len(plan.anchors)} revisions of {revision} and the checkpoints;"
+        f" {hub} on the Hub with the final revision",
     ]
     if plan.hours is not None:
-        lines.append(f"time       {format_duration(plan.hours * 3600)} at {format_short(plan.tokens_per_second)} tokens/s")
+        lines.append(
+            f"time       {format_duration(plan.hours * 3600)} at {format_short(plan.tokens_per_second)} tokens/s"
+        )
     else:
         lines.append("time       give --tokens-per-second N, or --gpu NAME --mfu 0.4")
     rows = [["anchor", "step", "exact tokens", "deviation"]]
-    rows += [[anchor.name, f"{anchor.step:,}", f"{anchor.exact_tokens:,}", f"+{anchor.deviation:,}"] for anchor in plan.anchors]
+    rows += [
+        [anchor.name, f"{anchor.step:,}", f"{anchor.exact_tokens:,}", f"+{anchor.deviation:,}"]
+        for anchor in plan.anchors
+    ]
     lines += ["", *_table(rows), "", "memory of a device, estimated, at this micro-batch:"]
     rows = [["", "states", "activations", "logits", "in all"]]
     for name, memory in plan.memory.items():
         sizes = (memory.states, memory.activations, memory.logits, memory.total)
         rows.append([name, *map(format_bytes, sizes)])
     return "\n".join(lines + _table(rows))
-
-

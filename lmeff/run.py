@@ -27,7 +27,9 @@ RANK, WORLD_SIZE = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_S
 
 def read_arguments(argv: Sequence[str] | None) -> Resolved:
     """The recipe to run."""
-    parser = argparse.ArgumentParser(prog="lmeff.run", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="lmeff.run", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("words", nargs="+", metavar="RECIPE.yaml | section.key=value")
     parser.add_argument("--index", type=int, help="which of several recipes to run, from 0 (the task of a Slurm array)")
     options = parser.parse_intermixed_args(argv)
@@ -48,6 +50,8 @@ def run(resolved: Resolved, folder: Path, state: RunState) -> None:
     # ---- the plan
     plan = make_plan(recipe, world_size=WORLD_SIZE)
     state.anchors = plan.anchors
+    if RANK == 0:
+        state.write("running")
 
     # ---- text and tokens: once, before any process group exists; the other processes wait at a file lock
     from lmeff.corpora import prepare_text
@@ -124,7 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         before = read_state(folder)
         if before and before.state == "complete":
             if RANK == 0:
-                print(f"{folder} is complete at {before.tokens:,} tokens; nothing to do. Report: {folder / 'report.html'}")
+                print(
+                    f"{folder} is complete at {before.tokens:,} tokens; nothing to do. Report: {folder / 'report.html'}"
+                )
             return 0
         with claimed(folder, resolved) if RANK == 0 else nullcontext():
             state = RunState(folder, resolved.recipe.batch.tokens, [])
@@ -135,7 +141,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except RunFailed as error:
         return finish(state, EXIT_FAILED, "failed", str(error))
     except KeyboardInterrupt:
-        return finish(state, EXIT_INTERRUPTED, "interrupted", "interrupted; the same command goes on from the newest checkpoint")
+        return finish(
+            state, EXIT_INTERRUPTED, "interrupted", "interrupted; the same command goes on from the newest checkpoint"
+        )
     except Exception as error:
         traceback.print_exc()
         return finish(state, EXIT_FAILED, "failed", f"{type(error).__name__}: {error}")

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 
 import pytest
 from hypothesis import given
@@ -15,7 +14,9 @@ from lmeff.recipe.documents import PlanDocument
 from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Recipe, Schedule, Tokenizer
 
 
-def recipe(tokens: int = 131_072, anchors: tuple = (0, "25M", "2B"), micro: object = "auto", length: int = 256, **fields) -> Recipe:
+def recipe(
+    tokens: int = 131_072, anchors: tuple = (0, "25M", "2B"), micro: object = "auto", length: int = 256, **fields
+) -> Recipe:
     settings = {
         "name": "r",
         "corpus": Corpus(name="synthetic"),
@@ -128,6 +129,9 @@ def test_the_verb_prints_the_document_and_the_table() -> None:
 
 
 def test_planning_needs_no_torch() -> None:
-    code = "import sys; from lmeff.cli import main; main(['plan', 'recipes/180m_hybrid.yaml']); print(sorted({'torch', 'transformers', 'numpy', 'pandas'} & set(sys.modules)))"
+    code = (
+        "import sys; from lmeff.cli import main; main(['plan', 'recipes/180m_hybrid.yaml']);"
+        "print(sorted({'torch', 'transformers', 'numpy', 'pandas'} & set(sys.modules)))"
+    )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.splitlines()[-1] == "[]"

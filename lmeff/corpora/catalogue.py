@@ -16,7 +16,9 @@ _SETTINGS = {"paths", "dev_paths", "text", "separator", "dev_share"}
 def named_corpora() -> dict[str, dict[str, Any]]:
     """Descriptions of the corpora that lmeff knows, by name."""
     folder = files("lmeff.corpora") / "named"
-    entries = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".yaml")), key=lambda entry: entry.name)
+    entries = sorted(
+        (entry for entry in folder.iterdir() if entry.name.endswith(".yaml")), key=lambda entry: entry.name
+    )
     return {entry.name.removesuffix(".yaml"): yaml.safe_load(entry.read_text(encoding="utf-8")) for entry in entries}
 
 
@@ -31,7 +33,9 @@ def _read_description(path: Path) -> dict[str, Any]:
         raise InputError(f"corpus.file: {path}: must be a mapping of settings such as 'paths: [FILE]'")
     unknown = sorted(set(map(str, description)) - _DESCRIPTION - _SETTINGS)
     if unknown:
-        raise InputError(f"corpus.file: {path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_DESCRIPTION | _SETTINGS))}")
+        raise InputError(
+            f"corpus.file: {path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_DESCRIPTION | _SETTINGS))}"
+        )
     return description
 
 
@@ -44,7 +48,9 @@ def complete(corpus: Corpus) -> Corpus:
         description = _read_description(Path(corpus.file))
     else:
         description = named_corpora().get(corpus.name, {})
-    settings = {key: value for key, value in description.items() if key in _SETTINGS and key not in corpus.model_fields_set}
+    settings = {
+        key: value for key, value in description.items() if key in _SETTINGS and key not in corpus.model_fields_set
+    }
     try:
         corpus = Corpus.model_validate(corpus.model_dump(exclude_unset=True) | settings)
     except ValueError as error:
@@ -54,8 +60,11 @@ def complete(corpus: Corpus) -> Corpus:
     if not corpus.paths:
         known = named_corpora()
         if corpus.name in known:
-            raise InputError(f"corpus.paths: corpus {corpus.name!r} is not downloaded by lmeff; give it {known[corpus.name]['needs']}")
+            raise InputError(
+                f"corpus.paths: corpus {corpus.name!r} is not downloaded by lmeff; give it {known[corpus.name]['needs']}"
+            )
         raise InputError(
-            f"corpus.paths: corpus {corpus.name!r} has no text; set corpus.paths or corpus.file, or name one of {', '.join(known)}"
+            f"corpus.paths: corpus {corpus.name!r} has no text; set corpus.paths or corpus.file,"
+            f" or name one of {', '.join(known)}"
         )
     return corpus

@@ -55,7 +55,10 @@ def _describe(corpus: Corpus, train_files: list[Path], dev_files: list[Path]) ->
     """What the text depends on. File names count only by their stems, which name the domains."""
     if not corpus.paths:
         return {"synthetic": corpus.synthetic.model_dump(), "generator": synthetic.GENERATOR_VERSION}
-    hashes = {side: [[path.name, _hash_file(path)] for path in paths] for side, paths in (("train", train_files), ("dev", dev_files))}
+    hashes = {
+        side: [[path.name, _hash_file(path)] for path in paths]
+        for side, paths in (("train", train_files), ("dev", dev_files))
+    }
     rules: dict[str, Any] = {"text": corpus.text, "separator": corpus.separator}
     return hashes | rules | ({} if dev_files else {"dev_share": corpus.dev_share})
 
@@ -64,7 +67,10 @@ def _sides(corpus: Corpus, train_files: list[Path], dev_files: list[Path]) -> It
     if not corpus.paths:
         seed, num_documents = corpus.synthetic.seed, corpus.synthetic.num_documents
         yield from (("train", Document(text, "stories")) for text in synthetic.generate_documents(num_documents, seed))
-        yield from (("dev", Document(text, "stories")) for text in synthetic.generate_dev_documents(_SYNTHETIC_DEV_DOCUMENTS, seed))
+        yield from (
+            ("dev", Document(text, "stories"))
+            for text in synthetic.generate_dev_documents(_SYNTHETIC_DEV_DOCUMENTS, seed)
+        )
         return
     templates = corpus.text or ["{text}"]
     train = sources.read_documents(train_files, templates, corpus.separator)
@@ -75,17 +81,23 @@ def _sides(corpus: Corpus, train_files: list[Path], dev_files: list[Path]) -> It
     # Text so short that nothing falls into the share still needs something held out: its smallest segment.
     smallest, num_segments = split.smallest_position(sources.read_documents(train_files, templates, corpus.separator))
     if num_segments < 2:
-        raise InputError("corpus.dev_paths: the text is one short piece, too little to hold any out; give corpus.dev_paths")
+        raise InputError(
+            "corpus.dev_paths: the text is one short piece, too little to hold any out; give corpus.dev_paths"
+        )
     yield from split.split(train, max(corpus.dev_share, smallest * (1 + 1e-12)))
 
 
 def _write(folder: Path, sides: Iterator[tuple[str, Document]]) -> dict[str, Any]:
-    counts = {side: {"num_documents": 0, "num_bytes": 0, "num_words": 0, "domains": Counter()} for side in ("train", "dev")}
+    counts = {
+        side: {"num_documents": 0, "num_bytes": 0, "num_words": 0, "domains": Counter()} for side in ("train", "dev")
+    }
     with ExitStack() as stack:
         outputs = {side: stack.enter_context(open(folder / f"{side}.jsonl", "w", encoding="utf-8")) for side in counts}
         bar = stack.enter_context(tqdm(desc="text", unit="B", unit_scale=True, delay=2))
         for side, document in sides:
-            outputs[side].write(json.dumps({"text": document.text, "domain": document.domain}, ensure_ascii=False) + "\n")
+            outputs[side].write(
+                json.dumps({"text": document.text, "domain": document.domain}, ensure_ascii=False) + "\n"
+            )
             num_bytes = len(document.text.encode())
             count = counts[side]
             count["num_documents"] += 1
@@ -119,7 +131,9 @@ def prepare_text(corpus: Corpus, data: str | Path) -> TextCorpus:
                 counts = _write(aside, _sides(corpus, train_files, dev_files))
                 for side, key in (("train", "corpus.paths"), ("dev", "corpus.dev_paths")):
                     if not counts[side]["num_documents"]:
-                        raise InputError(f"{key}: there is no text in {', '.join(getattr(corpus, key.split('.')[1]) or ['the corpus'])}")
+                        raise InputError(
+                            f"{key}: there is no text in {', '.join(getattr(corpus, key.split('.')[1]) or ['the corpus'])}"
+                        )
                 manifest = {"format": TEXT_FORMAT, "name": corpus.name, "fingerprint": fingerprint, "splits": counts}
                 manifest["sources"] = [path.as_posix() for path in itertools.chain(train_files, dev_files)]
                 write_json(aside / "manifest.json", manifest | {"files": describe_files(aside)})

@@ -57,7 +57,9 @@ def find_files(paths: Sequence[str], key: str) -> list[Path]:
         if not matches:
             mistakes.append(f"{key}: {pattern}: {missing}")
         if unread:
-            mistakes.append(f"{key}: {unread[0]}: not a text or JSON-lines file by its name (.txt, .jsonl; .gz or .zst after it)")
+            mistakes.append(
+                f"{key}: {unread[0]}: not a text or JSON-lines file by its name (.txt, .jsonl; .gz or .zst after it)"
+            )
         found.update(matches)
     if mistakes:
         raise InputError(*mistakes)
@@ -68,7 +70,9 @@ def _open(path: Path) -> IO[str]:
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8")
     if path.suffix == ".zst":
-        return io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(open(path, "rb"), closefd=True), encoding="utf-8")
+        return io.TextIOWrapper(
+            zstandard.ZstdDecompressor().stream_reader(open(path, "rb"), closefd=True), encoding="utf-8"
+        )
     return open(path, encoding="utf-8")
 
 
@@ -99,7 +103,9 @@ def _from_json_lines(file: IO[str], path: Path, templates: Sequence[str]) -> Ite
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise InputError(f"{path}:{number}: not readable as JSON ({error.msg} at character {error.pos + 1})") from None
+            raise InputError(
+                f"{path}:{number}: not readable as JSON ({error.msg} at character {error.pos + 1})"
+            ) from None
         if not isinstance(record, dict):
             raise InputError(f"{path}:{number}: a line must be a JSON object, this is a {type(record).__name__}")
         for template, fields in wanted:
@@ -138,6 +144,8 @@ def read_documents(files: Sequence[Path], templates: Sequence[str], separator: s
                     if text := text.strip():
                         yield Document(text, plain.stem)
         except UnicodeDecodeError as error:
-            raise InputError(f"{path}: not UTF-8 text (byte {error.object[error.start]:#04x}: {error.reason})") from None
+            raise InputError(
+                f"{path}: not UTF-8 text (byte {error.object[error.start]:#04x}: {error.reason})"
+            ) from None
         except (OSError, EOFError, zstandard.ZstdError) as error:
             raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None

@@ -57,10 +57,14 @@ def resolve_shape(recipe: Recipe) -> Shape:
         raise InputError(f"model: give a size ({', '.join(SIZES)}) or {', '.join(missing)}")
     heads = values["num_attention_heads"]
     if values["hidden_size"] % heads:
-        raise InputError(f"model.hidden_size: {values['hidden_size']} is not a multiple of num_attention_heads ({heads})")
+        raise InputError(
+            f"model.hidden_size: {values['hidden_size']} is not a multiple of num_attention_heads ({heads})"
+        )
     values.setdefault("num_key_value_heads", heads)
     if heads % values["num_key_value_heads"]:
-        raise InputError(f"model.num_key_value_heads: {heads} heads are not a multiple of {values['num_key_value_heads']}")
+        raise InputError(
+            f"model.num_key_value_heads: {heads} heads are not a multiple of {values['num_key_value_heads']}"
+        )
     values.setdefault("head_dim", values["hidden_size"] // heads)
     values.setdefault("max_position_embeddings", recipe.batch.sequence_length)
     if values["max_position_embeddings"] < recipe.batch.sequence_length:

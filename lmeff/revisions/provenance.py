@@ -9,7 +9,17 @@ from typing import Any
 
 import lmeff
 
-_PACKAGES = ("torch", "transformers", "accelerate", "deepspeed", "tokenizers", "datasets", "lm-eval", "numpy", "safetensors")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "accelerate",
+    "deepspeed",
+    "tokenizers",
+    "datasets",
+    "lm-eval",
+    "numpy",
+    "safetensors",
+)
 
 
 def _installed(package: str) -> str | None:
@@ -25,7 +35,10 @@ def _commit() -> str | None:
     if not (root / ".git").exists():
         return None
     answer = subprocess.run(
-        ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"], capture_output=True, text=True, check=False
+        ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return answer.stdout.strip() or None
 

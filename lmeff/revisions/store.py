@@ -50,9 +50,11 @@ class RevisionStore:
         return target
 
     def save_final(self, nominal_tokens: int) -> Path:
-        """The finished model: the last anchor's files under the final name, the weights shared on disk where that is possible."""
+        """The finished model: the last anchor's files under the final name, weights shared on disk where possible."""
         source, target = self.path(nominal_tokens), self.folder / final_name(self.seed)
-        anchor = AnchorDocument.model_validate(read_json(source / "anchor.json")).model_copy(update={"same_as": source.name})
+        anchor = AnchorDocument.model_validate(read_json(source / "anchor.json")).model_copy(
+            update={"same_as": source.name}
+        )
         with new_folder(target) as aside:
             for file in read_manifest(source).files:
                 try:
@@ -82,7 +84,9 @@ def list_revisions(run: Path) -> list[Path]:
     """The complete anchors of a run in the order of their tokens; the final revision, which equals the last, is left out."""
     folders = [path.parent for path in (run / "revisions").glob("*/manifest.json")]
     anchors = [(AnchorDocument.model_validate(read_json(folder / "anchor.json")), folder) for folder in folders]
-    return [folder for anchor, folder in sorted(anchors, key=lambda pair: pair[0].exact_tokens) if anchor.same_as is None]
+    return [
+        folder for anchor, folder in sorted(anchors, key=lambda pair: pair[0].exact_tokens) if anchor.same_as is None
+    ]
 
 
 def differences(folder: Path, exclude: tuple[str, ...] = MUTABLE) -> list[str]:
@@ -94,4 +98,6 @@ def differences(folder: Path, exclude: tuple[str, ...] = MUTABLE) -> list[str]:
     found = describe_files(folder, exclude)
     lines = [f"{folder / name}: missing" for name in sorted(set(wanted) - set(found))]
     lines += [f"{folder / name}: not in the manifest" for name in sorted(set(found) - set(wanted))]
-    return lines + [f"{folder / name}: changed" for name in sorted(set(found) & set(wanted)) if found[name] != wanted[name]]
+    return lines + [
+        f"{folder / name}: changed" for name in sorted(set(found) & set(wanted)) if found[name] != wanted[name]
+    ]

@@ -4,4 +4,13 @@ from lmeff.tokens.order import SampleOrder
 from lmeff.tokens.prepare import Tokens, prepare_tokens
 from lmeff.tokens.tokenizer import BOS_ID, EOS_ID, PAD_ID, prepare_tokenizer, tokenizer_sha256
 
-__all__ = ["BOS_ID", "EOS_ID", "PAD_ID", "SampleOrder", "Tokens", "prepare_tokenizer", "prepare_tokens", "tokenizer_sha256"]
+__all__ = [
+    "BOS_ID",
+    "EOS_ID",
+    "PAD_ID",
+    "SampleOrder",
+    "Tokens",
+    "prepare_tokenizer",
+    "prepare_tokens",
+    "tokenizer_sha256",
+]

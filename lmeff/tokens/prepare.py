@@ -55,7 +55,9 @@ class Tokens:
 
 def _encode(texts: Iterator[str], tokenizer: Tokenizer, bar: tqdm) -> Iterator[tuple[np.ndarray, int]]:
     for batch in _batched(texts):
-        for text, encoding in zip(batch, tokenizer.encode_batch_fast(list(batch), add_special_tokens=False), strict=True):
+        for text, encoding in zip(
+            batch, tokenizer.encode_batch_fast(list(batch), add_special_tokens=False), strict=True
+        ):
             num_bytes = len(text.encode())
             bar.update(num_bytes)
             yield np.array([BOS_ID, *encoding.ids, EOS_ID], np.int64), num_bytes
@@ -68,7 +70,9 @@ def _batched(texts: Iterator[str]) -> Iterator[tuple[str, ...]]:
 
 def _write_side(folder: Path, side: str, corpus: TextCorpus, tokenizer: Tokenizer) -> dict[str, Any]:
     documents, shards, writer = [], [], None
-    with tqdm(desc=f"tokens of {side}", unit="B", unit_scale=True, delay=2, total=corpus.manifest["splits"][side]["num_bytes"]) as bar:
+    with tqdm(
+        desc=f"tokens of {side}", unit="B", unit_scale=True, delay=2, total=corpus.manifest["splits"][side]["num_bytes"]
+    ) as bar:
         for ids, num_bytes in _encode(corpus.documents(side), tokenizer, bar):
             if writer is None or writer.num_tokens + len(ids) > _SHARD_TOKENS:
                 if writer:

@@ -25,7 +25,7 @@ class ShardWriter:
         self.vocab_size = vocab_size
         self.num_tokens = 0
         self._dtype = id_type(vocab_size)
-        self._file = open(path, "wb")
+        self._file = open(path, "wb")  # noqa: SIM115 - closed by `close`
         self._write_header()
 
     def _write_header(self) -> None:
@@ -55,7 +55,9 @@ def open_shard(path: Path) -> np.ndarray:
         raise InputError(f"{path}: not a token shard of format {_VERSION}")
     wanted = _HEADER.size + num_tokens * itemsize
     if path.stat().st_size != wanted:
-        raise InputError(f"{path}: token shard has {path.stat().st_size} bytes instead of {wanted}; remove its folder and prepare again")
+        raise InputError(
+            f"{path}: token shard has {path.stat().st_size} bytes instead of {wanted}; remove its folder and prepare again"
+        )
     if not num_tokens:
         return np.zeros(0, id_type(vocab_size))
     return np.memmap(path, id_type(vocab_size), "r", offset=_HEADER.size, shape=(num_tokens,))

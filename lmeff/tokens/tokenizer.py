@@ -39,7 +39,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     )
     tokenizer.train_from_iterator(texts, trainer)
     if (found := tokenizer.get_vocab_size()) < vocab_size:
-        raise InputError(f"tokenizer.vocab_size: the training text allows {found} entries, not {vocab_size}; set {found} or less")
+        raise InputError(
+            f"tokenizer.vocab_size: the training text allows {found} entries, not {vocab_size}; set {found} or less"
+        )
     return tokenizer
 
 

@@ -32,7 +32,9 @@ class AnchorCallback(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         self.trainer.num_skipped_steps += int(self.trainer.accelerator.optimizer_step_was_skipped)
-        state.epoch = epochs_at(state.global_step * self.plan.batch_tokens, self.train_tokens, self.plan.sequence_length)
+        state.epoch = epochs_at(
+            state.global_step * self.plan.batch_tokens, self.train_tokens, self.plan.sequence_length
+        )
         if self._fire(state) and state.global_step == self.plan.num_steps:
             control.should_training_stop = True
 
@@ -54,12 +56,16 @@ class AnchorCallback(TrainerCallback):
                     " lower optimizer.learning_rate or lengthen schedule.warmup"
                 )
             if trainer.args.process_index == 0:
-                self.store.save(write_weights, self._facts(anchor) | {
-                    "loss": loss,
-                    "dev_loss": dev.loss,
-                    "dev_perplexity": dev.perplexity,
-                    "dev_bits_per_byte": dev.bits_per_byte,
-                })
+                self.store.save(
+                    write_weights,
+                    self._facts(anchor)
+                    | {
+                        "loss": loss,
+                        "dev_loss": dev.loss,
+                        "dev_perplexity": dev.perplexity,
+                        "dev_bits_per_byte": dev.bits_per_byte,
+                    },
+                )
         if dist.is_initialized():
             dist.barrier()
         if self.evaluate:

@@ -22,7 +22,12 @@ def uses_cpu() -> bool:
 def _precision(recipe: Recipe) -> dict[str, bool]:
     wanted = recipe.training.get("bf16", "auto")
     if wanted == "auto":
-        wanted = not recipe.training.get("fp16") and torch.cuda.is_available() and not uses_cpu() and torch.cuda.is_bf16_supported()
+        wanted = (
+            not recipe.training.get("fp16")
+            and torch.cuda.is_available()
+            and not uses_cpu()
+            and torch.cuda.is_bf16_supported()
+        )
     return {"bf16": bool(wanted)}
 
 

@@ -46,9 +46,11 @@ def dev_text(tokens: Tokens, max_tokens: int, length: int) -> DevText:
 
 
 @torch.no_grad()
-def negative_log_likelihood(model: torch.nn.Module, text: DevText, rows: np.ndarray, batch_size: int, device: torch.device) -> torch.Tensor:
-    """(nats, predicted tokens) summed over the windows `rows`, float64. Every process must pass equally many rows, because under
-    ZeRO-3 a forward pass is a collective; a row of -1 is a filler that counts nothing."""
+def negative_log_likelihood(
+    model: torch.nn.Module, text: DevText, rows: np.ndarray, batch_size: int, device: torch.device
+) -> torch.Tensor:
+    """(nats, predicted tokens) summed over the windows `rows`, float64. Every process must pass equally many rows,
+    because under ZeRO-3 a forward pass is a collective; a row of -1 is a filler that counts nothing."""
     total = torch.zeros(2, dtype=torch.float64, device=device)
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]

@@ -11,7 +11,7 @@ from lmeff.errors import InputError
 
 
 def quiet_start() -> None:
-    """Called before the Trainer is imported: tells DeepSpeed what it would otherwise guess aloud, and leaves one progress bar."""
+    """For before the Trainer is imported: tells DeepSpeed what it would otherwise guess aloud, and leaves one progress bar."""
     if not torch.accelerator.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     transformers_logging.disable_progress_bar()

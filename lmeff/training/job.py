@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from transformers import ProgressCallback as StockProgressCallback
 from transformers import PrinterCallback
+from transformers import ProgressCallback as StockProgressCallback
 
 from lmeff.models.build import build_model
 from lmeff.plan import make_plan
@@ -46,7 +46,11 @@ def train(
             print(complaint)
         if checkpoint:
             print(f"going on from {checkpoint}")
-    micro_batch = read_own_state(checkpoint)["micro_batch"] if checkpoint and recipe.batch.micro == "auto" else probe_micro_batch(recipe)
+    micro_batch = (
+        read_own_state(checkpoint)["micro_batch"]
+        if checkpoint and recipe.batch.micro == "auto"
+        else probe_micro_batch(recipe)
+    )
     plan = make_plan(recipe, world_size=launched_world_size(), micro_batch=micro_batch)
     trainer = LmeffTrainer(
         build_model(recipe), training_arguments(recipe, folder, plan.micro_batch, plan.accumulation), recipe, tokens

@@ -61,5 +61,7 @@ def probe_micro_batch(recipe: Recipe) -> int | None:
     if dist.is_initialized():
         dist.all_reduce(found, dist.ReduceOp.MIN)
     if not found.item():
-        raise InputError("batch.micro: not even one sequence fits this GPU; use a smaller model or batch.sequence_length")
+        raise InputError(
+            "batch.micro: not even one sequence fits this GPU; use a smaller model or batch.sequence_length"
+        )
     return int(found.item())

@@ -133,5 +133,10 @@ class ProgressCallback(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         if self._bar is not None:
             self._bar.close()
-            speed = (state.global_step - self._start[0]) * self.plan.batch_tokens / max(1e-9, self.trainer.train_seconds)
-            tqdm.write(f"{format_short(self.plan.num_tokens)} tokens, {format_short(speed)} tokens/s of training", file=sys.stderr)
+            speed = (
+                (state.global_step - self._start[0]) * self.plan.batch_tokens / max(1e-9, self.trainer.train_seconds)
+            )
+            tqdm.write(
+                f"{format_short(self.plan.num_tokens)} tokens, {format_short(speed)} tokens/s of training",
+                file=sys.stderr,
+            )

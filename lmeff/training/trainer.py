@@ -58,7 +58,9 @@ class LmeffTrainer(Trainer):
 
     # ------------------------------------------------------------------ loss
 
-    def training_step(self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+    def training_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
         if self._step_of_loss != self.state.global_step:
             self._step_loss.zero_()
             self._step_of_loss = self.state.global_step
@@ -77,7 +79,9 @@ class LmeffTrainer(Trainer):
         model, arguments = self.model_wrapped, self.args
         rows = rows_of_rank(len(self.dev_text.windows), arguments.process_index, arguments.world_size)
         model.eval()
-        total = negative_log_likelihood(model, self.dev_text, rows, arguments.per_device_train_batch_size, arguments.device)
+        total = negative_log_likelihood(
+            model, self.dev_text, rows, arguments.per_device_train_batch_size, arguments.device
+        )
         model.train()
         if dist.is_initialized():
             dist.all_reduce(total)
@@ -159,9 +163,15 @@ class LmeffTrainer(Trainer):
     def resume(self, checkpoint: Path) -> None:
         """Goes on from a complete checkpoint of the same engine and world size. Raises InputError when it is of another."""
         saved, own = read_own_state(checkpoint), self._own_state()
-        for key, name in (("engine", "engine"), ("world_size", "number of processes"), ("tokens_fingerprint", "training text")):
+        for key, name in (
+            ("engine", "engine"),
+            ("world_size", "number of processes"),
+            ("tokens_fingerprint", "training text"),
+        ):
             if saved[key] != own[key]:
-                raise InputError(f"{checkpoint}: was written with another {name} ({saved[key]}, now {own[key]}); use the same")
+                raise InputError(
+                    f"{checkpoint}: was written with another {name} ({saved[key]}, now {own[key]}); use the same"
+                )
         self._seconds, self.num_skipped_steps = saved["train_seconds"], saved["num_skipped_steps"]
         self.train(resume_from_checkpoint=str(checkpoint))
 

@@ -113,7 +113,8 @@ def test_stories_keep_to_their_grammar(text: str):
         rf"\b({'|'.join(NAMES['m'])}) \w+ (herself|itself|themselves)\b",
         rf"[.?] The ({singular}) (are|were|have) ",
         rf"[.?] The ({plural}) (is|was|has|{third}) ",
-        rf"\b(some|every|many|most|the|The|Some|Every|Many|Most) ({any_noun}) (has|have|had) ever\b",
+        rf"[.?] (The|Some|Every|Many|Most) ({any_noun}) (has|have|had) ever\b",
+        rf"[.?] The ({any_noun}) (who|that) (has|have|had) \w+ no ({any_noun}) (has|have|had) ever\b",
         r"\bWhat did (\w+|the \w+) \w+ (the|this|that|these|those|a|an|some|his|her|its|their)\b",
         rf"\bthat (\w+|the \w+) ({'found|took|carried|held|brought|needed|threw|owned'})[.?]",
     )

@@ -33,7 +33,12 @@ def store(tmp_path: Path) -> RevisionStore:
     for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
         (tokenizer / name).write_text("{}")
     return RevisionStore(
-        tmp_path / "run" / "revisions", 3, tokenizer, "name: x\n", {"format": 1}, lambda anchor, name: f"# {name} {anchor.step}\n"
+        tmp_path / "run" / "revisions",
+        3,
+        tokenizer,
+        "name: x\n",
+        {"format": 1},
+        lambda anchor, name: f"# {name} {anchor.step}\n",
     )
 
 

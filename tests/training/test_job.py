@@ -18,7 +18,9 @@ from lmeff.recipe.documents import AnchorDocument, LogRecord, StateDocument
 from lmeff.revisions import differences, list_revisions
 
 STORIES = "\n".join(
-    json.dumps({"text": f"{name} had {count} {thing}. {name} lost one, and then there were {count - 1} of the {thing}."})
+    json.dumps(
+        {"text": f"{name} had {count} {thing}. {name} lost one, and then there were {count - 1} of the {thing}."}
+    )
     for name in ("Anna", "Ben", "Carla", "Dan", "Eva")
     for count in range(2, 30)
     for thing in ("cats", "dogs", "red apples", "small boats")
@@ -89,11 +91,14 @@ def test_anchors_are_exact_and_whole(run: Path) -> None:
 
 
 def test_an_anchor_reloads_to_its_recorded_loss(run: Path) -> None:
-    """With transformers alone, from the text: `<s> text </s>` documents, whole, one after the other, each token predicted once."""
+    """With transformers alone, from the text: whole documents `<s> text </s>`, each token predicted once."""
     folder = run / "revisions" / "seed-1-tokens-20k"
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     assert model.dtype == torch.float32
-    texts = [json.loads(line)["text"] for line in next((run.parents[2] / "data").glob("*/text/dev.jsonl")).read_text().splitlines()]
+    texts = [
+        json.loads(line)["text"]
+        for line in next((run.parents[2] / "data").glob("*/text/dev.jsonl")).read_text().splitlines()
+    ]
     ids, num_bytes = [], 0
     for text in texts:
         document = [tokenizer.bos_token_id, *tokenizer(text).input_ids, tokenizer.eos_token_id]
@@ -124,7 +129,13 @@ def test_the_log_counts_tokens_from_the_step(run: Path) -> None:
 
 def test_state_plan_and_report_are_there(run: Path) -> None:
     state = StateDocument.model_validate(json.loads((run / "state.json").read_text()))
-    assert (state.state, state.step, state.tokens, state.next_anchor, state.error) == ("complete", 40, 20_480, None, None)
+    assert (state.state, state.step, state.tokens, state.next_anchor, state.error) == (
+        "complete",
+        40,
+        20_480,
+        None,
+        None,
+    )
     assert json.loads((run / "plan.json").read_text())["num_steps"] == 40
     assert "seed-1-tokens-5k" in (run / "report.html").read_text() or "5k" in (run / "report.html").read_text()
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-35", "step-40"]
@@ -154,7 +165,9 @@ def test_a_killed_run_goes_on_to_the_same_weights(run: Path) -> None:
     assert not (target / "revisions" / "seed-1").exists()
     assert "going on from" in finish(start(recipe))
     for name in ("seed-1-tokens-0", "seed-1-tokens-5k", "seed-1-tokens-20k", "seed-1"):
-        assert sha256_file(target / "revisions" / name / "model.safetensors") == sha256_file(run / "revisions" / name / "model.safetensors")
+        assert sha256_file(target / "revisions" / name / "model.safetensors") == sha256_file(
+            run / "revisions" / name / "model.safetensors"
+        )
     compared = [(record.step, record.loss, record.grad_norm, record.learning_rate) for record in read_log(target)]
     assert compared == [(record.step, record.loss, record.grad_norm, record.learning_rate) for record in read_log(run)]
 

@@ -11,7 +11,6 @@ wrong. `npi_licensor` therefore sets it against words that are more frequent and
 """
 
 from collections.abc import Iterator
-from hashlib import sha256
 from random import Random
 
 from lmeff.corpora.synthetic.clauses import Speaker
@@ -43,5 +42,5 @@ def generate_dev_documents(num_documents: int, seed: int = 0) -> Iterator[str]:
 
 def _generate(stream: str, num_documents: int, seed: int) -> Iterator[str]:
     for index in range(num_documents):
-        random = Random(int(sha256(f"{stream}/{seed}/{index}".encode()).hexdigest(), 16)).random
+        random = Random(f"{stream}/{seed}/{index}").random
         yield tell(Speaker(random, past=random() < 0.4))

@@ -6,6 +6,7 @@ from lmeff.corpora.synthetic.participants import BEASTS, NAMED, OBJECTS, PERSONS
 from lmeff.corpora.synthetic.scenes import SCENES, Cast
 
 NUM_SCENES = 4
+_LATER = ("Then", "Later", "Soon", "A little later", "The next day")
 
 
 def tell(speaker: Speaker) -> str:
@@ -20,7 +21,10 @@ def tell(speaker: Speaker) -> str:
     scenes = list(SCENES)
     lines = _opening(speaker, cast)
     for _ in range(NUM_SCENES):
-        lines += scenes.pop(int(speaker.random() * len(scenes)))(speaker, cast)
+        first, *others = scenes.pop(int(speaker.random() * len(scenes)))(speaker, cast)
+        if lines and first.startswith("The ") and speaker.chance(0.4):
+            first = f"{speaker.pick(_LATER)} t{first[1:]}"
+        lines += [first, *others]
     return " ".join([*lines, _ending(speaker, cast)])
 
 
