@@ -111,7 +111,7 @@ def _status(options: argparse.Namespace) -> None:
 def _verify(options: argparse.Namespace) -> int:
     from lmeff.revisions import differences
 
-    folders = sorted(path.parent for path in Path(options.run).glob("revisions/*/manifest.json"))
+    folders = sorted(path for path in Path(options.run).glob("revisions/[!.]*") if path.is_dir())
     if not folders:
         raise InputError(f"{options.run}: no revisions here")
     wrong = [line for folder in folders for line in differences(folder)]

@@ -1,6 +1,7 @@
 """Writing so that nothing half-written is ever read: write aside, fsync, rename."""
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -12,6 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.errors import InputError
+
+
+def usable_folder(path: str | Path, key: str) -> Path:
+    """The folder, made if missing. Raises InputError naming the recipe's `key` when it cannot be made or written to."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{key}: {path}: {error.strerror}") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise InputError(f"{key}: {path}: not writable")
+    return path
 
 
 def _sync(path: Path) -> None:
@@ -75,10 +88,15 @@ def describe_files(folder: Path, exclude: tuple[str, ...] = ()) -> dict[str, dic
 
 @contextmanager
 def new_folder(target: str | Path) -> Iterator[Path]:
-    """A folder to fill. It becomes `target` on leaving, whole and synced to disk, or not at all when the body raises."""
+    """A folder to fill. It becomes `target` on leaving, whole and synced to disk, or not at all when the body raises.
+
+    One process at a time may make a `target`; what a killed one left aside is cleared away.
+    """
     target = Path(target)
     parent_is_new = not target.parent.exists()
     target.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
     aside = _aside(target)
     aside.mkdir()
     try:
@@ -86,9 +104,11 @@ def new_folder(target: str | Path) -> Iterator[Path]:
         for path in aside.rglob("*"):
             _sync(path)
         _sync(aside)
+        replaced = _aside(target)
         if target.exists():
-            shutil.rmtree(target)
+            os.rename(target, replaced)
         os.rename(aside, target)
+        shutil.rmtree(replaced, ignore_errors=True)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         if parent_is_new:

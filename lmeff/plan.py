@@ -208,13 +208,19 @@ def make_plan(
     micro_batch, accumulation = split_batch(recipe, world_size, micro_batch)
     flops = flops_per_token(shape, length)
     total_tokens = tokens_at(steps, recipe.batch.tokens)
-    if mfu is not None and tokens_per_second is None:
+    if mfu is not None:
+        if tokens_per_second is not None:
+            raise InputError("--mfu: give it or --tokens-per-second, not both")
+        if not 0 < mfu <= 1:
+            raise InputError(f"--mfu: {mfu:g} is not a share of the peak; write 0.4 for 40%")
         if not gpu:
             raise InputError(f"--mfu: of which GPU? Add --gpu with one of {', '.join(GPUS)}")
         tokens_per_second = mfu * peak_tflops * 1e12 * world_size / flops
     revision_bytes = 4 * parameters.total
     # The final revision shares its weights with the last anchor on disk, but is a branch of its own on the Hub.
-    checkpoint_bytes = 12 * parameters.total * (recipe.checkpoints.keep if recipe.checkpoints.every_steps else 0)
+    # One more checkpoint is written before the oldest goes. Each holds weights and two AdamW states in float32.
+    has_checkpoints = recipe.checkpoints.every_steps or recipe.checkpoints.every_minutes
+    checkpoint_bytes = 12 * parameters.total * (recipe.checkpoints.keep + 1) if has_checkpoints else 0
     return PlanDocument(
         name=recipe.name,
         seed=recipe.seed,

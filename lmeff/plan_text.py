@@ -39,7 +39,8 @@ def format_plan(plan: PlanDocument) -> str:
         [anchor.name, f"{anchor.step:,}", f"{anchor.exact_tokens:,}", f"+{anchor.deviation:,}"]
         for anchor in plan.anchors
     ]
-    lines += ["", *_table(rows), "", "memory of a device, estimated, at this micro-batch:"]
+    alone = "; ZeRO divides nothing on one, see --devices" if plan.world_size == 1 else ""
+    lines += ["", *_table(rows), "", f"memory of a device, estimated, at this micro-batch{alone}:"]
     rows = [["", "states", "activations", "logits", "in all"]]
     for name, memory in plan.memory.items():
         sizes = (memory.states, memory.activations, memory.logits, memory.total)

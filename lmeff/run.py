@@ -8,7 +8,6 @@ Every process of a launch runs this file. Exit codes: 0, 1 (it failed), 2 (the i
 """
 
 import argparse
-import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,13 +15,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
-from lmeff.files import write_json
 from lmeff.plan import check_data, make_plan
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.training.folder import check_same_recipe, claimed, run_folder
-from lmeff.training.state import RunState, read_state
-
-RANK, WORLD_SIZE = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+from lmeff.training.state import RunState, launched_rank, launched_world_size, read_state, report_failure
 
 
 def read_arguments(argv: Sequence[str] | None) -> Resolved:
@@ -48,9 +44,9 @@ def run(resolved: Resolved, folder: Path, state: RunState) -> None:
     recipe = resolved.recipe
 
     # ---- the plan
-    plan = make_plan(recipe, world_size=WORLD_SIZE)
+    plan = make_plan(recipe, world_size=launched_world_size())
     state.anchors = plan.anchors
-    if RANK == 0:
+    if launched_rank() == 0:
         state.write("running")
 
     # ---- text and tokens: once, before any process group exists; the other processes wait at a file lock
@@ -74,16 +70,16 @@ def run(resolved: Resolved, folder: Path, state: RunState) -> None:
 
     def evaluate(revision: Path) -> None:
         evaluation = evaluation_of(wanted, revision, folder / "results" / revision.name)
-        evaluation.score(RANK, WORLD_SIZE)
+        evaluation.score(launched_rank(), launched_world_size())
         PartialState().wait_for_everyone()
-        if RANK == 0:
-            evaluation.finish(WORLD_SIZE)
+        if launched_rank() == 0:
+            evaluation.finish(launched_world_size())
 
     # ---- model and training: anchors become revisions on the way
     from lmeff.revisions import model_card, provenance
-    from lmeff.training.engine import quiet_start
+    from lmeff.training.engine import settle_process
 
-    quiet_start()
+    settle_process()
     from lmeff.training.job import train
 
     plan = train(
@@ -98,24 +94,20 @@ def run(resolved: Resolved, folder: Path, state: RunState) -> None:
     )
 
     # ---- analysis
-    if RANK == 0:
-        from lmeff.analysis import print_curves, read_runs, write_report
-
+    if launched_rank() == 0:
         state.step = plan.num_steps
         state.write("complete")
-        write_json(folder / "plan.json", plan.model_dump())
-        write_report(read_runs([folder]), folder / "report.html")
-        print(print_curves(read_runs([folder])))
-        print(f"report: {folder / 'report.html'}")
+        write_pages(folder)
 
 
-def finish(state: RunState | None, code: int, word: str, message: str) -> int:
-    """Says on the first process what happened, in `state.json` too when the run has one."""
-    if RANK == 0:
-        if state is not None and state.folder.exists():
-            state.write(word, message)
-        print(message, file=sys.stderr, flush=True)
-    return code
+def write_pages(folder: Path) -> None:
+    """The report, and the curve as text."""
+    from lmeff.analysis import print_curves, read_runs, write_report
+
+    runs = read_runs([folder])
+    write_report(runs, folder / "report.html")
+    print(print_curves(runs))
+    print(f"report: {folder / 'report.html'}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -127,26 +119,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_same_recipe(folder, resolved)
         before = read_state(folder)
         if before and before.state == "complete":
-            if RANK == 0:
-                print(
-                    f"{folder} is complete at {before.tokens:,} tokens; nothing to do. Report: {folder / 'report.html'}"
-                )
+            if launched_rank() == 0:
+                print(f"{folder} is complete at {before.tokens:,} tokens; nothing to do")
+                print(f"report: {folder / 'report.html'}") if (folder / "report.html").exists() else write_pages(folder)
             return 0
-        with claimed(folder, resolved) if RANK == 0 else nullcontext():
-            state = RunState(folder, resolved.recipe.batch.tokens, [])
+        with claimed(folder, resolved) if launched_rank() == 0 else nullcontext():
+            state = RunState(folder, resolved.recipe.batch.tokens, before)
             run(resolved, folder, state)
         return 0
     except InputError as error:
-        return finish(state, EXIT_INPUT, "failed", str(error))
+        code, word, message = EXIT_INPUT, "failed", str(error)
     except RunFailed as error:
-        return finish(state, EXIT_FAILED, "failed", str(error))
+        code, word, message = EXIT_FAILED, "failed", str(error)
     except KeyboardInterrupt:
-        return finish(
-            state, EXIT_INTERRUPTED, "interrupted", "interrupted; the same command goes on from the newest checkpoint"
+        code, word, message = (
+            EXIT_INTERRUPTED,
+            "interrupted",
+            "interrupted; the same command goes on from the newest checkpoint",
         )
     except Exception as error:
         traceback.print_exc()
-        return finish(state, EXIT_FAILED, "failed", f"{type(error).__name__}: {error}")
+        code, word, message = EXIT_FAILED, "failed", f"{type(error).__name__}: {error}"
+    report_failure(state, word, message)
+    return code
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
 """A corpus section becomes two text files, train and dev, in a folder named after everything that decides their content."""
 
-import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,13 @@ from lmeff.corpora import sources, split, synthetic
 from lmeff.corpora.catalogue import complete
 from lmeff.corpora.sources import Document
 from lmeff.errors import InputError
-from lmeff.files import describe_files, locked, new_folder, read_json, write_json
+from lmeff.files import describe_files, locked, new_folder, read_json, usable_folder, write_json
 from lmeff.recipe.schema import Corpus
 
 TEXT_FORMAT = 1
 """Raised whenever the same sources would give other text."""
 _SYNTHETIC_DEV_DOCUMENTS = 500
+_DEV_SHARE = 0.01
 
 
 @dataclass(frozen=True)
@@ -51,40 +51,51 @@ def _hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _describe(corpus: Corpus, train_files: list[Path], dev_files: list[Path]) -> dict[str, Any]:
+def _describe(corpus: Corpus, hashes: dict[str, list[list[str]]]) -> dict[str, Any]:
     """What the text depends on. File names count only by their stems, which name the domains."""
     if not corpus.paths:
         return {"synthetic": corpus.synthetic.model_dump(), "generator": synthetic.GENERATOR_VERSION}
+    rules: dict[str, Any] = {"text": corpus.text, "separator": corpus.separator}
+    return hashes | rules | ({} if hashes["dev"] else {"dev_share": corpus.dev_share or _DEV_SHARE})
+
+
+def _hashes(train_files: list[Path], dev_files: list[Path]) -> dict[str, list[list[str]]]:
+    """[stem, hash] of every file. Raises InputError when a dev file is a train file by its content."""
     hashes = {
-        side: [[path.name, _hash_file(path)] for path in paths]
+        side: [[sources.domain(path), _hash_file(path)] for path in paths]
         for side, paths in (("train", train_files), ("dev", dev_files))
     }
-    rules: dict[str, Any] = {"text": corpus.text, "separator": corpus.separator}
-    return hashes | rules | ({} if dev_files else {"dev_share": corpus.dev_share})
+    train = {digest: path for (_, digest), path in zip(hashes["train"], train_files, strict=True)}
+    for (_, digest), path in zip(hashes["dev"], dev_files, strict=True):
+        if digest in train:
+            raise InputError(
+                f"corpus.dev_paths: {path} is {train[digest]} of corpus.paths; held-out text must not be trained on"
+            )
+    return hashes
 
 
 def _sides(corpus: Corpus, train_files: list[Path], dev_files: list[Path]) -> Iterator[tuple[str, Document]]:
     if not corpus.paths:
         seed, num_documents = corpus.synthetic.seed, corpus.synthetic.num_documents
         yield from (("train", Document(text, "stories")) for text in synthetic.generate_documents(num_documents, seed))
-        yield from (
-            ("dev", Document(text, "stories"))
-            for text in synthetic.generate_dev_documents(_SYNTHETIC_DEV_DOCUMENTS, seed)
-        )
+        dev_texts = synthetic.generate_dev_documents(_SYNTHETIC_DEV_DOCUMENTS, seed)
+        yield from (("dev", Document(text, "stories")) for text in dev_texts)
         return
     templates = corpus.text or ["{text}"]
     train = sources.read_documents(train_files, templates, corpus.separator)
     if dev_files:
         yield from (("train", document) for document in train)
         yield from (("dev", document) for document in sources.read_documents(dev_files, templates, corpus.separator))
-        return
-    # Text so short that nothing falls into the share still needs something held out: its smallest segment.
-    smallest, num_segments = split.smallest_position(sources.read_documents(train_files, templates, corpus.separator))
-    if num_segments < 2:
-        raise InputError(
-            "corpus.dev_paths: the text is one short piece, too little to hold any out; give corpus.dev_paths"
-        )
-    yield from split.split(train, max(corpus.dev_share, smallest * (1 + 1e-12)))
+    else:
+        yield from split.split(train, corpus.dev_share or _DEV_SHARE)
+
+
+def _in_pieces(sides: Iterator[tuple[str, Document]]) -> Iterator[tuple[str, Document]]:
+    """Long held-out documents in segments, so that a sample of them is not one book."""
+    for side, document in sides:
+        for text in split.segments(document.text) if side == "dev" else [document.text]:
+            if text := text.strip():
+                yield side, replace(document, text=text)
 
 
 def _write(folder: Path, sides: Iterator[tuple[str, Document]]) -> dict[str, Any]:
@@ -94,7 +105,7 @@ def _write(folder: Path, sides: Iterator[tuple[str, Document]]) -> dict[str, Any
     with ExitStack() as stack:
         outputs = {side: stack.enter_context(open(folder / f"{side}.jsonl", "w", encoding="utf-8")) for side in counts}
         bar = stack.enter_context(tqdm(desc="text", unit="B", unit_scale=True, delay=2))
-        for side, document in sides:
+        for side, document in _in_pieces(sides):
             outputs[side].write(
                 json.dumps({"text": document.text, "domain": document.domain}, ensure_ascii=False) + "\n"
             )
@@ -108,6 +119,22 @@ def _write(folder: Path, sides: Iterator[tuple[str, Document]]) -> dict[str, Any
     return counts
 
 
+def _write_whole(folder: Path, corpus: Corpus, train_files: list[Path], dev_files: list[Path]) -> dict[str, Any]:
+    """Writes both sides. Text so short that nothing falls into the held-out share gives up its smallest segment."""
+    counts = _write(folder, _sides(corpus, train_files, dev_files))
+    if counts["train"]["num_documents"] and not counts["dev"]["num_documents"] and not dev_files:
+        documents = sources.read_documents(train_files, corpus.text or ["{text}"], corpus.separator)
+        if (share := split.smallest_share(documents)) is None:
+            raise InputError(
+                "corpus.dev_paths: the text is one short piece, too little to hold any out; give corpus.dev_paths"
+            )
+        counts = _write(folder, _sides(corpus.model_copy(update={"dev_share": share}), train_files, dev_files))
+    for side, key, paths in (("train", "corpus.paths", corpus.paths), ("dev", "corpus.dev_paths", corpus.dev_paths)):
+        if not counts[side]["num_documents"]:
+            raise InputError(f"{key}: there is no text in {', '.join(paths or corpus.paths or ['the corpus'])}")
+    return counts
+
+
 def prepare_text(corpus: Corpus, data: str | Path) -> TextCorpus:
     """Writes the corpus under `data/NAME-HASH8/text` unless it is there already, and returns it.
 
@@ -118,23 +145,16 @@ def prepare_text(corpus: Corpus, data: str | Path) -> TextCorpus:
     sources.check_templates(corpus.text or [])
     train_files = sources.find_files(corpus.paths or [], "corpus.paths")
     dev_files = sources.find_files(corpus.dev_paths or [], "corpus.dev_paths")
-    both = sorted(set(train_files) & set(dev_files))
-    if both:
-        raise InputError(f"corpus.dev_paths: {both[0]} is in corpus.paths too; held-out text must not be trained on")
-    description = {"format": TEXT_FORMAT, "corpus": corpus.name} | _describe(corpus, train_files, dev_files)
+    rules = _describe(corpus, _hashes(train_files, dev_files))
+    description = {"format": TEXT_FORMAT, "corpus": corpus.name} | rules
     fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(description, sort_keys=True).encode())
-    folder = Path(data) / f"{corpus.name}-{fingerprint[:8]}"
+    folder = usable_folder(data, "paths.data") / f"{corpus.name}-{fingerprint[:8]}"
     manifest_path = folder / "text" / "manifest.json"
     with locked(Path(data) / ".locks" / f"{folder.name}.text"):
         if not manifest_path.exists():
             with new_folder(folder / "text") as aside:
-                counts = _write(aside, _sides(corpus, train_files, dev_files))
-                for side, key in (("train", "corpus.paths"), ("dev", "corpus.dev_paths")):
-                    if not counts[side]["num_documents"]:
-                        raise InputError(
-                            f"{key}: there is no text in {', '.join(getattr(corpus, key.split('.')[1]) or ['the corpus'])}"
-                        )
+                counts = _write_whole(aside, corpus, train_files, dev_files)
                 manifest = {"format": TEXT_FORMAT, "name": corpus.name, "fingerprint": fingerprint, "splits": counts}
-                manifest["sources"] = [path.as_posix() for path in itertools.chain(train_files, dev_files)]
+                manifest |= {"rules": rules, "sources": [path.as_posix() for path in [*train_files, *dev_files]]}
                 write_json(aside / "manifest.json", manifest | {"files": describe_files(aside)})
     return TextCorpus(folder, read_json(manifest_path))

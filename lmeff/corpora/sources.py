@@ -4,13 +4,14 @@ import glob
 import gzip
 import io
 import json
+import re
 import string
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import zstandard
+import pyarrow
 
 from lmeff.errors import InputError
 
@@ -18,6 +19,7 @@ _TEXT_SUFFIXES = (".txt", ".train", ".dev", ".test")
 _JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 _PACKED_SUFFIXES = (".gz", ".zst")
 _READ_CHARACTERS = 1 << 20
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,11 @@ def _plain_name(path: Path) -> Path:
     return path.with_suffix("") if path.suffix in _PACKED_SUFFIXES else path
 
 
+def domain(path: Path) -> str:
+    """Stem of a file's name without what says how it is packed: `wiki` for `wiki.jsonl.gz`."""
+    return _plain_name(path).stem
+
+
 def _is_source(path: Path) -> bool:
     return _plain_name(path).suffix in _TEXT_SUFFIXES + _JSON_SUFFIXES
 
@@ -40,7 +47,7 @@ def find_files(paths: Sequence[str], key: str) -> list[Path]:
 
     Raises InputError naming `key` and the path that holds nothing to read.
     """
-    found: set[Path] = set()
+    found: dict[Path, Path] = {}
     mistakes = []
     for pattern in paths:
         path = Path(pattern).expanduser()
@@ -60,19 +67,18 @@ def find_files(paths: Sequence[str], key: str) -> list[Path]:
             mistakes.append(
                 f"{key}: {unread[0]}: not a text or JSON-lines file by its name (.txt, .jsonl; .gz or .zst after it)"
             )
-        found.update(matches)
+        found.update((file.resolve(), file) for file in matches)
     if mistakes:
         raise InputError(*mistakes)
-    return sorted(found, key=lambda file: file.as_posix())
+    return sorted(found.values(), key=lambda file: file.as_posix())
 
 
 def _open(path: Path) -> IO[str]:
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8")
     if path.suffix == ".zst":
-        return io.TextIOWrapper(
-            zstandard.ZstdDecompressor().stream_reader(open(path, "rb"), closefd=True), encoding="utf-8"
-        )
+        # Arrow's reader, unlike zstandard's, complains when the file ends before its last frame does.
+        return io.TextIOWrapper(pyarrow.input_stream(str(path), compression="zstd"), encoding="utf-8")
     return open(path, encoding="utf-8")
 
 
@@ -88,10 +94,10 @@ def check_templates(templates: Sequence[str]) -> None:
     """Raises InputError for a template that is not `{field}` text."""
     for template in templates:
         try:
-            fields = _fields(template)
+            parts = [part for part in string.Formatter().parse(template) if part[1] is not None]
         except ValueError as error:
             raise InputError(f"corpus.text: {template!r}: {error}") from None
-        if not fields or not all(name.isidentifier() for name in fields):
+        if not parts or not all(name.isidentifier() and not form and not change for _, name, form, change in parts):
             raise InputError(f"corpus.text: {template!r} must name fields, as in '{{text}}'")
 
 
@@ -106,11 +112,16 @@ def _from_json_lines(file: IO[str], path: Path, templates: Sequence[str]) -> Ite
             raise InputError(
                 f"{path}:{number}: not readable as JSON ({error.msg} at character {error.pos + 1})"
             ) from None
+        except RecursionError:
+            raise InputError(f"{path}:{number}: not readable as JSON (nested too deeply)") from None
         if not isinstance(record, dict):
             raise InputError(f"{path}:{number}: a line must be a JSON object, this is a {type(record).__name__}")
         for template, fields in wanted:
             if all(record.get(name) is not None for name in fields):
-                yield template.format(**{name: _plain(record[name]) for name in fields})
+                text = template.format(**{name: _plain(record[name]) for name in fields})
+                if _SURROGATE.search(text):
+                    raise InputError(f"{path}:{number}: holds half of a character (a lone \\ud800-\\udfff escape)")
+                yield text
                 break
         else:
             raise InputError(
@@ -142,10 +153,10 @@ def read_documents(files: Sequence[Path], templates: Sequence[str], separator: s
                 is_json = plain.suffix in _JSON_SUFFIXES
                 for text in _from_json_lines(file, path, templates) if is_json else _from_text(file, separator):
                     if text := text.strip():
-                        yield Document(text, plain.stem)
+                        yield Document(text, domain(path))
         except UnicodeDecodeError as error:
             raise InputError(
                 f"{path}: not UTF-8 text (byte {error.object[error.start]:#04x}: {error.reason})"
             ) from None
-        except (OSError, EOFError, zstandard.ZstdError) as error:
+        except (OSError, EOFError) as error:
             raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None

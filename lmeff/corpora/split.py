@@ -36,13 +36,10 @@ def _position(text: str) -> float:
     return xxhash.xxh3_64_intdigest(text.strip().encode()) / 2**64
 
 
-def smallest_position(documents: Iterable[Document]) -> tuple[float, int]:
-    """The smallest position of any segment, and how many segments there are."""
-    smallest, count = 1.0, 0
-    for document in documents:
-        for piece in segments(document.text):
-            smallest, count = min(smallest, _position(piece)), count + 1
-    return smallest, count
+def smallest_share(documents: Iterable[Document]) -> float | None:
+    """The smallest `dev_share` that holds anything out; None when the text is a single segment."""
+    positions = {_position(piece) for document in documents for piece in segments(document.text)}
+    return min(positions) * (1 + 1e-12) if len(positions) > 1 else None
 
 
 def split(documents: Iterable[Document], dev_share: float) -> Iterator[tuple[str, Document]]:

@@ -60,6 +60,11 @@ def evaluate_folders(
     subjects = find_subjects(what, revisions, output)
     recipe = what / "recipe.yaml"
     section = read_recipe(recipe).recipe.evaluation if recipe.is_file() else EvaluationSection()
+    is_run = (what / "revisions").is_dir()
+    if limit not in (None, section.limit) and is_run and output is None:
+        raise InputError(
+            "--limit: a part's results would replace the run's full ones; give them a folder with --output DIR"
+        )
     section = section.model_copy(update={"tasks": list(tasks or section.tasks), "limit": limit or section.limit})
     if not section.tasks:
         raise InputError("--tasks: which? For example lmeff_blimp; `lmeff tasks --list` names ours")
@@ -68,15 +73,16 @@ def evaluate_folders(
     for subject in subjects:
         try:
             results = evaluate_in_process(evaluation_of(section, subject.model_folder, subject.output))
-        except (OSError, ValueError, InputError) as error:
+        except Exception as error:  # whatever is wrong with one model, the others go on
             failed.append(subject.model_folder.name)
             print(f"{subject.model_folder.name}: cannot be scored: {' '.join(str(error).split())}", flush=True)
             continue
         for task, result in results.items():
-            scores = result["results"].get(task) or result["groups"][task]
-            accuracy = scores.get("acc,none")
-            shown = f"{accuracy:.4f}" if accuracy is not None else str(scores)
-            print(f"{subject.model_folder.name}  {task}  {shown}", flush=True)
+            shown = {task: result["results"][task]} if task in result["results"] else result["results"]
+            for name, scores in shown.items():
+                accuracy = scores.get("acc,none")
+                value = f"{accuracy:.4f}" if accuracy is not None else str(scores)
+                print(f"{subject.model_folder.name}  {name}  {value}", flush=True)
     if failed:
         raise RunFailed(f"{len(failed)} of {len(subjects)} models could not be scored: {', '.join(failed)}")
 

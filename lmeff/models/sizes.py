@@ -66,6 +66,8 @@ def resolve_shape(recipe: Recipe) -> Shape:
             f"model.num_key_value_heads: {heads} heads are not a multiple of {values['num_key_value_heads']}"
         )
     values.setdefault("head_dim", values["hidden_size"] // heads)
+    if values["head_dim"] % 2:
+        raise InputError(f"model.head_dim: {values['head_dim']} is odd; rotary positions turn dimensions in pairs")
     values.setdefault("max_position_embeddings", recipe.batch.sequence_length)
     if values["max_position_embeddings"] < recipe.batch.sequence_length:
         raise InputError(

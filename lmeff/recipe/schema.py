@@ -53,8 +53,8 @@ class Corpus(Section):
     is used. Default: `{text}`."""
     separator: str | None = None
     """Text between documents inside a plain text file. Default: a file is one document."""
-    dev_share: Annotated[Number, Field(gt=0, lt=0.5)] = 0.01
-    """Share of the text held out when there are no `dev_paths`; which text is decided by its content alone."""
+    dev_share: Annotated[Number, Field(gt=0, lt=0.5)] | None = None
+    """Share of the text held out when there are no `dev_paths` (default 0.01); which text is decided by its content alone."""
     epochs: Annotated[Number, Field(gt=0)] = 1
     """How often the training text may be read. An anchor beyond `epochs` is an error."""
     synthetic: Synthetic = Synthetic()
@@ -195,7 +195,7 @@ class Evaluation(Section):
     batch_size: PositiveCount = 128
     """Sentences scored at once."""
     dev_tokens: PositiveCount = 100_000
-    """Held-out tokens on which dev_loss is taken at every anchor; whole documents, the same ones every time."""
+    """Held-out tokens on which dev_loss is taken at every anchor: documents from all over it, always the same."""
 
 
 class Publish(Section):

@@ -34,13 +34,11 @@ def _commit() -> str | None:
     root = Path(lmeff.__file__).parent.parent
     if not (root / ".git").exists():
         return None
-    answer = subprocess.run(
-        ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return answer.stdout.strip() or None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def provenance(settings: Mapping[str, str], corpus: Mapping[str, Any], tokens: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,7 +51,7 @@ def provenance(settings: Mapping[str, str], corpus: Mapping[str, Any], tokens: M
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {package: _installed(package) for package in _PACKAGES},
-        "corpus": {key: corpus[key] for key in ("name", "fingerprint", "splits", "sources")},
+        "corpus": {key: corpus[key] for key in ("name", "fingerprint", "rules", "splits", "sources")},
         "tokens": {key: tokens[key] for key in ("fingerprint", "tokenizer_sha256", "vocab_size", "splits")},
         "settings": dict(settings),
     }

@@ -32,9 +32,6 @@ class RevisionStore:
     def path(self, nominal_tokens: int) -> Path:
         return self.folder / anchor_name(self.seed, nominal_tokens)
 
-    def has(self, nominal_tokens: int) -> bool:
-        return (self.path(nominal_tokens) / "manifest.json").exists()
-
     def save(self, write_weights: Callable[[Path], None], facts: Mapping[str, Any]) -> Path:
         """Writes one anchor. `write_weights(folder)` puts model.safetensors and config.json there; `facts` are the fields of
         anchor.json but for the weights' hash. Returns the folder."""

@@ -27,7 +27,8 @@ class AnchorCallback(TrainerCallback):
     """Scores a saved revision; called on every process."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
-        self._fire(state)
+        if state.global_step == 0:
+            self._fire(state)
         self.trainer.start_clock()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
@@ -37,6 +38,17 @@ class AnchorCallback(TrainerCallback):
         )
         if self._fire(state) and state.global_step == self.plan.num_steps:
             control.should_training_stop = True
+        # A log ends where a checkpoint does, so that its averages do not depend on where a run was interrupted.
+        control.should_log = control.should_log or control.should_save
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_
+    ) -> None:
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise RunFailed(
+                f"the loss is {logs['loss']} at or shortly before step {state.global_step};"
+                " lower optimizer.learning_rate or lengthen schedule.warmup"
+            )
 
     def _fire(self, state: TrainerState) -> bool:
         for anchor in self.plan.anchors:
@@ -47,25 +59,22 @@ class AnchorCallback(TrainerCallback):
         return False
 
     def _keep(self, anchor: PlanAnchor) -> None:
+        """Writes the revision, also over one that a run left which was killed before its next checkpoint: it is the same."""
         trainer = self.trainer
-        if not self.store.has(anchor.nominal_tokens):
-            loss, dev, write_weights = trainer.step_loss(), trainer.dev_loss(), trainer.weights_writer()
-            if not (math.isfinite(loss or 0.0) and math.isfinite(dev.loss)):
-                raise RunFailed(
-                    f"the loss is {loss} at step {anchor.step} (held out: {dev.loss}), so the anchor {anchor.name} is not kept;"
-                    " lower optimizer.learning_rate or lengthen schedule.warmup"
-                )
-            if trainer.args.process_index == 0:
-                self.store.save(
-                    write_weights,
-                    self._facts(anchor)
-                    | {
-                        "loss": loss,
-                        "dev_loss": dev.loss,
-                        "dev_perplexity": dev.perplexity,
-                        "dev_bits_per_byte": dev.bits_per_byte,
-                    },
-                )
+        loss, dev, write_weights = trainer.step_loss(), trainer.dev_loss(), trainer.weights_writer()
+        if not (math.isfinite(loss or 0.0) and math.isfinite(dev.loss)):
+            raise RunFailed(
+                f"the loss is {loss} at step {anchor.step} (held out: {dev.loss}), so the anchor {anchor.name} is not kept;"
+                " lower optimizer.learning_rate or lengthen schedule.warmup"
+            )
+        if trainer.args.process_index == 0:
+            losses = {
+                "loss": loss,
+                "dev_loss": dev.loss,
+                "dev_perplexity": dev.perplexity,
+                "dev_bits_per_byte": dev.bits_per_byte,
+            }
+            self.store.save(write_weights, self._facts(anchor) | losses)
         if dist.is_initialized():
             dist.barrier()
         if self.evaluate:

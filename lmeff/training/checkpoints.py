@@ -35,9 +35,12 @@ def newest_complete(run: Path) -> tuple[Path | None, list[str]]:
     return None, complaints
 
 
-def rotate(run: Path, keep: int) -> None:
-    """Removes all but the newest `keep` checkpoints, and what an interrupted save left behind. Revisions live elsewhere."""
-    for _, folder in _steps(run)[:-keep]:
-        shutil.rmtree(folder)
+def rotate(run: Path, keep: int, newest: int) -> None:
+    """Keeps the `keep` checkpoints up to step `newest`, which was just written. Removes older ones, later ones (they were
+    damaged, or the run would have gone on from them) and what an interrupted save left behind. Revisions live elsewhere."""
+    kept = [folder for step, folder in _steps(run) if step <= newest][-keep:]
+    for _, folder in _steps(run):
+        if folder not in kept:
+            shutil.rmtree(folder)
     for leftover in (run / "checkpoints").glob(".*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)

@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from lmeff.tokens import Tokens
+from lmeff.tokens.order import permutation
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class DevLoss:
 
 @dataclass(frozen=True)
 class DevText:
-    """Whole held-out documents from the first on, in windows that overlap by one token: every token but the very first is
+    """Held-out documents one after the other, in windows that overlap by one token: every token but the very first is
     predicted exactly once, with up to `length - 1` tokens before it."""
 
     windows: np.ndarray
@@ -32,17 +33,18 @@ class DevText:
 
 
 def dev_text(tokens: Tokens, max_tokens: int, length: int) -> DevText:
-    """As many whole documents as fit `max_tokens`, one at least."""
-    ends = tokens.dev_documents.cumsum(axis=0)
-    num_documents = max(1, int(np.searchsorted(ends[:, 0], max_tokens, "right")))
-    num_tokens, num_bytes = map(int, ends[num_documents - 1])
-    ids = tokens.dev.slice(0, num_tokens)
-    num_windows = max(1, math.ceil((num_tokens - 1) / (length - 1)))
+    """Documents from all over the held-out text, always the same, while they fit `max_tokens`; one at least."""
+    ends = tokens.dev_documents[:, 0].cumsum()
+    order = permutation(len(ends), seed=0, epoch=0)
+    num_documents = max(1, int(np.searchsorted(tokens.dev_documents[order, 0].cumsum(), max_tokens, "right")))
+    chosen = np.sort(order[:num_documents])
+    ids = np.concatenate([tokens.dev.slice(int(ends[i] - tokens.dev_documents[i, 0]), int(ends[i])) for i in chosen])
+    num_windows = max(1, math.ceil((len(ids) - 1) / (length - 1)))
     positions = np.arange(num_windows)[:, None] * (length - 1) + np.arange(length)
-    windows = ids[np.minimum(positions, num_tokens - 1)]
-    labels = np.where(positions < num_tokens, windows, -100)
+    windows = ids[np.minimum(positions, len(ids) - 1)]
+    labels = np.where(positions < len(ids), windows, -100)
     labels[:, 0] = -100
-    return DevText(windows, labels, num_bytes)
+    return DevText(windows, labels, int(tokens.dev_documents[chosen, 1].sum()))
 
 
 @torch.no_grad()

@@ -8,22 +8,20 @@ from accelerate.utils import DistributedType
 from transformers.utils import logging as transformers_logging
 
 from lmeff.errors import InputError
+from lmeff.training.state import launched_world_size
 
 
-def quiet_start() -> None:
-    """For before the Trainer is imported: tells DeepSpeed what it would otherwise guess aloud, and leaves one progress bar."""
+def settle_process() -> None:
+    """For before the Trainer is imported: what DeepSpeed would guess aloud, one progress bar, and all cores of a CPU.
+
+    `accelerate launch` gives a process one thread unless told otherwise; a process that is alone takes the cores it has.
+    """
     if not torch.accelerator.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     transformers_logging.disable_progress_bar()
-
-
-def launched_world_size() -> int:
-    """Processes that the launcher started."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def launched_rank() -> int:
-    return int(os.environ.get("RANK", "0"))
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ
+    if launched and launched_world_size() == 1 and os.environ.get("OMP_NUM_THREADS") == "1":
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
 def engine_name(accelerator: Accelerator) -> str:

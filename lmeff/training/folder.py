@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from lmeff.errors import InputError
-from lmeff.files import write_text
+from lmeff.files import usable_folder, write_text
 from lmeff.recipe import Resolved
 from lmeff.training.state import slurm_job
 
@@ -64,7 +64,7 @@ def check_same_recipe(folder: Path, resolved: Resolved) -> None:
 def claimed(folder: Path, resolved: Resolved) -> Iterator[None]:
     """Holds the run folder for this process, and writes `recipe.yaml`. Raises InputError when another process holds it; the
     kernel frees the claim of a dead one."""
-    folder.mkdir(parents=True, exist_ok=True)
+    usable_folder(folder, "paths.outputs")
     with open(folder / ".lock", "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,6 +8,7 @@ import torch.distributed as dist
 from transformers import PrinterCallback
 from transformers import ProgressCallback as StockProgressCallback
 
+from lmeff.files import write_json
 from lmeff.models.build import build_model
 from lmeff.plan import make_plan
 from lmeff.recipe.documents import AnchorDocument, PlanDocument
@@ -17,10 +18,10 @@ from lmeff.tokens import Tokens
 from lmeff.training.anchors import AnchorCallback
 from lmeff.training.arguments import training_arguments
 from lmeff.training.checkpoints import newest_complete
-from lmeff.training.engine import check_engine, launched_rank, launched_world_size
+from lmeff.training.engine import check_engine
 from lmeff.training.micro import probe_micro_batch
 from lmeff.training.reporting import ProgressCallback, RunLogCallback, StateCallback
-from lmeff.training.state import RunState
+from lmeff.training.state import RunState, launched_rank, launched_world_size
 from lmeff.training.timed import TimedCheckpointCallback
 from lmeff.training.trainer import LmeffTrainer, read_own_state
 
@@ -56,6 +57,8 @@ def train(
         build_model(recipe), training_arguments(recipe, folder, plan.micro_batch, plan.accumulation), recipe, tokens
     )
     check_engine(trainer.accelerator)
+    if launched_rank() == 0:
+        write_json(folder / "plan.json", plan.model_dump())
     store = RevisionStore(
         folder=folder / "revisions",
         seed=recipe.seed,
@@ -66,15 +69,15 @@ def train(
     )
     trainer.remove_callback(StockProgressCallback)
     trainer.remove_callback(PrinterCallback)
+    minutes = recipe.checkpoints.every_minutes
     for callback in (
+        *([TimedCheckpointCallback(minutes)] if minutes else []),
         AnchorCallback(trainer, store, plan, tokens.train.num_tokens, evaluate),
         ProgressCallback(plan, trainer),
         RunLogCallback(folder / "run.log.jsonl", plan, trainer),
         StateCallback(run_state),
     ):
         trainer.add_callback(callback)
-    if recipe.checkpoints.every_minutes:
-        trainer.add_callback(TimedCheckpointCallback(recipe.checkpoints.every_minutes))
     if checkpoint:
         trainer.resume(checkpoint)
     else:

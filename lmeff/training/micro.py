@@ -11,7 +11,7 @@ from lmeff.models.build import build_model
 from lmeff.plan import micro_batches
 from lmeff.recipe.schema import Recipe
 from lmeff.training.arguments import uses_cpu
-from lmeff.training.engine import launched_world_size
+from lmeff.training.state import launched_world_size
 
 _USABLE_MEMORY = 0.9
 
@@ -29,8 +29,8 @@ def largest_fitting(candidates: Sequence[int], fits: Callable[[int], bool]) -> i
 def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
     model = build_model(recipe).to(device)
     half = torch.bfloat16 if recipe.training.get("bf16", "auto") and torch.cuda.is_bf16_supported() else None
-    # The optimizer keeps two more numbers for every weight.
-    states = [torch.zeros_like(parameter) for parameter in model.parameters() for _ in range(2)]
+    # The optimizer keeps two more numbers for every weight; they take their room as long as this function lives.
+    model.optimizer_states = [torch.zeros_like(weight) for weight in model.parameters() for _ in range(2)]
     limit = _USABLE_MEMORY * torch.cuda.get_device_properties(device).total_memory
 
     def fits(micro_batch: int) -> bool:
@@ -39,7 +39,7 @@ def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
         try:
             with torch.autocast("cuda", dtype=half, enabled=half is not None):
                 model(input_ids=input_ids, labels=input_ids, use_cache=False).loss.backward()
-            return torch.cuda.max_memory_allocated(device) < limit and bool(states)
+            return torch.cuda.max_memory_allocated(device) < limit
         except torch.OutOfMemoryError:
             return False
         finally:

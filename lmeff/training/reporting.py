@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -99,11 +98,12 @@ class ProgressCallback(TrainerCallback):
     _bar: tqdm | None = None
     _shown: dict[str, str] = field(default_factory=dict)
     _start: tuple[int, float] = (0, 0.0)
+    """Step and training seconds at which this process began."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         if not state.is_world_process_zero or args.disable_tqdm:
             return
-        self._start = (state.global_step, time.monotonic())
+        self._start = (state.global_step, self.trainer.train_seconds)
         self._bar = tqdm(
             total=self.plan.num_tokens,
             initial=state.global_step * self.plan.batch_tokens,
@@ -133,8 +133,9 @@ class ProgressCallback(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         if self._bar is not None:
             self._bar.close()
+            step, seconds = self._start
             speed = (
-                (state.global_step - self._start[0]) * self.plan.batch_tokens / max(1e-9, self.trainer.train_seconds)
+                (state.global_step - step) * self.plan.batch_tokens / max(1e-9, self.trainer.train_seconds - seconds)
             )
             tqdm.write(
                 f"{format_short(self.plan.num_tokens)} tokens, {format_short(speed)} tokens/s of training",

@@ -2,7 +2,9 @@
 
 import os
 import socket
-from dataclasses import dataclass
+import sys
+import time
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +18,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def launched_rank() -> int:
+    """This process among those of the launch, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def launched_world_size() -> int:
+    """Processes that the launcher started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def slurm_job() -> str | None:
     """`123`, or `123_4` in an array; None outside Slurm."""
     if "SLURM_ARRAY_JOB_ID" in os.environ:
@@ -27,8 +39,13 @@ def slurm_job() -> str | None:
 class RunState:
     folder: Path
     batch_tokens: int
-    anchors: list[PlanAnchor]
+    before: StateDocument | None
+    """What the file said when this process began."""
+    anchors: list[PlanAnchor] = field(default_factory=list)
     step: int = 0
+
+    def __post_init__(self) -> None:
+        self.step = self.before.step if self.before else 0
 
     def write(self, state: str, error: str | None = None) -> None:
         """Replaces `state.json`; `step` stays what it was last set to."""
@@ -56,3 +73,21 @@ def read_state(folder: Path) -> StateDocument | None:
         return StateDocument.model_validate(read_json(path))
     except ValueError as error:
         raise InputError(f"{path}: not a state file ({' '.join(str(error).split())})") from None
+
+
+def report_failure(run_state: RunState | None, word: str, message: str, patience_seconds: float = 20.0) -> None:
+    """Says on stderr, and in `state.json` when the run has a folder, why the run ended.
+
+    The first process speaks. Another one that failed waits for it to do so, because a launcher ends all processes when one
+    leaves; it speaks itself when the first has nothing to say, being stuck in a collective, say.
+    """
+    if launched_rank() > 0:
+        deadline = time.monotonic() + patience_seconds
+        while time.monotonic() < deadline:
+            time.sleep(0.2)
+            said = read_state(run_state.folder) if run_state is not None else None
+            if said is not None and said != run_state.before and said.state == word:
+                return
+    if run_state is not None and run_state.folder.exists():
+        run_state.write(word, message)
+    print(message, file=sys.stderr, flush=True)

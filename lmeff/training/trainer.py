@@ -1,6 +1,8 @@
 """The Hugging Face Trainer with a stateless sample order, a held-out loss, whole-model weights and atomic checkpoints."""
 
+import math
 import os
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer_pt_utils import nested_gather
 
-from lmeff.errors import InputError
+from lmeff.errors import InputError, RunFailed
 from lmeff.files import read_json, write_json
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import SampleOrder, Tokens
@@ -110,22 +112,32 @@ class LmeffTrainer(Trainer):
 
     def weights_writer(self) -> Callable[[Path], None]:
         """Gathers the weights in float32 (collective), and returns what writes model.safetensors and config.json with them."""
-        if self.is_deepspeed_enabled and next(self.model.parameters()).dtype != torch.float32:
-            from deepspeed.utils import safe_get_full_fp32_param
-
-            state = {name: safe_get_full_fp32_param(parameter) for name, parameter in self.model.named_parameters()}
-        else:
-            state = self.accelerator.get_state_dict(self.model_wrapped)
+        state = self._whole_state()
+        if unknown := set(state) - set(self.model.state_dict()):
+            raise RuntimeError(f"gathered weights have names that the model does not have, such as {min(unknown)}")
 
         def write(folder: Path) -> None:
             weights = {name: tensor.detach().float().cpu() for name, tensor in state.items()}
             self.model.save_pretrained(folder, state_dict=weights, max_shard_size="1TB")
+            # A model that trains in bfloat16 would say so here, and be loaded in it.
+            write_json(folder / "config.json", read_json(folder / "config.json") | {"dtype": "float32"})
 
         return write
+
+    def _whole_state(self) -> dict[str, torch.Tensor]:
+        if not self.is_deepspeed_enabled:
+            return self.model.state_dict()
+        if next(self.model.parameters()).dtype == torch.float32:
+            return self.accelerator.get_state_dict(self.model_wrapped)
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        return {name: safe_get_full_fp32_param(parameter) for name, parameter in self.model.named_parameters()}
 
     # ------------------------------------------------------------------ checkpoints
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        if not math.isfinite(loss := self.step_loss() or 0.0):
+            raise RunFailed(f"the loss is {loss} at step {self.state.global_step}; no checkpoint is made of it")
         with self.clock_stopped():
             run = Path(self.args.output_dir)
             target = checkpoint_path(run, self.state.global_step)
@@ -141,9 +153,11 @@ class LmeffTrainer(Trainer):
                 written = aside / f"checkpoint-{self.state.global_step}"
                 write_json(written / _OWN_STATE, self._own_state())
                 seal(written)
-                if not target.exists():
-                    os.rename(written, target)
-                rotate(run, self.recipe.checkpoints.keep)
+                if target.exists():
+                    # Only a damaged checkpoint is passed over and reached again.
+                    shutil.rmtree(target)
+                os.rename(written, target)
+                rotate(run, self.recipe.checkpoints.keep, self.state.global_step)
             self._barrier()
 
     def _get_output_dir(self, trial: Any) -> str:

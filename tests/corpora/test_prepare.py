@@ -43,6 +43,9 @@ def test_given_dev_paths_are_the_dev_text(text: Path, tmp_path: Path) -> None:
     assert corpus.manifest["splits"]["train"]["num_documents"] == 300
     with pytest.raises(InputError, match="must not be trained on"):
         prepare_text(corpus_of(text, dev_paths=[str(text / "stories.jsonl")]), tmp_path / "data")
+    held_out.write_bytes((text / "stories.jsonl").read_bytes())
+    with pytest.raises(InputError, match="must not be trained on"):
+        prepare_text(corpus_of(text, dev_paths=[str(held_out)]), tmp_path / "data")
 
 
 def test_the_folder_follows_text_and_rules(text: Path, tmp_path: Path) -> None:
@@ -72,6 +75,34 @@ def test_empty_text_is_an_error_and_leaves_nothing(tmp_path: Path, content: str)
     with pytest.raises(InputError, match=r"corpus\.paths: there is no text"):
         prepare_text(Corpus(name="mine", paths=[str(path)], dev_paths=[str(dev)]), tmp_path / "data")
     assert not list((tmp_path / "data").glob("mine-*"))
+
+
+def test_empty_text_without_dev_paths_is_called_empty(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("\n")
+    with pytest.raises(InputError, match=r"corpus\.paths: there is no text"):
+        prepare_text(Corpus(name="mine", paths=[str(tmp_path / "empty.jsonl")]), tmp_path / "data")
+
+
+def test_short_text_gives_up_its_smallest_piece(tmp_path: Path) -> None:
+    (tmp_path / "two.jsonl").write_text('{"text": "First."}\n{"text": "Second."}\n')
+    corpus = prepare_text(Corpus(name="mine", paths=[str(tmp_path / "two.jsonl")]), tmp_path / "data")
+    sides = [list(corpus.documents(side)) for side in ("train", "dev")]
+    assert sorted(sides) == [["First."], ["Second."]]
+
+
+def test_a_long_held_out_book_becomes_pieces(text: Path, tmp_path: Path) -> None:
+    book = tmp_path / "book.txt"
+    book.write_text("\n\n".join(f"Paragraph {index} of a long book about nothing." for index in range(2_000)))
+    corpus = prepare_text(corpus_of(text, dev_paths=[str(book)]), tmp_path / "data")
+    pieces = list(corpus.documents("dev"))
+    assert len(pieces) > 5
+    assert "\n\n".join(pieces) == book.read_text()
+
+
+def test_a_folder_that_cannot_be_is_named(text: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    with pytest.raises(InputError, match=r"paths\.data: .*data"):
+        prepare_text(corpus_of(text), tmp_path / "data")
 
 
 def test_one_short_document_cannot_be_split(tmp_path: Path) -> None:

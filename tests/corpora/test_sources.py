@@ -37,6 +37,18 @@ def test_folders_globs_and_files_name_each_file_once_in_a_fixed_order(tmp_path: 
     assert find_files(patterns[::-1], "corpus.paths") == found
 
 
+def test_a_file_of_several_frames_is_read_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "a.txt.zst").write_bytes(zstandard.compress(b"One. ") + zstandard.compress(b"Two."))
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(b"One. ") + gzip.compress(b"Two."))
+    assert texts(find_files([str(tmp_path)], "corpus.paths")) == ["One. Two."] * 2
+
+
+def test_one_file_under_two_names_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("x")
+    monkeypatch.chdir(tmp_path)
+    assert len(find_files([".", str(tmp_path), "a.txt"], "corpus.paths")) == 1
+
+
 def test_separator_and_templates(tmp_path: Path) -> None:
     story = tmp_path / "s.txt"
     story.write_text("first\n<|endoftext|>\nsecond\n\nstill second<|endoftext|>")
@@ -52,6 +64,8 @@ def test_separator_and_templates(tmp_path: Path) -> None:
         (b'{"text": "a"}\n{"text": \n', 2, "not readable as JSON"),
         (b'{"text": "a"}\n["b"]\n', 2, "must be a JSON object"),
         (b'{"body": "a"}\n', 1, "it has body"),
+        (b'{"text": "a"}\n{"text": "\\ud83d"}\n', 2, "half of a character"),
+        (b"[" * 100_000, 1, "nested too deeply"),
     ],
 )
 def test_a_bad_line_is_named_by_file_and_line(tmp_path: Path, content: bytes, line: int, said: str) -> None:
@@ -65,8 +79,16 @@ def test_a_bad_line_is_named_by_file_and_line(tmp_path: Path, content: bytes, li
 
 def test_what_is_not_text_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
-    (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(b"x" * 1000)[:20])
-    for name, said in (("latin.txt", "not UTF-8"), ("cut.txt.gz", "cannot be read")):
+    words = " ".join(map(str, range(20_000))).encode()
+    (tmp_path / "cut.txt.gz").write_bytes(gzip.compress(words)[:5_000])
+    (tmp_path / "cut.txt.zst").write_bytes(zstandard.compress(words)[:5_000])
+    (tmp_path / "odd.txt.zst").write_bytes(b"not zstandard")
+    for name, said in (
+        ("latin.txt", "not UTF-8"),
+        ("cut.txt.gz", "cannot be read"),
+        ("cut.txt.zst", "cannot be read"),
+        ("odd.txt.zst", "cannot be read"),
+    ):
         with pytest.raises(InputError, match=said) as error:
             texts([tmp_path / name])
         assert name in str(error.value)
@@ -84,7 +106,7 @@ def test_all_missing_paths_are_named_at_once(tmp_path: Path) -> None:
     assert all(line.startswith("corpus.paths: ") for line in error.value.mistakes)
 
 
-@pytest.mark.parametrize("template", ["no field", "{text", "{}", "{a.b}"])
+@pytest.mark.parametrize("template", ["no field", "{text", "{}", "{a.b}", "{text:d}", "{text!q}"])
 def test_a_template_must_name_fields(template: str) -> None:
     with pytest.raises(InputError, match=r"corpus\.text"):
         check_templates([template])

@@ -8,7 +8,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from hashlib import sha256
-from itertools import pairwise
+from itertools import pairwise, product
 from math import log
 
 import pytest
@@ -19,7 +19,7 @@ from lmeff.corpora.synthetic import (
     generate_documents,
     minimal_pairs,
 )
-from lmeff.corpora.synthetic.heldout import ADJECTIVE_NOUN, DETERMINER_NOUN, VERB_OBJECT, is_held_out
+from lmeff.corpora.synthetic.heldout import ADJECTIVE_NOUN, DETERMINER_NOUN, SUBJECT_VERB, VERB_OBJECT, is_held_out
 from lmeff.corpora.synthetic.lexicon import ADJECTIVES, ANIMALS, NAMES, PEOPLE, THINGS, VERBS
 
 ALL_PARADIGMS = pytest.mark.parametrize("uid", PARADIGMS)
@@ -34,12 +34,13 @@ def stories() -> list[str]:
 
 @pytest.fixture(scope="module")
 def text(stories: list[str]) -> str:
-    return "\n".join(stories)
+    """Enough of them for slow patterns."""
+    return "\n".join(stories[:5000])
 
 
 @pytest.fixture(scope="module")
-def word_counts(text: str) -> Counter[str]:
-    return Counter(_words(text))
+def word_counts(stories: list[str]) -> Counter[str]:
+    return Counter(_words("\n".join(stories)))
 
 
 def _words(text: str) -> list[str]:
@@ -123,25 +124,26 @@ def test_stories_keep_to_their_grammar(text: str):
         assert not found, text[found.start() - 60 : found.end() + 40]
 
 
-def test_stories_use_every_word_but_no_held_out_combination(text: str, word_counts: Counter[str]):
-    pairs = Counter(pairwise(_words(text)))
-    forms = {"this": ("this", "these"), "that": ("that", "those")}
+def test_stories_use_every_word_but_no_held_out_combination(stories: list[str], word_counts: Counter[str]):
+    words = _words("\n".join(stories))
+    neighbours, one_between = set(pairwise(words)), set(zip(words, words[2:], strict=False))
     for noun in NOUNS:
-        assert min(word_counts[noun.singular], word_counts[noun.plural]) > 100
-        for lemma, (one, many) in forms.items():
-            # "that the key" and "what that key" differ: only the demonstrative stands directly before its noun
-            seen = pairs[one, noun.singular] + pairs[many, noun.plural]
-            assert not (seen and is_held_out(DETERMINER_NOUN, lemma, noun.singular))
+        assert min(word_counts[noun.singular], word_counts[noun.plural]) > 400
+        for this, these in (("this", "these"), ("that", "those")):
+            if is_held_out(DETERMINER_NOUN, this, noun.singular):
+                assert neighbours.isdisjoint({(this, noun.singular), (these, noun.plural)})
         for adjective in (each for group in ADJECTIVES[noun.kind] for each in group):
-            seen = pairs[adjective, noun.singular] + pairs[adjective, noun.plural]
-            assert bool(seen) != is_held_out(ADJECTIVE_NOUN, adjective, noun.singular)
-    for verb in VERBS.values():
-        objects = [noun for noun in THINGS if is_held_out(VERB_OBJECT, verb.base, noun.singular)]
-        things = "|".join(form for noun in objects for form in (noun.singular, noun.plural))
-        words = "|".join({verb.base, verb.third, verb.past, verb.participle})
-        if not objects:
-            continue
-        assert not re.search(rf"\b({words}) (the|this|these|some|any|no|her|his|their) ({things})\b", text)
+            described = {(adjective, noun.singular), (adjective, noun.plural)}
+            assert neighbours.isdisjoint(described) == is_held_out(ADJECTIVE_NOUN, adjective, noun.singular)
+    for verb, noun in product(VERBS.values(), THINGS):
+        forms = {verb.base, verb.third, verb.past, verb.participle}
+        if is_held_out(VERB_OBJECT, verb.base, noun.singular):
+            assert one_between.isdisjoint(product(forms, (noun.singular, noun.plural)))
+    subjects = {noun.singular: {noun.singular, noun.plural} for noun in (*PEOPLE, *ANIMALS)}
+    subjects |= {name: {name.lower()} for names in NAMES.values() for name in names}
+    for verb, subject in product(VERBS.values(), subjects):
+        if is_held_out(SUBJECT_VERB, subject, verb.base):
+            assert neighbours.isdisjoint(product(subjects[subject], {verb.base, verb.third, verb.past}))
 
 
 # ---------------------------------------------------------------- minimal pairs
@@ -232,7 +234,8 @@ def _leaks(stories: Iterable[str], sentences: Iterable[str]) -> set[str]:
     for story in (each.lower() for each in stories):
         spans = [match.span() for match in word.finditer(story)]
         for (begin, _), (_, end) in zip(spans, spans[2:], strict=False):
-            leaks.update(each for each in by_start.get(story[begin:end], ()) if story.startswith(each, begin))
+            if (start := story[begin:end]) in by_start:
+                leaks.update(each for each in by_start[start] if story.startswith(each, begin))
     return leaks
 
 

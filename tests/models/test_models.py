@@ -79,6 +79,7 @@ def test_config_says_what_the_recipe_says() -> None:
     ("model", "said"),
     [
         ({"size": "200m"}, "did you mean '20m'"),
+        ({"size": "20m", "hidden_size": 54}, "model.head_dim: 9 is odd"),
         ({"hidden_size": 64}, "intermediate_size, num_hidden_layers, num_attention_heads"),
         ({"size": "20m", "hidden_size": 100}, "not a multiple of num_attention_heads"),
         ({"size": "20m", "num_key_value_heads": 4}, "not a multiple of 4"),

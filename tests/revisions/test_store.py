@@ -65,8 +65,6 @@ def test_names() -> None:
 def test_a_revision_is_complete_and_matches_its_manifest(store: RevisionStore) -> None:
     folder = store.save(weights(b"w"), facts(60_000))
     assert folder.name == "seed-3-tokens-60k"
-    assert store.has(60_000)
-    assert not store.has(0)
     anchor = AnchorDocument.model_validate(json.loads((folder / "anchor.json").read_text()))
     assert anchor.weights_sha256 == "50e721e49c013f00c62cf59f2163542a9d8df02464efeb615d31051b0fddc326"
     manifest = ManifestDocument.model_validate(json.loads((folder / "manifest.json").read_text()))
@@ -95,8 +93,15 @@ def test_a_save_that_fails_leaves_nothing(store: RevisionStore) -> None:
 
     with pytest.raises(OSError, match="disk full"):
         store.save(broken, facts(60_000))
-    assert not store.has(60_000)
-    assert not store.folder.exists() or list(store.folder.iterdir()) == []
+    assert not store.folder.exists()
+
+
+def test_a_revision_written_again_replaces_the_old_one_whole(store: RevisionStore) -> None:
+    store.save(weights(b"old"), facts(60_000))
+    folder = store.save(weights(b"new"), facts(60_000))
+    assert (folder / "model.safetensors").read_bytes() == b"new"
+    assert differences(folder) == []
+    assert [path.name for path in store.folder.iterdir()] == [folder.name]
 
 
 def test_the_final_revision_equals_the_last_anchor_and_says_so(store: RevisionStore) -> None:

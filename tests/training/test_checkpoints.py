@@ -52,5 +52,14 @@ def test_none_at_all(tmp_path: Path) -> None:
 
 def test_rotation_keeps_the_newest_and_clears_leftovers(run: Path) -> None:
     (run / "checkpoints" / ".step-25.tmp").mkdir()
-    rotate(run, keep=2)
+    rotate(run, keep=2, newest=20)
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-10", "step-20"]
+
+
+def test_a_damaged_later_one_does_not_push_out_a_good_one(run: Path) -> None:
+    """The run went on from step 5, because 10 and 20 were damaged, and has just written step 7."""
+    folder = checkpoint_path(run, 7)
+    folder.mkdir()
+    seal(folder)
+    rotate(run, keep=2, newest=7)
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-5", "step-7"]

@@ -34,21 +34,35 @@ def model() -> LlamaForCausalLM:
 
 @pytest.mark.parametrize("length", [2, 5, 8, 64])
 def test_every_token_but_the_first_is_predicted_once(length: int) -> None:
-    found = dev_text(tokens([7, 9, 5]), max_tokens=16, length=length)
+    found = dev_text(tokens([7, 9, 5]), max_tokens=99, length=length)
     predicted = found.windows[:, 1:][found.labels[:, 1:] >= 0]
-    assert predicted.tolist() == tokens([7, 9, 5]).dev.ids[1:16].tolist()
+    assert predicted.tolist() == tokens([7, 9, 5]).dev.ids[1:].tolist()
     assert (found.labels[:, 0] == -100).all()
-    assert found.num_bytes == 3 * 16
+    assert found.num_bytes == 3 * 21
 
 
-def test_whole_documents_and_one_at_least() -> None:
-    assert dev_text(tokens([7, 9, 5]), max_tokens=15, length=8).num_bytes == 21
-    assert dev_text(tokens([7, 9, 5]), max_tokens=3, length=8).num_bytes == 21
-    assert dev_text(tokens([7, 9, 5]), max_tokens=999, length=8).num_bytes == 63
+def test_a_part_is_whole_documents_from_all_over_the_text() -> None:
+    lengths = [5 + index % 7 for index in range(300)]
+    whole = tokens(lengths)
+    found = dev_text(whole, max_tokens=400, length=1000)
+    text = found.windows[0][found.windows[0] == np.where(found.labels[0] < 0, found.windows[0][0], found.labels[0])]
+    assert 380 < (found.labels >= 0).sum() <= 399
+    starts = np.cumsum([0, *lengths])
+    documents = [whole.dev.ids[start : start + length].tolist() for start, length in zip(starts, lengths, strict=False)]
+    chosen, position = [], 0
+    for index, document in enumerate(documents):
+        if text[position : position + len(document)].tolist() == document:
+            chosen.append(index)
+            position += len(document)
+    assert position >= (found.labels >= 0).sum() + 1
+    assert min(chosen) < 40
+    assert max(chosen) > 260
+    assert found.num_bytes == 3 * sum(lengths[index] for index in chosen)
+    assert dev_text(whole, max_tokens=3, length=8).num_bytes in {3 * length for length in lengths}
 
 
 def test_the_loss_is_the_mean_over_tokens(model: LlamaForCausalLM) -> None:
-    found = dev_text(tokens([7, 9]), max_tokens=16, length=64)
+    found = dev_text(tokens([7, 9]), max_tokens=99, length=64)
     ids = torch.from_numpy(found.windows[:, :16])
     wanted = model(input_ids=ids, labels=ids).loss.item()
     result = summarize(negative_log_likelihood(model, found, np.arange(1), 4, torch.device("cpu")), found)

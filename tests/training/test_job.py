@@ -1,8 +1,10 @@
 """One real run, looked at from every side; and the same run killed on its way."""
 
+import itertools
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lmeff.files import sha256_file
 from lmeff.recipe.documents import AnchorDocument, LogRecord, StateDocument
 from lmeff.revisions import differences, list_revisions
+from lmeff.training.checkpoints import seal
 
 STORIES = "\n".join(
     json.dumps(
@@ -38,7 +41,7 @@ optimizer: {{learning_rate: 3e-3}}
 schedule: {{warmup: 5 steps}}
 training: {{logging_steps: 1}}
 checkpoints: {{every_steps: 7, keep: 2}}
-evaluation: {{dev_tokens: 2000}}
+evaluation: {{dev_tokens: 5000}}
 paths: {{outputs: '{folder}/{outputs}', data: '{folder}/data'}}
 """
 
@@ -95,16 +98,11 @@ def test_an_anchor_reloads_to_its_recorded_loss(run: Path) -> None:
     folder = run / "revisions" / "seed-1-tokens-20k"
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     assert model.dtype == torch.float32
-    texts = [
-        json.loads(line)["text"]
-        for line in next((run.parents[2] / "data").glob("*/text/dev.jsonl")).read_text().splitlines()
-    ]
-    ids, num_bytes = [], 0
-    for text in texts:
-        document = [tokenizer.bos_token_id, *tokenizer(text).input_ids, tokenizer.eos_token_id]
-        if len(ids) + len(document) > 2000:
-            break
-        ids, num_bytes = ids + document, num_bytes + len(text.encode())
+    dev = next((run.parents[2] / "data").glob("*/text/dev.jsonl"))
+    texts = [json.loads(line)["text"] for line in dev.read_text().splitlines()]
+    documents = [[tokenizer.bos_token_id, *tokenizer(text).input_ids, tokenizer.eos_token_id] for text in texts]
+    ids, num_bytes = list(itertools.chain(*documents)), sum(len(text.encode()) for text in texts)
+    assert len(ids) < 5000, "all of the held-out text is scored"
     nats = 0.0
     for start_at in range(0, len(ids) - 1, 31):
         window = torch.tensor([ids[start_at : start_at + 32]])
@@ -137,7 +135,8 @@ def test_state_plan_and_report_are_there(run: Path) -> None:
         None,
     )
     assert json.loads((run / "plan.json").read_text())["num_steps"] == 40
-    assert "seed-1-tokens-5k" in (run / "report.html").read_text() or "5k" in (run / "report.html").read_text()
+    page = (run / "report.html").read_text()
+    assert all(f"<code>seed-1-tokens-{name}</code>" in page for name in ("0", "5k", "20k"))
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-35", "step-40"]
 
 
@@ -179,3 +178,65 @@ def test_another_recipe_in_the_same_folder_is_refused(run: Path) -> None:
     assert "optimizer.learning_rate was 0.003, is now 0.001" in output
     assert "batch.tokens was 512, is now 1024" in output
     assert json.loads((run / "state.json").read_text())["state"] == "complete"
+
+
+def one_line(process: subprocess.Popen, code: int) -> str:
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == code, output
+    assert "Traceback" not in output
+    return output.strip().splitlines()[-1]
+
+
+def test_a_diverging_run_stops_and_keeps_no_broken_model(run: Path) -> None:
+    words = ("name=nan", "optimizer.learning_rate=1e9", "training.max_grad_norm=0", "checkpoints.every_steps=1")
+    said = one_line(start(run.parents[2] / "whole.yaml", *words), 1)
+    folder = run.parents[1] / "nan" / "seed-1"
+    assert "lower optimizer.learning_rate" in said or "no checkpoint is made of it" in said
+    state = StateDocument.model_validate(json.loads((folder / "state.json").read_text()))
+    assert (state.state, state.error) == ("failed", said)
+    assert [path.name for path in (folder / "revisions").iterdir()] == ["seed-1-tokens-0"]
+    assert all(math.isfinite(record.loss) for record in read_log(folder) if record.loss is not None)
+
+
+def test_a_compiled_model_is_kept_whole(run: Path) -> None:
+    """torch.compile wraps the model and renames its weights; a revision has the names that transformers knows."""
+    words = (
+        "name=compiled",
+        "training.torch_compile=true",
+        "training.torch_compile_backend=eager",
+        "anchors.tokens=[5k]",
+    )
+    finish(start(run.parents[2] / "whole.yaml", *words))
+    folder = run.parents[1] / "compiled" / "seed-1" / "revisions" / "seed-1"
+    _, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+
+
+def test_no_checkpoints_when_none_are_wanted_and_by_the_clock(run: Path) -> None:
+    for name, words in (
+        ("none", ("checkpoints.every_steps=null",)),
+        ("clock", ("checkpoints.every_steps=null", "checkpoints.every_minutes=0.0001", "checkpoints.keep=3")),
+    ):
+        finish(start(run.parents[2] / "whole.yaml", f"name={name}", "anchors.tokens=[0,5k]", *words))
+    outputs = run.parents[1]
+    assert not (outputs / "none" / "seed-1" / "checkpoints").exists()
+    kept = {path.name for path in (outputs / "clock" / "seed-1" / "checkpoints").iterdir()}
+    assert len(kept) == 3
+    assert kept <= {f"step-{step}" for step in range(1, 11)}
+
+
+def test_a_checkpoint_of_another_engine_is_refused(run: Path) -> None:
+    checkpoint = run / "checkpoints" / "step-40"
+    own = json.loads((checkpoint / "lmeff.json").read_text())
+    assert (own["engine"], own["world_size"], own["micro_batch"]) == ("plain", 1, 4)
+    folder = run.parents[1] / "moved" / "seed-1"
+    shutil.copytree(run, folder)
+    for name in ("state.json", "revisions/seed-1/manifest.json"):
+        (folder / name).unlink()
+    moved = folder / "checkpoints" / "step-40"
+    (moved / "lmeff.json").write_text(json.dumps(own | {"engine": "zero2", "world_size": 2}))
+    seal(moved)
+    (folder / "recipe.yaml").write_text((folder / "recipe.yaml").read_text().replace("name: job", "name: moved"))
+    said = one_line(start(run.parents[2] / "whole.yaml", "name=moved"), 2)
+    assert "was written with another engine (zero2, now plain)" in said

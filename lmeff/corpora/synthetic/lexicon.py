@@ -60,7 +60,6 @@ _VERBS = (
     _irregular("hold", "held", "held"),
     _irregular("hurt", "hurt", "hurt"),
     _irregular("keep", "kept", "kept"),
-    _irregular("know", "knew", "known"),
     _irregular("lose", "lost", "lost"),
     _irregular("run", "ran", "run", "running"),
     _irregular("see", "saw", "seen", "seeing"),
@@ -74,7 +73,22 @@ _VERBS = (
     _irregular("throw", "threw", "thrown"),
     *map(
         _regular,
-        ("blame", "carry", "chase", "clean", "cry", "dance", "dress", "dry", "follow", "help", "jump", "laugh", "lift"),
+        (
+            "blame",
+            "carry",
+            "chase",
+            "clean",
+            "cry",
+            "dance",
+            "dress",
+            "dry",
+            "follow",
+            "greet",
+            "help",
+            "jump",
+            "laugh",
+            "lift",
+        ),
     ),
     *map(
         _regular,
@@ -196,10 +210,10 @@ TRANSITIVE = {
         "find take carry hold bring buy want need throw break hide choose steal draw forget see clean drop "
         "like lift sell lose keep shake own"
     ),
-    (PERSON, PERSON): _verbs("see help follow thank hug watch like love hear visit trust forget know"),
-    (PERSON, ANIMAL): _verbs("see help follow feed hug watch like love hear wash catch draw know"),
-    (ANIMAL, PERSON): _verbs("see follow watch like love hear trust know"),
-    (ANIMAL, ANIMAL): _verbs("see follow watch like chase hear know"),
+    (PERSON, PERSON): _verbs("see help follow thank hug watch like love hear visit trust forget greet"),
+    (PERSON, ANIMAL): _verbs("see help follow feed hug watch like love hear wash catch draw greet"),
+    (ANIMAL, PERSON): _verbs("see follow watch like love hear trust greet"),
+    (ANIMAL, ANIMAL): _verbs("see follow watch like chase hear greet"),
     (ANIMAL, THING): _verbs("find take carry see steal hide drop want lose shake"),
 }
 REFLEXIVE = {
@@ -211,7 +225,7 @@ NEVER_TRANSITIVE = _verbs("sleep smile laugh wait cry dance")
 """Verbs that take no thing as their object: *Anna laughed the key."""
 ALWAYS_TRANSITIVE = _verbs("find take carry hold bring want need throw like own")
 """Verbs that cannot stand without an object: *Anna found near the lake."""
-MEETINGS = _verbs("see help follow thank hug watch hear visit feed wash catch chase")
+MEETINGS = _verbs("see help follow thank hug watch hear visit feed wash catch chase greet")
 """What somebody does to a person or an animal at some moment."""
 DEEDS = _verbs(
     "find take carry hold bring buy throw break hide choose steal draw forget see clean drop lift sell lose shake"
