@@ -10,13 +10,15 @@ missing=()
 command -v g++ >/dev/null || missing+=(g++)
 headers=$(python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 [[ -e $headers/Python.h ]] || missing+=("$(python -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')")
+# The report is looked at in a browser.
+command -v chromium >/dev/null || missing+=(chromium)
 if ((${#missing[@]})); then
   if ((EUID == 0)) && command -v apt-get >/dev/null; then
     echo "tests: installing ${missing[*]}" >&2
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   else
-    echo "tests: DeepSpeed on a CPU needs a compiler and Python's headers; install: ${missing[*]}" >&2
+    echo "tests: DeepSpeed on a CPU needs g++ and Python's headers, the report's test a browser; install: ${missing[*]}" >&2
   fi
 fi
 

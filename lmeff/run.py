@@ -8,7 +8,6 @@ Every process of a launch runs this file. Exit codes: 0, 1 (it failed), 2 (the i
 """
 
 import argparse
-import sys
 import traceback
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -18,7 +17,8 @@ from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, 
 from lmeff.plan import check_data, make_plan
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.training.folder import check_same_recipe, claimed, run_folder
-from lmeff.training.state import RunState, launched_rank, launched_world_size, read_state, report_failure
+from lmeff.training.process import launched_rank, launched_world_size, leave, report_failure
+from lmeff.training.state import RunState, read_state
 
 
 def read_arguments(argv: Sequence[str] | None) -> Resolved:
@@ -145,4 +145,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

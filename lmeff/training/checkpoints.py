@@ -16,7 +16,9 @@ def checkpoint_path(run: Path, step: int) -> Path:
 
 def seal(folder: Path) -> None:
     """Writes the manifest of a checkpoint whose other files are all there."""
-    write_json(folder / "manifest.json", {"format": FORMAT, "files": describe_files(folder)})
+    write_json(
+        folder / "manifest.json", {"format": FORMAT, "files": describe_files(folder, exclude=("manifest.json",))}
+    )
 
 
 def _steps(run: Path) -> list[tuple[int, Path]]:

@@ -8,7 +8,7 @@ from accelerate.utils import DistributedType
 from transformers.utils import logging as transformers_logging
 
 from lmeff.errors import InputError
-from lmeff.training.state import launched_world_size
+from lmeff.training.process import launched_world_size
 
 
 def settle_process() -> None:

@@ -20,8 +20,9 @@ from lmeff.training.arguments import training_arguments
 from lmeff.training.checkpoints import newest_complete
 from lmeff.training.engine import check_engine
 from lmeff.training.micro import probe_micro_batch
+from lmeff.training.process import launched_rank, launched_world_size
 from lmeff.training.reporting import ProgressCallback, RunLogCallback, StateCallback
-from lmeff.training.state import RunState, launched_rank, launched_world_size
+from lmeff.training.state import RunState
 from lmeff.training.timed import TimedCheckpointCallback
 from lmeff.training.trainer import LmeffTrainer, read_own_state
 
@@ -70,18 +71,22 @@ def train(
     trainer.remove_callback(StockProgressCallback)
     trainer.remove_callback(PrinterCallback)
     minutes = recipe.checkpoints.every_minutes
+    progress = ProgressCallback(plan, trainer)
     for callback in (
         *([TimedCheckpointCallback(minutes)] if minutes else []),
         AnchorCallback(trainer, store, plan, tokens.train.num_tokens, evaluate),
-        ProgressCallback(plan, trainer),
+        progress,
         RunLogCallback(folder / "run.log.jsonl", plan, trainer),
         StateCallback(run_state),
     ):
         trainer.add_callback(callback)
-    if checkpoint:
-        trainer.resume(checkpoint)
-    else:
-        trainer.train()
+    try:
+        if checkpoint:
+            trainer.resume(checkpoint)
+        else:
+            trainer.train()
+    finally:
+        progress.close()
     if trainer.is_world_process_zero():
         store.save_final(plan.anchors[-1].nominal_tokens)
     if dist.is_initialized():

@@ -11,7 +11,7 @@ from lmeff.models.build import build_model
 from lmeff.plan import micro_batches
 from lmeff.recipe.schema import Recipe
 from lmeff.training.arguments import uses_cpu
-from lmeff.training.state import launched_world_size
+from lmeff.training.process import launched_world_size
 
 _USABLE_MEMORY = 0.9
 

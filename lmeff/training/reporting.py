@@ -132,12 +132,17 @@ class ProgressCallback(TrainerCallback):
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         if self._bar is not None:
-            self._bar.close()
+            self.close()
             step, seconds = self._start
             speed = (
                 (state.global_step - step) * self.plan.batch_tokens / max(1e-9, self.trainer.train_seconds - seconds)
             )
-            tqdm.write(
+            print(
                 f"{format_short(self.plan.num_tokens)} tokens, {format_short(speed)} tokens/s of training",
                 file=sys.stderr,
             )
+
+    def close(self) -> None:
+        """Ends the bar's line, so that what is said next stands on its own."""
+        if self._bar is not None:
+            self._bar.close()

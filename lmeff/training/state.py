@@ -2,8 +2,6 @@
 
 import os
 import socket
-import sys
-import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,16 +14,6 @@ from lmeff.recipe.documents import PlanAnchor, StateDocument
 def now() -> str:
     """UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def launched_rank() -> int:
-    """This process among those of the launch, from 0."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def launched_world_size() -> int:
-    """Processes that the launcher started."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def slurm_job() -> str | None:
@@ -73,21 +61,3 @@ def read_state(folder: Path) -> StateDocument | None:
         return StateDocument.model_validate(read_json(path))
     except ValueError as error:
         raise InputError(f"{path}: not a state file ({' '.join(str(error).split())})") from None
-
-
-def report_failure(run_state: RunState | None, word: str, message: str, patience_seconds: float = 20.0) -> None:
-    """Says on stderr, and in `state.json` when the run has a folder, why the run ended.
-
-    The first process speaks. Another one that failed waits for it to do so, because a launcher ends all processes when one
-    leaves; it speaks itself when the first has nothing to say, being stuck in a collective, say.
-    """
-    if launched_rank() > 0:
-        deadline = time.monotonic() + patience_seconds
-        while time.monotonic() < deadline:
-            time.sleep(0.2)
-            said = read_state(run_state.folder) if run_state is not None else None
-            if said is not None and said != run_state.before and said.state == word:
-                return
-    if run_state is not None and run_state.folder.exists():
-        run_state.write(word, message)
-    print(message, file=sys.stderr, flush=True)

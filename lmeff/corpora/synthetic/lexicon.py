@@ -24,79 +24,51 @@ class Verb:
     third: str
     past: str
     participle: str
-    gerund: str
-
-    @property
-    def has_distinct_participle(self) -> bool:
-        return self.past != self.participle
 
 
-def _regular(base: str, stem: str = "") -> Verb:
-    """`stem` is what carries -ed and -ing where the last letter doubles: hug, hugg."""
+def _verb(base: str, past: str = "", participle: str = "") -> Verb:
+    """A verb with its irregular forms, or a regular one. `participle` defaults to `past`."""
     if base.endswith("y") and base[-2] not in "aeiou":
-        return Verb(base, base[:-1] + "ies", base[:-1] + "ied", base[:-1] + "ied", base + "ing")
-    third = base + ("es" if base.endswith(("s", "sh", "ch", "x")) else "s")
-    stem = stem or base.removesuffix("e")
-    return Verb(base, third, stem + "ed", stem + "ed", stem + "ing")
+        stem, third = f"{base[:-1]}i", f"{base[:-1]}ies"
+    else:
+        stem, third = base.removesuffix("e"), f"{base}es" if base.endswith(("ss", "sh", "ch")) else f"{base}s"
+    past = past or f"{stem}ed"
+    return Verb(base, third, past, participle or past)
 
 
-def _irregular(base: str, past: str, participle: str, gerund: str = "") -> Verb:
-    third = base + ("es" if base.endswith(("sh", "ch")) else "s")
-    return Verb(base, third, past, participle, gerund or base.removesuffix("e") + "ing")
-
-
+_REGULAR = """
+blame carry chase clean cry dance dress dry follow greet help jump laugh lift like love need own play rest shout smile
+thank trust visit wait walk want warm wash watch work
+"""
 _VERBS = (
-    _irregular("break", "broke", "broken"),
-    _irregular("bring", "brought", "brought"),
-    _irregular("buy", "bought", "bought"),
-    _irregular("catch", "caught", "caught"),
-    _irregular("choose", "chose", "chosen"),
-    _irregular("draw", "drew", "drawn"),
-    _irregular("feed", "fed", "fed"),
-    _irregular("find", "found", "found"),
-    _irregular("forget", "forgot", "forgotten", "forgetting"),
-    _irregular("hear", "heard", "heard"),
-    _irregular("hide", "hid", "hidden"),
-    _irregular("hold", "held", "held"),
-    _irregular("hurt", "hurt", "hurt"),
-    _irregular("keep", "kept", "kept"),
-    _irregular("lose", "lost", "lost"),
-    _irregular("run", "ran", "run", "running"),
-    _irregular("see", "saw", "seen", "seeing"),
-    _irregular("sell", "sold", "sold"),
-    _irregular("shake", "shook", "shaken"),
-    _irregular("sing", "sang", "sung"),
-    _irregular("sleep", "slept", "slept"),
-    _irregular("steal", "stole", "stolen"),
-    _irregular("swim", "swam", "swum", "swimming"),
-    _irregular("take", "took", "taken"),
-    _irregular("throw", "threw", "thrown"),
-    *map(
-        _regular,
-        (
-            "blame",
-            "carry",
-            "chase",
-            "clean",
-            "cry",
-            "dance",
-            "dress",
-            "dry",
-            "follow",
-            "greet",
-            "help",
-            "jump",
-            "laugh",
-            "lift",
-        ),
-    ),
-    *map(
-        _regular,
-        ("like", "love", "need", "own", "play", "rest", "shout", "smile", "thank", "trust", "visit", "wait", "walk"),
-    ),
-    *map(_regular, ("want", "warm", "wash", "watch", "work")),
-    _regular("drop", "dropp"),
-    _regular("hug", "hugg"),
+    *map(_verb, _REGULAR.split()),
+    _verb("break", "broke", "broken"),
+    _verb("bring", "brought"),
+    _verb("buy", "bought"),
+    _verb("catch", "caught"),
+    _verb("choose", "chose", "chosen"),
+    _verb("draw", "drew", "drawn"),
+    _verb("drop", "dropped"),
+    _verb("feed", "fed"),
+    _verb("find", "found"),
+    _verb("forget", "forgot", "forgotten"),
+    _verb("hear", "heard"),
+    _verb("hide", "hid", "hidden"),
+    _verb("hold", "held"),
+    _verb("hug", "hugged"),
+    _verb("hurt", "hurt"),
+    _verb("keep", "kept"),
+    _verb("lose", "lost"),
+    _verb("run", "ran", "run"),
+    _verb("see", "saw", "seen"),
+    _verb("sell", "sold"),
+    _verb("shake", "shook", "shaken"),
+    _verb("sing", "sang", "sung"),
+    _verb("sleep", "slept"),
+    _verb("steal", "stole", "stolen"),
+    _verb("swim", "swam", "swum"),
+    _verb("take", "took", "taken"),
+    _verb("throw", "threw", "thrown"),
 )
 VERBS = {verb.base: verb for verb in _VERBS}
 

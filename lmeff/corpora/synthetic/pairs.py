@@ -4,11 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from lmeff.corpora.synthetic import agreement_pairs, structure_pairs
+from lmeff.corpora.synthetic import agreement_pairs as forms
+from lmeff.corpora.synthetic import structure_pairs as structure
 from lmeff.corpora.synthetic.clauses import Speaker, capitalized
 
 NUM_PAIRS = 300
 """Of each paradigm; a multiple of what any builder returns at once."""
+
+Builder = Callable[[Speaker], list[tuple[str, str]]]
+"""Draws words and returns (good, bad) pairs, or none if the words do not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,39 +22,57 @@ class Paradigm:
     """`morphology`, `syntax`, `semantics` or `syntax_semantics`."""
     linguistics_term: str
     """The phenomenon, under BLiMP's name for it."""
-    build: Callable[[Speaker], list[tuple[str, str]]]
-    one_prefix: bool
-    """The words before the one that differs already decide between the two."""
-    lexically_identical: bool
-    """Both sentences have the same words, apart from their number."""
+    build: Builder
 
 
-def _paradigms() -> tuple[Paradigm, ...]:
-    forms, structure = agreement_pairs, structure_pairs
-    determiner, verb, anaphor = "determiner_noun_agreement", "subject_verb_agreement", "anaphor_agreement"
-    return (
-        Paradigm("determiner_noun", "morphology", determiner, forms.determiner_and_noun, True, True),
+PARADIGMS: dict[str, Paradigm] = {
+    paradigm.uid: paradigm
+    for paradigm in (
+        Paradigm("determiner_noun", "morphology", "determiner_noun_agreement", forms.determiner_and_noun),
         Paradigm(
-            "determiner_irregular_noun", "morphology", determiner, forms.determiner_and_irregular_noun, True, True
+            "determiner_irregular_noun", "morphology", "determiner_noun_agreement", forms.determiner_and_irregular_noun
         ),
-        Paradigm("irregular_verb_form", "morphology", "irregular_forms", forms.irregular_verb, True, False),
-        Paradigm("verb_object", "syntax", "argument_structure", structure.verb_and_object, False, False),
-        Paradigm("subject_verb", "morphology", verb, forms.subject_and_verb, True, False),
-        Paradigm("subject_verb_across_phrase", "morphology", verb, forms.subject_and_verb_across_phrase, True, False),
-        Paradigm("subject_verb_across_clause", "morphology", verb, forms.subject_and_verb_across_clause, True, False),
-        Paradigm("reflexive_gender", "morphology", anaphor, forms.reflexive_gender, True, False),
-        Paradigm("reflexive_number", "morphology", anaphor, forms.reflexive_number, True, True),
+        Paradigm("irregular_verb_form", "morphology", "irregular_forms", forms.irregular_verb),
+        Paradigm("verb_object", "syntax", "argument_structure", structure.verb_and_object),
+        Paradigm("subject_verb", "morphology", "subject_verb_agreement", forms.subject_and_verb),
         Paradigm(
-            "reflexive_across_clause", "syntax_semantics", "binding", forms.reflexive_number_across_clause, True, True
+            "subject_verb_across_phrase", "morphology", "subject_verb_agreement", forms.subject_and_verb_across_phrase
         ),
-        Paradigm("npi_licensor", "semantics", "npi_licensing", structure.ever_after_negation, False, False),
-        Paradigm("npi_scope", "syntax_semantics", "npi_licensing", structure.ever_under_negation, False, True),
-        Paradigm("what_that_gap", "syntax", "filler_gap_dependency", structure.what_or_that, False, False),
-        Paradigm("adjunct_gap", "syntax", "island_effects", structure.gap_in_adjunct, False, True),
+        Paradigm(
+            "subject_verb_across_clause", "morphology", "subject_verb_agreement", forms.subject_and_verb_across_clause
+        ),
+        Paradigm("reflexive_gender", "morphology", "anaphor_agreement", forms.reflexive_gender),
+        Paradigm("reflexive_number", "morphology", "anaphor_agreement", forms.reflexive_number),
+        Paradigm("reflexive_across_clause", "syntax_semantics", "binding", forms.reflexive_number_across_clause),
+        Paradigm("npi_licensor", "semantics", "npi_licensing", structure.ever_after_negation),
+        Paradigm("npi_scope", "syntax_semantics", "npi_licensing", structure.ever_under_negation),
+        Paradigm("what_that_gap", "syntax", "filler_gap_dependency", structure.what_or_that),
+        Paradigm("adjunct_gap", "syntax", "island_effects", structure.gap_in_adjunct),
     )
+}
 
+_ONE_PREFIX = {
+    "determiner_noun",
+    "determiner_irregular_noun",
+    "irregular_verb_form",
+    "subject_verb",
+    "subject_verb_across_phrase",
+    "subject_verb_across_clause",
+    "reflexive_gender",
+    "reflexive_number",
+    "reflexive_across_clause",
+}
+"""The words before the one that differs already decide between the two."""
 
-PARADIGMS: dict[str, Paradigm] = {paradigm.uid: paradigm for paradigm in _paradigms()}
+_LEXICALLY_IDENTICAL = {
+    "determiner_noun",
+    "determiner_irregular_noun",
+    "reflexive_number",
+    "reflexive_across_clause",
+    "npi_scope",
+    "adjunct_gap",
+}
+"""Both sentences have the same words, apart from their number."""
 
 
 def minimal_pairs(uid: str) -> list[dict]:
@@ -69,7 +91,8 @@ def minimal_pairs(uid: str) -> list[dict]:
 
 def _row(paradigm: Paradigm, good: str, bad: str, pair_id: int) -> dict:
     row = {"sentence_good": good, "sentence_bad": bad}
-    if paradigm.one_prefix:
+    one_prefix = paradigm.uid in _ONE_PREFIX
+    if one_prefix:
         good_words, bad_words = good[:-1].split(), bad[:-1].split()
         at = next(index for index, pair in enumerate(zip(good_words, bad_words, strict=True)) if pair[0] != pair[1])
         row["one_prefix_prefix"] = " ".join(good_words[:at])
@@ -79,8 +102,8 @@ def _row(paradigm: Paradigm, good: str, bad: str, pair_id: int) -> dict:
         "linguistics_term": paradigm.linguistics_term,
         "UID": paradigm.uid,
         "simple_LM_method": True,
-        "one_prefix_method": paradigm.one_prefix,
+        "one_prefix_method": one_prefix,
         "two_prefix_method": False,
-        "lexically_identical": paradigm.lexically_identical,
+        "lexically_identical": paradigm.uid in _LEXICALLY_IDENTICAL,
         "pairID": str(pair_id),
     }

@@ -66,7 +66,9 @@ class Participant:
 
 
 def _genders(noun: Noun) -> Sequence[str]:
-    return noun.gender or ("f", "m") if noun.kind == PERSON else ("",)
+    if noun.kind != PERSON:
+        return ("",)
+    return noun.gender or ("f", "m")
 
 
 def _both_numbers(nouns: Iterable[Noun]) -> tuple[Participant, ...]:
@@ -108,22 +110,24 @@ def may_be(participant: Participant, adjective: str) -> bool:
     return not is_held_out(ADJECTIVE_NOUN, adjective, participant.word)
 
 
-# The verbs that the stories may say of a subject. A neighbour is a noun that stands between the subject and its verb:
-# "the dog near the boy sleeps" must not put "the boy sleeps" into a story either where that is held out.
-
-
 def _usable(verbs: Iterable[Verb], subject: Participant, neighbour: Participant | None) -> tuple[Verb, ...]:
+    """The verbs that the stories may say of the subject, with the neighbour between it and its verb.
+
+    "The dog near the boy sleeps" contains "the boy sleeps", and must not where that is held out.
+    """
     who = [subject, neighbour] if neighbour else [subject]
     return tuple(verb for verb in verbs if all(may_do(each, verb) for each in who))
 
 
 @cache
 def intransitive_verbs(subject: Participant, neighbour: Participant | None = None) -> tuple[Verb, ...]:
+    """Verbs without an object."""
     return _usable(INTRANSITIVE[subject.kind], subject, neighbour)
 
 
 @cache
 def reflexive_verbs(subject: Participant, neighbour: Participant | None = None) -> tuple[Verb, ...]:
+    """Verbs with a reflexive as their object."""
     return _usable(REFLEXIVE[subject.kind], subject, neighbour)
 
 
@@ -131,6 +135,7 @@ def reflexive_verbs(subject: Participant, neighbour: Participant | None = None) 
 def transitive_verbs(
     subject: Participant, other: Participant, neighbour: Participant | None = None
 ) -> tuple[Verb, ...]:
+    """Verbs with the other as their object."""
     verbs = _usable(TRANSITIVE[subject.kind, other.kind], subject, neighbour)
     if other.kind != THING:
         return verbs

@@ -72,10 +72,11 @@ def liking(speaker: Speaker, cast: Cast) -> list[str]:
 
 
 def showing(speaker: Speaker, cast: Cast) -> list[str]:
-    """Things one points at."""
+    """What one points at."""
     hero, friend, thing, gear = cast.hero, cast.friend, cast.thing, cast.gear
-    verb = finite(speaker.pick(transitive_verbs(hero, thing)), hero, speaker.past)
-    lines = [sentence(speaker.framed(f"{hero.text} {verb} {speaker.point_at(thing)}"))]
+    shown = speaker.pick((thing, thing, cast.folk, cast.beasts, cast.herd))
+    verb = finite(speaker.pick(transitive_verbs(hero, shown)), hero, speaker.past)
+    lines = [sentence(speaker.framed(f"{hero.text} {verb} {speaker.point_at(shown)}"))]
     verb = finite(speaker.pick(transitive_verbs(friend, gear)), friend, speaker.past)
     if speaker.chance(0.5):
         remark = capitalized(f"{speaker.point_at(gear, described=0)} {be(gear, past=False)} {speaker.trait(gear)}")

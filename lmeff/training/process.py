@@ -1,0 +1,47 @@
+"""This process among those of the launch, and how it ends. Needs no torch."""
+
+import atexit
+import os
+import sys
+import time
+from typing import NoReturn
+
+from lmeff.training.state import RunState, read_state
+
+
+def launched_rank() -> int:
+    """This process among those of the launch, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def launched_world_size() -> int:
+    """Processes that the launcher started."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def report_failure(run_state: RunState | None, word: str, message: str, patience_seconds: float = 20.0) -> None:
+    """Says on stderr, and in `state.json` when the run has a folder, why the run ended.
+
+    The first process speaks. Another one that failed waits for it to do so, because a launcher ends all processes when one
+    leaves; it speaks itself when the first has nothing to say, being stuck in a collective, say.
+    """
+    if launched_rank() > 0:
+        deadline = time.monotonic() + patience_seconds
+        while time.monotonic() < deadline:
+            time.sleep(0.2)
+            said = read_state(run_state.folder) if run_state is not None else None
+            if said is not None and said != run_state.before and said.state == word:
+                return
+    if run_state is not None and run_state.folder.exists():
+        run_state.write(word, message)
+    print(message, file=sys.stderr, flush=True)
+
+
+def leave(code: int) -> NoReturn:
+    """Ends the process. Beside others it skips the interpreter's own end, at which gloo's threads now and then abort."""
+    if launched_world_size() > 1:
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
