@@ -14,6 +14,7 @@ from math import log
 import pytest
 
 from lmeff.corpora.synthetic import (
+    GENERATOR_VERSION,
     PARADIGMS,
     generate_dev_documents,
     generate_documents,
@@ -284,3 +285,11 @@ def test_each_form_is_wrong_as_often_as_right():
         if rows[0]["one_prefix_method"]:
             good, bad = (Counter(row[f"one_prefix_word_{which}"] for row in rows) for which in ("good", "bad"))
             assert good == bad
+
+
+def test_text_and_pairs_are_pinned_to_their_version() -> None:
+    """Prepared text is found again by GENERATOR_VERSION: raise it whenever this digest changes."""
+    pairs = (pair[key] for uid in PARADIGMS for pair in minimal_pairs(uid) for key in ("sentence_good", "sentence_bad"))
+    text = "\n".join([*generate_documents(50), *generate_dev_documents(50), *pairs])
+    pinned = {1: "93ff4fd1989a71125994f3bffe4cc8d15601a6682d68f0907889a23976248cad"}
+    assert sha256(text.encode()).hexdigest() == pinned[GENERATOR_VERSION]

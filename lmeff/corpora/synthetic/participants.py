@@ -1,6 +1,6 @@
 """Who and what a story is about: a noun or a name with its number, gender and pronouns, and the words it may meet."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import permutations, product
@@ -65,14 +65,12 @@ class Participant:
         return self.text.removeprefix("the ")
 
 
-def _genders(noun: Noun) -> Sequence[str]:
-    if noun.kind != PERSON:
-        return ("",)
-    return noun.gender or ("f", "m")
+def _genders(noun: Noun) -> tuple[str, ...]:
+    return (noun.gender or "f", noun.gender or "m") if noun.kind == PERSON else ("",)
 
 
 def _both_numbers(nouns: Iterable[Noun]) -> tuple[Participant, ...]:
-    """Each noun in the singular and then in the plural; twice where it may mean a woman or a man."""
+    """Each noun in the singular and then in the plural; people twice, since some nouns mean women and men."""
     return tuple(
         Participant(noun.singular, f"the {form}", noun.kind, plural, gender, noun)
         for noun in nouns

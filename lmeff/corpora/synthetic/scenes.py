@@ -142,12 +142,13 @@ def caring(speaker: Speaker, cast: Cast) -> list[str]:
     hero, friend, folk, crowd, beasts, herd = cast.hero, cast.friend, cast.folk, cast.crowd, cast.beasts, cast.herd
     pairs = (
         (hero, folk),
+        (hero, beasts),
+        (friend, crowd),
         (folk, beasts),
-        (beasts, crowd),
-        (crowd, herd),
-        (herd, beasts),
         (folk, crowd),
-        (friend, folk),
+        (crowd, herd),
+        (beasts, crowd),
+        (herd, beasts),
     )
     lines = []
     for head, other in speaker.two(pairs):
