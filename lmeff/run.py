@@ -16,7 +16,7 @@ from pathlib import Path
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 from lmeff.plan import check_data, make_plan
 from lmeff.recipe import Resolved, read_recipe
-from lmeff.training.folder import check_same_recipe, claimed, run_folder
+from lmeff.training.folder import check_same_recipe, claimed, finished_words, run_folder
 from lmeff.training.process import launched_rank, launched_world_size, leave, report_failure
 from lmeff.training.state import RunState, read_state
 
@@ -120,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         before = read_state(folder)
         if before and before.state == "complete":
             if launched_rank() == 0:
-                print(f"{folder} is complete at {before.tokens:,} tokens; nothing to do")
+                print(finished_words(folder, resolved, before.tokens))
                 print(f"report: {folder / 'report.html'}") if (folder / "report.html").exists() else write_pages(folder)
             return 0
         with claimed(folder, resolved) if launched_rank() == 0 else nullcontext():

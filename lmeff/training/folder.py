@@ -76,3 +76,13 @@ def claimed(folder: Path, resolved: Resolved) -> Iterator[None]:
         file.flush()
         write_text(folder / "recipe.yaml", resolved.to_yaml())
         yield
+
+
+def finished_words(folder: Path, resolved: Resolved, tokens: int) -> str:
+    """What there is to say of a complete run: that nothing is to do, and which wanted tasks it was not scored on."""
+    words = f"{folder} is complete at {tokens:,} tokens; nothing to do"
+    results = folder / "results"
+    missing = [task for task in resolved.recipe.evaluation.tasks if not any(results.glob(f"*/{task}.json"))]
+    if missing:
+        words += f"\nnot scored on {', '.join(missing)}: lmeff eval {folder} --tasks {','.join(missing)}"
+    return words

@@ -82,6 +82,14 @@ def test_dev_stories_are_other_stories(stories: list[str]):
     assert dev.isdisjoint(stories)
 
 
+def test_generator_version_rises_with_every_change():
+    """If this fails, the text has changed: raise GENERATOR_VERSION and put the new digest here."""
+    parts = [*generate_documents(20), *generate_dev_documents(20)]
+    parts += [json.dumps(minimal_pairs(uid)) for uid in PARADIGMS]
+    digest = sha256("\n".join(parts).encode()).hexdigest()
+    assert (GENERATOR_VERSION, digest[:16]) == (1, "0000")
+
+
 # ---------------------------------------------------------------- stories
 
 

@@ -145,8 +145,11 @@ def test_a_finished_run_is_left_alone(run: Path) -> None:
     begun = time.monotonic()
     output = finish(start(run.parents[2] / "whole.yaml"))
     assert "is complete at 20,480 tokens; nothing to do" in output
+    assert "not scored" not in output
     assert time.monotonic() - begun < 30
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+    output = finish(start(run.parents[2] / "whole.yaml", "evaluation.tasks=[lmeff_synthetic]"))
+    assert f"not scored on lmeff_synthetic: lmeff eval {run} --tasks lmeff_synthetic" in output
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(run: Path) -> None:
