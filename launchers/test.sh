@@ -22,5 +22,8 @@ if ((${#missing[@]})); then
   fi
 fi
 
+# Compiled here and not in the home folder, where a build that was once killed leaves a lock that nobody ever opens.
+export TORCH_EXTENSIONS_DIR=$VIRTUAL_ENV/torch_extensions
+rm -f "$TORCH_EXTENSIONS_DIR"/*/*/lock
 if ! nvidia-smi -L >/dev/null 2>&1; then export DS_ACCELERATOR=cpu; fi
 pytest "$@"
