@@ -128,7 +128,8 @@ class LmeffTrainer(Trainer):
         if not self.is_deepspeed_enabled:
             return self.model.state_dict()
         if next(self.model.parameters()).dtype == torch.float32:
-            return self.accelerator.get_state_dict(self.model_wrapped)
+            # Under ZeRO-3 only the first process is given them.
+            return self.accelerator.get_state_dict(self.model_wrapped) or {}
         from deepspeed.utils import safe_get_full_fp32_param
 
         return {name: safe_get_full_fp32_param(parameter) for name, parameter in self.model.named_parameters()}
