@@ -44,8 +44,8 @@ def _check_shape(model: Model) -> Iterator[Mistake]:
     if model.size is None and (missing := [key for key in _SHAPE if getattr(model, key) is None]):
         yield Mistake(("model",), f"give a 'size' (20m, 60m, 180m), or also {', '.join(missing)}")
     width, heads, groups = model.hidden_size, model.num_attention_heads, model.num_key_value_heads
-    if width and heads and width % heads:
-        text = f"{width} is not a multiple of num_attention_heads ({heads}); change one"
+    if width and heads and width % heads and model.head_dim is None:
+        text = f"{width} is not a multiple of num_attention_heads ({heads}); change one, or give 'head_dim'"
         yield Mistake(("model", "hidden_size"), text)
     if heads and groups and heads % groups:
         yield Mistake(("model", "num_key_value_heads"), f"{groups} does not divide num_attention_heads ({heads})")

@@ -167,18 +167,18 @@ def _whoever(speaker: Speaker, who: Participant, other: Participant) -> tuple[Pa
     single = other_number(other) if other.plural else other
     met = f"{relative_pronoun(one)} {have(one, speaker.past)} {speaker.pick(meetings(one, other)).participle}"
     roll = speaker.random()
-    if roll < 0.2:
+    if roll < 0.18:
         return one, f"no {one.bare}", "ever"
-    if roll < 0.35:
+    if roll < 0.33:
         return one, f"no {one.bare} {met} {other.text}", "ever"
-    if roll < 0.5:
+    if roll < 0.48:
         return one, f"{one.text} {met} no {single.bare}", speaker.pick(("often", "already"))
-    if roll < 0.65:
+    if roll < 0.68:
         return many, f"few {many.bare}", "ever"
     if roll < 0.8:
-        return one, f"{speaker.pick(('every', 'some'))} {one.bare}", "often"
-    if roll < 0.9:
-        return many, f"{speaker.pick(('many', 'most'))} {many.bare}", "often"
+        return one, f"every {one.bare}", "often"
+    if roll < 0.93:
+        return many, f"most {many.bare}", "often"
     return who, who.text, speaker.pick(("often", "already", "never"))
 
 
@@ -201,7 +201,7 @@ def ever(speaker: Speaker, cast: Cast) -> list[str]:
         line = f"{start} {have(who, speaker.past)} {adverb} {deed}"
         if speaker.chance(0.5):
             line += f" near the {cast.place}"
-        lines.append(sentence(speaker.framed(line, share=0.4)))
+        lines.append(sentence(speaker.framed(line, share=0.7)))
     return lines
 
 

@@ -39,7 +39,7 @@ def verb_and_object(speaker: Speaker) -> Pairs:
 
 
 def ever_after_negation(speaker: Speaker) -> Pairs:
-    """`No dog / *Every dog has ever slept near the lake.`
+    """`At night no dog / *every dog has ever slept.`
 
     A licensor cannot be wrong here, so every one stands once against a word that is more frequent than itself in the
     stories and once against a word that is less frequent.
@@ -49,12 +49,13 @@ def ever_after_negation(speaker: Speaker) -> Pairs:
     if not verbs:
         return []
     if speaker.chance(0.5):
-        who, right, wrongs = one, "no", ("every", speaker.pick(("the", "some")))
+        who, right, rarer = one, "no", "every"
     else:
-        who, right, wrongs = other_number(one), "few", (speaker.pick(("many", "most")), speaker.pick(("the", "some")))
-    start = f"{who.bare} {have(who, past=speaker.chance(0.3))} ever {speaker.pick(verbs).participle}"
-    rests = (f"{start} {where}." for where in speaker.two(WHERE))
-    return [(f"{right} {rest}", f"{wrong} {rest}") for wrong, rest in zip(wrongs, rests, strict=True)]
+        who, right, rarer = other_number(one), "few", "most"
+    wrongs = (rarer, speaker.pick(("the", "some")))
+    rest = f"{who.bare} {have(who, past=speaker.chance(0.3))} ever {speaker.pick(verbs).participle}"
+    starts = zip(speaker.two(WHEN), speaker.two(WHERE), wrongs, strict=True)
+    return [(f"{when} {right} {rest} {where}.", f"{when} {wrong} {rest} {where}.") for when, where, wrong in starts]
 
 
 def ever_under_negation(speaker: Speaker) -> Pairs:
