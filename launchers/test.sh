@@ -12,13 +12,16 @@ headers=$(python -c 'import sysconfig; print(sysconfig.get_path("include"))')
 [[ -e $headers/Python.h ]] || missing+=("$(python -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')")
 # The report is looked at in a browser.
 command -v chromium >/dev/null || missing+=(chromium)
+# Jobs run in a Slurm on this machine, which their tests start and stop.
+type slurmctld munged >/dev/null 2>&1 || missing+=(slurm-wlm munge)
 if ((${#missing[@]})); then
   if ((EUID == 0)) && command -v apt-get >/dev/null; then
     echo "tests: installing ${missing[*]}" >&2
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   else
-    echo "tests: DeepSpeed on a CPU needs g++ and Python's headers, the report's test a browser; install: ${missing[*]}" >&2
+    echo "tests: DeepSpeed on a CPU needs g++ and Python's headers, the report's test a browser, those of slurm/ a Slurm;" \
+      "install: ${missing[*]}" >&2
   fi
 fi
 

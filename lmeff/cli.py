@@ -108,6 +108,41 @@ def _status(options: argparse.Namespace) -> None:
             print(f"  {state.error}")
 
 
+def _probe(options: argparse.Namespace) -> None:
+    from lmeff.quantities import format_bytes
+    from lmeff.recipe import read_recipe
+
+    recipe = read_recipe(options.recipe, options.overrides).recipe
+    match options.what:
+        case "lr":
+            from lmeff.probes.learning_rate import probe_learning_rate
+
+            found, picture = probe_learning_rate(recipe, options.first, options.last, options.steps or 120)
+            print(
+                f"steepest at {found.steepest:.2g}, lowest at {found.lowest:.2g};"
+                f" try optimizer.learning_rate={found.suggested:.1e}"
+            )
+            print(picture)
+        case "overfit":
+            from lmeff.probes.overfit import probe_overfit
+
+            seen = probe_overfit(recipe, options.sequences, options.steps or 400)
+            print(
+                f"learns: {seen.num_sequences} sequences from {seen.first_loss:.3f} to {seen.last_loss:.3f} nats per token"
+                f" in {seen.num_steps} steps"
+            )
+        case "memory":
+            from lmeff.probes.memory import probe_memory
+
+            memory = probe_memory(recipe, options.devices)
+            print(f"{memory.device}, {format_bytes(memory.total_bytes)}")
+            for size, peak in memory.peak_bytes.items():
+                print(f"  batch.micro={size}: {'does not fit' if peak is None else format_bytes(peak)}")
+            if memory.micro_batch is None:
+                raise RunFailed("not even one sequence fits; use a smaller model or batch.sequence_length")
+            print(f"largest that fits: batch.micro={memory.micro_batch}")
+
+
 def _verify(options: argparse.Namespace) -> int:
     from lmeff.revisions import differences
 
@@ -169,6 +204,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("-o", "--output", default="report.html", metavar="FILE.html")
     sub = verb("status", _status, "what runs are doing")
     sub.add_argument("paths", nargs="+", metavar="PATH")
+    sub = verb(
+        "probe", _probe, "short looks at a recipe: its learning rate, whether it learns at all, the largest micro-batch"
+    )
+    sub.add_argument("what", choices=["lr", "overfit", "memory"])
+    sub.add_argument("recipe", metavar="RECIPE.yaml")
+    sub.add_argument("overrides", nargs="*", metavar="section.key=value")
+    sub.add_argument("--steps", type=_positive_int, metavar="N", help="steps at the most (lr: 120, overfit: 400)")
+    sub.add_argument("--first", type=_positive, default=1e-6, metavar="RATE", help="lr: the rate to begin with (1e-6)")
+    sub.add_argument("--last", type=_positive, default=1.0, metavar="RATE", help="lr: the rate to end with (1)")
+    sub.add_argument("--sequences", type=_positive_int, default=4, metavar="N", help="overfit: sequences to learn (4)")
+    sub.add_argument(
+        "--devices", type=_positive_int, default=1, metavar="N", help="memory: devices that share the batch (1)"
+    )
     sub = verb("verify", _verify, "compare the revisions of a run with their manifests by sha256")
     sub.add_argument("run", metavar="RUN")
     return parser

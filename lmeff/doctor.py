@@ -200,6 +200,10 @@ def _compiler() -> Iterator[Check]:
         yield Check("ninja", "ok", ninja)
     else:
         yield Check("ninja", "note", f"not found; {purpose}", SET_UP)
+    folder = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions")
+    for lock in sorted(folder.glob("**/lock")):
+        found = f"{lock}: DeepSpeed is building its extension, or was killed at it; then ZeRO on a CPU waits for ever"
+        yield Check("build lock", "note", found, f"when nothing is being built: rm {lock}")
 
 
 def _programs() -> Iterator[Check]:

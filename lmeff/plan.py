@@ -8,6 +8,7 @@ import math
 
 from lmeff.errors import InputError
 from lmeff.models.sizes import Parameters, Shape, count_parameters, resolve_shape
+from lmeff.plan_parts import plan_parts
 from lmeff.quantities import format_count
 from lmeff.recipe.documents import PlanAnchor, PlanDocument, PlanMemory, PlanParameters
 from lmeff.recipe.schema import Recipe
@@ -61,19 +62,6 @@ def plan_anchors(recipe: Recipe) -> list[PlanAnchor]:
     return anchors
 
 
-def num_steps(recipe: Recipe) -> int:
-    """Optimizer steps of the run: the last anchor's."""
-    return recipe.batch.steps_for(recipe.anchors.tokens[-1])
-
-
-def warmup_steps(recipe: Recipe) -> int:
-    """Optimizer steps of warm-up."""
-    amount, unit = recipe.schedule.warmup_parts()
-    if unit == "tokens":
-        return recipe.batch.steps_for(int(amount))
-    return int(amount) if unit == "steps" else math.ceil(amount * num_steps(recipe))
-
-
 def epochs_at(num_tokens: int, train_tokens: int, sequence_length: int) -> float:
     """Passes over the packed training text after `num_tokens`."""
     return num_tokens / (train_tokens // sequence_length * sequence_length)
@@ -87,11 +75,14 @@ def check_data(recipe: Recipe, train_tokens: int) -> None:
             f"corpus: the training text has {train_tokens:,} tokens, fewer than one sequence of {length}"
             " (batch.sequence_length); give it more text or a shorter sequence"
         )
-    last = plan_anchors(recipe)[-1]
-    passes = epochs_at(last.exact_tokens, train_tokens, length)
+    last = format_count(recipe.anchors.max_tokens or recipe.anchors.tokens[-1])
+    last_tokens = tokens_at(
+        recipe.batch.steps_for(recipe.anchors.max_tokens or recipe.anchors.tokens[-1]), recipe.batch.tokens
+    )
+    passes = epochs_at(last_tokens, train_tokens, length)
     if passes > epochs:
         raise InputError(
-            f"anchors.tokens: {last.name} needs {passes:.2f} passes over the {train_tokens:,} tokens of training text, and"
+            f"anchors.tokens: {last} needs {passes:.2f} passes over the {train_tokens:,} tokens of training text, and"
             f" corpus.epochs allows {epochs:g}; set corpus.epochs={math.ceil(passes)} or give more text"
         )
 
@@ -197,9 +188,8 @@ def make_plan(
     shape = resolve_shape(recipe)
     parameters: Parameters = count_parameters(shape)
     anchors, length = plan_anchors(recipe), recipe.batch.sequence_length
-    steps = num_steps(recipe)
-    if (warmup := warmup_steps(recipe)) >= steps:
-        raise InputError(f"schedule.warmup: {warmup} steps of warm-up are not less than the {steps} steps of the run")
+    parts = plan_parts(recipe, anchors)
+    steps = parts[-1].last_step
     if gpu is not None and gpu.lower() not in GPUS:
         raise InputError(f"--gpu: {gpu!r} is not one of {', '.join(GPUS)}; give --tokens-per-second instead")
     peak_tflops, gpu_gigabytes = GPUS[gpu.lower()] if gpu else (0.0, 0.0)
@@ -207,7 +197,7 @@ def make_plan(
         micro_batch = _largest_fitting(recipe, shape, parameters.total, world_size, gpu_gigabytes * 1e9)
     micro_batch, accumulation = split_batch(recipe, world_size, micro_batch)
     flops = flops_per_token(shape, length)
-    total_tokens = tokens_at(steps, recipe.batch.tokens)
+    trained_tokens = tokens_at(sum(part.last_step - part.first_step for part in parts), recipe.batch.tokens)
     if mfu is not None:
         if tokens_per_second is not None:
             raise InputError("--mfu: give it or --tokens-per-second, not both")
@@ -220,7 +210,11 @@ def make_plan(
     # The final revision shares its weights with the last anchor on disk, but is a branch of its own on the Hub.
     # One more checkpoint is written before the oldest goes. Each holds weights and two AdamW states in float32.
     has_checkpoints = recipe.checkpoints.every_steps or recipe.checkpoints.every_minutes
-    checkpoint_bytes = 12 * parameters.total * (recipe.checkpoints.keep + 1) if has_checkpoints else 0
+    num_checkpoints = sum(
+        (recipe.checkpoints.keep + 1) * bool(has_checkpoints) + len(part.branch_steps) for part in parts
+    )
+    checkpoint_bytes = 12 * parameters.total * num_checkpoints
+    num_revisions = len(anchors) + bool(recipe.anchors.until)
     return PlanDocument(
         name=recipe.name,
         seed=recipe.seed,
@@ -228,22 +222,25 @@ def make_plan(
         sequence_length=length,
         sequences_per_step=recipe.batch.tokens // length,
         num_steps=steps,
-        num_tokens=total_tokens,
-        warmup_steps=warmup,
+        num_tokens=tokens_at(steps, recipe.batch.tokens),
+        warmup_steps=parts[-1].warmup_steps,
+        mode=recipe.anchors.mode,
+        parts=parts,
+        trained_tokens=trained_tokens,
         anchors=anchors,
         parameters=PlanParameters(
             total=parameters.total, embedding=parameters.embedding, non_embedding=parameters.non_embedding
         ),
         flops_per_token=flops,
         flops_per_token_causal=flops_per_token(shape, length, causal=True),
-        total_flops=flops * total_tokens,
+        total_flops=flops * trained_tokens,
         revision_bytes=revision_bytes,
-        disk_bytes=revision_bytes * len(anchors) + checkpoint_bytes,
+        disk_bytes=revision_bytes * num_revisions + checkpoint_bytes,
         hub_bytes=revision_bytes * (len(anchors) + 1),
         world_size=world_size,
         micro_batch=micro_batch,
         accumulation=accumulation,
         memory=_memory(recipe, shape, parameters.total, micro_batch, world_size),
         tokens_per_second=tokens_per_second,
-        hours=total_tokens / tokens_per_second / 3600 if tokens_per_second else None,
+        hours=trained_tokens / tokens_per_second / 3600 if tokens_per_second else None,
     )

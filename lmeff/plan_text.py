@@ -28,6 +28,11 @@ def format_plan(plan: PlanDocument) -> str:
         f"disk       {disk} for {len(plan.anchors)} revisions of {revision} and the checkpoints;"
         f" {hub} on the Hub with the final revision",
     ]
+    if plan.mode != "snapshot":
+        lines.append(
+            f"parts      {len(plan.parts)}, {format_short(plan.trained_tokens)} tokens together: "
+            + ", ".join(f"{part.name} ({part.first_step:,} to {part.last_step:,})" for part in plan.parts)
+        )
     if plan.hours is not None:
         lines.append(
             f"time       {format_duration(plan.hours * 3600)} at {format_short(plan.tokens_per_second)} tokens/s"

@@ -7,41 +7,21 @@
 Every process of a launch runs this file. Exit codes: 0, 1 (it failed), 2 (the input is wrong), 75 (interrupted; run again).
 """
 
-import argparse
-import traceback
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
-from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
+from lmeff.command_line import Asked, read_arguments
+from lmeff.files import write_text
 from lmeff.plan import check_data, make_plan
-from lmeff.recipe import Resolved, read_recipe
-from lmeff.training.folder import check_same_recipe, claimed, finished_words, run_folder
-from lmeff.training.process import launched_rank, launched_world_size, leave, report_failure
+from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, run_folder
+from lmeff.training.process import launched_rank, launched_world_size, leave, outcome, report_failure
+from lmeff.training.signals import StopRequests
 from lmeff.training.state import RunState, read_state
 
 
-def read_arguments(argv: Sequence[str] | None) -> Resolved:
-    """The recipe to run."""
-    parser = argparse.ArgumentParser(
-        prog="lmeff.run", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("words", nargs="+", metavar="RECIPE.yaml | section.key=value")
-    parser.add_argument("--index", type=int, help="which of several recipes to run, from 0 (the task of a Slurm array)")
-    options = parser.parse_intermixed_args(argv)
-    files = [word for word in options.words if "=" not in word]
-    if not files:
-        raise InputError("no recipe given; for example recipes/quickstart.yaml")
-    if options.index is None and len(files) > 1:
-        raise InputError(f"{len(files)} recipes given; say with --index N which one to run, 0 to {len(files) - 1}")
-    if not 0 <= (index := options.index or 0) < len(files):
-        raise InputError(f"--index {index}: there are {len(files)} recipes, 0 to {len(files) - 1}")
-    return read_recipe(files[index], [word for word in options.words if "=" in word])
-
-
-def run(resolved: Resolved, folder: Path, state: RunState) -> None:
-    """One run from its text to its report. Raises InputError and RunFailed."""
-    recipe = resolved.recipe
+def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes: list[str] | None) -> None:
+    """One run from its text to its report. Raises InputError, RunFailed and Interrupted."""
+    resolved, recipe = asked.resolved, asked.resolved.recipe
 
     # ---- the plan
     plan = make_plan(recipe, world_size=launched_world_size())
@@ -60,7 +40,7 @@ def run(resolved: Resolved, folder: Path, state: RunState) -> None:
     # ---- evaluation: every task and its data must be there before a step is trained
     from accelerate import PartialState
 
-    from lmeff.evaluation.folders import evaluation_of
+    from lmeff.evaluation.folders import evaluate_together
     from lmeff.evaluation.tasks import check_tasks, fetch_data
 
     wanted = recipe.evaluation
@@ -68,21 +48,22 @@ def run(resolved: Resolved, folder: Path, state: RunState) -> None:
     if wanted.at_anchors:
         fetch_data(wanted.tasks, wanted.paths)
 
-    def evaluate(revision: Path) -> None:
-        evaluation = evaluation_of(wanted, revision, folder / "results" / revision.name)
-        evaluation.score(launched_rank(), launched_world_size())
-        PartialState().wait_for_everyone()
-        if launched_rank() == 0:
-            evaluation.finish(launched_world_size())
+    evaluate = evaluate_together(
+        wanted,
+        folder / "results",
+        (launched_rank(), launched_world_size()),
+        wait_for_everyone=lambda: PartialState().wait_for_everyone(),
+        before_batch=stop.check,
+    )
 
     # ---- model and training: anchors become revisions on the way
     from lmeff.revisions import model_card, provenance
     from lmeff.training.engine import settle_process
 
     settle_process()
-    from lmeff.training.job import train
+    from lmeff.training.job import Job, finish_state, train
 
-    plan = train(
+    job = Job(
         recipe,
         folder,
         tokens,
@@ -91,55 +72,47 @@ def run(resolved: Resolved, folder: Path, state: RunState) -> None:
         provenance=provenance(resolved.provenance, corpus.manifest, tokens.manifest),
         write_card=lambda plan, anchor, revision: model_card(recipe, plan, anchor, revision),
         evaluate=evaluate if wanted.tasks and wanted.at_anchors else None,
+        stop=stop,
+        accepted_changes=changes,
     )
+    plan = train(job, asked.part)
 
     # ---- analysis
+    from lmeff.analysis import show_run
+
     if launched_rank() == 0:
-        state.step = plan.num_steps
-        state.write("complete")
-        write_pages(folder)
-
-
-def write_pages(folder: Path) -> None:
-    """The report, and the curve as text."""
-    from lmeff.analysis import print_curves, read_runs, write_report
-
-    runs = read_runs([folder])
-    write_report(runs, folder / "report.html")
-    print(print_curves(runs))
-    print(f"report: {folder / 'report.html'}")
+        finish_state(job, plan)
+        show_run(folder)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a recipe; returns the exit code."""
+    with (stop := StopRequests()).listening():
+        return _main(argv, stop)
+
+
+def _main(argv: Sequence[str] | None, stop: StopRequests) -> int:
     state = None
     try:
-        resolved = read_arguments(argv)
-        folder = run_folder(resolved)
-        check_same_recipe(folder, resolved)
-        before = read_state(folder)
+        asked = read_arguments(argv, __doc__)
+        folder = run_folder(asked.resolved)
+        changes = check_same_recipe(folder, asked.resolved, asked.accept_changes)
+        before = read_state(asked.folder)
         if before and before.state == "complete":
             if launched_rank() == 0:
-                print(finished_words(folder, resolved, before.tokens))
-                print(f"report: {folder / 'report.html'}") if (folder / "report.html").exists() else write_pages(folder)
+                print(finished_words(asked.folder, asked.resolved, before.tokens))
+                print(f"report: {folder / 'report.html'}")
             return 0
-        with claimed(folder, resolved) if launched_rank() == 0 else nullcontext():
-            state = RunState(folder, resolved.recipe.batch.tokens, before)
-            run(resolved, folder, state)
+        with claimed_by_first(asked.folder):
+            if launched_rank() == 0:
+                StopRequests.forget(folder)
+                write_text(folder / "recipe.yaml", asked.resolved.to_yaml())
+            state = RunState(asked.folder, asked.resolved.recipe.batch.tokens, before)
+            run(asked, folder, state, stop, changes if asked.accept_changes else None)
         return 0
-    except InputError as error:
-        code, word, message = EXIT_INPUT, "failed", str(error)
-    except RunFailed as error:
-        code, word, message = EXIT_FAILED, "failed", str(error)
-    except KeyboardInterrupt:
-        code, word, message = (
-            EXIT_INTERRUPTED,
-            "interrupted",
-            "interrupted; the same command goes on from the newest checkpoint",
-        )
-    except Exception as error:
-        traceback.print_exc()
-        code, word, message = EXIT_FAILED, "failed", f"{type(error).__name__}: {error}"
+    except (Exception, KeyboardInterrupt) as error:
+        stop.ignore()
+        code, word, message = outcome(error)
     report_failure(state, word, message)
     return code
 

@@ -18,11 +18,13 @@ ORDER = (
     ("corpora",),
     ("tokens",),
     ("models",),
+    ("plan_parts",),
     ("plan",),
     ("revisions", "plan_text"),
     ("training", "evaluation"),
     ("analysis",),
     ("probes", "distillation", "curriculum", "simplification", "instruction", "sweeps"),
+    ("command_line",),
     ("run", "doctor"),
     ("cli",),
 )

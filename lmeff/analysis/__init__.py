@@ -2,7 +2,7 @@
 
 from lmeff.analysis.charts import write_png
 from lmeff.analysis.curves import Change, change
-from lmeff.analysis.report import write_report
+from lmeff.analysis.report import show_run, write_report
 from lmeff.analysis.runs import Anchor, Run, read_runs
 from lmeff.analysis.table import curves_csv, curves_json, print_curves, tidy_table
 
@@ -15,6 +15,7 @@ __all__ = [
     "curves_json",
     "print_curves",
     "read_runs",
+    "show_run",
     "tidy_table",
     "write_png",
     "write_report",

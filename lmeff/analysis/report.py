@@ -10,8 +10,9 @@ import vl_convert
 
 from lmeff.analysis.charts import VEGA_LITE_VERSION, headline_tasks, main_figure, render_png, task_panels
 from lmeff.analysis.curves import ACQUIRED, NUM_RESAMPLES
-from lmeff.analysis.runs import Run
+from lmeff.analysis.runs import Run, read_runs
 from lmeff.analysis.series import Series, make_series
+from lmeff.analysis.table import print_curves
 from lmeff.analysis.themes import DARK, DARK_CELLS, LIGHT, LIGHT_CELLS, cell_css
 from lmeff.analysis.views import RunView, paradigm_table, paradigms_of, phenomena_of, task_titles
 from lmeff.errors import InputError
@@ -97,3 +98,11 @@ def _script_json(value: object) -> str:
     """JSON that can stand inside a `<script>`: no tag can open or close in it."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def show_run(folder: Path) -> None:
+    """Writes a run's report and prints its curves."""
+    runs = read_runs([folder])
+    write_report(runs, folder / "report.html")
+    print(print_curves(runs))
+    print(f"report: {folder / 'report.html'}")

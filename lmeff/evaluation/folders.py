@@ -1,6 +1,7 @@
 """`lmeff eval`: which models a folder holds, and scoring them one after another."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def find_subjects(what: Path, revisions: Sequence[str] | None, output: Path | No
     return [Subject(found[name], (output or what / "results") / name) for name in names]
 
 
-def evaluation_of(section: EvaluationSection, revision: Path, output: Path) -> Evaluation:
+def evaluation_of(
+    section: EvaluationSection, revision: Path, output: Path, before_batch: Callable[[], None] | None = None
+) -> Evaluation:
     """The evaluation of one revision as a recipe's section wants it."""
     return Evaluation(
         model_folder=revision,
@@ -47,7 +50,31 @@ def evaluation_of(section: EvaluationSection, revision: Path, output: Path) -> E
         include_path=section.include_path,
         limit=section.limit,
         batch_size=section.batch_size,
+        before_batch=before_batch,
     )
+
+
+def evaluate_together(
+    section: EvaluationSection,
+    results: Path,
+    ranks: tuple[int, int],
+    *,
+    wait_for_everyone: Callable[[], None],
+    before_batch: Callable[[], None],
+) -> Callable[[Path], None]:
+    """Returns what scores a revision into `results/NAME`, called on every process of a run. `ranks` are this process's rank and
+    the number of processes. When `before_batch` raises KeyboardInterrupt, what is missing is left to the next call."""
+    rank, world_size = ranks
+
+    def evaluate(revision: Path) -> None:
+        evaluation = evaluation_of(section, revision, results / revision.name, before_batch)
+        with suppress(KeyboardInterrupt):
+            evaluation.score(rank, world_size)
+        wait_for_everyone()
+        if rank == 0 and evaluation.is_scored(world_size):
+            evaluation.finish(world_size)
+
+    return evaluate
 
 
 def evaluate_folders(

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -73,6 +73,8 @@ class Evaluation:
     """Sentences scored at once."""
     device: str | None = None
     """Default: the current GPU, else the CPU."""
+    before_batch: Callable[[], None] | None = None
+    """Called before every forward pass; what it raises ends the scoring."""
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -121,10 +123,18 @@ class Evaluation:
             share = {name: leaves[name] for name in list(leaves)[rank::world_size]}
             if share:
                 model = load_model(self.model_folder, self.device, batch_size=self.batch_size, progress=rank == 0)
+                if self.before_batch:
+                    model.model.register_forward_pre_hook(lambda *_: self.before_batch())
                 lm_eval.evaluate(model, {"tasks": share}, limit=self.limit, bootstrap_iters=0, log_samples=False)
         about = {"weights_sha256": self.weights_sha256, "settings": self.settings}
         answers = {name: _answers(task) for name, task in share.items()}
         write_text(self._part(rank, world_size), json.dumps({**about, "answers": answers}))
+
+    def is_scored(self, world_size: int = 1) -> bool:
+        """Whether every rank's share is there, so that `finish` can join them."""
+        if not self._pending(self.cached()):
+            return True
+        return all(self._is_ours(_read(self._part(rank, world_size))) for rank in range(world_size))
 
     def finish(self, world_size: int = 1) -> dict[str, dict]:
         """Joins what the ranks scored, writes the results and returns them by task. The same for any `world_size`."""

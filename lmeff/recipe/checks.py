@@ -70,6 +70,9 @@ def _check_warmup(schedule: Schedule, anchors: Anchors, batch: Batch) -> Iterato
     amount, unit = schedule.warmup_parts()
     last = batch.steps_for(anchors.tokens[-1])
     steps = {"steps": amount, "tokens": batch.steps_for(int(amount)), "share": 0}[unit]
+    if anchors.mode == "anneal" and schedule.name not in (None, "wsd"):
+        text = f"'{schedule.name}' has no place in anchors.mode 'anneal', which decays in branches: use 'wsd'"
+        yield Mistake(("schedule", "name"), text)
     if steps >= last:
         text = f"'{schedule.warmup}' ({steps} steps) must end before the run does: the last anchor is step {last}"
         yield Mistake(("schedule", "warmup"), text)

@@ -104,6 +104,24 @@ class PlanAnchor(Document):
     """`exact_tokens - nominal_tokens`: less than one step."""
 
 
+class PlanPart(Document):
+    """A stretch of training with a schedule of its own."""
+
+    name: str | None
+    """`trunk` or an anchor's name; null when the run has no parts."""
+    first_step: NonNegative
+    """Step of the trunk that it goes on from; 0 for a fresh start."""
+    last_step: NonNegative
+    anchors: list[PlanAnchor]
+    """What is kept on the way."""
+    schedule: Literal["cosine", "linear", "constant", "wsd"]
+    warmup_steps: NonNegative
+    decay_steps: NonNegative
+    """Steps of decay at its end; 0 but for `wsd`."""
+    branch_steps: list[NonNegative]
+    """Where branches leave it: checkpoints that are kept until these are done."""
+
+
 class PlanParameters(Document):
     total: int
     embedding: int
@@ -132,7 +150,12 @@ class PlanDocument(Document):
     sequences_per_step: int
     num_steps: int
     num_tokens: int
+    """Tokens of the longest way from the start to the end."""
     warmup_steps: int
+    mode: Literal["snapshot", "restart", "anneal"]
+    parts: list[PlanPart]
+    trained_tokens: int
+    """Tokens of all parts together, which is what the run costs."""
     anchors: list[PlanAnchor]
     parameters: PlanParameters
     flops_per_token: float

@@ -99,6 +99,8 @@ class Batch(Section):
     """Tokens of one packed sequence."""
     micro: Literal["auto"] | PositiveCount = "auto"
     """Sequences one device takes at once; accumulation follows. `auto` picks it."""
+    log_samples: bool = False
+    """Write into `samples.jsonl` which sequences each step read."""
 
     def steps_for(self, num_tokens: int) -> int:
         """Optimizer steps after which at least `num_tokens` were consumed: the one formula from tokens to steps."""
@@ -118,8 +120,22 @@ class Anchors(Section):
     tokens: Annotated[list[Count], Field(min_length=1)]
     """Token counts at which the model is kept; training stops after the last. Fires at
     `ceil(anchor / batch.tokens)`."""
-    mode: Literal["snapshot"] = "snapshot"
-    """`snapshot`: one run, photographed on its way."""
+    mode: Literal["snapshot", "restart", "anneal"] = "snapshot"
+    """`snapshot`: one run, photographed on its way. `restart`: a run for every anchor, each with its own schedule. `anneal`:
+    one trunk at constant rate, and for every anchor a branch that leaves it at `(1 - schedule.decay) x anchor` and ends at
+    the anchor."""
+    until: Literal["converged"] | None = None
+    """`converged`: train on after the last anchor until the held-out loss stands still, `max_tokens` at most."""
+    max_tokens: PositiveCount | None = None
+    """Where `until: converged` ends at the latest; the schedule ends there too."""
+    patience: PositiveCount = 10
+    """Looks at the held-out loss without an improvement, after which `until: converged` ends."""
+    threshold: Annotated[Number, Field(ge=0)] = 0.002
+    """Fall of the held-out loss, in nats per token, that counts as an improvement."""
+    patient_after: Count = 2_000_000_000
+    """Tokens before which `until: converged` does not look."""
+    look_every: PositiveCount | None = None
+    """Tokens between two looks. Default: so many that looking takes 1% of the computation."""
 
     @model_validator(mode="after")
     def _ascending(self) -> "Anchors":
@@ -128,17 +144,30 @@ class Anchors(Section):
                 raise ValueError(f"tokens must rise: {format_count(after)} follows {format_count(before)}")
         if self.tokens[-1] == 0:
             raise ValueError("tokens needs an anchor above 0, at which training ends")
+        if self.until and self.mode != "snapshot":
+            raise ValueError(
+                f"until: has no meaning in mode '{self.mode}', where every anchor ends a schedule of its own"
+            )
+        if self.until and (self.max_tokens or 0) <= self.tokens[-1]:
+            raise ValueError("until: needs max_tokens above the last anchor")
+        if self.max_tokens and not self.until:
+            raise ValueError("max_tokens: is for until: converged; training ends at the last anchor otherwise")
         return self
 
 
 class Optimizer(Section):
-    name: Literal["adamw"] = "adamw"
-    """AdamW (Loshchilov & Hutter 2019), fused where the device has it. No weight decay on norms."""
+    name: Literal["adamw", "muon", "schedule_free_adamw"] = "adamw"
+    """`adamw` (Loshchilov & Hutter 2019), fused where the device has it. `muon` (Jordan et al. 2024) for the matrices of the
+    layers, with AdamW for embeddings, head and vectors. `schedule_free_adamw` (Defazio et al. 2024). No weight decay on
+    norms."""
     learning_rate: Annotated[Number, Field(gt=0)] = 3e-4
     """Peak learning rate."""
     weight_decay: Annotated[Number, Field(ge=0)] = 0.01
     betas: Annotated[list[Number], Field(min_length=2, max_length=2)] = [0.9, 0.999]
     epsilon: Annotated[Number, Field(gt=0)] = 1e-8
+    nonfinite: Literal["stop", "skip"] = "stop"
+    """A step whose loss or gradient is NaN or infinite: `stop` ends the run; `skip` leaves its update out and counts it in
+    `num_skipped_steps`."""
 
 
 def _warmup_parts(value: object) -> tuple[float, Literal["steps", "tokens", "share"]]:
@@ -156,8 +185,13 @@ def _warmup_parts(value: object) -> tuple[float, Literal["steps", "tokens", "sha
 
 
 class Schedule(Section):
-    name: Literal["cosine", "linear", "constant"] = "cosine"
-    """Shape after warm-up. It ends at the last anchor."""
+    name: Literal["cosine", "linear", "constant", "wsd"] | None = None
+    """Shape after warm-up; it ends at the last anchor. `wsd` (Hu et al. 2024) is constant and then decays to 0. Default:
+    `cosine`; `wsd` in `anchors.mode: anneal`, `constant` with `schedule_free_adamw`."""
+    decay: Annotated[Number, Field(gt=0, lt=1)] = 0.2
+    """Share of the run, or of a branch's anchor, over which `wsd` decays."""
+    decay_shape: Literal["1-sqrt", "linear", "cosine"] = "1-sqrt"
+    """Shape of `wsd`'s decay; `1-sqrt` is from Hägele et al. 2024."""
     warmup: int | float | str = "300 steps"
     """`300 steps`, `5M tokens` or a share of the run such as 0.02."""
 
@@ -210,6 +244,8 @@ class Recipe(Section):
     """Name of the run; its folder is `OUTPUTS/NAME/seed-S`."""
     seed: Annotated[Count, Field(lt=2**31)] = 0
     """Decides initial weights, data order and dropout."""
+    deterministic: bool = False
+    """Only algorithms that give the same bits every time; on a GPU slower. A CPU in float32 needs no such wish."""
     paths: Paths = Paths()
     corpus: Corpus
     tokenizer: Tokenizer = Tokenizer()
@@ -223,3 +259,9 @@ class Recipe(Section):
     checkpoints: Checkpoints = Checkpoints()
     evaluation: Evaluation = Evaluation()
     publish: Publish = Publish()
+
+    @property
+    def schedule_name(self) -> str:
+        """The schedule's name, where the recipe gives none the one that fits."""
+        fitting = "constant" if self.optimizer.name == "schedule_free_adamw" else "cosine"
+        return self.schedule.name or ("wsd" if self.anchors.mode == "anneal" else fitting)

@@ -32,10 +32,17 @@ class RevisionStore:
     def path(self, nominal_tokens: int) -> Path:
         return self.folder / anchor_name(self.seed, nominal_tokens)
 
-    def save(self, write_weights: Callable[[Path], None], facts: Mapping[str, Any]) -> Path:
-        """Writes one anchor. `write_weights(folder)` puts model.safetensors and config.json there; `facts` are the fields of
-        anchor.json but for the weights' hash. Returns the folder."""
-        target = self.path(facts["nominal_tokens"])
+    @property
+    def final_path(self) -> Path:
+        return self.folder / final_name(self.seed)
+
+    def save(self, write_weights: Callable[[Path], None], facts: Mapping[str, Any], final: bool = False) -> Path:
+        """Writes one anchor, or the final model when it is none of the anchors. Returns the folder.
+
+        `write_weights(folder)` puts model.safetensors and config.json there; `facts` are the fields of anchor.json but for the
+        weights' hash.
+        """
+        target = self.final_path if final else self.path(facts["nominal_tokens"])
         with new_folder(target) as aside:
             write_weights(aside)
             anchor = AnchorDocument(weights_sha256=sha256_file(aside / _WEIGHTS), same_as=None, **facts)
@@ -48,7 +55,7 @@ class RevisionStore:
 
     def save_final(self, nominal_tokens: int) -> Path:
         """The finished model: the last anchor's files under the final name, weights shared on disk where possible."""
-        source, target = self.path(nominal_tokens), self.folder / final_name(self.seed)
+        source, target = self.path(nominal_tokens), self.final_path
         anchor = AnchorDocument.model_validate(read_json(source / "anchor.json")).model_copy(
             update={"same_as": source.name}
         )

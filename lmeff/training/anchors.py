@@ -21,6 +21,8 @@ class AnchorCallback(TrainerCallback):
     trainer: LmeffTrainer
     store: RevisionStore
     plan: PlanDocument
+    part: str | None
+    """The part of the run that is trained, None when it has no parts."""
     train_tokens: int
     """Tokens of the training split, for the epoch."""
     evaluate: Callable[[Path], None] | None = None
@@ -29,26 +31,23 @@ class AnchorCallback(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         if state.global_step == 0:
             self._fire(state)
+        elif self.evaluate:
+            # The run may have been stopped while it scored its newest anchor; a finished evaluation is not done again.
+            reached = [anchor for anchor in self.plan.anchors if anchor.step <= state.global_step]
+            for anchor in reached[-1:]:
+                self.evaluate(self.store.path(anchor.nominal_tokens))
         self.trainer.start_clock()
 
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
+        self.trainer.seek_learning_rate()
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
-        self.trainer.num_skipped_steps += int(self.trainer.accelerator.optimizer_step_was_skipped)
+        self.trainer.num_skipped_steps += int(self.trainer.present_step_was_left_out())
         state.epoch = epochs_at(
             state.global_step * self.plan.batch_tokens, self.train_tokens, self.plan.sequence_length
         )
         if self._fire(state) and state.global_step == self.plan.num_steps:
             control.should_training_stop = True
-        # A log ends where a checkpoint does, so that its averages do not depend on where a run was interrupted.
-        control.should_log = control.should_log or control.should_save
-
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, float], **_
-    ) -> None:
-        if not math.isfinite(logs.get("loss", 0.0)):
-            raise RunFailed(
-                f"the loss is {logs['loss']} at or shortly before step {state.global_step};"
-                " lower optimizer.learning_rate or lengthen schedule.warmup"
-            )
 
     def _fire(self, state: TrainerState) -> bool:
         for anchor in self.plan.anchors:
@@ -58,8 +57,22 @@ class AnchorCallback(TrainerCallback):
                 return True
         return False
 
-    def _keep(self, anchor: PlanAnchor) -> None:
+    def keep_final(self) -> None:
+        """Keeps the model as it is now as the final one: it went on after the last anchor. Collective."""
+        step = self.trainer.state.global_step
+        tokens = step * self.plan.batch_tokens
+        self._keep(
+            PlanAnchor(name="final", nominal_tokens=tokens, step=step, exact_tokens=tokens, deviation=0), final=True
+        )
+
+    def _keep(self, anchor: PlanAnchor, final: bool = False) -> None:
         """Writes the revision, also over one that a run left which was killed before its next checkpoint: it is the same."""
+        with self.trainer.weights_to_keep():
+            self._write(anchor, final)
+        if self.evaluate:
+            self.evaluate(self.store.final_path if final else self.store.path(anchor.nominal_tokens))
+
+    def _write(self, anchor: PlanAnchor, final: bool) -> None:
         trainer = self.trainer
         loss, dev, write_weights = trainer.step_loss(), trainer.dev_loss(), trainer.weights_writer()
         if not (math.isfinite(loss or 0.0) and math.isfinite(dev.loss)):
@@ -74,11 +87,9 @@ class AnchorCallback(TrainerCallback):
                 "dev_perplexity": dev.perplexity,
                 "dev_bits_per_byte": dev.bits_per_byte,
             }
-            self.store.save(write_weights, self._facts(anchor) | losses)
+            self.store.save(write_weights, self._facts(anchor) | losses, final=final)
         if dist.is_initialized():
             dist.barrier()
-        if self.evaluate:
-            self.evaluate(self.store.path(anchor.nominal_tokens))
 
     def _facts(self, anchor: PlanAnchor) -> dict:
         args = self.trainer.args
@@ -88,8 +99,8 @@ class AnchorCallback(TrainerCallback):
             "step": anchor.step,
             "epoch": epochs_at(anchor.exact_tokens, self.train_tokens, self.plan.sequence_length),
             "seed": self.plan.seed,
-            "mode": "snapshot",
-            "part": None,
+            "mode": self.plan.mode,
+            "part": self.part,
             "num_skipped_steps": self.trainer.num_skipped_steps,
             "train_seconds": round(self.trainer.train_seconds, 3),
             "flops": self.plan.flops_per_token * anchor.exact_tokens,

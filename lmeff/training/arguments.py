@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
-from lmeff.plan import num_steps, warmup_steps
+from lmeff.recipe.documents import PlanPart
 from lmeff.recipe.schema import Recipe
 
-_SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+_SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup", "wsd": "warmup_stable_decay"}
 
 
 def uses_cpu() -> bool:
@@ -31,24 +31,27 @@ def _precision(recipe: Recipe) -> dict[str, bool]:
     return {"bf16": bool(wanted)}
 
 
-def training_arguments(recipe: Recipe, folder: Path, micro_batch: int, accumulation: int) -> TrainingArguments:
-    """The arguments for one process. Fields of the `training:` section are passed on as they are."""
+def training_arguments(
+    recipe: Recipe, part: PlanPart, folder: Path, micro_batch: int, accumulation: int
+) -> TrainingArguments:
+    """The arguments for one process of one part. Fields of the `training:` section are passed on as they are."""
     optimizer, checkpoints = recipe.optimizer, recipe.checkpoints
     own: dict[str, Any] = {
         "output_dir": str(folder),
-        "max_steps": num_steps(recipe),
+        "max_steps": part.last_step,
         "per_device_train_batch_size": micro_batch,
         "gradient_accumulation_steps": accumulation,
         "average_tokens_across_devices": True,
         "seed": recipe.seed,
-        "optim": "adamw_torch" if uses_cpu() else "adamw_torch_fused",
+        "full_determinism": recipe.deterministic,
+        # The trainer makes the optimizer itself; a report shows these.
         "learning_rate": optimizer.learning_rate,
         "weight_decay": optimizer.weight_decay,
-        "adam_beta1": optimizer.betas[0],
-        "adam_beta2": optimizer.betas[1],
-        "adam_epsilon": optimizer.epsilon,
-        "lr_scheduler_type": _SCHEDULERS[recipe.schedule.name],
-        "warmup_steps": warmup_steps(recipe),
+        "lr_scheduler_type": _SCHEDULERS[part.schedule],
+        "lr_scheduler_kwargs": {"num_decay_steps": part.decay_steps, "decay_type": recipe.schedule.decay_shape}
+        if part.schedule == "wsd"
+        else {},
+        "warmup_steps": part.warmup_steps,
         "save_strategy": "steps" if checkpoints.every_steps else "no",
         "save_steps": checkpoints.every_steps or 500,
         "eval_strategy": "no",

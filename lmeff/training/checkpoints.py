@@ -1,6 +1,7 @@
 """Checkpoints: full training state for resuming. One is complete only with its manifest, which is written last."""
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from lmeff.files import describe_files, write_json
@@ -37,12 +38,19 @@ def newest_complete(run: Path) -> tuple[Path | None, list[str]]:
     return None, complaints
 
 
-def rotate(run: Path, keep: int, newest: int) -> None:
-    """Keeps the `keep` checkpoints up to step `newest`, which was just written. Removes older ones, later ones (they were
-    damaged, or the run would have gone on from them) and what an interrupted save left behind. Revisions live elsewhere."""
+def rotate(run: Path, keep: int, newest: int, pinned: Collection[int] = ()) -> None:
+    """Keeps the `keep` checkpoints up to step `newest`, which was just written, and those of the steps `pinned`. Removes older
+    ones, later ones (they were damaged, or the run would have gone on from them) and what an interrupted save left behind.
+    Revisions live elsewhere."""
     kept = [folder for step, folder in _steps(run) if step <= newest][-keep:]
-    for _, folder in _steps(run):
-        if folder not in kept:
+    for step, folder in _steps(run):
+        if folder not in kept and not (step in pinned and step <= newest):
             shutil.rmtree(folder)
     for leftover in (run / "checkpoints").glob(".*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def unpin(run: Path, step: int, keep: int) -> None:
+    """Removes a checkpoint that was kept for a branch, unless it is among the newest `keep`."""
+    if checkpoint_path(run, step) not in [folder for _, folder in _steps(run)][-keep:]:
+        shutil.rmtree(checkpoint_path(run, step), ignore_errors=True)

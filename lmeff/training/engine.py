@@ -1,10 +1,15 @@
 """What the launcher really started, checked against what it was asked for."""
 
+import gc
 import os
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
+from transformers import Trainer
 from transformers.utils import logging as transformers_logging
 
 from lmeff.errors import InputError
@@ -47,3 +52,47 @@ def check_engine(accelerator: Accelerator) -> None:
             "accelerate launch: DeepSpeed was asked for and is not in use; without a GPU put 'use_cpu: true' into the"
             " configuration file (launchers/cpu_zero2.yaml) instead of --cpu or ACCELERATE_USE_CPU"
         )
+
+
+def forget_engine(trainer: Trainer) -> None:
+    """Frees a trainer's engine, so that another one can be made in the same process group."""
+    trainer.accelerator.free_memory()
+    trainer.model_wrapped = trainer.model = trainer.optimizer = trainer.lr_scheduler = None
+    if trainer.is_deepspeed_enabled:
+        # The next engine reads its batch size and clipping from its own arguments.
+        AcceleratorState._reset_state(reset_partial_state=False)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def loss_scale(accelerator: Accelerator, wrapped: torch.nn.Module) -> dict[str, float] | None:
+    """The state of float16 loss scaling; None in other precisions."""
+    if accelerator.scaler is not None:
+        return {"scale": accelerator.scaler.get_scale()} | accelerator.scaler.state_dict()
+    scaler = _zero_scaler(wrapped)
+    return None if scaler is None else {"scale": scaler.cur_scale} | _numbers(scaler)
+
+
+def set_loss_scale(accelerator: Accelerator, wrapped: torch.nn.Module, saved: Mapping[str, Any]) -> None:
+    """Goes on with the scale of a checkpoint; with its counters too when the same engine wrote them."""
+    state, same_engine = saved["loss_scale"], saved["engine"] == engine_name(accelerator)
+    if state is None:
+        return
+    if accelerator.scaler is not None:
+        kept = {key: state[key] for key in accelerator.scaler.state_dict() if key in state} if same_engine else {}
+        accelerator.scaler.load_state_dict(accelerator.scaler.state_dict() | kept | {"scale": state["scale"]})
+    elif (scaler := _zero_scaler(wrapped)) is not None:
+        for key, value in state.items() if same_engine else ():
+            if key in _numbers(scaler):
+                setattr(scaler, key, value)
+        scaler.cur_scale = state["scale"]
+
+
+def _zero_scaler(wrapped: torch.nn.Module) -> Any:
+    scaler = getattr(getattr(wrapped, "optimizer", None), "loss_scaler", None)
+    return scaler if getattr(scaler, "dynamic", False) else None
+
+
+def _numbers(scaler: Any) -> dict[str, float]:
+    return {key: value for key, value in vars(scaler).items() if isinstance(value, int | float)}

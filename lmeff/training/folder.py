@@ -2,21 +2,30 @@
 
 import fcntl
 import os
+import shutil
 import socket
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from lmeff.errors import InputError
-from lmeff.files import usable_folder, write_text
+from lmeff.files import read_json, usable_folder, write_json
+from lmeff.quantities import format_bytes
 from lmeff.recipe import Resolved
-from lmeff.training.state import slurm_job
+from lmeff.recipe.documents import FORMAT, PlanDocument, PlanPart
+from lmeff.training.process import launched_rank
+from lmeff.training.state import now, slurm_job
 
 _FREE_SECTIONS = {"paths", "checkpoints", "evaluation", "publish"}
 """Sections that do not change what is trained."""
+_FREE = {"batch.log_samples", "batch.micro"}
+_FIXED = ("batch.tokens ", "model.", "tokenizer.", "anchors.mode ", "optimizer.name ", "seed ")
+"""What the counted tokens, the checkpoint's shape or the order of the text stand on."""
+_NOT_FIXED = "model.attention_dropout "
 _FREE_TRAINING = {"report_to", "run_name", "project", "disable_tqdm", "log_level", "log_level_replica", "logging_steps"}
 
 
@@ -38,7 +47,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _decides(key: str) -> bool:
     section, _, rest = key.partition(".")
-    return section not in _FREE_SECTIONS and not (section == "training" and rest in _FREE_TRAINING)
+    return key not in _FREE and section not in _FREE_SECTIONS and not (section == "training" and rest in _FREE_TRAINING)
 
 
 def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
@@ -53,17 +62,52 @@ def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
     return [f"{key} was {before.get(key)}, is now {after.get(key)}" for key in keys]
 
 
-def check_same_recipe(folder: Path, resolved: Resolved) -> None:
-    """Raises InputError, a line for each difference, when the folder holds another recipe's run."""
-    if changes := recipe_changes(folder, resolved):
-        advice = "give this run another name (name=...) or remove the folder"
+def check_same_recipe(folder: Path, resolved: Resolved, accept: bool) -> list[str]:
+    """What has changed since the folder's run began, when that is accepted.
+
+    Raises InputError, a line for each difference, when it is not, or when the run could not go on with it.
+    """
+    changes = recipe_changes(folder, resolved)
+    if not accept and changes:
+        advice = "give this run another name (name=...), or go on with --accept-changes"
         raise InputError(*(f"{folder}: {change}; {advice}" for change in changes))
+    if fixed := [change for change in changes if change.startswith(_FIXED) and not change.startswith(_NOT_FIXED)]:
+        advice = "a run cannot go on with another one; give this run another name (name=...)"
+        raise InputError(*(f"{folder}: {change}; {advice}" for change in fixed))
+    return changes
+
+
+def record_changes(folder: Path, step: int, changes: list[str]) -> list[dict[str, Any]]:
+    """Adds what was accepted at `step` to the run's list of accepted changes, and returns all of it, for the provenance."""
+    path = folder / "accepted_changes.json"
+    recorded = read_json(path)["changes"] if path.exists() else []
+    if changes:
+        recorded = [*recorded, {"step": step, "time": now(), "changes": changes}]
+        write_json(path, {"format": FORMAT, "changes": recorded})
+    return recorded
+
+
+def part_folder(run: Path, part: PlanPart) -> Path:
+    """Where a part keeps its checkpoints, log and state: the run's own folder when it is all of the run."""
+    return run / "parts" / part.name if part.name else run
+
+
+def check_space(folder: Path, plan: PlanDocument) -> None:
+    """Warns before the first step when the disk has less room than the run may need."""
+    free = shutil.disk_usage(folder).free
+    missing = plan.disk_bytes - sum(path.stat().st_size for path in folder.rglob("*.safetensors")) - free
+    if missing > 0:
+        print(
+            f"{folder}: this run may need {format_bytes(missing)} more than the {format_bytes(free)} that are free there;"
+            " lower checkpoints.keep, leave out anchors or make room",
+            file=sys.stderr,
+        )
 
 
 @contextmanager
-def claimed(folder: Path, resolved: Resolved) -> Iterator[None]:
-    """Holds the run folder for this process, and writes `recipe.yaml`. Raises InputError when another process holds it; the
-    kernel frees the claim of a dead one."""
+def claimed(folder: Path) -> Iterator[None]:
+    """Holds a folder for this process. Raises InputError when another process holds it; the kernel frees the claim of a dead
+    one."""
     usable_folder(folder, "paths.outputs")
     with open(folder / ".lock", "a+", encoding="utf-8") as file:
         try:
@@ -74,8 +118,12 @@ def claimed(folder: Path, resolved: Resolved) -> Iterator[None]:
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}" + (f", job {slurm_job()}" if slurm_job() else ""))
         file.flush()
-        write_text(folder / "recipe.yaml", resolved.to_yaml())
         yield
+
+
+def claimed_by_first(folder: Path) -> AbstractContextManager[None]:
+    """`claimed`, on the first process only."""
+    return claimed(folder) if launched_rank() == 0 else nullcontext()
 
 
 def finished_words(folder: Path, resolved: Resolved, tokens: int) -> str:

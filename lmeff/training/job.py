@@ -1,6 +1,8 @@
-"""Builds the trainer of a run with its callbacks, and trains from the start or from the newest complete checkpoint."""
+"""Trains a recipe part by part, each from its start, from its newest complete checkpoint, or from the trunk it branches off."""
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,88 +10,223 @@ import torch.distributed as dist
 from transformers import PrinterCallback
 from transformers import ProgressCallback as StockProgressCallback
 
-from lmeff.files import write_json
+from lmeff.errors import InputError, RunFailed
+from lmeff.files import locked, write_json
 from lmeff.models.build import build_model
-from lmeff.plan import make_plan
-from lmeff.recipe.documents import AnchorDocument, PlanDocument
+from lmeff.plan import make_plan, micro_batches
+from lmeff.plan_parts import TRUNK
+from lmeff.recipe.documents import AnchorDocument, PlanDocument, PlanPart
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import RevisionStore
+from lmeff.revisions.store import differences
 from lmeff.tokens import Tokens
 from lmeff.training.anchors import AnchorCallback
 from lmeff.training.arguments import training_arguments
-from lmeff.training.checkpoints import newest_complete
-from lmeff.training.engine import check_engine
+from lmeff.training.boundary import BoundaryCallback
+from lmeff.training.checkpoints import checkpoint_path, newest_complete, unpin
+from lmeff.training.convergence import ConvergenceCallback
+from lmeff.training.engine import check_engine, forget_engine
+from lmeff.training.folder import check_space, claimed_by_first, part_folder, record_changes
 from lmeff.training.micro import probe_micro_batch
 from lmeff.training.process import launched_rank, launched_world_size
 from lmeff.training.reporting import ProgressCallback, RunLogCallback, StateCallback
-from lmeff.training.state import RunState
-from lmeff.training.timed import TimedCheckpointCallback
+from lmeff.training.sample_log import SampleLogCallback
+from lmeff.training.signals import Interrupted, StopRequests
+from lmeff.training.state import RunState, read_state
 from lmeff.training.trainer import LmeffTrainer, read_own_state
 
 
-def train(
-    recipe: Recipe,
-    folder: Path,
-    tokens: Tokens,
-    run_state: RunState,
-    *,
-    recipe_yaml: str,
-    provenance: Mapping[str, Any],
-    write_card: Callable[[PlanDocument, AnchorDocument, str], str],
-    evaluate: Callable[[Path], None] | None,
-) -> PlanDocument:
-    """Trains to the last anchor and keeps every anchor and the final model under `folder/revisions`. Every process calls this.
+@dataclass(frozen=True)
+class Job:
+    """What training a recipe needs from the other rooms."""
 
-    Raises InputError for a launcher or a checkpoint that does not fit, and RunFailed when the loss is not finite.
+    recipe: Recipe
+    folder: Path
+    """The run's folder."""
+    tokens: Tokens
+    run_state: RunState
+    recipe_yaml: str
+    provenance: Mapping[str, Any]
+    write_card: Callable[[PlanDocument, AnchorDocument, str], str]
+    evaluate: Callable[[Path], None] | None
+    """Scores a revision; called on every process."""
+    stop: StopRequests
+    accepted_changes: list[str] | None
+    """How the recipe has changed since the run began; None when no change is accepted."""
+
+
+def train(job: Job, only_part: int | None = None) -> PlanDocument:
+    """Trains all parts that are not done, or one of them, and keeps every anchor under `folder/revisions`; with the last part
+    also the final model. Every process calls this.
+
+    Raises InputError for a launcher that does not fit and for other training text than the checkpoint's, RunFailed when the
+    loss is not finite, and Interrupted, after a checkpoint, when the run was asked to stop.
     """
-    checkpoint, complaints = newest_complete(folder)
+    parts = make_plan(job.recipe, world_size=launched_world_size()).parts
+    micro_batch = _micro_batch(job, parts)
+    plan = make_plan(job.recipe, world_size=launched_world_size(), micro_batch=micro_batch)
     if launched_rank() == 0:
-        for complaint in complaints:
-            print(complaint)
-        if checkpoint:
-            print(f"going on from {checkpoint}")
-    micro_batch = (
-        read_own_state(checkpoint)["micro_batch"]
-        if checkpoint and recipe.batch.micro == "auto"
-        else probe_micro_batch(recipe)
-    )
-    plan = make_plan(recipe, world_size=launched_world_size(), micro_batch=micro_batch)
-    trainer = LmeffTrainer(
-        build_model(recipe), training_arguments(recipe, folder, plan.micro_batch, plan.accumulation), recipe, tokens
-    )
-    check_engine(trainer.accelerator)
-    if launched_rank() == 0:
-        write_json(folder / "plan.json", plan.model_dump())
-    store = RevisionStore(
-        folder=folder / "revisions",
-        seed=recipe.seed,
-        tokenizer_folder=tokens.tokenizer_folder,
-        recipe_yaml=recipe_yaml,
-        provenance=provenance,
-        write_card=lambda anchor, revision: write_card(plan, anchor, revision),
-    )
-    trainer.remove_callback(StockProgressCallback)
-    trainer.remove_callback(PrinterCallback)
-    minutes = recipe.checkpoints.every_minutes
-    progress = ProgressCallback(plan, trainer)
-    for callback in (
-        *([TimedCheckpointCallback(minutes)] if minutes else []),
-        AnchorCallback(trainer, store, plan, tokens.train.num_tokens, evaluate),
-        progress,
-        RunLogCallback(folder / "run.log.jsonl", plan, trainer),
-        StateCallback(run_state),
+        write_json(job.folder / "plan.json", plan.model_dump())
+        check_space(job.folder, plan)
+    for index, part in enumerate(parts):
+        if only_part in (None, index) and not is_done(job.folder, part):
+            _train_part(job, plan, part)
+    if (
+        launched_rank() == 0
+        and not job.recipe.anchors.until
+        and all(_kept(job, anchor.nominal_tokens) for anchor in plan.anchors)
     ):
-        trainer.add_callback(callback)
-    try:
-        if checkpoint:
-            trainer.resume(checkpoint)
-        else:
-            trainer.train()
-    finally:
-        progress.close()
-    if trainer.is_world_process_zero():
-        store.save_final(plan.anchors[-1].nominal_tokens)
+        with locked(job.folder / ".final"):
+            _store(job, plan, []).save_final(plan.anchors[-1].nominal_tokens)
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
     return plan
+
+
+def is_done(folder: Path, part: PlanPart) -> bool:
+    """Whether a part of the run in `folder` was trained to its end. A run without parts says so itself."""
+    state = read_state(part_folder(folder, part)) if part.name else None
+    return state is not None and state.state == "complete"
+
+
+def finish_state(job: Job, plan: PlanDocument) -> None:
+    """Says `complete` in the state of what was asked for, and in the run's when all its parts are done."""
+    if job.run_state.folder == job.folder:
+        job.run_state.step = (
+            max(job.run_state.step, plan.num_steps) if not job.recipe.anchors.until else job.run_state.step
+        )
+        job.run_state.write("complete")
+    elif all(is_done(job.folder, part) for part in plan.parts):
+        whole = RunState(job.folder, plan.batch_tokens, read_state(job.folder))
+        whole.step = plan.num_steps
+        whole.write("complete")
+
+
+def _kept(job: Job, nominal_tokens: int) -> bool:
+    return not differences(_store(job, None, []).path(nominal_tokens))
+
+
+def _store(job: Job, plan: PlanDocument | None, changes: list[dict[str, Any]]) -> RevisionStore:
+    return RevisionStore(
+        folder=job.folder / "revisions",
+        seed=job.recipe.seed,
+        tokenizer_folder=job.tokens.tokenizer_folder,
+        recipe_yaml=job.recipe_yaml,
+        provenance={**job.provenance, "accepted_changes": changes},
+        write_card=lambda anchor, revision: job.write_card(plan, anchor, revision),
+    )
+
+
+def _micro_batch(job: Job, parts: list[PlanPart]) -> int | None:
+    """The first checkpoint's micro-batch, or the largest below it that this number of processes can divide the batch into;
+    found out on a GPU when there is no checkpoint yet."""
+    if job.recipe.batch.micro != "auto":
+        return None
+    found = (newest_complete(part_folder(job.folder, part))[0] for part in parts)
+    if checkpoint := next(filter(None, found), None):
+        saved = read_own_state(checkpoint)["micro_batch"]
+        return max(size for size in micro_batches(job.recipe, launched_world_size()) if size <= saved)
+    return probe_micro_batch(job.recipe)
+
+
+def _checkpoint(job: Job, part: PlanPart) -> Path | None:
+    """Where a part goes on from. Raises Interrupted when the trunk is not there yet, and RunFailed when it never will be."""
+    checkpoint, complaints = newest_complete(part_folder(job.folder, part))
+    if launched_rank() == 0:
+        for complaint in complaints:
+            print(complaint)
+    if checkpoint is None and part.first_step:
+        trunk = job.folder / "parts" / TRUNK
+        checkpoint = checkpoint_path(trunk, part.first_step)
+        if wrong := differences(checkpoint, exclude=("manifest.json",)):
+            state = read_state(trunk)
+            if state is None or state.state != "complete":
+                raise Interrupted(
+                    f"part {part.name} begins at step {part.first_step} of the trunk, which is not there yet"
+                )
+            raise RunFailed(f"part {part.name} cannot begin: {checkpoint}: {wrong[0]}")
+    if checkpoint and launched_rank() == 0:
+        print(f"going on from {checkpoint}")
+    return checkpoint
+
+
+def _accepted(job: Job, checkpoint: Path | None) -> list[dict[str, Any]]:
+    """Every change that the run has gone on with. Raises InputError when the training text is another one and that is not
+    accepted."""
+    changes, saved = list(job.accepted_changes or ()), read_own_state(checkpoint) if checkpoint else None
+    if saved and saved["tokens_fingerprint"] != job.tokens.fingerprint:
+        change = f"training tokens were {saved['tokens_fingerprint']}, are now {job.tokens.fingerprint}"
+        if job.accepted_changes is None:
+            raise InputError(f"{checkpoint}: {change}; restore the text and tokenizer, or go on with --accept-changes")
+        changes.append(change)
+    return record_changes(job.folder, saved["step"] if saved else 0, changes) if launched_rank() == 0 else []
+
+
+def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
+    recipe, folder = job.recipe, part_folder(job.folder, part)
+    # Whoever was asked for one part holds its folder already.
+    with nullcontext() if folder == job.run_state.folder else claimed_by_first(folder):
+        checkpoint = _checkpoint(job, part)
+        trainer = LmeffTrainer(
+            build_model(recipe),
+            training_arguments(recipe, part, folder, plan.micro_batch, plan.accumulation),
+            recipe,
+            job.tokens,
+            pinned=lambda: {step for step in part.branch_steps if not _branch_is_done(job.folder, plan, step)},
+        )
+        check_engine(trainer.accelerator)
+        store = _store(job, plan, _accepted(job, checkpoint))
+        # What watches a part sees a plan that ends where the part does.
+        seen = plan.model_copy(
+            update={
+                "anchors": part.anchors,
+                "num_steps": part.last_step,
+                "num_tokens": part.last_step * plan.batch_tokens,
+                "name": f"{plan.name} {part.name}" if part.name else plan.name,
+            }
+        )
+        states = [job.run_state]
+        if part.name and job.run_state.folder != folder:
+            states.append(RunState(folder, plan.batch_tokens, read_state(folder)))
+        for state in states:
+            state.anchors = part.anchors
+        progress = ProgressCallback(seen, trainer)
+        anchors = AnchorCallback(trainer, store, seen, part.name, job.tokens.train.num_tokens, job.evaluate)
+        boundary = BoundaryCallback(
+            trainer, lambda: job.stop.asked, recipe.checkpoints.every_minutes, {*part.branch_steps}
+        )
+        trainer.remove_callback(StockProgressCallback)
+        trainer.remove_callback(PrinterCallback)
+        for callback in (
+            anchors,
+            *([ConvergenceCallback(trainer, folder / "dev.log.jsonl")] if recipe.anchors.until else []),
+            boundary,
+            *([SampleLogCallback(folder / "samples.jsonl", trainer)] if recipe.batch.log_samples else []),
+            progress,
+            RunLogCallback(folder / "run.log.jsonl", seen, trainer),
+            StateCallback(states),
+        ):
+            trainer.add_callback(callback)
+        try:
+            with job.stop.deferred(job.folder):
+                if checkpoint:
+                    trainer.resume(checkpoint)
+                else:
+                    trainer.train()
+                if recipe.anchors.until and not boundary.stopped:
+                    anchors.keep_final()
+        finally:
+            progress.close()
+        if boundary.stopped:
+            raise Interrupted
+        if part.name and trainer.is_world_process_zero():
+            states[-1].step = part.last_step
+            states[-1].write("complete")
+            if part.first_step:
+                unpin(job.folder / "parts" / TRUNK, part.first_step, recipe.checkpoints.keep)
+        forget_engine(trainer)
+
+
+def _branch_is_done(folder: Path, plan: PlanDocument, step: int) -> bool:
+    return all(is_done(folder, part) for part in plan.parts if part.first_step == step)

@@ -21,11 +21,12 @@ class PackedSequences(Dataset):
         return self._stream.num_tokens // self._length
 
     def __getitems__(self, sequence_ids: list[int]) -> dict[str, torch.Tensor]:
-        """`input_ids` and `labels`, both (batch, sequence) int64. The first position is never predicted."""
+        """`input_ids` and `labels`, both (batch, sequence) int64; the first position is never predicted. `sequence_ids`,
+        (batch,), says which they are."""
         input_ids = torch.from_numpy(self._stream.blocks(np.asarray(sequence_ids), self._length))
         labels = input_ids.clone()
         labels[:, 0] = -100
-        return {"input_ids": input_ids, "labels": labels}
+        return {"input_ids": input_ids, "labels": labels, "sequence_ids": torch.tensor(sequence_ids)}
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,16 @@ def largest_fitting(candidates: Sequence[int], fits: Callable[[int], bool]) -> i
     return best
 
 
+def fitting_sizes(recipe: Recipe, device: torch.device, sizes: Sequence[int]) -> dict[int, int | None]:
+    """Peak bytes on the GPU by micro-batch, up to the first that does not fit, which has None."""
+    fits, peaks = _fits(recipe, device), {}
+    for size in sizes:
+        peaks[size] = torch.cuda.max_memory_allocated(device) if fits(size) else None
+        if peaks[size] is None:
+            break
+    return peaks
+
+
 def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
     model = build_model(recipe).to(device)
     half = torch.bfloat16 if recipe.training.get("bf16", "auto") and torch.cuda.is_bf16_supported() else None

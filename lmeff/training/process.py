@@ -1,11 +1,14 @@
 """This process among those of the launch, and how it ends. Needs no torch."""
 
 import atexit
+import errno
 import os
 import sys
 import time
+import traceback
 from typing import NoReturn
 
+from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 from lmeff.training.state import RunState, read_state
 
 
@@ -17,6 +20,29 @@ def launched_rank() -> int:
 def launched_world_size() -> int:
     """Processes that the launcher started."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+_INTERRUPTED = "interrupted; the same command goes on from the newest checkpoint"
+
+
+def outcome(error: BaseException) -> tuple[int, str, str]:
+    """Exit code, word for `state.json` and message of what ended a run. What nobody foresaw is printed with its traceback."""
+    match error:
+        case InputError():
+            return EXIT_INPUT, "failed", str(error)
+        case RunFailed():
+            return EXIT_FAILED, "failed", str(error)
+        case KeyboardInterrupt():
+            said = f"{error}; run the same command again"
+            return EXIT_INTERRUPTED, "interrupted", said if str(error) else _INTERRUPTED
+    if getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error):  # safetensors words it so
+        return (
+            EXIT_FAILED,
+            "failed",
+            "the disk is full; make room, and the same command goes on from the newest checkpoint",
+        )
+    traceback.print_exception(error)
+    return EXIT_FAILED, "failed", f"{type(error).__name__}: {error}"
 
 
 def report_failure(run_state: RunState | None, word: str, message: str, patience_seconds: float = 20.0) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,18 @@ from lmeff.training.state import RunState, now
 from lmeff.training.trainer import LmeffTrainer
 
 
+def forget_after(path: Path, step: int) -> None:
+    """Drops a log's records past the checkpoint that the run goes on from, and a line that was cut off."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (ValueError, KeyError):
+            continue
+    write_text(path, "".join(line + "\n" for line in kept))
+
+
 @dataclass
 class RunLogCallback(TrainerCallback):
     """Appends a record to `run.log.jsonl` whenever the Trainer logs."""
@@ -22,43 +35,35 @@ class RunLogCallback(TrainerCallback):
     path: Path
     plan: PlanDocument
     trainer: LmeffTrainer
-    _last: tuple[int, float] = (0, 0.0)
+    _last: tuple[int, float, int] = (0, 0.0, 0)
+    """Step, training seconds and steps left out, at the last record."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
-        self._last = (state.global_step, self.trainer.train_seconds)
+        self._last = (state.global_step, self.trainer.train_seconds, self.trainer.num_skipped_steps)
         if state.is_world_process_zero:
-            self._forget_after(state.global_step)
-
-    def _forget_after(self, step: int) -> None:
-        """Drops records past the checkpoint that the run goes on from, and a line that was cut off."""
-        kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []:
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except (ValueError, KeyError):
-                continue
-        write_text(self.path, "".join(line + "\n" for line in kept))
+            forget_after(self.path, state.global_step)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict, **_) -> None:
         if not state.is_world_process_zero or "loss" not in logs:
             return
-        seconds, (last_step, last_seconds) = self.trainer.train_seconds, self._last
+        seconds, (last_step, last_seconds, last_skipped) = self.trainer.train_seconds, self._last
+        skipped = self.trainer.num_skipped_steps
         tokens = (state.global_step - last_step) * self.plan.batch_tokens
         per_sequence = self.plan.sequence_length - 1
         record = LogRecord(
             step=state.global_step,
             tokens=state.global_step * self.plan.batch_tokens,
             epoch=round(state.epoch or 0.0, 6),
-            loss=_finite(logs["loss"]),
+            # A mean over some of the steps would look like the mean over all.
+            loss=_finite(logs["loss"]) if skipped == last_skipped or self.trainer.args.fp16 else None,
             grad_norm=_finite(logs.get("grad_norm")),
             learning_rate=logs["learning_rate"],
             tokens_per_second=round(tokens / (seconds - last_seconds), 1) if seconds > last_seconds else None,
             num_loss_tokens=state.global_step * self.plan.sequences_per_step * per_sequence,
-            num_skipped_steps=self.trainer.num_skipped_steps,
+            num_skipped_steps=skipped,
             time=now(),
         )
-        self._last = (state.global_step, seconds)
+        self._last = (state.global_step, seconds, skipped)
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(record.model_dump_json() + "\n")
 
@@ -69,14 +74,14 @@ def _finite(value: float | None) -> float | None:
 
 @dataclass
 class StateCallback(TrainerCallback):
-    """Keeps `state.json` current: at the start, at every log and after every anchor."""
+    """Keeps `state.json` current, of the run and of its part: at the start, at every log and after every anchor."""
 
-    run_state: RunState
+    run_states: Sequence[RunState]
 
     def _update(self, state: TrainerState) -> None:
-        if state.is_world_process_zero:
-            self.run_state.step = state.global_step
-            self.run_state.write("running")
+        for run_state in self.run_states if state.is_world_process_zero else ():
+            run_state.step = state.global_step
+            run_state.write("running")
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         self._update(state)
@@ -85,7 +90,7 @@ class StateCallback(TrainerCallback):
         self._update(state)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
-        if any(anchor.step == state.global_step for anchor in self.run_state.anchors):
+        if any(anchor.step == state.global_step for anchor in self.run_states[0].anchors):
             self._update(state)
 
 

@@ -1,11 +1,11 @@
-"""The Hugging Face Trainer with a stateless sample order, a held-out loss, whole-model weights and atomic checkpoints."""
+"""The Hugging Face Trainer with a stateless sample order, a held-out loss, whole-model weights and checkpoints that
+move between engines."""
 
 import math
-import os
-import shutil
 import time
-from collections.abc import Callable
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,19 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import nested_gather
 
-from lmeff.errors import InputError, RunFailed
-from lmeff.files import read_json, write_json
+from lmeff.files import new_folder, read_json, write_json
+from lmeff.models.dropout import stateless_seed, use_stateless_dropout
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import SampleOrder, Tokens
 from lmeff.training.checkpoints import checkpoint_path, rotate, seal
 from lmeff.training.dev import DevLoss, dev_text, negative_log_likelihood, rows_of_rank, summarize
-from lmeff.training.engine import engine_name
+from lmeff.training.engine import engine_name, loss_scale, set_loss_scale
+from lmeff.training.full_state import FullState, PlainEngine, engine_state, weights_of
 from lmeff.training.loader import PackedSequences, StepBatches, train_loader
+from lmeff.training.optimizers import build_optimizer, counters, decayed_names, set_counters, weights_to_keep
 
 _OWN_STATE = "lmeff.json"
 
@@ -30,18 +33,33 @@ _OWN_STATE = "lmeff.json"
 class LmeffTrainer(Trainer):
     """Trains one recipe. Steps are counted in global batches; tokens are always derived from the step."""
 
-    def __init__(self, model: PreTrainedModel, args: TrainingArguments, recipe: Recipe, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        args: TrainingArguments,
+        recipe: Recipe,
+        tokens: Tokens,
+        pinned: Callable[[], Collection[int]] = frozenset,
+    ) -> None:
+        """`pinned` gives the steps whose checkpoints are kept for branches."""
         super().__init__(model=model, args=args, train_dataset=PackedSequences(tokens, recipe.batch.sequence_length))
         self.recipe = recipe
         self.dev_text = dev_text(tokens, recipe.evaluation.dev_tokens, recipe.batch.sequence_length)
         self._order = SampleOrder(len(self.train_dataset), recipe.seed)
+        self._dropout = use_stateless_dropout(model, recipe.seed)
         self.num_skipped_steps = 0
-        """Steps whose update float16 loss scaling dropped."""
+        """Steps whose update was left out: float16 loss scaling dropped it, or it was not finite."""
+        self.sequences_read: list[list[int]] = []
+        """The ids of this process's sequences in the last step, by micro-batch."""
+        self.convergence: dict[str, Any] = {"best": None, "looks_without_improvement": 0}
+        """Early stopping: the best held-out loss, and how often it was not improved since."""
+        self._pinned = pinned
         self._fingerprint = tokens.fingerprint
         self._seconds = 0.0
         self._running_since: float | None = None
         self._step_loss = torch.zeros((), device=args.device)
-        self._step_of_loss = 0
+        self._step_of_loss = -1
+        self._broken_step = torch.zeros((), dtype=torch.long, device=args.device)
 
     # ------------------------------------------------------------------ data
 
@@ -49,7 +67,7 @@ class LmeffTrainer(Trainer):
         arguments = self.args
         batches = StepBatches(
             order=self._order,
-            sequences_per_step=self.recipe.batch.tokens // self.recipe.batch.sequence_length,
+            sequences_per_step=self._sequences_per_step,
             micro_batch=arguments.per_device_train_batch_size,
             rank=arguments.process_index,
             world_size=arguments.world_size,
@@ -58,23 +76,71 @@ class LmeffTrainer(Trainer):
         )
         return train_loader(self.train_dataset, batches)
 
+    @property
+    def _sequences_per_step(self) -> int:
+        return self.recipe.batch.tokens // self.recipe.batch.sequence_length
+
+    def sequence_ids_of(self, step: int) -> list[int]:
+        """What step `step` (from 1) reads."""
+        return self._order.sequence_ids((step - 1) * self._sequences_per_step, self._sequences_per_step).tolist()
+
     # ------------------------------------------------------------------ loss
 
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        if self._step_of_loss != self.state.global_step:
+        step = self.state.global_step
+        if self._step_of_loss != step:
             self._step_loss.zero_()
-            self._step_of_loss = self.state.global_step
+            self.sequences_read = []
+            self._step_of_loss = step
+        first_slot = (len(self.sequences_read) * self.args.world_size + self.args.process_index) * len(
+            inputs["sequence_ids"]
+        )
+        self.sequences_read.append(inputs.pop("sequence_ids").tolist())
+        self._dropout.step, self._dropout.slots = step, range(first_slot, first_slot + len(self.sequences_read[-1]))
+        # Whatever draws random numbers in a step draws the same ones after a restart.
+        torch.manual_seed(stateless_seed(self.recipe.seed, step, first_slot))
         loss = super().training_step(model, inputs, num_items_in_batch)
         self._step_loss += loss
-        return loss
+        # A sum that the Trainer keeps for its log would stay NaN for ever.
+        return torch.where(torch.isfinite(loss), loss, 0.0) if self.leaves_out_broken_steps else loss
+
+    def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
+        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        broken = ~torch.isfinite(torch.as_tensor(norm, device=self._step_loss.device))
+        if self.leaves_out_broken_steps:
+            # All processes see the same gradient, and leave out the same steps.
+            self._broken_step.copy_(torch.where(broken, self.state.global_step + 1, 0))
+        else:
+            if self.args.fp16:  # loss scaling overflows now and then, and leaves the step out itself
+                broken.zero_()
+            broken |= ~torch.isfinite(self._step_loss)
+            first = (self._broken_step == 0) & broken
+            self._broken_step.copy_(torch.where(first, self.state.global_step + 1, self._broken_step))
+        return norm
+
+    @property
+    def leaves_out_broken_steps(self) -> bool:
+        return self.recipe.optimizer.nonfinite == "skip"
+
+    def first_broken_step(self) -> int | None:
+        """The first step whose loss or gradient was not finite, as this process knows it; when such steps are left out, the
+        present one only."""
+        return self._broken_step.item() or None
+
+    def present_step_was_left_out(self) -> bool:
+        return self.accelerator.optimizer_step_was_skipped or (
+            self.leaves_out_broken_steps and self.first_broken_step() == self.state.global_step
+        )
 
     def step_loss(self) -> float | None:
-        """Training loss of the last step over the global batch, nats per token; None before the first. Collective."""
+        """Training loss of the last step over the global batch, nats per token; None before the first, and for a step that was
+        left out. Collective."""
         if self.state.global_step == 0:
             return None
-        return nested_gather(self._step_loss, self.args.parallel_mode).mean().item()
+        loss = nested_gather(self._step_loss, self.args.parallel_mode).mean().item()
+        return None if self.leaves_out_broken_steps and not math.isfinite(loss) else loss
 
     def dev_loss(self) -> DevLoss:
         """Held-out loss of the model as it is now. Collective."""
@@ -136,59 +202,101 @@ class LmeffTrainer(Trainer):
 
     # ------------------------------------------------------------------ checkpoints
 
-    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        if not math.isfinite(loss := self.step_loss() or 0.0):
-            raise RunFailed(f"the loss is {loss} at step {self.state.global_step}; no checkpoint is made of it")
-        with self.clock_stopped():
-            run = Path(self.args.output_dir)
-            target = checkpoint_path(run, self.state.global_step)
-            aside = target.with_name(f".{target.name}.tmp")
-            self._aside = aside
-            try:
-                # Trainer writes `checkpoint-N` into the folder `_get_output_dir` names.
-                super()._save_checkpoint(model, trial)
-            finally:
-                del self._aside
-            self._barrier()
-            if self.args.process_index == 0:
-                written = aside / f"checkpoint-{self.state.global_step}"
-                write_json(written / _OWN_STATE, self._own_state())
-                seal(written)
-                if target.exists():
-                    # Only a damaged checkpoint is passed over and reached again.
-                    shutil.rmtree(target)
-                os.rename(written, target)
-                rotate(run, self.recipe.checkpoints.keep, self.state.global_step)
-            self._barrier()
+    def _engine_state(self):
+        return engine_state(self.model, self.model_wrapped, self.optimizer)
 
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(getattr(self, "_aside", self.args.output_dir))
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        with self.clock_stopped():
+            full = self._engine_state().gather(keep=self.args.process_index == 0)
+            step_loss = self.step_loss()
+            if self.args.process_index == 0:
+                run, step = Path(self.args.output_dir), self.state.global_step
+                with new_folder(checkpoint_path(run, step)) as folder:
+                    full.save(folder)
+                    replace(self.state, log_history=[]).save_to_json(str(folder / TRAINER_STATE_NAME))
+                    write_json(folder / _OWN_STATE, self._own_state() | {"step_loss": step_loss})
+                    seal(folder)
+                rotate(run, self.recipe.checkpoints.keep, step, self._pinned())
+            self._barrier()
 
     def _own_state(self) -> dict[str, Any]:
         return {
             "format": 1,
+            "step": self.state.global_step,
             "engine": engine_name(self.accelerator),
             "world_size": self.args.world_size,
             "micro_batch": self.args.per_device_train_batch_size,
             "tokens_fingerprint": self._fingerprint,
             "num_skipped_steps": self.num_skipped_steps,
             "train_seconds": self.train_seconds,
+            "convergence": self.convergence,
+            "optimizer_counters": counters(self._own_optimizer),
+            "loss_scale": loss_scale(self.accelerator, self.model_wrapped),
         }
 
     def resume(self, checkpoint: Path) -> None:
-        """Goes on from a complete checkpoint of the same engine and world size. Raises InputError when it is of another."""
-        saved, own = read_own_state(checkpoint), self._own_state()
-        for key, name in (
-            ("engine", "engine"),
-            ("world_size", "number of processes"),
-            ("tokens_fingerprint", "training text"),
-        ):
-            if saved[key] != own[key]:
-                raise InputError(
-                    f"{checkpoint}: was written with another {name} ({saved[key]}, now {own[key]}); use the same"
-                )
+        """Goes on from a complete checkpoint of any engine and number of processes."""
+        saved = read_own_state(checkpoint)
         self._seconds, self.num_skipped_steps = saved["train_seconds"], saved["num_skipped_steps"]
+        self.convergence = saved["convergence"]
+        self._step_loss.fill_(saved["step_loss"] if saved["step_loss"] is not None else math.nan)
         self.train(resume_from_checkpoint=str(checkpoint))
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        if self.optimizer is None:
+            self.optimizer = build_optimizer(
+                self.recipe.optimizer,
+                self.model,
+                decayed_names(self.model),
+                fused=self.args.device.type != "cpu",
+                zero=self.is_deepspeed_enabled,
+            )
+        return self.optimizer
+
+    @property
+    def _own_optimizer(self) -> torch.optim.Optimizer:
+        return getattr(self.optimizer, "optimizer", self.optimizer)
+
+    def weights_to_keep(self) -> AbstractContextManager[None]:
+        """Inside, the model has the weights that are its result at this point."""
+        if self.state.global_step == 0:
+            return nullcontext()
+        return weights_to_keep(self._own_optimizer, self.model)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Nothing yet: `_prepare_for_training` loads everything."""
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        """Nothing: every random number follows from seed, step and slot."""
+
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: DataLoader, resume_from_checkpoint: str | None
+    ) -> Any:
+        full = FullState.load(Path(resume_from_checkpoint)) if resume_from_checkpoint else None
+        if full:
+            PlainEngine(self.model, None).put_weights(full.weights)
+        weights = weights_of(self.model)
+        prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
+        engine = self._engine_state()
+        if self.leaves_out_broken_steps and self.is_deepspeed_enabled:
+            self.model_wrapped.optimizer.check_grad_overflow = True
+        if next(self.model.parameters()).dtype != torch.float32:
+            # DeepSpeed rounds a 16-bit model before it copies the float32 master weights from it.
+            engine.put_weights(weights)
+        if full:
+            saved = read_own_state(Path(resume_from_checkpoint))
+            engine.put_optimizer(full)
+            set_counters(self._own_optimizer, saved["optimizer_counters"])
+            set_loss_scale(self.accelerator, self.model_wrapped, saved)
+        return prepared
+
+    def seek_learning_rate(self) -> None:
+        """Sets the rate of the coming step, which follows from the step alone, whatever was skipped before it."""
+        schedule, step = self.lr_scheduler, self.state.global_step
+        schedule.last_epoch = step
+        schedule._last_lr = [base * of(step) for base, of in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
+        for group, rate in zip(schedule.optimizer.param_groups, schedule._last_lr, strict=True):
+            group["lr"] = rate
 
     def _barrier(self) -> None:
         if dist.is_initialized():

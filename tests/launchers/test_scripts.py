@@ -12,7 +12,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PROJECT = Path(__file__).resolve().parents[2]
-SCRIPTS = sorted([*(PROJECT / "launchers").glob("*.sh"), PROJECT / ".ci" / "run"])
+SCRIPTS = sorted(
+    [
+        *(PROJECT / "launchers").glob("*.sh"),
+        *(PROJECT / "slurm").glob("*.s[bh]*"),
+        *(PROJECT / "tests" / "slurm").glob("*.sh"),
+        PROJECT / ".ci" / "run",
+    ]
+)
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -1,0 +1,59 @@
+"""What a command line of `lmeff.run` asks for. Needs no torch."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmeff.errors import InputError
+from lmeff.plan import make_plan
+from lmeff.recipe import Resolved, read_recipe
+from lmeff.training.folder import part_folder, run_folder
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    resolved: Resolved
+    part: int | None
+    """One part of a recipe in parts; None for all."""
+    accept_changes: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where the state of what is asked for stands: the run's folder or the part's."""
+        folder, recipe = run_folder(self.resolved), self.resolved.recipe
+        return folder if self.part is None else part_folder(folder, make_plan(recipe).parts[self.part])
+
+
+def read_arguments(argv: Sequence[str] | None, description: str | None = None) -> Asked:
+    """What to run. Raises InputError."""
+    parser = argparse.ArgumentParser(
+        prog="lmeff.run", description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("words", nargs="+", metavar="RECIPE.yaml | section.key=value")
+    parser.add_argument("--accept-changes", action="store_true", help="go on although the recipe or its text changed")
+    text = "which of several recipes, or part of a recipe in parts, from 0 (the task of a Slurm array)"
+    parser.add_argument("--index", type=int, help=text)
+    options = parser.parse_intermixed_args(argv)
+    files, settings = ([word for word in options.words if ("=" in word) is wanted] for wanted in (False, True))
+    index = options.index or 0
+    if not files:
+        raise InputError("no recipe given; for example recipes/quickstart.yaml")
+    if options.index is None and len(files) > 1:
+        raise InputError(f"{len(files)} recipes given; say with --index N which one to run, 0 to {len(files) - 1}")
+    if len(files) > 1:
+        return Asked(read_recipe(_chosen(files, index), settings), None, options.accept_changes)
+    resolved = read_recipe(files[0], settings)
+    if resolved.recipe.anchors.mode == "snapshot" or options.index is None:
+        _chosen(files, index)
+        return Asked(resolved, None, options.accept_changes)
+    _chosen([part.name for part in make_plan(resolved.recipe).parts], index)
+    return Asked(resolved, index, options.accept_changes)
+
+
+def _chosen(choices: Sequence[str], index: int) -> str:
+    if not 0 <= index < len(choices):
+        raise InputError(f"--index {index}: there is 0 to {len(choices) - 1}: {', '.join(choices)}")
+    return choices[index]

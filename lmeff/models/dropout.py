@@ -1,0 +1,86 @@
+"""Attention dropout whose mask depends on (seed, step, place in the global batch, layer) alone.
+
+The stock mask comes from a random state that every process has for itself, so it changes with the number of processes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+_NAME = "lmeff_stateless_dropout"
+
+
+@dataclass
+class DropoutPlace:
+    """Where in a run the model is; the trainer moves it on before every forward pass."""
+
+    seed: int
+    step: int = 0
+    slots: Sequence[int] = field(default_factory=tuple)
+    """Place in the global batch of each sequence that the model is given next."""
+
+
+def stateless_seed(*parts: int) -> int:
+    """63 bits that depend on `parts` alone."""
+    digest = blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> 1
+
+
+@torch.compiler.disable
+def _kept(place: DropoutPlace, layer: int, shape: torch.Size, rate: float, device: torch.device) -> torch.Tensor:
+    """(batch, heads, queries, keys) bool: False where a weight is dropped."""
+    kept = torch.empty(shape, dtype=torch.bool, device=device)
+    for row, slot in enumerate(place.slots):
+        generator = torch.Generator(device).manual_seed(stateless_seed(place.seed, place.step, slot, layer))
+        kept[row] = torch.rand(shape[1:], generator=generator, device=device) >= rate
+    return kept
+
+
+def _attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **options: object,
+) -> tuple[torch.Tensor, None]:
+    """`query`, `key`, `value` are (batch, heads, length, head_dim); the output is (batch, length, heads, head_dim)."""
+    if not dropout:
+        return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
+    key, value = (states.repeat_interleave(module.num_key_value_groups, dim=1) for states in (key, value))
+    scores = query @ key.transpose(2, 3) * (scaling or query.shape[-1] ** -0.5)
+    if attention_mask is None:
+        future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
+        scores = scores.masked_fill(future, float("-inf"))
+    elif attention_mask.dtype == torch.bool:
+        scores = scores.masked_fill(~attention_mask, float("-inf"))
+    else:
+        scores = scores + attention_mask
+    weights = scores.softmax(-1, dtype=torch.float32)
+    kept = _kept(module.dropout_place, module.layer_idx, weights.shape, dropout, weights.device)
+    output = (weights * kept / (1 - dropout)).to(value.dtype) @ value
+    return output.transpose(1, 2).contiguous(), None
+
+
+ALL_ATTENTION_FUNCTIONS.register(_NAME, _attention)
+ALL_MASK_ATTENTION_FUNCTIONS.register(_NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
+
+
+def use_stateless_dropout(model: PreTrainedModel, seed: int) -> DropoutPlace:
+    """Gives every attention layer the place at which its masks are drawn, and returns that place."""
+    place = DropoutPlace(seed)
+    if model.config.attention_dropout:
+        model.config._attn_implementation = _NAME
+        for module in model.modules():
+            if hasattr(module, "attention_dropout"):
+                module.dropout_place = place
+    return place

@@ -1,0 +1,91 @@
+"""A recipe's model, optimizer and text on one device, stepped by hand: what the probes work with."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from lmeff.corpora import prepare_text
+from lmeff.models.build import build_model
+from lmeff.plan import split_batch
+from lmeff.recipe.schema import Recipe
+from lmeff.tokens import SampleOrder, Tokens, prepare_tokenizer, prepare_tokens
+from lmeff.training.loader import PackedSequences
+from lmeff.training.optimizers import build_optimizer, decayed_names
+
+
+def prepared_tokens(recipe: Recipe) -> Tokens:
+    """The recipe's tokens, prepared if they are not yet."""
+    corpus = prepare_text(recipe.corpus, recipe.paths.data)
+    return prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size))
+
+
+def device_of_this_machine() -> torch.device:
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass
+class Bench:
+    recipe: Recipe
+    model: PreTrainedModel
+    optimizer: torch.optim.Optimizer
+    data: PackedSequences
+    device: torch.device
+
+    @classmethod
+    def of(cls, recipe: Recipe, tokens: Tokens) -> "Bench":
+        """A fresh model, with the recipe's first weights."""
+        device = device_of_this_machine()
+        model = build_model(recipe).to(device).train()
+        names = decayed_names(model)
+        optimizer = build_optimizer(recipe.optimizer, model, names, fused=device.type != "cpu", zero=False)
+        return cls(recipe, model, optimizer, PackedSequences(tokens, recipe.batch.sequence_length), device)
+
+    def batches(self, num_steps: int) -> Iterator[list[int]]:
+        """The sequences that a run's first steps read."""
+        per_step = self.recipe.batch.tokens // self.recipe.batch.sequence_length
+        order = SampleOrder(len(self.data), self.recipe.seed)
+        for step in range(num_steps):
+            yield order.sequence_ids(step * per_step, per_step).tolist()
+
+    def step(self, sequence_ids: Sequence[int], learning_rate: float) -> tuple[float, float]:
+        """One optimizer step, as a run makes it. Returns the loss in nats per token and the gradient's norm before clipping."""
+        half = half_precision(self.recipe)
+        autocast = torch.autocast(self.device.type, dtype=half) if half else nullcontext()
+        micro_batch = min(split_batch(self.recipe, 1)[0], len(sequence_ids))
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for start in range(0, len(sequence_ids), micro_batch):
+            batch = self.data.__getitems__(list(sequence_ids[start : start + micro_batch]))
+            share = len(batch["input_ids"]) / len(sequence_ids)
+            with autocast:
+                loss = self.model(
+                    input_ids=batch["input_ids"].to(self.device),
+                    labels=batch["labels"].to(self.device),
+                    use_cache=False,
+                ).loss
+            (loss * share).backward()
+            total += loss.item() * share
+        limit = self.recipe.training.get("max_grad_norm", 1.0) or math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.step()
+        return total, norm
+
+
+def half_precision(recipe: Recipe) -> torch.dtype | None:
+    """The 16-bit type that a run of the recipe computes in here; None for float32."""
+    wanted = recipe.training.get("bf16", "auto")
+    if wanted is True or (wanted == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()):
+        return torch.bfloat16
+    return torch.float16 if recipe.training.get("fp16") else None
+
+
+def probe_folder(recipe: Recipe) -> Path:
+    """`OUTPUTS/NAME/probes`."""
+    return Path(recipe.paths.outputs) / recipe.name / "probes"

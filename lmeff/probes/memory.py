@@ -1,0 +1,41 @@
+"""The largest micro-batch that the device takes, tried for real."""
+
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from lmeff.plan import make_plan, micro_batches
+from lmeff.probes.bench import device_of_this_machine
+from lmeff.recipe.schema import Recipe
+from lmeff.training.micro import fitting_sizes
+
+
+@dataclass(frozen=True)
+class Memory:
+    device: str
+    total_bytes: int
+    """What the device has."""
+    peak_bytes: dict[int, int | None]
+    """Peak by micro-batch, ascending; None for the first that does not fit."""
+    micro_batch: int | None
+    """The largest that fits; None when none does."""
+
+
+def probe_memory(recipe: Recipe, world_size: int = 1) -> Memory:
+    """Forward, backward and optimizer state at every micro-batch that divides a process's share, until one does not fit.
+
+    Without a GPU nothing is tried: the estimate of the plan stands beside the machine's memory.
+    """
+    sizes, device = micro_batches(recipe, world_size), device_of_this_machine()
+    if device.type == "cpu":
+        total = psutil.virtual_memory().total
+        peaks: dict[int, int | None] = {
+            size: make_plan(recipe, world_size=world_size, micro_batch=size).memory["ddp"].total for size in sizes
+        }
+        fitting = [size for size, peak in peaks.items() if peak <= 0.9 * total]
+        return Memory("CPU (estimated)", total, peaks, max(fitting, default=None))
+    peaks = fitting_sizes(recipe, device, sizes)
+    fitting = [size for size, peak in peaks.items() if peak is not None]
+    total = torch.cuda.get_device_properties(device).total_memory
+    return Memory(torch.cuda.get_device_name(device), total, peaks, max(fitting, default=None))

@@ -1,0 +1,87 @@
+"""What all processes decide together at the end of a step: to save by the clock, to stop, to give up on a broken model."""
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from lmeff.errors import RunFailed
+from lmeff.training.trainer import LmeffTrainer
+
+
+class Agreement:
+    """The maximum of a few numbers over all processes, on the CPU, so that no GPU waits for it."""
+
+    def __init__(self) -> None:
+        self._group = None
+        if dist.is_initialized() and dist.get_backend() != "gloo":
+            self._group = dist.new_group(backend="gloo")
+
+    def highest(self, *values: int) -> list[int]:
+        """Collective."""
+        if not dist.is_initialized():
+            return list(values)
+        together = torch.tensor(values)
+        dist.all_reduce(together, dist.ReduceOp.MAX, group=self._group)
+        return together.tolist()
+
+
+@dataclass
+class BoundaryCallback(TrainerCallback):
+    trainer: LmeffTrainer
+    asked_to_stop: Callable[[], bool]
+    every_minutes: float | None
+    """Minutes between checkpoints, by the first process's clock; None for none by the clock."""
+    save_at: Collection[int] = ()
+    """Steps of which a checkpoint is made in any case."""
+    stopped: bool = False
+    """Whether the run ended here because somebody asked."""
+    _saved_at: float = 0.0
+    _agreement: Agreement | None = None
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._saved_at = time.monotonic()
+        self._agreement = Agreement()
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._saved_at = time.monotonic()
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # DeepSpeed leaves such a step out by itself. Without gradients any other optimizer leaves everything as it is.
+        if self.trainer.leaves_out_broken_steps and self.trainer.first_broken_step() == state.global_step + 1:
+            kwargs["model"].zero_grad(set_to_none=True)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        due = self.every_minutes is not None and time.monotonic() - self._saved_at >= 60 * self.every_minutes
+        # Looking at a number on a GPU makes the CPU wait for it, so it is done where the Trainer looks anyway.
+        look = args.device.type == "cpu" or control.should_log or control.should_save
+        broken = self.trainer.first_broken_step() if look and not self.trainer.leaves_out_broken_steps else None
+        stop, due_first, broken_first = self._agreement.highest(
+            int(self.asked_to_stop()),
+            int(due and state.is_world_process_zero),
+            0 if broken is None else state.max_steps + 1 - broken,
+        )
+        if broken_first:
+            self._give_up(state.max_steps + 1 - broken_first)
+        if due_first or state.global_step in self.save_at:
+            control.should_save = True
+        if stop and not control.should_training_stop:
+            self.stopped = control.should_save = control.should_training_stop = True
+        # A log ends where a checkpoint does, so that its averages do not depend on where a run was interrupted.
+        control.should_log = control.should_log or control.should_save
+
+    def _give_up(self, step: int) -> None:
+        trainer = self.trainer
+        ids = trainer.sequence_ids_of(step)
+        shown = ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")
+        raise RunFailed(
+            f"the loss or the gradient of step {step} is not finite (tokens {(step - 1) * trainer.recipe.batch.tokens:,} to"
+            f" {step * trainer.recipe.batch.tokens:,}, sequences {shown}); nothing is kept of it. Lower"
+            " optimizer.learning_rate, lengthen schedule.warmup, or leave such steps out with optimizer.nonfinite=skip"
+        )

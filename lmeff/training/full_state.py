@@ -1,0 +1,219 @@
+"""Weights and optimizer state by the model's own parameter names, in float32, whichever engine divides them up.
+
+One form for every engine and world size: what plain training, DDP and ZeRO 1 to 3 write, each of them reads. DeepSpeed's own
+checkpoints are bound to their world size, and are pickles.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+_WEIGHTS, _OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
+_SEPARATOR = "|"
+_STEP = "step"
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass
+class FullState:
+    weights: Tensors
+    """Parameter name -> float32 on the CPU; the master weights where the model itself is in 16 bits."""
+    optimizer: dict[str, Tensors] = field(default_factory=dict)
+    """Parameter name -> the optimizer's tensors of the parameter's shape, such as `exp_avg`. Empty before the first update."""
+    num_updates: dict[str, float] = field(default_factory=dict)
+    """Parameter name -> updates made so far, where the optimizer counts them."""
+
+    def save(self, folder: Path) -> None:
+        """Writes both safetensors files."""
+        save_file(self.weights, folder / _WEIGHTS)
+        flat = {
+            f"{name}{_SEPARATOR}{key}": tensor
+            for name, state in self.optimizer.items()
+            for key, tensor in state.items()
+        }
+        flat |= {f"{name}{_SEPARATOR}{_STEP}": torch.tensor(count) for name, count in self.num_updates.items()}
+        save_file(flat, folder / _OPTIMIZER)
+
+    @classmethod
+    def load(cls, folder: Path) -> "FullState":
+        """Reads what `save` wrote."""
+        state = cls(load_file(folder / _WEIGHTS))
+        for full_name, tensor in load_file(folder / _OPTIMIZER).items():
+            name, _, key = full_name.rpartition(_SEPARATOR)
+            if key == _STEP:
+                state.num_updates[name] = tensor.item()
+            else:
+                state.optimizer.setdefault(name, {})[key] = tensor
+        return state
+
+
+def _kept(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to("cpu", torch.float32, copy=True).contiguous()
+
+
+def _scalars(state: Mapping[str, Any]) -> float | None:
+    return float(state[_STEP]) if _STEP in state else None
+
+
+class PlainEngine:
+    """One process or DDP: every process has all of it."""
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self._parameters, self._optimizer = dict(model.named_parameters()), optimizer
+
+    def gather(self, keep: bool) -> FullState:
+        full = FullState({})
+        for name, parameter in self._parameters.items() if keep else ():
+            full.weights[name] = _kept(parameter)
+            state = self._optimizer.state.get(parameter, {})
+            full.optimizer[name] = {
+                key: _kept(value)
+                for key, value in state.items()
+                if isinstance(value, torch.Tensor) and value.shape == parameter.shape and key != _STEP
+            }
+            if (count := _scalars(state)) is not None:
+                full.num_updates[name] = count
+        return full
+
+    def put_weights(self, weights: Tensors) -> None:
+        for name, parameter in self._parameters.items():
+            parameter.data.copy_(weights[name])
+
+    def put_optimizer(self, full: FullState) -> None:
+        fused = {
+            parameter: bool(group.get("fused"))
+            for group in self._optimizer.param_groups
+            for parameter in group["params"]
+        }
+        for name, parameter in self._parameters.items():
+            if not full.optimizer.get(name):
+                continue
+            state = self._optimizer.state[parameter]
+            for key, value in full.optimizer[name].items():
+                state[key] = value.to(parameter.device, parameter.dtype, copy=True)
+            if name in full.num_updates:
+                device = parameter.device if fused[parameter] else "cpu"
+                state[_STEP] = torch.tensor(full.num_updates[name], dtype=torch.float32, device=device)
+
+
+class _ZeroEngine:
+    """ZeRO: flat float32 partitions, one for each group of parameters, over all processes."""
+
+    def __init__(self, model: nn.Module, zero: Any) -> None:
+        self._parameters, self._zero, self._base = dict(model.named_parameters()), zero, zero.optimizer
+
+    def _partitions(self) -> list[torch.Tensor]:
+        raise NotImplementedError
+
+    def _groups(self) -> list[list[nn.Parameter]]:
+        """The parameters of each partition."""
+        raise NotImplementedError
+
+    def _set(self, parameter: nn.Parameter, value: torch.Tensor, key: str | None) -> None:
+        raise NotImplementedError
+
+    def _link(self) -> None:
+        """Has every parameter know its pieces of the optimizer's state."""
+
+    def gather(self, keep: bool) -> FullState:
+        from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
+
+        self._link()
+        full, names = FullState({}), self._names()
+        for partition, group in zip(self._partitions(), self._groups(), strict=True):
+            state = self._base.state.get(partition, {})
+            keys = sorted(key for key, value in state.items() if getattr(value, "shape", None) == partition.shape)
+            for parameter in group:
+                weight = safe_get_full_fp32_param(parameter)
+                tensors = {key: safe_get_full_optimizer_state(parameter, key) for key in keys if key != _STEP}
+                if keep:
+                    name = names[id(parameter)]
+                    full.weights[name] = _kept(weight)
+                    full.optimizer[name] = {key: _kept(value) for key, value in tensors.items()}
+                    if (count := _scalars(state)) is not None:
+                        full.num_updates[name] = count
+        return full
+
+    def _names(self) -> dict[int, str]:
+        return {id(parameter): name for name, parameter in self._parameters.items()}
+
+    def put_weights(self, weights: Tensors) -> None:
+        for name, parameter in self._parameters.items():
+            self._set(parameter, weights[name].to(self._device), None)
+
+    def put_optimizer(self, full: FullState) -> None:
+        names = self._names()
+        for partition, group in zip(self._partitions(), self._groups(), strict=True):
+            first = names[id(group[0])]
+            state = {key: torch.zeros_like(partition) for key in full.optimizer.get(first, {})}
+            if first in full.num_updates:
+                # Every partition needs a tensor of its own: the optimizer counts in place.
+                state[_STEP] = torch.tensor(full.num_updates[first], dtype=torch.float32, device=self._step_device())
+            if state:
+                self._base.state[partition] = state
+        self._link()
+        for name, parameter in self._parameters.items():
+            for key, value in full.optimizer.get(name, {}).items():
+                self._set(parameter, value.to(self._device), key)
+
+    @property
+    def _device(self) -> torch.device:
+        return self._partitions()[0].device
+
+    def _step_device(self) -> torch.device | str:
+        return self._device if self._base.param_groups[0].get("fused") else "cpu"
+
+
+class Zero12Engine(_ZeroEngine):
+    def _partitions(self) -> list[torch.Tensor]:
+        return self._zero.single_partition_of_fp32_groups
+
+    def _groups(self) -> list[list[nn.Parameter]]:
+        return self._zero.bit16_groups
+
+    def _set(self, parameter: nn.Parameter, value: torch.Tensor, key: str | None) -> None:
+        parameter.set_full_hp_param(value, key)
+
+    def _link(self) -> None:
+        # DeepSpeed does this once, after the first group's first step, when the other groups have no state yet.
+        if all(self._base.state.get(partition) for partition in self._partitions()):
+            self._zero._hp_optimizer_states_linked = False
+            self._zero._lazy_init_hp_params_optimizer_state()
+
+
+class Zero3Engine(_ZeroEngine):
+    def _partitions(self) -> list[torch.Tensor]:
+        return self._zero.fp32_partitioned_groups_flat
+
+    def _groups(self) -> list[list[nn.Parameter]]:
+        return self._zero.fp16_groups
+
+    def _set(self, parameter: nn.Parameter, value: torch.Tensor, key: str | None) -> None:
+        from deepspeed.utils import safe_set_local_fp32_param, safe_set_local_optimizer_state
+
+        size, rank = parameter.ds_tensor.numel(), torch.distributed.get_rank()
+        padded = nn.functional.pad(value.flatten(), (0, size * torch.distributed.get_world_size() - value.numel()))
+        mine = padded[rank * size : (rank + 1) * size]
+        if key is None:
+            safe_set_local_fp32_param(parameter, mine)
+        else:
+            safe_set_local_optimizer_state(parameter, mine, key)
+
+
+def engine_state(model: nn.Module, wrapped: nn.Module, optimizer: Any) -> PlainEngine | Zero12Engine | Zero3Engine:
+    """The reader and writer for the engine that `wrapped`, the prepared model, belongs to."""
+    zero = getattr(wrapped, "optimizer", None)
+    if zero is None or not hasattr(wrapped, "zero_optimization_stage"):
+        return PlainEngine(model, getattr(optimizer, "optimizer", optimizer))
+    return Zero3Engine(model, zero) if wrapped.zero_optimization_stage() == 3 else Zero12Engine(model, zero)
+
+
+def weights_of(model: nn.Module) -> Tensors:
+    """The weights as they stand: float32 copies on the CPU."""
+    return {name: _kept(parameter) for name, parameter in model.named_parameters()}

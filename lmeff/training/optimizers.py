@@ -1,0 +1,113 @@
+"""The optimizers a recipe can name."""
+
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import AdamW, Muon, Optimizer
+from transformers import Trainer
+
+from lmeff.errors import InputError
+from lmeff.recipe.schema import Optimizer as OptimizerSection
+
+Groups = list[dict[str, Any]]
+_COUNTERS = ("k", "weight_sum", "lr_max", "train_mode", "scheduled_lr")
+"""What schedule-free optimizers count for a whole group."""
+
+
+class MuonWithAdamW(Optimizer):
+    """Muon (Jordan et al. 2024, `torch.optim.Muon`) for some groups and AdamW for the others, as one optimizer.
+
+    Muon's updates are scaled to the size of AdamW's (Liu et al. 2025), so that one learning rate and one weight decay serve
+    both.
+    """
+
+    def __init__(self, muon: Groups, adamw: Groups, lr: float, **adamw_options: Any) -> None:
+        super().__init__([*muon, *adamw], {"lr": lr})
+        self._muon, self._adamw = (
+            Muon(muon, lr=lr, adjust_lr_fn="match_rms_adamw"),
+            AdamW(adamw, lr=lr, **adamw_options),
+        )
+        self.param_groups = [*self._muon.param_groups, *self._adamw.param_groups]
+
+    def step(self, closure: Callable[[], float] | None = None) -> None:
+        # Groups and state are ours: a schedule sets the rates in them, and whoever loads a state replaces them.
+        num_muon = len(self._muon.param_groups)
+        self._muon.param_groups, self._adamw.param_groups = self.param_groups[:num_muon], self.param_groups[num_muon:]
+        for part in (self._muon, self._adamw):
+            part.state = self.state
+            part.step(closure)
+
+
+def build_optimizer(
+    section: OptimizerSection, model: nn.Module, decayed: Iterable[str], *, fused: bool, zero: bool
+) -> Optimizer:
+    """`decayed` names the parameters that weight decay applies to. Raises InputError for what DeepSpeed cannot divide up."""
+    if zero and section.name != "adamw":
+        raise InputError(
+            f"optimizer.name: '{section.name}' does not run under DeepSpeed ZeRO, which cuts its matrices up; use adamw, or DDP"
+        )
+    parameters, decayed = dict(model.named_parameters()), set(decayed)
+
+    def groups(names: Iterable[str]) -> Groups:
+        chosen = [name for name in names if parameters[name].requires_grad]
+        split = ([name for name in chosen if (name in decayed) is decays] for decays in (True, False))
+        return [
+            {"params": [parameters[name] for name in part], "weight_decay": section.weight_decay * decays}
+            for part, decays in zip(split, (True, False), strict=True)
+            if part
+        ]
+
+    options = {"betas": tuple(section.betas), "eps": section.epsilon}
+    match section.name:
+        case "muon":
+            matrices = {name for name, one in parameters.items() if one.ndim == 2 and _is_in_a_layer(name)}
+            rest = [name for name in parameters if name not in matrices]
+            in_order = [name for name in parameters if name in matrices]
+            return MuonWithAdamW(groups(in_order), groups(rest), section.learning_rate, fused=fused, **options)
+        case "schedule_free_adamw":
+            from schedulefree import AdamWScheduleFree
+
+            return AdamWScheduleFree(groups(parameters), lr=section.learning_rate, **options)
+        case _:
+            return AdamW(groups(parameters), lr=section.learning_rate, fused=fused, **options)
+
+
+def decayed_names(model: nn.Module) -> list[str]:
+    """The parameters that weight decay applies to: all but norms and biases, by the Trainer's own rule."""
+    return Trainer.get_decay_parameter_names(None, model)
+
+
+def _is_in_a_layer(name: str) -> bool:
+    return ".layers." in name
+
+
+def counters(optimizer: Optimizer) -> list[dict[str, float]]:
+    """What the optimizer counts for its groups, as JSON takes it; empty dictionaries for most."""
+    return [{key: group[key] for key in _COUNTERS if key in group} for group in optimizer.param_groups]
+
+
+def set_counters(optimizer: Optimizer, saved: list[dict[str, float]]) -> None:
+    """Goes on counting where `counters` was called."""
+    for group, values in zip(optimizer.param_groups, saved, strict=False):
+        group.update(values)
+
+
+@contextmanager
+def weights_to_keep(optimizer: Optimizer, model: nn.Module):
+    """Inside, the model has the weights that are its result: for schedule-free optimizers the average, else what it trains.
+
+    Afterwards it has the very bits it had before, so that looking at a model does not change its future.
+    """
+    if not hasattr(optimizer, "eval"):
+        yield
+        return
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    optimizer.eval()
+    yield
+    optimizer.train()
+    with torch.no_grad():
+        for parameter, kept in zip(model.parameters(), before, strict=True):
+            parameter.copy_(kept)

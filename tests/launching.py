@@ -1,0 +1,151 @@
+"""Launching real runs in tests, and stopping them on their way."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+
+STORIES = "\n".join(
+    json.dumps(
+        {"text": f"{name} had {count} {thing}. {name} lost one, and then there were {count - 1} of the {thing}."}
+    )
+    for name in ("Anna", "Ben", "Carla")
+    for count in range(2, 28)
+    for thing in ("cats", "dogs", "red apples", "small boats")
+)
+
+RECIPE = """
+name: job
+seed: 1
+corpus: {{name: stories, paths: ['{folder}/stories.jsonl'], dev_share: 0.1, epochs: 5}}
+tokenizer: {{vocab_size: 320}}
+model: {{hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2, attention_dropout: 0.1}}
+batch: {{tokens: 512, sequence_length: 32, micro: 4, log_samples: true}}
+anchors: {{tokens: [0, 5000, 20k]}}
+optimizer: {{learning_rate: 3e-3}}
+schedule: {{warmup: 5 steps}}
+training: {{logging_steps: 1}}
+checkpoints: {{every_steps: 7, keep: 2}}
+evaluation: {{dev_tokens: 5000}}
+paths: {{outputs: '{folder}/outputs', data: '{folder}/data'}}
+"""
+"""40 steps of a model with 20 thousand parameters, with accumulation and dropout, through the text nearly three times."""
+
+
+def write_recipe(folder: Path) -> Path:
+    """The recipe and its text."""
+    (folder / "stories.jsonl").write_text(STORIES)
+    path = folder / "recipe.yaml"
+    path.write_text(RECIPE.format(folder=folder))
+    return path
+
+
+def run_folder(recipe: Path, name: str = "job") -> Path:
+    """Where a run of that recipe with `name=NAME` is."""
+    return recipe.parent / "outputs" / name / "seed-1"
+
+
+def environment() -> dict[str, str]:
+    """The tests' environment, with the programs beside this Python first."""
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def start(launcher: str | None, *words: str, options: tuple[str, ...] = ()) -> subprocess.Popen:
+    """`accelerate launch --config_file launchers/LAUNCHER.yaml -m lmeff.run WORDS` in a process group of its own; a launcher
+    may be a file too, and without one it is `python -m lmeff.run WORDS`."""
+    command = [sys.executable]
+    if launcher:
+        accelerate = str(Path(sys.executable).with_name("accelerate"))
+        config = launcher if launcher.endswith(".yaml") else f"launchers/{launcher}.yaml"
+        command = [accelerate, "launch", "--quiet", "--config_file", config, *options]
+    return subprocess.Popen(
+        [*command, "-m", "lmeff.run", *words],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen, timeout: float = 300) -> str:
+    """What a run that must succeed printed."""
+    output, _ = process.communicate(timeout=timeout)
+    assert process.returncode == 0, output
+    return output
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen, timeout: float = 240) -> None:
+    """Until the condition holds; fails when the process ends first."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.01)
+
+
+def workers(process: subprocess.Popen) -> list[psutil.Process]:
+    """A launch's `python -m lmeff.run` processes, in the order of their ranks."""
+    found = {}
+    for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+        with suppress(psutil.NoSuchProcess):
+            if "lmeff.run" in one.cmdline() and "launch" not in one.cmdline():
+                found[int(one.environ().get("RANK", 0))] = one
+    return [found[rank] for rank in sorted(found)]
+
+
+def kill(process: subprocess.Popen) -> None:
+    """SIGKILL to all of the run at once, as when a node goes down."""
+    everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    for one in everyone:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.communicate()
+
+
+def read_lines(path: Path) -> list[dict]:
+    """A JSON lines file; empty when it is not there yet."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+
+def curve(run: Path) -> list[tuple]:
+    """What must be the same to the last bit after a restart: step, loss, gradient norm and learning rate, step by step."""
+    return [
+        (line["step"], line["loss"], line["grad_norm"], line["learning_rate"])
+        for line in read_lines(run / "run.log.jsonl")
+    ]
+
+
+def weights(run: Path) -> dict[str, str]:
+    """The sha256 that each revision's anchor.json gives."""
+    return {
+        path.parent.name: json.loads(path.read_text())["weights_sha256"] for path in run.glob("revisions/*/anchor.json")
+    }
+
+
+def newest_checkpoint(run: Path) -> Path:
+    return max(run.glob("checkpoints/step-*"), key=lambda folder: int(folder.name.removeprefix("step-")))
+
+
+def state_of(run: Path) -> dict:
+    return json.loads((run / "state.json").read_text())
+
+
+def step_of(run: Path) -> int:
+    """The last step in the run's log."""
+    lines = read_lines(run / "run.log.jsonl")
+    return lines[-1]["step"] if lines else 0

@@ -1,0 +1,72 @@
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ONE_NODE = Path(__file__).with_name("one_node.sh")
+
+
+@dataclass
+class Slurm:
+    """A Slurm that runs; jobs are submitted from the project's root, as slurm/README.md says."""
+
+    folder: Path
+
+    def call(self, *command: str | Path, **variables: str) -> str:
+        """What a Slurm command prints."""
+        environment = os.environ | {
+            "SLURM_CONF": str(self.folder / "slurm.conf"),
+            "LMEFF_VENV": sys.prefix,
+            "LMEFF_LAUNCHER": "launchers/cpu.yaml",
+            "PYTHONPATH": str(ROOT),
+        }
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment | variables, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def submit(self, options: str, *words: str | Path, **variables: str) -> str:
+        """The number of the new job, which runs slurm/train_array.sbatch."""
+        output = f"--output={self.folder}/%A_%a.out"
+        command = ["sbatch", "--parsable", output, *options.split(), "slurm/train_array.sbatch", *words]
+        return self.call(*command, **variables).strip()
+
+    def job(self, number: str) -> dict[str, str]:
+        """What Slurm knows of a job, or of `JOB_TASK` in an array."""
+        words = self.call("scontrol", "show", "job", "--oneliner", number).split()
+        return dict(word.split("=", 1) for word in words if "=" in word)
+
+    def said(self, number: str) -> str:
+        """What all starts of a job have printed."""
+        return Path(self.job(number)["StdOut"]).read_text()
+
+    def wait(self, number: str, wanted: str = "COMPLETED", timeout_seconds: float = 300) -> dict[str, str]:
+        """Waits until the job has ended for good, in the state that is wanted."""
+        deadline = time.monotonic() + timeout_seconds
+        while (job := self.job(number))["JobState"] not in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"):
+            assert time.monotonic() < deadline, f"{job['JobState']}\n{self.said(number)}"
+            time.sleep(0.5)
+        assert job["JobState"] == wanted, self.said(number)
+        return job
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[Slurm]:
+    # Not pytest's own folder: the path of a socket has to be short.
+    with tempfile.TemporaryDirectory(prefix="lmeff-slurm-", ignore_cleanup_errors=True) as folder:
+        started = subprocess.run(["bash", ONE_NODE, "start", folder], capture_output=True, text=True, check=False)
+        if started.returncode == 3:
+            if os.environ.get("CI"):
+                pytest.fail(started.stderr)
+            pytest.skip(started.stderr.strip())
+        assert started.returncode == 0, started.stderr
+        yield Slurm(Path(folder))
+        subprocess.run(["bash", ONE_NODE, "stop", folder], check=True)

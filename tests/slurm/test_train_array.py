@@ -1,0 +1,201 @@
+"""slurm/train_array.sbatch in a real Slurm: arrays, interruptions and mistakes.
+
+A run counts as unharmed when its final weights are, bit for bit, those of a run that nobody disturbed. To interrupt a short run
+surely in its middle, its process is stopped after a few steps; a signal that it got meanwhile reaches it when it goes on.
+"""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from lmeff.training.state import RunState
+
+pytestmark = pytest.mark.slow
+
+STORIES = "\n".join(
+    json.dumps(
+        {"text": f"{name} had {count} {thing}. {name} lost one, and then there were {count - 1} of the {thing}."}
+    )
+    for name in ("Anna", "Ben", "Carla", "Dan", "Eva")
+    for count in range(2, 30)
+    for thing in ("cats", "dogs", "red apples", "small boats")
+)
+NUM_STEPS = 40
+# No checkpoint falls due: what a run goes on from was written because it was interrupted.
+RECIPE = """
+name: {name}
+corpus: {{name: stories, paths: ['{folder}/stories.jsonl'], dev_share: 0.1, epochs: 10}}
+tokenizer: {{vocab_size: 320}}
+model: {{hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2, attention_dropout: 0.1}}
+batch: {{tokens: 128, sequence_length: 32, micro: 2}}
+anchors: {{tokens: [0, 2k, {last_tokens}]}}
+optimizer: {{learning_rate: 3e-3}}
+schedule: {{warmup: 5 steps}}
+training: {{logging_steps: 1}}
+checkpoints: {{every_steps: 1000}}
+evaluation: {{dev_tokens: 1000}}
+paths: {{outputs: '{folder}/outputs', data: '{folder}/data'}}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recipes `one` and `two`, and their text."""
+    folder = tmp_path_factory.mktemp("array")
+    (folder / "stories.jsonl").write_text(STORIES)
+    for name in ("one", "two"):
+        text = RECIPE.format(folder=folder, name=name, last_tokens=128 * NUM_STEPS)
+        (folder / f"{name}.yaml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def array(slurm, folder: Path) -> str:
+    """The number of an array that trained both recipes."""
+    array = slurm.submit("--array=0-1", folder / "one.yaml", folder / "two.yaml")
+    for task in (0, 1):
+        slurm.wait(f"{array}_{task}")
+    return array
+
+
+@pytest.fixture(scope="module")
+def undisturbed(array: str, folder: Path) -> str:
+    """The sha256 of the weights of recipe `one`."""
+    return read_weights(folder / "outputs" / "one" / "seed-0")
+
+
+@pytest.fixture(scope="module")
+def stuck(slurm, folder: Path) -> str:
+    """The number of a job whose run was interrupted, and gets to no further step: its launcher does not start."""
+    state = RunState(folder / "stuck" / "one" / "seed-0", batch_tokens=128, before=None)
+    state.folder.mkdir(parents=True)
+    state.step = 7
+    state.write("interrupted")
+    words = (folder / "one.yaml", f"paths.outputs={folder}/stuck")
+    return slurm.submit("", *words, LMEFF_LAUNCHER="launchers/none.yaml")
+
+
+def read_weights(run: Path) -> str:
+    return json.loads((run / "revisions" / "seed-0" / "anchor.json").read_text())["weights_sha256"]
+
+
+def read_state(run: Path) -> dict:
+    return json.loads((run / "state.json").read_text())
+
+
+def stop_in_the_middle(run: Path, timeout_seconds: float = 300) -> int:
+    """Waits for the first steps of a run and stops its process, whose id it returns."""
+    deadline = time.monotonic() + timeout_seconds
+    log = run / "run.log.jsonl"
+    while not (log.exists() and log.read_text().count("\n") >= 3):
+        assert time.monotonic() < deadline, "the run has not begun"
+        time.sleep(0.01)
+    pid = read_state(run)["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    assert log.read_text().count("\n") < NUM_STEPS
+    return pid
+
+
+def wait_for_signal(pid: int, number: signal.Signals, timeout_seconds: float = 120) -> None:
+    """Waits until a signal is pending for a stopped process."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        if int(status["ShdPnd"], 16) >> (number - 1) & 1:
+            return
+        assert time.monotonic() < deadline, f"no {number.name} came"
+        time.sleep(0.1)
+
+
+def test_an_array_of_two_runs(slurm, array: str, folder: Path) -> None:
+    for task, name in enumerate(("one", "two")):
+        state = read_state(folder / "outputs" / name / "seed-0")
+        assert (state["state"], state["step"], state["job"]) == ("complete", NUM_STEPS, f"{array}_{task}")
+        assert slurm.job(f"{array}_{task}")["Restarts"] == "0"
+        assert "Traceback" not in slurm.said(f"{array}_{task}")
+
+
+def test_a_complete_run_is_left_alone(slurm, array: str, folder: Path) -> None:
+    job = slurm.submit("", folder / "one.yaml")
+    slurm.wait(job)
+    assert "nothing to do" in slurm.said(job)
+
+
+def test_a_run_that_is_queued_again_in_its_middle(slurm, undisturbed: str, folder: Path) -> None:
+    """As Slurm does by `scontrol requeue` and at preemption: TERM to all processes of all steps."""
+    array = slurm.submit("--array=0", folder / "one.yaml", f"paths.outputs={folder}/requeued")
+    run = folder / "requeued" / "one" / "seed-0"
+    stop_in_the_middle(run)
+    slurm.call("scontrol", "requeue", f"{array}_0")  # which also lets a stopped process go on
+    job = slurm.wait(f"{array}_0")
+    assert job["Restarts"] == "1", "by Slurm, and not once more by the script"
+    assert "interrupted at step" in slurm.said(f"{array}_0")
+    assert read_state(run)["state"] == "complete"
+    assert read_weights(run) == undisturbed
+
+
+def test_a_cancelled_run_stays_cancelled(slurm, array: str, folder: Path) -> None:
+    """It saves what it has, and is not queued again."""
+    job = slurm.submit("", folder / "one.yaml", f"paths.outputs={folder}/cancelled")
+    run = folder / "cancelled" / "one" / "seed-0"
+    stop_in_the_middle(run)
+    slurm.call("scancel", job)
+    assert slurm.wait(job, "CANCELLED")["Restarts"] == "0"
+    state = read_state(run)
+    assert state["state"] == "interrupted"
+    assert (run / "checkpoints" / f"step-{state['step']}").is_dir()
+
+
+@pytest.mark.usefixtures("stuck")  # which takes its time meanwhile
+def test_a_time_limit_of_one_minute(slurm, undisturbed: str, folder: Path) -> None:
+    """Slurm looks at the clock twice a minute, and may signal a minute early."""
+    options = "--array=0 --time=1 --signal=B:USR1@20"
+    array = slurm.submit(options, folder / "one.yaml", f"paths.outputs={folder}/limited")
+    run = folder / "limited" / "one" / "seed-0"
+    pid = stop_in_the_middle(run)
+    wait_for_signal(pid, signal.SIGUSR1)
+    os.kill(pid, signal.SIGCONT)
+    job = slurm.wait(f"{array}_0")
+    assert int(job["Restarts"]) >= 1
+    assert f"queueing {array}_0 again" in slurm.said(f"{array}_0")
+    assert read_state(run)["state"] == "complete"
+    assert read_weights(run) == undisturbed
+
+
+def test_a_run_without_progress_is_given_up(slurm, stuck: str) -> None:
+    ended = slurm.wait(stuck, "FAILED")
+    assert (ended["ExitCode"], ended["Restarts"]) == ("75:0", "2")
+    assert "interrupted at step 7, where start 3 began; not queued again" in slurm.said(stuck)
+
+
+def test_two_nodes_preempted_with_grace(slurm, array: str, folder: Path) -> None:
+    """Where a partition has a grace time, Slurm signals the steps alone, and leaves the job to end and queue itself again."""
+    words = (folder / "two.yaml", f"paths.outputs={folder}/preempted")
+    job = slurm.submit("--nodes=2 --partition=grace", *words, LMEFF_LAUNCHER="launchers/cpu_ddp.yaml")
+    run = folder / "preempted" / "two" / "seed-0"
+    stop_in_the_middle(run)
+    slurm.call("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=true")
+    assert slurm.wait(job)["Restarts"] == "1"
+    assert f"queueing {job} again" in slurm.said(job)
+    assert read_state(run)["state"] == "complete"
+    anchor = json.loads((run / "revisions" / "seed-0" / "anchor.json").read_text())
+    assert (anchor["step"], anchor["world_size"]) == (NUM_STEPS, 2)
+
+
+def test_a_wrong_recipe_fails_once(slurm, folder: Path) -> None:
+    """One that cannot be read, and one that fails when it runs."""
+    (folder / "unknown_key.yaml").write_text((folder / "one.yaml").read_text() + "colour: red\n")
+    (folder / "no_text.yaml").write_text(
+        (folder / "one.yaml").read_text().replace("stories.jsonl", "gone.jsonl").replace("name: one", "name: no_text")
+    )
+    array = slurm.submit("--array=0-1", folder / "unknown_key.yaml", folder / "no_text.yaml")
+    for task, code, said in ((0, "2:0", "colour"), (1, "1:0", "gone.jsonl")):
+        job = slurm.wait(f"{array}_{task}", "FAILED")
+        assert (job["ExitCode"], job["Restarts"]) == (code, "0")
+        assert said in slurm.said(f"{array}_{task}")
+        assert "Traceback" not in slurm.said(f"{array}_{task}")
+    assert read_state(folder / "outputs" / "no_text" / "seed-0")["state"] == "failed"

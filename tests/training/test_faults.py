@@ -1,0 +1,131 @@
+"""Faults that are made to happen: a process that dies between any two writes, a full disk, a loss that is not a number."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lmeff.revisions import differences
+from tests.launching import (
+    ROOT,
+    curve,
+    environment,
+    finish,
+    read_lines,
+    run_folder,
+    start,
+    state_of,
+    weights,
+    write_recipe,
+)
+
+pytestmark = pytest.mark.slow
+FAULTY = str(Path(__file__).with_name("faulty.py"))
+
+
+def run_faulty(fault: str, *words: str, launcher: str | None = None) -> subprocess.CompletedProcess:
+    command = [sys.executable, FAULTY]
+    if launcher:
+        accelerate = str(Path(sys.executable).with_name("accelerate"))
+        command = [accelerate, "launch", "--quiet", "--config_file", f"launchers/{launcher}.yaml", FAULTY]
+    return subprocess.run(
+        [*command, fault, *words], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_recipe(tmp_path_factory.mktemp("faults"))
+
+
+@pytest.fixture(scope="module")
+def plain(recipe: Path) -> Path:
+    finish(start(None, str(recipe), "name=plain"))
+    return run_folder(recipe, "plain")
+
+
+def test_killed_between_any_two_writes(recipe: Path, plain: Path) -> None:
+    """F4: one run, killed again and again at another write: of logs, states, revisions, manifests, checkpoints, renames."""
+    words = (str(recipe), "name=writes")
+    died = 0
+    for count in (7, 12, 16, 23, 30, 37, 41, 46, 53, 61):
+        answer = run_faulty(f"kill_at_write:{count}", *words)
+        if answer.returncode == 0:
+            break
+        assert answer.returncode == -9, answer.stderr
+        died += 1
+        run = run_folder(recipe, "writes")
+        whole = [folder for folder in (run / "revisions").glob("seed-*") if not differences(folder)]
+        assert whole == list((run / "revisions").glob("seed-*")), "a revision is whole or not there"
+    assert died >= 7
+    finish(start(None, *words))
+    run = run_folder(recipe, "writes")
+    assert curve(run) == curve(plain)
+    assert weights(run) == weights(plain)
+    assert not [path for path in run.rglob("*.tmp") if path.parent.name in ("revisions", "checkpoints")]
+
+
+def test_a_nan_stops_the_run_and_names_its_step(recipe: Path) -> None:
+    """F14: also when only one of two processes sees it. The checkpoint before it is kept, and no anchor after it exists."""
+    answer = run_faulty("nan_at_step:9", str(recipe), "name=stop", launcher="cpu_ddp")
+    run = run_folder(recipe, "stop")
+    assert answer.returncode != 0
+    said = "the loss or the gradient of step 9 is not finite (tokens 4,096 to 4,608, sequences "
+    assert answer.stderr.count(said) == 1, answer.stderr
+    assert state_of(run)["state"] == "failed"
+    assert said in state_of(run)["error"]
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-7"]
+    assert [path.name for path in (run / "revisions").iterdir()] == ["seed-1-tokens-0"]
+
+
+@pytest.mark.parametrize("launcher", [None, "cpu_ddp", "cpu_zero1", "cpu_zero3"])
+def test_a_nan_is_left_out_and_counted(recipe: Path, launcher: str | None) -> None:
+    """The run goes on with finite weights, says how many steps it left out, and keeps the rates of the others."""
+    name = f"skip_{launcher}"
+    answer = run_faulty("nan_at_step:9", str(recipe), f"name={name}", "optimizer.nonfinite=skip", launcher=launcher)
+    run = run_folder(recipe, name)
+    assert answer.returncode == 0, answer.stderr
+    lines = read_lines(run / "run.log.jsonl")
+    assert [line["num_skipped_steps"] for line in lines] == [0] * 8 + [1] * 32
+    assert [line["step"] for line in lines if line["loss"] is None] == [9]
+    assert lines[-1]["loss"] < lines[0]["loss"] - 1
+    anchor = json.loads((run / "revisions" / "seed-1-tokens-20k" / "anchor.json").read_text())
+    assert (anchor["num_skipped_steps"], anchor["exact_tokens"]) == (1, 20_480)
+    finish(start(None, str(recipe), "name=rates", "anchors.tokens=[20k]")) if launcher is None else None
+    rates = [line[3] for line in curve(run_folder(recipe, "rates"))]
+    assert [line["learning_rate"] for line in lines] == pytest.approx(rates, rel=1e-12)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A file system of 1.2 MB, where two checkpoints of half a megabyte find room beside the rest, and a third does not."""
+    if os.geteuid():
+        reason = "only root can mount a small file system"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1200k", "tmpfs", disk], check=True)
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk(recipe: Path, plain: Path, small_disk: Path) -> None:
+    """F6: a warning before the first step, then one line, and the checkpoint before still loads."""
+    words = (str(recipe), "name=full", f"paths.outputs={small_disk}", "anchors.tokens=[20k]")
+    process = start(None, *words)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1, said
+    assert "this run may need" in said
+    assert "the disk is full; make room, and the same command goes on from the newest checkpoint" in said
+    assert "Traceback" not in said
+    run = small_disk / "full" / "seed-1"
+    kept = list((run / "checkpoints").glob("step-*"))
+    assert kept
+    assert all(not differences(folder, exclude=("manifest.json",)) for folder in kept)
+    assert not list((run / "checkpoints").glob(".*.tmp"))
+    subprocess.run(["mount", "-o", "remount,size=50m", small_disk], check=True)
+    assert "going on from" in finish(start(None, *words))
+    assert curve(run) == curve(plain)

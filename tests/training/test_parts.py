@@ -1,0 +1,227 @@
+"""Anchor modes: what is kept is what the mode promises, and the trunk is paid once."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import get_scheduler
+
+from lmeff.plan import make_plan
+from lmeff.recipe import read_recipe
+from lmeff.training.arguments import training_arguments
+from tests.launching import (
+    curve,
+    finish,
+    read_lines,
+    run_folder,
+    start,
+    state_of,
+    step_of,
+    wait_until,
+    weights,
+    write_recipe,
+)
+
+pytestmark = pytest.mark.slow
+THREE = "anchors.tokens=[0,5k,10k,20k]"
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_recipe(tmp_path_factory.mktemp("parts"))
+
+
+@pytest.fixture(scope="module")
+def annealed(recipe: Path) -> Path:
+    finish(start(None, str(recipe), "name=anneal", THREE, "anchors.mode=anneal"))
+    return run_folder(recipe, "anneal")
+
+
+def anchor(run: Path, name: str) -> dict:
+    return json.loads((run / "revisions" / name / "anchor.json").read_text())
+
+
+def test_a_branch_is_the_finished_model_of_its_length(recipe: Path, annealed: Path) -> None:
+    """Trunk and branch together are, bit for bit, one warm-up-stable-decay run to that anchor."""
+    words = ("schedule.name=wsd", "schedule.decay=0.2", "anchors.tokens=[20k]")
+    finish(start(None, str(recipe), "name=wsd", *words))
+    whole = run_folder(recipe, "wsd")
+    assert (
+        anchor(annealed, "seed-1-tokens-20k")["weights_sha256"] == anchor(whole, "seed-1-tokens-20k")["weights_sha256"]
+    )
+    parts = curve(annealed / "parts" / "trunk") + curve(annealed / "parts" / "20k")
+    assert parts == curve(whole)
+
+
+def test_parts_anchors_and_leftovers(annealed: Path) -> None:
+    assert {name: (anchor(annealed, name)["mode"], anchor(annealed, name)["part"]) for name in weights(annealed)} == {
+        "seed-1-tokens-0": ("anneal", "trunk"),
+        "seed-1-tokens-5k": ("anneal", "5k"),
+        "seed-1-tokens-10k": ("anneal", "10k"),
+        "seed-1-tokens-20k": ("anneal", "20k"),
+        "seed-1": ("anneal", "20k"),
+    }
+    assert [anchor(annealed, f"seed-1-tokens-{name}")["step"] for name in ("0", "5k", "10k", "20k")] == [0, 10, 20, 40]
+    steps = {
+        path.name: [line["step"] for line in read_lines(path / "run.log.jsonl")]
+        for path in (annealed / "parts").iterdir()
+    }
+    assert steps == {
+        "trunk": list(range(1, 33)),
+        "5k": [9, 10],
+        "10k": list(range(17, 21)),
+        "20k": list(range(33, 41)),
+    }
+    kept = {path.name for path in (annealed / "parts" / "trunk" / "checkpoints").iterdir()}
+    assert kept == {"step-28", "step-32"}, "the newest two; those kept for branches are gone with the branches"
+    assert state_of(annealed)["state"] == "complete"
+    assert "nothing to do" in finish(
+        start(None, str(annealed.parents[2] / "recipe.yaml"), "name=anneal", THREE, "anchors.mode=anneal")
+    )
+
+
+def test_branches_later_and_by_index(recipe: Path, annealed: Path) -> None:
+    """The trunk is stopped on its way; a branch whose beginning is there is trained meanwhile, another one has to wait."""
+    words = (str(recipe), "name=later", THREE, "anchors.mode=anneal")
+    run = run_folder(recipe, "later")
+    trunk = start(None, *words, "--index", "0")
+    wait_until((run / "parts" / "trunk" / "checkpoints" / "step-16" / "manifest.json").exists, trunk)
+    trunk.send_signal(signal.SIGTERM)
+    trunk.communicate(timeout=60)
+    assert state_of(run / "parts" / "trunk")["state"] == "interrupted"
+    early = start(None, *words, "--index", "3")
+    said, _ = early.communicate(timeout=60)
+    assert early.returncode == 75
+    assert "part 20k begins at step 32 of the trunk, which is not there yet" in said
+    for index in ("2", "0", "1", "3"):
+        finish(start(None, *words, "--index", index))
+    assert state_of(run)["state"] == "complete"
+    assert weights(run) == weights(annealed)
+
+
+def test_restart_trains_every_anchor_from_the_beginning(recipe: Path) -> None:
+    words = ("anchors.tokens=[0,10k,20k]", "anchors.mode=restart")
+    finish(start(None, str(recipe), "name=restart", *words))
+    run = run_folder(recipe, "restart")
+    for name in ("10k", "20k"):
+        finish(start(None, str(recipe), f"name=alone_{name}", f"anchors.tokens=[{name}]"))
+        alone = run_folder(recipe, f"alone_{name}")
+        revision = f"seed-1-tokens-{name}"
+        assert anchor(run, revision)["weights_sha256"] == anchor(alone, revision)["weights_sha256"]
+        assert curve(run / "parts" / name) == curve(alone)
+    assert (anchor(run, "seed-1-tokens-10k")["mode"], anchor(run, "seed-1-tokens-10k")["part"]) == ("restart", "10k")
+    assert anchor(run, "seed-1")["same_as"] == "seed-1-tokens-20k"
+
+
+def test_anneal_under_zero(recipe: Path, annealed: Path) -> None:
+    """Several engines one after the other in one launch."""
+    finish(start("cpu_zero2", str(recipe), "name=zero", THREE, "anchors.mode=anneal"))
+    for name in ("5k", "10k", "20k"):
+        ours, theirs = (anchor(run, f"seed-1-tokens-{name}") for run in (run_folder(recipe, "zero"), annealed))
+        assert ours["dev_loss"] == pytest.approx(theirs["dev_loss"], rel=1e-4)
+        assert ours["world_size"] == 2
+
+
+def test_plan_of_parts(recipe: Path) -> None:
+    plan = make_plan(read_recipe(recipe, [THREE, "anchors.mode=anneal"]).recipe)
+    assert [(part.name, part.first_step, part.last_step) for part in plan.parts] == [
+        ("trunk", 0, 32),
+        ("5k", 8, 10),
+        ("10k", 16, 20),
+        ("20k", 32, 40),
+    ]
+    assert plan.trained_tokens == 512 * (32 + 2 + 4 + 8)
+    assert plan.total_flops == plan.flops_per_token * plan.trained_tokens
+    plan = make_plan(read_recipe(recipe, [THREE, "anchors.mode=restart"]).recipe)
+    assert plan.trained_tokens == 512 * (10 + 20 + 40)
+    assert [anchor.name for anchor in plan.parts[0].anchors] == ["0", "5k"]
+
+
+def test_until_converged(recipe: Path) -> None:
+    """Training ends when the held-out loss has stood still `patience` times; a restart in between counts on."""
+    words = (
+        str(recipe),
+        "name=converged",
+        "anchors.tokens=[0,5k]",
+        "anchors.until=converged",
+        "anchors.max_tokens=60k",
+    )
+    words = (*words, "anchors.patience=2", "anchors.threshold=0.5", "anchors.patient_after=5k", "anchors.look_every=2k")
+    words = (*words, "corpus.epochs=9", "checkpoints.every_steps=1")
+    run = run_folder(recipe, "converged")
+    process = start(None, *words)
+    wait_until(lambda: len(read_lines(run / "dev.log.jsonl")) > 1, process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 75
+    finish(start(None, *words))
+    looks = read_lines(run / "dev.log.jsonl")
+    assert [look["step"] for look in looks] == list(range(12, 12 + 4 * len(looks), 4))
+    best, waited = None, []
+    for look in looks:
+        improved = best is None or look["dev_loss"] < best - 0.5
+        best, waited = (look["dev_loss"], [*waited, 0]) if improved else (best, [*waited, waited[-1] + 1])
+    assert [look["looks_without_improvement"] for look in looks] == waited
+    assert waited[-1] == 2
+    final = anchor(run, "seed-1")
+    assert (final["step"], final["same_as"]) == (looks[-1]["step"], None)
+    assert final["dev_loss"] == pytest.approx(looks[-1]["dev_loss"], rel=1e-9)
+    assert final["weights_sha256"] != anchor(run, "seed-1-tokens-5k")["weights_sha256"]
+    assert final["exact_tokens"] == final["nominal_tokens"] == 512 * looks[-1]["step"] < 60_000
+
+
+@pytest.mark.parametrize("name", ["muon", "schedule_free_adamw"])
+def test_other_optimizers_resume_exactly(recipe: Path, name: str) -> None:
+    finish(start(None, str(recipe), f"name={name}", f"optimizer.name={name}"))
+    words = (str(recipe), f"name={name}_stopped", f"optimizer.name={name}")
+    run = run_folder(recipe, f"{name}_stopped")
+    for step in (12, 24):
+        process = start(None, *words)
+        wait_until(lambda step=step: step_of(run) >= step, process)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    finish(start(None, *words))
+    whole = run_folder(recipe, name)
+    assert curve(run) == curve(whole)
+    assert weights(run) == weights(whole)
+    assert anchor(whole, "seed-1-tokens-20k")["dev_loss"] < 3.5
+
+
+def test_other_optimizers_are_refused_under_zero(recipe: Path) -> None:
+    process = start("cpu_zero1", str(recipe), "name=refused", "optimizer.name=muon")
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "optimizer.name: 'muon' does not run under DeepSpeed ZeRO" in said
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "options"),
+    [
+        ("cosine", "cosine", {}),
+        ("linear", "linear", {}),
+        ("constant", "constant_with_warmup", {}),
+        ("wsd", "warmup_stable_decay", {"num_decay_steps": 8, "decay_type": "1-sqrt"}),
+    ],
+)
+@pytest.mark.parametrize("warmup", ["5 steps", "2560 tokens", "0.125"])
+def test_schedules_are_those_of_transformers(recipe: Path, ours: str, theirs: str, options: dict, warmup: str) -> None:
+    words = ["anchors.tokens=[20k]", f"schedule.name={ours}", f"schedule.warmup={warmup}"]
+    wanted = read_recipe(recipe, words).recipe
+    arguments = training_arguments(wanted, make_plan(wanted).parts[0], recipe.parent, 4, 4)
+    assert (arguments.lr_scheduler_type, arguments.lr_scheduler_kwargs) == (theirs, options)
+    assert (arguments.get_warmup_steps(40), arguments.max_steps) == (5, 40)
+
+
+def test_the_rate_of_every_step(annealed: Path) -> None:
+    """As transformers computes it, over trunk and branch."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=3e-3)
+    schedule = get_scheduler("warmup_stable_decay", optimizer, 5, 40, {"num_decay_steps": 8, "decay_type": "1-sqrt"})
+    wanted = []
+    for _ in range(40):
+        wanted.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+    parts = curve(annealed / "parts" / "trunk") + curve(annealed / "parts" / "20k")
+    assert [line[3] for line in parts] == pytest.approx(wanted, rel=1e-12)
