@@ -44,16 +44,19 @@ def read_arguments(argv: Sequence[str] | None, description: str | None = None) -
     if options.index is None and len(files) > 1:
         raise InputError(f"{len(files)} recipes given; say with --index N which one to run, 0 to {len(files) - 1}")
     if len(files) > 1:
-        return Asked(read_recipe(_chosen(files, index), settings), None, options.accept_changes)
+        return Asked(read_recipe(_chosen(files, index, "recipes"), settings), None, options.accept_changes)
     resolved = read_recipe(files[0], settings)
     if resolved.recipe.anchors.mode == "snapshot" or options.index is None:
-        _chosen(files, index)
+        _chosen(files, index, "recipe")
         return Asked(resolved, None, options.accept_changes)
-    _chosen([part.name for part in make_plan(resolved.recipe).parts], index)
+    _chosen([part.name for part in make_plan(resolved.recipe).parts], index, "parts")
     return Asked(resolved, index, options.accept_changes)
 
 
-def _chosen(choices: Sequence[str], index: int) -> str:
+def _chosen(choices: Sequence[str], index: int, what: str) -> str:
     if not 0 <= index < len(choices):
-        raise InputError(f"--index {index}: there is 0 to {len(choices) - 1}: {', '.join(choices)}")
+        names = "; ".join(f"{number} {choice}" for number, choice in enumerate(choices))
+        raise InputError(
+            f"--index {index}: there is {names}" if len(choices) > 1 else f"--index {index}: there is one {what}, 0"
+        )
     return choices[index]

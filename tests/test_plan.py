@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmeff.errors import InputError
-from lmeff.plan import check_data, make_plan, micro_batches, plan_anchors, split_batch, tokens_at, warmup_steps
+from lmeff.plan import check_data, make_plan, micro_batches, plan_anchors, split_batch, tokens_at
 from lmeff.recipe.documents import PlanDocument
 from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Recipe, Schedule, Tokenizer
 
@@ -97,7 +97,7 @@ def test_a_refused_batch_names_batches_that_work() -> None:
 
 def test_warmup_in_every_unit() -> None:
     for text, steps in (("300 steps", 300), ("5M tokens", 39), (0.02, 306), ("0.02", 306), (0, 0)):
-        assert warmup_steps(recipe(schedule=Schedule(warmup=text))) == steps
+        assert make_plan(recipe(schedule=Schedule(warmup=text))).warmup_steps == steps
     with pytest.raises(InputError, match=r"schedule\.warmup: 20000 steps"):
         make_plan(recipe(schedule=Schedule(warmup="20k steps")))
 

@@ -86,7 +86,7 @@ def test_no_recipe_several_recipes_and_index(recipe: Path, capsys: pytest.Captur
     for words, said in (
         (["seed=1"], "no recipe given"),
         ([str(recipe), str(recipe)], "2 recipes given; say with --index N which one to run, 0 to 1"),
-        ([str(recipe), "--index", "1"], "--index 1: there are 1 recipes"),
+        ([str(recipe), "--index", "1"], "--index 1: there is one recipe, 0"),
         ([str(recipe.parent / "none.yaml")], "none.yaml"),
     ):
         assert run.main(words) == 2

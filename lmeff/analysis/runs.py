@@ -204,7 +204,7 @@ def read_run(folder: Path) -> Run:
         recipe_text=recipe_text,
         plan=_read_document(folder / "plan.json", PlanDocument),
         state=_read_document(folder / "state.json", StateDocument),
-        log=read_log(folder / "run.log.jsonl"),
+        log=_read_logs(folder),
         anchors=anchors,
         subtasks={group: below for anchor in anchors for group, below in anchor.results.subtasks.items()},
     )
@@ -240,6 +240,13 @@ def _read_anchors(folder: Path) -> tuple[Anchor, ...]:
                 pair_paths=original.pair_paths + twin.pair_paths,
             )
     return tuple(sorted(anchors.values(), key=lambda anchor: (anchor.document.exact_tokens, anchor.revision)))
+
+
+def _read_logs(folder: Path) -> tuple[LogRecord, ...]:
+    """The log of the run; of a run in parts that of its longest part, which is the trunk or the last restart."""
+    whole = read_log(folder / "run.log.jsonl")
+    parts = [read_log(path) for path in sorted(folder.glob("parts/*/run.log.jsonl"))]
+    return whole or max(parts, key=len, default=())
 
 
 def read_log(path: Path) -> tuple[LogRecord, ...]:

@@ -152,10 +152,10 @@ class PlanDocument(Document):
     num_tokens: int
     """Tokens of the longest way from the start to the end."""
     warmup_steps: int
-    mode: Literal["snapshot", "restart", "anneal"]
-    parts: list[PlanPart]
-    trained_tokens: int
-    """Tokens of all parts together, which is what the run costs."""
+    mode: Literal["snapshot", "restart", "anneal"] = "snapshot"
+    parts: list[PlanPart] = []
+    trained_tokens: int = 0
+    """Tokens of all parts together, which is what the run costs; 0 in files of older versions, as are no parts."""
     anchors: list[PlanAnchor]
     parameters: PlanParameters
     flops_per_token: float

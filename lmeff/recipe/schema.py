@@ -245,7 +245,8 @@ class Recipe(Section):
     seed: Annotated[Count, Field(lt=2**31)] = 0
     """Decides initial weights, data order and dropout."""
     deterministic: bool = False
-    """Only algorithms that give the same bits every time; on a GPU slower. A CPU in float32 needs no such wish."""
+    """Only algorithms that give the same bits every time (transformers' `full_determinism`); on a GPU slower. A CPU in float32
+    needs no such wish."""
     paths: Paths = Paths()
     corpus: Corpus
     tokenizer: Tokenizer = Tokenizer()

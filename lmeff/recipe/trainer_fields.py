@@ -15,7 +15,7 @@ from lmeff.quantities import parse_count, parse_number
 from lmeff.recipe.wording import did_you_mean, either, must_be, show
 
 ALLOWED = (
-    "max_grad_norm bf16 fp16 tf32 use_cache debug skip_memory_metrics torch_empty_cache_steps "
+    "max_grad_norm bf16 fp16 tf32 full_determinism use_cache debug skip_memory_metrics torch_empty_cache_steps "
     "torch_compile torch_compile_* use_liger_kernel liger_kernel_config "
     "activation_checkpointing activation_checkpointing_kwargs gradient_checkpointing gradient_checkpointing_kwargs "
     "logging_strategy logging_steps logging_first_step log_level log_level_replica log_on_each_node disable_tqdm "
@@ -25,7 +25,6 @@ ALLOWED = (
 # Why, and which fields. The first fit decides, so `per_device_eval_batch_size` is evaluation's and not batch's.
 REFUSED = {
     "owned by 'seed' at the top of the recipe": "seed data_seed",
-    "owned by 'deterministic' at the top of the recipe": "full_determinism",
     "owned by 'evaluation:'": "eval_* do_eval do_predict *_full_eval per_device_eval_batch_size prediction_loss_only "
     "metric_for_best_model greater_is_better batch_eval_metrics include_for_metrics",
     "owned by 'batch:' (tokens, micro)": "per_device_*_batch_size gradient_accumulation_steps auto_find_batch_size",

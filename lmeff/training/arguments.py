@@ -43,7 +43,6 @@ def training_arguments(
         "gradient_accumulation_steps": accumulation,
         "average_tokens_across_devices": True,
         "seed": recipe.seed,
-        "full_determinism": recipe.deterministic,
         # The trainer makes the optimizer itself; a report shows these.
         "learning_rate": optimizer.learning_rate,
         "weight_decay": optimizer.weight_decay,
@@ -64,7 +63,8 @@ def training_arguments(
         "ddp_find_unused_parameters": False,
     }
     chosen = {"logging_steps": 10, "report_to": "none", "disable_tqdm": False} | recipe.training | _precision(recipe)
-    arguments = TrainingArguments(**own, **chosen)
+    chosen["full_determinism"] = recipe.deterministic or bool(chosen.get("full_determinism"))
+    arguments = TrainingArguments(**own | chosen)
     # Without a launcher, several GPUs would become one DataParallel process and multiply the batch.
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1

@@ -51,7 +51,7 @@ training:
         "r.yaml:5: anchors.tokens.2: 25M and 25001k fall on the same step, 1526, with batch.tokens 16384; drop one",
         "r.yaml:7: optimizer.lr: unknown key; did you mean 'optimizer.learning_rate'?",
         "r.yaml:8: optimizer.weight_decay: must be a number such as 60k, 25M, 1.5B or 3e-4, not 'much'",
-        "r.yaml:9: schedule.name: must be 'cosine', 'linear' or 'constant', not 'cosin'; did you mean 'cosine'?",
+        "r.yaml:9: schedule.name: must be 'cosine', 'linear', 'constant' or 'wsd', not 'cosin'; did you mean 'cosine'?",
         "r.yaml:11: training.seed: owned by 'seed' at the top of the recipe",
         "r.yaml:12: training.max_grad_norm: must be a number such as 60k, 25M, 1.5B or 3e-4, not 'big'",
         "command line: optimiser.learning_rate=1: optimiser: unknown key; did you mean 'optimizer.learning_rate'?",
@@ -65,7 +65,7 @@ def test_an_empty_recipe_needs_five_things():
 
 
 TOP = (
-    "name, seed, paths, corpus, tokenizer, model, batch, anchors, optimizer, schedule, training, checkpoints, "
+    "name, seed, deterministic, paths, corpus, tokenizer, model, batch, anchors, optimizer, schedule, training, checkpoints, "
     "evaluation, publish"
 )
 ONE = {  # override: the line it gets after `command line: OVERRIDE: `
