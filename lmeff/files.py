@@ -101,7 +101,10 @@ def new_folder(target: str | Path) -> Iterator[Path]:
     aside.mkdir()
     try:
         yield aside
+        # safetensors writes files that nobody else may read, whatever the umask.
         for path in aside.rglob("*"):
+            if path.is_file():
+                path.chmod(aside.stat().st_mode & 0o666)
             _sync(path)
         _sync(aside)
         replaced = _aside(target)

@@ -71,11 +71,7 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
     for index, part in enumerate(parts):
         if only_part in (None, index) and not is_done(job.folder, part):
             _train_part(job, plan, part)
-    if (
-        launched_rank() == 0
-        and not job.recipe.anchors.until
-        and all(_kept(job, anchor.nominal_tokens) for anchor in plan.anchors)
-    ):
+    if launched_rank() == 0 and not job.recipe.anchors.until and _all_done(job, plan):
         with locked(job.folder / ".final"):
             _store(job, plan, []).save_final(plan.anchors[-1].nominal_tokens)
     if dist.is_initialized():
@@ -97,17 +93,17 @@ def finish_state(job: Job, plan: PlanDocument) -> None:
             max(job.run_state.step, plan.num_steps) if not job.recipe.anchors.until else job.run_state.step
         )
         job.run_state.write("complete")
-    elif all(is_done(job.folder, part) for part in plan.parts):
+    elif _all_done(job, plan):
         whole = RunState(job.folder, plan.batch_tokens, read_state(job.folder))
         whole.step = plan.num_steps
         whole.write("complete")
 
 
-def _kept(job: Job, nominal_tokens: int) -> bool:
-    return not differences(_store(job, None, []).path(nominal_tokens))
+def _all_done(job: Job, plan: PlanDocument) -> bool:
+    return all(part.name is None or is_done(job.folder, part) for part in plan.parts)
 
 
-def _store(job: Job, plan: PlanDocument | None, changes: list[dict[str, Any]]) -> RevisionStore:
+def _store(job: Job, plan: PlanDocument, changes: list[dict[str, Any]]) -> RevisionStore:
     return RevisionStore(
         folder=job.folder / "revisions",
         seed=job.recipe.seed,
