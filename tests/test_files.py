@@ -12,9 +12,8 @@ from lmeff.files import new_folder
 
 def test_a_folder_is_there_when_it_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "target"
-    with pytest.raises(ZeroDivisionError), new_folder(target) as aside:
-        (aside / "half").write_text("a")
-        raise ZeroDivisionError
+    with pytest.raises(IsADirectoryError), new_folder(target) as aside:
+        aside.write_text("a half-written folder cannot be")
     assert list(tmp_path.iterdir()) == []
     with new_folder(target) as aside:
         (aside / "whole").write_text("b")

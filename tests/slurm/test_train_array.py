@@ -13,17 +13,10 @@ from pathlib import Path
 import pytest
 
 from lmeff.training.state import RunState
+from tests.launching import STORIES
 
 pytestmark = pytest.mark.slow
 
-STORIES = "\n".join(
-    json.dumps(
-        {"text": f"{name} had {count} {thing}. {name} lost one, and then there were {count - 1} of the {thing}."}
-    )
-    for name in ("Anna", "Ben", "Carla", "Dan", "Eva")
-    for count in range(2, 30)
-    for thing in ("cats", "dogs", "red apples", "small boats")
-)
 NUM_STEPS = 40
 # No checkpoint falls due: what a run goes on from was written because it was interrupted.
 RECIPE = """
