@@ -108,7 +108,8 @@ class LmeffTrainer(Trainer):
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
-        broken = ~torch.isfinite(torch.as_tensor(norm, device=self._step_loss.device))
+        # DeepSpeed has no norm for a step that loss scaling dropped.
+        broken = ~torch.isfinite(torch.as_tensor(0.0 if norm is None else norm, device=self._step_loss.device))
         if self.leaves_out_broken_steps:
             # All processes see the same gradient, and leave out the same steps.
             self._broken_step.copy_(torch.where(broken, self.state.global_step + 1, 0))
