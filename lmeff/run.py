@@ -8,12 +8,13 @@ Every process of a launch runs this file. Exit codes: 0, 1 (it failed), 2 (the i
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from lmeff.command_line import Asked, read_arguments
 from lmeff.files import write_text
 from lmeff.plan import check_data, make_plan
-from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, run_folder
+from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, record_changes, run_folder
 from lmeff.training.process import launched_rank, launched_world_size, leave, outcome, report_failure
 from lmeff.training.signals import StopRequests
 from lmeff.training.state import RunState, read_state
@@ -60,7 +61,7 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     from lmeff.revisions import model_card, provenance
     from lmeff.training.engine import settle_process
 
-    settle_process()
+    settle_process(recipe.deterministic)
     from lmeff.training.job import Job, finish_state, train
 
     job = Job(
@@ -93,27 +94,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _main(argv: Sequence[str] | None, stop: StopRequests) -> int:
     state = None
-    try:
-        asked = read_arguments(argv, __doc__)
-        folder = run_folder(asked.resolved)
-        changes = check_same_recipe(folder, asked.resolved, asked.accept_changes)
-        before = read_state(asked.folder)
-        if before and before.state == "complete":
+    with ExitStack() as held:
+        try:
+            asked = read_arguments(argv, __doc__)
+            folder = run_folder(asked.resolved)
+            changes = check_same_recipe(folder, asked.resolved, asked.accept_changes)
+            before = read_state(asked.folder)
+            if before and before.state == "complete":
+                if launched_rank() == 0:
+                    print(finished_words(folder, asked.resolved, before.tokens))
+                    print(f"report: {folder / 'report.html'}")
+                return 0
+            held.enter_context(claimed_by_first(asked.folder))
             if launched_rank() == 0:
-                print(finished_words(asked.folder, asked.resolved, before.tokens))
-                print(f"report: {folder / 'report.html'}")
-            return 0
-        with claimed_by_first(asked.folder):
-            if launched_rank() == 0:
-                StopRequests.forget(folder)
+                record_changes(folder, before.step if before else 0, changes)
                 write_text(folder / "recipe.yaml", asked.resolved.to_yaml())
             state = RunState(asked.folder, asked.resolved.recipe.batch.tokens, before)
             run(asked, folder, state, stop, changes if asked.accept_changes else None)
-        return 0
-    except (Exception, KeyboardInterrupt) as error:
-        stop.ignore()
-        code, word, message = outcome(error)
-    report_failure(state, word, message)
+            return 0
+        except (Exception, KeyboardInterrupt) as error:
+            stop.ignore()
+            code, word, message = outcome(error)
+        report_failure(state, word, message)
     return code
 
 

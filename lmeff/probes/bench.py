@@ -14,6 +14,7 @@ from lmeff.models.build import build_model
 from lmeff.plan import split_batch
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import SampleOrder, Tokens, prepare_tokenizer, prepare_tokens
+from lmeff.training.arguments import half_precision
 from lmeff.training.loader import PackedSequences
 from lmeff.training.optimizers import build_optimizer, decayed_names
 
@@ -76,14 +77,6 @@ class Bench:
             group["lr"] = learning_rate
         self.optimizer.step()
         return total, norm
-
-
-def half_precision(recipe: Recipe) -> torch.dtype | None:
-    """The 16-bit type that a run of the recipe computes in here; None for float32."""
-    wanted = recipe.training.get("bf16", "auto")
-    if wanted is True or (wanted == "auto" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()):
-        return torch.bfloat16
-    return torch.float16 if recipe.training.get("fp16") else None
 
 
 def probe_folder(recipe: Recipe) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lmeff.quantities import format_count
-from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Recipe, Schedule, Section, Synthetic
+from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Optimizer, Recipe, Schedule, Section, Synthetic
 from lmeff.recipe.yaml_lines import Mistake
 
 _SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
@@ -25,6 +25,8 @@ def cross_check(values: dict[str, Any]) -> Iterator[Mistake]:
         yield from _check_anchors(anchors, batch)
         if isinstance(schedule := sections.get("schedule"), Schedule):
             yield from _check_warmup(schedule, anchors, batch)
+    if isinstance(optimizer := sections.get("optimizer"), Optimizer):
+        yield from _check_optimizer(optimizer)
     if isinstance(corpus := sections.get("corpus"), Corpus):
         yield from _check_corpus(corpus)
 
@@ -68,7 +70,7 @@ def _check_anchors(anchors: Anchors, batch: Batch) -> Iterator[Mistake]:
 
 def _check_warmup(schedule: Schedule, anchors: Anchors, batch: Batch) -> Iterator[Mistake]:
     amount, unit = schedule.warmup_parts()
-    last = batch.steps_for(anchors.tokens[-1])
+    last = batch.steps_for(anchors.max_tokens or anchors.tokens[-1])
     steps = {"steps": amount, "tokens": batch.steps_for(int(amount)), "share": 0}[unit]
     if anchors.mode == "anneal" and schedule.name not in (None, "wsd"):
         text = f"'{schedule.name}' has no place in anchors.mode 'anneal', which decays in branches: use 'wsd'"
@@ -76,6 +78,12 @@ def _check_warmup(schedule: Schedule, anchors: Anchors, batch: Batch) -> Iterato
     if steps >= last:
         text = f"'{schedule.warmup}' ({steps} steps) must end before the run does: the last anchor is step {last}"
         yield Mistake(("schedule", "warmup"), text)
+
+
+def _check_optimizer(optimizer: Optimizer) -> Iterator[Mistake]:
+    if optimizer.nonfinite == "skip" and optimizer.name == "schedule_free_adamw":
+        text = "schedule_free_adamw averages over steps and cannot leave one out; use 'stop'"
+        yield Mistake(("optimizer", "nonfinite"), text)
 
 
 def _check_corpus(corpus: Corpus) -> Iterator[Mistake]:

@@ -26,9 +26,16 @@ def _precision(recipe: Recipe) -> dict[str, bool]:
             not recipe.training.get("fp16")
             and torch.cuda.is_available()
             and not uses_cpu()
-            and torch.cuda.is_bf16_supported()
+            and torch.cuda.is_bf16_supported(including_emulation=False)
         )
     return {"bf16": bool(wanted)}
+
+
+def half_precision(recipe: Recipe) -> torch.dtype | None:
+    """The 16-bit type that this process computes in; None for float32."""
+    if _precision(recipe)["bf16"]:
+        return torch.bfloat16
+    return torch.float16 if recipe.training.get("fp16") else None
 
 
 def training_arguments(

@@ -46,9 +46,16 @@ class BoundaryCallback(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._saved_at = time.monotonic()
         self._agreement = Agreement()
+        # transformers takes these from the checkpoint, where a run may have had others.
+        state.compute_steps(args, state.max_steps)
+        self.trainer.restore_log_window()
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._saved_at = time.monotonic()
+
+    def was_asked_to_stop(self) -> bool:
+        """Whether any process was. Collective."""
+        return bool(self._agreement.highest(int(self.asked_to_stop()))[0])
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -60,21 +67,25 @@ class BoundaryCallback(TrainerCallback):
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         due = self.every_minutes is not None and time.monotonic() - self._saved_at >= 60 * self.every_minutes
         # Looking at a number on a GPU makes the CPU wait for it, so it is done where the Trainer looks anyway.
-        look = args.device.type == "cpu" or control.should_log or control.should_save
-        broken = self.trainer.first_broken_step() if look and not self.trainer.leaves_out_broken_steps else None
-        stop, due_first, broken_first = self._agreement.highest(
-            int(self.asked_to_stop()),
-            int(due and state.is_world_process_zero),
-            0 if broken is None else state.max_steps + 1 - broken,
+        looked = args.device.type == "cpu" or control.should_log or control.should_save
+        stop, due_first, broken = self._agreement.highest(
+            int(self.asked_to_stop()), int(due and state.is_world_process_zero), self._broken(state) if looked else 0
         )
-        if broken_first:
-            self._give_up(state.max_steps + 1 - broken_first)
-        if due_first or state.global_step in self.save_at:
+        # A run that has converged ends without a checkpoint, which would be gone on from.
+        converged = control.should_training_stop and state.global_step < state.max_steps
+        if (due_first or state.global_step in self.save_at) and not converged:
             control.should_save = True
-        if stop and not control.should_training_stop:
+        if stop and not converged:
             self.stopped = control.should_save = control.should_training_stop = True
-        # A log ends where a checkpoint does, so that its averages do not depend on where a run was interrupted.
-        control.should_log = control.should_log or control.should_save
+        if control.should_save and not looked:
+            (broken,) = self._agreement.highest(self._broken(state))
+        if broken:
+            self._give_up(state.max_steps + 1 - broken)
+
+    def _broken(self, state: TrainerState) -> int:
+        """The larger, the earlier the first broken step; 0 when there is none, or when such steps are left out."""
+        first = None if self.trainer.leaves_out_broken_steps else self.trainer.first_broken_step()
+        return 0 if first is None else state.max_steps + 1 - first
 
     def _give_up(self, step: int) -> None:
         trainer = self.trainer

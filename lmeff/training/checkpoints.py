@@ -45,7 +45,7 @@ def rotate(run: Path, keep: int, newest: int, pinned: Collection[int] = ()) -> N
     kept = [folder for step, folder in _steps(run) if step <= newest][-keep:]
     for step, folder in _steps(run):
         if folder not in kept and not (step in pinned and step <= newest):
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)  # a branch that is done may be removing it too
     for leftover in (run / "checkpoints").glob(".*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
 

@@ -2,27 +2,33 @@
 
 import gc
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import torch
-from accelerate import Accelerator
+import torch.distributed as dist
+from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 from transformers import Trainer
 from transformers.utils import logging as transformers_logging
 
 from lmeff.errors import InputError
-from lmeff.training.process import launched_world_size
+from lmeff.training.process import launched_rank, launched_world_size
+
+T = TypeVar("T")
 
 
-def settle_process() -> None:
-    """For before the Trainer is imported: what DeepSpeed would guess aloud, one progress bar, and all cores of a CPU.
+def settle_process(deterministic: bool = False) -> None:
+    """For before the Trainer is imported: what DeepSpeed would guess aloud, one progress bar, all cores of a CPU, and what
+    cuBLAS must know before its first use to be `deterministic`.
 
     `accelerate launch` gives a process one thread unless told otherwise; a process that is alone takes the cores it has.
     """
     if not torch.accelerator.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     transformers_logging.disable_progress_bar()
     launched = "ACCELERATE_MIXED_PRECISION" in os.environ
     if launched and launched_world_size() == 1 and os.environ.get("OMP_NUM_THREADS") == "1":
@@ -54,10 +60,29 @@ def check_engine(accelerator: Accelerator) -> None:
         )
 
 
+def first_decides(decide: Callable[[], T]) -> T:
+    """What `decide` returns or raises on the first process, on all of them: disks may show each process something else.
+    Collective."""
+    PartialState()
+    answer: list[Any] = [None, None]
+    if launched_rank() == 0:
+        try:
+            answer[0] = decide()
+        except (Exception, KeyboardInterrupt) as error:
+            answer[1] = error
+    if dist.is_initialized():
+        dist.broadcast_object_list(answer, src=0)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]
+
+
 def forget_engine(trainer: Trainer) -> None:
     """Frees a trainer's engine, so that another one can be made in the same process group."""
     trainer.accelerator.free_memory()
-    trainer.model_wrapped = trainer.model = trainer.optimizer = trainer.lr_scheduler = None
+    for owner in (trainer, trainer.callback_handler):
+        owner.model = owner.optimizer = owner.lr_scheduler = None
+    trainer.model_wrapped = trainer.deepspeed = None
     if trainer.is_deepspeed_enabled:
         # The next engine reads its batch size and clipping from its own arguments.
         AcceleratorState._reset_state(reset_partial_state=False)

@@ -6,7 +6,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from lmeff.files import read_json, usable_folder, write_json
 from lmeff.quantities import format_bytes
 from lmeff.recipe import Resolved
 from lmeff.recipe.documents import FORMAT, PlanDocument, PlanPart
-from lmeff.training.process import launched_rank
+from lmeff.training.process import launch_id, launched_rank
 from lmeff.training.state import now, slurm_job
 
 _FREE_SECTIONS = {"paths", "checkpoints", "evaluation", "publish"}
@@ -54,7 +54,7 @@ def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
     """How the run in `folder` was told to train otherwise, one line a setting; empty for the same run and for one that has
     nothing to lose yet."""
     path = folder / "recipe.yaml"
-    has_work = any(any((folder / part).glob("*")) for part in ("revisions", "checkpoints"))
+    has_work = any(any(folder.glob(pattern)) for pattern in ("revisions/*", "checkpoints/*", "parts/*/checkpoints/*"))
     if not path.exists() or not has_work:
         return []
     before, after = _flat(yaml.safe_load(path.read_text(encoding="utf-8"))), _flat(yaml.safe_load(resolved.to_yaml()))
@@ -95,13 +95,22 @@ def part_folder(run: Path, part: PlanPart) -> Path:
 def check_space(folder: Path, plan: PlanDocument) -> None:
     """Warns before the first step when the disk has less room than the run may need."""
     free = shutil.disk_usage(folder).free
-    missing = plan.disk_bytes - sum(path.stat().st_size for path in folder.rglob("*.safetensors")) - free
+    missing = plan.disk_bytes - _bytes_of_weights(folder) - free
     if missing > 0:
         print(
             f"{folder}: this run may need {format_bytes(missing)} more than the {format_bytes(free)} that are free there;"
             " lower checkpoints.keep, leave out anchors or make room",
             file=sys.stderr,
         )
+
+
+def _bytes_of_weights(folder: Path) -> int:
+    """Bytes that revisions and checkpoints take already; other processes may be adding and removing some."""
+    sizes = {}
+    for path in folder.rglob("*.safetensors"):
+        with suppress(FileNotFoundError):
+            sizes[path.stat().st_ino] = path.stat().st_size
+    return sum(sizes.values())
 
 
 @contextmanager
@@ -114,9 +123,11 @@ def claimed(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise InputError(f"{folder}: is being worked on by {file.read().strip() or 'another process'}") from None
+            owner = file.readline().strip() or "another process"
+            raise InputError(f"{folder}: is being worked on by {owner}") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}" + (f", job {slurm_job()}" if slurm_job() else ""))
+        file.write(f"\n{launch_id()}\n")
         file.flush()
         yield
 

@@ -18,14 +18,15 @@ from lmeff.plan_parts import TRUNK
 from lmeff.recipe.documents import AnchorDocument, PlanDocument, PlanPart
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import RevisionStore
-from lmeff.revisions.store import differences
+from lmeff.revisions.names import anchor_name
+from lmeff.revisions.store import differences, list_revisions
 from lmeff.tokens import Tokens
 from lmeff.training.anchors import AnchorCallback
 from lmeff.training.arguments import training_arguments
 from lmeff.training.boundary import BoundaryCallback
 from lmeff.training.checkpoints import checkpoint_path, newest_complete, unpin
 from lmeff.training.convergence import ConvergenceCallback
-from lmeff.training.engine import check_engine, forget_engine
+from lmeff.training.engine import check_engine, first_decides, forget_engine
 from lmeff.training.folder import check_space, claimed_by_first, part_folder, record_changes
 from lmeff.training.micro import probe_micro_batch
 from lmeff.training.process import launched_rank, launched_world_size
@@ -63,13 +64,15 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
     loss is not finite, and Interrupted, after a checkpoint, when the run was asked to stop.
     """
     parts = make_plan(job.recipe, world_size=launched_world_size()).parts
-    micro_batch = _micro_batch(job, parts)
+    micro_batch = first_decides(lambda: _saved_micro_batch(job, parts))
+    if micro_batch is None and job.recipe.batch.micro == "auto":
+        micro_batch = probe_micro_batch(job.recipe)
     plan = make_plan(job.recipe, world_size=launched_world_size(), micro_batch=micro_batch)
     if launched_rank() == 0:
         write_json(job.folder / "plan.json", plan.model_dump())
         check_space(job.folder, plan)
     for index, part in enumerate(parts):
-        if only_part in (None, index) and not is_done(job.folder, part):
+        if only_part in (None, index) and not first_decides(lambda part=part: is_done(job.folder, part)):
             _train_part(job, plan, part)
     if launched_rank() == 0 and not job.recipe.anchors.until and _all_done(job, plan):
         with locked(job.folder / ".final"):
@@ -83,15 +86,14 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
 def is_done(folder: Path, part: PlanPart) -> bool:
     """Whether a part of the run in `folder` was trained to its end. A run without parts says so itself."""
     state = read_state(part_folder(folder, part)) if part.name else None
-    return state is not None and state.state == "complete"
+    return state is not None and state.state == "complete" and state.step >= part.last_step
 
 
 def finish_state(job: Job, plan: PlanDocument) -> None:
     """Says `complete` in the state of what was asked for, and in the run's when all its parts are done."""
     if job.run_state.folder == job.folder:
-        job.run_state.step = (
-            max(job.run_state.step, plan.num_steps) if not job.recipe.anchors.until else job.run_state.step
-        )
+        if not job.recipe.anchors.until:
+            job.run_state.step = plan.num_steps
         job.run_state.write("complete")
     elif _all_done(job, plan):
         whole = RunState(job.folder, plan.batch_tokens, read_state(job.folder))
@@ -114,24 +116,23 @@ def _store(job: Job, plan: PlanDocument, changes: list[dict[str, Any]]) -> Revis
     )
 
 
-def _micro_batch(job: Job, parts: list[PlanPart]) -> int | None:
-    """The first checkpoint's micro-batch, or the largest below it that this number of processes can divide the batch into;
-    found out on a GPU when there is no checkpoint yet."""
+def _saved_micro_batch(job: Job, parts: list[PlanPart]) -> int | None:
+    """The first checkpoint's micro-batch, or the largest below it that this number of processes can divide the batch into; None
+    when the recipe gives one, or there is no checkpoint yet."""
     if job.recipe.batch.micro != "auto":
         return None
     found = (newest_complete(part_folder(job.folder, part))[0] for part in parts)
-    if checkpoint := next(filter(None, found), None):
-        saved = read_own_state(checkpoint)["micro_batch"]
-        return max(size for size in micro_batches(job.recipe, launched_world_size()) if size <= saved)
-    return probe_micro_batch(job.recipe)
+    if (checkpoint := next(filter(None, found), None)) is None:
+        return None
+    saved = read_own_state(checkpoint)["micro_batch"]
+    return max(size for size in micro_batches(job.recipe, launched_world_size()) if size <= saved)
 
 
 def _checkpoint(job: Job, part: PlanPart) -> Path | None:
     """Where a part goes on from. Raises Interrupted when the trunk is not there yet, and RunFailed when it never will be."""
     checkpoint, complaints = newest_complete(part_folder(job.folder, part))
-    if launched_rank() == 0:
-        for complaint in complaints:
-            print(complaint)
+    for complaint in complaints:
+        print(complaint)
     if checkpoint is None and part.first_step:
         trunk = job.folder / "parts" / TRUNK
         checkpoint = checkpoint_path(trunk, part.first_step)
@@ -142,28 +143,42 @@ def _checkpoint(job: Job, part: PlanPart) -> Path | None:
                     f"part {part.name} begins at step {part.first_step} of the trunk, which is not there yet"
                 )
             raise RunFailed(f"part {part.name} cannot begin: {checkpoint}: {wrong[0]}")
-    if checkpoint and launched_rank() == 0:
+    if checkpoint:
         print(f"going on from {checkpoint}")
+        _check_new_anchors(job, part, read_own_state(checkpoint)["step"])
     return checkpoint
+
+
+def _check_new_anchors(job: Job, part: PlanPart, step: int) -> None:
+    """Raises InputError for an anchor that was added where the run has already been."""
+    if any(change.startswith("anchors.tokens was ") for change in job.accepted_changes or ()):
+        kept = {folder.name for folder in list_revisions(job.folder)}
+        for anchor in part.anchors:
+            if anchor.step <= step and anchor_name(job.recipe.seed, anchor.nominal_tokens) not in kept:
+                raise InputError(
+                    f"anchors.tokens: {anchor.name} is step {anchor.step}, and the run is at step {step} already"
+                )
 
 
 def _accepted(job: Job, checkpoint: Path | None) -> list[dict[str, Any]]:
     """Every change that the run has gone on with. Raises InputError when the training text is another one and that is not
     accepted."""
-    changes, saved = list(job.accepted_changes or ()), read_own_state(checkpoint) if checkpoint else None
-    if saved and saved["tokens_fingerprint"] != job.tokens.fingerprint:
-        change = f"training tokens were {saved['tokens_fingerprint']}, are now {job.tokens.fingerprint}"
-        if job.accepted_changes is None:
-            raise InputError(f"{checkpoint}: {change}; restore the text and tokenizer, or go on with --accept-changes")
-        changes.append(change)
-    return record_changes(job.folder, saved["step"] if saved else 0, changes) if launched_rank() == 0 else []
+    saved = read_own_state(checkpoint) if checkpoint else None
+    if saved is None or saved["tokens_fingerprint"] == job.tokens.fingerprint:
+        return record_changes(job.folder, 0, [])
+    change = f"training tokens were {saved['tokens_fingerprint']}, are now {job.tokens.fingerprint}"
+    if job.accepted_changes is None:
+        raise InputError(f"{checkpoint}: {change}; restore the text and tokenizer, or go on with --accept-changes")
+    return record_changes(job.folder, saved["step"], [change])
 
 
 def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
     recipe, folder = job.recipe, part_folder(job.folder, part)
     # Whoever was asked for one part holds its folder already.
     with nullcontext() if folder == job.run_state.folder else claimed_by_first(folder):
-        checkpoint = _checkpoint(job, part)
+        if launched_rank() == 0:
+            StopRequests.forget(folder)
+        checkpoint = first_decides(lambda: _checkpoint(job, part))
         trainer = LmeffTrainer(
             build_model(recipe),
             training_arguments(recipe, part, folder, plan.micro_batch, plan.accumulation),
@@ -172,7 +187,7 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
             pinned=lambda: {step for step in part.branch_steps if not _branch_is_done(job.folder, plan, step)},
         )
         check_engine(trainer.accelerator)
-        store = _store(job, plan, _accepted(job, checkpoint))
+        store = _store(job, plan, first_decides(lambda: _accepted(job, checkpoint)))
         # What watches a part sees a plan that ends where the part does.
         seen = plan.model_copy(
             update={
@@ -205,13 +220,14 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         ):
             trainer.add_callback(callback)
         try:
-            with job.stop.deferred(job.folder):
+            with job.stop.deferred(folder):
                 if checkpoint:
                     trainer.resume(checkpoint)
                 else:
                     trainer.train()
                 if recipe.anchors.until and not boundary.stopped:
                     anchors.keep_final()
+                    boundary.stopped = boundary.was_asked_to_stop()
         finally:
             progress.close()
         if boundary.stopped:
@@ -219,7 +235,7 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         if part.name and trainer.is_world_process_zero():
             states[-1].step = part.last_step
             states[-1].write("complete")
-            if part.first_step:
+            if part.first_step and _branch_is_done(job.folder, plan, part.first_step):
                 unpin(job.folder / "parts" / TRUNK, part.first_step, recipe.checkpoints.keep)
         forget_engine(trainer)
 

@@ -8,9 +8,10 @@ from accelerate import PartialState
 
 from lmeff.errors import InputError
 from lmeff.models.build import build_model
+from lmeff.models.dropout import use_stateless_dropout
 from lmeff.plan import micro_batches
 from lmeff.recipe.schema import Recipe
-from lmeff.training.arguments import uses_cpu
+from lmeff.training.arguments import half_precision, uses_cpu
 from lmeff.training.process import launched_world_size
 
 _USABLE_MEMORY = 0.9
@@ -38,13 +39,15 @@ def fitting_sizes(recipe: Recipe, device: torch.device, sizes: Sequence[int]) ->
 
 def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
     model = build_model(recipe).to(device)
-    half = torch.bfloat16 if recipe.training.get("bf16", "auto") and torch.cuda.is_bf16_supported() else None
+    place = use_stateless_dropout(model, recipe.seed)
+    half = half_precision(recipe)
     # The optimizer keeps two more numbers for every weight; they take their room as long as this function lives.
     model.optimizer_states = [torch.zeros_like(weight) for weight in model.parameters() for _ in range(2)]
     limit = _USABLE_MEMORY * torch.cuda.get_device_properties(device).total_memory
 
     def fits(micro_batch: int) -> bool:
         torch.cuda.reset_peak_memory_stats(device)
+        place.slots = range(micro_batch)
         input_ids = torch.zeros(micro_batch, recipe.batch.sequence_length, dtype=torch.long, device=device)
         try:
             with torch.autocast("cuda", dtype=half, enabled=half is not None):

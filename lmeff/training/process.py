@@ -22,6 +22,11 @@ def launched_world_size() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def launch_id() -> str:
+    """What all processes of a launch have in common, and no other launch has."""
+    return "-".join(os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"))
+
+
 _INTERRUPTED = "interrupted; the same command goes on from the newest checkpoint"
 
 
@@ -49,15 +54,21 @@ def report_failure(run_state: RunState | None, word: str, message: str, patience
     """Says on stderr, and in `state.json` when the run has a folder, why the run ended.
 
     The first process speaks. Another one that failed waits for it to do so, because a launcher ends all processes when one
-    leaves; it speaks itself when the first has nothing to say, being stuck in a collective, say.
+    leaves; it speaks itself when the first has nothing to say, being stuck in a collective, say. It leaves a folder alone that
+    another launch holds.
     """
     if launched_rank() > 0:
+        if run_state is None:
+            return  # the first process found the same mistake
         deadline = time.monotonic() + patience_seconds
         while time.monotonic() < deadline:
             time.sleep(0.2)
-            said = read_state(run_state.folder) if run_state is not None else None
-            if said is not None and said != run_state.before and said.state == word:
+            said = read_state(run_state.folder)
+            if said is not None and said != run_state.before and said.state != "running":
                 return
+        lock = run_state.folder / ".lock"
+        if not lock.exists() or lock.read_text(encoding="utf-8").splitlines()[1:] != [launch_id()]:
+            run_state = None
     if run_state is not None and run_state.folder.exists():
         run_state.write(word, message)
     print(message, file=sys.stderr, flush=True)

@@ -139,13 +139,9 @@ class ProgressCallback(TrainerCallback):
         if self._bar is not None:
             self.close()
             step, seconds = self._start
-            speed = (
-                (state.global_step - step) * self.plan.batch_tokens / max(1e-9, self.trainer.train_seconds - seconds)
-            )
-            print(
-                f"{format_short(self.plan.num_tokens)} tokens, {format_short(speed)} tokens/s of training",
-                file=sys.stderr,
-            )
+            tokens, seconds = self.plan.batch_tokens, max(1e-9, self.trainer.train_seconds - seconds)
+            speed = format_short((state.global_step - step) * tokens / seconds)
+            print(f"{format_short(state.global_step * tokens)} tokens, {speed} tokens/s of training", file=sys.stderr)
 
     def close(self) -> None:
         """Ends the bar's line, so that what is said next stands on its own."""

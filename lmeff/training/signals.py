@@ -83,3 +83,6 @@ def tell_when_launcher_dies() -> None:
     process that it leaves behind would go on for days, unseen. Without a launcher our parent is a shell, which may well end."""
     if "ACCELERATE_MIXED_PRECISION" in os.environ:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        # Without a launcher any more, the first process of the machine takes us over; in a container it may be the launcher.
+        if os.getppid() == 1 and b"accelerate" not in Path("/proc/1/cmdline").read_bytes():
+            os.kill(os.getpid(), signal.SIGTERM)

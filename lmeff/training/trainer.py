@@ -54,6 +54,7 @@ class LmeffTrainer(Trainer):
         self.convergence: dict[str, Any] = {"best": None, "looks_without_improvement": 0}
         """Early stopping: the best held-out loss, and how often it was not improved since."""
         self._pinned = pinned
+        self._saved_window: dict[str, Any] | None = None
         self._fingerprint = tokens.fingerprint
         self._seconds = 0.0
         self._running_since: float | None = None
@@ -209,16 +210,30 @@ class LmeffTrainer(Trainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         with self.clock_stopped():
             full = self._engine_state().gather(keep=self.args.process_index == 0)
-            step_loss = self.step_loss()
+            about_losses = {"step_loss": self.step_loss(), "log_window": self._log_window()}
             if self.args.process_index == 0:
                 run, step = Path(self.args.output_dir), self.state.global_step
                 with new_folder(checkpoint_path(run, step)) as folder:
                     full.save(folder)
                     replace(self.state, log_history=[]).save_to_json(str(folder / TRAINER_STATE_NAME))
-                    write_json(folder / _OWN_STATE, self._own_state() | {"step_loss": step_loss})
+                    write_json(folder / _OWN_STATE, self._own_state() | about_losses)
                     seal(folder)
                 rotate(run, self.recipe.checkpoints.keep, step, self._pinned())
             self._barrier()
+
+    def _log_window(self) -> dict[str, Any]:
+        """What the Trainer has summed up for its next log and saves nowhere. Collective."""
+        sums = nested_gather(self._tr_loss, self.args.parallel_mode).reshape(-1).tolist()
+        return {"after_step": self._globalstep_last_logged, "loss_sums": sums}
+
+    def restore_log_window(self) -> None:
+        """Goes on with the sum of a checkpoint, so that the next log is a mean over the steps that it always was."""
+        if self._saved_window is None:
+            return
+        sums = self._saved_window["loss_sums"]
+        same = len(sums) == self.args.world_size
+        self._tr_loss.fill_(sums[self.args.process_index] if same else sum(sums) / len(sums))
+        self._globalstep_last_logged = self._saved_window["after_step"]
 
     def _own_state(self) -> dict[str, Any]:
         return {
@@ -240,6 +255,7 @@ class LmeffTrainer(Trainer):
         saved = read_own_state(checkpoint)
         self._seconds, self.num_skipped_steps = saved["train_seconds"], saved["num_skipped_steps"]
         self.convergence = saved["convergence"]
+        self._saved_window = saved.get("log_window")
         self._step_loss.fill_(saved["step_loss"] if saved["step_loss"] is not None else math.nan)
         self.train(resume_from_checkpoint=str(checkpoint))
 
@@ -249,7 +265,8 @@ class LmeffTrainer(Trainer):
                 self.recipe.optimizer,
                 self.model,
                 decayed_names(self.model),
-                fused=self.args.device.type != "cpu",
+                # Under loss scaling a fused step leaves itself out, and nobody could count it.
+                fused=self.args.device.type != "cpu" and not self.args.fp16,
                 zero=self.is_deepspeed_enabled,
             )
         return self.optimizer

@@ -86,7 +86,6 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         recipe = write_recipe(Path(temporary))
         words = (str(recipe), "checkpoints.every_steps=3")
-        begun = time.monotonic()
         assert begin(*words, "name=reference").wait(None) == 0, "the undisturbed run failed"
         reference = run_folder(recipe, "reference")
         begun = time.monotonic()
