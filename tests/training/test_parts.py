@@ -101,6 +101,20 @@ def test_branches_later_and_by_index(recipe: Path, annealed: Path) -> None:
     assert weights(run) == weights(annealed)
 
 
+def test_a_change_is_refused_before_the_first_anchor(recipe: Path) -> None:
+    """The trunk's checkpoints are work too."""
+    words = (str(recipe), "name=refused", "anchors.tokens=[10k,20k]", "anchors.mode=anneal")
+    run = run_folder(recipe, "refused")
+    process = start(None, *words)
+    wait_until((run / "parts" / "trunk" / "checkpoints" / "step-7").exists, process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    process = start(None, *words, "optimizer.learning_rate=1e-3")
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "optimizer.learning_rate was 0.003, is now 0.001" in said
+
+
 def test_restart_trains_every_anchor_from_the_beginning(recipe: Path) -> None:
     words = ("anchors.tokens=[0,10k,20k]", "anchors.mode=restart")
     finish(start(None, str(recipe), "name=restart", *words))
