@@ -102,7 +102,7 @@ def _main(argv: Sequence[str] | None, stop: StopRequests) -> int:
             before = read_state(asked.folder)
             if before and before.state == "complete":
                 if launched_rank() == 0:
-                    print(finished_words(folder, asked.resolved, before.tokens))
+                    print(finished_words(asked.folder, asked.resolved, before.tokens))
                     print(f"report: {folder / 'report.html'}")
                 return 0
             held.enter_context(claimed_by_first(asked.folder))

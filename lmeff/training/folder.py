@@ -140,8 +140,8 @@ def claimed_by_first(folder: Path) -> AbstractContextManager[None]:
 def finished_words(folder: Path, resolved: Resolved, tokens: int) -> str:
     """What there is to say of a complete run: that nothing is to do, and which wanted tasks it was not scored on."""
     words = f"{folder} is complete at {tokens:,} tokens; nothing to do"
-    results = folder / "results"
+    results = run_folder(resolved) / "results"
     missing = [task for task in resolved.recipe.evaluation.tasks if not any(results.glob(f"*/{task}.json"))]
     if missing:
-        words += f"\nnot scored on {', '.join(missing)}: lmeff eval {folder} --tasks {','.join(missing)}"
+        words += f"\nnot scored on {', '.join(missing)}: lmeff eval {run_folder(resolved)} --tasks {','.join(missing)}"
     return words

@@ -4,6 +4,7 @@ One form for every engine and world size: what plain training, DDP and ZeRO 1 to
 checkpoints are bound to their world size, and are pickles.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,22 +103,24 @@ class PlainEngine:
                 state[_STEP] = torch.tensor(full.num_updates[name], dtype=torch.float32, device=device)
 
 
-class _ZeroEngine:
+class _ZeroEngine(ABC):
     """ZeRO: flat float32 partitions, one for each group of parameters, over all processes."""
 
     def __init__(self, model: nn.Module, zero: Any) -> None:
         self._parameters, self._zero, self._base = dict(model.named_parameters()), zero, zero.optimizer
 
-    def _partitions(self) -> list[torch.Tensor]:
-        raise NotImplementedError
+    @abstractmethod
+    def _partitions(self) -> list[torch.Tensor]: ...
 
+    @abstractmethod
     def _groups(self) -> list[list[nn.Parameter]]:
         """The parameters of each partition."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _set(self, parameter: nn.Parameter, value: torch.Tensor, key: str | None) -> None:
-        raise NotImplementedError
+        """Puts a whole weight, or with a `key` a whole tensor of its optimizer state, into the partitions."""
 
+    @abstractmethod
     def _link(self) -> None:
         """Has every parameter know its pieces of the optimizer's state."""
 
@@ -193,6 +196,9 @@ class Zero3Engine(_ZeroEngine):
 
     def _groups(self) -> list[list[nn.Parameter]]:
         return self._zero.fp16_groups
+
+    def _link(self) -> None:
+        """Nothing to do: stage 3 looks its pieces up each time."""
 
     def _set(self, parameter: nn.Parameter, value: torch.Tensor, key: str | None) -> None:
         from deepspeed.utils import safe_set_local_fp32_param, safe_set_local_optimizer_state
