@@ -163,7 +163,7 @@ def test_until_converged(recipe: Path) -> None:
         "anchors.max_tokens=60k",
     )
     words = (*words, "anchors.patience=2", "anchors.threshold=0.5", "anchors.patient_after=5k", "anchors.look_every=2k")
-    words = (*words, "corpus.epochs=9", "checkpoints.every_steps=1")
+    words = (*words, "corpus.epochs=30", "checkpoints.every_steps=1")
     run = run_folder(recipe, "converged")
     process = start(None, *words)
     wait_until(lambda: len(read_lines(run / "dev.log.jsonl")) > 1, process)
