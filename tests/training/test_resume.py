@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -153,6 +154,7 @@ def test_a_second_signal_during_the_save(recipe: Path, plain: Path) -> None:
     wait_until(lambda: step_of(run) >= 8, process)
     while process.poll() is None:
         process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
     assert process.returncode == 75
     assert state_of(run)["state"] == "interrupted"
     assert not differences(newest_checkpoint(run), exclude=("manifest.json",))
@@ -209,10 +211,11 @@ def test_changes_are_refused_and_recorded_when_accepted(recipe: Path) -> None:
     finish(start(None, *words, "optimizer.learning_rate=1e-3", "--accept-changes"))
     stories.write_text(before)
     recorded = json.loads((run / "revisions" / "seed-1" / "provenance.json").read_text())["accepted_changes"]
-    assert len(recorded) == 1
-    assert recorded[0]["step"] >= 14
-    assert recorded[0]["changes"][0] == "optimizer.learning_rate was 0.003, is now 0.001"
-    assert recorded[0]["changes"][1].startswith("training tokens were ")
+    assert all(entry["step"] >= 14 for entry in recorded)
+    changes = [change for entry in recorded for change in entry["changes"]]
+    assert len(changes) == 2
+    assert changes[0] == "optimizer.learning_rate was 0.003, is now 0.001"
+    assert changes[1].startswith("training tokens were ")
     assert curve(run)[-1][3] < 1e-3
 
 
