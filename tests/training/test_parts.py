@@ -103,8 +103,8 @@ def test_branches_later_and_by_index(recipe: Path, annealed: Path) -> None:
 
 def test_a_change_is_refused_before_the_first_anchor(recipe: Path) -> None:
     """The trunk's checkpoints are work too."""
-    words = (str(recipe), "name=refused", "anchors.tokens=[10k,20k]", "anchors.mode=anneal")
-    run = run_folder(recipe, "refused")
+    words = (str(recipe), "name=changed", "anchors.tokens=[10k,20k]", "anchors.mode=anneal")
+    run = run_folder(recipe, "changed")
     process = start(None, *words)
     wait_until((run / "parts" / "trunk" / "checkpoints" / "step-7").exists, process)
     process.send_signal(signal.SIGTERM)

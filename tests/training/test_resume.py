@@ -152,9 +152,10 @@ def test_a_second_signal_during_the_save(recipe: Path, plain: Path) -> None:
     run = run_folder(recipe, "twice")
     process = start(None, str(recipe), "name=twice", "checkpoints.every_steps=1")
     wait_until(lambda: step_of(run) >= 8, process)
-    while process.poll() is None:
+    for _ in range(4):
         process.send_signal(signal.SIGTERM)
-        time.sleep(0.05)
+        time.sleep(0.03)
+    process.communicate(timeout=60)
     assert process.returncode == 75
     assert state_of(run)["state"] == "interrupted"
     assert not differences(newest_checkpoint(run), exclude=("manifest.json",))
@@ -236,9 +237,9 @@ def test_a_log_of_every_fifth_step_does_not_show_where_a_run_was_stopped(recipe:
 def test_two_launches_do_not_work_on_one_run(recipe: Path) -> None:
     """F10: the second is refused while the first lives, and takes over when it is dead."""
     run = run_folder(recipe, "two")
-    first = start(None, str(recipe), "name=two", "anchors.tokens=[0,5k,200k]", "corpus.epochs=99")
+    first = start(None, str(recipe), "name=two", "anchors.tokens=[0,5k,5M]", "corpus.epochs=999")
     wait_until(lambda: step_of(run) > 0, first)
-    second = start("cpu_ddp", str(recipe), "name=two", "anchors.tokens=[0,5k,200k]", "corpus.epochs=99")
+    second = start("cpu_ddp", str(recipe), "name=two", "anchors.tokens=[0,5k,5M]", "corpus.epochs=999")
     output, _ = second.communicate(timeout=120)
     assert second.returncode != 0
     assert f"is being worked on by process {first.pid} on " in output
@@ -246,7 +247,7 @@ def test_two_launches_do_not_work_on_one_run(recipe: Path) -> None:
     assert state_of(run)["state"] == "running"
     assert state_of(run)["pid"] == first.pid
     kill(first)
-    process = start(None, str(recipe), "name=two", "anchors.tokens=[0,5k,200k]", "corpus.epochs=99")
+    process = start(None, str(recipe), "name=two", "anchors.tokens=[0,5k,5M]", "corpus.epochs=999")
     wait_until(lambda: state_of(run)["pid"] == process.pid, process)
     kill(process)
 
