@@ -13,5 +13,9 @@ class InputError(Exception):
         self.mistakes = mistakes
 
 
+class Busy(InputError):
+    """Somebody else is working on it."""
+
+
 class RunFailed(Exception):
     """A run that cannot go on, through nobody's typing mistake: a diverged loss, say. One line; exit code 1."""

@@ -2,7 +2,9 @@
 
 import base64
 import json
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import jinja2
@@ -76,7 +78,7 @@ def render_page(series: Sequence[Series], title: str | None, figure: dict | None
         .replace("/* light cells */", cell_css(LIGHT_CELLS))
         .replace("/* dark cells */", cell_css(DARK_CELLS)),
         data=_script_json({"figures": figures, "themes": {"light": LIGHT, "dark": DARK}}),
-        libraries=vl_convert.javascript_bundle(vl_version=VEGA_LITE_VERSION) if figures else "",
+        libraries=_libraries() if figures else "",
         script=_asset("page.js"),
     )
 
@@ -88,6 +90,19 @@ def _labelled(series: Sequence[Series]) -> list[tuple[Run, str]]:
         for each in series
         for run in each.runs
     ]
+
+
+def _libraries() -> str:
+    """The scripts that draw charts in a browser. Bundling takes seconds, and gives the same for one version, so the result is
+    kept in the user's cache folder where that can be written."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lmeff"
+    kept = cache / f"vega-{VEGA_LITE_VERSION}-{vl_convert.__version__}.js"
+    with suppress(OSError):
+        return kept.read_text(encoding="utf-8")
+    bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE_VERSION)
+    with suppress(OSError):
+        write_text(kept, bundle)
+    return bundle
 
 
 def _asset(name: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from lmeff.errors import InputError
+from lmeff.errors import Busy, InputError
 from lmeff.files import read_json, usable_folder, write_json
 from lmeff.quantities import format_bytes
 from lmeff.recipe import Resolved
@@ -115,7 +115,7 @@ def _bytes_of_weights(folder: Path) -> int:
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Holds a folder for this process. Raises InputError when another process holds it; the kernel frees the claim of a dead
+    """Holds a folder for this process. Raises Busy when another process holds it; the kernel frees the claim of a dead
     one."""
     usable_folder(folder, "paths.outputs")
     with open(folder / ".lock", "a+", encoding="utf-8") as file:
@@ -124,7 +124,7 @@ def claimed(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             owner = file.readline().strip() or "another process"
-            raise InputError(f"{folder}: is being worked on by {owner}") from None
+            raise Busy(f"{folder}: is being worked on by {owner}") from None
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}" + (f", job {slurm_job()}" if slurm_job() else ""))
         file.write(f"\n{launch_id()}\n")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -103,7 +104,7 @@ class PlainEngine:
                 state[_STEP] = torch.tensor(full.num_updates[name], dtype=torch.float32, device=device)
 
 
-class _ZeroEngine(ABC):
+class ZeroEngine(ABC):
     """ZeRO: flat float32 partitions, one for each group of parameters, over all processes."""
 
     def __init__(self, model: nn.Module, zero: Any) -> None:
@@ -123,6 +124,23 @@ class _ZeroEngine(ABC):
     @abstractmethod
     def _link(self) -> None:
         """Has every parameter know its pieces of the optimizer's state."""
+
+    @abstractmethod
+    def whole(self, partition: torch.Tensor, values: torch.Tensor) -> list[torch.Tensor]:
+        """What all processes together have for each parameter of a partition, in its shape; `values` is this process's part.
+        Collective."""
+
+    @abstractmethod
+    def own_part(self, partition: torch.Tensor, whole: list[torch.Tensor]) -> torch.Tensor:
+        """The other way: this process's part, flat."""
+
+    def _group_of(self, partition: torch.Tensor) -> list[nn.Parameter]:
+        return next(group for one, group in zip(self._partitions(), self._groups(), strict=True) if one is partition)
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The one that DeepSpeed has step every partition."""
+        return self._base
 
     def gather(self, keep: bool) -> FullState:
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
@@ -170,15 +188,35 @@ class _ZeroEngine(ABC):
         return self._partitions()[0].device
 
     def _step_device(self) -> torch.device | str:
-        return self._device if self._base.param_groups[0].get("fused") else "cpu"
+        return self._device if any(group.get("fused") for group in self._base.param_groups) else "cpu"
 
 
-class Zero12Engine(_ZeroEngine):
+def _gathered(values: torch.Tensor) -> torch.Tensor:
+    """Every process's values, a row each."""
+    rows = values.new_empty(dist.get_world_size(), values.numel())
+    dist.all_gather_into_tensor(rows.view(-1), values.contiguous())
+    return rows
+
+
+class Zero12Engine(ZeroEngine):
+    """Parameters one after the other, cut into equal parts."""
+
     def _partitions(self) -> list[torch.Tensor]:
         return self._zero.single_partition_of_fp32_groups
 
     def _groups(self) -> list[list[nn.Parameter]]:
-        return self._zero.bit16_groups
+        return self._zero.round_robin_bit16_groups
+
+    def whole(self, partition: torch.Tensor, values: torch.Tensor) -> list[torch.Tensor]:
+        group = self._group_of(partition)
+        pieces = _gathered(values).view(-1)[: sum(one.numel() for one in group)].split([one.numel() for one in group])
+        return [piece.view(one.shape) for piece, one in zip(pieces, group, strict=True)]
+
+    def own_part(self, partition: torch.Tensor, whole: list[torch.Tensor]) -> torch.Tensor:
+        flat, size, rank = torch.cat([one.flatten() for one in whole]), partition.numel(), dist.get_rank()
+        return nn.functional.pad(flat, (0, size * dist.get_world_size() - flat.numel()))[
+            rank * size : (rank + 1) * size
+        ]
 
     def _set(self, parameter: nn.Parameter, value: torch.Tensor, key: str | None) -> None:
         parameter.set_full_hp_param(value, key)
@@ -190,7 +228,9 @@ class Zero12Engine(_ZeroEngine):
             self._zero._lazy_init_hp_params_optimizer_state()
 
 
-class Zero3Engine(_ZeroEngine):
+class Zero3Engine(ZeroEngine):
+    """Every parameter cut into equal parts by itself."""
+
     def _partitions(self) -> list[torch.Tensor]:
         return self._zero.fp32_partitioned_groups_flat
 
@@ -203,13 +243,27 @@ class Zero3Engine(_ZeroEngine):
     def _set(self, parameter: nn.Parameter, value: torch.Tensor, key: str | None) -> None:
         from deepspeed.utils import safe_set_local_fp32_param, safe_set_local_optimizer_state
 
-        size, rank = parameter.ds_tensor.numel(), torch.distributed.get_rank()
-        padded = nn.functional.pad(value.flatten(), (0, size * torch.distributed.get_world_size() - value.numel()))
-        mine = padded[rank * size : (rank + 1) * size]
+        mine = self._piece(parameter, value)
         if key is None:
             safe_set_local_fp32_param(parameter, mine)
         else:
             safe_set_local_optimizer_state(parameter, mine, key)
+
+    @staticmethod
+    def _piece(parameter: nn.Parameter, value: torch.Tensor) -> torch.Tensor:
+        size, rank = parameter.ds_tensor.numel(), dist.get_rank()
+        padded = nn.functional.pad(value.flatten(), (0, size * dist.get_world_size() - value.numel()))
+        return padded[rank * size : (rank + 1) * size]
+
+    def whole(self, partition: torch.Tensor, values: torch.Tensor) -> list[torch.Tensor]:
+        group = self._group_of(partition)
+        columns = _gathered(values).split([one.ds_tensor.numel() for one in group], dim=1)
+        return [
+            column.reshape(-1)[: one.ds_numel].view(one.ds_shape) for column, one in zip(columns, group, strict=True)
+        ]
+
+    def own_part(self, partition: torch.Tensor, whole: list[torch.Tensor]) -> torch.Tensor:
+        return torch.cat([self._piece(*pair) for pair in zip(self._group_of(partition), whole, strict=True)])
 
 
 def engine_state(model: nn.Module, wrapped: nn.Module, optimizer: Any) -> PlainEngine | Zero12Engine | Zero3Engine:

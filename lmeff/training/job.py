@@ -1,16 +1,17 @@
 """Trains a recipe part by part, each from its start, from its newest complete checkpoint, or from the trunk it branches off."""
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from transformers import PrinterCallback
 from transformers import ProgressCallback as StockProgressCallback
 
-from lmeff.errors import InputError, RunFailed
+from lmeff.errors import Busy, InputError, RunFailed
 from lmeff.files import locked, write_json
 from lmeff.models.build import build_model
 from lmeff.plan import make_plan, micro_batches
@@ -27,14 +28,15 @@ from lmeff.training.boundary import BoundaryCallback
 from lmeff.training.checkpoints import checkpoint_path, newest_complete, unpin
 from lmeff.training.convergence import ConvergenceCallback
 from lmeff.training.engine import check_engine, first_decides, forget_engine
-from lmeff.training.folder import check_space, claimed_by_first, part_folder, record_changes
+from lmeff.training.folder import check_space, claimed, part_folder, record_changes
 from lmeff.training.micro import probe_micro_batch
 from lmeff.training.process import launched_rank, launched_world_size
 from lmeff.training.reporting import ProgressCallback, RunLogCallback, StateCallback
+from lmeff.training.resumable import read_own_state
 from lmeff.training.sample_log import SampleLogCallback
 from lmeff.training.signals import Interrupted, StopRequests
 from lmeff.training.state import RunState, read_state
-from lmeff.training.trainer import LmeffTrainer, read_own_state
+from lmeff.training.trainer import LmeffTrainer
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,8 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
     also the final model. Every process calls this.
 
     Raises InputError for a launcher that does not fit and for other training text than the checkpoint's, RunFailed when the
-    loss is not finite, and Interrupted, after a checkpoint, when the run was asked to stop.
+    loss is not finite or the memory full, and Interrupted, after a checkpoint, when the run was asked to stop, or when
+    somebody else is still training one of its parts.
     """
     parts = make_plan(job.recipe, world_size=launched_world_size()).parts
     micro_batch = first_decides(lambda: _saved_micro_batch(job, parts))
@@ -71,9 +74,17 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
     if launched_rank() == 0:
         write_json(job.folder / "plan.json", plan.model_dump())
         check_space(job.folder, plan)
+    busy = []
     for index, part in enumerate(parts):
         if only_part in (None, index) and not first_decides(lambda part=part: is_done(job.folder, part)):
-            _train_part(job, plan, part)
+            try:
+                plan = _train_part_in_memory(job, plan, part)
+            except Busy as error:
+                if only_part is not None:
+                    raise
+                busy.append(str(error))
+    if busy:
+        raise Interrupted("\n".join(busy) + "\nall other parts are done")
     if launched_rank() == 0 and not job.recipe.anchors.until and _all_done(job, plan):
         with locked(job.folder / ".final"):
             _store(job, plan, []).save_final(plan.anchors[-1].nominal_tokens)
@@ -172,10 +183,31 @@ def _accepted(job: Job, checkpoint: Path | None) -> list[dict[str, Any]]:
     return record_changes(job.folder, saved["step"], [change])
 
 
+def _train_part_in_memory(job: Job, plan: PlanDocument, part: PlanPart) -> PlanDocument:
+    """Trains a part, with a smaller micro-batch when the GPU's memory proves too small and the recipe leaves it open; returns
+    the plan as it was carried out. Raises RunFailed when it does not."""
+    while True:
+        try:
+            _train_part(job, plan, part)
+            return plan
+        except torch.OutOfMemoryError as error:
+            shortage = str(error).partition("\n")[0]
+        smaller = [size for size in micro_batches(job.recipe, launched_world_size()) if size <= plan.micro_batch // 2]
+        # Beside others, a process alone cannot begin again: they wait for it in the middle of the step.
+        if job.recipe.batch.micro != "auto" or launched_world_size() > 1 or not smaller:
+            advice = f"set batch.micro={smaller[-1]}" if smaller else "use a smaller model or batch.sequence_length"
+            raise RunFailed(f"{plan.micro_batch} sequences at a time do not fit the GPU: {shortage}; {advice}")
+        print(f"{plan.micro_batch} sequences at a time do not fit the GPU; going on with {smaller[-1]}")
+        plan = make_plan(job.recipe, world_size=1, micro_batch=smaller[-1])
+        write_json(job.folder / "plan.json", plan.model_dump())
+
+
 def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
     recipe, folder = job.recipe, part_folder(job.folder, part)
-    # Whoever was asked for one part holds its folder already.
-    with nullcontext() if folder == job.run_state.folder else claimed_by_first(folder):
+    with ExitStack() as held:
+        # Whoever was asked for one part holds its folder already.
+        if folder != job.run_state.folder:
+            first_decides(lambda: held.enter_context(claimed(folder)))
         if launched_rank() == 0:
             StopRequests.forget(folder)
         checkpoint = first_decides(lambda: _checkpoint(job, part))
@@ -228,6 +260,9 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
                 if recipe.anchors.until and not boundary.stopped:
                     anchors.keep_final()
                     boundary.stopped = boundary.was_asked_to_stop()
+        except torch.OutOfMemoryError:
+            forget_engine(trainer)
+            raise
         finally:
             progress.close()
         if boundary.stopped:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -17,11 +17,20 @@ _COUNTERS = ("k", "weight_sum", "lr_max", "train_mode", "scheduled_lr")
 """What schedule-free optimizers count for a whole group."""
 
 
+class Division(Protocol):
+    """How an engine divides matrices over processes."""
+
+    def whole(self, partition: torch.Tensor, values: torch.Tensor) -> list[torch.Tensor]: ...
+
+    def own_part(self, partition: torch.Tensor, whole: list[torch.Tensor]) -> torch.Tensor: ...
+
+
 class MuonWithAdamW(Optimizer):
     """Muon (Jordan et al. 2024, `torch.optim.Muon`) for some groups and AdamW for the others, as one optimizer.
 
     Muon's updates are scaled to the size of AdamW's (Liu et al. 2025), so that one learning rate and one weight decay serve
-    both.
+    both. Under ZeRO a process has a flat part of many matrices: the momentum stays divided, and the matrices are whole for as
+    long as their update is computed, so that every engine makes the same update.
     """
 
     def __init__(self, muon: Groups, adamw: Groups, lr: float, **adamw_options: Any) -> None:
@@ -31,23 +40,49 @@ class MuonWithAdamW(Optimizer):
             AdamW(adamw, lr=lr, **adamw_options),
         )
         self.param_groups = [*self._muon.param_groups, *self._adamw.param_groups]
+        self.division: Division | None = None
+        """Set under ZeRO."""
 
     def step(self, closure: Callable[[], float] | None = None) -> None:
-        # Groups and state are ours: a schedule sets the rates in them, and whoever loads a state replaces them.
-        num_muon = len(self._muon.param_groups)
-        self._muon.param_groups, self._adamw.param_groups = self.param_groups[:num_muon], self.param_groups[num_muon:]
-        for part in (self._muon, self._adamw):
-            part.state = self.state
+        # Groups and state are ours: a schedule sets the rates in them, DeepSpeed steps them one by one, and whoever loads a
+        # state replaces them.
+        for group in self.param_groups:
+            if self.division is not None and "ns_steps" in group:
+                self._step_divided(group, self.division)
+                continue
+            part = self._muon if "ns_steps" in group else self._adamw
+            part.param_groups, part.state = [group], self.state
             part.step(closure)
+
+    @torch.no_grad()
+    def _step_divided(self, group: dict[str, Any], division: Division) -> None:
+        for partition in group["params"]:
+            if partition.grad is None:
+                continue
+            momentum = self.state[partition].setdefault("momentum_buffer", torch.zeros_like(partition))
+            momentum.lerp_(partition.grad, 1 - group["momentum"])
+            direction = partition.grad.lerp(momentum, group["momentum"])
+            updates = [_muon_update(matrix, group) for matrix in division.whole(partition, direction)]
+            partition.mul_(1 - group["lr"] * group["weight_decay"]).add_(division.own_part(partition, updates))
+
+
+def _muon_update(direction: torch.Tensor, group: dict[str, Any]) -> torch.Tensor:
+    """What `torch.optim.Muon` adds to a matrix whose momentum is `direction`."""
+    update = nn.Parameter(torch.zeros_like(direction))
+    update.grad = direction
+    options = {key: group[key] for key in ("lr", "ns_coefficients", "eps", "ns_steps", "adjust_lr_fn")}
+    Muon([update], **options, weight_decay=0.0, momentum=0.0, nesterov=False).step()
+    return update.detach()
 
 
 def build_optimizer(
     section: OptimizerSection, model: nn.Module, decayed: Iterable[str], *, fused: bool, zero: bool
 ) -> Optimizer:
-    """`decayed` names the parameters that weight decay applies to. Raises InputError for what DeepSpeed cannot divide up."""
-    if zero and section.name != "adamw":
+    """`decayed` names the parameters that weight decay applies to. Raises InputError for what does not run under ZeRO."""
+    if zero and section.name == "schedule_free_adamw":
         raise InputError(
-            f"optimizer.name: '{section.name}' does not run under DeepSpeed ZeRO, which cuts its matrices up; use adamw, or DDP"
+            f"optimizer.name: '{section.name}' does not run under DeepSpeed ZeRO, which keeps the weights to average apart from"
+            " the model's; use DDP"
         )
     parameters, decayed = dict(model.named_parameters()), set(decayed)
 

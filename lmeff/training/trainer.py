@@ -1,36 +1,24 @@
-"""The Hugging Face Trainer with a stateless sample order, a held-out loss, whole-model weights and checkpoints that
-move between engines."""
+"""The Hugging Face Trainer with a stateless sample order, a held-out loss and whole-model weights."""
 
-import math
-import time
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, Trainer, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_pt_utils import nested_gather
+from transformers import PreTrainedModel, TrainingArguments
 
-from lmeff.files import new_folder, read_json, write_json
+from lmeff.files import read_json, write_json
 from lmeff.models.dropout import stateless_seed, use_stateless_dropout
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import SampleOrder, Tokens
-from lmeff.training.checkpoints import checkpoint_path, rotate, seal
 from lmeff.training.dev import DevLoss, dev_text, negative_log_likelihood, rows_of_rank, summarize
-from lmeff.training.engine import engine_name, loss_scale, set_loss_scale
-from lmeff.training.full_state import FullState, PlainEngine, engine_state, weights_of
 from lmeff.training.loader import PackedSequences, StepBatches, train_loader
-from lmeff.training.optimizers import build_optimizer, counters, decayed_names, set_counters, weights_to_keep
-
-_OWN_STATE = "lmeff.json"
+from lmeff.training.resumable import ResumableTrainer
 
 
-class LmeffTrainer(Trainer):
+class LmeffTrainer(ResumableTrainer):
     """Trains one recipe. Steps are counted in global batches; tokens are always derived from the step."""
 
     def __init__(
@@ -42,23 +30,13 @@ class LmeffTrainer(Trainer):
         pinned: Callable[[], Collection[int]] = frozenset,
     ) -> None:
         """`pinned` gives the steps whose checkpoints are kept for branches."""
-        super().__init__(model=model, args=args, train_dataset=PackedSequences(tokens, recipe.batch.sequence_length))
-        self.recipe = recipe
+        dataset = PackedSequences(tokens, recipe.batch.sequence_length)
+        super().__init__(model, args, recipe, dataset, tokens.fingerprint, pinned)
         self.dev_text = dev_text(tokens, recipe.evaluation.dev_tokens, recipe.batch.sequence_length)
         self._order = SampleOrder(len(self.train_dataset), recipe.seed)
         self._dropout = use_stateless_dropout(model, recipe.seed)
-        self.num_skipped_steps = 0
-        """Steps whose update was left out: float16 loss scaling dropped it, or it was not finite."""
         self.sequences_read: list[list[int]] = []
         """The ids of this process's sequences in the last step, by micro-batch."""
-        self.convergence: dict[str, Any] = {"best": None, "looks_without_improvement": 0}
-        """Early stopping: the best held-out loss, and how often it was not improved since."""
-        self._pinned = pinned
-        self._saved_window: dict[str, Any] | None = None
-        self._fingerprint = tokens.fingerprint
-        self._seconds = 0.0
-        self._running_since: float | None = None
-        self._step_loss = torch.zeros((), device=args.device)
         self._step_of_loss = -1
         self._broken_step = torch.zeros((), dtype=torch.long, device=args.device)
 
@@ -122,10 +100,6 @@ class LmeffTrainer(Trainer):
             self._broken_step.copy_(torch.where(first, self.state.global_step + 1, self._broken_step))
         return norm
 
-    @property
-    def leaves_out_broken_steps(self) -> bool:
-        return self.recipe.optimizer.nonfinite == "skip"
-
     def first_broken_step(self) -> int | None:
         """The first step whose loss or gradient was not finite, as this process knows it; when such steps are left out, the
         present one only."""
@@ -135,14 +109,6 @@ class LmeffTrainer(Trainer):
         return self.accelerator.optimizer_step_was_skipped or (
             self.leaves_out_broken_steps and self.first_broken_step() == self.state.global_step
         )
-
-    def step_loss(self) -> float | None:
-        """Training loss of the last step over the global batch, nats per token; None before the first, and for a step that was
-        left out. Collective."""
-        if self.state.global_step == 0:
-            return None
-        loss = nested_gather(self._step_loss, self.args.parallel_mode).mean().item()
-        return None if self.leaves_out_broken_steps and not math.isfinite(loss) else loss
 
     def dev_loss(self) -> DevLoss:
         """Held-out loss of the model as it is now. Collective."""
@@ -156,25 +122,6 @@ class LmeffTrainer(Trainer):
         if dist.is_initialized():
             dist.all_reduce(total)
         return summarize(total, self.dev_text)
-
-    # ------------------------------------------------------------------ time
-
-    @property
-    def train_seconds(self) -> float:
-        """Wall seconds spent training, over all restarts, without saving and evaluating."""
-        return self._seconds + (time.monotonic() - self._running_since if self._running_since is not None else 0.0)
-
-    def start_clock(self) -> None:
-        self._running_since = time.monotonic()
-
-    @contextmanager
-    def clock_stopped(self):
-        """For what is not training: saving, evaluating."""
-        running = self._running_since is not None
-        self._seconds, self._running_since = self.train_seconds, None
-        yield
-        if running:
-            self.start_clock()
 
     # ------------------------------------------------------------------ weights
 
@@ -201,126 +148,3 @@ class LmeffTrainer(Trainer):
         from deepspeed.utils import safe_get_full_fp32_param
 
         return {name: safe_get_full_fp32_param(parameter) for name, parameter in self.model.named_parameters()}
-
-    # ------------------------------------------------------------------ checkpoints
-
-    def _engine_state(self):
-        return engine_state(self.model, self.model_wrapped, self.optimizer)
-
-    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        with self.clock_stopped():
-            full = self._engine_state().gather(keep=self.args.process_index == 0)
-            about_losses = {"step_loss": self.step_loss(), "log_window": self._log_window()}
-            if self.args.process_index == 0:
-                run, step = Path(self.args.output_dir), self.state.global_step
-                with new_folder(checkpoint_path(run, step)) as folder:
-                    full.save(folder)
-                    replace(self.state, log_history=[]).save_to_json(str(folder / TRAINER_STATE_NAME))
-                    write_json(folder / _OWN_STATE, self._own_state() | about_losses)
-                    seal(folder)
-                rotate(run, self.recipe.checkpoints.keep, step, self._pinned())
-            self._barrier()
-
-    def _log_window(self) -> dict[str, Any]:
-        """What the Trainer has summed up for its next log and saves nowhere. Collective."""
-        sums = nested_gather(self._tr_loss, self.args.parallel_mode).reshape(-1).tolist()
-        return {"after_step": self._globalstep_last_logged, "loss_sums": sums}
-
-    def restore_log_window(self) -> None:
-        """Goes on with the sum of a checkpoint, so that the next log is a mean over the steps that it always was."""
-        if self._saved_window is None:
-            return
-        sums = self._saved_window["loss_sums"]
-        same = len(sums) == self.args.world_size
-        self._tr_loss.fill_(sums[self.args.process_index] if same else sum(sums) / len(sums))
-        self._globalstep_last_logged = self._saved_window["after_step"]
-
-    def _own_state(self) -> dict[str, Any]:
-        return {
-            "format": 1,
-            "step": self.state.global_step,
-            "engine": engine_name(self.accelerator),
-            "world_size": self.args.world_size,
-            "micro_batch": self.args.per_device_train_batch_size,
-            "tokens_fingerprint": self._fingerprint,
-            "num_skipped_steps": self.num_skipped_steps,
-            "train_seconds": self.train_seconds,
-            "convergence": self.convergence,
-            "optimizer_counters": counters(self._own_optimizer),
-            "loss_scale": loss_scale(self.accelerator, self.model_wrapped),
-        }
-
-    def resume(self, checkpoint: Path) -> None:
-        """Goes on from a complete checkpoint of any engine and number of processes."""
-        saved = read_own_state(checkpoint)
-        self._seconds, self.num_skipped_steps = saved["train_seconds"], saved["num_skipped_steps"]
-        self.convergence = saved["convergence"]
-        self._saved_window = saved.get("log_window")
-        self._step_loss.fill_(saved["step_loss"] if saved["step_loss"] is not None else math.nan)
-        self.train(resume_from_checkpoint=str(checkpoint))
-
-    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
-        if self.optimizer is None:
-            self.optimizer = build_optimizer(
-                self.recipe.optimizer,
-                self.model,
-                decayed_names(self.model),
-                # Under loss scaling a fused step leaves itself out, and nobody could count it.
-                fused=self.args.device.type != "cpu" and not self.args.fp16,
-                zero=self.is_deepspeed_enabled,
-            )
-        return self.optimizer
-
-    @property
-    def _own_optimizer(self) -> torch.optim.Optimizer:
-        return getattr(self.optimizer, "optimizer", self.optimizer)
-
-    def weights_to_keep(self) -> AbstractContextManager[None]:
-        """Inside, the model has the weights that are its result at this point."""
-        if self.state.global_step == 0:
-            return nullcontext()
-        return weights_to_keep(self._own_optimizer, self.model)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """Nothing yet: `_prepare_for_training` loads everything."""
-
-    def _load_rng_state(self, checkpoint: str | None) -> None:
-        """Nothing: every random number follows from seed, step and slot."""
-
-    def _prepare_for_training(
-        self, max_steps: int, train_dataloader: DataLoader, resume_from_checkpoint: str | None
-    ) -> Any:
-        full = FullState.load(Path(resume_from_checkpoint)) if resume_from_checkpoint else None
-        if full:
-            PlainEngine(self.model, None).put_weights(full.weights)
-        weights = weights_of(self.model)
-        prepared = super()._prepare_for_training(max_steps, train_dataloader, None)
-        engine = self._engine_state()
-        if self.leaves_out_broken_steps and self.is_deepspeed_enabled:
-            self.model_wrapped.optimizer.check_grad_overflow = True
-        if next(self.model.parameters()).dtype != torch.float32:
-            # DeepSpeed rounds a 16-bit model before it copies the float32 master weights from it.
-            engine.put_weights(weights)
-        if full:
-            saved = read_own_state(Path(resume_from_checkpoint))
-            engine.put_optimizer(full)
-            set_counters(self._own_optimizer, saved["optimizer_counters"])
-            set_loss_scale(self.accelerator, self.model_wrapped, saved)
-        return prepared
-
-    def seek_learning_rate(self) -> None:
-        """Sets the rate of the coming step, which follows from the step alone, whatever was skipped before it."""
-        schedule, step = self.lr_scheduler, self.state.global_step
-        schedule.last_epoch = step
-        schedule._last_lr = [base * of(step) for base, of in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
-        for group, rate in zip(schedule.optimizer.param_groups, schedule._last_lr, strict=True):
-            group["lr"] = rate
-
-    def _barrier(self) -> None:
-        if dist.is_initialized():
-            dist.barrier()
-
-
-def read_own_state(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint says about the run that wrote it."""
-    return read_json(checkpoint / _OWN_STATE)

@@ -119,7 +119,7 @@ def test_a_complete_run_is_left_alone(slurm, array: str, folder: Path) -> None:
 
 
 def test_a_run_that_is_queued_again_in_its_middle(slurm, undisturbed: str, folder: Path) -> None:
-    """As Slurm does by `scontrol requeue` and at preemption: TERM to all processes of all steps."""
+    """F8: as Slurm does by `scontrol requeue` and at preemption: TERM to all processes of all steps."""
     array = slurm.submit("--array=0", folder / "one.yaml", f"paths.outputs={folder}/requeued")
     run = folder / "requeued" / "one" / "seed-0"
     stop_in_the_middle(run)
@@ -145,7 +145,7 @@ def test_a_cancelled_run_stays_cancelled(slurm, array: str, folder: Path) -> Non
 
 @pytest.mark.usefixtures("stuck")  # which takes its time meanwhile
 def test_a_time_limit_of_one_minute(slurm, undisturbed: str, folder: Path) -> None:
-    """Slurm looks at the clock twice a minute, and may signal a minute early."""
+    """F8: `--signal=B:USR1@N`. Slurm looks at the clock twice a minute, and may signal a minute early."""
     options = "--array=0 --time=1 --signal=B:USR1@20"
     array = slurm.submit(options, folder / "one.yaml", f"paths.outputs={folder}/limited")
     run = folder / "limited" / "one" / "seed-0"

@@ -1,16 +1,22 @@
 """`lmeff.run` with a fault built in: `python faulty.py FAULT ARGUMENTS`, also under `accelerate launch`.
 
 kill_at_write:N    SIGKILL to itself at the Nth time that it opens a file for writing, renames or removes one
+kill_in_weights:N  SIGKILL to itself when half of the Nth safetensors file is written
 nan_at_step:N      the loss of the last process is NaN at step N
+out_of_memory:N    the device has no room for N sequences at a time, or more
 """
 
 import os
 import signal
 import sys
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
+from transformers import modeling_utils
 
 from lmeff.run import main
+from lmeff.training import full_state
 from lmeff.training.process import launched_rank, launched_world_size, leave
 from lmeff.training.trainer import LmeffTrainer
 
@@ -33,6 +39,21 @@ def kill_at_write(count: int) -> None:
     sys.addaudithook(watch)
 
 
+def kill_in_weights(count: int) -> None:
+    """safetensors writes outside Python, where no hook sees it."""
+    seen = 0
+
+    def half(tensors: dict, path: str | Path, *rest: object, **options: object) -> None:
+        nonlocal seen
+        seen += 1
+        save_file(tensors, path, *rest, **options)
+        if seen == count:
+            os.truncate(path, Path(path).stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    full_state.save_file = modeling_utils.safe_save_file = half
+
+
 def nan_at_step(step: int) -> None:
     compute = LmeffTrainer.compute_loss
 
@@ -45,7 +66,21 @@ def nan_at_step(step: int) -> None:
     LmeffTrainer.compute_loss = broken
 
 
+def out_of_memory(size: int) -> None:
+    compute = LmeffTrainer.compute_loss
+
+    def full(
+        self: LmeffTrainer, model: torch.nn.Module, inputs: dict, *rest: object, **options: object
+    ) -> torch.Tensor:
+        if len(inputs["input_ids"]) >= size:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return compute(self, model, inputs, *rest, **options)
+
+    LmeffTrainer.compute_loss = full
+
+
 if __name__ == "__main__":
     fault, number = sys.argv[1].split(":")
-    {"kill_at_write": kill_at_write, "nan_at_step": nan_at_step}[fault](int(number))
+    faults = (kill_at_write, kill_in_weights, nan_at_step, out_of_memory)
+    {one.__name__: one for one in faults}[fault](int(number))
     leave(main(sys.argv[2:]))

@@ -68,6 +68,43 @@ def test_killed_between_any_two_writes(recipe: Path, plain: Path) -> None:
     assert not [path for path in run.rglob("*.tmp") if path.parent.name in ("revisions", "checkpoints")]
 
 
+def test_killed_in_the_middle_of_a_weights_file(recipe: Path, plain: Path) -> None:
+    """F4: the anchor's, the checkpoint's weights and the checkpoint's optimizer; nothing half-written is ever read."""
+    run, words = run_folder(recipe, "weights"), (str(recipe), "name=weights")
+    for count in (1, 2, 3, 5):
+        answer = run_faulty(f"kill_in_weights:{count}", *words)
+        assert answer.returncode == -9, answer.stderr
+        assert not any(differences(folder) for folder in run.glob("revisions/seed-*"))
+        assert not any(differences(folder, exclude=("manifest.json",)) for folder in run.glob("checkpoints/step-*"))
+    finish(start(None, *words))
+    assert curve(run) == curve(plain)
+    assert weights(run) == weights(plain)
+
+
+def test_out_of_memory_halves_the_micro_batch(recipe: Path) -> None:
+    """F15: the global batch stays, and the curve is that of a run with the smaller micro-batch from the start."""
+    answer = run_faulty("out_of_memory:4", str(recipe), "name=memory", "batch.micro=auto")
+    run = run_folder(recipe, "memory")
+    assert answer.returncode == 0, answer.stderr
+    assert "16 sequences at a time do not fit the GPU; going on with 8" in answer.stdout
+    assert "4 sequences at a time do not fit the GPU; going on with 2" in answer.stdout
+    plan = json.loads((run / "plan.json").read_text())
+    assert (plan["micro_batch"], plan["accumulation"]) == (2, 8)
+    finish(start(None, str(recipe), "name=two", "batch.micro=2"))
+    assert curve(run) == curve(run_folder(recipe, "two"))
+    assert weights(run) == weights(run_folder(recipe, "two"))
+
+
+def test_out_of_memory_with_a_given_micro_batch(recipe: Path) -> None:
+    """F15: one line that says what to set, also beside others; no wait for a process that is gone."""
+    for launcher in (None, "cpu_ddp"):
+        answer = run_faulty("out_of_memory:4", str(recipe), f"name=given_{launcher}", launcher=launcher)
+        assert answer.returncode != 0
+        said = "4 sequences at a time do not fit the GPU: CUDA out of memory. Tried to allocate 20.00 MiB.; set batch.micro=2"
+        assert answer.stderr.count(said) == 1, answer.stderr
+        assert said in state_of(run_folder(recipe, f"given_{launcher}"))["error"]
+
+
 def test_a_nan_stops_the_run_and_names_its_step(recipe: Path) -> None:
     """F14: also when only one of two processes sees it. The checkpoint before it is kept, and no anchor after it exists."""
     answer = run_faulty("nan_at_step:9", str(recipe), "name=stop", launcher="cpu_ddp")

@@ -4,6 +4,7 @@ import json
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import get_scheduler
@@ -21,6 +22,7 @@ from tests.launching import (
     step_of,
     wait_until,
     weights,
+    workers,
     write_recipe,
 )
 
@@ -99,6 +101,25 @@ def test_branches_later_and_by_index(recipe: Path, annealed: Path) -> None:
         finish(start(None, *words, "--index", index))
     assert state_of(run)["state"] == "complete"
     assert weights(run) == weights(annealed)
+
+
+def test_a_part_that_is_trained_elsewhere(recipe: Path) -> None:
+    """The whole run leaves it alone, trains the others, and says what is not done yet."""
+    words = (str(recipe), "name=shared", "anchors.tokens=[10k,20k]", "anchors.mode=restart")
+    run = run_folder(recipe, "shared")
+    other = start(None, *words, "--index", "1")
+    wait_until(lambda: (run / "parts" / "20k" / "run.log.jsonl").exists(), other)
+    other.send_signal(signal.SIGSTOP)
+    whole = start(None, *words)
+    said, _ = whole.communicate(timeout=120)
+    assert whole.returncode == 75, said
+    assert f"{run}/parts/20k: is being worked on by process {other.pid} on " in said
+    assert state_of(run)["state"] == "interrupted"
+    assert state_of(run / "parts" / "10k")["state"] == "complete"
+    other.send_signal(signal.SIGCONT)
+    finish(other)
+    assert state_of(run)["state"] == "complete"
+    assert "nothing to do" in finish(start(None, *words))
 
 
 def test_a_change_is_refused_before_the_first_anchor(recipe: Path) -> None:
@@ -203,11 +224,32 @@ def test_other_optimizers_resume_exactly(recipe: Path, name: str) -> None:
     assert anchor(whole, "seed-1-tokens-20k")["dev_loss"] < 3.5
 
 
-def test_other_optimizers_are_refused_under_zero(recipe: Path) -> None:
-    process = start("cpu_zero1", str(recipe), "name=refused", "optimizer.name=muon")
+def test_muon_is_the_same_under_zero(recipe: Path) -> None:
+    """Plain, ZeRO-1, 2, 3 and plain again go on with one another's momentum; the losses are those of one engine."""
+    whole, words = run_folder(recipe, "muon"), (str(recipe), "name=muon_moved", "optimizer.name=muon")
+    if not (whole / "report.html").exists():
+        finish(start(None, str(recipe), "name=muon", "optimizer.name=muon"))
+    run = run_folder(recipe, "muon_moved")
+    for launcher, step in ((None, 8), ("cpu_zero1", 16), ("cpu_zero2", 24), ("cpu_zero3", 32)):
+        process = start(launcher, *words)
+        wait_until(lambda step=step: step_of(run) >= step, process)
+        workers(process)[0].send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+    finish(start(None, *words))
+    assert [line["sequence_ids"] for line in read_lines(run / "samples.jsonl")] == [
+        line["sequence_ids"] for line in read_lines(whole / "samples.jsonl")
+    ]
+    ours, theirs = ([loss for _, loss, *_ in curve(folder)] for folder in (run, whole))
+    assert len(ours) == len(theirs) == 40
+    # Muon computes in bfloat16, where the order in which processes add up gradients shows.
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4)
+
+
+def test_schedule_free_is_refused_under_zero(recipe: Path) -> None:
+    process = start("cpu_zero1", str(recipe), "name=refused", "optimizer.name=schedule_free_adamw")
     said, _ = process.communicate(timeout=120)
     assert process.returncode != 0
-    assert "optimizer.name: 'muon' does not run under DeepSpeed ZeRO" in said
+    assert "optimizer.name: 'schedule_free_adamw' does not run under DeepSpeed ZeRO" in said
 
 
 @pytest.mark.parametrize(
