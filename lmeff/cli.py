@@ -73,10 +73,14 @@ def _eval(options: argparse.Namespace) -> None:
     from lmeff.evaluation.folders import evaluate_folders
 
     tasks = options.tasks.split(",") if options.tasks else None
-    revisions = None if options.revisions == "all" else options.revisions.split(",")
-    evaluate_folders(
-        Path(options.what), tasks, revisions, options.limit, Path(options.output) if options.output else None
-    )
+    every = options.revisions == "all"
+    revisions = options.revisions.split(",") if options.revisions and not every else None
+    output = Path(options.output) if options.output else None
+    subjects = evaluate_folders(options.what, tasks, revisions, options.limit, output, every)
+    if options.publish:
+        from lmeff.publishing.results import publish_results
+
+        publish_results(options.what, subjects)
 
 
 def _curves(options: argparse.Namespace) -> None:
@@ -143,15 +147,20 @@ def _probe(options: argparse.Namespace) -> None:
             print(f"largest that fits: batch.micro={memory.micro_batch}")
 
 
-def _verify(options: argparse.Namespace) -> int:
-    from lmeff.revisions import differences
+def _publish(options: argparse.Namespace) -> int:
+    from lmeff.publishing.courier import say_what_is_left
+    from lmeff.publishing.publish import publish
 
-    folders = sorted(path for path in Path(options.run).glob("revisions/[!.]*") if path.is_dir())
-    if not folders:
-        raise InputError(f"{options.run}: no revisions here")
-    wrong = [line for folder in folders for line in differences(folder)]
-    print("\n".join(wrong) if wrong else f"{len(folders)} revisions are what their manifests say")
-    return EXIT_FAILED if wrong else 0
+    left = publish(Path(options.run), options.namespace)
+    if left:
+        print(say_what_is_left(Path(options.run), left), file=sys.stderr)
+    return EXIT_FAILED if left else 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from lmeff.publishing.verify import main as verify
+
+    return 0 if verify(Path(options.run), reload=not options.no_reload, hub=not options.local) else EXIT_FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -187,12 +196,17 @@ def _parser() -> argparse.ArgumentParser:
     verb("doctor", _doctor, "what this machine has, what is missing, and how to get it")
     sub = verb("tasks", _tasks, "the folder of lm-eval tasks, for --include_path")
     sub.add_argument("--list", action="store_true", help="print the names of the tasks instead")
-    sub = verb("eval", _eval, "score the revisions of a run, or a model folder, on lm-eval tasks")
-    sub.add_argument("what", metavar="WHAT", help="a run folder or a model folder")
+    sub = verb(
+        "eval", _eval, "score the revisions of a run or of a Hub repository, or a model folder, on lm-eval tasks"
+    )
+    sub.add_argument(
+        "what", metavar="WHAT", help="a run folder, a model folder, or NAMESPACE/REPO[@REVISION] on the Hub"
+    )
     sub.add_argument("--tasks", metavar="T,...", help="lm-eval tasks or groups (default: the recipe's)")
     sub.add_argument(
-        "--revisions", default="all", metavar="all|NAME,...", help="which revisions of a run (default: all)"
+        "--revisions", metavar="all|NAME,...", help="which revisions (default for a run: all; for the Hub: say which)"
     )
+    sub.add_argument("--publish", action="store_true", help="add the results to the card and branch they belong to")
     sub.add_argument("--limit", type=_positive_int, metavar="N", help="only the first N examples of each task")
     sub.add_argument("--output", metavar="DIR", help="where results go (default: RUN/results or outputs/eval/NAME)")
     sub = verb("curves", _curves, "the learning curves of runs as a table")
@@ -217,8 +231,14 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--devices", type=_positive_int, default=1, metavar="N", help="memory: devices that share the batch (1)"
     )
-    sub = verb("verify", _verify, "compare the revisions of a run with their manifests by sha256")
+    sub = verb("publish", _publish, "deliver what is not on the Hub yet of a run, and cards that have changed since")
     sub.add_argument("run", metavar="RUN")
+    sub.add_argument("--namespace", metavar="NAME", help="user or organisation, in place of the recipe's")
+    sub.add_argument("--require", action="store_true", help="the default: exit code 1 when something is left")
+    sub = verb("verify", _verify, "compare the revisions of a run with their manifests, their losses and the Hub")
+    sub.add_argument("run", metavar="RUN")
+    sub.add_argument("--local", action="store_true", help="do not ask the Hub")
+    sub.add_argument("--no-reload", action="store_true", help="do not load the models and take their losses again")
     return parser
 
 

@@ -36,8 +36,11 @@ def read_arguments(argv: Sequence[str] | None, description: str | None = None) -
     parser.add_argument("--accept-changes", action="store_true", help="go on although the recipe or its text changed")
     text = "which of several recipes, or part of a recipe in parts, from 0 (the task of a Slurm array)"
     parser.add_argument("--index", type=int, help=text)
+    text = "an error (exit code 1) when a revision could not be delivered to the Hub; the same as publish.require=true"
+    parser.add_argument("--require", action="store_true", help=text)
     options = parser.parse_intermixed_args(argv)
     files, settings = ([word for word in options.words if ("=" in word) is wanted] for wanted in (False, True))
+    settings += ["publish.require=true"] * options.require
     index = options.index or 0
     if not files:
         raise InputError("no recipe given; for example recipes/quickstart.yaml")

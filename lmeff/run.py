@@ -12,8 +12,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lmeff.command_line import Asked, read_arguments
+from lmeff.errors import RunFailed
 from lmeff.files import write_text
 from lmeff.plan import check_data, make_plan
+from lmeff.revisions.account import namespace
+from lmeff.revisions.names import hub_names
 from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, record_changes, run_folder
 from lmeff.training.process import launched_rank, launched_world_size, leave, outcome, report_failure
 from lmeff.training.signals import StopRequests
@@ -27,6 +30,7 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     # ---- the plan
     plan = make_plan(recipe, world_size=launched_world_size())
     state.anchors = plan.anchors
+    names = hub_names(recipe, plan, namespace()) if recipe.publish.to == "hub" else None
     if launched_rank() == 0:
         state.write("running")
 
@@ -57,13 +61,16 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
         before_batch=stop.check,
     )
 
-    # ---- model and training: anchors become revisions on the way
-    from lmeff.revisions import model_card, provenance
+    # ---- model and training: anchors become revisions on the way, and go to the Hub from a process beside it
+    from lmeff.publishing.courier import Courier, say_what_is_left
+    from lmeff.revisions import provenance
+    from lmeff.revisions.card import model_card
     from lmeff.training.engine import settle_process
 
     settle_process(recipe.deterministic)
     from lmeff.training.job import Job, finish_state, train
 
+    courier = Courier(folder, recipe, names if launched_rank() == 0 else None)
     job = Job(
         recipe,
         folder,
@@ -75,15 +82,25 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
         evaluate=evaluate if wanted.tasks and wanted.at_anchors else None,
         stop=stop,
         accepted_changes=changes,
+        on_saved=courier.add,
+        may_be_seen=courier.may_be_seen,
     )
-    plan = train(job, asked.part)
+    with courier:
+        plan = train(job, asked.part)
+        left = courier.finish()
 
     # ---- analysis
     from lmeff.analysis import show_run
+    from lmeff.publishing.cards import refresh_cards
 
     if launched_rank() == 0:
+        if recipe.publish.require and left:
+            raise RunFailed(say_what_is_left(folder, left))
         finish_state(job, plan)
+        refresh_cards(folder)
         show_run(folder)
+        if left:
+            print(say_what_is_left(folder, left))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,5 @@
-"""What a run is doing, for train_array.sbatch: prints `STATE STEP`, or `new 0` before it has begun.
+"""What a run is doing, for train_array.sbatch: prints `STATE STEP RESULTS`, or `new 0 0` before it has begun. RESULTS is the
+number of its result files, whole ones and parts.
 
 The arguments are those of `lmeff.run`. Exit code 2 and a line for each mistake when they are wrong.
 """
@@ -7,16 +8,19 @@ import sys
 
 from lmeff.command_line import read_arguments
 from lmeff.errors import EXIT_INPUT, InputError
+from lmeff.training.folder import run_folder
 from lmeff.training.state import read_state
 
 
 def main() -> int:
     try:
-        state = read_state(read_arguments(None).folder)
+        asked = read_arguments(None)
+        state = read_state(asked.folder)
     except InputError as error:
         print(error, file=sys.stderr)
         return EXIT_INPUT
-    print(f"{state.state} {state.step}" if state else "new 0")
+    num_results = sum(path.is_file() for path in (run_folder(asked.resolved) / "results").rglob("*"))
+    print(f"{state.state} {state.step} {num_results}" if state else "new 0 0")
     return 0
 
 

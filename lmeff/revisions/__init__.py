@@ -1,6 +1,5 @@
-"""The local store of anchors: names, manifests, model cards."""
+"""The local store of anchors: names, manifests, model cards; and the way to the Hub."""
 
-from lmeff.revisions.card import model_card
 from lmeff.revisions.names import anchor_name, final_name
 from lmeff.revisions.provenance import provenance
 from lmeff.revisions.store import RevisionStore, differences, list_revisions, read_manifest
@@ -11,7 +10,6 @@ __all__ = [
     "differences",
     "final_name",
     "list_revisions",
-    "model_card",
     "provenance",
     "read_manifest",
 ]

@@ -1,49 +1,185 @@
-"""The model card of a revision."""
+"""Model cards: of a revision, and of a repository's main branch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData
 
 from lmeff.quantities import format_count, format_short
 from lmeff.recipe.documents import AnchorDocument, PlanDocument
 from lmeff.recipe.schema import Recipe
 
+
+@dataclass(frozen=True)
+class CardScore:
+    """One result of a revision."""
+
+    task: str
+    """lm-eval's name of it."""
+    metric: str
+    """Such as `acc`."""
+    value: float
+    stderr: float | None
+    num_examples: int | None
+
+
+@dataclass(frozen=True)
+class CardRow:
+    """One point of the curve that a revision is part of."""
+
+    anchor: AnchorDocument
+    scores: tuple[CardScore, ...]
+
+
+DATASETS = {"lmeff_blimp": "nyu-mll/blimp"}
+"""Tasks whose data are a data set of the Hub."""
+
 _CARD = """\
 ---
-library_name: transformers
-pipeline_tag: text-generation
-tags: [lmeff, llama, learning-curve]
+{metadata}
 ---
 # {name}, seed {seed}, after {tokens} tokens
 
 A Llama language model of {parameters} parameters ({non_embedding} without embeddings), pre-trained from scratch on `{corpus}`
 up to {exact_tokens:,} tokens (step {step:,} of {num_steps:,}, {epoch:.2f} passes over the text). It is one point of a learning
-curve, kept for study; it is not tuned to follow instructions or to be safe.
+curve, kept for study.
 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model = AutoModelForCausalLM.from_pretrained(PATH)  # this folder, or repository and revision="{revision}"
-tokenizer = AutoTokenizer.from_pretrained(PATH)
+name, revision = {source}
+model = AutoModelForCausalLM.from_pretrained(name, revision=revision)
+tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
 ```
 
 Every training document began with `<s>`. The tokenizer does not add it: put it in front of a prompt.
+
+## Its place on the curve
+
+{curve}
+{picture}
+## Training
 
 | | |
 |---|---|
 | training loss (nats per token) | {loss} |
 | held-out loss (nats per token) | {dev_loss} |
 | held-out bits per byte | {dev_bits_per_byte} |
+| text | {data} |
+| model | {shape} |
 | batch | {batch_tokens:,} tokens in sequences of {sequence_length} |
+| optimizer | {optimizer} |
+| schedule | {schedule} |
 | training FLOPs so far | {flops} |
+| device | {device} |
 
-`recipe.yaml` is the whole recipe, `anchor.json` the exact counts, `manifest.json` the sha256 of every file.
+`recipe.yaml` is the whole recipe, `anchor.json` the exact counts, `provenance.json` what it was made with, `manifest.json` the
+sha256 of every file.
+
+## Limitations
+
+It has seen little text, and is meant for the study of learning, not for use. It is not tuned to follow instructions or to be
+safe, repeats what its text says and leaves out, and its sentences should not be taken for facts. Held-out loss and scores hold
+for the tokenizer, text and settings named here.
 """
+
+_MAIN = """\
+---
+{metadata}
+---
+# {name}
+
+Llama language models, trained from scratch on `{corpus}` with lmeff and kept at exact numbers
+of training tokens. Every row is a branch: pass its name as `revision`.
+
+```python
+from transformers import AutoModelForCausalLM
+
+model = AutoModelForCausalLM.from_pretrained("{repository}", revision="{example}")
+```
+
+{table}
+{picture}
+{weights} `revisions.json` holds this table for programs. What a model was trained with, its limitations and its results stand
+in the card of its branch.
+"""
+
+
+def _metadata(name: str, license_name: str | None, scores: Sequence[CardScore] = ()) -> str:
+    results = [
+        EvalResult(
+            task_type="text-generation",
+            dataset_type=DATASETS.get(score.task, score.task),
+            dataset_name=score.task,
+            metric_type="accuracy" if score.metric in ("acc", "acc_norm") else score.metric,
+            metric_name=score.metric,
+            metric_value=score.value,
+        )
+        for score in scores
+    ]
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag="text-generation",
+        tags=["lmeff", "llama", "learning-curve"],
+        license=license_name,
+        model_name=name if results else None,
+        eval_results=results or None,
+    )
+    return data.to_yaml()
 
 
 def _loss(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.4f}"
 
 
-def model_card(recipe: Recipe, plan: PlanDocument, anchor: AnchorDocument, revision: str) -> str:
-    """README.md of a revision."""
+def _score(score: CardScore | None) -> str:
+    return "" if score is None else f"{score.value:.4f}" + (f" ± {score.stderr:.4f}" if score.stderr else "")
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def _curve(rows: Sequence[CardRow], anchor: AnchorDocument) -> str:
+    tasks = list(dict.fromkeys((score.task, score.metric) for row in rows for score in row.scores))
+    body = []
+    for row in rows:
+        found = {(score.task, score.metric): score for score in row.scores}
+        tokens = format_count(row.anchor.nominal_tokens)
+        here = f"**{tokens}**" if row.anchor.step == anchor.step else tokens
+        body.append([here, _loss(row.anchor.dev_loss), _loss(row.anchor.dev_bits_per_byte)])
+        body[-1] += [_score(found.get(task)) for task in tasks]
+    return _table(["tokens", "held-out loss", "bits per byte", *(f"{task} ({metric})" for task, metric in tasks)], body)
+
+
+def model_card(
+    recipe: Recipe,
+    plan: PlanDocument,
+    anchor: AnchorDocument,
+    revision: str,
+    *,
+    rows: Sequence[CardRow] = (),
+    provenance: Mapping[str, Any] | None = None,
+    source: tuple[str, str] | None = None,
+    picture: str | None = None,
+) -> str:
+    """README.md of a revision.
+
+    `rows` is the curve up to here with the scores so far; `source` the repository and branch to load it from, when they are
+    known; `picture` the path of the curve's picture beside the card.
+    """
+    rows = rows or [CardRow(anchor, ())]
+    own = next((row.scores for row in rows if row.anchor.step == anchor.step), ())
+    optimizer, schedule = recipe.optimizer, recipe.schedule
+    train = (provenance or {}).get("tokens", {}).get("splits", {}).get("train")
+    about_text = f"`{recipe.corpus.name}`"
+    if train:
+        about_text += f", {train['num_documents']:,} documents, {train['num_tokens']:,} tokens"
+    model = recipe.model.model_dump(exclude_none=True, exclude_defaults=True)
     return _CARD.format(
+        metadata=_metadata(f"{recipe.name}, {revision}", recipe.publish.license, own),
         name=recipe.name,
         seed=recipe.seed,
         tokens=format_count(anchor.nominal_tokens),
@@ -54,11 +190,65 @@ def model_card(recipe: Recipe, plan: PlanDocument, anchor: AnchorDocument, revis
         step=anchor.step,
         num_steps=plan.num_steps,
         epoch=anchor.epoch,
-        revision=revision,
+        source=f'"{source[0]}", "{source[1]}"'
+        if source
+        else f'"PATH", None  # this folder; or repository and "{revision}"',
+        curve=_curve(rows, anchor),
+        picture=f"\n![The learning curve up to here]({picture})\n" if picture else "",
         loss=_loss(anchor.loss),
         dev_loss=_loss(anchor.dev_loss),
         dev_bits_per_byte=_loss(anchor.dev_bits_per_byte),
+        data=about_text,
+        shape=", ".join(f"{key} {value}" for key, value in model.items()) or recipe.model.family,
         batch_tokens=plan.batch_tokens,
         sequence_length=plan.sequence_length,
+        optimizer=f"{optimizer.name}, learning rate {optimizer.learning_rate:g}, betas {list(optimizer.betas)}, weight decay"
+        f" {optimizer.weight_decay:g} (none on norms)",
+        schedule=f"{recipe.schedule_name}, warm-up {schedule.warmup}, anchors in mode {anchor.mode}",
         flops=format_short(anchor.flops),
+        device=f"{anchor.world_size} x {anchor.device}",
     )
+
+
+def main_card(
+    recipe: Recipe, repository: str, index: Sequence[Mapping[str, Any]], *, picture: str | None, has_weights: bool
+) -> str:
+    """README.md of the main branch, from the rows of its index."""
+    rows = [
+        [
+            f"`{row['branch']}`",
+            str(row["seed"]),
+            format_count(row["nominal_tokens"]),
+            _loss(row["dev_loss"]),
+            ", ".join(f"{task} {value:.4f}" for task, value in row["scores"].items()),
+            f"same weights as `{row['same_as']}`" if row["same_as"] else "",
+        ]
+        for row in index
+    ]
+    return _MAIN.format(
+        metadata=_metadata(recipe.name, recipe.publish.license),
+        name=repository.partition("/")[2],
+        corpus=recipe.corpus.name,
+        repository=repository,
+        example=index[-1]["branch"] if index else "",
+        table=_table(["revision", "seed", "tokens", "held-out loss", "scores", ""], rows),
+        picture=f"\n![Learning curves]({picture})\n" if picture else "",
+        weights="This branch holds the final model." if has_weights else "This branch holds no weights, on purpose.",
+    )
+
+
+def hub_entries(scores: Sequence[CardScore], date: str, source_url: str | None) -> list[EvalResultEntry]:
+    """The scores on data sets of the Hub, in the form of its `.eval_results/`."""
+    return [
+        EvalResultEntry(
+            dataset_id=DATASETS[score.task],
+            task_id=score.task,
+            value=round(100 * score.value, 4),
+            date=date,
+            source_url=source_url,
+            source_name="lmeff" if source_url else None,
+            notes=f"{score.metric}, zero-shot, percent",
+        )
+        for score in scores
+        if score.task in DATASETS
+    ]

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ MUTABLE = ("README.md", ".eval_results", "manifest.json")
 _WEIGHTS = "model.safetensors"
 
 
+class _Kept(Exception):
+    """There is nothing to write."""
+
+
 @dataclass(frozen=True)
 class RevisionStore:
     """`RUN/revisions`."""
@@ -28,6 +33,10 @@ class RevisionStore:
     provenance: Mapping[str, Any]
     write_card: Callable[[AnchorDocument, str], str]
     """Gives the text of README.md from the anchor and the revision's name."""
+    on_saved: Callable[[Path], None] = lambda folder: None
+    """Called with every revision that is whole on disk."""
+    may_be_seen: Callable[[str], bool] = lambda name: False
+    """Whether others may have loaded a revision already, by its name."""
 
     def path(self, nominal_tokens: int) -> Path:
         return self.folder / anchor_name(self.seed, nominal_tokens)
@@ -43,14 +52,17 @@ class RevisionStore:
         weights' hash.
         """
         target = self.final_path if final else self.path(facts["nominal_tokens"])
-        with new_folder(target) as aside:
+        with suppress(_Kept), new_folder(target) as aside:
             write_weights(aside)
             anchor = AnchorDocument(weights_sha256=sha256_file(aside / _WEIGHTS), same_as=None, **facts)
+            if self._stays(target, anchor):
+                raise _Kept
             for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
                 shutil.copyfile(self.tokenizer_folder / name, aside / name)
             write_text(aside / "recipe.yaml", self.recipe_yaml)
             write_json(aside / "provenance.json", dict(self.provenance))
             self._complete(aside, anchor, target.name)
+        self.on_saved(target)
         return target
 
     def save_final(self, nominal_tokens: int) -> Path:
@@ -59,7 +71,9 @@ class RevisionStore:
         anchor = AnchorDocument.model_validate(read_json(source / "anchor.json")).model_copy(
             update={"same_as": source.name}
         )
-        with new_folder(target) as aside:
+        with suppress(_Kept), new_folder(target) as aside:
+            if self._stays(target, anchor):
+                raise _Kept
             for file in read_manifest(source).files:
                 try:
                     os.link(source / file, aside / file)
@@ -68,7 +82,20 @@ class RevisionStore:
             # Written anew, not through the link: the anchor's own file stays as it is.
             (aside / "anchor.json").unlink()
             self._complete(aside, anchor, target.name)
+        self.on_saved(target)
         return target
+
+    def _stays(self, target: Path, anchor: AnchorDocument) -> bool:
+        """Whether the revision is there already, from before a restart: the same model, or one that others may have seen."""
+        if not target.exists() or differences(target):
+            return False
+        before = AnchorDocument.model_validate(read_json(target / "anchor.json"))
+        if (before.weights_sha256, before.step) == (anchor.weights_sha256, anchor.step):
+            return True
+        if self.may_be_seen(target.name):
+            print(f"{target}: stays as it was sent to the Hub; after a restart this step gave other weights")
+            return True
+        return False
 
     def _complete(self, aside: Path, anchor: AnchorDocument, name: str) -> None:
         write_json(aside / "anchor.json", anchor.model_dump())

@@ -74,7 +74,9 @@ class AnchorCallback(TrainerCallback):
 
     def _write(self, anchor: PlanAnchor, final: bool) -> None:
         trainer = self.trainer
-        loss, dev, write_weights = trainer.step_loss(), trainer.dev_loss(), trainer.weights_writer()
+        loss, dev, writers = trainer.step_loss(), trainer.dev_loss(), [trainer.weights_writer()]
+        if trainer.recipe.publish.optimizer:
+            writers.append(trainer.optimizer_writer())
         if not (math.isfinite(loss or 0.0) and math.isfinite(dev.loss)):
             raise RunFailed(
                 f"the loss is {loss} at step {anchor.step} (held out: {dev.loss}), so the anchor {anchor.name} is not kept;"
@@ -87,7 +89,12 @@ class AnchorCallback(TrainerCallback):
                 "dev_perplexity": dev.perplexity,
                 "dev_bits_per_byte": dev.bits_per_byte,
             }
-            self.store.save(write_weights, self._facts(anchor) | losses, final=final)
+
+            def write(folder: Path) -> None:
+                for writer in writers:
+                    writer(folder)
+
+            self.store.save(write, self._facts(anchor) | losses, final=final)
         if dist.is_initialized():
             dist.barrier()
 

@@ -34,6 +34,10 @@ class FullState:
     def save(self, folder: Path) -> None:
         """Writes both safetensors files."""
         save_file(self.weights, folder / _WEIGHTS)
+        self.save_optimizer(folder)
+
+    def save_optimizer(self, folder: Path) -> None:
+        """Writes optimizer.safetensors: `PARAMETER|KEY` -> float32 tensor, and `PARAMETER|step`."""
         flat = {
             f"{name}{_SEPARATOR}{key}": tensor
             for name, state in self.optimizer.items()

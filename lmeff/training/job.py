@@ -56,6 +56,10 @@ class Job:
     stop: StopRequests
     accepted_changes: list[str] | None
     """How the recipe has changed since the run began; None when no change is accepted."""
+    on_saved: Callable[[Path], None]
+    """Called, on the first process, with every revision that is whole on disk."""
+    may_be_seen: Callable[[str], bool]
+    """Whether others may have seen a revision already, by its name."""
 
 
 def train(job: Job, only_part: int | None = None) -> PlanDocument:
@@ -124,6 +128,8 @@ def _store(job: Job, plan: PlanDocument, changes: list[dict[str, Any]]) -> Revis
         recipe_yaml=job.recipe_yaml,
         provenance={**job.provenance, "accepted_changes": changes},
         write_card=lambda anchor, revision: job.write_card(plan, anchor, revision),
+        on_saved=job.on_saved,
+        may_be_seen=job.may_be_seen,
     )
 
 

@@ -6,6 +6,7 @@ import os
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import NoReturn
 
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
@@ -64,14 +65,21 @@ def report_failure(run_state: RunState | None, word: str, message: str, patience
         while time.monotonic() < deadline:
             time.sleep(0.2)
             said = read_state(run_state.folder)
-            if said is not None and said != run_state.before and said.state != "running":
+            # A process that is late finds the first one's last word there already.
+            is_new = said is not None and (said != run_state.before or _holds(run_state.folder))
+            if is_new and said.state != "running":
                 return
-        lock = run_state.folder / ".lock"
-        if not lock.exists() or lock.read_text(encoding="utf-8").splitlines()[1:] != [launch_id()]:
+        if not _holds(run_state.folder):
             run_state = None
     if run_state is not None and run_state.folder.exists():
         run_state.write(word, message)
     print(message, file=sys.stderr, flush=True)
+
+
+def _holds(folder: Path) -> bool:
+    """Whether this launch was the last to hold a run's folder."""
+    lock = folder / ".lock"
+    return lock.exists() and lock.read_text(encoding="utf-8").splitlines()[1:] == [launch_id()]
 
 
 def leave(code: int) -> NoReturn:

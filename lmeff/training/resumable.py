@@ -108,6 +108,10 @@ class ResumableTrainer(Trainer):
                 rotate(run, self.recipe.checkpoints.keep, step, self._pinned())
             self._barrier()
 
+    def optimizer_writer(self) -> Callable[[Path], None]:
+        """Gathers the optimizer's state (collective), and returns what writes optimizer.safetensors with it."""
+        return self._engine_state().gather(keep=self.args.process_index == 0).save_optimizer
+
     def _log_window(self) -> dict[str, Any]:
         """What the Trainer has summed up for its next log and saves nowhere. Collective."""
         sums = nested_gather(self._tr_loss, self.args.parallel_mode).reshape(-1).tolist()

@@ -117,7 +117,8 @@ ONE = {  # override: the line it gets after `command line: OVERRIDE: `
     "model..size=1": "must name a key, such as optimizer.learning_rate=1e-3",
     "extends=x.yaml": "files are extended in a file, not on the command line",
     "name.x=1": "name: must be text, not a mapping",
-    "publish.qqqq=1": "unknown key; known here: to",
+    "publish.qqqq=1": "unknown key; known here: to, namespace, private, repository, anchor_branch, final_branch, final_on_main,"
+    " require, license, optimizer",
     "training.max_grad_norm=null": "must be a number, not null",
     "training.max_grad_norm=-1": "must be at least 0, not -1",
     "training.max_grad_norm=.nan": "must be a finite number",

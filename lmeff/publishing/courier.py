@@ -1,0 +1,139 @@
+"""The process beside training that delivers, and the thread that starts it when there is something to deliver."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lmeff.publishing.folder import add_to_outbox, complete_revisions
+from lmeff.recipe.schema import Recipe
+from lmeff.revisions.names import MAIN, HubNames
+from lmeff.revisions.outbox import Entry, Outbox
+
+_FIXED_SECONDS, _SLOWEST_BYTES_A_SECOND = 300.0, 250_000.0
+"""How long an attempt may take: this, and as long as its bytes take at this pace."""
+_POLL_SECONDS = 1.0
+
+
+def attempt_beside(
+    run: Path, revisions: Sequence[str], started: Callable[[subprocess.Popen], bool] = lambda process: True
+) -> None:
+    """`attempt`, for one revision after another, in a process of its own with the lowest priority, which is ended when it takes
+    too long. `started` is shown the process, and says whether it is wanted at all."""
+    outbox = Outbox(run)
+    before = [outbox.read(revision) for revision in revisions]
+    files = (path for revision in revisions for path in (run / "revisions" / revision).rglob("*") if path.is_file())
+    limit = _FIXED_SECONDS + sum(path.stat().st_size for path in files) / _SLOWEST_BYTES_A_SECOND
+    launch = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "ACCELERATE_", "TORCHELASTIC_", "GROUP_", "ROLE_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(launch)}
+    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lmeff.publishing.attempt", str(run), *revisions],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    if not started(process):
+        process.kill()
+    said = ""
+    try:
+        _, said = process.communicate(timeout=limit)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        said = f"nothing came of it in {limit:.0f} s"
+    if process.returncode and started(process):
+        # The one it was at is the first that nothing was noted of.
+        stuck = next((entry for entry in before if entry == outbox.read(entry.revision)), before[-1])
+        why = (said.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        outbox.failed(stuck.revision, why, hub_is_down=True)
+
+
+class Courier:
+    """Delivers a run's revisions while it trains. A thread watches the outbox; all work is done in other processes."""
+
+    def __init__(self, run: Path, recipe: Recipe, names: HubNames | None) -> None:
+        """Without `names` there is nothing to deliver, and nothing happens."""
+        self._run, self._outbox, self._recipe, self._names = run, Outbox(run), recipe, names
+        self._stop = threading.Event()
+        self._all_is_ready = threading.Event()
+        self._process: subprocess.Popen | None = None
+        self._thread = threading.Thread(target=self._watch, daemon=True, name="courier")
+
+    def __enter__(self) -> "Courier":
+        """Begins with whatever earlier starts of the run left."""
+        if self._names is not None:
+            for folder in complete_revisions(self._run):
+                self.add(folder)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """At once; what is not delivered stays in the outbox."""
+        self._stop.set()
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def add(self, folder: Path) -> None:
+        """Puts a saved revision into the outbox."""
+        if self._names is not None:
+            add_to_outbox(self._outbox, self._names, self._recipe, folder.name)
+
+    def may_be_seen(self, revision: str) -> bool:
+        """Whether somebody may have loaded a revision from the Hub."""
+        entry = self._outbox.read(revision)
+        return entry is not None and entry.may_be_seen
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_POLL_SECONDS):
+            if ready := [entry.revision for entry in self._outbox.due() if self._is_ready(entry)]:
+                attempt_beside(self._run, ready, self._started)
+
+    def _started(self, process: subprocess.Popen) -> bool:
+        self._process = process
+        return not self._stop.is_set()
+
+    def _is_ready(self, entry: Entry) -> bool:
+        """A revision goes out with its scores, so that it takes one commit; the index when nothing else is to be sent."""
+        if self._all_is_ready.is_set():
+            return True
+        if entry.revision == MAIN:
+            return not any(one.state == "waiting" for one in self._outbox.entries() if one.revision != MAIN)
+        wanted = self._recipe.evaluation
+        results = self._run / "results" / entry.revision
+        return not wanted.at_anchors or all((results / f"{task}.json").exists() for task in wanted.tasks)
+
+    def finish(self, patience_seconds: float = 600.0) -> list[Entry]:
+        """Waits until everything is delivered, or until the Hub was tried once more and is away. Returns what is left."""
+        if self._names is None:
+            return []
+        asked = time.time()
+        self._all_is_ready.set()
+        for entry in self._outbox.undelivered():
+            if entry.state == "waiting" and entry.attempts:
+                self._outbox.again(entry.revision)
+        while time.time() < asked + patience_seconds and self._thread.is_alive():
+            left = [entry for entry in self._outbox.undelivered() if entry.state == "waiting"]
+            if not left or any(entry.hub_is_down for entry in left) or all(entry.attempts for entry in left):
+                break
+            time.sleep(0.2)
+        return self._outbox.undelivered()
+
+
+def say_what_is_left(run: Path, left: Sequence[Entry]) -> str:
+    """One line for each undelivered entry, and what to do."""
+    lines = [f"{one.revision}: not on the Hub yet ({one.error or 'not tried'}{_when(one)})" for one in left]
+    return "\n".join([*lines, f"deliver with: lmeff publish {run}"])
+
+
+def _when(entry: Entry) -> str:
+    minutes = (entry.not_before - time.time()) / 60
+    return f"; not before {minutes:.0f} minutes from now" if entry.state == "waiting" and minutes > 1 else ""

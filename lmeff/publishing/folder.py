@@ -1,0 +1,48 @@
+"""What a run's folder holds for the Hub, and where it goes."""
+
+from pathlib import Path
+
+from lmeff.errors import InputError
+from lmeff.files import read_json
+from lmeff.plan import make_plan
+from lmeff.recipe import read_recipe
+from lmeff.recipe.documents import PlanDocument
+from lmeff.recipe.schema import Recipe
+from lmeff.revisions import list_revisions
+from lmeff.revisions.names import MAIN, HubNames, final_name
+from lmeff.revisions.outbox import Entry, Outbox
+
+
+def read_run(run: Path) -> tuple[Recipe, PlanDocument]:
+    """A run's recipe and plan. Raises InputError for a folder that is no run."""
+    if not (run / "recipe.yaml").is_file():
+        raise InputError(f"{run}: not a run (no recipe.yaml)")
+    recipe = read_recipe(run / "recipe.yaml").recipe
+    path = run / "plan.json"
+    return recipe, PlanDocument.model_validate(read_json(path)) if path.exists() else make_plan(recipe)
+
+
+def add_to_outbox(outbox: Outbox, names: HubNames, recipe: Recipe, revision: str) -> None:
+    """One durable entry for a revision, and one for the repository's index."""
+    # A converged run ends at a number of tokens that no plan knows.
+    branch = names.branches.get(revision, revision)
+    for name, target in ((revision, branch), (MAIN, MAIN)):
+        outbox.add(name, names.repository, target, recipe.publish.private)
+
+
+def complete_revisions(run: Path) -> list[Path]:
+    """Every whole revision, the final one last."""
+    final = final_folder(run)
+    folders = list_revisions(run)
+    return folders if final is None or final in folders else [*folders, final]
+
+
+def final_folder(run: Path) -> Path | None:
+    folder = run / "revisions" / final_name(read_run(run)[0].seed)
+    return folder if (folder / "manifest.json").is_file() else None
+
+
+def page(entry: Entry) -> str:
+    from huggingface_hub.constants import ENDPOINT
+
+    return f"{ENDPOINT}/{entry.repository}/tree/{entry.branch}"

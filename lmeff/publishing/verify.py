@@ -1,0 +1,146 @@
+"""`lmeff verify`: whether a run's revisions are what they say, on disk and on the Hub."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from lmeff.errors import InputError
+from lmeff.files import read_json
+from lmeff.publishing.folder import read_run
+from lmeff.recipe.documents import AnchorDocument
+from lmeff.recipe.schema import Recipe
+from lmeff.revisions import differences
+from lmeff.revisions.names import MAIN
+from lmeff.revisions.outbox import Outbox
+
+LOSS_TOLERANCE = 2e-3
+"""Relative; a loss measured in bfloat16 on a GPU and again in float32 on a CPU differs by less, two anchors by more."""
+
+
+def verify(run: Path, *, reload: bool = True, hub: bool = True) -> tuple[list[str], list[str]]:
+    """What is wrong with a run's revisions, a line each, and what was looked at and found right.
+
+    Compares every folder with its manifest, revisions with one another, reloaded weights with the recorded held-out loss
+    (`reload`), and what was delivered with the Hub, by the hashes that its API gives (`hub`). Raises InputError for a folder
+    without revisions, and Unavailable when the Hub cannot be asked.
+    """
+    folders = sorted(path for path in run.glob("revisions/[!.]*") if path.is_dir())
+    if not folders:
+        raise InputError(f"{run}: no revisions here")
+    wrong = [line for folder in folders for line in differences(folder)]
+    right = [] if wrong else [f"{len(folders)} revisions are what their manifests say"]
+    whole = [folder for folder in folders if not differences(folder)]
+    wrong += [*_anchor_mistakes(whole), *_twins(whole)]
+    if reload and whole:
+        problems, said = _reloaded(run, read_run(run)[0], whole)
+        wrong, right = wrong + problems, right + said
+    delivered = [entry for entry in Outbox(run).entries() if entry.commit is not None and entry.revision != MAIN]
+    if hub and delivered:
+        problems = [line for entry in delivered for line in _on_hub(run, entry)]
+        wrong += problems
+        right += [] if problems else [f"{len(delivered)} revisions on the Hub are those of the folder"]
+    if hub:
+        wrong += [
+            f"{run / 'revisions' / entry.revision}: refused by the Hub's branch: {entry.error}"
+            for entry in Outbox(run).undelivered()
+            if entry.state == "refused"
+        ]
+    return wrong, right
+
+
+def _anchors(folders: list[Path]) -> dict[Path, AnchorDocument]:
+    return {folder: AnchorDocument.model_validate(read_json(folder / "anchor.json")) for folder in folders}
+
+
+def _anchor_mistakes(folders: list[Path]) -> Iterator[str]:
+    from lmeff.revisions.delivery import read_sha256
+
+    for folder, anchor in _anchors(folders).items():
+        if anchor.weights_sha256 != read_sha256(folder):
+            yield f"{folder}: anchor.json names other weights than the manifest"
+
+
+def _twins(folders: list[Path]) -> Iterator[str]:
+    """Revisions with the very weights of another one, without saying so."""
+    first: dict[str, Path] = {}
+    by_step = sorted(_anchors(folders).items(), key=lambda pair: (pair[1].same_as is not None, pair[1].exact_tokens))
+    for folder, anchor in by_step:
+        twin = first.setdefault(anchor.weights_sha256, folder)
+        if anchor.same_as is not None and anchor.same_as != twin.name:
+            yield f"{folder}: says it is the same as {anchor.same_as}, and is not"
+        elif twin != folder and anchor.same_as is None:
+            yield f"{folder}: bit for bit the weights of {twin.name}, and does not say so"
+
+
+def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str], list[str]]:
+    """Loads every model and takes its held-out loss again."""
+    import numpy as np
+    import torch
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging as transformers_logging
+
+    from lmeff.tokens import Tokens
+    from lmeff.training.dev import dev_text, negative_log_likelihood, summarize
+
+    transformers_logging.disable_progress_bar()
+
+    fingerprint = read_json(folders[0] / "provenance.json")["tokens"]["fingerprint"]
+    manifests = Path(recipe.paths.data).glob("*/tokens/*/manifest.json")
+    found = next((path for path in manifests if read_json(path).get("fingerprint") == fingerprint), None)
+    if found is None:
+        return [], [f"held-out losses were not taken again: the tokens are not under {recipe.paths.data} (paths.data)"]
+    text = dev_text(
+        Tokens(found.parent, folders[0], read_json(found)), recipe.evaluation.dev_tokens, recipe.batch.sequence_length
+    )
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    wrong, checked = [], 0
+    for folder, anchor in _anchors(folders).items():
+        if anchor.same_as is not None or anchor.dev_loss is None:
+            continue
+        try:
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+        except Exception as error:  # whatever is wrong with one, the others are looked at
+            wrong.append(f"{folder}: does not load: {' '.join(str(error).split())}")
+            continue
+        model = model.to(device).eval()
+        rows = np.arange(len(text.windows))
+        loss = summarize(negative_log_likelihood(model, text, rows, 16, device), text).loss
+        checked += 1
+        if not abs(loss - anchor.dev_loss) <= LOSS_TOLERANCE * anchor.dev_loss:
+            wrong.append(
+                f"{folder}: its weights give a held-out loss of {loss:.4f}; anchor.json says {anchor.dev_loss:.4f}"
+            )
+    return wrong, [] if wrong else [f"{checked} models load and have the held-out loss that was recorded"]
+
+
+def _on_hub(run: Path, entry) -> list[str]:
+    from lmeff.revisions.account import token
+    from lmeff.revisions.delivery import remote_differences
+    from lmeff.revisions.hub import Hub
+
+    where, folder = f"{entry.repository}@{entry.branch}", run / "revisions" / entry.revision
+    if not (folder / "manifest.json").exists():
+        return [f"{where}: on the Hub, and its folder is gone"]
+    hub = Hub(token())
+    try:
+        head = hub.branches(entry.repository).get(entry.branch)
+    except InputError as error:
+        return [str(error)]
+    if head is None:
+        return [f"{where}: no such branch on the Hub"]
+    initial = set(hub.files(entry.repository, hub.prepare(entry.repository, entry.private)))
+    return remote_differences(where, folder, hub.files(entry.repository, head), initial)
+
+
+def main(run: Path, *, reload: bool, hub: bool) -> bool:
+    """Prints what `verify` finds; returns whether all is well."""
+    from lmeff.revisions.hub import Unavailable
+
+    try:
+        wrong, right = verify(run, reload=reload, hub=hub)
+    except Unavailable as error:
+        print(f"the Hub could not be asked ({error}); with --local only the folder is looked at", file=sys.stderr)
+        return False
+    waiting = [entry.revision for entry in Outbox(run).undelivered() if entry.state == "waiting"]
+    print("\n".join([*wrong, *right, *([f"not on the Hub yet: {', '.join(waiting)}"] if waiting and hub else [])]))
+    return not wrong

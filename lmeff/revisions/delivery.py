@@ -1,0 +1,175 @@
+"""From a revision's folder to its branch: once, whole, and compared afterwards."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lmeff.errors import InputError
+from lmeff.files import sha256_file
+from lmeff.revisions.hub import Hub, Moved, RemoteFile, Unavailable
+from lmeff.revisions.names import MAIN
+from lmeff.revisions.outbox import Entry
+from lmeff.revisions.store import MUTABLE, differences, read_manifest
+
+INDEX = "revisions.json"
+_MANIFEST = "manifest.json"
+_ATTEMPTS = 4
+_FREE = (".gitattributes", *MUTABLE)
+
+
+class Refused(Exception):
+    """Not delivered, and trying again would not help."""
+
+
+def deliver(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], float]) -> str:
+    """Puts a revision on its branch in one commit, unless it is there already, and compares. Returns the verified commit.
+
+    The branch begins at the repository's initial commit, and the commit names its parent: two processes that deliver the same
+    make one commit together, and a reader sees all of it or nothing. `take_commit` returns how many seconds the next commit
+    has to wait. Raises Refused for a branch that holds something else and for a folder that is damaged, and Unavailable.
+    """
+    if wrong := differences(folder):
+        raise Refused(f"the folder is not what its manifest says: {wrong[0]}")
+    repository, branch = entry.repository, entry.branch
+    initial = hub.prepare(repository, entry.private)
+    for _ in range(_ATTEMPTS):
+        head = hub.branches(repository).get(branch)
+        if head is None:
+            hub.create_branch(repository, branch, initial)
+            head = initial
+        remote = hub.files(repository, head)
+        if _MANIFEST in remote:
+            if not remote[_MANIFEST].holds(folder / _MANIFEST):
+                raise Refused(f"branch {branch} of {repository} holds another model; it is never overwritten")
+            return _compared(hub, entry, folder, head, remote, initial)
+        if head != initial:
+            raise Refused(f"branch {branch} of {repository} holds what lmeff did not put there")
+        wait_for(take_commit)
+        try:
+            head = hub.commit(
+                repository, branch, head, payload(folder), f"{entry.revision}, {read_sha256(folder)[:12]}"
+            )
+        except Moved:
+            continue
+        return _compared(hub, entry, folder, head, hub.files(repository, head), initial)
+    raise Unavailable(f"branch {branch} of {repository} moved under {_ATTEMPTS} attempts")
+
+
+def wait_for(take_commit: Callable[[], float]) -> None:
+    """Raises Unavailable when no commit may be made yet."""
+    if seconds := take_commit():
+        raise Unavailable("100 commits were made within an hour, and the Hub does not take many more", seconds)
+
+
+def read_sha256(folder: Path) -> str:
+    """The hash of a revision's weights, as its manifest gives it."""
+    return read_manifest(folder).files["model.safetensors"].sha256
+
+
+def payload(folder: Path) -> dict[str, Path]:
+    """Every file of a revision as it goes to the Hub."""
+    names = [*read_manifest(folder).files, _MANIFEST]
+    return {name: folder / name for name in names} | card_files(folder)
+
+
+def card_files(folder: Path) -> dict[str, Path]:
+    """The card and the results, which may change."""
+    paths = [folder / "README.md", *sorted((folder / ".eval_results").rglob("*"))]
+    return {path.relative_to(folder).as_posix(): path for path in paths if path.is_file()}
+
+
+def card_sha256(folder: Path) -> str:
+    """Of the card and results as they are on disk."""
+    lines = (f"{name} {sha256_file(path)}\n" for name, path in card_files(folder).items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _compared(hub: Hub, entry: Entry, folder: Path, head: str, remote: Mapping[str, RemoteFile], initial: str) -> str:
+    allowed = set(hub.files(entry.repository, initial))
+    if wrong := remote_differences(f"{entry.repository}@{entry.branch}", folder, remote, allowed):
+        raise Unavailable(f"delivered, but not verified: {wrong[0]}")
+    return head
+
+
+def remote_differences(
+    where: str, folder: Path, remote: Mapping[str, RemoteFile], allowed: set[str] = frozenset()
+) -> list[str]:
+    """What is on the Hub otherwise than in a revision's folder and manifest, one line each, by the hashes that the Hub's API
+    gives. `allowed` are files that may be there besides."""
+    wanted = read_manifest(folder).files
+    lines = []
+    for name in (*wanted, _MANIFEST):
+        if name not in remote:
+            lines.append(f"{where}/{name}: missing on the Hub")
+            continue
+        there = remote[name]
+        if name in wanted and there.sha256 is not None:
+            same = (there.sha256, there.num_bytes) == (wanted[name].sha256, wanted[name].bytes)
+        else:
+            same = there.holds(folder / name)
+        if not same:
+            lines.append(f"{where}/{name}: changed on the Hub")
+    unknown = [
+        name for name in remote if name not in wanted and name not in allowed and name.split("/")[0] not in _FREE
+    ]
+    return lines + [f"{where}/{name}: not in the manifest" for name in sorted(unknown)]
+
+
+def update_card(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], float]) -> str:
+    """Sends the card and results of a delivered revision, if they are others now. Returns the branch's newest commit."""
+    return update_files(
+        hub, entry.repository, entry.branch, lambda _: card_files(folder), take_commit, "Card and results"
+    )
+
+
+def update_main(
+    hub: Hub,
+    entry: Entry,
+    rows: list[dict[str, Any]],
+    make_files: Callable[[list[dict[str, Any]]], dict[str, bytes | Path]],
+    take_commit: Callable[[], float],
+) -> str:
+    """Writes the index and what `make_files` makes of it to the main branch; returns its newest commit.
+
+    The index has the rows of other runs too that share the repository; `rows` replaces those of the same branches.
+    """
+    hub.prepare(entry.repository, entry.private)
+
+    def files(head: str) -> dict[str, bytes | Path]:
+        remote = hub.files(entry.repository, head)
+        there = json.loads(hub.read(entry.repository, head, INDEX))["revisions"] if INDEX in remote else []
+        merged = {row["branch"]: row for row in (*there, *rows)}
+        ordered = sorted(
+            merged.values(), key=lambda row: (row["seed"], row["exact_tokens"], row["same_as"] is not None)
+        )
+        index = json.dumps({"format": 1, "revisions": ordered}, indent=2) + "\n"
+        return {INDEX: index.encode(), **make_files(ordered)}
+
+    return update_files(hub, entry.repository, MAIN, files, take_commit, "Card and index")
+
+
+def update_files(
+    hub: Hub,
+    repository: str,
+    branch: str,
+    make_files: Callable[[str], Mapping[str, bytes | Path]],
+    take_commit: Callable[[], float],
+    message: str,
+) -> str:
+    """Commits those of `make_files(newest commit)` that the branch does not hold yet, if any; returns its newest commit."""
+    for _ in range(_ATTEMPTS):
+        head = hub.branches(repository).get(branch)
+        if head is None:
+            raise InputError(f"{repository}: has no branch {branch!r}")
+        remote, wanted = hub.files(repository, head), make_files(head)
+        new = {name: value for name, value in wanted.items() if name not in remote or not remote[name].holds(value)}
+        if not new:
+            return head
+        wait_for(take_commit)
+        try:
+            return hub.commit(repository, branch, head, new, message)
+        except Moved:
+            continue
+    raise Unavailable(f"branch {branch} of {repository} moved under {_ATTEMPTS} attempts")

@@ -1,0 +1,167 @@
+"""The Hub as we use it: every call has a time limit, and nothing is retried that the outbox does not retry."""
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.hf_api import RepoFile
+
+from lmeff.errors import InputError
+from lmeff.files import sha256_file
+from lmeff.revisions.names import MAIN
+
+_CALL_SECONDS = 60.0
+_REJECTED_SECONDS = 600.0
+_MOVED = (409, 412)
+_AWAY = (408, 429, 500, 502, 503, 504)
+
+
+class Unavailable(Exception):
+    """The Hub does not take anything now; it may later."""
+
+    def __init__(self, said: str, wait_seconds: float | None = None) -> None:
+        super().__init__(said)
+        self.wait_seconds = wait_seconds
+
+
+class Moved(Exception):
+    """The branch got another commit meanwhile."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    num_bytes: int
+    sha256: str | None
+    """Of the content, for files in large-file storage; None for regular ones."""
+    blob: str
+    """Git's SHA-1, of the content of a regular file."""
+
+    def holds(self, content: bytes | Path) -> bool:
+        """Whether this is that content."""
+        if self.sha256 is not None:
+            digest = sha256_file(content) if isinstance(content, Path) else hashlib.sha256(content).hexdigest()
+            return digest == self.sha256
+        return git_blob(content) == self.blob
+
+
+def git_blob(content: bytes | Path) -> str:
+    """Git's name for a file's content."""
+    data = content.read_bytes() if isinstance(content, Path) else content
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def limit_client() -> None:
+    """The client waits for ever and sleeps through rate limits, up to an hour, by default. Ours does neither."""
+    default = huggingface_hub.get_session()
+    kind, hooks = type(default), default.event_hooks
+    if _raise_unavailable in hooks["response"]:
+        return
+    hooks = {"request": list(hooks["request"]), "response": [*hooks["response"], _raise_unavailable]}
+    huggingface_hub.set_client_factory(lambda: kind(event_hooks=hooks, follow_redirects=True, timeout=_CALL_SECONDS))
+
+
+def _raise_unavailable(response: Any) -> None:
+    if response.status_code in _AWAY:
+        raise Unavailable(f"the Hub answers {response.status_code}", _asked_wait(response.headers))
+
+
+def _asked_wait(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the Hub wants us to wait: `RateLimit: "api";r=0;t=N` or `Retry-After: N`."""
+    for name, pattern in (("ratelimit", r"\bt=(\d+)"), ("retry-after", r"^\s*(\d+)\s*$")):
+        if found := re.search(pattern, headers.get(name, "")):
+            return float(found[1]) + 1
+    return None
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Turns all that can go wrong on the way to the Hub into Unavailable, in words without a secret."""
+    try:
+        yield
+    except (Unavailable, Moved, InputError):
+        raise
+    except OfflineModeIsEnabled:
+        raise Unavailable("HF_HUB_OFFLINE is set") from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        if status in _MOVED:
+            raise Moved from None
+        if status in (401, 403):
+            raise Unavailable(f"the Hub rejects the token ({status})", _REJECTED_SECONDS) from None
+        raise Unavailable(_first_line(error)) from None
+    except Exception as error:  # the client has no common class for what a network can do
+        cause = error.__cause__
+        if isinstance(cause, Unavailable):
+            raise cause from None
+        raise Unavailable(_first_line(error)) from None
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+class Hub:
+    """Raises Unavailable whenever the Hub could not be asked."""
+
+    def __init__(self, token: str | None) -> None:
+        limit_client()
+        self._api = HfApi(token=token or False)
+
+    def prepare(self, repository: str, private: bool) -> str:
+        """Makes the repository if it is missing, and returns its initial commit."""
+        with asking():
+            try:
+                self._api.model_info(repository, timeout=_CALL_SECONDS)
+            except RepositoryNotFoundError:
+                self._api.create_repo(repository, private=private, exist_ok=True)
+            return self._api.list_repo_commits(repository, revision=MAIN)[-1].commit_id
+
+    def branches(self, repository: str) -> dict[str, str]:
+        """Branch -> its newest commit. Raises InputError when there is no such repository."""
+        with asking():
+            try:
+                return {ref.name: ref.target_commit for ref in self._api.list_repo_refs(repository).branches}
+            except RepositoryNotFoundError:
+                raise InputError(f"{repository}: no such repository on the Hub, or the token may not see it") from None
+
+    def create_branch(self, repository: str, branch: str, commit: str) -> None:
+        with asking():
+            self._api.create_branch(repository, branch=branch, revision=commit, exist_ok=True)
+
+    def files(self, repository: str, commit: str) -> dict[str, RemoteFile]:
+        """Every file of a commit, by path; nothing is downloaded."""
+        with asking():
+            try:
+                tree = self._api.list_repo_tree(repository, recursive=True, revision=commit)
+                return {
+                    item.path: RemoteFile(item.size, item.lfs.sha256 if item.lfs else None, item.blob_id)
+                    for item in tree
+                    if isinstance(item, RepoFile)
+                }
+            except RevisionNotFoundError:
+                raise InputError(f"{repository}: has no commit or branch {commit!r}") from None
+
+    def read(self, repository: str, commit: str, path: str) -> bytes:
+        """A small file's content."""
+        with asking(), tempfile.TemporaryDirectory() as folder:
+            return Path(self._api.hf_hub_download(repository, path, revision=commit, cache_dir=folder)).read_bytes()
+
+    def commit(self, repository: str, branch: str, parent: str, files: Mapping[str, bytes | Path], message: str) -> str:
+        """Adds or replaces files in one commit on top of `parent`, and returns it. Raises Moved when the branch moved."""
+        operations = [
+            CommitOperationAdd(path, str(content) if isinstance(content, Path) else content)
+            for path, content in files.items()
+        ]
+        with asking():
+            return self._api.create_commit(
+                repository, operations, commit_message=message, revision=branch, parent_commit=parent
+            ).oid

@@ -1,0 +1,96 @@
+"""Models of the Hub by name: `NAMESPACE/REPO@REVISION`, and all anchors of a repository in the order of their tokens."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmeff.errors import InputError
+from lmeff.quantities import parse_count
+from lmeff.revisions.account import token
+from lmeff.revisions.names import MAIN
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[^@\s]+)?")
+_TOKENS = (
+    re.compile(r"tokens?[-_](\d[\d.]*[kKMB]?)$"),
+    re.compile(r"chck_(\d[\d.]*[kKMB]?)$"),
+    re.compile(r"step[-_]?(\d+)$"),
+)
+"""`seed-0-tokens-25M`; BabyLM's `chck_10M`, which counts words; `step100`."""
+_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model", "*.txt", "README.md"]
+
+
+@dataclass(frozen=True)
+class RemoteModel:
+    repository: str
+    revision: str
+    commit: str
+    """What the revision was when it was asked for."""
+
+    @property
+    def folder_name(self) -> str:
+        """`REPO@REVISION`, as a folder can be called."""
+        return f"{self.repository.partition('/')[2]}@{self.revision.replace('/', '__')}"
+
+
+def is_remote(what: str) -> bool:
+    """Whether this names a model of the Hub: it looks like one, and no such folder is here."""
+    return not Path(what).exists() and _NAME.fullmatch(what) is not None
+
+
+def find_remote(what: str, revisions: list[str] | None, every: bool) -> list[RemoteModel]:
+    """The models that `NAMESPACE/REPO[@REVISION]` means, with `revisions` or with `every` anchor in the order of tokens.
+
+    Which revision is never guessed: `main` may be any of them. Raises InputError, and Unavailable when the Hub cannot be asked.
+    """
+    from lmeff.revisions.hub import Hub
+
+    repository, _, revision = what.partition("@")
+    hub = Hub(token())
+    branches = hub.branches(repository)
+    if revision:
+        if revisions or every:
+            raise InputError(f"{what}: names a revision already; leave --revisions out")
+        wanted = [revision]
+    elif every:
+        wanted = sorted((name for name in branches if name != MAIN), key=anchor_order)
+    elif revisions:
+        wanted = revisions
+    else:
+        wanted = []
+    if not wanted:
+        known = ", ".join(sorted(branches, key=anchor_order))
+        raise InputError(f"{what}: which revision? {repository}@REVISION or --revisions all; it has {known}")
+    found = []
+    for name in wanted:
+        if name not in branches and not re.fullmatch(r"[0-9a-f]{40}", name):
+            known = ", ".join(sorted(branches, key=anchor_order))
+            raise InputError(f"{repository}: has no revision {name!r}; it has {known}")
+        found.append(RemoteModel(repository, name, branches.get(name, name)))
+    # A branch without weights, such as one that is about to be filled, is no model.
+    if every:
+        found = [
+            one for one in found if any(path.endswith(".safetensors") for path in hub.files(repository, one.commit))
+        ]
+    return found
+
+
+def anchor_order(name: str) -> tuple[str, float, str]:
+    """Sorts revisions by what stands before their tokens, such as the seed, and by the tokens; final models after anchors."""
+    for pattern in _TOKENS:
+        if found := pattern.search(name):
+            prefix = re.split(r"[-_]?(?:tokens?|chck|step)[-_]?\d", name)[0]
+            return prefix, float(parse_count(found[1])), name
+    return name, float("inf"), name
+
+
+def download(model: RemoteModel) -> Path:
+    """The model's folder in the Hugging Face cache, at the very commit. Safetensors only. Raises Unavailable."""
+    from huggingface_hub import snapshot_download
+
+    from lmeff.revisions.hub import asking, limit_client
+
+    limit_client()
+    with asking():
+        return Path(
+            snapshot_download(model.repository, revision=model.commit, allow_patterns=_FILES, token=token() or False)
+        )

@@ -1,0 +1,403 @@
+"""Revisions arrive on the Hub whole and once, whatever happens on the way; nothing of `huggingface_hub` is replaced."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from lmeff.publishing.courier import attempt_beside
+from lmeff.revisions.outbox import Outbox
+from tests.hub_server import TOKEN, HubServer
+from tests.launching import (
+    environment,
+    finish,
+    read_lines,
+    run_folder,
+    start,
+    wait_until,
+    weights,
+    write_recipe,
+)
+from tests.publishing.conftest import REPOSITORY, lmeff, python
+
+pytestmark = pytest.mark.slow
+
+LOAD = """
+import sys
+from pathlib import Path
+from huggingface_hub import snapshot_download
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+repository, *revisions = sys.argv[1:]
+for revision in revisions:
+    model = AutoModelForCausalLM.from_pretrained(repository, revision=revision)
+    AutoTokenizer.from_pretrained(repository, revision=revision)
+    print(snapshot_download(repository, revision=revision), sum(p.double().sum().item() for p in model.parameters()))
+"""
+
+
+def assert_same_files(run: Path, repository: str = REPOSITORY) -> None:
+    """Every revision loads from the Hub by name, and is byte for byte what the run's folder holds."""
+    folders = sorted(run.glob("revisions/seed-*"))
+    lines = python(LOAD, repository, *(folder.name for folder in folders)).splitlines()
+    assert len(lines) == len(folders) > 2
+    for folder, line in zip(folders, lines, strict=True):
+        snapshot = Path(line.split()[0])
+        ours = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        theirs = {path.relative_to(snapshot): path.read_bytes() for path in snapshot.rglob("*") if path.is_file()}
+        assert theirs.pop(Path(".gitattributes"))
+        assert theirs == ours
+
+
+def payload_commits(hub: HubServer, branch: str) -> list[str]:
+    return [commit.title for commit in hub.commits(REPOSITORY, branch) if "manifest.json" in commit.files]
+
+
+def test_published_while_it_trains(hub: HubServer, tmp_path: Path) -> None:
+    """Two processes, scores, one commit for each revision with its scores in it, and no word of the token anywhere."""
+    recipe = write_recipe(tmp_path)
+    words = ("publish.to=hub", "publish.license=mit", "evaluation.tasks=[lmeff_synthetic]", "evaluation.limit=2")
+    process = start("cpu_ddp", str(recipe), *words, "model.max_position_embeddings=64")
+    seen: set[str] = set()
+    run = run_folder(recipe)
+    while process.poll() is None:
+        for one in psutil.Process(process.pid).children(recursive=True):
+            try:
+                seen.add(" ".join(one.cmdline()))
+            except psutil.Error:
+                continue
+        time.sleep(0.2)
+    output = finish(process)
+    assert any("lmeff.publishing.attempt" in line for line in seen)
+    assert TOKEN not in " ".join(seen) + output
+    names = ["seed-1", "seed-1-tokens-0", "seed-1-tokens-20k", "seed-1-tokens-5k"]
+    assert sorted(hub.repositories[REPOSITORY].branches) == ["main", *names]
+    assert hub.repositories[REPOSITORY].private
+    initial = hub.repositories[REPOSITORY].history("main")[-1].oid
+    for name in names:
+        (commit,) = hub.commits(REPOSITORY, name)
+        assert commit.parent == initial
+        assert ".eval_results/lmeff_synthetic.json" in commit.files
+        assert "optimizer.safetensors" not in commit.files
+    first = min(when for when, what, _ in hub.requests if "/commit/seed-1-tokens-0" in what)
+    assert first < (run / "revisions" / "seed-1").stat().st_mtime, "the first anchor went out while the run trained"
+    assert_same_files(run)
+    main = hub.repositories[REPOSITORY].find("main")
+    assert sorted(main.files) == [".gitattributes", "README.md", "curves.png", "revisions.json"]
+    index = json.loads(main.files["revisions.json"].content)["revisions"]
+    assert [row["branch"] for row in index] == [names[1], names[3], names[2], names[0]]
+    assert {row["branch"]: row["weights_sha256"] for row in index} == weights(run)
+    assert all(set(row["scores"]) == {"lmeff_synthetic"} for row in index)
+    about = yaml.safe_load(
+        hub.repositories[REPOSITORY].find(names[3]).files["README.md"].content.decode().split("---\n")[1]
+    )
+    assert about["license"] == "mit"
+    (result,) = about["model-index"][0]["results"]
+    scored = json.loads((run / "results" / names[3] / "lmeff_synthetic.json").read_text())
+    assert result["metrics"][0]["value"] == scored["results"]["lmeff_synthetic"]["acc,none"]
+    assert "nothing to do" in finish(start(None, str(recipe), *words, "model.max_position_embeddings=64"))
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), f"{path} holds the token"
+
+
+def test_trained_without_a_hub_and_delivered_afterwards(hub: HubServer, tmp_path: Path) -> None:
+    """F16: the run ends well, says what is left, and everything arrives later, byte for byte."""
+    hub.stop()
+    recipe = write_recipe(tmp_path)
+    run = run_folder(recipe)
+    said = finish(start(None, str(recipe), "publish.to=hub"))
+    assert "seed-1-tokens-5k: not on the Hub yet (" in said
+    assert f"deliver with: lmeff publish {run}" in said
+    assert json.loads((run / "state.json").read_text())["state"] == "complete"
+    assert [entry.state for entry in Outbox(run).entries()] == ["waiting"] * 5
+    answer = lmeff("publish", str(run))
+    assert (answer.returncode, "Traceback" in answer.stderr) == (1, False)
+    assert "lmeff publish" in answer.stderr
+    hub.start()
+    answer = lmeff("publish", str(run))
+    assert answer.returncode == 0, answer.stderr
+    assert len(re.findall("delivered and verified", answer.stdout)) == 5
+    assert_same_files(run)
+    commits = {branch: hub.commits(REPOSITORY, branch) for branch in hub.repositories[REPOSITORY].branches}
+    assert lmeff("publish", str(run)).returncode == 0
+    assert {branch: hub.commits(REPOSITORY, branch) for branch in commits} == commits
+    answer = lmeff("verify", str(run))
+    assert answer.returncode == 0, answer.stdout
+    assert "4 revisions on the Hub are those of the folder" in answer.stdout
+    assert "3 models load and have the held-out loss that was recorded" in answer.stdout
+
+
+def test_required_and_away(hub: HubServer, tmp_path: Path) -> None:
+    hub.stop()
+    recipe = write_recipe(tmp_path)
+    words = (str(recipe), "anchors.tokens=[5k]", "publish.to=hub", "--require")
+    process = start(None, *words)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "seed-1-tokens-5k: not on the Hub yet" in said
+    assert json.loads((run_folder(recipe) / "state.json").read_text())["state"] == "failed"
+    hub.start()
+    finish(start(None, *words))
+    assert len(payload_commits(hub, "seed-1-tokens-5k")) == 1
+    assert len(read_lines(run_folder(recipe) / "run.log.jsonl")) == 10
+
+
+ANCHOR = "seed-1-tokens-0"
+
+
+def enter(run: Path) -> Outbox:
+    """Puts one anchor into the run's outbox."""
+    outbox = Outbox(run)
+    outbox.add(ANCHOR, REPOSITORY, ANCHOR, True)
+    return outbox
+
+
+@pytest.mark.parametrize(
+    ("where", "how", "options", "said", "waits"),
+    [
+        ("POST .*/preupload/", "status", {"status": 429, "headers": {"RateLimit": '"api";r=0;t=3600'}}, "429", 3601),
+        ("POST .*/commit/", "status", {"status": 429, "headers": {"Retry-After": "3600"}}, "429", 3601),
+        ("PUT /lfs/", "status", {"status": 500}, "500", 5),
+        ("POST .*/commit/", "status", {"status": 503}, "503", 5),
+        ("GET .*/refs", "status", {"status": 504}, "504", 5),
+        ("POST .*/batch", "reset", {}, "Error", 5),
+        ("POST .*/commit/", "reset", {}, "Error", 5),
+        (".*", "status", {"status": 401, "headers": {"X-Error-Code": "RepoNotFound"}}, "token", 600),
+        ("POST .*/create", "status", {"status": 403}, "token", 600),
+    ],
+)
+def test_a_hub_in_trouble(
+    hub: HubServer, run: Path, where: str, how: str, options: dict, said: str, waits: float
+) -> None:
+    """F16: noted at once and tried again when the Hub wants it, not before; one commit in the end."""
+    outbox = enter(run)
+    with hub.fault(where, how, **options):
+        begun = time.time()
+        attempt_beside(run, [ANCHOR])
+        assert time.time() - begun < 60
+    entry = outbox.read(ANCHOR)
+    assert (entry.state, entry.attempts, entry.hub_is_down) == ("waiting", 1, True)
+    assert said in entry.error
+    assert TOKEN not in entry.error
+    assert entry.not_before - begun == pytest.approx(waits, abs=30)
+    assert outbox.due() == []
+    asked = len(hub.requests)
+    outbox.again(ANCHOR)
+    attempt_beside(run, [ANCHOR])
+    assert outbox.read(ANCHOR).state == "delivered", outbox.read(ANCHOR).error
+    assert len(hub.requests) > asked
+    assert len(payload_commits(hub, ANCHOR)) == 1
+
+
+def test_a_hub_that_hangs(hub: HubServer, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """F16: the attempt is ended, and the next one delivers."""
+    monkeypatch.setattr("lmeff.publishing.courier._FIXED_SECONDS", 8.0)
+    outbox = enter(run)
+    with hub.fault("POST .*/preupload/", "hang"):
+        attempt_beside(run, [ANCHOR])
+    assert "nothing came of it in" in outbox.read(ANCHOR).error
+    outbox.again(ANCHOR)
+    attempt_beside(run, [ANCHOR])
+    assert len(payload_commits(hub, ANCHOR)) == 1
+
+
+def test_the_answer_to_a_commit_is_lost(hub: HubServer, run: Path) -> None:
+    """F17: the commit is there, and no second one is made."""
+    outbox = enter(run)
+    with hub.fault("POST .*/commit/", "lose", times=1):
+        attempt_beside(run, [ANCHOR])
+    assert outbox.read(ANCHOR).state == "waiting"
+    assert len(payload_commits(hub, ANCHOR)) == 1
+    tree = hub.repositories[REPOSITORY].find(ANCHOR).files
+    outbox.again(ANCHOR)
+    attempt_beside(run, [ANCHOR])
+    assert outbox.read(ANCHOR).state == "delivered"
+    assert len(payload_commits(hub, ANCHOR)) == 1
+    assert hub.repositories[REPOSITORY].find(ANCHOR).files == tree
+
+
+def test_killed_between_upload_and_commit(hub: HubServer, run: Path) -> None:
+    """F17."""
+    outbox = enter(run)
+    command = [sys.executable, "-m", "lmeff.publishing.attempt", str(run), ANCHOR]
+    with hub.fault("POST .*/commit/", "hang"):
+        process = subprocess.Popen(command, env=environment())
+        wait_until(lambda: any("PUT /lfs/" in what for _, what, _ in list(hub.requests)), process)
+        time.sleep(0.5)
+        process.kill()
+        process.wait()
+    assert payload_commits(hub, ANCHOR) == []
+    attempt_beside(run, [ANCHOR])
+    assert outbox.read(ANCHOR).state == "delivered"
+    assert len(payload_commits(hub, ANCHOR)) == 1
+    assert sum("PUT /lfs/" in what for _, what, _ in hub.requests) == 2, "the weights and the picture went up once"
+
+
+def test_delivered_by_two_machines_at_once(hub: HubServer, run: Path, tmp_path: Path) -> None:
+    """F18: copies of a run, whose locks do not know each other: one commit for each revision, and both are content."""
+    copy = tmp_path / "elsewhere" / "outputs" / "job" / "seed-1"
+    shutil.copytree(run, copy)
+    answers: dict[Path, subprocess.CompletedProcess] = {}
+    threads = [
+        threading.Thread(target=lambda one=one: answers.update({one: lmeff("publish", str(one))}))
+        for one in (run, copy)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [answer.returncode for answer in answers.values()] == [0, 0], answers
+    assert {len(payload_commits(hub, name)) for name in ("seed-1", "seed-1-tokens-0", "seed-1-tokens-20k")} == {1}
+
+
+def test_another_model_is_never_overwritten(hub: HubServer, run: Path) -> None:
+    outbox = enter(run)
+    attempt_beside(run, [ANCHOR])
+    before = hub.repositories[REPOSITORY].find(ANCHOR)
+    other = run.parents[3] / "other" / "outputs" / "job" / "seed-1"
+    shutil.copytree(run, other, ignore=shutil.ignore_patterns("outbox"))
+    anchor = other / "revisions" / ANCHOR
+    manifest = json.loads((anchor / "manifest.json").read_text())
+    (anchor / "recipe.yaml").write_text((anchor / "recipe.yaml").read_text() + "# another\n")
+    from lmeff.files import describe_files
+
+    manifest["files"] = describe_files(anchor, exclude=("README.md", ".eval_results", "manifest.json"))
+    (anchor / "manifest.json").write_text(json.dumps(manifest))
+    enter(other)
+    attempt_beside(other, [ANCHOR])
+    entry = Outbox(other).read(ANCHOR)
+    assert entry.state == "refused"
+    assert "holds another model; it is never overwritten" in entry.error
+    assert hub.repositories[REPOSITORY].find(ANCHOR) == before
+    assert outbox.read(ANCHOR).state == "delivered"
+
+
+def test_commits_keep_to_the_quota(hub: HubServer, run: Path) -> None:
+    now = time.time()
+    ledger = run.parents[1] / ".hub_commits.json"
+    ledger.write_text(json.dumps({"format": 1, "commits": [now - 3000 + second for second in range(100)]}))
+    outbox = enter(run)
+    attempt_beside(run, [ANCHOR])
+    entry = outbox.read(ANCHOR)
+    assert "100 commits were made within an hour" in entry.error
+    assert entry.not_before == pytest.approx(now + 600, abs=20)
+    assert payload_commits(hub, ANCHOR) == []
+
+
+def test_verify_names_every_difference(hub: HubServer, run: Path) -> None:
+    assert lmeff("publish", str(run)).returncode == 0
+    repository = hub.repositories[REPOSITORY]
+    head = repository.find("seed-1-tokens-0")
+    files = dict(head.files)
+    files["model.safetensors"] = repository.find("seed-1").files["model.safetensors"]
+    files["stray.txt"] = files.pop("config.json")
+    repository.add("seed-1-tokens-0", head.oid, files, "tampered")
+    del repository.branches["seed-1"]
+    asked = len(hub.requests)
+    answer = lmeff("verify", str(run))
+    assert answer.returncode == 1
+    where = f"{REPOSITORY}@seed-1-tokens-0"
+    for line in (
+        f"{where}/model.safetensors: changed on the Hub",
+        f"{where}/config.json: missing on the Hub",
+        f"{where}/stray.txt: not in the manifest",
+        f"{REPOSITORY}@seed-1: no such branch on the Hub",
+    ):
+        assert line in answer.stdout.splitlines()
+    assert not any("/resolve/" in what for _, what, _ in hub.requests[asked:]), "nothing is downloaded"
+    hub.stop()
+    answer = lmeff("verify", str(run))
+    assert answer.returncode == 1
+    assert "the Hub could not be asked" in answer.stderr
+    assert lmeff("verify", str(run), "--local").returncode == 0
+    hub.start()
+
+
+def test_verify_finds_copies_and_other_weights(run: Path) -> None:
+    """A revision with the weights of another one that does not say so, and one whose weights are not those of its loss."""
+    from lmeff.files import describe_files, sha256_file
+
+    first, last = run / "revisions" / "seed-1-tokens-0", run / "revisions" / "seed-1-tokens-20k"
+    shutil.copyfile(last / "model.safetensors", first / "model.safetensors")
+    anchor = json.loads((first / "anchor.json").read_text())
+    anchor["weights_sha256"] = sha256_file(first / "model.safetensors")
+    (first / "anchor.json").write_text(json.dumps(anchor))
+    manifest = {"format": 1, "files": describe_files(first, exclude=("README.md", ".eval_results", "manifest.json"))}
+    (first / "manifest.json").write_text(json.dumps(manifest))
+    answer = lmeff("verify", str(run))
+    assert answer.returncode == 1
+    assert f"{last}: bit for bit the weights of seed-1-tokens-0, and does not say so" in answer.stdout
+    assert f"{first}: its weights give a held-out loss of 3.2" in answer.stdout
+
+
+def test_a_token_from_dotenv_and_from_no_place(hub: HubServer, run: Path, tmp_path: Path) -> None:
+    where = {"HF_TOKEN": "", "HF_NAMESPACE": ""}
+    answer = lmeff("publish", str(run), cwd=tmp_path, **where)
+    assert answer.returncode == 2
+    assert "publish.namespace: missing" in answer.stderr
+    answer = lmeff("publish", str(run), "--namespace", "tester", cwd=tmp_path, **where)
+    assert answer.returncode == 1
+    assert "no token: set HF_TOKEN" in answer.stdout + answer.stderr
+    (tmp_path / ".env").write_text(f"HF_TOKEN={TOKEN}\nHF_NAMESPACE=tester\n")
+    answer = lmeff("publish", str(run), cwd=tmp_path, **where)
+    assert answer.returncode == 0, answer.stderr
+    assert TOKEN not in answer.stdout + answer.stderr
+    found = [path for path in run.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+    assert found == []
+
+
+def test_a_run_that_is_killed_after_an_anchor_was_delivered(hub: HubServer, tmp_path: Path) -> None:
+    """The restart makes the anchor anew, with other wall times: what others have seen stays, here and on the Hub."""
+    recipe, run = write_recipe(tmp_path), tmp_path / "outputs" / "job" / "seed-1"
+    words = (str(recipe), "publish.to=hub", "checkpoints.every_steps=100000", "corpus.epochs=9999")
+
+    def arrived() -> bool:
+        repository = hub.repositories.get(REPOSITORY)
+        return (
+            repository is not None
+            and "seed-1-tokens-5k" in repository.branches
+            and bool(payload_commits(hub, "seed-1-tokens-5k"))
+        )
+
+    process = start(None, *words, "anchors.tokens=[0,5k,20M]")
+    wait_until(arrived, process)
+    process.kill()
+    process.communicate()
+    before = (run / "revisions" / "seed-1-tokens-5k" / "anchor.json").read_bytes()
+    finish(start(None, *words, "anchors.tokens=[0,5k,10k]", "--accept-changes"))
+    assert (run / "revisions" / "seed-1-tokens-5k" / "anchor.json").read_bytes() == before
+    assert len(payload_commits(hub, "seed-1-tokens-5k")) == 1
+    answer = lmeff("verify", str(run))
+    assert answer.returncode == 0, answer.stdout
+    mine = [one for one in psutil.process_iter(["cmdline"]) if str(run) in " ".join(one.info["cmdline"] or ())]
+    assert mine == [], "nothing is left behind"
+
+
+def test_names_are_checked_before_anything_is_trained(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path)
+    for words, said in (
+        (("publish.anchor_branch=anchor-{seed}",), "would share the branch 'anchor-1'"),
+        (("publish.anchor_branch=../{tokens}",), "is no name for a branch"),
+        (("publish.anchor_branch=seed-{seed}/{tokens}",), "would share the branch 'seed-1'"),
+        (("publish.final_branch=main",), "is the branch of the card and the index"),
+        (("publish.repository=a--b",), "is no name for a repository"),
+        (("publish.repository=x-{corpus.__class__}",), "{corpus.__class__} is none of"),
+    ):
+        process = start(None, str(recipe), "publish.to=hub", "publish.namespace=tester", *words)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 2, output
+        assert said in output
+        assert not (tmp_path / "data").exists()
+    os.environ.pop("HF_NAMESPACE", None)
+    process = start(None, str(recipe), "publish.to=hub")
+    output, _ = process.communicate(timeout=60)
+    assert "publish.namespace: missing; the user or organisation on the Hub, here or as HF_NAMESPACE" in output

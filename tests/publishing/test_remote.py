@@ -1,0 +1,110 @@
+"""Models of the Hub are named by repository and revision, scored in the order of their tokens, and never guessed."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file, save_file
+
+from lmeff.evaluation.beginnings import bos_warning
+from lmeff.revisions.remote import anchor_order
+from tests.hub_server import HubServer
+from tests.publishing.conftest import REPOSITORY, lmeff
+
+pytestmark = pytest.mark.slow
+TASKS = ("--tasks", "lmeff_synthetic", "--limit", "2")
+
+
+def test_anchors_sort_by_tokens() -> None:
+    tokens = ["0", "60k", "25M", "1250M"]
+    ordered = [*(f"seed-0-tokens-{count}" for count in tokens), "seed-0", "seed-1-tokens-25M"]
+    assert sorted(sorted(ordered), key=anchor_order) == ordered
+    babylm = ["chck_100M", "chck_9M", "chck_10M"]
+    assert sorted(babylm, key=anchor_order) == ["chck_9M", "chck_10M", "chck_100M"]
+
+
+def test_scored_from_the_hub_and_the_results_sent_back(hub: HubServer, run: Path, tmp_path: Path) -> None:
+    assert lmeff("publish", str(run)).returncode == 0
+    answer = lmeff("eval", REPOSITORY, *TASKS, cwd=tmp_path)
+    assert answer.returncode == 2
+    known = "it has main, seed-1-tokens-0, seed-1-tokens-20k, seed-1"
+    assert f"which revision? {REPOSITORY}@REVISION or --revisions all; it has" in answer.stderr
+    assert set(answer.stderr.split("it has ")[1].strip().split(", ")) == set(known.removeprefix("it has ").split(", "))
+    answer = lmeff("eval", f"{REPOSITORY}@nosuch", *TASKS, cwd=tmp_path)
+    assert (answer.returncode, "has no revision 'nosuch'" in answer.stderr) == (2, True)
+
+    answer = lmeff("eval", REPOSITORY, "--revisions", "all", *TASKS, cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    lines = [line.split() for line in answer.stdout.splitlines()]
+    assert [line[0] for line in lines] == ["seed-1-tokens-0", "seed-1-tokens-20k", "seed-1"]
+    assert lines[1][2] == lines[2][2], "the final model is the last anchor"
+    folder = tmp_path / "outputs" / "eval" / "stories-41.1k-tok320@seed-1-tokens-20k"
+    about = json.loads((folder / ".model.json").read_text())
+    assert about["commit"] == hub.repositories[REPOSITORY].branches["seed-1-tokens-20k"]
+
+    answer = lmeff("eval", str(run), "--output", str(tmp_path / "local"), *TASKS)
+    assert answer.returncode == 0, answer.stderr
+    ours = json.loads((tmp_path / "local" / "seed-1-tokens-20k" / "lmeff_synthetic.json").read_text())
+    assert json.loads((folder / "lmeff_synthetic.json").read_text())["results"] == ours["results"]
+
+    answer = lmeff("eval", f"{REPOSITORY}@seed-1", *TASKS, "--publish", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    first, second = hub.commits(REPOSITORY, "seed-1")
+    assert set(first.files) - set(second.files) == {".eval_results/lmeff_synthetic.json"}
+    about = yaml.safe_load(first.files["README.md"].content.decode().split("---\n")[1])
+    assert about["model-index"][0]["results"][0]["dataset"]["name"] == "lmeff_synthetic"
+    assert lmeff("eval", f"{REPOSITORY}@seed-1", *TASKS, "--publish", cwd=tmp_path).returncode == 0
+    assert len(hub.commits(REPOSITORY, "seed-1")) == 2, "the same results make no commit"
+    assert lmeff("verify", str(run)).returncode == 0, "results are no part of what a manifest fixes"
+
+    hub.stop()
+    answer = lmeff("eval", f"{REPOSITORY}@seed-1", *TASKS, cwd=tmp_path)
+    assert answer.returncode == 1
+    assert "Traceback" not in answer.stderr
+    hub.start()
+
+
+def test_results_of_a_run_travel_to_its_branches(hub: HubServer, run: Path) -> None:
+    words = ("eval", str(run), "--tasks", "lmeff_synthetic", "--publish")
+    answer = lmeff(*words)
+    assert answer.returncode == 2
+    assert f"--publish: {run} is not on the Hub; lmeff publish {run}" in answer.stderr
+    for path in (run / "results").rglob("*.json"):
+        path.rename(path.with_suffix(".kept"))
+    assert lmeff("publish", str(run)).returncode == 0
+    assert len(hub.commits(REPOSITORY, "seed-1-tokens-20k")) == 1
+    for path in (run / "results").rglob("*.kept"):
+        path.rename(path.with_suffix(".json"))
+    answer = lmeff(*words)
+    assert answer.returncode == 0, answer.stderr
+    scored = json.loads((run / "results" / "seed-1-tokens-20k" / "lmeff_synthetic.json").read_text())
+    for branch in ("seed-1-tokens-20k", "seed-1"):
+        files = hub.repositories[REPOSITORY].find(branch).files
+        assert json.loads(files[".eval_results/lmeff_synthetic.json"].content) == scored
+        assert f"{scored['results']['lmeff_synthetic']['acc,none']:.4f}" in files["README.md"].content.decode()
+        assert len(hub.commits(REPOSITORY, branch)) == 2
+    main = hub.repositories[REPOSITORY].find("main").files
+    rows = {row["branch"]: row for row in json.loads(main["revisions.json"].content)["revisions"]}
+    assert rows["seed-1-tokens-20k"]["scores"] == {"lmeff_synthetic": scored["results"]["lmeff_synthetic"]["acc,none"]}
+    assert lmeff("verify", str(run), "--no-reload").returncode == 0
+
+
+def test_a_beginning_that_was_never_trained(run: Path) -> None:
+    """The published models this toolkit continues never saw their `<s>`."""
+    folder = run / "revisions" / "seed-1-tokens-20k"
+    assert bos_warning(folder) is None
+    (folder / "anchor.json").unlink()
+    (folder / "README.md").unlink()
+    weights = load_file(folder / "model.safetensors")
+    embedding = weights["model.embed_tokens.weight"]
+    torch.manual_seed(0)
+    embedding[3:] *= 3
+    embedding[:2] = 0.02 * torch.randn(2, embedding.shape[1])
+    embedding[1] *= embedding[0].norm() / embedding[1].norm()
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    assert "its BOS token '<s>' seems never to have occurred in training" in bos_warning(folder)
+    embedding[1] *= 5
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    assert bos_warning(folder) is None
