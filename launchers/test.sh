@@ -29,4 +29,5 @@ fi
 export TORCH_EXTENSIONS_DIR=$VIRTUAL_ENV/torch_extensions
 rm -f "$TORCH_EXTENSIONS_DIR"/*/*/lock
 if ! nvidia-smi -L >/dev/null 2>&1; then export DS_ACCELERATOR=cpu; fi
-pytest "$@"
+# Two files at a time: most of a test's time goes into starting one process.
+pytest -n 2 --dist loadfile "$@"

@@ -10,7 +10,7 @@ from lmeff.errors import InputError
 from lmeff.recipe.schema import Corpus
 
 _DESCRIPTION = {"title", "source", "licence", "needs"}
-_SETTINGS = {"paths", "dev_paths", "text", "separator", "dev_share"}
+_SETTINGS = {"paths", "dev_paths", "text", "separator", "clean", "dev_share"}
 
 
 def named_corpora() -> dict[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from lmeff.corpora import sources, split, synthetic
 from lmeff.corpora.catalogue import complete
+from lmeff.corpora.cleaning import CLEANING_VERSION, Cleaning, check_cleaners
 from lmeff.corpora.sources import Document
 from lmeff.errors import InputError
 from lmeff.files import describe_files, locked, new_folder, read_json, usable_folder, write_json
@@ -56,6 +57,8 @@ def _describe(corpus: Corpus, hashes: dict[str, list[list[str]]]) -> dict[str, A
     if not corpus.paths:
         return {"synthetic": corpus.synthetic.model_dump(), "generator": synthetic.GENERATOR_VERSION}
     rules: dict[str, Any] = {"text": corpus.text, "separator": corpus.separator}
+    if corpus.clean:
+        rules |= {"clean": corpus.clean, "cleaning": CLEANING_VERSION}
     return hashes | rules | ({} if hashes["dev"] else {"dev_share": corpus.dev_share or _DEV_SHARE})
 
 
@@ -74,18 +77,26 @@ def _hashes(train_files: list[Path], dev_files: list[Path]) -> dict[str, list[li
     return hashes
 
 
-def _sides(corpus: Corpus, train_files: list[Path], dev_files: list[Path]) -> Iterator[tuple[str, Document]]:
+def read_clean(files: list[Path], corpus: Corpus, cleaning: Cleaning) -> Iterator[Document]:
+    """The documents of files as the corpus wants them cleaned; those of which nothing is left are left out."""
+    for document in sources.read_documents(files, corpus.text or ["{text}"], corpus.separator):
+        if text := cleaning(document.text, document.domain):
+            yield replace(document, text=text)
+
+
+def _sides(
+    corpus: Corpus, train_files: list[Path], dev_files: list[Path], cleaning: Cleaning
+) -> Iterator[tuple[str, Document]]:
     if not corpus.paths:
         seed, num_documents = corpus.synthetic.seed, corpus.synthetic.num_documents
         yield from (("train", Document(text, "stories")) for text in synthetic.generate_documents(num_documents, seed))
         dev_texts = synthetic.generate_dev_documents(_SYNTHETIC_DEV_DOCUMENTS, seed)
         yield from (("dev", Document(text, "stories")) for text in dev_texts)
         return
-    templates = corpus.text or ["{text}"]
-    train = sources.read_documents(train_files, templates, corpus.separator)
+    train = read_clean(train_files, corpus, cleaning)
     if dev_files:
         yield from (("train", document) for document in train)
-        yield from (("dev", document) for document in sources.read_documents(dev_files, templates, corpus.separator))
+        yield from (("dev", document) for document in read_clean(dev_files, corpus, cleaning))
     else:
         yield from split.split(train, corpus.dev_share or _DEV_SHARE)
 
@@ -121,18 +132,22 @@ def _write(folder: Path, sides: Iterator[tuple[str, Document]]) -> dict[str, Any
 
 def _write_whole(folder: Path, corpus: Corpus, train_files: list[Path], dev_files: list[Path]) -> dict[str, Any]:
     """Writes both sides. Text so short that nothing falls into the held-out share gives up its smallest segment."""
-    counts = _write(folder, _sides(corpus, train_files, dev_files))
+    cleaning = Cleaning(corpus.clean)
+    counts = _write(folder, _sides(corpus, train_files, dev_files, cleaning))
     if counts["train"]["num_documents"] and not counts["dev"]["num_documents"] and not dev_files:
-        documents = sources.read_documents(train_files, corpus.text or ["{text}"], corpus.separator)
+        documents = read_clean(train_files, corpus, Cleaning(corpus.clean))
         if (share := split.smallest_share(documents)) is None:
             raise InputError(
                 "corpus.dev_paths: the text is one short piece, too little to hold any out; give corpus.dev_paths"
             )
-        counts = _write(folder, _sides(corpus.model_copy(update={"dev_share": share}), train_files, dev_files))
+        cleaning = Cleaning(corpus.clean)
+        counts = _write(
+            folder, _sides(corpus.model_copy(update={"dev_share": share}), train_files, dev_files, cleaning)
+        )
     for side, key, paths in (("train", "corpus.paths", corpus.paths), ("dev", "corpus.dev_paths", corpus.dev_paths)):
         if not counts[side]["num_documents"]:
             raise InputError(f"{key}: there is no text in {', '.join(paths or corpus.paths or ['the corpus'])}")
-    return counts
+    return {"splits": counts, "cleaning": cleaning.counts}
 
 
 def prepare_text(corpus: Corpus, data: str | Path) -> TextCorpus:
@@ -143,6 +158,7 @@ def prepare_text(corpus: Corpus, data: str | Path) -> TextCorpus:
     """
     corpus = complete(corpus)
     sources.check_templates(corpus.text or [])
+    check_cleaners(corpus.clean)
     train_files = sources.find_files(corpus.paths or [], "corpus.paths")
     dev_files = sources.find_files(corpus.dev_paths or [], "corpus.dev_paths")
     rules = _describe(corpus, _hashes(train_files, dev_files))
@@ -153,8 +169,8 @@ def prepare_text(corpus: Corpus, data: str | Path) -> TextCorpus:
     with locked(Path(data) / ".locks" / f"{folder.name}.text"):
         if not manifest_path.exists():
             with new_folder(folder / "text") as aside:
-                counts = _write_whole(aside, corpus, train_files, dev_files)
-                manifest = {"format": TEXT_FORMAT, "name": corpus.name, "fingerprint": fingerprint, "splits": counts}
+                manifest = {"format": TEXT_FORMAT, "name": corpus.name, "fingerprint": fingerprint}
+                manifest |= _write_whole(aside, corpus, train_files, dev_files)
                 manifest |= {"rules": rules, "sources": [path.as_posix() for path in [*train_files, *dev_files]]}
                 write_json(aside / "manifest.json", manifest | {"files": describe_files(aside)})
     return TextCorpus(folder, read_json(manifest_path))

@@ -11,12 +11,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from lmeff.analysis import read_runs, write_png
 from lmeff.errors import InputError
-from lmeff.publishing.cards import index_rows, refresh_card
-from lmeff.publishing.folder import final_folder, read_run
 from lmeff.revisions.account import token
-from lmeff.revisions.card import main_card
 from lmeff.revisions.delivery import Refused, card_sha256, deliver, payload, update_card, update_main
 from lmeff.revisions.hub import Hub, Unavailable
 from lmeff.revisions.names import MAIN, final_name
@@ -26,29 +22,22 @@ from lmeff.revisions.quota import CommitQuota
 
 def attempt(run: Path, revision: str) -> None:
     """Tries once to deliver one entry, and notes in the outbox how that ended. It raises nothing of what may go wrong."""
-
     outbox = Outbox(run)
     with outbox.delivering() as ours:
         entry = outbox.read(revision)
         if not ours or entry is None:
             return
-        take_commit = CommitQuota(run.parents[1] / ".hub_commits.json").take
-        folder = run / "revisions" / revision
         try:
             if (secret := token()) is None:
                 raise Unavailable("no token: set HF_TOKEN, or run `hf auth login`", 600.0)
             hub = Hub(secret)
+            hub.prepare(entry.repository, entry.private)
+            # From here on it costs something, which a Hub that is away does not.
+            take_commit = CommitQuota(run.resolve().parents[1] / ".hub_commits.json").take
             if revision == MAIN:
                 outbox.delivered(revision, _deliver_main(hub, entry, run, take_commit), None)
-                return
-            refresh_card(run, folder)
-            outbox.begun(revision)
-            if entry.commit is None:
-                commit = deliver(hub, entry, folder, take_commit)
             else:
-                commit = update_card(hub, entry, folder, take_commit)
-            outbox.delivered(revision, commit, card_sha256(folder))
-            outbox.again(MAIN)
+                _deliver_revision(hub, outbox, entry, take_commit)
         except Refused as error:
             outbox.refused(revision, str(error))
         except Unavailable as error:
@@ -57,7 +46,22 @@ def attempt(run: Path, revision: str) -> None:
             outbox.failed(revision, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
 
 
-def _deliver_main(hub, entry: Entry, run: Path, take_commit: Callable[[], float]) -> str:
+def _deliver_revision(hub: Hub, outbox: Outbox, entry: Entry, take_commit: Callable[[], float]) -> None:
+    from lmeff.publishing.cards import refresh_card
+
+    folder = outbox.run / "revisions" / entry.revision
+    refresh_card(outbox.run, folder)
+    outbox.begun(entry.revision)
+    send = deliver if entry.commit is None else update_card
+    outbox.delivered(entry.revision, send(hub, entry, folder, take_commit), card_sha256(folder))
+    outbox.again(MAIN)
+
+
+def _deliver_main(hub: Hub, entry: Entry, run: Path, take_commit: Callable[[], float]) -> str:
+    from lmeff.analysis import read_runs, write_png
+    from lmeff.publishing.cards import index_rows
+    from lmeff.publishing.folder import final_folder, read_run
+    from lmeff.revisions.card import main_card
 
     recipe, _ = read_run(run)
     delivered = {one.revision: one.branch for one in Outbox(run).entries() if one.state == "delivered"}

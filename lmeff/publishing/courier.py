@@ -1,12 +1,15 @@
 """The process beside training that delivers, and the thread that starts it when there is something to deliver."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lmeff.publishing.folder import add_to_outbox, complete_revisions
 from lmeff.recipe.schema import Recipe
@@ -55,6 +58,19 @@ def attempt_beside(
         outbox.failed(stuck.revision, why, hub_is_down=True)
 
 
+def unreachable() -> str | None:
+    """Why nothing listens where the Hub should be, in words; None when something does, or when a proxy stands between. It
+    costs nothing, while a process that finds out has to import the client first."""
+    url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    if {url.scheme, "all"} & urllib.request.getproxies().keys() and not urllib.request.proxy_bypass(url.hostname):
+        return None
+    try:
+        socket.create_connection((url.hostname, url.port or (443 if url.scheme == "https" else 80)), timeout=10).close()
+    except OSError as error:
+        return f"{url.hostname} cannot be reached ({error})"
+    return None
+
+
 class Courier:
     """Delivers a run's revisions while it trains. A thread watches the outbox; all work is done in other processes."""
 
@@ -95,7 +111,10 @@ class Courier:
     def _watch(self) -> None:
         while not self._stop.wait(_POLL_SECONDS):
             if ready := [entry.revision for entry in self._outbox.due() if self._is_ready(entry)]:
-                attempt_beside(self._run, ready, self._started)
+                if why := unreachable():
+                    self._outbox.failed(ready[0], why, hub_is_down=True)
+                else:
+                    attempt_beside(self._run, ready, self._started)
 
     def _started(self, process: subprocess.Popen) -> bool:
         self._process = process

@@ -54,6 +54,9 @@ class Corpus(Section):
     is used. Default: `{text}`."""
     separator: str | None = None
     """Text between documents inside a plain text file. Default: a file is one document."""
+    clean: str | dict[str, str] | None = None
+    """How text is cleaned: a cleaner such as `web` for all of it, or one for each domain (the stem of a file's name), such as
+    `{childes: childes, simple_wiki: simple_wiki}`; domains that are not named stay as they are. Default: the corpus's own."""
     dev_share: Annotated[Number, Field(gt=0, lt=0.5)] | None = None
     """Share of the text held out when there are no `dev_paths` (default 0.01); which text is decided by its content alone."""
     epochs: Annotated[Number, Field(gt=0)] = 1

@@ -115,15 +115,19 @@ class Hub:
     def __init__(self, token: str | None) -> None:
         limit_client()
         self._api = HfApi(token=token or False)
+        self._initial: dict[str, str] = {}
 
     def prepare(self, repository: str, private: bool) -> str:
         """Makes the repository if it is missing, and returns its initial commit."""
+        if repository in self._initial:
+            return self._initial[repository]
         with asking():
             try:
                 self._api.model_info(repository, timeout=_CALL_SECONDS)
             except RepositoryNotFoundError:
                 self._api.create_repo(repository, private=private, exist_ok=True)
-            return self._api.list_repo_commits(repository, revision=MAIN)[-1].commit_id
+            self._initial[repository] = self._api.list_repo_commits(repository, revision=MAIN)[-1].commit_id
+        return self._initial[repository]
 
     def branches(self, repository: str) -> dict[str, str]:
         """Branch -> its newest commit. Raises InputError when there is no such repository."""

@@ -96,10 +96,13 @@ STOPS = (
 )
 
 
-def test_stopped_and_moved_through_all_engines(recipe: Path, plain: Path) -> None:
-    """F7, F11: one run, each time stopped by another signal and continued by another engine and number of processes. It reads
-    what the undisturbed run of one process reads, and its losses are the same but for rounding."""
-    run, words = run_folder(recipe, "moved"), (str(recipe), "name=moved", "checkpoints.every_steps=1000")
+def test_stopped_and_moved_through_all_engines(recipe: Path) -> None:
+    """F7, F11: one run of 50 steps, each time stopped by another signal and continued by another engine and number of
+    processes. It reads what the undisturbed run of one process reads, and its losses are the same but for rounding."""
+    fifty = (str(recipe), "anchors.tokens=[0,25600]", "corpus.epochs=9")
+    finish(start(None, *fifty, "name=fifty"))
+    plain, run = run_folder(recipe, "fifty"), run_folder(recipe, "moved")
+    words = (*fifty, "name=moved", "checkpoints.every_steps=1000")
     for launcher, number, who in STOPS:
         process = start(launcher, *words)
         target = step_of(run) + 5
@@ -116,6 +119,7 @@ def test_stopped_and_moved_through_all_engines(recipe: Path, plain: Path) -> Non
     assert (own["engine"], own["world_size"]) == ("plain", 1)
     finish(start(None, *words))
     assert read_lines(run / "samples.jsonl") == read_lines(plain / "samples.jsonl")
+    assert len(curve(plain)) == 50
     for ours, theirs in zip(curve(run), curve(plain), strict=True):
         assert ours == pytest.approx(theirs, rel=1e-4)
 
