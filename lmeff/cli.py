@@ -76,10 +76,12 @@ def _eval(options: argparse.Namespace) -> None:
     every = options.revisions == "all"
     revisions = options.revisions.split(",") if options.revisions and not every else None
     output = Path(options.output) if options.output else None
+    if options.publish:
+        from lmeff.publishing.results import check_publishable, publish_results
+
+        check_publishable(options)
     subjects = evaluate_folders(options.what, tasks, revisions, options.limit, output, every)
     if options.publish:
-        from lmeff.publishing.results import publish_results
-
         publish_results(options.what, subjects)
 
 

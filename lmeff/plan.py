@@ -206,7 +206,8 @@ def make_plan(
         if not gpu:
             raise InputError(f"--mfu: of which GPU? Add --gpu with one of {', '.join(GPUS)}")
         tokens_per_second = mfu * peak_tflops * 1e12 * world_size / flops
-    revision_bytes = 4 * parameters.total
+    # The optimizer's state, if it is kept, is twice as large as the weights.
+    revision_bytes = 4 * parameters.total * (3 if recipe.publish.optimizer else 1)
     # The final revision shares its weights with the last anchor on disk, but is a branch of its own on the Hub.
     # One more checkpoint is written before the oldest goes. Each holds weights and two AdamW states in float32.
     has_checkpoints = recipe.checkpoints.every_steps or recipe.checkpoints.every_minutes

@@ -83,10 +83,12 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
         stop=stop,
         accepted_changes=changes,
         on_saved=courier.add,
-        may_be_seen=courier.may_be_seen,
+        may_replace=courier.may_replace,
     )
     with courier:
         plan = train(job, asked.part)
+        if launched_rank() == 0 and not recipe.publish.require:
+            finish_state(job, plan)
         left = courier.finish()
 
     # ---- analysis
@@ -94,9 +96,10 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     from lmeff.publishing.cards import refresh_cards
 
     if launched_rank() == 0:
-        if recipe.publish.require and left:
-            raise RunFailed(say_what_is_left(folder, left))
-        finish_state(job, plan)
+        if recipe.publish.require:
+            if left:
+                raise RunFailed(say_what_is_left(folder, left))
+            finish_state(job, plan)
         refresh_cards(folder)
         show_run(folder)
         if left:

@@ -19,7 +19,7 @@ def main() -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return EXIT_INPUT
-    num_results = sum(path.is_file() for path in (run_folder(asked.resolved) / "results").rglob("*"))
+    num_results = sum(path.suffix == ".json" for path in (run_folder(asked.resolved) / "results").rglob("*"))
     print(f"{state.state} {state.step} {num_results}" if state else "new 0 0")
     return 0
 

@@ -24,7 +24,7 @@ ORDER = (
     ("training", "evaluation"),
     ("analysis",),
     ("probes", "distillation", "curriculum", "simplification", "instruction", "sweeps"),
-    ("command_line", "publishing", "verification"),
+    ("command_line", "publishing"),
     ("run", "doctor"),
     ("cli",),
 )

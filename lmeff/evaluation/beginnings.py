@@ -29,7 +29,7 @@ def bos_warning(folder: Path) -> str | None:
     if norms is None or bos >= len(norms):
         return None
     drawn = getattr(config, "initializer_range", 0.02) * config.hidden_size**0.5
-    untrained = float(norms[pad]) if pad is not None and pad not in (bos, tokenizer.eos_token_id) else drawn
+    untrained = float(norms[pad]) if pad in range(len(norms)) and pad not in (bos, tokenizer.eos_token_id) else drawn
     usual = float(norms.median())
     if abs(float(norms[bos]) / untrained - 1) < _SAME and abs(float(norms[bos]) / usual - 1) > _OTHER:
         return (

@@ -13,7 +13,7 @@ from lmeff.files import read_json, write_json
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Evaluation as EvaluationSection
 from lmeff.revisions import list_revisions
-from lmeff.revisions.hub import Unavailable
+from lmeff.revisions.hub import NotDelivered, Unavailable
 from lmeff.revisions.remote import RemoteModel, download, find_remote, is_remote
 
 SOURCE = ".model.json"
@@ -47,7 +47,7 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
     if is_remote(what):
         try:
             found = find_remote(what, list(revisions or ()), every)
-        except Unavailable as error:
+        except (Unavailable, NotDelivered) as error:
             raise RunFailed(f"{what}: {error}") from None
         own = [_own_folder(one, output) for one in found]
         return [Subject(None, folder, one) for one, folder in zip(found, own, strict=True)]
@@ -144,8 +144,9 @@ def evaluate_folders(
     for subject in subjects:
         try:
             model_folder = subject.fetch()
-            if warning := bos_warning(model_folder):
-                print(f"{subject.name}: {warning}", flush=True)
+            with suppress(Exception):  # a warning must not keep a model from being scored
+                if warning := bos_warning(model_folder):
+                    print(f"{subject.name}: {warning}", flush=True)
             if subject.remote:
                 about = {name: getattr(subject.remote, name) for name in ("repository", "revision", "commit")}
                 write_json(subject.output / SOURCE, {"format": 1, **about})

@@ -1,20 +1,22 @@
-"""One attempt to deliver each of some revisions.
+"""One attempt to deliver one entry of an outbox."""
 
-python -m lmeff.publishing.attempt RUN REVISION ...        what came of it stands in the outbox
-"""
-
-import ctypes
-import os
-import signal
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.revisions.account import token
-from lmeff.revisions.delivery import Refused, card_sha256, deliver, payload, update_card, update_main
-from lmeff.revisions.hub import Hub, Unavailable
+from lmeff.revisions.delivery import (
+    Files,
+    Refused,
+    Row,
+    card_sha256,
+    deliver,
+    payload,
+    update_card,
+    update_main,
+)
+from lmeff.revisions.hub import Hub, NotDelivered, RemoteFile, Unavailable
 from lmeff.revisions.names import MAIN, final_name
 from lmeff.revisions.outbox import Entry, Outbox
 from lmeff.revisions.quota import CommitQuota
@@ -33,28 +35,32 @@ def attempt(run: Path, revision: str) -> None:
             hub = Hub(secret)
             hub.prepare(entry.repository, entry.private)
             # From here on it costs something, which a Hub that is away does not.
-            take_commit = CommitQuota(run.resolve().parents[1] / ".hub_commits.json").take
+            take_commit = CommitQuota(run.resolve().parents[1]).take
             if revision == MAIN:
-                outbox.delivered(revision, _deliver_main(hub, entry, run, take_commit), None)
+                outbox.delivered(entry, _deliver_main(hub, entry, run, take_commit), None)
             else:
                 _deliver_revision(hub, outbox, entry, take_commit)
         except Refused as error:
-            outbox.refused(revision, str(error))
+            outbox.refused(entry, str(error))
         except Unavailable as error:
-            outbox.failed(revision, str(error), error.wait_seconds, hub_is_down=True)
+            wait, is_asked = error.wait_seconds, error.is_asked_wait
+            outbox.failed(entry, str(error), wait, is_asked_wait=is_asked, hub_is_down=True)
         except Exception as error:  # one revision that cannot be read must not hold up the others
-            outbox.failed(revision, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+            said = str(error).partition("\n")[0]
+            outbox.failed(entry, said if isinstance(error, NotDelivered) else f"{type(error).__name__}: {said}")
 
 
 def _deliver_revision(hub: Hub, outbox: Outbox, entry: Entry, take_commit: Callable[[], float]) -> None:
     from lmeff.publishing.cards import refresh_card
 
+    if not outbox.begin(entry):
+        return
     folder = outbox.run / "revisions" / entry.revision
     refresh_card(outbox.run, folder)
-    outbox.begun(entry.revision)
-    send = deliver if entry.commit is None else update_card
-    outbox.delivered(entry.revision, send(hub, entry, folder, take_commit), card_sha256(folder))
-    outbox.again(MAIN)
+    sent, send = card_sha256(folder), deliver if entry.commit is None else update_card
+    outbox.delivered(entry, send(hub, entry, folder, take_commit), sent)
+    if outbox.read(MAIN) is not None:
+        outbox.again(MAIN)
 
 
 def _deliver_main(hub: Hub, entry: Entry, run: Path, take_commit: Callable[[], float]) -> str:
@@ -70,27 +76,11 @@ def _deliver_main(hub: Hub, entry: Entry, run: Path, take_commit: Callable[[], f
         write_png(read_runs([run]), picture)
     final = final_folder(run) if recipe.publish.final_on_main and final_name(recipe.seed) in delivered else None
 
-    def files(index: Sequence[dict]) -> dict[str, bytes | Path]:
-        shown = "curves.png" if picture.exists() else None
-        card = main_card(recipe, entry.repository, index, picture=shown, has_weights=recipe.publish.final_on_main)
+    def files(index: list[Row], remote: Mapping[str, RemoteFile]) -> Files:
         weights = payload(final) if final else {}
+        shown = "curves.png" if picture.exists() else None
+        has_weights = final is not None or "model.safetensors" in remote
+        card = main_card(recipe, entry.repository, index, picture=shown, has_weights=has_weights)
         return {**weights, "README.md": card.encode(), **({"curves.png": picture} if picture.exists() else {})}
 
     return update_main(hub, entry, index_rows(run, delivered), files, take_commit)
-
-
-def main(argv: Sequence[str]) -> int:
-    """Dies with whoever started it, and gives way to training."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
-    os.nice(19)
-    run, *revisions = argv
-    for revision in revisions:
-        attempt(Path(run), revision)
-        entry = Outbox(Path(run)).read(revision)
-        if entry is not None and entry.hub_is_down:
-            break
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

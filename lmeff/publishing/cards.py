@@ -1,7 +1,6 @@
 """Cards, result files and pictures of what is published, made from what is on disk."""
 
-import shutil
-import time
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,8 @@ from pathlib import Path
 import yaml
 from huggingface_hub import eval_result_entries_to_yaml
 
-from lmeff.analysis import read_runs, write_png
+from lmeff.analysis import Anchor, Run, read_runs, write_png
+from lmeff.analysis.results import TaskResult
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_text
 from lmeff.publishing.folder import complete_revisions, page, read_run
@@ -22,49 +22,60 @@ PICTURE = ".eval_results/curve.png"
 
 def refresh_card(run: Path, revision: Path) -> None:
     """Writes a revision's README.md and `.eval_results/` anew, with the results and the curve up to it."""
-
     recipe, plan = read_run(run)
     anchor = AnchorDocument.model_validate(read_json(revision / "anchor.json"))
     (whole,) = read_runs([run])
     known = tuple(one for one in whole.anchors if one.document.step <= anchor.step)
     part = replace(whole, state=None, anchors=known, log=tuple(line for line in whole.log if line.step <= anchor.step))
-
-    def scores_of(one) -> tuple[CardScore, ...]:
-        found = [(task, one.results.tasks[task]) for task in whole.headline_tasks if task in one.results.tasks]
-        return tuple(
-            CardScore(task, metric, score.value, score.stderr, result.num_examples)
-            for task, result in found
-            for metric, score in result.metrics.items()
-        )
-
-    rows = [CardRow(one.document, scores_of(one)) for one in known]
+    rows = [CardRow(one.document, _scores(whole, one)) for one in known]
     picture = None
     with suppress(InputError):  # nothing to draw yet
         write_png([part], revision / PICTURE)
         picture = PICTURE
-    results, entry = run / "results" / (anchor.same_as or revision.name), Outbox(run).read(revision.name)
-    for path in sorted(results.glob("[!.]*.json")):
-        shutil.copyfile(path, _made(revision / ".eval_results" / path.name))
-    repository = entry.repository if entry else None
-    url = page(entry) if entry else None
-    own = next((row.scores for row in rows if row.anchor.step == anchor.step), ())
-    date = time.strftime(
-        "%Y-%m-%d", time.gmtime(max((path.stat().st_mtime for path in results.glob("*.json")), default=0))
-    )
-    if entries := hub_entries(own, date, url):
-        text = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
-        write_text(revision / ".eval_results" / "lmeff.yaml", text)
-    provenance = read_json(revision / "provenance.json")
-    source = (repository, entry.branch) if entry else None
+    entry = Outbox(run).read(revision.name)
+    results = own_results(run / "results" / (anchor.same_as or revision.name), anchor.weights_sha256)
+    for path in results:
+        write_text(revision / ".eval_results" / path.name, path.read_text(encoding="utf-8"))
+    scores = next((row.scores for row in rows if row.anchor.step == anchor.step), ())
+    write_entries(revision / ".eval_results" / "lmeff.yaml", scores, results, page(entry) if entry else None)
     card = model_card(
-        recipe, plan, anchor, revision.name, rows=rows, provenance=provenance, source=source, picture=picture
+        recipe,
+        plan,
+        anchor,
+        revision.name,
+        rows=rows,
+        provenance=read_json(revision / "provenance.json"),
+        source=(entry.repository, entry.branch) if entry else None,
+        picture=picture,
     )
     write_text(revision / "README.md", card)
 
 
-def _made(path: Path) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    return path
+def _scores(run: Run, anchor: Anchor) -> tuple[CardScore, ...]:
+    found = [(task, anchor.results.tasks[task]) for task in run.headline_tasks if task in anchor.results.tasks]
+    return tuple(scores_of(found))
+
+
+def scores_of(results: Iterable[tuple[str, TaskResult]]) -> list[CardScore]:
+    """Every metric of some tasks."""
+    return [
+        CardScore(task, metric, score.value, score.stderr, result.num_examples)
+        for task, result in results
+        for metric, score in result.metrics.items()
+    ]
+
+
+def own_results(folder: Path, weights_sha256: str) -> list[Path]:
+    """The result files that were made with these weights, and with no other."""
+    paths = sorted(folder.glob("[!.]*.json"))
+    return [path for path in paths if read_json(path).get("lmeff", {}).get("weights_sha256") in (None, weights_sha256)]
+
+
+def write_entries(path: Path, scores: Sequence[CardScore], results: Sequence[Path], source_url: str | None) -> None:
+    """The Hub's own form of evaluation results, for the scores on its data sets."""
+    date = max((read_json(one).get("lmeff", {}).get("date", "") for one in results), default="")[:10] or None
+    if entries := hub_entries(scores, date, source_url):
+        write_text(path, yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False))
 
 
 def refresh_cards(run: Path) -> None:
@@ -75,7 +86,6 @@ def refresh_cards(run: Path) -> None:
 
 def index_rows(run: Path, branches: dict[str, str]) -> list[dict]:
     """This run's rows of a repository's index: what is delivered, by branch."""
-
     (whole,) = read_runs([run])
     by_step = {one.document.step: one for one in whole.anchors}
     rows = []

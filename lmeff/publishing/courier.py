@@ -8,9 +8,11 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from lmeff.errors import InputError
 from lmeff.publishing.folder import add_to_outbox, complete_revisions
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions.names import MAIN, HubNames
@@ -27,47 +29,71 @@ def attempt_beside(
     """`attempt`, for one revision after another, in a process of its own with the lowest priority, which is ended when it takes
     too long. `started` is shown the process, and says whether it is wanted at all."""
     outbox = Outbox(run)
-    before = [outbox.read(revision) for revision in revisions]
-    files = (path for revision in revisions for path in (run / "revisions" / revision).rglob("*") if path.is_file())
-    limit = _FIXED_SECONDS + sum(path.stat().st_size for path in files) / _SLOWEST_BYTES_A_SECOND
+    before = [entry for revision in revisions if (entry := outbox.read(revision)) is not None]
+    limit = _FIXED_SECONDS + _num_bytes(run, revisions) / _SLOWEST_BYTES_A_SECOND
     launch = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "ACCELERATE_", "TORCHELASTIC_", "GROUP_", "ROLE_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(launch)}
     environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    # Xet's own transfer has no time limit and knows nothing of a rate limit; plain uploads have and do.
+    environment["HF_HUB_DISABLE_XET"] = "1"
+    words = (str(os.getpid()), str(round(limit) + 30), str(run), *revisions)
     process = subprocess.Popen(
-        [sys.executable, "-m", "lmeff.publishing.attempt", str(run), *revisions],
+        [sys.executable, "-m", "lmeff.publishing.worker", *words],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
+        # A new session would be scheduled as a group of its own, in which its low priority has no meaning for training.
+        process_group=0,
     )
     if not started(process):
         process.kill()
-    said = ""
+    said, is_away = "", False
     try:
         _, said = process.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        said = f"nothing came of it in {limit:.0f} s"
-    if process.returncode and started(process):
+        said, is_away = f"nothing came of it in {limit:.0f} s", True
+    if process.returncode and started(process) and before:
         # The one it was at is the first that nothing was noted of.
-        stuck = next((entry for entry in before if entry == outbox.read(entry.revision)), before[-1])
+        stuck = next(
+            (
+                one
+                for one in before
+                if (now := outbox.read(one.revision)) and now.attempts == one.attempts and now.state == "waiting"
+            ),
+            before[-1],
+        )
         why = (said.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-        outbox.failed(stuck.revision, why, hub_is_down=True)
+        outbox.failed(stuck, why, hub_is_down=is_away)
+
+
+def _num_bytes(run: Path, revisions: Sequence[str]) -> int:
+    """Bytes of the revisions, of which some may just be replaced."""
+    total = 0
+    for revision in revisions:
+        with suppress(OSError):
+            total += sum(path.stat().st_size for path in (run / "revisions" / revision).rglob("*"))
+    return total
 
 
 def unreachable() -> str | None:
-    """Why nothing listens where the Hub should be, in words; None when something does, or when a proxy stands between. It
+    """Why nothing listens where the Hub should be, in words; None when something does, or when only the client can tell. It
     costs nothing, while a process that finds out has to import the client first."""
-    url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-    if {url.scheme, "all"} & urllib.request.getproxies().keys() and not urllib.request.proxy_bypass(url.hostname):
+    try:
+        url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+        host, port = url.hostname, url.port or (443 if url.scheme == "https" else 80)
+    except ValueError:
+        return None
+    proxies = {url.scheme, "all"} & urllib.request.getproxies().keys()
+    if not host or (proxies and not urllib.request.proxy_bypass(host)):
         return None
     try:
-        socket.create_connection((url.hostname, url.port or (443 if url.scheme == "https" else 80)), timeout=10).close()
-    except OSError as error:
-        return f"{url.hostname} cannot be reached ({error})"
+        socket.create_connection((host, port), timeout=10).close()
+    except (OSError, UnicodeError) as error:
+        return f"{host} cannot be reached ({error})"
     return None
 
 
@@ -96,25 +122,46 @@ class Courier:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(timeout=2)  # it may just be looking for the Hub, and ends with this process
 
     def add(self, folder: Path) -> None:
-        """Puts a saved revision into the outbox."""
+        """Puts a saved revision into the outbox. Whatever is wrong with that, training goes on; the next start adds it."""
         if self._names is not None:
-            add_to_outbox(self._outbox, self._names, self._recipe, folder.name)
+            try:
+                add_to_outbox(self._outbox, self._names, self._recipe, folder.name)
+            except (InputError, OSError) as error:
+                print(f"{folder.name} is not in the outbox yet: {error}", file=sys.stderr)
 
-    def may_be_seen(self, revision: str) -> bool:
-        """Whether somebody may have loaded a revision from the Hub."""
-        entry = self._outbox.read(revision)
-        return entry is not None and entry.may_be_seen
+    def may_replace(self, revision: str, even_if_seen: bool) -> bool:
+        """Whether a revision's folder may become another model. Nothing is sent from it until `add` is called."""
+        if self._names is None:
+            return True
+        try:
+            return self._outbox.hold(revision, even_if_seen)
+        except (InputError, OSError):
+            return even_if_seen
 
     def _watch(self) -> None:
-        while not self._stop.wait(_POLL_SECONDS):
-            if ready := [entry.revision for entry in self._outbox.due() if self._is_ready(entry)]:
-                if why := unreachable():
-                    self._outbox.failed(ready[0], why, hub_is_down=True)
-                else:
-                    attempt_beside(self._run, ready, self._started)
+        pause = _POLL_SECONDS
+        while not self._stop.wait(pause):
+            pause = _POLL_SECONDS
+            try:
+                self._deliver_due()
+            except Exception as error:  # whatever it is, training goes on, and so does delivery, later
+                print(f"delivery to the Hub pauses for a minute: {error}", file=sys.stderr)
+                pause = 60.0
+
+    def _deliver_due(self) -> None:
+        ready = [entry for entry in self._outbox.due() if self._is_ready(entry)]
+        if not ready:
+            return
+        with self._outbox.delivering() as is_free:
+            if not is_free:
+                return
+        if why := unreachable():
+            self._outbox.failed(ready[0], why, hub_is_down=True)
+        else:
+            attempt_beside(self._run, [entry.revision for entry in ready], self._started)
 
     def _started(self, process: subprocess.Popen) -> bool:
         self._process = process
@@ -139,11 +186,15 @@ class Courier:
         for entry in self._outbox.undelivered():
             if entry.state == "waiting" and entry.attempts:
                 self._outbox.again(entry.revision)
-        while time.time() < asked + patience_seconds and self._thread.is_alive():
-            left = [entry for entry in self._outbox.undelivered() if entry.state == "waiting"]
-            if not left or any(entry.hub_is_down for entry in left) or all(entry.attempts for entry in left):
-                break
-            time.sleep(0.2)
+        try:
+            while time.time() < asked + patience_seconds and self._thread.is_alive():
+                left = [entry for entry in self._outbox.undelivered() if entry.state == "waiting"]
+                if not left or any(entry.hub_is_down for entry in left) or all(entry.attempts for entry in left):
+                    break
+                time.sleep(0.2)
+        except KeyboardInterrupt:
+            if self._recipe.publish.require:
+                raise  # else the run is complete, and only the rest of the delivery is left to another time
         return self._outbox.undelivered()
 
 

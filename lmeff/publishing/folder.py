@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lmeff.errors import InputError
-from lmeff.files import read_json
+from lmeff.files import read_json, sha256_file
 from lmeff.plan import make_plan
 from lmeff.recipe import read_recipe
 from lmeff.recipe.documents import PlanDocument
@@ -24,10 +24,9 @@ def read_run(run: Path) -> tuple[Recipe, PlanDocument]:
 
 def add_to_outbox(outbox: Outbox, names: HubNames, recipe: Recipe, revision: str) -> None:
     """One durable entry for a revision, and one for the repository's index."""
-    # A converged run ends at a number of tokens that no plan knows.
-    branch = names.branches.get(revision, revision)
-    for name, target in ((revision, branch), (MAIN, MAIN)):
-        outbox.add(name, names.repository, target, recipe.publish.private)
+    sha256 = sha256_file(outbox.run / "revisions" / revision / "manifest.json")
+    outbox.add(revision, names.repository, names.branch(revision), recipe.publish.private, sha256)
+    outbox.add(MAIN, names.repository, MAIN, recipe.publish.private)
 
 
 def complete_revisions(run: Path) -> list[Path]:

@@ -21,9 +21,13 @@ def publish(run: Path, namespace: str | None = None) -> list[Entry]:
     Runs with `publish.to: local` are delivered too. `namespace` replaces the recipe's. Prints a line for each revision.
     """
     recipe, plan = read_run(run)
+    outbox = Outbox(run)
+    known = outbox.entries()
+    if namespace is None and known:
+        namespace = known[0].repository.partition("/")[0]  # where the others went
     if namespace is not None:
         recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update={"namespace": namespace})})
-    names, outbox = hub_names(recipe, plan, own_namespace()), Outbox(run)
+    names = hub_names(recipe, plan, own_namespace())
     revisions = complete_revisions(run)
     if not revisions:
         raise InputError(f"{run}: no revisions here yet")
@@ -34,13 +38,15 @@ def publish(run: Path, namespace: str | None = None) -> list[Entry]:
             outbox.again(entry.revision)
     tried: list[str] = []
     while ready := [entry for entry in outbox.due() if entry.revision not in tried]:
+        with outbox.delivering() as is_free:
+            pass
+        if not is_free:
+            time.sleep(_POLL_SECONDS)
+            continue
         # In small groups, so that there is something to see; `main` is opened by every delivery, and comes last.
         group = [entry.revision for entry in ready if entry.revision != MAIN][:_GROUP] or [MAIN]
         attempt_beside(run, group)
         after = [outbox.read(revision) for revision in group]
-        if all(entry in ready for entry in after):  # somebody else delivers
-            time.sleep(_POLL_SECONDS)
-            continue
         for entry in after:
             if entry not in ready:
                 tried.append(entry.revision)
@@ -51,7 +57,6 @@ def publish(run: Path, namespace: str | None = None) -> list[Entry]:
 
 
 def _is_stale(run: Path, entry: Entry) -> bool:
-
     folder = run / "revisions" / entry.revision
     refresh_card(run, folder)
     return card_sha256(folder) != entry.card_sha256

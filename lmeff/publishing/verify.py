@@ -1,6 +1,5 @@
 """`lmeff verify`: whether a run's revisions are what they say, on disk and on the Hub."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +9,11 @@ from lmeff.publishing.folder import read_run
 from lmeff.recipe.documents import AnchorDocument
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import differences
+from lmeff.revisions.account import token
+from lmeff.revisions.delivery import read_sha256, remote_differences
+from lmeff.revisions.hub import Hub, NotDelivered, Unavailable
 from lmeff.revisions.names import MAIN
-from lmeff.revisions.outbox import Outbox
+from lmeff.revisions.outbox import Entry, Outbox
 
 LOSS_TOLERANCE = 2e-3
 """Relative; a loss measured in bfloat16 on a GPU and again in float32 on a CPU differs by less, two anchors by more."""
@@ -22,29 +24,22 @@ def verify(run: Path, *, reload: bool = True, hub: bool = True) -> tuple[list[st
 
     Compares every folder with its manifest, revisions with one another, reloaded weights with the recorded held-out loss
     (`reload`), and what was delivered with the Hub, by the hashes that its API gives (`hub`). Raises InputError for a folder
-    without revisions, and Unavailable when the Hub cannot be asked.
+    without revisions.
     """
     folders = sorted(path for path in run.glob("revisions/[!.]*") if path.is_dir())
     if not folders:
         raise InputError(f"{run}: no revisions here")
-    wrong = [line for folder in folders for line in differences(folder)]
+    found = {folder: differences(folder) for folder in folders}
+    wrong = [line for lines in found.values() for line in lines]
     right = [] if wrong else [f"{len(folders)} revisions are what their manifests say"]
-    whole = [folder for folder in folders if not differences(folder)]
+    whole = [folder for folder, lines in found.items() if not lines]
     wrong += [*_anchor_mistakes(whole), *_twins(whole)]
     if reload and whole:
         problems, said = _reloaded(run, read_run(run)[0], whole)
         wrong, right = wrong + problems, right + said
-    delivered = [entry for entry in Outbox(run).entries() if entry.commit is not None and entry.revision != MAIN]
-    if hub and delivered:
-        problems = [line for entry in delivered for line in _on_hub(run, entry)]
-        wrong += problems
-        right += [] if problems else [f"{len(delivered)} revisions on the Hub are those of the folder"]
     if hub:
-        wrong += [
-            f"{run / 'revisions' / entry.revision}: refused by the Hub's branch: {entry.error}"
-            for entry in Outbox(run).undelivered()
-            if entry.state == "refused"
-        ]
+        problems, said = _on_hub(run)
+        wrong, right = wrong + problems, right + said
     return wrong, right
 
 
@@ -53,8 +48,6 @@ def _anchors(folders: list[Path]) -> dict[Path, AnchorDocument]:
 
 
 def _anchor_mistakes(folders: list[Path]) -> Iterator[str]:
-    from lmeff.revisions.delivery import read_sha256
-
     for folder, anchor in _anchors(folders).items():
         if anchor.weights_sha256 != read_sha256(folder):
             yield f"{folder}: anchor.json names other weights than the manifest"
@@ -113,15 +106,27 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
     return wrong, [] if wrong else [f"{checked} models load and have the held-out loss that was recorded"]
 
 
-def _on_hub(run: Path, entry) -> list[str]:
-    from lmeff.revisions.account import token
-    from lmeff.revisions.delivery import remote_differences
-    from lmeff.revisions.hub import Hub
+def _on_hub(run: Path) -> tuple[list[str], list[str]]:
+    """What was delivered, against what the Hub's API says of it."""
+    entries = [entry for entry in Outbox(run).entries() if entry.revision != MAIN]
+    wrong = [
+        f"{run / 'revisions' / entry.revision}: refused: {entry.error}" for entry in entries if entry.state == "refused"
+    ]
+    delivered = [entry for entry in entries if entry.commit is not None]
+    if not delivered:
+        return wrong, []
+    hub = Hub(token())
+    try:
+        problems = [line for entry in delivered for line in _differences_on_hub(hub, run, entry)]
+    except (Unavailable, NotDelivered) as error:
+        problems = [f"the Hub could not be asked ({error}); with --local only the folder is looked at"]
+    return wrong + problems, [] if problems else [f"{len(delivered)} revisions on the Hub are those of the folder"]
 
+
+def _differences_on_hub(hub: Hub, run: Path, entry: Entry) -> list[str]:
     where, folder = f"{entry.repository}@{entry.branch}", run / "revisions" / entry.revision
     if not (folder / "manifest.json").exists():
         return [f"{where}: on the Hub, and its folder is gone"]
-    hub = Hub(token())
     try:
         head = hub.branches(entry.repository).get(entry.branch)
     except InputError as error:
@@ -134,13 +139,7 @@ def _on_hub(run: Path, entry) -> list[str]:
 
 def main(run: Path, *, reload: bool, hub: bool) -> bool:
     """Prints what `verify` finds; returns whether all is well."""
-    from lmeff.revisions.hub import Unavailable
-
-    try:
-        wrong, right = verify(run, reload=reload, hub=hub)
-    except Unavailable as error:
-        print(f"the Hub could not be asked ({error}); with --local only the folder is looked at", file=sys.stderr)
-        return False
+    wrong, right = verify(run, reload=reload, hub=hub)
     waiting = [entry.revision for entry in Outbox(run).undelivered() if entry.state == "waiting"]
     print("\n".join([*wrong, *right, *([f"not on the Hub yet: {', '.join(waiting)}"] if waiting and hub else [])]))
     return not wrong

@@ -106,8 +106,9 @@ in the card of its branch.
 """
 
 
-def _metadata(name: str, license_name: str | None, scores: Sequence[CardScore] = ()) -> str:
-    results = [
+def eval_results(scores: Sequence[CardScore]) -> list[EvalResult]:
+    """The scores as a card's metadata has them."""
+    return [
         EvalResult(
             task_type="text-generation",
             dataset_type=DATASETS.get(score.task, score.task),
@@ -118,6 +119,10 @@ def _metadata(name: str, license_name: str | None, scores: Sequence[CardScore] =
         )
         for score in scores
     ]
+
+
+def _metadata(name: str, license_name: str | None, scores: Sequence[CardScore] = ()) -> str:
+    results = eval_results(scores)
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="text-generation",
@@ -237,7 +242,7 @@ def main_card(
     )
 
 
-def hub_entries(scores: Sequence[CardScore], date: str, source_url: str | None) -> list[EvalResultEntry]:
+def hub_entries(scores: Sequence[CardScore], date: str | None, source_url: str | None) -> list[EvalResultEntry]:
     """The scores on data sets of the Hub, in the form of its `.eval_results/`."""
     return [
         EvalResultEntry(

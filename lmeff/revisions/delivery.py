@@ -3,12 +3,12 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lmeff.errors import InputError
 from lmeff.files import sha256_file
-from lmeff.revisions.hub import Hub, Moved, RemoteFile, Unavailable
+from lmeff.revisions.hub import Hub, Moved, NotDelivered, RemoteFile, Unavailable
 from lmeff.revisions.names import MAIN
 from lmeff.revisions.outbox import Entry
 from lmeff.revisions.store import MUTABLE, differences, read_manifest
@@ -28,7 +28,8 @@ def deliver(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], floa
 
     The branch begins at the repository's initial commit, and the commit names its parent: two processes that deliver the same
     make one commit together, and a reader sees all of it or nothing. `take_commit` returns how many seconds the next commit
-    has to wait. Raises Refused for a branch that holds something else and for a folder that is damaged, and Unavailable.
+    has to wait. Raises Refused for a branch that holds something else and for a folder that is damaged, NotDelivered when the
+    branch is not what the folder is, and Unavailable.
     """
     if wrong := differences(folder):
         raise Refused(f"the folder is not what its manifest says: {wrong[0]}")
@@ -54,13 +55,14 @@ def deliver(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], floa
         except Moved:
             continue
         return _compared(hub, entry, folder, head, hub.files(repository, head), initial)
-    raise Unavailable(f"branch {branch} of {repository} moved under {_ATTEMPTS} attempts")
+    raise NotDelivered(f"branch {branch} of {repository} moved under {_ATTEMPTS} attempts")
 
 
 def wait_for(take_commit: Callable[[], float]) -> None:
     """Raises Unavailable when no commit may be made yet."""
     if seconds := take_commit():
-        raise Unavailable("100 commits were made within an hour, and the Hub does not take many more", seconds)
+        said = "100 commits were made within an hour, and the Hub does not take many more"
+        raise Unavailable(said, seconds, is_asked_wait=True)
 
 
 def read_sha256(folder: Path) -> str:
@@ -89,7 +91,7 @@ def card_sha256(folder: Path) -> str:
 def _compared(hub: Hub, entry: Entry, folder: Path, head: str, remote: Mapping[str, RemoteFile], initial: str) -> str:
     allowed = set(hub.files(entry.repository, initial))
     if wrong := remote_differences(f"{entry.repository}@{entry.branch}", folder, remote, allowed):
-        raise Unavailable(f"delivered, but not verified: {wrong[0]}")
+        raise NotDelivered(f"delivered, but not verified: {wrong[0]}")
     return head
 
 
@@ -118,34 +120,44 @@ def remote_differences(
 
 
 def update_card(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], float]) -> str:
-    """Sends the card and results of a delivered revision, if they are others now. Returns the branch's newest commit."""
-    return update_files(
-        hub, entry.repository, entry.branch, lambda _: card_files(folder), take_commit, "Card and results"
-    )
+    """Sends the card and results of a revision that was delivered before, if they are others now; delivers it again when its
+    branch is gone. Returns the branch's newest commit. Raises what `deliver` raises."""
+    deliver(hub, entry, folder, take_commit)
+    repository, branch = entry.repository, entry.branch
+    return update_files(hub, repository, branch, lambda *_: card_files(folder), take_commit, "Card and results")
+
+
+Files = Mapping[str, bytes | Path]
+Row = dict[str, Any]
 
 
 def update_main(
     hub: Hub,
     entry: Entry,
-    rows: list[dict[str, Any]],
-    make_files: Callable[[list[dict[str, Any]]], dict[str, bytes | Path]],
+    rows: list[Row],
+    make_files: Callable[[list[Row], Mapping[str, RemoteFile]], Files],
     take_commit: Callable[[], float],
 ) -> str:
-    """Writes the index and what `make_files` makes of it to the main branch; returns its newest commit.
+    """Writes the index and what `make_files` makes of it, and of what is there, to the main branch; returns its newest commit.
 
-    The index has the rows of other runs too that share the repository; `rows` replaces those of the same branches.
+    The index has the rows of other runs too that share the repository; `rows` replaces those of the same branches. Raises
+    Refused for a main branch that is not ours, or that has other weights than those to put there.
     """
-    hub.prepare(entry.repository, entry.private)
+    initial = hub.prepare(entry.repository, entry.private)
 
-    def files(head: str) -> dict[str, bytes | Path]:
-        remote = hub.files(entry.repository, head)
+    def files(head: str, remote: Mapping[str, RemoteFile]) -> Files:
+        if INDEX not in remote and head != initial:
+            raise Refused(f"the main branch of {entry.repository} holds what lmeff did not put there")
         there = json.loads(hub.read(entry.repository, head, INDEX))["revisions"] if INDEX in remote else []
         merged = {row["branch"]: row for row in (*there, *rows)}
         ordered = sorted(
             merged.values(), key=lambda row: (row["seed"], row["exact_tokens"], row["same_as"] is not None)
         )
         index = json.dumps({"format": 1, "revisions": ordered}, indent=2) + "\n"
-        return {INDEX: index.encode(), **make_files(ordered)}
+        wanted = {INDEX: index.encode(), **make_files(ordered, remote)}
+        if _MANIFEST in wanted and _MANIFEST in remote and not remote[_MANIFEST].holds(wanted[_MANIFEST]):
+            raise Refused(f"the main branch of {entry.repository} holds another final model (publish.final_on_main)")
+        return wanted
 
     return update_files(hub, entry.repository, MAIN, files, take_commit, "Card and index")
 
@@ -154,22 +166,22 @@ def update_files(
     hub: Hub,
     repository: str,
     branch: str,
-    make_files: Callable[[str], Mapping[str, bytes | Path]],
+    make_files: Callable[[str, Mapping[str, RemoteFile]], Files],
     take_commit: Callable[[], float],
     message: str,
 ) -> str:
-    """Commits those of `make_files(newest commit)` that the branch does not hold yet, if any; returns its newest commit."""
+    """Commits those of `make_files(newest commit, its files)` that the branch does not hold yet, if any, and looks again;
+    returns the commit that holds them all. Raises NotDelivered and Unavailable."""
     for _ in range(_ATTEMPTS):
         head = hub.branches(repository).get(branch)
         if head is None:
-            raise InputError(f"{repository}: has no branch {branch!r}")
-        remote, wanted = hub.files(repository, head), make_files(head)
+            raise NotDelivered(f"{repository} has no branch {branch!r}")
+        remote = hub.files(repository, head)
+        wanted = make_files(head, remote)
         new = {name: value for name, value in wanted.items() if name not in remote or not remote[name].holds(value)}
         if not new:
             return head
         wait_for(take_commit)
-        try:
-            return hub.commit(repository, branch, head, new, message)
-        except Moved:
-            continue
-    raise Unavailable(f"branch {branch} of {repository} moved under {_ATTEMPTS} attempts")
+        with suppress(Moved):
+            hub.commit(repository, branch, head, new, message)
+    raise NotDelivered(f"branch {branch} of {repository} is another one after each of {_ATTEMPTS} commits")

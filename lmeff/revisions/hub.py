@@ -3,15 +3,23 @@
 import hashlib
 import re
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import huggingface_hub
 from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.hf_api import RepoFile
 
 from lmeff.errors import InputError
@@ -22,14 +30,19 @@ _CALL_SECONDS = 60.0
 _REJECTED_SECONDS = 600.0
 _MOVED = (409, 412)
 _AWAY = (408, 429, 500, 502, 503, 504)
+_NETWORK = ("httpx", "httpx2", "httpcore", "httpcore2", "h11", "ssl")
 
 
 class Unavailable(Exception):
     """The Hub does not take anything now; it may later."""
 
-    def __init__(self, said: str, wait_seconds: float | None = None) -> None:
+    def __init__(self, said: str, wait_seconds: float | None = None, *, is_asked_wait: bool = False) -> None:
         super().__init__(said)
-        self.wait_seconds = wait_seconds
+        self.wait_seconds, self.is_asked_wait = wait_seconds, is_asked_wait
+
+
+class NotDelivered(Exception):
+    """The Hub does not take this, or did not get it right; other things it may take."""
 
 
 class Moved(Exception):
@@ -70,23 +83,29 @@ def limit_client() -> None:
 
 def _raise_unavailable(response: Any) -> None:
     if response.status_code in _AWAY:
-        raise Unavailable(f"the Hub answers {response.status_code}", _asked_wait(response.headers))
+        wait = _asked_wait(response.headers)
+        raise Unavailable(f"the Hub answers {response.status_code}", wait, is_asked_wait=wait is not None)
 
 
 def _asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the Hub wants us to wait: `RateLimit: "api";r=0;t=N` or `Retry-After: N`."""
-    for name, pattern in (("ratelimit", r"\bt=(\d+)"), ("retry-after", r"^\s*(\d+)\s*$")):
-        if found := re.search(pattern, headers.get(name, "")):
-            return float(found[1]) + 1
+    """Seconds that the Hub wants us to wait: `RateLimit: "api";r=0;t=N`, or `Retry-After` with seconds or a date."""
+    if found := re.search(r"\bt=(\d+)", headers.get("ratelimit", "")):
+        return float(found[1]) + 1
+    value = headers.get("retry-after", "").strip()
+    if value.isdecimal():
+        return float(value) + 1
+    with suppress(ValueError):
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time()) + 1
     return None
 
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Turns all that can go wrong on the way to the Hub into Unavailable, in words without a secret."""
+    """Turns what can go wrong on the way to the Hub into Unavailable, and what the Hub does not take into NotDelivered, in
+    words without a secret."""
     try:
         yield
-    except (Unavailable, Moved, InputError):
+    except (Unavailable, NotDelivered, Moved, InputError):
         raise
     except OfflineModeIsEnabled:
         raise Unavailable("HF_HUB_OFFLINE is set") from None
@@ -96,15 +115,26 @@ def asking() -> Iterator[None]:
             raise Moved from None
         if status in (401, 403):
             raise Unavailable(f"the Hub rejects the token ({status})", _REJECTED_SECONDS) from None
-        raise Unavailable(_first_line(error)) from None
+        if status in _AWAY:
+            raise Unavailable(f"the Hub answers {status}") from None
+        raise NotDelivered(_first_line(error)) from None
     except Exception as error:  # the client has no common class for what a network can do
-        cause = error.__cause__
-        if isinstance(cause, Unavailable):
-            raise cause from None
-        raise Unavailable(_first_line(error)) from None
+        for cause in _causes(error):
+            if isinstance(cause, Unavailable):
+                raise cause from None
+            library = type(cause).__module__.partition(".")[0]
+            if isinstance(cause, ConnectionError | TimeoutError | LocalEntryNotFoundError) or library in _NETWORK:
+                raise Unavailable(_first_line(cause)) from None
+        raise NotDelivered(_first_line(error)) from None
 
 
-def _first_line(error: Exception) -> str:
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(error: BaseException) -> str:
     text = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -112,8 +142,10 @@ def _first_line(error: Exception) -> str:
 class Hub:
     """Raises Unavailable whenever the Hub could not be asked."""
 
-    def __init__(self, token: str | None) -> None:
-        limit_client()
+    def __init__(self, token: str | None, *, is_limited: bool = True) -> None:
+        """`is_limited`: no call takes longer than a minute; it changes the client of the whole process."""
+        if is_limited:
+            limit_client()
         self._api = HfApi(token=token or False)
         self._initial: dict[str, str] = {}
 

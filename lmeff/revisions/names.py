@@ -1,6 +1,7 @@
 """What revisions are called, on disk and as branches of the Hub."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from lmeff.errors import InputError
@@ -27,6 +28,14 @@ class HubNames:
     """`NAMESPACE/NAME`."""
     branches: dict[str, str]
     """Revision -> branch."""
+    anchor_branch: Callable[[str], str]
+    """Tokens, such as 25M -> branch."""
+    seed: int
+
+    def branch(self, revision: str) -> str:
+        """Also of an anchor that the plan does not name any more."""
+        tokens = revision.removeprefix(f"{final_name(self.seed)}-tokens-")
+        return self.branches[revision] if revision in self.branches else self.anchor_branch(tokens)
 
 
 def hub_names(recipe: Recipe, plan: PlanDocument, namespace: str | None) -> HubNames:
@@ -46,6 +55,8 @@ def hub_names(recipe: Recipe, plan: PlanDocument, namespace: str | None) -> HubN
     mistakes = []
     if namespace is None:
         mistakes.append("publish.namespace: missing; the user or organisation on the Hub, here or as HF_NAMESPACE")
+    elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", namespace) or ".." in namespace:
+        mistakes.append(f"publish.namespace: {namespace!r} is no user or organisation")
     repository = f"{namespace or 'you'}/{publish.repository.format(**fields)}"
     if wrong := _wrong_repository(repository):
         mistakes.append(f"publish.repository: {repository!r} {wrong}")
@@ -65,7 +76,7 @@ def hub_names(recipe: Recipe, plan: PlanDocument, namespace: str | None) -> HubN
         taken[branch] = revision
     if mistakes:
         raise InputError(*dict.fromkeys(mistakes))
-    return HubNames(repository, branches)
+    return HubNames(repository, branches, lambda tokens: publish.anchor_branch.format(**fields, tokens=tokens), seed)
 
 
 def _inside(one: str, other: str) -> bool:

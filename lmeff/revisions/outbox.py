@@ -27,16 +27,24 @@ class Entry(Document):
     private: bool
     added: float
     """Seconds since 1970."""
+    opened: float
+    """When it was last asked for, seconds since 1970; a delivery that began earlier does not close it."""
+    manifest_sha256: Sha256 | None
+    """What is to be delivered; None for `main`."""
     state: Literal["waiting", "delivered", "refused"] = "waiting"
     """`refused`: the branch holds another model, and only a person can say what to do."""
     attempts: Annotated[int, Field(ge=0)] = 0
     """Failed attempts since the last success."""
     not_before: float = 0.0
     """When to try again, seconds since 1970."""
+    is_asked_wait: bool = False
+    """Whether the Hub itself, or its quota, asks to wait so long."""
     hub_is_down: bool = False
     """Whether the last attempt failed for a reason that holds for all revisions: no network, a rate limit, a rejected token."""
     error: str | None = None
     """Why the last attempt failed."""
+    is_held: bool = False
+    """Whether its folder is about to be replaced, and nothing may be sent from it."""
     may_be_seen: bool = False
     """Whether an attempt got so far that the revision may be on its branch; from then on its folder stays as it is."""
     commit: str | None = None
@@ -74,51 +82,99 @@ class Outbox:
         return [entry for entry in self.entries() if entry.state != "delivered"]
 
     def due(self) -> list[Entry]:
-        """What can be tried now: nothing while the Hub is known to be away."""
+        """What can be tried now, that which failed least first: nothing while the Hub is known to be away."""
         now, waiting = time.time(), [entry for entry in self.entries() if entry.state == "waiting"]
         if any(entry.hub_is_down and entry.not_before > now for entry in waiting):
             return []
-        return [entry for entry in waiting if entry.not_before <= now]
+        found = [entry for entry in waiting if entry.not_before <= now and not entry.is_held]
+        return sorted(found, key=lambda entry: (entry.revision == MAIN, entry.attempts))
 
-    def add(self, revision: str, repository: str, branch: str, private: bool) -> None:
-        """Puts in what is new. An entry that is there already stays as it is, unless it goes somewhere else now."""
+    def add(
+        self, revision: str, repository: str, branch: str, private: bool, manifest_sha256: str | None = None
+    ) -> None:
+        """Puts in what is new. An entry that is there already stays as it is, unless it goes somewhere else now, or is another
+        model."""
         with self._alone():
-            there = self.read(revision)
-            if there is None or (there.repository, there.branch) != (repository, branch):
-                entry = Entry(
-                    revision=revision, repository=repository, branch=branch, private=private, added=time.time()
-                )
-                write_json(self.path(revision), entry.model_dump())
+            there, now = self.read(revision), time.time()
+            what = (repository, branch, manifest_sha256)
+            if there is not None and (there.repository, there.branch, there.manifest_sha256) == what:
+                if there.is_held:
+                    self._write(there, is_held=False)
+                return
+            entry = Entry(
+                revision=revision,
+                repository=repository,
+                branch=branch,
+                private=private,
+                added=there.added if there else now,
+                opened=now,
+                manifest_sha256=manifest_sha256,
+                may_be_seen=there is not None and there.may_be_seen,
+            )
+            write_json(self.path(revision), entry.model_dump())
 
-    def failed(self, revision: str, why: str, wait_seconds: float | None = None, hub_is_down: bool = False) -> None:
+    def hold(self, revision: str, even_if_seen: bool = False) -> bool:
+        """Whether a revision's folder may be replaced: not when somebody may have loaded it. From then on nothing is sent from
+        it until `add` is called."""
+        with self._alone():
+            entry = self.read(revision)
+            if entry is None:
+                return True
+            if entry.may_be_seen and not even_if_seen:
+                return False
+            self._write(entry, is_held=True)
+            return True
+
+    def begin(self, entry: Entry) -> bool:
+        """Notes that the revision is about to be sent; False when it may not be, because it is another one now."""
+        with self._alone():
+            there = self.read(entry.revision)
+            if there is None or there.is_held or not _is_same(there, entry):
+                return False
+            self._write(there, may_be_seen=True)
+            return True
+
+    def failed(
+        self,
+        entry: Entry,
+        why: str,
+        wait_seconds: float | None = None,
+        *,
+        is_asked_wait: bool = False,
+        hub_is_down: bool = False,
+    ) -> None:
         """Notes a failed attempt; where the Hub gave no time, the wait doubles from five seconds to ten minutes."""
-        with self._alone():
-            entry = self._there(revision)
-            if wait_seconds is None:
-                wait_seconds = min(_FIRST_WAIT_SECONDS * 2 ** min(entry.attempts, 20), _LONGEST_WAIT_SECONDS)
-            fields = {"error": why, "not_before": time.time() + wait_seconds, "hub_is_down": hub_is_down}
-            self._write(entry, attempts=entry.attempts + 1, **fields)
+        if wait_seconds is None:
+            wait_seconds = min(_FIRST_WAIT_SECONDS * 2 ** min(entry.attempts, 20), _LONGEST_WAIT_SECONDS)
+        fields = {"error": why, "not_before": time.time() + wait_seconds, "hub_is_down": hub_is_down}
+        self._close(entry, attempts=entry.attempts + 1, is_asked_wait=is_asked_wait, **fields)
 
-    def begun(self, revision: str) -> None:
-        """Notes that the revision is about to be sent."""
-        with self._alone():
-            self._write(self._there(revision), may_be_seen=True)
-
-    def refused(self, revision: str, why: str) -> None:
+    def refused(self, entry: Entry, why: str) -> None:
         """Nothing more is tried until a person has."""
-        with self._alone():
-            self._write(self._there(revision), state="refused", error=why)
+        self._close(entry, state="refused", error=why)
 
-    def delivered(self, revision: str, commit: str, card_sha256: str | None) -> None:
-        """Closes an entry."""
-        fields = {"state": "delivered", "commit": commit, "card_sha256": card_sha256, "error": None}
+    def delivered(self, entry: Entry, commit: str, card_sha256: str | None) -> None:
+        """Closes an entry; one that was asked for anew meanwhile stays open, with its commit."""
         with self._alone():
-            self._write(self._there(revision), attempts=0, not_before=0.0, hub_is_down=False, **fields)
+            there = self._there(entry.revision)
+            if _is_same(there, entry):
+                fields = {"commit": commit, "card_sha256": card_sha256, "error": None, "hub_is_down": False}
+                state = "delivered" if there.opened == entry.opened else there.state
+                self._write(there, state=state, attempts=0, not_before=0.0, is_asked_wait=False, **fields)
 
     def again(self, revision: str) -> None:
-        """Has an entry tried anew and at once."""
+        """Has an entry tried anew; at once, unless the Hub asked to wait."""
         with self._alone():
-            self._write(self._there(revision), state="waiting", attempts=0, not_before=0.0, hub_is_down=False)
+            there, now = self._there(revision), time.time()
+            waits = there.is_asked_wait and there.not_before > now
+            fields = {} if waits else {"attempts": 0, "not_before": 0.0, "hub_is_down": False}
+            self._write(there, state="waiting", opened=now, **fields)
+
+    def _close(self, entry: Entry, **fields: object) -> None:
+        with self._alone():
+            there = self._there(entry.revision)
+            if _is_same(there, entry) and there.state == "waiting":
+                self._write(there, **fields)
 
     def _there(self, revision: str) -> Entry:
         if (entry := self.read(revision)) is None:
@@ -145,3 +201,9 @@ class Outbox:
                 yield False
             else:
                 yield True
+
+
+def _is_same(one: Entry, other: Entry) -> bool:
+    """Whether both are the same model for the same place."""
+    keys = ("repository", "branch", "manifest_sha256")
+    return all(getattr(one, key) == getattr(other, key) for key in keys)

@@ -1,9 +1,11 @@
-"""Commits to the Hub of the last hour, by all runs that share a folder of outputs.
+"""Commits to the Hub of the last hour.
 
 The Hub takes 128 commits an hour from a user; we stay at or under 100, and never find out what happens at 129.
 """
 
+import os
 import time
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from lmeff.files import locked, read_json, write_json
@@ -13,19 +15,31 @@ _HOUR_SECONDS = 3600.0
 
 
 class CommitQuota:
-    def __init__(self, path: Path) -> None:
-        """`path` is the ledger: a JSON file that all runs share."""
-        self._path = path
+    """Kept in `OUTPUTS/.hub_commits.json`, for the runs of all machines that share the folder, and in the user's cache, for the
+    other folders of this machine."""
+
+    def __init__(self, outputs: Path) -> None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lmeff"
+        self._ledgers = [outputs / ".hub_commits.json"]
+        with suppress(OSError):
+            cache.mkdir(parents=True, exist_ok=True)
+            if os.access(cache, os.W_OK):
+                self._ledgers.append(cache / "hub_commits.json")
 
     def take(self) -> float:
         """Notes a commit that is about to be made and returns 0.0, or returns the seconds until one may be made."""
-        with locked(self._path.with_name(f"{self._path.name}.lock")):
+        with ExitStack() as locks:
+            for ledger in self._ledgers:
+                locks.enter_context(locked(ledger.with_name(f"{ledger.name}.lock")))
             now = time.time()
-            made = [when for when in self._made() if now - _HOUR_SECONDS < when <= now]
-            if len(made) >= COMMITS_AN_HOUR:
-                return made[-COMMITS_AN_HOUR] + _HOUR_SECONDS - now
-            write_json(self._path, {"format": 1, "commits": [*made, now]})
+            made = [[when for when in _read(ledger) if now - _HOUR_SECONDS < when <= now] for ledger in self._ledgers]
+            waits = [times[-COMMITS_AN_HOUR] + _HOUR_SECONDS - now for times in made if len(times) >= COMMITS_AN_HOUR]
+            if waits:
+                return max(waits)
+            for ledger, times in zip(self._ledgers, made, strict=True):
+                write_json(ledger, {"format": 1, "commits": [*times, now]})
             return 0.0
 
-    def _made(self) -> list[float]:
-        return sorted(read_json(self._path)["commits"]) if self._path.exists() else []
+
+def _read(ledger: Path) -> list[float]:
+    return sorted(read_json(ledger)["commits"]) if ledger.exists() else []

@@ -1,6 +1,7 @@
 """Models of the Hub by name: `NAMESPACE/REPO@REVISION`, and all anchors of a repository in the order of their tokens."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ _TOKENS = (
 )
 """`seed-0-tokens-25M`; BabyLM's `chck_10M`, which counts words; `step100`."""
 _FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model", "*.txt", "README.md"]
+_NOT_NEEDED = ["optimizer.safetensors"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class RemoteModel:
 
 
 def is_remote(what: str) -> bool:
-    """Whether this names a model of the Hub: it looks like one, and no such folder is here."""
-    return not Path(what).exists() and _NAME.fullmatch(what) is not None
+    """Whether this names a model of the Hub: it looks like one, and neither it nor what would be its folder is here."""
+    return not Path(what).exists() and not Path(what.partition("/")[0]).is_dir() and _NAME.fullmatch(what) is not None
 
 
 def find_remote(what: str, revisions: list[str] | None, every: bool) -> list[RemoteModel]:
@@ -45,7 +47,7 @@ def find_remote(what: str, revisions: list[str] | None, every: bool) -> list[Rem
     from lmeff.revisions.hub import Hub
 
     repository, _, revision = what.partition("@")
-    hub = Hub(token())
+    hub = Hub(token(), is_limited=False)
     branches = hub.branches(repository)
     if revision:
         if revisions or every:
@@ -79,7 +81,8 @@ def anchor_order(name: str) -> tuple[str, float, str]:
     for pattern in _TOKENS:
         if found := pattern.search(name):
             prefix = re.split(r"[-_]?(?:tokens?|chck|step)[-_]?\d", name)[0]
-            return prefix, float(parse_count(found[1])), name
+            with suppress(ValueError):
+                return prefix, float(parse_count(found[1])), name
     return name, float("inf"), name
 
 
@@ -87,10 +90,8 @@ def download(model: RemoteModel) -> Path:
     """The model's folder in the Hugging Face cache, at the very commit. Safetensors only. Raises Unavailable."""
     from huggingface_hub import snapshot_download
 
-    from lmeff.revisions.hub import asking, limit_client
+    from lmeff.revisions.hub import asking
 
-    limit_client()
+    options = {"allow_patterns": _FILES, "ignore_patterns": _NOT_NEEDED, "token": token() or False}
     with asking():
-        return Path(
-            snapshot_download(model.repository, revision=model.commit, allow_patterns=_FILES, token=token() or False)
-        )
+        return Path(snapshot_download(model.repository, revision=model.commit, **options))

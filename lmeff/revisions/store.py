@@ -35,8 +35,8 @@ class RevisionStore:
     """Gives the text of README.md from the anchor and the revision's name."""
     on_saved: Callable[[Path], None] = lambda folder: None
     """Called with every revision that is whole on disk."""
-    may_be_seen: Callable[[str], bool] = lambda name: False
-    """Whether others may have loaded a revision already, by its name."""
+    may_replace: Callable[[str, bool], bool] = lambda name, even_if_seen: True
+    """Whether a revision that is there may become another one, by its name: not when others may have loaded it."""
 
     def path(self, nominal_tokens: int) -> Path:
         return self.folder / anchor_name(self.seed, nominal_tokens)
@@ -55,7 +55,7 @@ class RevisionStore:
         with suppress(_Kept), new_folder(target) as aside:
             write_weights(aside)
             anchor = AnchorDocument(weights_sha256=sha256_file(aside / _WEIGHTS), same_as=None, **facts)
-            if self._stays(target, anchor):
+            if self._is_same(target, anchor) or self._stays(target, final):
                 raise _Kept
             for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
                 shutil.copyfile(self.tokenizer_folder / name, aside / name)
@@ -72,8 +72,10 @@ class RevisionStore:
             update={"same_as": source.name}
         )
         with suppress(_Kept), new_folder(target) as aside:
-            if self._stays(target, anchor):
+            # A run that was extended has another final model now; what its branch holds is for the outbox to find out.
+            if self._is_same(target, anchor):
                 raise _Kept
+            self.may_replace(target.name, True)
             for file in read_manifest(source).files:
                 try:
                     os.link(source / file, aside / file)
@@ -85,17 +87,20 @@ class RevisionStore:
         self.on_saved(target)
         return target
 
-    def _stays(self, target: Path, anchor: AnchorDocument) -> bool:
-        """Whether the revision is there already, from before a restart: the same model, or one that others may have seen."""
+    def _is_same(self, target: Path, anchor: AnchorDocument) -> bool:
+        """Whether the revision is there already, from before a restart: the same model, with other wall times."""
         if not target.exists() or differences(target):
             return False
         before = AnchorDocument.model_validate(read_json(target / "anchor.json"))
-        if (before.weights_sha256, before.step) == (anchor.weights_sha256, anchor.step):
-            return True
-        if self.may_be_seen(target.name):
-            print(f"{target}: stays as it was sent to the Hub; after a restart this step gave other weights")
-            return True
-        return False
+        keys = ("weights_sha256", "step", "same_as")
+        return all(getattr(before, key) == getattr(anchor, key) for key in keys)
+
+    def _stays(self, target: Path, final: bool) -> bool:
+        """Whether others may have loaded what is there."""
+        if not target.exists() or differences(target) or self.may_replace(target.name, final):
+            return False
+        print(f"{target}: stays as it was sent to the Hub; after a restart this step gave other weights")
+        return True
 
     def _complete(self, aside: Path, anchor: AnchorDocument, name: str) -> None:
         write_json(aside / "anchor.json", anchor.model_dump())

@@ -35,7 +35,7 @@ class AnchorCallback(TrainerCallback):
             # The run may have been stopped while it scored its newest anchor; a finished evaluation is not done again.
             reached = [anchor for anchor in self.plan.anchors if anchor.step <= state.global_step]
             for anchor in reached[-1:]:
-                self.evaluate(self.store.path(anchor.nominal_tokens))
+                self._score(self.store.path(anchor.nominal_tokens))
         self.trainer.start_clock()
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
@@ -70,7 +70,14 @@ class AnchorCallback(TrainerCallback):
         with self.trainer.weights_to_keep():
             self._write(anchor, final)
         if self.evaluate:
-            self.evaluate(self.store.final_path if final else self.store.path(anchor.nominal_tokens))
+            self._score(self.store.final_path if final else self.store.path(anchor.nominal_tokens))
+
+    def _score(self, revision: Path) -> None:
+        try:
+            self.evaluate(revision)
+        except torch.OutOfMemoryError as error:
+            shortage = str(error).partition("\n")[0]
+            raise RunFailed(f"no room to score {revision.name}: {shortage}; lower evaluation.batch_size") from None
 
     def _write(self, anchor: PlanAnchor, final: bool) -> None:
         trainer = self.trainer

@@ -58,8 +58,8 @@ class Job:
     """How the recipe has changed since the run began; None when no change is accepted."""
     on_saved: Callable[[Path], None]
     """Called, on the first process, with every revision that is whole on disk."""
-    may_be_seen: Callable[[str], bool]
-    """Whether others may have seen a revision already, by its name."""
+    may_replace: Callable[[str, bool], bool]
+    """Whether a revision that is there may become another one, by its name."""
 
 
 def train(job: Job, only_part: int | None = None) -> PlanDocument:
@@ -87,7 +87,7 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
                 if only_part is not None:
                     raise
                 busy.append(str(error))
-    if busy:
+    if busy and not first_decides(lambda: _all_done(job, plan)):
         raise Interrupted("\n".join(busy) + "\nall other parts are done")
     if launched_rank() == 0 and not job.recipe.anchors.until and _all_done(job, plan):
         with locked(job.folder / ".final"):
@@ -129,7 +129,7 @@ def _store(job: Job, plan: PlanDocument, changes: list[dict[str, Any]]) -> Revis
         provenance={**job.provenance, "accepted_changes": changes},
         write_card=lambda anchor, revision: job.write_card(plan, anchor, revision),
         on_saved=job.on_saved,
-        may_be_seen=job.may_be_seen,
+        may_replace=job.may_replace,
     )
 
 

@@ -59,7 +59,10 @@ class MuonWithAdamW(Optimizer):
         for partition in group["params"]:
             if partition.grad is None:
                 continue
-            momentum = self.state[partition].setdefault("momentum_buffer", torch.zeros_like(partition))
+            state = self.state[partition]
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(partition)
+            momentum = state["momentum_buffer"]
             momentum.lerp_(partition.grad, 1 - group["momentum"])
             direction = partition.grad.lerp(momentum, group["momentum"])
             updates = [_muon_update(matrix, group) for matrix in division.whole(partition, direction)]

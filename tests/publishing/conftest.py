@@ -45,6 +45,7 @@ def hub_environment(server: HubServer, home: Path) -> dict[str, str]:
         "HF_TOKEN": TOKEN,
         "HF_NAMESPACE": "tester",
         "HF_HOME": str(home),
+        "XDG_CACHE_HOME": str(home / "cache"),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "NO_PROXY": "127.0.0.1",

@@ -1,0 +1,38 @@
+"""The process that delivers: tries some entries of a run's outbox, one after the other.
+
+    python -m lmeff.publishing.worker PARENT SECONDS RUN REVISION ...        what came of it stands in the outbox
+
+It dies with the process PARENT, or after SECONDS, and gives way to training. Both before anything is imported that takes time.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(argv: Sequence[str]) -> int:
+    parent, seconds, run, *revisions = argv
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != int(parent):
+        return 1
+    signal.alarm(int(seconds))
+    os.nice(19)
+
+    from lmeff.publishing.attempt import attempt
+    from lmeff.revisions.outbox import Outbox
+
+    for revision in revisions:
+        attempt(Path(run), revision)
+        entry = Outbox(Path(run)).read(revision)
+        if entry is not None and entry.hub_is_down:
+            break
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
