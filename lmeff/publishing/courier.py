@@ -18,7 +18,7 @@ from lmeff.recipe.schema import Recipe
 from lmeff.revisions.names import MAIN, HubNames
 from lmeff.revisions.outbox import Entry, Outbox
 
-_FIXED_SECONDS, _SLOWEST_BYTES_A_SECOND = 300.0, 250_000.0
+_FIXED_SECONDS, _SLOWEST_BYTES_A_SECOND = 900.0, 250_000.0
 """How long an attempt may take: this, and as long as its bytes take at this pace."""
 _POLL_SECONDS = 1.0
 

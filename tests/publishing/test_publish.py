@@ -63,7 +63,7 @@ def payload_commits(hub: HubServer, branch: str) -> list[str]:
     return [commit.title for commit in hub.commits(REPOSITORY, branch) if "manifest.json" in commit.files]
 
 
-def test_published_while_it_trains(hub: HubServer, tmp_path: Path) -> None:
+def test_a_run_and_its_revisions_on_the_hub(hub: HubServer, tmp_path: Path) -> None:
     """Two processes, scores, one commit for each revision with its scores in it, and no word of the token anywhere."""
     recipe = write_recipe(tmp_path)
     words = ("publish.to=hub", "publish.license=mit", "evaluation.tasks=[lmeff_synthetic]", "evaluation.limit=2")
@@ -89,8 +89,6 @@ def test_published_while_it_trains(hub: HubServer, tmp_path: Path) -> None:
         assert commit.parent == initial
         assert ".eval_results/lmeff_synthetic.json" in commit.files
         assert "optimizer.safetensors" not in commit.files
-    first = min(when for when, what, _ in hub.requests if "/commit/seed-1-tokens-0" in what)
-    assert first < (run / "revisions" / "seed-1" / "anchor.json").stat().st_mtime, "it went out while the run trained"
     assert_same_files(run)
     main = hub.repositories[REPOSITORY].find("main")
     assert sorted(main.files) == [".gitattributes", "README.md", "curves.png", "revisions.json"]
@@ -432,7 +430,8 @@ def test_a_token_from_dotenv_and_from_no_place(hub: HubServer, run: Path, tmp_pa
 
 
 def test_a_run_that_is_killed_after_an_anchor_was_delivered(hub: HubServer, tmp_path: Path) -> None:
-    """The restart makes the anchor anew, with other wall times: what others have seen stays, here and on the Hub."""
+    """An anchor arrives while the run goes on. The restart makes it anew, with another rate: what others have seen stays, here
+    and on the Hub."""
     recipe, run = write_recipe(tmp_path), tmp_path / "outputs" / "job" / "seed-1"
     words = (str(recipe), "publish.to=hub", "checkpoints.every_steps=100000", "corpus.epochs=9999")
 
