@@ -51,6 +51,13 @@ def _corpora(options: argparse.Namespace) -> None:
     if options.name is None:
         for name, description in corpora.items():
             print(f"{name:15} {description['title']}")
+    elif options.sample:
+        from lmeff.corpora.sample import show_sample
+        from lmeff.recipe.schema import Corpus
+
+        settings = {"paths": options.paths} if options.paths else {}
+        for line in show_sample(Corpus(name=options.name, **settings), options.documents):
+            print(line)
     elif options.name in corpora:
         print("\n".join(f"{key}: {value}" for key, value in corpora[options.name].items()))
     else:
@@ -195,6 +202,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb("corpora", _corpora, "the corpora known by name")
     sub.add_argument("show", nargs="?", choices=["show"], help="show one of them")
     sub.add_argument("name", nargs="?", metavar="NAME")
+    sub.add_argument("--sample", action="store_true", help="what cleaning changes in the first documents of each file")
+    sub.add_argument("--paths", nargs="+", metavar="PATH", help="its text, where the corpus does not come with any")
+    sub.add_argument("--documents", type=_positive_int, default=1000, metavar="N", help="of each file (1000)")
     verb("doctor", _doctor, "what this machine has, what is missing, and how to get it")
     sub = verb("tasks", _tasks, "the folder of lm-eval tasks, for --include_path")
     sub.add_argument("--list", action="store_true", help="print the names of the tasks instead")

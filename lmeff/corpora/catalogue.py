@@ -9,8 +9,8 @@ import yaml
 from lmeff.errors import InputError
 from lmeff.recipe.schema import Corpus
 
-_DESCRIPTION = {"title", "source", "licence", "needs"}
-_SETTINGS = {"paths", "dev_paths", "text", "separator", "clean", "dev_share"}
+_DESCRIPTION = {"title", "source", "licence", "needs", "files"}
+_SETTINGS = {"paths", "dev_paths", "text", "separator", "clean", "dev_share", "min_words", "max_words", "deduplicate"}
 
 
 def named_corpora() -> dict[str, dict[str, Any]]:

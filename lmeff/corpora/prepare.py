@@ -14,6 +14,7 @@ from tqdm import tqdm
 from lmeff.corpora import sources, split, synthetic
 from lmeff.corpora.catalogue import complete
 from lmeff.corpora.cleaning import CLEANING_VERSION, Cleaning, check_cleaners
+from lmeff.corpora.filters import Filter
 from lmeff.corpora.sources import Document
 from lmeff.errors import InputError
 from lmeff.files import describe_files, locked, new_folder, read_json, usable_folder, write_json
@@ -59,6 +60,8 @@ def _describe(corpus: Corpus, hashes: dict[str, list[list[str]]]) -> dict[str, A
     rules: dict[str, Any] = {"text": corpus.text, "separator": corpus.separator}
     if corpus.clean:
         rules |= {"clean": corpus.clean, "cleaning": CLEANING_VERSION}
+    filters = corpus.model_dump(include={"min_words", "max_words", "deduplicate"}, exclude_none=True)
+    rules |= {"filters": filters} if filters else {}
     return hashes | rules | ({} if hashes["dev"] else {"dev_share": corpus.dev_share or _DEV_SHARE})
 
 
@@ -77,15 +80,32 @@ def _hashes(train_files: list[Path], dev_files: list[Path]) -> dict[str, list[li
     return hashes
 
 
-def read_clean(files: list[Path], corpus: Corpus, cleaning: Cleaning) -> Iterator[Document]:
-    """The documents of files as the corpus wants them cleaned; those of which nothing is left are left out."""
+@dataclass
+class Selection:
+    """What became of the documents that were read."""
+
+    cleaning: Cleaning
+    left_out: dict[str, dict[str, dict[str, int]]]
+    """Side -> domain -> reason -> documents."""
+
+
+def _read_clean(files: list[Path], corpus: Corpus, cleaning: Cleaning) -> Iterator[Document]:
     for document in sources.read_documents(files, corpus.text or ["{text}"], corpus.separator):
         if text := cleaning(document.text, document.domain):
             yield replace(document, text=text)
 
 
+def _documents(
+    corpus: Corpus, files: list[Path], held_out: list[Path], side: str, done: Selection
+) -> Iterator[Document]:
+    """The documents of files, cleaned, without those that the corpus wants left out."""
+    keep = Filter(corpus, _read_clean(held_out, corpus, Cleaning(corpus.clean)) if corpus.deduplicate else ())
+    done.left_out[side] = keep.counts
+    yield from filter(keep, _read_clean(files, corpus, done.cleaning))
+
+
 def _sides(
-    corpus: Corpus, train_files: list[Path], dev_files: list[Path], cleaning: Cleaning
+    corpus: Corpus, train_files: list[Path], dev_files: list[Path], done: Selection
 ) -> Iterator[tuple[str, Document]]:
     if not corpus.paths:
         seed, num_documents = corpus.synthetic.seed, corpus.synthetic.num_documents
@@ -93,10 +113,10 @@ def _sides(
         dev_texts = synthetic.generate_dev_documents(_SYNTHETIC_DEV_DOCUMENTS, seed)
         yield from (("dev", Document(text, "stories")) for text in dev_texts)
         return
-    train = read_clean(train_files, corpus, cleaning)
+    train = _documents(corpus, train_files, dev_files, "train", done)
     if dev_files:
         yield from (("train", document) for document in train)
-        yield from (("dev", document) for document in read_clean(dev_files, corpus, cleaning))
+        yield from (("dev", document) for document in _documents(corpus, dev_files, [], "dev", done))
     else:
         yield from split.split(train, corpus.dev_share or _DEV_SHARE)
 
@@ -132,22 +152,20 @@ def _write(folder: Path, sides: Iterator[tuple[str, Document]]) -> dict[str, Any
 
 def _write_whole(folder: Path, corpus: Corpus, train_files: list[Path], dev_files: list[Path]) -> dict[str, Any]:
     """Writes both sides. Text so short that nothing falls into the held-out share gives up its smallest segment."""
-    cleaning = Cleaning(corpus.clean)
-    counts = _write(folder, _sides(corpus, train_files, dev_files, cleaning))
+    done = Selection(Cleaning(corpus.clean), {})
+    counts = _write(folder, _sides(corpus, train_files, dev_files, done))
     if counts["train"]["num_documents"] and not counts["dev"]["num_documents"] and not dev_files:
-        documents = read_clean(train_files, corpus, Cleaning(corpus.clean))
+        documents = _documents(corpus, train_files, [], "train", Selection(Cleaning(corpus.clean), {}))
         if (share := split.smallest_share(documents)) is None:
             raise InputError(
                 "corpus.dev_paths: the text is one short piece, too little to hold any out; give corpus.dev_paths"
             )
-        cleaning = Cleaning(corpus.clean)
-        counts = _write(
-            folder, _sides(corpus.model_copy(update={"dev_share": share}), train_files, dev_files, cleaning)
-        )
+        done = Selection(Cleaning(corpus.clean), {})
+        counts = _write(folder, _sides(corpus.model_copy(update={"dev_share": share}), train_files, dev_files, done))
     for side, key, paths in (("train", "corpus.paths", corpus.paths), ("dev", "corpus.dev_paths", corpus.dev_paths)):
         if not counts[side]["num_documents"]:
             raise InputError(f"{key}: there is no text in {', '.join(paths or corpus.paths or ['the corpus'])}")
-    return {"splits": counts, "cleaning": cleaning.counts}
+    return {"splits": counts, "cleaning": done.cleaning.counts, "left_out": done.left_out}
 
 
 def prepare_text(corpus: Corpus, data: str | Path) -> TextCorpus:

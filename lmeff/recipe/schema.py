@@ -57,6 +57,12 @@ class Corpus(Section):
     clean: str | dict[str, str] | None = None
     """How text is cleaned: a cleaner such as `web` for all of it, or one for each domain (the stem of a file's name), such as
     `{childes: childes, simple_wiki: simple_wiki}`; domains that are not named stay as they are. Default: the corpus's own."""
+    min_words: PositiveCount | None = None
+    """Leave out documents with fewer words."""
+    max_words: PositiveCount | None = None
+    """Leave out documents with more words."""
+    deduplicate: Literal["exact"] | None = None
+    """`exact`: of documents that differ in white space alone, over all files, the first stays, and none that is held out."""
     dev_share: Annotated[Number, Field(gt=0, lt=0.5)] | None = None
     """Share of the text held out when there are no `dev_paths` (default 0.01); which text is decided by its content alone."""
     epochs: Annotated[Number, Field(gt=0)] = 1

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from lmeff.cli import main
 from lmeff.corpora import prepare_text
 from lmeff.corpora.cleaning import CLEANERS, Cleaning
 from lmeff.errors import InputError
@@ -74,3 +75,64 @@ def test_cleaned_by_domain_counted_and_part_of_the_fingerprint(tmp_path: Path) -
     assert plain.manifest["cleaning"] == {}
     with pytest.raises(InputError, match=r"corpus\.clean: 'childs' is none of .*; did you mean 'childes'"):
         prepare_text(Corpus(**options, clean="childs"), tmp_path / "data")
+
+
+STORY = "Once upon a time there was a {name} who had {count} friends."
+
+
+def test_length_and_duplicates(tmp_path: Path) -> None:
+    """The first of equal documents stays, over files; what is held out is not trained on; all of it is counted."""
+    texts = {
+        "a": ["too short", *(STORY.format(name="cat", count=i) for i in range(5)), "word " * 50],
+        "b": [STORY.format(name="cat", count=3).replace(" ", "  "), STORY.format(name="dog", count=1)],
+    }
+    for name, documents in texts.items():
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in documents))
+    (tmp_path / "dev.jsonl").write_text(json.dumps({"text": STORY.format(name="dog", count=1)}) + "\n")
+    options = {"name": "mine", "paths": [str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")]}
+    options |= {"dev_paths": [str(tmp_path / "dev.jsonl")], "min_words": 5, "max_words": 20}
+    plain = prepare_text(Corpus(**options), tmp_path / "data")
+    corpus = prepare_text(Corpus(**options, deduplicate="exact"), tmp_path / "data")
+    assert len(list(plain.documents("train"))) == 7
+    assert list(corpus.documents("train")) == [STORY.format(name="cat", count=i) for i in range(5)]
+    assert list(corpus.documents("dev")) == [STORY.format(name="dog", count=1)]
+    assert corpus.manifest["left_out"] == {
+        "train": {"a": {"too short": 1, "too long": 1}, "b": {"duplicate": 1, "held out": 1}},
+        "dev": {},
+    }
+    assert corpus.fingerprint != plain.fingerprint
+
+
+PUBLISHED = {
+    "babylm3": {"childes.train": "*MOT:\thi there .", "simple_wiki.train": "= = = A = = =\nB is ."},
+    "babylm": {"aochildes.train": "hi  there .", "qed.train": "SO IT GOES ON."},
+    "tinystories": {"TinyStoriesV2-GPT4-train.txt": "One .\n<|endoftext|>\nTwo."},
+    "wikitext-2": {"wiki.train.raw.txt": " = A = \n\n B @-@ c , d . "},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "dev", "wanted"),
+    [
+        ("babylm3", "childes.dev", ["hi there.", "A\nB is."]),
+        ("babylm", "aochildes.dev", ["hi there.", "So it goes on."]),
+        ("tinystories", "TinyStoriesV2-GPT4-valid.txt", ["One.", "Two."]),
+        ("wikitext-2", "wiki.valid.raw.txt", ["A\n\nB-c, d."]),
+    ],
+)
+def test_named_corpora_laid_out_as_published(tmp_path: Path, name: str, dev: str, wanted: list[str]) -> None:
+    for folder, files in (("train", PUBLISHED[name]), ("dev", {dev: "held out text of its own"})):
+        (tmp_path / folder).mkdir()
+        for file, text in files.items():
+            (tmp_path / folder / file).write_text(text)
+    corpus = Corpus(name=name, paths=[str(tmp_path / "train")], dev_paths=[str(tmp_path / "dev")])
+    assert list(prepare_text(corpus, tmp_path / "data").documents("train")) == wanted
+
+
+def test_a_sample_shows_what_changes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "childes.train").write_text("*MOT:\tyou want it ?")
+    assert main(["corpora", "show", "babylm3", "--sample", "--paths", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    assert "1 of 1 documents stay" in said
+    assert "speaker_labels: 1 documents, 6 characters less" in said
+    assert "  - *MOT:\tyou want it ?\n  + you want it?\n" in said
