@@ -4,6 +4,7 @@ import configparser
 import csv
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -230,6 +231,8 @@ def _hub_token() -> Check:
     variable = next((name for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN") if os.environ.get(name, "").strip()), None)
     if variable:
         return Check("Hub token", "ok", f"in {variable}")
+    if re.search(r"^\s*(?:export\s+)?HF_TOKEN\s*=\s*\S", _read(".env"), re.MULTILINE):
+        return Check("Hub token", "ok", "in .env")
     cache = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")) / "huggingface"
     home = Path(os.environ.get("HF_HOME", cache))
     path = Path(os.environ.get("HF_TOKEN_PATH", home / "token")).expanduser()

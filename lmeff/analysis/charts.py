@@ -15,6 +15,7 @@ from lmeff.analysis.runs import Run
 from lmeff.analysis.series import Series, curve_points, make_series, training_loss
 from lmeff.analysis.themes import LIGHT
 from lmeff.errors import InputError
+from lmeff.files import write_bytes
 from lmeff.quantities import format_count
 
 VEGA_LITE_VERSION = re.match(r"v?(\d+\.\d+)", alt.SCHEMA_VERSION)[1]
@@ -99,8 +100,7 @@ def write_png(runs: Sequence[Run], path: str | Path, title: str | None = None) -
     spec = main_figure(make_series(runs))
     if spec is None:
         raise InputError(f"{path}: nothing to draw; no anchor has a loss or an accuracy yet")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(render_png(spec, title))
+    write_bytes(path, render_png(spec, title))
     return path
 
 

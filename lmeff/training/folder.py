@@ -17,6 +17,7 @@ from lmeff.files import read_json, usable_folder, write_json
 from lmeff.quantities import format_bytes
 from lmeff.recipe import Resolved
 from lmeff.recipe.documents import FORMAT, PlanDocument, PlanPart
+from lmeff.revisions.outbox import Outbox
 from lmeff.training.process import launch_id, launched_rank
 from lmeff.training.state import now, slurm_job
 
@@ -144,4 +145,8 @@ def finished_words(folder: Path, resolved: Resolved, tokens: int) -> str:
     missing = [task for task in resolved.recipe.evaluation.tasks if not any(results.glob(f"*/{task}.json"))]
     if missing:
         words += f"\nnot scored on {', '.join(missing)}: lmeff eval {run_folder(resolved)} --tasks {','.join(missing)}"
+    if left := Outbox(run_folder(resolved)).undelivered():
+        words += (
+            f"\nnot on the Hub yet, {', '.join(one.revision for one in left)}: lmeff publish {run_folder(resolved)}"
+        )
     return words

@@ -118,6 +118,12 @@ def test_trained_without_a_hub_and_delivered_afterwards(hub: HubServer, tmp_path
     assert f"deliver with: lmeff publish {run}" in said
     assert json.loads((run / "state.json").read_text())["state"] == "complete"
     assert [entry.state for entry in Outbox(run).entries()] == ["waiting"] * 5
+    again = finish(start(None, str(recipe), "publish.to=hub"))
+    assert "nothing to do" in again
+    assert (
+        f"not on the Hub yet, seed-1-tokens-0, seed-1-tokens-5k, seed-1-tokens-20k, seed-1, main: lmeff publish {run}"
+        in again
+    )
     answer = lmeff("publish", str(run))
     assert (answer.returncode, "Traceback" in answer.stderr) == (1, False)
     assert "lmeff publish" in answer.stderr
