@@ -14,6 +14,7 @@ from tqdm import tqdm
 from lmeff.corpora import sources, split, synthetic
 from lmeff.corpora.catalogue import complete
 from lmeff.corpora.cleaning import CLEANING_VERSION, Cleaning, check_cleaners
+from lmeff.corpora.decontamination import Decontamination
 from lmeff.corpora.filters import Filter
 from lmeff.corpora.sources import Document
 from lmeff.errors import InputError
@@ -62,6 +63,9 @@ def _describe(corpus: Corpus, hashes: dict[str, list[list[str]]]) -> dict[str, A
         rules |= {"clean": corpus.clean, "cleaning": CLEANING_VERSION}
     filters = corpus.model_dump(include={"min_words", "max_words", "deduplicate"}, exclude_none=True)
     rules |= {"filters": filters} if filters else {}
+    if corpus.decontaminate:
+        files = sources.find_files(corpus.decontaminate, "corpus.decontaminate")
+        rules["decontaminate"] = sorted(_hash_file(path) for path in files)
     return hashes | rules | ({} if hashes["dev"] else {"dev_share": corpus.dev_share or _DEV_SHARE})
 
 
@@ -87,6 +91,7 @@ class Selection:
     cleaning: Cleaning
     left_out: dict[str, dict[str, dict[str, int]]]
     """Side -> domain -> reason -> documents."""
+    taken_out: Decontamination
 
 
 def _read_clean(files: list[Path], corpus: Corpus, cleaning: Cleaning) -> Iterator[Document]:
@@ -95,13 +100,21 @@ def _read_clean(files: list[Path], corpus: Corpus, cleaning: Cleaning) -> Iterat
             yield replace(document, text=text)
 
 
+def _start(corpus: Corpus) -> Selection:
+    files = sources.find_files(corpus.decontaminate, "corpus.decontaminate")
+    return Selection(Cleaning(corpus.clean), {}, Decontamination(files))
+
+
 def _documents(
     corpus: Corpus, files: list[Path], held_out: list[Path], side: str, done: Selection
 ) -> Iterator[Document]:
     """The documents of files, cleaned, without those that the corpus wants left out."""
     keep = Filter(corpus, _read_clean(held_out, corpus, Cleaning(corpus.clean)) if corpus.deduplicate else ())
     done.left_out[side] = keep.counts
-    yield from filter(keep, _read_clean(files, corpus, done.cleaning))
+    for document in _read_clean(files, corpus, done.cleaning):
+        text = done.taken_out(document.text) if side == "train" else document.text
+        if text and keep(document := replace(document, text=text)):
+            yield document
 
 
 def _sides(
@@ -152,20 +165,21 @@ def _write(folder: Path, sides: Iterator[tuple[str, Document]]) -> dict[str, Any
 
 def _write_whole(folder: Path, corpus: Corpus, train_files: list[Path], dev_files: list[Path]) -> dict[str, Any]:
     """Writes both sides. Text so short that nothing falls into the held-out share gives up its smallest segment."""
-    done = Selection(Cleaning(corpus.clean), {})
+    done = _start(corpus)
     counts = _write(folder, _sides(corpus, train_files, dev_files, done))
     if counts["train"]["num_documents"] and not counts["dev"]["num_documents"] and not dev_files:
-        documents = _documents(corpus, train_files, [], "train", Selection(Cleaning(corpus.clean), {}))
+        documents = _documents(corpus, train_files, [], "train", _start(corpus))
         if (share := split.smallest_share(documents)) is None:
             raise InputError(
                 "corpus.dev_paths: the text is one short piece, too little to hold any out; give corpus.dev_paths"
             )
-        done = Selection(Cleaning(corpus.clean), {})
+        done = _start(corpus)
         counts = _write(folder, _sides(corpus.model_copy(update={"dev_share": share}), train_files, dev_files, done))
     for side, key, paths in (("train", "corpus.paths", corpus.paths), ("dev", "corpus.dev_paths", corpus.dev_paths)):
         if not counts[side]["num_documents"]:
             raise InputError(f"{key}: there is no text in {', '.join(paths or corpus.paths or ['the corpus'])}")
-    return {"splits": counts, "cleaning": done.cleaning.counts, "left_out": done.left_out}
+    taken = {"num_sentences": done.taken_out.num_sentences, "examples": done.taken_out.examples}
+    return {"splits": counts, "cleaning": done.cleaning.counts, "left_out": done.left_out, "decontaminated": taken}
 
 
 def prepare_text(corpus: Corpus, data: str | Path) -> TextCorpus:

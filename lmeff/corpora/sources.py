@@ -29,17 +29,18 @@ class Document:
     """Stem of the file it came from."""
 
 
-def _plain_name(path: Path) -> Path:
+def plain_name(path: Path) -> Path:
+    """A file's name without what says how it is packed."""
     return path.with_suffix("") if path.suffix in _PACKED_SUFFIXES else path
 
 
 def domain(path: Path) -> str:
     """Stem of a file's name without what says how it is packed: `wiki` for `wiki.jsonl.gz`."""
-    return _plain_name(path).stem
+    return plain_name(path).stem
 
 
 def _is_source(path: Path) -> bool:
-    return _plain_name(path).suffix in _TEXT_SUFFIXES + _JSON_SUFFIXES
+    return plain_name(path).suffix in _TEXT_SUFFIXES + _JSON_SUFFIXES
 
 
 def find_files(paths: Sequence[str], key: str) -> list[Path]:
@@ -73,7 +74,8 @@ def find_files(paths: Sequence[str], key: str) -> list[Path]:
     return sorted(found.values(), key=lambda file: file.as_posix())
 
 
-def _open(path: Path) -> IO[str]:
+def open_text(path: Path) -> IO[str]:
+    """A file's text, unpacked on the way."""
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8")
     if path.suffix == ".zst":
@@ -147,9 +149,9 @@ def read_documents(files: Sequence[Path], templates: Sequence[str], separator: s
     Raises InputError naming file and line of what cannot be read.
     """
     for path in files:
-        plain = _plain_name(path)
+        plain = plain_name(path)
         try:
-            with _open(path) as file:
+            with open_text(path) as file:
                 is_json = plain.suffix in _JSON_SUFFIXES
                 for text in _from_json_lines(file, path, templates) if is_json else _from_text(file, separator):
                     if text := text.strip():

@@ -63,6 +63,8 @@ class Corpus(Section):
     """Leave out documents with more words."""
     deduplicate: Literal["exact"] | None = None
     """`exact`: of documents that differ in white space alone, over all files, the first stays, and none that is held out."""
+    decontaminate: list[str] = []
+    """Evaluation data, files or folders such as BLiMP's: their sentences are taken out of the training text."""
     dev_share: Annotated[Number, Field(gt=0, lt=0.5)] | None = None
     """Share of the text held out when there are no `dev_paths` (default 0.01); which text is decided by its content alone."""
     epochs: Annotated[Number, Field(gt=0)] = 1

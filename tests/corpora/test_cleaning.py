@@ -136,3 +136,25 @@ def test_a_sample_shows_what_changes(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "1 of 1 documents stay" in said
     assert "speaker_labels: 1 documents, 6 characters less" in said
     assert "  - *MOT:\tyou want it ?\n  + you want it?\n" in said
+
+
+def test_sentences_of_evaluation_data_are_taken_out(tmp_path: Path) -> None:
+    """Out of training text alone, whatever their case and marks, and listed."""
+    pairs = [
+        {"sentence_good": "The cats that I saw have left.", "sentence_bad": "The cats that I saw has left.", "n": 1}
+    ]
+    (tmp_path / "blimp").mkdir()
+    (tmp_path / "blimp" / "one.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs))
+    (tmp_path / "train.txt").write_text(
+        'It rained. "The cats that I saw have left!" He left.\nThe cats that I saw, ran off.'
+    )
+    (tmp_path / "dev.txt").write_text("The cats that I saw have left.")
+    options = {"name": "mine", "paths": [str(tmp_path / "train.txt")], "dev_paths": [str(tmp_path / "dev.txt")]}
+    plain = prepare_text(Corpus(**options), tmp_path / "data")
+    corpus = prepare_text(Corpus(**options, decontaminate=[str(tmp_path / "blimp")]), tmp_path / "data")
+    assert list(corpus.documents("train")) == ["It rained. He left.\nThe cats that I saw, ran off."]
+    assert list(corpus.documents("dev")) == ["The cats that I saw have left."]
+    found = {"num_sentences": 1, "examples": ['"The cats that I saw have left!']}
+    assert corpus.manifest["decontaminated"]["num_sentences"] == found["num_sentences"]
+    assert corpus.manifest["decontaminated"]["examples"][0].startswith(found["examples"][0])
+    assert corpus.fingerprint != plain.fingerprint

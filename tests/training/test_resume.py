@@ -1,6 +1,7 @@
 """A run that is killed, asked to stop, or moved to other processes goes on as if nothing had been."""
 
 import json
+import os
 import shutil
 import signal
 import time
@@ -87,11 +88,12 @@ def test_killed_under_every_engine(recipe: Path, launcher: str) -> None:
 
 
 STOPS = (
-    # launcher, signal, who gets it: a rank, or the launcher itself
+    # launcher, signal, who gets it: a rank, the launcher itself, or the whole process group
     ("cpu_ddp", signal.SIGTERM, 1),
     ("cpu_zero2", signal.SIGUSR1, 0),
     ("cpu_zero3", signal.SIGKILL, "launcher"),
     ("cpu_zero1", signal.SIGINT, 1),
+    ("cpu_ddp", signal.SIGTERM, "group"),
     ("cpu", signal.SIGTERM, "launcher"),
 )
 
@@ -108,7 +110,10 @@ def test_stopped_and_moved_through_all_engines(recipe: Path) -> None:
         target = step_of(run) + 5
         wait_until(lambda target=target: step_of(run) >= target, process)
         everyone = workers(process)
-        (psutil.Process(process.pid) if who == "launcher" else everyone[who]).send_signal(number)
+        if who == "group":
+            os.killpg(process.pid, number)
+        else:
+            (psutil.Process(process.pid) if who == "launcher" else everyone[who]).send_signal(number)
         _, alive = psutil.wait_procs(everyone, timeout=60)
         assert not alive, f"{launcher}: left behind after {number!r} to {who}"
         output, _ = process.communicate(timeout=60)
