@@ -12,17 +12,6 @@ from lmeff.recipe.schema import Corpus
 _DESCRIPTION = {"title", "source", "licence", "needs", "files"}
 _SETTINGS = {"paths", "dev_paths", "text", "separator", "clean", "dev_share"}
 _SETTINGS |= {"min_words", "max_words", "deduplicate", "decontaminate"}
-    "paths",
-    "dev_paths",
-    "text",
-    "separator",
-    "clean",
-    "dev_share",
-    "min_words",
-    "max_words",
-    "deduplicate",
-    "decontaminate",
-}
 
 
 def named_corpora() -> dict[str, dict[str, Any]]:
