@@ -17,6 +17,7 @@ from lmeff.files import read_json, usable_folder, write_json
 from lmeff.quantities import format_bytes
 from lmeff.recipe import Resolved
 from lmeff.recipe.documents import FORMAT, PlanDocument, PlanPart
+from lmeff.recipe.schema import Recipe
 from lmeff.revisions.outbox import Outbox
 from lmeff.training.process import launch_id, launched_rank
 from lmeff.training.state import now, slurm_job
@@ -46,6 +47,16 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
+def _default(key: str) -> Any:
+    """What a setting is when a recipe does not name it; None for one that the schema does not know."""
+    section: Any = Recipe
+    *names, last = key.split(".")
+    for name in names:
+        section = section.model_fields[name].annotation if name in getattr(section, "model_fields", {}) else None
+    field = getattr(section, "model_fields", {}).get(last)
+    return None if field is None or field.is_required() else field.get_default()
+
+
 def _decides(key: str) -> bool:
     section, _, rest = key.partition(".")
     return key not in _FREE and section not in _FREE_SECTIONS and not (section == "training" and rest in _FREE_TRAINING)
@@ -59,6 +70,8 @@ def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
     if not path.exists() or not has_work:
         return []
     before, after = _flat(yaml.safe_load(path.read_text(encoding="utf-8"))), _flat(yaml.safe_load(resolved.to_yaml()))
+    # A setting that came into lmeff after the run began had its default then.
+    before |= {key: _default(key) for key in after.keys() - before.keys()}
     keys = sorted(key for key in before.keys() | after.keys() if _decides(key) and before.get(key) != after.get(key))
     return [f"{key} was {before.get(key)}, is now {after.get(key)}" for key in keys]
 
