@@ -13,6 +13,10 @@ class InputError(Exception):
         self.mistakes = mistakes
 
 
+class TooLittleText(InputError):
+    """A source of a mixture has less text than is wanted of it. What was prepared is kept, since it may be read again."""
+
+
 class Busy(InputError):
     """Somebody else is working on it."""
 

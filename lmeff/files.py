@@ -1,5 +1,6 @@
 """Writing so that nothing half-written is ever read: write aside, fsync, rename."""
 
+import errno
 import fcntl
 import glob
 import hashlib
@@ -12,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lmeff.errors import InputError
+from lmeff.errors import InputError, RunFailed, TooLittleText
 
 
 def usable_folder(path: str | Path, key: str) -> Path:
@@ -123,6 +124,40 @@ def new_folder(target: str | Path) -> Iterator[Path]:
             with suppress(OSError):
                 target.parent.rmdir()
         raise
+    _sync(target.parent)
+
+
+@contextmanager
+def unfinished_folder(target: str | Path) -> Iterator[Path]:
+    """A folder to fill, like `new_folder`, but what a killed process had filled is there again. An InputError clears it away:
+    other input makes another folder, and this one would never be finished."""
+    target = Path(target)
+    aside = target.with_name(f".{target.name}.unfinished")
+    parent_is_new = not target.parent.exists()
+    aside.mkdir(parents=True, exist_ok=True)
+    for leftover in (*aside.glob(".*.tmp"), aside / "manifest.json"):
+        leftover.unlink(missing_ok=True)
+    try:
+        yield aside
+    except TooLittleText:
+        raise
+    except InputError:
+        shutil.rmtree(aside, ignore_errors=True)
+        if parent_is_new:
+            with suppress(OSError):
+                target.parent.rmdir()
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise RunFailed(
+            f"{target.parent}: {error.strerror}; make room and run again, it goes on where it was"
+        ) from None
+    for path in aside.rglob("*"):
+        _sync(path)
+    if target.exists():
+        shutil.rmtree(target)
+    os.rename(aside, target)
     _sync(target.parent)
 
 

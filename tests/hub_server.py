@@ -139,6 +139,11 @@ class HubServer:
         finally:
             self.faults.remove(fault)
 
+    def add_dataset(self, name: str, files: dict[str, bytes], branch: str = "main") -> None:
+        """Keeps a public data set, whose files all are large ones."""
+        repository = self.repositories.setdefault(f"datasets/{name}", Repository(f"datasets/{name}", False))
+        repository.add(branch, None, {path: File(content, True) for path, content in files.items()}, "data")
+
     def commits(self, repository: str, branch: str) -> list[Commit]:
         """Newest first, without the initial one."""
         return self.repositories[repository].history(branch)[:-1]
@@ -205,12 +210,12 @@ class _Handler(BaseHTTPRequestHandler):
             ("POST", r"/api/repos/create", self._create),
             ("POST", r"/api/validate-yaml", lambda: {"errors": [], "warnings": []}),
             ("GET", r"/api/agent-harnesses", dict),
-            ("GET", r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", self._info),
+            ("GET", r"/api/(?:models/)?((?:datasets/)?[^/]+/[^/]+)(?:/revision/([^/]+))?", self._info),
             ("GET", r"/api/models/([^/]+/[^/]+)/commits/([^/]+)", self._commits),
             ("POST", r"/api/models/([^/]+/[^/]+)/branch/([^/]+)", self._branch),
             ("GET", r"/api/models/([^/]+/[^/]+)/refs", self._refs),
-            ("POST", r"/api/models/([^/]+/[^/]+)/paths-info/([^/]+)", self._paths_info),
-            ("GET", r"/api/models/([^/]+/[^/]+)/tree/([^/]+)(?:/(.*))?", self._tree),
+            ("POST", r"/api/(?:models/)?((?:datasets/)?[^/]+/[^/]+)/paths-info/([^/]+)", self._paths_info),
+            ("GET", r"/api/(?:models/)?((?:datasets/)?[^/]+/[^/]+)/tree/([^/]+)(?:/(.*))?", self._tree),
             ("POST", r"/api/models/([^/]+/[^/]+)/preupload/([^/]+)", self._preupload),
             ("POST", r"/api/models/([^/]+/[^/]+)/commit/([^/]+)", self._commit),
             ("POST", r"/([^/]+/[^/]+)\.git/info/lfs/objects/batch", self._batch),
@@ -220,7 +225,9 @@ class _Handler(BaseHTTPRequestHandler):
         for method, pattern, action in routes:
             if method == self.command and (found := re.fullmatch(pattern, path)):
                 return 200, action(*(None if part is None else unquote(part) for part in found.groups())), {}
-        if self.command in ("GET", "HEAD") and (found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)):
+        if self.command in ("GET", "HEAD") and (
+            found := re.fullmatch(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/([^/]+)/(.+)", path)
+        ):
             return self._resolve(*map(unquote, found.groups()))
         raise Refuse(404)
 
@@ -260,7 +267,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _info(self, name: str, revision: str | None) -> dict:
         repository, commit = self._at(name, revision or "main")
         siblings = [{"rfilename": path} for path in sorted(commit.files)]
-        return {"id": repository.name, "sha": commit.oid, "private": repository.private, "siblings": siblings}
+        return {
+            "id": repository.name.removeprefix("datasets/"),
+            "sha": commit.oid,
+            "private": repository.private,
+            "siblings": siblings,
+        }
 
     def _commits(self, name: str, revision: str) -> list[dict]:
         repository, _ = self._at(name, revision)
@@ -289,10 +301,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _tree(self, name: str, revision: str, below: str | None) -> list[dict]:
         files = self._at(name, revision)[1].files
         prefix = f"{below}/" if below else ""
-        found = [file.entry(path) for path, file in sorted(files.items()) if path.startswith(prefix)]
-        if below and not found:
+        inside = {path.removeprefix(prefix): path for path in sorted(files) if path.startswith(prefix)}
+        if below and not inside:
             raise Refuse(404, "EntryNotFound")
-        return found
+        wanted = parse_qs(urlsplit(self.path).query).get("recursive", ["false"])[0].lower() in ("true", "1")
+        found = [files[path].entry(path) for part, path in inside.items() if wanted or "/" not in part]
+        parents = {"/".join(part.split("/")[:depth]) for part in inside for depth in range(1, part.count("/") + 1)}
+        folders = sorted(part for part in parents if wanted or "/" not in part)
+        return found + [{"type": "directory", "path": prefix + part, "size": 0, "oid": "0" * 40} for part in folders]
 
     def _preupload(self, name: str, revision: str) -> dict:
         self._repository(name, write=True)

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
 from lmeff.errors import InputError
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.corpus_schema import Corpus, MixedSource, TextSource
 
-_DESCRIPTION = {"title", "source", "licence", "needs", "files"}
-_SETTINGS = {"paths", "dev_paths", "text", "separator", "clean", "dev_share"}
-_SETTINGS |= {"min_words", "max_words", "deduplicate", "decontaminate"}
+_DESCRIPTION = {"title", "source", "licence", "needs", "contains", "download"}
+_OF_ONE_RECIPE = {"name", "file", "track", "epochs", "synthetic"}
+_SETTINGS = set(Corpus.model_fields) - _OF_ONE_RECIPE
+_PLACE = ("paths", "hub", "revision", "files", "config")
+_LAYOUT = ("text", "separator", "begins", "join")
 
 
 def named_corpora() -> dict[str, dict[str, Any]]:
@@ -40,32 +43,78 @@ def _read_description(path: Path) -> dict[str, Any]:
     return description
 
 
+def describe(corpus: Corpus) -> dict[str, Any]:
+    """The description that a corpus section stands on: its `file`, else the named corpus, else nothing."""
+    if corpus.file:
+        return _read_description(Path(corpus.file))
+    return named_corpora().get(corpus.name, {})
+
+
+def _merged(described: dict[str, Any], said: dict[str, Any], forget: tuple[str, ...]) -> dict[str, Any]:
+    """What the recipe says over what the description does; text from another place does not keep settings of the first."""
+    if said.get("paths") or said.get("hub") or said.get("sources"):
+        described = {key: value for key, value in described.items() if key not in forget}
+    return described | said
+
+
 def complete(corpus: Corpus) -> Corpus:
     """The recipe's corpus section with the settings of its description filled in. What the recipe says wins.
 
-    Raises InputError when the corpus has no text to read.
+    Raises InputError when the description is not one.
     """
-    if corpus.file:
-        description = _read_description(Path(corpus.file))
-    else:
-        description = named_corpora().get(corpus.name, {})
-    settings = {
-        key: value for key, value in description.items() if key in _SETTINGS and key not in corpus.model_fields_set
+    described = {key: value for key, value in describe(corpus).items() if key in _SETTINGS}
+    # A recipe that was written out whole also names what has its default; a null, though, is somebody's word.
+    said = {
+        key: value
+        for key, value in corpus.model_dump(exclude_unset=True).items()
+        if value is None or value != Corpus.model_fields[key].default
     }
+    if "sources" in described:
+        known, chosen = described.pop("sources"), said.get("sources") or {}
+        if not (said.get("paths") or said.get("hub")):
+            said["sources"] = {
+                name: _merged(known.get(name, {}), chosen.get(name, {}), _PLACE + _LAYOUT)
+                for name in [*known, *(name for name in chosen if name not in known)]
+            }
     try:
-        corpus = Corpus.model_validate(corpus.model_dump(exclude_unset=True) | settings)
-    except ValueError as error:
-        raise InputError(f"corpus.file: {corpus.file}: {' '.join(str(error).split())}") from None
-    if corpus.name == "synthetic" and not corpus.paths:
-        return corpus
-    if not corpus.paths:
-        known = named_corpora()
-        if corpus.name in known:
-            raise InputError(
-                f"corpus.paths: corpus {corpus.name!r} is not downloaded by lmeff; give it {known[corpus.name]['needs']}"
-            )
-        raise InputError(
-            f"corpus.paths: corpus {corpus.name!r} has no text; set corpus.paths or corpus.file,"
-            f" or name one of {', '.join(known)}"
-        )
-    return corpus
+        return Corpus.model_validate(_merged(described, said, (*_PLACE, "dev_files")))
+    except ValidationError as error:
+        where = f"corpus.file: {corpus.file}" if corpus.file else f"corpus {corpus.name!r}"
+        wrong = [(".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")) for one in error.errors()]
+        raise InputError(*(f"{where}: {key}: {text}".replace(": : ", ": ") for key, text in wrong)) from None
+
+
+def sources_of(corpus: Corpus) -> dict[str, MixedSource]:
+    """The sources of a completed corpus by name; a corpus without `sources` is one, under the empty name. What a source leaves
+    open is as the corpus says."""
+    if not corpus.sources:
+        return {"": shared_settings(corpus)}
+    shared = shared_settings(corpus).model_dump(exclude=set(_PLACE), exclude_unset=True)
+    sources = {
+        name: MixedSource.model_validate(shared | source.model_dump(exclude_unset=True))
+        for name, source in corpus.sources.items()
+    }
+    if any(source.weight for source in sources.values()):
+        return {name: source for name, source in sources.items() if source.weight != 0}
+    return sources
+
+
+def shared_settings(corpus: Corpus) -> MixedSource:
+    """What the corpus section itself says of its text."""
+    return MixedSource.model_validate(corpus.model_dump(include=set(TextSource.model_fields), exclude_unset=True))
+
+
+def has_place(corpus: Corpus) -> bool:
+    """Whether a completed corpus says where its text is."""
+    return bool(corpus.paths or corpus.hub or corpus.sources)
+
+
+def nowhere(corpus: Corpus) -> InputError:
+    """What to say of a corpus without text."""
+    known = named_corpora()
+    if corpus.name in known and "needs" in known[corpus.name]:
+        return InputError(f"corpus.paths: corpus {corpus.name!r} needs {known[corpus.name]['needs']}")
+    return InputError(
+        f"corpus.paths: corpus {corpus.name!r} has no text; set corpus.paths, corpus.hub or corpus.file,"
+        f" or name one of {', '.join(known)}"
+    )

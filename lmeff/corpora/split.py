@@ -36,6 +36,16 @@ def _position(text: str) -> float:
     return xxhash.xxh3_64_intdigest(text.strip().encode()) / 2**64
 
 
+def is_one_segment(text: str) -> bool:
+    """Whether a text is too short to be cut."""
+    return len(text) <= 2 * _SEGMENT_CHARACTERS
+
+
+def side(text: str, dev_share: float) -> str:
+    """`dev` or `train`, for a text that is one segment."""
+    return "dev" if _position(text) < dev_share else "train"
+
+
 def smallest_share(documents: Iterable[Document]) -> float | None:
     """The smallest `dev_share` that holds anything out; None when the text is a single segment."""
     positions = {_position(piece) for document in documents for piece in segments(document.text)}

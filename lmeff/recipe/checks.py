@@ -7,7 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from lmeff.quantities import format_count
-from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Optimizer, Recipe, Schedule, Section, Synthetic
+from lmeff.recipe.corpus_schema import Corpus, Synthetic
+from lmeff.recipe.fields import Section
+from lmeff.recipe.schema import Anchors, Batch, Model, Optimizer, Recipe, Schedule
 from lmeff.recipe.yaml_lines import Mistake
 
 _SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
@@ -23,6 +25,7 @@ def cross_check(values: dict[str, Any]) -> Iterator[Mistake]:
             yield from _check_positions(model, batch)
     if isinstance(batch, Batch) and isinstance(anchors, Anchors):
         yield from _check_anchors(anchors, batch)
+        yield from _check_lengths(batch, anchors)
         if isinstance(schedule := sections.get("schedule"), Schedule):
             yield from _check_warmup(schedule, anchors, batch)
     if isinstance(optimizer := sections.get("optimizer"), Optimizer):
@@ -66,6 +69,13 @@ def _check_anchors(anchors: Anchors, batch: Batch) -> Iterator[Mistake]:
             pair = f"{format_count(before)} and {format_count(after)}"
             text = f"{pair} fall on the same step, {batch.steps_for(after)}, with batch.tokens {batch.tokens}; drop one"
             yield Mistake(("anchors", "tokens", str(index)), text)
+
+
+def _check_lengths(batch: Batch, anchors: Anchors) -> Iterator[Mistake]:
+    (first, length), last = batch.length_stages()[-1], batch.steps_for(anchors.max_tokens or anchors.tokens[-1])
+    if first >= last:
+        text = f"a length of {length} begins after step {first}, and the run ends with step {last}; drop it or begin it earlier"
+        yield Mistake(("batch", "sequence_lengths"), text)
 
 
 def _check_warmup(schedule: Schedule, anchors: Anchors, batch: Batch) -> Iterator[Mistake]:

@@ -39,12 +39,14 @@ class AnchorDocument(Document):
     train_seconds: Annotated[float, Field(ge=0)]
     """Wall seconds of training up to here, without saving and evaluating."""
     flops: Annotated[float, Field(ge=0)]
-    """Model FLOPs up to here (6N + 12LdT a token; PaLM, Chowdhery et al. 2022)."""
+    """Model FLOPs up to here (6N + 12LdT a token, T being the length at its step; PaLM, Chowdhery et al. 2022)."""
     world_size: Annotated[int, Field(ge=1)]
     device: str
     weights_sha256: Sha256
     same_as: str | None
     """Name of the revision with the same weights, for the final revision."""
+    num_loss_tokens: NonNegative | None = None
+    """Positions with a loss up to here; null in files of older versions."""
 
 
 class FileEntry(Document):
@@ -89,7 +91,8 @@ class LogRecord(Document):
     learning_rate: float
     tokens_per_second: float | None
     num_loss_tokens: NonNegative
-    """Positions with a loss so far; a packed sequence of L tokens has L - 1."""
+    """Positions with a loss since the start of the run. A sequence of L tokens has L - 1 of them, and fewer with padding, with
+    `batch.document_mask` or when it is cut into pieces."""
     num_skipped_steps: NonNegative
     time: str
     """UTC, ISO 8601."""
@@ -147,6 +150,10 @@ class PlanDocument(Document):
     seed: int
     batch_tokens: int
     sequence_length: int
+    packing: Literal["concatenate", "best_fit"] = "concatenate"
+    document_mask: bool = False
+    length_stages: list[tuple[int, int]] = []
+    """First step, counted from 0, and length of the sequences from there on; empty in files of older versions."""
     sequences_per_step: int
     num_steps: int
     num_tokens: int
@@ -159,10 +166,11 @@ class PlanDocument(Document):
     anchors: list[PlanAnchor]
     parameters: PlanParameters
     flops_per_token: float
-    """6 x matmul parameters + 12 x layers x width x length (PaLM, full attention)."""
+    """6 x matmul parameters + 12 x layers x width x length (PaLM, full attention), for sequences of `sequence_length`."""
     flops_per_token_causal: float
     """The same with attention halved."""
     total_flops: float
+    """Of all parts together, every step with the length of its sequences."""
     revision_bytes: int
     """One revision in float32."""
     disk_bytes: int

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -54,8 +54,11 @@ def _sections(name: str, model: type[BaseModel]) -> Iterator[tuple[str, dict[str
     yield name, model.model_fields
     for key, field in model.model_fields.items():
         for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from _sections(f"{name}.{key}".lstrip("."), kind)
+            # A mapping of sections, whose names are the user's.
+            below = ".NAME" if get_origin(kind) is dict else ""
+            for section in get_args(kind) if below else (kind,):
+                if isinstance(section, type) and issubclass(section, BaseModel):
+                    yield from _sections(f"{name}.{key}{below}".lstrip("."), section)
 
 
 def dotted_names() -> list[str]:
@@ -162,13 +165,14 @@ def suggest(path: KeyPath, mark: Mark | None = None) -> str:
     if found := _belongs(key):
         return found
     said = mark.source.removeprefix(COMMAND_LINE).partition("=")[0].strip() if mark and mark.line is None else ""
-    fields = section_fields().get(section, {})
+    known = section_fields()
+    fields = known.get(section) or known.get(".".join([*above[:-1], "NAME"]), {})
     if said and not above:  # `optimiser.learning_rate=1`: on the command line the dotted name is one word
         near = did_you_mean(said, dotted_names())
     else:
         near = did_you_mean(key, fields, f"{section}." if said else "")
     if not near:  # the right key, spelled wrong, in another section
-        homes = {name.rpartition(".")[2]: name for name in dotted_names()}
+        homes = {name.rpartition(".")[2]: name for name in reversed(dotted_names())}
         if match := nearest(key, homes):
             near = f"; did you mean '{homes[match]}'?"
     return near or f"; known here: {', '.join(fields)}"

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lmeff.errors import InputError
+from lmeff.quantities import format_count, parse_count
 from lmeff.recipe.checks import cross_check
 from lmeff.recipe.mistakes import as_lines, mistakes_of
 from lmeff.recipe.schema import Recipe
@@ -20,6 +21,8 @@ from lmeff.recipe.wording import one_line
 from lmeff.recipe.yaml_lines import COMMAND_LINE, MAX_BYTES, MAX_DEPTH, KeyPath, Layer, Mark, Mistake, read_yaml
 
 MAX_FILES = 50
+_LENGTHS = ("batch", "sequence_lengths")
+"""A schedule is given as a whole: two of them do not make a third."""
 _SECRET = re.compile(r"(token|password|secret|key)$", re.IGNORECASE)
 
 
@@ -66,6 +69,7 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Resolved:
     if lines or recipe is None:
         raise InputError(*lines)
     resolved = _plain(recipe)
+    marks |= _marks_of_lengths(values, marks)
     provenance = {".".join(key): str(marks.get(key, "default")) for key in _leaves(resolved)}
     return Resolved(recipe, resolved, provenance, [Path(source) for source in merged.sources])
 
@@ -75,7 +79,15 @@ def _plain(value: Any) -> Any:
         fields = {name: getattr(value, name) for name in type(value).model_fields}
         # A null that nobody wrote means "decided elsewhere"; written out it would mean "decided here: none".
         return {k: _plain(v) for k, v in fields.items() if v is not None or k in value.model_fields_set}
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
     return value
+
+
+def _marks_of_lengths(values: dict[str, Any], marks: dict[KeyPath, Mark]) -> dict[KeyPath, Mark]:
+    """The marks of `batch.sequence_lengths` by its keys as they are kept, not as they were written."""
+    written = [(*_LENGTHS, key) for key in values["batch"].get("sequence_lengths") or {}]
+    return {(*_LENGTHS, format_count(parse_count(path[-1]))): marks[path] for path in written if path in marks}
 
 
 def _leaves(values: dict[str, Any], path: KeyPath = ()) -> Iterator[KeyPath]:
@@ -155,7 +167,7 @@ class _Merged:
         except InputError as error:
             self.lines.append(one_line(error))
             return
-        self._merge(self._nested(layer, tuple(parts), mark))
+        self._merge(self._nested(layer, tuple(parts), mark), is_one_length=tuple(parts[:-1]) == _LENGTHS)
 
     def _nested(self, layer: Layer, parts: KeyPath, mark: Mark) -> Layer:
         nested = Layer(layer.values, {parts + path: m for path, m in layer.marks.items()})
@@ -169,10 +181,19 @@ class _Merged:
             nested.values = {part: nested.values}
         return nested
 
-    def _merge(self, layer: Layer) -> None:
+    def _merge(self, layer: Layer, is_one_length: bool = False) -> None:
+        batch = layer.values.get("batch")
+        if not is_one_length and isinstance(batch, dict) and _LENGTHS[1] in batch:
+            self._forget_lengths()
         _merge_under(self.values, layer.values)
         self.marks |= layer.marks
         self.mistakes += layer.mistakes
+
+    def _forget_lengths(self) -> None:
+        if isinstance(batch := self.values.get("batch"), dict):
+            batch.pop(_LENGTHS[1], None)
+        for path in [path for path in self.marks if path[:2] == _LENGTHS]:
+            del self.marks[path]
 
 
 def _merge_under(values: dict[str, Any], over: dict[str, Any]) -> None:

@@ -1,29 +1,14 @@
 """What a recipe may say. One model per section; field docstrings are the documentation users see."""
 
-import re
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from lmeff.quantities import format_count, parse_count, parse_number
-
-Count = Annotated[int, BeforeValidator(parse_count), Field(ge=0)]
-PositiveCount = Annotated[int, BeforeValidator(parse_count), Field(gt=0)]
-Number = Annotated[float, BeforeValidator(parse_number)]
-
-
-def _check_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name) or ".." in name:
-        raise ValueError("must be letters, digits, '.', '_' or '-', starting with a letter or digit, 96 at most")
-    return name
-
-
-Name = Annotated[str, AfterValidator(_check_name)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+from lmeff.recipe.corpus_schema import Corpus
+from lmeff.recipe.fields import Count, Name, Number, PositiveCount, Section
+from lmeff.recipe.lengths import by_tokens, check_lengths, stages
 
 
 class Paths(Section):
@@ -33,50 +18,13 @@ class Paths(Section):
     """Folder for prepared corpora, tokenizers and tokens, relative to the working directory."""
 
 
-class Synthetic(Section):
-    num_documents: PositiveCount = 20_000
-    """Stories in the training text of the generated corpus."""
-    seed: Count = 0
-    """Seed of the generated text; the minimal pairs do not depend on it."""
-
-
-class Corpus(Section):
-    name: Name
-    """A named corpus (`lmeff corpora` lists them), or the name you give to your own `paths`."""
-    file: str | None = None
-    """YAML description of a corpus of your own, with the fields of this section."""
-    paths: list[str] | None = None
-    """Training text: files, folders or globs of .txt or .jsonl, plain or .gz or .zst."""
-    dev_paths: list[str] | None = None
-    """Held-out text in the same forms. Without it `dev_share` of the training text is held out."""
-    text: list[str] | None = None
-    """Templates over the fields of a JSON line, such as `{problem}` with line breaks; the first whose fields all exist
-    is used. Default: `{text}`."""
-    separator: str | None = None
-    """Text between documents inside a plain text file. Default: a file is one document."""
-    clean: str | dict[str, str] | None = None
-    """How text is cleaned: a cleaner such as `web` for all of it, or one for each domain (the stem of a file's name), such as
-    `{childes: childes, simple_wiki: simple_wiki}`; domains that are not named stay as they are. Default: the corpus's own."""
-    min_words: PositiveCount | None = None
-    """Leave out documents with fewer words."""
-    max_words: PositiveCount | None = None
-    """Leave out documents with more words."""
-    deduplicate: Literal["exact"] | None = None
-    """`exact`: of documents that differ in white space alone, over all files, the first stays, and none that is held out."""
-    decontaminate: list[str] = []
-    """Evaluation data, files or folders such as BLiMP's: their sentences are taken out of the training text."""
-    dev_share: Annotated[Number, Field(gt=0, lt=0.5)] | None = None
-    """Share of the text held out when there are no `dev_paths` (default 0.01); which text is decided by its content alone."""
-    epochs: Annotated[Number, Field(gt=0)] = 1
-    """How often the training text may be read. An anchor beyond `epochs` is an error."""
-    synthetic: Synthetic = Synthetic()
-    """Settings of the generated corpus; used with `name: synthetic` only."""
-
-
 class Tokenizer(Section):
     vocab_size: Annotated[PositiveCount, Field(ge=259)] = 16_000
     """Entries of the byte-level BPE vocabulary, with its 256 bytes and 3 special tokens. Trained on training text
     only."""
+    sample: PositiveCount | None = None
+    """Bytes of training text, such as `100M`, on which the tokenizer is trained: about so many, from all over it; which text is
+    decided by its content alone. Default: all of it."""
 
 
 class Model(Section):
@@ -109,6 +57,16 @@ class Batch(Section):
     """Tokens of one optimizer step over all devices. The number of devices never changes it."""
     sequence_length: Annotated[PositiveCount, Field(ge=2)] = 256
     """Tokens of one packed sequence."""
+    packing: Literal["concatenate", "best_fit"] = "concatenate"
+    """`concatenate`: sequences are blocks of the text, one document after the other. `best_fit` (Ding et al. 2024): only a
+    document longer than a sequence is cut; what a sequence has left is padding, which counts as tokens and has no loss."""
+    document_mask: bool = False
+    """Attention and positions do not cross from one document of a sequence to the next, in training and on held-out text, and
+    no `<s>` is predicted."""
+    sequence_lengths: dict[str, Annotated[PositiveCount, Field(ge=2)]] | None = None
+    """Shorter sequences at first: training tokens and the length from there on, such as `{0: 64, 5M: 128, 20M: 256}`. Sequences
+    are cut into pieces; lengths divide `sequence_length` and rise to it. Tokens of a step stay the same. Given
+    again, it replaces that of a base recipe."""
     micro: Literal["auto"] | PositiveCount = "auto"
     """Sequences one device takes at once; accumulation follows. `auto` picks it."""
     log_samples: bool = False
@@ -118,6 +76,20 @@ class Batch(Section):
         """Optimizer steps after which at least `num_tokens` were consumed: the one formula from tokens to steps."""
         return -(-num_tokens // self.tokens)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether sequences are blocks of the text and nothing else."""
+        return self.packing == "concatenate" and not self.document_mask and self.sequence_lengths is None
+
+    def length_stages(self) -> list[tuple[int, int]]:
+        """(first step, counted from 0, and length of its sequences), ascending; the first is step 0."""
+        return stages(self.sequence_lengths or {"0": self.sequence_length}, self.tokens)
+
+    @field_validator("sequence_lengths")
+    @classmethod
+    def _spelled_alike(cls, lengths: dict[str, int] | None) -> dict[str, int] | None:
+        return None if lengths is None else by_tokens(lengths)
+
     @model_validator(mode="after")
     def _whole_sequences(self) -> "Batch":
         if self.tokens % self.sequence_length:
@@ -125,6 +97,8 @@ class Batch(Section):
             raise ValueError(
                 f"tokens {self.tokens} is not a multiple of sequence_length ({self.sequence_length}); nearest: {near}"
             )
+        if self.sequence_lengths is not None:
+            check_lengths(self.sequence_lengths, self.tokens, self.sequence_length)
         return self
 
 

@@ -153,6 +153,8 @@ class _Walk:
             self._mistake(node, path, "'<<' is not read here; put the shared part in a file that 'extends:' names")
         elif isinstance(key := self._scalar(node, path), str):
             return key
+        elif type(key) is int:  # a number of tokens
+            return node.value
         else:
             written = one_line(node.value, 60)
             self._mistake(node, path, f'the key {written} is not text; write "{written}" with the quotes')

@@ -35,6 +35,15 @@ def test_train_and_dev_are_disjoint_and_complete(text: Path, tmp_path: Path) -> 
     assert splits["train"]["domains"] == {"stories": splits["train"]["num_bytes"]}
 
 
+def test_records_are_the_documents_with_their_domains(text: Path, tmp_path: Path) -> None:
+    (text / "tales.txt").write_text("Once upon a time.")
+    corpus = prepare_text(corpus_of(text, dev_share=0.1), tmp_path / "data")
+    records = [*corpus.records("train"), *corpus.records("dev")]
+    assert [record.text for record in records] == [*corpus.documents("train"), *corpus.documents("dev")]
+    assert [record.domain for record in records if record.text == "Once upon a time."] == ["tales"]
+    assert {record.domain for record in records} == {"stories", "tales"}
+
+
 def test_given_dev_paths_are_the_dev_text(text: Path, tmp_path: Path) -> None:
     held_out = tmp_path / "dev.txt"
     held_out.write_text("Held out.")
@@ -113,8 +122,8 @@ def test_one_short_document_cannot_be_split(tmp_path: Path) -> None:
 
 def test_named_corpora_say_what_they_need(tmp_path: Path) -> None:
     assert {"synthetic", "leaner", "tinystories", "babylm3", "hybrid_3.7B"} <= set(named_corpora())
-    with pytest.raises(InputError, match=r"corpus\.paths: corpus 'tinystories' is not downloaded by lmeff; give it"):
-        prepare_text(Corpus(name="tinystories"), tmp_path)
+    with pytest.raises(InputError, match=r"corpus\.track: must be one of 10M, 100M; or give the text as corpus\.paths"):
+        prepare_text(Corpus(name="babylm3"), tmp_path)
     with pytest.raises(InputError, match="has no text"):
         prepare_text(Corpus(name="unheard_of"), tmp_path)
 

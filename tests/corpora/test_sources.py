@@ -4,15 +4,19 @@ import gzip
 import json
 from pathlib import Path
 
+import pyarrow
 import pytest
 import zstandard
+from pyarrow import parquet
 
-from lmeff.corpora.sources import Document, check_templates, find_files, read_documents
+from lmeff.corpora.reading import Form, check_templates, read_batches, texts_of
+from lmeff.corpora.sources import domain, find_files
 from lmeff.errors import InputError
 
 
 def texts(files: list[Path], templates: tuple[str, ...] = ("{text}",), separator: str | None = None) -> list[str]:
-    return [document.text for document in read_documents(files, templates, separator)]
+    form = Form(templates, separator)
+    return [text for file in files for batch in read_batches(file, form) for text in texts_of(batch, form)]
 
 
 def test_every_form_gives_the_same_documents(tmp_path: Path) -> None:
@@ -24,7 +28,7 @@ def test_every_form_gives_the_same_documents(tmp_path: Path) -> None:
     files = find_files([str(tmp_path)], "corpus.paths")
     assert [file.name for file in files] == ["a.jsonl", "b.jsonl.gz", "c.jsonl.zst", "d.txt"]
     assert texts(files) == ["One.", "Two é."] * 3 + ["One."]
-    assert next(read_documents(files[1:2], ["{text}"], None)) == Document("One.", "b")
+    assert [domain(file) for file in files] == ["a", "b", "c", "d"]
 
 
 def test_folders_globs_and_files_name_each_file_once_in_a_fixed_order(tmp_path: Path) -> None:
@@ -110,3 +114,42 @@ def test_all_missing_paths_are_named_at_once(tmp_path: Path) -> None:
 def test_a_template_must_name_fields(template: str) -> None:
     with pytest.raises(InputError, match=r"corpus\.text"):
         check_templates([template])
+
+
+def test_a_table(tmp_path: Path) -> None:
+    """Missing values are empty documents; bytes are not text."""
+    path = tmp_path / "t.parquet"
+    parquet.write_table(pyarrow.table({"text": ["One.", None, "Two."], "id": [1, 2, 3]}), path)
+    assert texts([path]) == ["One.", "Two."]
+    with pytest.raises(InputError, match="has none of the columns"):
+        texts([path], ("{body}",))
+    parquet.write_table(pyarrow.table({"text": [b"One."]}), path)
+    with pytest.raises(InputError, match="column 'text' holds bytes, not text"):
+        texts([path])
+    path.write_bytes(b"PAR1 and no more")
+    with pytest.raises(InputError, match="cannot be read as Parquet"):
+        texts([path])
+
+
+def test_a_separator_or_a_beginning_that_never_comes(tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    path.write_text("a line of text\n" * 1_200_000)
+    with pytest.raises(InputError, match=r"no corpus\.separator '<end>' in 16 million characters"):
+        texts([path], separator="<end>")
+    with pytest.raises(InputError, match=r"corpus\.begins: '\^# ' matches no line"):
+        list(read_batches(path, Form(begins="^# ")))
+
+
+def test_a_list_of_conversations_and_a_mark_at_the_beginning(tmp_path: Path) -> None:
+    (tmp_path / "talk.json").write_text('[\n  "Hello.",\n  {"text": "Good day."}\n]')
+    (tmp_path / "mark.txt").write_bytes(b"\xef\xbb\xbfFirst.")
+    assert texts([tmp_path / "talk.json"]) == ["Hello.", "Good day."]
+    assert texts([tmp_path / "mark.txt"]) == ["First."]
+
+
+def test_rows_put_together(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": f"Row {i}."}) + "\n" for i in range(5)))
+    form = Form(join=2)
+    joined = [text for batch in read_batches(path, form) for text in texts_of(batch, form)]
+    assert joined == ["Row 0. Row 1.", "Row 2. Row 3.", "Row 4."]

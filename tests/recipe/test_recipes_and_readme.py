@@ -28,7 +28,10 @@ def field_tables() -> str:
         rows = []
         for key, field in fields.items():
             name = f"{section}.{key}".lstrip(".")
-            if name in section_fields():
+            shared = (
+                section_fields()["corpus"].get(key) if section == "corpus.sources.NAME" and key != "epochs" else None
+            )
+            if name in section_fields() or (shared and shared.description == field.description):
                 continue
             meaning = " ".join((field.description or "").split())
             choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
