@@ -30,18 +30,27 @@ def _plan(options: argparse.Namespace) -> None:
 def _prepare(options: argparse.Namespace) -> None:
     from lmeff.corpora import prepare_text
     from lmeff.recipe import read_recipe
-    from lmeff.tokens import prepare_tokenizer, prepare_tokens
+    from lmeff.tokens import prepare_packing, prepare_tokenizer, prepare_tokens
+    from lmeff.tokens.summary import describe_prepared
 
     recipe = read_recipe(options.recipe, options.overrides).recipe
     corpus = prepare_text(recipe.corpus, recipe.paths.data)
-    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size))
-    print(tokens.folder)
-    for side, split in tokens.manifest["splits"].items():
-        num_documents, num_tokens, num_bytes = (split[f"num_{unit}"] for unit in ("documents", "tokens", "bytes"))
-        rate = num_bytes / num_tokens
-        print(
-            f"  {side}: {num_documents:,} documents, {num_bytes:,} bytes, {num_tokens:,} tokens ({rate:.2f} bytes each)"
-        )
+    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size, recipe.tokenizer.sample))
+    best_fit = recipe.batch.packing == "best_fit"
+    packing = prepare_packing(tokens, recipe.batch.sequence_length) if best_fit else None
+    for line in describe_prepared(corpus, tokens, packing):
+        print(line)
+
+
+def _tokenizer(options: argparse.Namespace) -> None:
+    from lmeff.recipe import read_recipe
+    from lmeff.revisions.remote import fetch_tokenizer
+    from lmeff.tokens.report import report_tokenizers
+    from lmeff.tokens.report_text import format_report
+
+    recipe = read_recipe(options.recipe, options.overrides).recipe
+    report = report_tokenizers(recipe, options.beside, options.vocab_sizes, fetch_tokenizer)
+    print(json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) if options.json else format_report(report))
 
 
 def _corpora(options: argparse.Namespace) -> None:
@@ -59,7 +68,9 @@ def _corpora(options: argparse.Namespace) -> None:
         for line in show_sample(Corpus(name=options.name, **settings), options.documents):
             print(line)
     elif options.name in corpora:
-        print("\n".join(f"{key}: {value}" for key, value in corpora[options.name].items()))
+        import yaml
+
+        print(yaml.safe_dump(corpora[options.name], sort_keys=False, allow_unicode=True, width=120), end="")
     else:
         raise InputError(f"{options.name!r} is not one of {', '.join(corpora)}")
 
@@ -185,10 +196,17 @@ def _parser() -> argparse.ArgumentParser:
     for name, action, summary in (
         ("plan", _plan, "what a recipe will do and cost, in steps, parameters, FLOPs, memory, disk and hours"),
         ("prepare", _prepare, "write a recipe's text, tokenizer and tokens, as a run would"),
+        ("tokenizer", _tokenizer, "what a recipe's tokenizer and others beside it make of the held-out text"),
     ):
         sub = verb(name, action, summary)
         sub.add_argument("recipe", metavar="RECIPE.yaml")
         sub.add_argument("overrides", nargs="*", metavar="section.key=value")
+        if name == "tokenizer":
+            text = "folders with a tokenizer.json, such files, or NAMESPACE/REPO[@REVISION] on the Hub"
+            sub.add_argument("--beside", nargs="+", action="extend", default=[], metavar="WHAT", help=text)
+            text = "our own tokenizers of these sizes, such as 8k,16k, in place of the recipe's"
+            sub.add_argument("--vocab-sizes", type=_positive_ints, default=[], metavar="N,...", help=text)
+            sub.add_argument("--json", action="store_true")
         if name == "plan":
             sub.add_argument("--json", action="store_true", help="print plan.json")
             sub.add_argument(
@@ -269,6 +287,10 @@ def _positive_int(text: str) -> int:
     if (number := _positive(text)) != int(number):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(number)
+
+
+def _positive_ints(text: str) -> list[int]:
+    return [_positive_int(part) for part in text.split(",")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lmeff.errors import InputError
+from lmeff.errors import InputError, RunFailed
 from lmeff.quantities import parse_count
 from lmeff.revisions.account import token
 from lmeff.revisions.names import MAIN
@@ -19,6 +19,8 @@ _TOKENS = (
 """`seed-0-tokens-25M`; BabyLM's `chck_10M`, which counts words; `step100`."""
 _FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model", "*.txt", "README.md"]
 _NOT_NEEDED = ["optimizer.safetensors"]
+TOKENIZER = "tokenizer.json"
+_ASK_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,42 @@ class RemoteModel:
 def is_remote(what: str) -> bool:
     """Whether this names a model of the Hub: it looks like one, and neither it nor what would be its folder is here."""
     return not Path(what).exists() and not Path(what.partition("/")[0]).is_dir() and _NAME.fullmatch(what) is not None
+
+
+def fetch_tokenizer(what: str) -> Path:
+    """The tokenizer.json of `NAMESPACE/REPO[@REVISION]`, `main` unless it says so, in the Hugging Face cache.
+
+    Raises InputError for what names no tokenizer of the Hub, and RunFailed when the Hub cannot be asked and the cache has none.
+    """
+    if not is_remote(what):
+        raise InputError(
+            f"{what}: neither a {TOKENIZER}, nor a folder with one, nor NAMESPACE/REPO[@REVISION] on the Hub"
+        )
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+
+    from lmeff.revisions.hub import NotDelivered, Unavailable, asking
+
+    repository, _, revision = what.partition("@")
+    revision = revision or MAIN
+    api = HfApi(token=token() or False)
+    try:
+        with asking():
+            try:
+                # Asked first, since a download alone tries for half a minute to reach a Hub that is not there.
+                api.model_info(repository, revision=revision, timeout=_ASK_SECONDS)
+                return Path(api.hf_hub_download(repository, TOKENIZER, revision=revision))
+            except RepositoryNotFoundError:
+                raise InputError(f"{what}: no such repository on the Hub, or the token may not see it") from None
+            except RevisionNotFoundError:
+                raise InputError(f"{what}: the repository has no revision {revision!r}") from None
+            except RemoteEntryNotFoundError:
+                raise InputError(f"{what}: has no {TOKENIZER}") from None
+    except (Unavailable, NotDelivered) as error:
+        fetched = try_to_load_from_cache(repository, TOKENIZER, revision=revision)
+        if isinstance(fetched, str):
+            return Path(fetched)
+        raise RunFailed(f"{what}: its {TOKENIZER} cannot be fetched ({error})") from None
 
 
 def find_remote(what: str, revisions: list[str] | None, every: bool) -> list[RemoteModel]:

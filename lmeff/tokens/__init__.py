@@ -1,6 +1,7 @@
 """Tokenizer, token shards on disk, and the order in which training reads them."""
 
 from lmeff.tokens.order import SampleOrder
+from lmeff.tokens.packing import positions_per_epoch, prepare_packing
 from lmeff.tokens.prepare import Tokens, prepare_tokens
 from lmeff.tokens.tokenizer import BOS_ID, EOS_ID, PAD_ID, prepare_tokenizer, tokenizer_sha256
 
@@ -10,6 +11,8 @@ __all__ = [
     "PAD_ID",
     "SampleOrder",
     "Tokens",
+    "positions_per_epoch",
+    "prepare_packing",
     "prepare_tokenizer",
     "prepare_tokens",
     "tokenizer_sha256",

@@ -1,15 +1,21 @@
-"""Token ids on disk: a 64-byte header, then uint16 (uint32 above 65,535 ids) ids, little-endian."""
+"""Token ids on disk: a 64-byte header, then uint16 (uint32 above 65,535 ids) ids, little-endian, then a hash (xxh3, 64 bits) of
+each mebibyte of both."""
 
+import os
 import struct
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import xxhash
 
 from lmeff.errors import InputError
 
 _HEADER = struct.Struct("<8sIIQI36x")
 _MAGIC = b"lmefftok"
-_VERSION = 1
+_VERSION = 2
+_BLOCK_BYTES = 1 << 20
+_CHECKED_WHEN_OPENED_BYTES = 1 << 30
 
 
 def id_type(vocab_size: int) -> np.dtype:
@@ -41,33 +47,107 @@ class ShardWriter:
 
     def close(self) -> None:
         self._write_header()
+        self._file.flush()
+        sums = _sums(self.path, _HEADER.size + self.num_tokens * self._dtype.itemsize)
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(sums.tobytes())
+        self._file.flush()
+        os.fsync(self._file.fileno())
         self._file.close()
 
 
+def _num_blocks(num_bytes: int) -> int:
+    return -(-num_bytes // _BLOCK_BYTES)
+
+
+def _sums(path: Path, num_bytes: int, blocks: Iterable[int] | None = None) -> np.ndarray:
+    """Hashes of the blocks of a file's first `num_bytes`, or of some of them: uint64 (blocks,)."""
+    chosen = range(_num_blocks(num_bytes)) if blocks is None else list(blocks)
+    out = np.empty(len(chosen), "<u8")
+    with open(path, "rb", buffering=0) as file:
+        for place, block in enumerate(chosen):
+            file.seek(block * _BLOCK_BYTES)
+            size = min(_BLOCK_BYTES, num_bytes - block * _BLOCK_BYTES)
+            out[place] = xxhash.xxh3_64_intdigest(file.read(size))
+    return out
+
+
+class Shard:
+    """One file of ids, memory-mapped, whose content is compared with its hashes before it is used."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises InputError naming a shard that is not one or has another length."""
+        self.path = path
+        try:
+            with open(path, "rb") as file:
+                magic, version, itemsize, num_tokens, vocab_size = _HEADER.unpack(file.read(_HEADER.size))
+        except (OSError, struct.error) as error:
+            raise InputError(f"{path}: token shard cannot be read ({error})") from None
+        if magic != _MAGIC or version != _VERSION or itemsize != id_type(vocab_size).itemsize:
+            raise InputError(f"{path}: not a token shard of format {_VERSION}")
+        self.num_bytes = _HEADER.size + num_tokens * itemsize
+        wanted = self.num_bytes + 8 * _num_blocks(self.num_bytes)
+        if path.stat().st_size != wanted:
+            raise InputError(
+                f"{path}: token shard has {path.stat().st_size} bytes instead of {wanted}; remove its folder and prepare again"
+            )
+        dtype = id_type(vocab_size)
+        self.ids = np.memmap(path, dtype, "r", _HEADER.size, (num_tokens,)) if num_tokens else np.zeros(0, dtype)
+        """(tokens,) uint16 or uint32."""
+        self._sums = np.fromfile(path, "<u8", offset=self.num_bytes)
+        self._unchecked = np.ones(len(self._sums), bool)
+        self.is_checked = False
+
+    def check(self, starts: np.ndarray | None = None, length: int = 0) -> None:
+        """Compares the file with its hashes; given `starts`, (rows,), only where ids [start, start + length) are.
+
+        Raises InputError naming a shard that holds other bytes than were written.
+        """
+        if self.is_checked:
+            return
+        blocks = np.flatnonzero(self._unchecked)
+        if starts is not None:
+            itemsize = self.ids.dtype.itemsize
+            first = (_HEADER.size + starts * itemsize) // _BLOCK_BYTES
+            last = (_HEADER.size + (starts + length) * itemsize - 1) // _BLOCK_BYTES
+            wanted = np.unique(np.concatenate([first, last, *_between(first, last)]))
+            blocks = wanted[self._unchecked[wanted]]
+        if not np.array_equal(_sums(self.path, self.num_bytes, blocks.tolist()), self._sums[blocks]):
+            raise InputError(
+                f"{self.path}: token shard holds other bytes than were written; remove its folder and prepare again"
+            )
+        self._unchecked[blocks] = False
+        self.is_checked = not self._unchecked.any()
+
+
+def _between(first: np.ndarray, last: np.ndarray) -> list[np.ndarray]:
+    """Blocks that lie inside ranges longer than two."""
+    return [np.arange(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True) if b - a > 1]
+
+
 def open_shard(path: Path) -> np.ndarray:
-    """The ids of a shard, (tokens,), memory-mapped. Raises InputError naming a shard that is damaged."""
-    try:
-        with open(path, "rb") as file:
-            magic, version, itemsize, num_tokens, vocab_size = _HEADER.unpack(file.read(_HEADER.size))
-    except (OSError, struct.error) as error:
-        raise InputError(f"{path}: token shard cannot be read ({error})") from None
-    if magic != _MAGIC or version != _VERSION or itemsize != id_type(vocab_size).itemsize:
-        raise InputError(f"{path}: not a token shard of format {_VERSION}")
-    wanted = _HEADER.size + num_tokens * itemsize
-    if path.stat().st_size != wanted:
-        raise InputError(
-            f"{path}: token shard has {path.stat().st_size} bytes instead of {wanted}; remove its folder and prepare again"
-        )
-    if not num_tokens:
-        return np.zeros(0, id_type(vocab_size))
-    return np.memmap(path, id_type(vocab_size), "r", offset=_HEADER.size, shape=(num_tokens,))
+    """The ids of a shard, (tokens,), memory-mapped. Raises InputError naming a shard that is damaged in any byte."""
+    shard = Shard(path)
+    shard.check()
+    return shard.ids
 
 
 class TokenStream:
     """All ids of one split, over its shards, as one long sequence."""
 
-    def __init__(self, paths: list[Path]) -> None:
-        self._shards = [open_shard(path) for path in paths]
+    def __init__(self, paths: Sequence[Path], lengths: Sequence[int] | None = None) -> None:
+        """`lengths`: how many ids of each shard are read, from its beginning; a shard may be there several times.
+
+        Raises InputError naming a shard that is damaged: at once, or, of more than a gigabyte in all, before the damaged part
+        is first used.
+        """
+        opened = {path: Shard(path) for path in dict.fromkeys(paths)}
+        if sum(shard.num_bytes for shard in opened.values()) <= _CHECKED_WHEN_OPENED_BYTES:
+            for shard in opened.values():
+                shard.check()
+        self._files = [opened[path] for path in paths]
+        wanted = [None] * len(paths) if lengths is None else lengths
+        self._shards = [file.ids[:length] for file, length in zip(self._files, wanted, strict=True)]
         self._ends = np.cumsum([len(shard) for shard in self._shards])
         self.num_tokens = int(self._ends[-1]) if paths else 0
 
@@ -76,7 +156,10 @@ class TokenStream:
         pieces = []
         for index in range(int(np.searchsorted(self._ends, start, "right")), len(self._shards)):
             offset = int(self._ends[index]) - len(self._shards[index])
-            pieces.append(self._shards[index][max(start - offset, 0) : stop - offset])
+            first, last = max(start - offset, 0), min(stop - offset, len(self._shards[index]))
+            if last > first:
+                self._files[index].check(np.array([first]), last - first)
+            pieces.append(self._shards[index][first:last])
             if stop <= self._ends[index]:
                 break
         return np.concatenate([np.zeros(0, np.int64), *pieces]).astype(np.int64)
@@ -90,7 +173,23 @@ class TokenStream:
         for index in np.unique(first[first == last]):
             rows = np.flatnonzero((first == index) & (last == index))
             local = starts[rows] - (int(self._ends[index]) - len(self._shards[index]))
+            self._files[index].check(local, length)
             out[rows] = self._shards[index][local[:, None] + np.arange(length)]
         for row in np.flatnonzero(first != last):
             out[row] = self.slice(int(starts[row]), int(starts[row]) + length)
+        return out
+
+    def pieces(self, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+        """Tokens [start, start + size) of every piece, one after the other, as int64. A piece lies in one shard, as documents
+        do."""
+        ends = sizes.cumsum()
+        out = np.empty(int(ends[-1]) if len(ends) else 0, np.int64)
+        shards = np.searchsorted(self._ends, starts, "right")
+        for index in np.unique(shards):
+            chosen = np.flatnonzero(shards == index)
+            local, size = starts[chosen] - (int(self._ends[index]) - len(self._shards[index])), sizes[chosen]
+            self._files[index].check(local, size)
+            inside = np.arange(size.sum()) - np.repeat(size.cumsum() - size, size)
+            places = np.repeat((ends - sizes)[chosen], size) + inside
+            out[places] = self._shards[index][np.repeat(local, size) + inside]
         return out

@@ -15,11 +15,14 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from lmeff.corpora import TextCorpus
 from lmeff.errors import InputError
 from lmeff.files import describe_files, locked, new_folder, sha256_file, write_json
+from lmeff.quantities import format_count
+from lmeff.tokens.sample import TrainingText
 
 TOKENIZER_FORMAT = 1
 """Raised whenever the same text would give another tokenizer."""
 SPECIAL_TOKENS = ("<pad>", "<s>", "</s>")
 PAD_ID, BOS_ID, EOS_ID = range(3)
+SMALLEST_VOCABULARY = 256 + len(SPECIAL_TOKENS)
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
@@ -59,15 +62,32 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     write_json(folder / "tokenizer_config.json", special | settings)
 
 
-def prepare_tokenizer(corpus: TextCorpus, vocab_size: int) -> Path:
-    """Trains the corpus's tokenizer of that size unless it is there already; returns its folder."""
-    folder = corpus.folder / "tokenizers" / f"bpe-{vocab_size}.v{TOKENIZER_FORMAT}"
+def prepare_tokenizer(corpus: TextCorpus, vocab_size: int, sample_bytes: int | None = None) -> Path:
+    """Trains the corpus's tokenizer of that size unless it is there already; returns its folder.
+
+    It is trained on about `sample_bytes` of the training text. A sample that is not smaller than the text is no sample, and
+    the folder is that of all the text.
+    """
+    text = TrainingText(corpus, sample_bytes)
+    sampled = f"-sample-{format_count(text.sample_bytes)}" if text.sample_bytes else ""
+    folder = corpus.folder / "tokenizers" / f"bpe-{vocab_size}{sampled}.v{TOKENIZER_FORMAT}"
     with locked(corpus.folder.parent / ".locks" / f"{corpus.folder.name}.{folder.name}"):
         if not (folder / "manifest.json").exists():
             with new_folder(folder) as aside:
-                save_tokenizer(train_tokenizer(corpus.documents("train"), vocab_size), aside)
-                write_json(aside / "manifest.json", {"format": TOKENIZER_FORMAT, "files": describe_files(aside)})
+                save_tokenizer(_train(text, vocab_size), aside)
+                manifest = {"format": TOKENIZER_FORMAT, "vocab_size": vocab_size, "sample_bytes": text.sample_bytes}
+                manifest |= {"num_documents": text.num_documents, "num_bytes": text.num_bytes}
+                write_json(aside / "manifest.json", manifest | {"files": describe_files(aside)})
     return folder
+
+
+def _train(text: TrainingText, vocab_size: int) -> Tokenizer:
+    try:
+        return train_tokenizer(text, vocab_size)
+    except InputError as error:
+        if text.sample_bytes is None:
+            raise
+        raise InputError(f"{error}, or a larger tokenizer.sample; it was {text.num_bytes:,} bytes of text") from None
 
 
 def tokenizer_sha256(folder: Path) -> str:

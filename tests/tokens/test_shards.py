@@ -51,3 +51,47 @@ def test_damage_is_named(tmp_path: Path) -> None:
         (tmp_path / "a.bin").write_bytes(content)
         with pytest.raises(InputError, match=r"a\.bin: .*token shard"):
             open_shard(tmp_path / "a.bin")
+
+
+@pytest.mark.parametrize("place", [40, 64, 2_000_000, -3])
+def test_one_wrong_byte_is_found_when_a_shard_is_opened(tmp_path: Path, place: int) -> None:
+    """In the header, the ids or the hashes themselves."""
+    path = write(tmp_path / "a.bin", np.arange(1_500_000) % 1000, 1000)
+    content = bytearray(path.read_bytes())
+    content[place] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.bin: "):
+        open_shard(path)
+    with pytest.raises(InputError, match=r"a\.bin: "):
+        TokenStream([path])
+
+
+def test_of_a_large_stream_each_part_is_checked_before_it_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lmeff.tokens.shards._CHECKED_WHEN_OPENED_BYTES", 0)
+    ids = np.arange(3_000_000) % 1000
+    path = write(tmp_path / "a.bin", ids, 1000)
+    content = bytearray(path.read_bytes())
+    content[5_000_000] ^= 1  # id 2,499,968, in the last of six blocks of a mebibyte
+    path.write_bytes(content)
+    stream = TokenStream([path])
+    assert np.array_equal(
+        stream.blocks(np.array([0, 7_000]), 256), ids.reshape(-1)[: 7_001 * 256].reshape(-1, 256)[[0, 7_000]]
+    )
+    assert np.array_equal(stream.slice(100, 1_000), ids[100:1_000])
+    for read in (
+        lambda: stream.blocks(np.array([2_499_968 // 256]), 256),
+        lambda: stream.slice(0, 3_000_000),
+        lambda: stream.blocks(np.array([0]), 3_000_000),
+    ):
+        with pytest.raises(InputError, match="other bytes than were written"):
+            read()
+
+
+def test_a_shard_may_be_read_twice_or_in_part(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{name}.bin", np.array(ids), 100) for name, ids in (("a", [1, 2, 3]), ("b", [4, 5]))]
+    stream = TokenStream([paths[0], paths[1], paths[0]], [3, 2, 1])
+    assert stream.num_tokens == 6
+    assert stream.slice(0, 6).tolist() == [1, 2, 3, 4, 5, 1]
+    assert stream.blocks(np.array([1, 0]), 3).tolist() == [[4, 5, 1], [1, 2, 3]]

@@ -1,0 +1,46 @@
+"""What `lmeff prepare` says of a corpus: how much there is of it, and what became of the rest."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from lmeff.corpora import TextCorpus
+from lmeff.tokens.packing import Packing
+from lmeff.tokens.prepare import Tokens
+
+_EXAMPLES, _SHOWN_CHARACTERS = 3, 100
+
+
+def describe_prepared(corpus: TextCorpus, tokens: Tokens, packing: Packing | None) -> Iterator[str]:
+    """Lines to print."""
+    yield str(tokens.folder)
+    for side, split in tokens.manifest["splits"].items():
+        num_documents, num_tokens, num_bytes = (split[f"num_{unit}"] for unit in ("documents", "tokens", "bytes"))
+        rate = num_bytes / num_tokens
+        yield f"  {side}: {num_documents:,} documents, {num_bytes:,} bytes, {num_tokens:,} tokens ({rate:.2f} bytes each)"
+    domains = corpus.manifest["splits"]["train"]["domains"]
+    if len(domains) > 1:
+        total = sum(domains.values())
+        yield "  of train: " + ", ".join(f"{domain} {size / total:.1%}" for domain, size in domains.items())
+    for source, (num_whole, num_more) in tokens.manifest.get("passes", {}).items():
+        yield f"  {source or 'text'} is read {num_whole} times whole and {num_more:,} documents more"
+    yield from _left_out(corpus.manifest)
+    if packing is not None:
+        packed = packing.manifest
+        num_sequences, length = packed["num_sequences"], packed["sequence_length"]
+        padding = packed["num_padding_tokens"] / (num_sequences * length)
+        yield f"  {packed['num_pieces']:,} pieces in {num_sequences:,} sequences of {length}, {padding:.2%} of it padding"
+
+
+def _left_out(manifest: dict[str, Any]) -> Iterator[str]:
+    for side, domains in manifest["left_out"].items():
+        for domain, reasons in domains.items():
+            said = ", ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+            yield f"  left out of {side}, {domain}: {said}"
+    for domain, rules in manifest["cleaning"].items():
+        said = ", ".join(f"{rule} {count['documents']:,}" for rule, count in rules.items())
+        yield f"  documents changed by cleaning, {domain}: {said}"
+    taken = manifest["decontaminated"]
+    if taken["num_sentences"]:
+        yield f"  sentences of evaluation data taken out: {taken['num_sentences']:,}, such as"
+        for sentence in taken["examples"][:_EXAMPLES]:
+            yield f"    {' '.join(sentence.split())[:_SHOWN_CHARACTERS]}"
