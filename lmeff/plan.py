@@ -5,6 +5,8 @@ the input embedding being a lookup. Memory of data-parallel and ZeRO training as
 """
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 
 from lmeff.errors import InputError
 from lmeff.models.sizes import Parameters, Shape, count_parameters, resolve_shape
@@ -68,7 +70,8 @@ def epochs_at(num_tokens: int, train_tokens: int, sequence_length: int) -> float
 
 
 def check_data(recipe: Recipe, train_tokens: int) -> None:
-    """Raises InputError when the text cannot fill one sequence, or its epochs do not reach the last anchor."""
+    """Raises InputError when the text cannot fill one sequence, or its epochs do not reach the last anchor. `train_tokens` are
+    the positions of one pass, padding included."""
     length, epochs = recipe.batch.sequence_length, recipe.corpus.epochs
     if train_tokens < length:
         raise InputError(
@@ -81,8 +84,9 @@ def check_data(recipe: Recipe, train_tokens: int) -> None:
     )
     passes = epochs_at(last_tokens, train_tokens, length)
     if passes > epochs:
+        what = "packed positions" if recipe.batch.packing == "best_fit" else "tokens"
         raise InputError(
-            f"anchors.tokens: {last} needs {passes:.2f} passes over the {train_tokens:,} tokens of training text, and"
+            f"anchors.tokens: {last} needs {passes:.2f} passes over the {train_tokens:,} {what} of training text, and"
             f" corpus.epochs allows {epochs:g}; set corpus.epochs={math.ceil(passes)} or give more text"
         )
 
@@ -91,6 +95,16 @@ def flops_per_token(shape: Shape, sequence_length: int, causal: bool = False) ->
     """Model FLOPs of one trained token, forward and backward."""
     attention = 12 * shape.num_hidden_layers * shape.num_attention_heads * shape.head_dim * sequence_length
     return 6 * count_parameters(shape).matmul + (attention / 2 if causal else attention)
+
+
+def flops_of(recipe: Recipe, stretches: Iterable[tuple[int, int]]) -> float:
+    """Model FLOPs of training from one step to another, for each of `stretches`, every step with the length that it has."""
+    shape, stages, tokens = resolve_shape(recipe), recipe.batch.length_stages(), Counter[int]()
+    ends = [*(first for first, _ in stages[1:]), math.inf]
+    for first, last in stretches:
+        for (begin, length), end in zip(stages, ends, strict=True):
+            tokens[length] += tokens_at(max(0, min(end, last) - max(begin, first)), recipe.batch.tokens)
+    return sum(flops_per_token(shape, length) * num_tokens for length, num_tokens in tokens.items())
 
 
 def _divisors(number: int) -> list[int]:
@@ -198,6 +212,7 @@ def make_plan(
     micro_batch, accumulation = split_batch(recipe, world_size, micro_batch)
     flops = flops_per_token(shape, length)
     trained_tokens = tokens_at(sum(part.last_step - part.first_step for part in parts), recipe.batch.tokens)
+    total_flops = flops_of(recipe, [(part.first_step, part.last_step) for part in parts])
     if mfu is not None:
         if tokens_per_second is not None:
             raise InputError("--mfu: give it or --tokens-per-second, not both")
@@ -205,7 +220,7 @@ def make_plan(
             raise InputError(f"--mfu: {mfu:g} is not a share of the peak; write 0.4 for 40%")
         if not gpu:
             raise InputError(f"--mfu: of which GPU? Add --gpu with one of {', '.join(GPUS)}")
-        tokens_per_second = mfu * peak_tflops * 1e12 * world_size / flops
+        tokens_per_second = mfu * peak_tflops * 1e12 * world_size / (total_flops / trained_tokens)
     # The optimizer's state, if it is kept, is twice as large as the weights.
     revision_bytes = 4 * parameters.total * (3 if recipe.publish.optimizer else 1)
     # The final revision shares its weights with the last anchor on disk, but is a branch of its own on the Hub.
@@ -221,6 +236,9 @@ def make_plan(
         seed=recipe.seed,
         batch_tokens=recipe.batch.tokens,
         sequence_length=length,
+        packing=recipe.batch.packing,
+        document_mask=recipe.batch.document_mask,
+        length_stages=recipe.batch.length_stages(),
         sequences_per_step=recipe.batch.tokens // length,
         num_steps=steps,
         num_tokens=tokens_at(steps, recipe.batch.tokens),
@@ -234,7 +252,7 @@ def make_plan(
         ),
         flops_per_token=flops,
         flops_per_token_causal=flops_per_token(shape, length, causal=True),
-        total_flops=flops * trained_tokens,
+        total_flops=total_flops,
         revision_bytes=revision_bytes,
         disk_bytes=revision_bytes * num_revisions + checkpoint_bytes,
         hub_bytes=revision_bytes * (len(anchors) + 1),

@@ -9,6 +9,15 @@ def _table(rows: list[list[str]]) -> list[str]:
     return ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
+def _sequences(plan: PlanDocument) -> list[str]:
+    """What sequences are, where they are not just blocks of the text."""
+    words = ["packed by best fit"] if plan.packing == "best_fit" else []
+    words += ["documents do not see each other"] if plan.document_mask else []
+    stages = [f"{length} from step {first:,}" for first, length in plan.length_stages]
+    words += [f"lengths {', '.join(stages)}"] if len(stages) > 1 else []
+    return [f"sequences  {'; '.join(words)}"] if words else []
+
+
 def format_plan(plan: PlanDocument) -> str:
     """What `lmeff plan` prints."""
     parameters = plan.parameters
@@ -23,6 +32,7 @@ def format_plan(plan: PlanDocument) -> str:
         f" {parameters.embedding:,} in the embeddings ({share:.0%})",
         f"batch      {plan.batch_tokens:,} tokens a step: {plan.sequences_per_step} sequences of {plan.sequence_length};"
         f" on {devices} {plan.micro_batch} at once, {plan.accumulation} accumulated",
+        *_sequences(plan),
         f"length     {plan.num_steps:,} steps, {plan.num_tokens:,} tokens; {warmup}; no weight decay on norms",
         f"compute    {per_token} FLOPs a token ({causal} counting causal attention), {format_short(plan.total_flops)} in all",
         f"disk       {disk} for {len(plan.anchors)} revisions of {revision} and the checkpoints;"

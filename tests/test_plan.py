@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmeff.errors import InputError
-from lmeff.plan import check_data, make_plan, micro_batches, plan_anchors, split_batch, tokens_at
+from lmeff.plan import check_data, flops_of, make_plan, micro_batches, plan_anchors, split_batch, tokens_at
+from lmeff.plan_text import format_plan
 from lmeff.recipe.documents import PlanDocument
 from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Recipe, Schedule, Tokenizer
 
@@ -50,6 +51,26 @@ def test_flops_per_token() -> None:
     assert plan.flops_per_token == pytest.approx(1.2225e9, rel=1e-4)
     assert plan.flops_per_token_causal == pytest.approx(1.1942e9, rel=1e-4)
     assert plan.total_flops == plan.flops_per_token * plan.num_tokens
+
+
+def test_flops_are_those_of_each_steps_length() -> None:
+    """120 steps of 1,024 tokens: 10 in sequences of 64, 40 of 128 and 70 of 256, with attention over so many."""
+    lengths = {"0": 64, "10k": 128, "51_200": 256}
+    anchors = ("5k", "20k", "122_880")
+    long = recipe(1024, anchors, schedule=Schedule(warmup=0))
+    batch = Batch(tokens=1024, sequence_lengths=lengths)
+    cut = recipe(anchors=anchors, batch=batch, schedule=Schedule(warmup=0))
+    per_token = {length: make_plan(long).flops_per_token - 12 * 24 * 768 * (256 - length) for length in (64, 128, 256)}
+    assert flops_of(cut, [(0, 5)]) == 5 * 1024 * per_token[64]
+    assert flops_of(cut, [(0, 20), (45, 55)]) == 1024 * (
+        10 * per_token[64] + (10 + 5) * per_token[128] + 5 * per_token[256]
+    )
+    plan = make_plan(cut, mfu=0.4, gpu="h100")
+    assert plan.total_flops == 1024 * (10 * per_token[64] + 40 * per_token[128] + 70 * per_token[256])
+    assert plan.flops_per_token == per_token[256]
+    assert plan.hours * 3600 == pytest.approx(plan.total_flops / (0.4 * 989.4e12))
+    assert flops_of(long, [(0, 20)]) == 20 * 1024 * per_token[256]
+    assert flops_of(cut, [(0, 0)]) == 0
 
 
 def test_hours() -> None:
@@ -126,6 +147,20 @@ def test_the_verb_prints_the_document_and_the_table() -> None:
     text = lmeff("plan", "recipes/180m_hybrid.yaml", "--gpu", "h100", "--mfu", "0.4").stdout
     for said in ("232,945,920 parameters", "25,034,752", "+34,752", "zero3", "1 h 4"):
         assert said in text
+
+
+def test_sequences_are_said_where_they_are_not_the_default() -> None:
+    assert "\nsequences " not in format_plan(make_plan(recipe()))
+    batch = Batch(
+        tokens=1024, packing="best_fit", document_mask=True, sequence_lengths={"0": 64, "1_600_000": 128, "5M": 256}
+    )
+    text = format_plan(make_plan(recipe(batch=batch)))
+    wanted = "packed by best fit; documents do not see each other; lengths 64 from step 0, 128 from step 1,563, 256 from step"
+    assert f"\nsequences  {wanted} 4,883\n" in text
+    masked = make_plan(recipe(batch=Batch(tokens=1024, document_mask=True)))
+    assert "\nsequences  documents do not see each other\n" in format_plan(masked)
+    older = masked.model_dump(exclude={"packing", "document_mask", "length_stages"})
+    assert "\nsequences " not in format_plan(PlanDocument.model_validate(older))
 
 
 def test_planning_needs_no_torch() -> None:

@@ -45,7 +45,7 @@ def test_learning_rate(recipe: Path, capsys: pytest.CaptureFixture) -> None:
 
     def after_40_steps(rate: float) -> float:
         on = bench(recipe)
-        return [on.step(ids, rate)[0] for ids in on.batches(40)][-1]
+        return [on.step(batch, rate)[0] for batch in on.batches(40)][-1]
 
     losses = {factor: after_40_steps(found["suggested"] * factor) for factor in (1 / 30, 1, 30)}
     assert losses[1] < losses[1 / 30] - 0.3
@@ -59,8 +59,21 @@ def test_a_step_is_the_runs_step(recipe: Path) -> None:
     finish(start(None, str(recipe), "name=run", "model.attention_dropout=0", "anchors.tokens=[20k]"))
     wanted = curve(run_folder(recipe, "run"))[:6]
     on = bench(recipe)
-    for ids, (_, loss, norm, rate) in zip(on.batches(6), wanted, strict=True):
-        assert on.step(ids, rate) == pytest.approx((loss, norm), rel=1e-4)
+    for batch, (_, loss, norm, rate) in zip(on.batches(6), wanted, strict=True):
+        assert on.step(batch, rate) == pytest.approx((loss, norm), rel=1e-4)
+
+
+def test_every_step_has_its_length(recipe: Path) -> None:
+    """The lengths change after 2 and 4 steps of 512 tokens."""
+    on = bench(recipe, "batch.sequence_lengths={0: 8, 1024: 16, 2k: 32}")
+    assert [wanted.length for wanted in on.batches(6)] == [8, 8, 16, 16, 32, 32]
+    read = []
+    on.model.register_forward_pre_hook(
+        lambda _, args, given: read.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    for wanted in on.batches(6):
+        on.step(wanted._replace(sequence_ids=wanted.sequence_ids[:4]), 1e-3)
+    assert read == [8, 8, 16, 16, 32, 32]
 
 
 def test_a_flat_loss_is_said(recipe: Path) -> None:

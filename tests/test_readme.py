@@ -58,7 +58,7 @@ def test_the_commands_do_what_they_say(shared_data: Path, tmp_path: Path) -> Non
         )
         assert answer.returncode == 0, f"{line}\n{answer.stdout}\n{answer.stderr}"
         printed.append(answer.stdout)
-    run, curves, report, plan, scores = printed
+    run, curves, report, plan, scores, tokenizers = printed
     assert "report: outputs/leaner_small/seed-0/report.html" in run
     assert "20k" in curves
     assert "lmeff_blimp" in curves
@@ -66,6 +66,7 @@ def test_the_commands_do_what_they_say(shared_data: Path, tmp_path: Path) -> Non
     assert (tmp_path / "report.html").stat().st_size > 100_000
     assert "232,945,920 parameters" in plan
     assert "lmeff_synthetic" in scores
+    assert re.search(r"```\n(web: .*?)\n```", README, re.DOTALL)[1] in tokenizers
 
 
 def test_every_verb_is_in_the_table_and_every_row_is_a_verb() -> None:

@@ -1,7 +1,7 @@
 """A recipe's model, optimizer and text on one device, stepped by hand: what the probes work with."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,13 @@ from lmeff.tokens import SampleOrder, Tokens, prepare_tokenizer, prepare_tokens
 from lmeff.training.arguments import half_precision
 from lmeff.training.loader import PackedSequences
 from lmeff.training.optimizers import build_optimizer, decayed_names
+from lmeff.training.sequences import DocumentSequences, Wanted, length_at, train_sequences
 
 
 def prepared_tokens(recipe: Recipe) -> Tokens:
     """The recipe's tokens, prepared if they are not yet."""
     corpus = prepare_text(recipe.corpus, recipe.paths.data)
-    return prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size))
+    return prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size, recipe.tokenizer.sample))
 
 
 def device_of_this_machine() -> torch.device:
@@ -34,7 +35,7 @@ class Bench:
     recipe: Recipe
     model: PreTrainedModel
     optimizer: torch.optim.Optimizer
-    data: PackedSequences
+    data: PackedSequences | DocumentSequences
     device: torch.device
 
     @classmethod
@@ -44,33 +45,38 @@ class Bench:
         model = build_model(recipe).to(device).train()
         names = decayed_names(model)
         optimizer = build_optimizer(recipe.optimizer, model, names, fused=device.type != "cpu", zero=False)
-        return cls(recipe, model, optimizer, PackedSequences(tokens, recipe.batch.sequence_length), device)
+        return cls(recipe, model, optimizer, train_sequences(tokens, recipe.batch), device)
 
-    def batches(self, num_steps: int) -> Iterator[list[int]]:
-        """The sequences that a run's first steps read."""
+    def batches(self, num_steps: int) -> Iterator[Wanted]:
+        """The sequences that a run's first steps read, each with the length that they have in its step."""
         per_step = self.recipe.batch.tokens // self.recipe.batch.sequence_length
         order = SampleOrder(len(self.data), self.recipe.seed)
+        stages = self.recipe.batch.length_stages()
         for step in range(num_steps):
-            yield order.sequence_ids(step * per_step, per_step).tolist()
+            yield Wanted(order.sequence_ids(step * per_step, per_step).tolist(), length_at(step, stages))
 
-    def step(self, sequence_ids: Sequence[int], learning_rate: float) -> tuple[float, float]:
+    def _read(self, wanted: Wanted) -> dict[str, torch.Tensor]:
+        """What the model is given for these sequences."""
+        found = self.data.__getitems__(wanted.sequence_ids if self.recipe.batch.is_plain else wanted)
+        names = {"input_ids", "labels", "position_ids"} & found.keys()
+        return {name: found[name].to(self.device) for name in names}
+
+    def step(self, wanted: Wanted, learning_rate: float) -> tuple[float, float]:
         """One optimizer step, as a run makes it. Returns the loss in nats per token and the gradient's norm before clipping."""
         half = half_precision(self.recipe)
         autocast = torch.autocast(self.device.type, dtype=half) if half else nullcontext()
+        sequence_ids, length = wanted
         micro_batch = min(split_batch(self.recipe, 1)[0], len(sequence_ids))
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
-        for start in range(0, len(sequence_ids), micro_batch):
-            batch = self.data.__getitems__(list(sequence_ids[start : start + micro_batch]))
-            share = len(batch["input_ids"]) / len(sequence_ids)
+        starts = range(0, len(sequence_ids), micro_batch)
+        batches = [self._read(Wanted(sequence_ids[start : start + micro_batch], length)) for start in starts]
+        num_losses = sum(int((batch["labels"] != -100).sum()) for batch in batches)
+        for batch in batches:
             with autocast:
-                loss = self.model(
-                    input_ids=batch["input_ids"].to(self.device),
-                    labels=batch["labels"].to(self.device),
-                    use_cache=False,
-                ).loss
-            (loss * share).backward()
-            total += loss.item() * share
+                loss = self.model(**batch, use_cache=False, num_items_in_batch=num_losses).loss
+            loss.backward()
+            total += loss.item()
         limit = self.recipe.training.get("max_grad_norm", 1.0) or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
         for group in self.optimizer.param_groups:

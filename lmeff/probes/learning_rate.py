@@ -52,9 +52,9 @@ def smooth(losses: Sequence[float]) -> list[float]:
 def range_test(bench: Bench, first: float, last: float, num_steps: int) -> RangeTest:
     """Raises RunFailed when the loss does not fall at any rate."""
     rates, losses = [], []
-    for index, sequence_ids in enumerate(bench.batches(num_steps)):
+    for index, batch in enumerate(bench.batches(num_steps)):
         rate = first * (last / first) ** (index / (num_steps - 1))
-        loss, _ = bench.step(sequence_ids, rate)
+        loss, _ = bench.step(batch, rate)
         if not math.isfinite(loss):
             break
         rates.append(rate)

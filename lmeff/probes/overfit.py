@@ -29,12 +29,13 @@ def probe_overfit(recipe: Recipe, num_sequences: int = 4, max_steps: int = 400) 
 
 def overfit(bench: Bench, num_sequences: int, max_steps: int) -> Overfit:
     """The same on a bench."""
-    sequence_ids = next(bench.batches(1))[:num_sequences]
+    whole = next(bench.batches(1))
+    batch = whole._replace(sequence_ids=whole.sequence_ids[:num_sequences])
     before = {name: parameter.detach().clone() for name, parameter in bench.model.named_parameters()}
     rate, warmup = bench.recipe.optimizer.learning_rate, 20
     losses: list[float] = []
     for step in range(max_steps):
-        loss, norm = bench.step(sequence_ids, rate * min(1.0, (step + 1) / warmup))
+        loss, norm = bench.step(batch, rate * min(1.0, (step + 1) / warmup))
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise RunFailed(
                 f"probe overfit: the loss is {loss} and the gradient's norm {norm} at step {step + 1}; lower"
@@ -44,7 +45,7 @@ def overfit(bench: Bench, num_sequences: int, max_steps: int) -> Overfit:
         if step == 0:
             _check_gradients(bench)
         if loss < NEAR_ZERO:
-            return Overfit(len(sequence_ids), step + 1, losses[0], loss)
+            return Overfit(len(batch.sequence_ids), step + 1, losses[0], loss)
     raise RunFailed(_what_is_broken(bench, before, losses))
 
 

@@ -83,7 +83,10 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
     if found is None:
         return [], [f"held-out losses were not taken again: the tokens are not under {recipe.paths.data} (paths.data)"]
     text = dev_text(
-        Tokens(found.parent, folders[0], read_json(found)), recipe.evaluation.dev_tokens, recipe.batch.sequence_length
+        Tokens(found.parent, folders[0], read_json(found)),
+        recipe.evaluation.dev_tokens,
+        recipe.batch.sequence_length,
+        recipe.batch.document_mask,
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     wrong, checked = [], 0

@@ -8,7 +8,7 @@ from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData
 
 from lmeff.quantities import format_count, format_short
 from lmeff.recipe.documents import AnchorDocument, PlanDocument
-from lmeff.recipe.schema import Recipe
+from lmeff.recipe.schema import Batch, Recipe
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ Every training document began with `<s>`. The tokenizer does not add it: put it 
 | held-out bits per byte | {dev_bits_per_byte} |
 | text | {data} |
 | model | {shape} |
-| batch | {batch_tokens:,} tokens in sequences of {sequence_length} |
+| batch | {batch_tokens:,} tokens in sequences of {sequences} |{loss_tokens}
 | optimizer | {optimizer} |
 | schedule | {schedule} |
 | training FLOPs so far | {flops} |
@@ -159,6 +159,26 @@ def _curve(rows: Sequence[CardRow], anchor: AnchorDocument) -> str:
     return _table(["tokens", "held-out loss", "bits per byte", *(f"{task} ({metric})" for task, metric in tasks)], body)
 
 
+def _sequences(batch: Batch) -> str:
+    words = [str(batch.sequence_length)]
+    if batch.packing == "best_fit":
+        words.append("documents packed by best fit, with padding")
+    if batch.document_mask:
+        words.append("documents do not see each other")
+    if batch.sequence_lengths:
+        words.append(
+            f"lengths by tokens {', '.join(f'{key}: {length}' for key, length in batch.sequence_lengths.items())}"
+        )
+    return "; ".join(words)
+
+
+def _loss_tokens(batch: Batch, anchor: AnchorDocument) -> str:
+    """A row of its own, where it does not follow from the tokens."""
+    if batch.is_plain or anchor.num_loss_tokens is None:
+        return ""
+    return f"\n| tokens with a loss so far | {anchor.num_loss_tokens:,} |"
+
+
 def model_card(
     recipe: Recipe,
     plan: PlanDocument,
@@ -206,7 +226,8 @@ def model_card(
         data=about_text,
         shape=", ".join(f"{key} {value}" for key, value in model.items()) or recipe.model.family,
         batch_tokens=plan.batch_tokens,
-        sequence_length=plan.sequence_length,
+        sequences=_sequences(recipe.batch),
+        loss_tokens=_loss_tokens(recipe.batch, anchor),
         optimizer=f"{optimizer.name}, learning rate {optimizer.learning_rate:g}, betas {list(optimizer.betas)}, weight decay"
         f" {optimizer.weight_decay:g} (none on norms)",
         schedule=f"{recipe.schedule_name}, warm-up {schedule.warmup}, anchors in mode {anchor.mode}",

@@ -2,7 +2,7 @@
 
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,17 @@ def _commit() -> str | None:
         return None
 
 
+def _chosen(manifest: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """Parts of a manifest; of the splits their sizes without the names of all files."""
+    found = {key: manifest[key] for key in keys if key in manifest}
+    return found | {
+        "splits": {
+            side: {key: value for key, value in split.items() if key != "shards"}
+            for side, split in found["splits"].items()
+        }
+    }
+
+
 def provenance(settings: Mapping[str, str], corpus: Mapping[str, Any], tokens: Mapping[str, Any]) -> dict[str, Any]:
     """Content of `provenance.json`. `settings` says for every recipe key where its value came from; `corpus` and `tokens` are
     the manifests of the prepared text and tokens."""
@@ -51,7 +62,7 @@ def provenance(settings: Mapping[str, str], corpus: Mapping[str, Any], tokens: M
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {package: _installed(package) for package in _PACKAGES},
-        "corpus": {key: corpus[key] for key in ("name", "fingerprint", "rules", "splits", "sources")},
-        "tokens": {key: tokens[key] for key in ("fingerprint", "tokenizer_sha256", "vocab_size", "splits")},
+        "corpus": _chosen(corpus, ("name", "fingerprint", "rules", "splits", "sources", "left_out", "decontaminated")),
+        "tokens": _chosen(tokens, ("fingerprint", "tokenizer_sha256", "vocab_size", "splits", "mixture", "passes")),
         "settings": dict(settings),
     }

@@ -10,7 +10,7 @@ import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.errors import RunFailed
-from lmeff.plan import epochs_at
+from lmeff.plan import epochs_at, flops_of
 from lmeff.recipe.documents import PlanAnchor, PlanDocument
 from lmeff.revisions import RevisionStore
 from lmeff.training.trainer import LmeffTrainer
@@ -24,7 +24,7 @@ class AnchorCallback(TrainerCallback):
     part: str | None
     """The part of the run that is trained, None when it has no parts."""
     train_tokens: int
-    """Tokens of the training split, for the epoch."""
+    """Positions of one pass over the training text, for the epoch."""
     evaluate: Callable[[Path], None] | None = None
     """Scores a saved revision; called on every process."""
 
@@ -115,9 +115,10 @@ class AnchorCallback(TrainerCallback):
             "seed": self.plan.seed,
             "mode": self.plan.mode,
             "part": self.part,
+            "num_loss_tokens": self.trainer.loss_positions.after(anchor.step),
             "num_skipped_steps": self.trainer.num_skipped_steps,
             "train_seconds": round(self.trainer.train_seconds, 3),
-            "flops": self.plan.flops_per_token * anchor.exact_tokens,
+            "flops": flops_of(self.trainer.recipe, [(0, anchor.step)]),
             "world_size": args.world_size,
             "device": str(args.device) if args.device.type == "cpu" else torch.cuda.get_device_name(args.device),
         }

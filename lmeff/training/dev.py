@@ -1,4 +1,7 @@
-"""Held-out loss, the same text at every anchor."""
+"""Held-out loss, the same text at every anchor.
+
+Held-out text is always cut in windows by position, also where the training text is packed by best fit.
+"""
 
 import math
 from dataclasses import dataclass
@@ -7,8 +10,9 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from lmeff.tokens import Tokens
+from lmeff.tokens import BOS_ID, Tokens
 from lmeff.tokens.order import permutation
+from lmeff.training.sequences import position_ids
 
 
 @dataclass(frozen=True)
@@ -17,23 +21,27 @@ class DevLoss:
     """Nats per token."""
     perplexity: float
     bits_per_byte: float
-    """Bits per byte of the text before normalisation; `<s>` and `</s>` cost bits and count no byte."""
+    """Bits per byte of the text before normalisation; `<s>` (where it is predicted) and `</s>` cost bits and count no byte."""
 
 
 @dataclass(frozen=True)
 class DevText:
     """Held-out documents one after the other, in windows that overlap by one token: every token but the very first is
-    predicted exactly once, with up to `length - 1` tokens before it."""
+    predicted exactly once, with up to `length - 1` tokens before it. When documents are kept apart, positions restart and
+    nothing is seen from before a document's `<s>`, as in training, and no `<s>` is predicted."""
 
     windows: np.ndarray
     """(windows, length) int64."""
     labels: np.ndarray
     """(windows, length) int64, -100 where nothing is predicted."""
     num_bytes: int
+    position_ids: np.ndarray | None = None
+    """(windows, length) int64, restarting with every document; None when documents are not kept apart."""
 
 
-def dev_text(tokens: Tokens, max_tokens: int, length: int) -> DevText:
-    """Documents from all over the held-out text, always the same, while they fit `max_tokens`; one at least."""
+def dev_text(tokens: Tokens, max_tokens: int, length: int, document_mask: bool = False) -> DevText:
+    """Documents from all over the held-out text, always the same, while they fit `max_tokens`; one at least. With
+    `document_mask` each is kept apart from the others of its window."""
     ends = tokens.dev_documents[:, 0].cumsum()
     order = permutation(len(ends), seed=0, epoch=0)
     num_documents = max(1, int(np.searchsorted(tokens.dev_documents[order, 0].cumsum(), max_tokens, "right")))
@@ -44,7 +52,13 @@ def dev_text(tokens: Tokens, max_tokens: int, length: int) -> DevText:
     windows = ids[np.minimum(positions, len(ids) - 1)]
     labels = np.where(positions < len(ids), windows, -100)
     labels[:, 0] = -100
-    return DevText(windows, labels, int(tokens.dev_documents[chosen, 1].sum()))
+    num_bytes = int(tokens.dev_documents[chosen, 1].sum())
+    if not document_mask:
+        return DevText(windows, labels, num_bytes)
+    begins = windows == BOS_ID
+    labels[begins] = -100
+    begins[:, 0] = True
+    return DevText(windows, labels, num_bytes, position_ids(begins))
 
 
 @torch.no_grad()
@@ -58,7 +72,10 @@ def negative_log_likelihood(
         batch = rows[start : start + batch_size]
         input_ids = torch.from_numpy(text.windows[batch]).to(device)
         labels = torch.from_numpy(np.where(batch[:, None] < 0, -100, text.labels[batch])).to(device)[:, 1:]
-        logits = model(input_ids=input_ids, use_cache=False).logits[:, :-1].float()
+        places = (
+            {} if text.position_ids is None else {"position_ids": torch.from_numpy(text.position_ids[batch]).to(device)}
+        )
+        logits = model(input_ids=input_ids, **places, use_cache=False).logits[:, :-1].float()
         total[0] += cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum").double()
         total[1] += (labels != -100).sum()
     return total

@@ -17,6 +17,7 @@ from lmeff.files import read_json, usable_folder, write_json
 from lmeff.quantities import format_bytes
 from lmeff.recipe import Resolved
 from lmeff.recipe.documents import FORMAT, PlanDocument, PlanPart
+from lmeff.recipe.lengths import by_tokens
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions.outbox import Outbox
 from lmeff.training.process import launch_id, launched_rank
@@ -25,7 +26,17 @@ from lmeff.training.state import now, slurm_job
 _FREE_SECTIONS = {"paths", "checkpoints", "evaluation", "publish"}
 """Sections that do not change what is trained."""
 _FREE = {"batch.log_samples", "batch.micro"}
-_FIXED = ("batch.tokens ", "model.", "tokenizer.", "anchors.mode ", "optimizer.name ", "seed ")
+_FIXED = (
+    "batch.tokens ",
+    "batch.packing ",
+    "batch.sequence_length ",
+    "batch.sequence_lengths",
+    "model.",
+    "tokenizer.",
+    "anchors.mode ",
+    "optimizer.name ",
+    "seed ",
+)
 """What the counted tokens, the checkpoint's shape or the order of the text stand on."""
 _NOT_FIXED = "model.attention_dropout "
 _FREE_TRAINING = {"report_to", "run_name", "project", "disable_tqdm", "log_level", "log_level_replica", "logging_steps"}
@@ -69,7 +80,10 @@ def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
     has_work = any(any(folder.glob(pattern)) for pattern in ("revisions/*", "checkpoints/*", "parts/*/checkpoints/*"))
     if not path.exists() or not has_work:
         return []
-    before, after = _flat(yaml.safe_load(path.read_text(encoding="utf-8"))), _flat(yaml.safe_load(resolved.to_yaml()))
+    kept = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if lengths := kept["batch"].get("sequence_lengths"):  # an older version kept the keys as they were written
+        kept["batch"]["sequence_lengths"] = by_tokens(lengths)
+    before, after = _flat(kept), _flat(yaml.safe_load(resolved.to_yaml()))
     # A setting that came into lmeff after the run began had its default then.
     before |= {key: _default(key) for key in after.keys() - before.keys()}
     keys = sorted(key for key in before.keys() | after.keys() if _decides(key) and before.get(key) != after.get(key))

@@ -241,7 +241,7 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         for state in states:
             state.anchors = part.anchors
         progress = ProgressCallback(seen, trainer)
-        anchors = AnchorCallback(trainer, store, seen, part.name, job.tokens.train.num_tokens, job.evaluate)
+        anchors = AnchorCallback(trainer, store, seen, part.name, trainer.positions_per_epoch, job.evaluate)
         boundary = BoundaryCallback(
             trainer, lambda: job.stop.asked, recipe.checkpoints.every_minutes, {*part.branch_steps}
         )

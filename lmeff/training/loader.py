@@ -56,7 +56,7 @@ class StepBatches(Sampler[list[int]]):
                 yield ids.tolist()
 
 
-def train_loader(dataset: PackedSequences, batches: StepBatches) -> DataLoader:
+def train_loader(dataset: Dataset, batches: Sampler) -> DataLoader:
     """A loader that must not be passed to `accelerator.prepare`, which would shard it a second time.
 
     It has a generator of its own, so that starting it draws nothing from the global random state.

@@ -49,9 +49,11 @@ def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
         torch.cuda.reset_peak_memory_stats(device)
         place.slots = range(micro_batch)
         input_ids = torch.zeros(micro_batch, recipe.batch.sequence_length, dtype=torch.long, device=device)
+        # Positions that restart make the model build the mask that it will need.
+        places = {"position_ids": input_ids} if recipe.batch.document_mask else {}
         try:
             with torch.autocast("cuda", dtype=half, enabled=half is not None):
-                model(input_ids=input_ids, labels=input_ids, use_cache=False).loss.backward()
+                model(input_ids=input_ids, labels=input_ids, use_cache=False, **places).loss.backward()
             return torch.cuda.max_memory_allocated(device) < limit
         except torch.OutOfMemoryError:
             return False

@@ -49,7 +49,6 @@ class RunLogCallback(TrainerCallback):
         seconds, (last_step, last_seconds, last_skipped) = self.trainer.train_seconds, self._last
         skipped = self.trainer.num_skipped_steps
         tokens = (state.global_step - last_step) * self.plan.batch_tokens
-        per_sequence = self.plan.sequence_length - 1
         record = LogRecord(
             step=state.global_step,
             tokens=state.global_step * self.plan.batch_tokens,
@@ -59,7 +58,7 @@ class RunLogCallback(TrainerCallback):
             grad_norm=_finite(logs.get("grad_norm")),
             learning_rate=logs["learning_rate"],
             tokens_per_second=round(tokens / (seconds - last_seconds), 1) if seconds > last_seconds else None,
-            num_loss_tokens=state.global_step * self.plan.sequences_per_step * per_sequence,
+            num_loss_tokens=self.trainer.loss_positions.after(state.global_step),
             num_skipped_steps=skipped,
             time=now(),
         )

@@ -15,7 +15,7 @@ from lmeff.training.trainer import LmeffTrainer
 @dataclass
 class SampleLogCallback(TrainerCallback):
     """Appends `{"step", "sequence_ids"}` to `samples.jsonl`: the ids that went into the model, in their place in the global
-    batch. An id counts the full blocks of the training tokens."""
+    batch. An id counts the full blocks of the training tokens, or the sequences of `batch.packing: best_fit`."""
 
     path: Path
     trainer: LmeffTrainer

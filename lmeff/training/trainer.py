@@ -14,8 +14,10 @@ from lmeff.models.dropout import stateless_seed, use_stateless_dropout
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import SampleOrder, Tokens
 from lmeff.training.dev import DevLoss, dev_text, negative_log_likelihood, rows_of_rank, summarize
-from lmeff.training.loader import PackedSequences, StepBatches, train_loader
-from lmeff.training.resumable import ResumableTrainer
+from lmeff.training.loader import StepBatches, train_loader
+from lmeff.training.loss_positions import LossPositions
+from lmeff.training.resumable import ResumableTrainer, read_own_state
+from lmeff.training.sequences import CutBatches, train_sequences
 
 
 class LmeffTrainer(ResumableTrainer):
@@ -30,10 +32,13 @@ class LmeffTrainer(ResumableTrainer):
         pinned: Callable[[], Collection[int]] = frozenset,
     ) -> None:
         """`pinned` gives the steps whose checkpoints are kept for branches."""
-        dataset = PackedSequences(tokens, recipe.batch.sequence_length)
+        dataset = train_sequences(tokens, recipe.batch)
         super().__init__(model, args, recipe, dataset, tokens.fingerprint, pinned)
-        self.dev_text = dev_text(tokens, recipe.evaluation.dev_tokens, recipe.batch.sequence_length)
+        self.dev_text = dev_text(
+            tokens, recipe.evaluation.dev_tokens, recipe.batch.sequence_length, recipe.batch.document_mask
+        )
         self._order = SampleOrder(len(self.train_dataset), recipe.seed)
+        self.loss_positions = LossPositions(tokens, recipe.batch, self._order)
         self._dropout = use_stateless_dropout(model, recipe.seed)
         self.sequences_read: list[list[int]] = []
         """The ids of this process's sequences in the last step, by micro-batch."""
@@ -53,15 +58,33 @@ class LmeffTrainer(ResumableTrainer):
             num_steps=arguments.max_steps,
             first_step=lambda: self.state.global_step,
         )
-        return train_loader(self.train_dataset, batches)
+        batch = self.recipe.batch
+        return train_loader(self.train_dataset, batches if batch.is_plain else CutBatches(batches, batch))
 
     @property
     def _sequences_per_step(self) -> int:
         return self.recipe.batch.tokens // self.recipe.batch.sequence_length
 
+    @property
+    def positions_per_epoch(self) -> int:
+        """Sequence positions of one pass over the training text, padding included."""
+        return len(self.train_dataset) * self.recipe.batch.sequence_length
+
     def sequence_ids_of(self, step: int) -> list[int]:
         """What step `step` (from 1) reads."""
         return self._order.sequence_ids((step - 1) * self._sequences_per_step, self._sequences_per_step).tolist()
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def _own_state(self) -> dict[str, Any]:
+        return super()._own_state() | {"num_loss_tokens": self.loss_positions.after(self.state.global_step)}
+
+    def resume(self, checkpoint: Path) -> None:
+        saved = read_own_state(checkpoint)
+        # Checkpoints of older versions do not have the number.
+        if "num_loss_tokens" in saved:
+            self.loss_positions.go_on_from(saved["step"], saved["num_loss_tokens"])
+        super().resume(checkpoint)
 
     # ------------------------------------------------------------------ loss
 
@@ -77,7 +100,10 @@ class LmeffTrainer(ResumableTrainer):
             inputs["sequence_ids"]
         )
         self.sequences_read.append(inputs.pop("sequence_ids").tolist())
-        self._dropout.step, self._dropout.slots = step, range(first_slot, first_slot + len(self.sequences_read[-1]))
+        # A sequence that is cut has a slot for each of its pieces.
+        num_rows = len(inputs["input_ids"])
+        first_row = first_slot * num_rows // len(self.sequences_read[-1])
+        self._dropout.step, self._dropout.slots = step, range(first_row, first_row + num_rows)
         # Whatever draws random numbers in a step draws the same ones after a restart.
         torch.manual_seed(stateless_seed(self.recipe.seed, step, first_slot))
         loss = super().training_step(model, inputs, num_items_in_batch)

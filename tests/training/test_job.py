@@ -56,7 +56,7 @@ def test_an_anchor_reloads_to_its_recorded_loss(run: Path) -> None:
     folder = run / "revisions" / "seed-1-tokens-20k"
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     assert model.dtype == torch.float32
-    dev = next((run.parents[2] / "data").glob("*/text/dev.jsonl"))
+    dev = next((run.parents[2] / "data").glob("*/text/dev-00000.jsonl"))
     texts = [json.loads(line)["text"] for line in dev.read_text().splitlines()]
     documents = [[tokenizer.bos_token_id, *tokenizer(text).input_ids, tokenizer.eos_token_id] for text in texts]
     ids, num_bytes = list(itertools.chain(*documents)), sum(len(text.encode()) for text in texts)

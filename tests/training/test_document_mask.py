@@ -1,0 +1,182 @@
+"""With `batch.document_mask` a packed sequence computes what its documents compute alone: logits, loss and gradients."""
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from lmeff.models.dropout import use_stateless_dropout
+from lmeff.recipe.schema import Batch
+from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID, Tokens
+from lmeff.training.dev import dev_text, negative_log_likelihood, summarize
+from lmeff.training.loss_positions import loss_positions
+from lmeff.training.sequences import DocumentSequences, Wanted, position_ids, train_sequences
+from tests.tokens.test_packing import write_tokens
+
+LENGTHS = [5, 2, 14, 9, 3, 21, 7, 11, 2, 30, 6, 16, 4]
+KEYS = ("input_ids", "labels", "position_ids")
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
+    return write_tokens(tmp_path_factory.mktemp("tokens"), LENGTHS)
+
+
+def llama(attention: str = "sdpa", dropout: float = 0.0) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shape |= {"num_key_value_heads": 2, "initializer_range": 0.3, "attention_dropout": dropout, "pad_token_id": PAD_ID}
+    config = LlamaConfig(vocab_size=200, **shape, attn_implementation=attention)
+    return LlamaForCausalLM(config).train()
+
+
+def sequences(tokens: Tokens, packing: str, mask: bool, length: int = 16) -> dict[str, torch.Tensor]:
+    """All sequences of an epoch, as the model is given them."""
+    data = train_sequences(tokens, Batch(tokens=64, sequence_length=16, packing=packing, document_mask=mask))
+    if not isinstance(data, DocumentSequences):
+        return data.__getitems__(list(range(len(data))))
+    return data.__getitems__(Wanted(list(range(len(data))), length))
+
+
+def segments(batch: dict[str, torch.Tensor]) -> list[tuple[int, slice]]:
+    """Row and columns of every stretch of text in it, found without its positions: it ends after `</s>`, at the padding, before
+    a token that does not follow in the text, and with the row. (All tokens of the text but `<s>` and `</s>` are different.)"""
+    found = []
+    for row, ids in enumerate(batch["input_ids"].tolist()):
+        start = 0
+        for column in range(1, len(ids) + 1):
+            before, after = ids[column - 1], ids[column] if column < len(ids) else None
+            follows = after == before + 1 or before == BOS_ID or after == EOS_ID
+            if after is None or before == EOS_ID or after == BOS_ID or not follows or after == before == PAD_ID:
+                if before != PAD_ID:
+                    found.append((row, slice(start, column)))
+                start = column
+    return found
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("packing", ["concatenate", "best_fit"])
+@pytest.mark.parametrize("length", [16, 8])
+def test_logits_loss_and_gradients_are_those_of_documents_alone(
+    tokens: Tokens, packing: str, attention: str, length: int
+) -> None:
+    batch, model = sequences(tokens, packing, True, length), llama(attention)
+    assert batch["use_cache"] is False
+    packed = model(**{key: batch[key] for key in KEYS}, use_cache=False)
+    packed.loss.backward()
+    gradients = {name: weight.grad.clone() for name, weight in model.named_parameters()}
+    model.zero_grad()
+
+    nats, count = torch.zeros(()), 0
+    stretches = segments(batch)
+    assert len(stretches) > len(batch["input_ids"]), "several documents share a sequence"
+    for row, columns in stretches:
+        alone = model(input_ids=batch["input_ids"][row, columns][None], use_cache=False)
+        torch.testing.assert_close(packed.logits[row, columns], alone.logits[0], rtol=0, atol=1e-5)
+        targets = batch["input_ids"][row, columns][1:]
+        nats = nats + torch.nn.functional.cross_entropy(alone.logits[0, :-1], targets, reduction="sum")
+        count += len(targets)
+    assert count == (batch["labels"] != -100).sum()
+    loss = nats / count
+    loss.backward()
+    assert packed.loss.item() == pytest.approx(loss.item(), rel=1e-5)
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(gradients[name], weight.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("packing", ["concatenate", "best_fit"])
+def test_without_the_mask_they_are_not(tokens: Tokens, packing: str) -> None:
+    batch, model = sequences(tokens, packing, False), llama()
+    assert "position_ids" not in batch
+    logits = model(input_ids=batch["input_ids"], use_cache=False).logits
+    differing = 0
+    for row, columns in segments(batch):
+        alone = model(input_ids=batch["input_ids"][row, columns][None], use_cache=False).logits[0]
+        differing += int(not torch.allclose(logits[row, columns], alone, rtol=0, atol=1e-2))
+        assert columns.start or torch.allclose(logits[row, columns], alone, rtol=0, atol=1e-5)
+    assert differing > 5
+
+
+def test_positions_restart() -> None:
+    begins = np.array([[1, 0, 0, 1, 1, 0], [1, 0, 0, 0, 0, 0]], bool)
+    assert position_ids(begins).tolist() == [[0, 1, 2, 0, 0, 1], [0, 1, 2, 3, 4, 5]]
+
+
+def test_attention_dropout_keeps_to_the_document(tokens: Tokens) -> None:
+    """A change in one document moves nothing in another of the sequence, in training with dropout."""
+    batch, model = sequences(tokens, "best_fit", True), llama(dropout=0.5)
+    place = use_stateless_dropout(model, 0)
+    row, columns = next((row, columns) for row, columns in segments(batch) if columns.start)
+
+    def logits(input_ids: torch.Tensor) -> torch.Tensor:
+        place.slots = range(len(input_ids))
+        return model(input_ids=input_ids, position_ids=batch["position_ids"], use_cache=False).logits
+
+    changed = batch["input_ids"].clone()
+    changed[row, : columns.start] = 199
+    before, after = logits(batch["input_ids"]), logits(changed)
+    assert torch.equal(before[row, columns], after[row, columns])
+    assert not torch.equal(before[row, : columns.start], after[row, : columns.start])
+    place.step = 1
+    assert not torch.equal(logits(batch["input_ids"])[row, columns], before[row, columns]), "dropout is on"
+
+
+@pytest.mark.parametrize(
+    ("packing", "mask", "length"), [*itertools.product(("concatenate", "best_fit"), (False, True), (16, 8, 4, 2))]
+)
+def test_labels(tokens: Tokens, packing: str, mask: bool, length: int) -> None:
+    """What is predicted, and that the number of it is known beforehand."""
+    batch = sequences(tokens, packing, mask, length)
+    plain = packing == "concatenate" and not mask
+    if plain:
+        data = DocumentSequences(tokens, Batch(tokens=64, sequence_length=16))
+        cut = data.__getitems__(Wanted(list(range(len(data))), length))
+        if length == 16:
+            assert all(torch.equal(cut[key], batch[key]) for key in ("input_ids", "labels"))
+        batch = cut
+    input_ids, labels = batch["input_ids"], batch["labels"]
+    assert input_ids.shape[1] == length
+    predicted = labels != -100
+    assert torch.equal(labels[predicted], input_ids[predicted])
+    assert not predicted[:, 0].any()
+    assert not predicted[input_ids == PAD_ID].any()
+    assert not (predicted & (input_ids == BOS_ID)).any() or not mask
+    inside = input_ids[:, :-1] != PAD_ID
+    follows = (input_ids[:, 1:] == input_ids[:, :-1] + 1) | (input_ids[:, :-1] == BOS_ID)
+    assert predicted[:, 1:][follows & inside & (input_ids[:, 1:] > EOS_ID)].all()
+    if not mask:
+        # At the first token of a document's later piece, what came before it is elsewhere.
+        assert torch.equal(
+            predicted[:, 1:][inside], (follows | (input_ids[:, 1:] <= EOS_ID))[inside] & (input_ids[:, 1:] > 0)[inside]
+        )
+    recipe = Batch(tokens=64, sequence_length=16, packing=packing, document_mask=mask)
+    of_sequences = predicted.reshape(len(batch["sequence_ids"]), 16).sum(1)
+    assert loss_positions(tokens, recipe, length).tolist() == of_sequences.tolist()
+
+
+def test_held_out_documents_are_kept_apart_too(tmp_path: Path) -> None:
+    """The loss of windows that hold several documents is that of each document in its windows, alone."""
+    lengths = [7, 9, 5, 2, 12]
+    tokens = write_tokens(tmp_path, lengths)
+    dev = type("Dev", (), {"dev": tokens.train, "dev_documents": np.array([[length, length] for length in lengths])})
+    model, text = llama().eval(), dev_text(dev, 99, 64, document_mask=True)
+    found = summarize(negative_log_likelihood(model, text, np.arange(len(text.windows)), 4, torch.device("cpu")), text)
+    nats, count, end = 0.0, 0, 0
+    for length in lengths:
+        ids = torch.from_numpy(tokens.train.slice(end, end + length))[None]
+        if length > 1:
+            nats += model(input_ids=ids, labels=ids).loss.item() * (length - 1)
+        count, end = count + length - 1, end + length
+    assert found.loss == pytest.approx(nats / count, rel=1e-6)
+    assert found.bits_per_byte == pytest.approx(nats / math.log(2) / sum(lengths), rel=1e-6)
+    assert dev_text(dev, 99, 64).position_ids is None
+    for window in (2, 5, 8):
+        cut = dev_text(dev, 99, window, document_mask=True)
+        predicted = cut.windows[cut.labels >= 0]
+        everything = tokens.train.slice(0, sum(lengths))
+        assert predicted.tolist() == everything[everything != BOS_ID].tolist(), "each once, but for `<s>`"
+        assert (cut.position_ids[:, 0] == 0).all()

@@ -1,0 +1,50 @@
+"""Whether a folder holds the run that is asked for."""
+
+from pathlib import Path
+
+import pytest
+
+from lmeff.errors import InputError
+from lmeff.recipe import read_recipe
+from lmeff.training.folder import check_same_recipe
+from tests.launching import write_recipe
+
+
+def begun(folder: Path, *words: str) -> Path:
+    """A run's folder with work in it, and its recipe beside."""
+    run = folder / "run"
+    (run / "revisions" / "seed-1-tokens-0").mkdir(parents=True)
+    (run / "recipe.yaml").write_text(read_recipe(write_recipe(folder), words).to_yaml())
+    return run
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("batch.sequence_length=16", "batch.sequence_length was 32, is now 16"),
+        ("batch.packing=best_fit", "batch.packing was concatenate, is now best_fit"),
+        ("batch.sequence_lengths={0: 16, 5k: 32}", "batch.sequence_lengths.5k was None, is now 32"),
+    ],
+)
+def test_another_order_of_the_text_is_not_gone_on_with(tmp_path: Path, word: str, said: str) -> None:
+    run = begun(tmp_path)
+    with pytest.raises(InputError) as error:
+        check_same_recipe(run, read_recipe(tmp_path / "recipe.yaml", [word]), accept=True)
+    assert f"{said}; a run cannot go on with another one" in str(error.value)
+
+
+def test_what_may_change_is_accepted(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+    changed = read_recipe(tmp_path / "recipe.yaml", ["batch.document_mask=true", "batch.micro=2"])
+    assert check_same_recipe(run, changed, accept=True) == ["batch.document_mask was False, is now True"]
+
+
+@pytest.mark.parametrize("key", ["5k", "5000", "5_000", "5e3"])
+def test_a_schedule_spelled_otherwise_is_the_same(tmp_path: Path, key: str) -> None:
+    run = begun(tmp_path, "batch.sequence_lengths={0: 16, 5_000: 32}")
+    again = read_recipe(tmp_path / "recipe.yaml", [f"batch.sequence_lengths={{{key}: 32, 0: 16}}"])
+    assert check_same_recipe(run, again, accept=False) == []
+    kept = (run / "recipe.yaml").read_text()
+    (run / "recipe.yaml").write_text(kept.replace("5k: 32", "'5_000': 32"))
+    assert "'5_000': 32" in (run / "recipe.yaml").read_text()
+    assert check_same_recipe(run, again, accept=False) == []
