@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from lmeff.corpora import prepare_text
+from lmeff.errors import InputError
 from lmeff.recipe.schema import Corpus
 from lmeff.tokens import prepare_tokenizer, prepare_tokens
 from lmeff.tokens.encoder import Encoder
@@ -89,3 +90,20 @@ def test_the_manifest_names_the_encoder(tokenizer_file: Path) -> None:
     data = tokenizer_file.parents[3]
     corpus = prepare_text(Corpus(name="synthetic", synthetic={"num_documents": 300}), data)
     assert prepare_tokens(corpus, tokenizer_file.parent).manifest["encoded_by"] == ["gigatoken"]
+
+
+def test_text_or_tables_that_were_changed_are_named(tmp_path: Path) -> None:
+    corpus = prepare_text(Corpus(name="synthetic", synthetic={"num_documents": 300}), tmp_path)
+    tokenizer = prepare_tokenizer(corpus, 600)
+    text = corpus.path(corpus.shards("train")[0])
+    whole = text.read_bytes()
+    for content in (whole.replace(b"the", b"thy", 1), whole[:-200], b"{" + whole):
+        text.write_bytes(content)
+        with pytest.raises(InputError, match=r"train-00000\.jsonl: holds other bytes than were written"):
+            prepare_tokens(corpus, tokenizer)
+    text.write_bytes(whole)
+    tokens = prepare_tokens(corpus, tokenizer)
+    table = tokens.folder / "train.documents.npy"
+    table.write_bytes(table.read_bytes()[:-1] + b"\1")
+    with pytest.raises(InputError, match=r"train\.documents\.npy: holds other bytes"):
+        _ = tokens.train_documents

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmeff.errors import InputError
-from lmeff.files import sha256_file, write_json
+from lmeff.files import describe_files, read_json, sha256_file, write_json
 from lmeff.recipe.schema import Batch
 from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID, Tokens, positions_per_epoch, prepare_packing
 from lmeff.tokens import packing as packing_module
@@ -31,7 +31,14 @@ def write_tokens(folder: Path, lengths: list[int], num_shards: int = 3) -> Token
         writer.close()
         names.append([writer.path.name, writer.num_tokens])
     np.save(folder / "train.documents.npy", np.array([[length, length] for length in lengths], np.int64))
-    manifest = {"fingerprint": "0", "splits": {"train": {"shards": names}}}
+    return described(folder, names)
+
+
+def described(folder: Path, shards: list | None = None) -> Tokens:
+    """Tokens whose manifest fits what is in their folder."""
+    splits = {"train": {"shards": shards or read_json(folder / "manifest.json")["splits"]["train"]["shards"]}}
+    files = {"train.documents.npy": describe_files(folder)["train.documents.npy"]}
+    manifest = {"fingerprint": "0", "splits": splits, "files": files}
     write_json(folder / "manifest.json", manifest)
     return Tokens(folder, folder, manifest)
 
@@ -97,11 +104,11 @@ def test_it_is_computed_once_and_is_the_same_again(tmp_path: Path) -> None:
     assert first.manifest == again.manifest
     assert isinstance(first.starts, np.memmap)
     before = (first.folder / "starts.npy").stat().st_mtime_ns
-    tokens = Tokens(first.folder.parents[1], first.folder, {})
+    tokens = described(first.folder.parents[1])
     prepare_packing(tokens, 32)
     assert (first.folder / "starts.npy").stat().st_mtime_ns == before
     np.save(tokens.folder / "train.documents.npy", tokens.train_documents[::-1].copy())
-    prepare_packing(Tokens(tokens.folder, tokens.folder, {}), 32)
+    prepare_packing(described(tokens.folder), 32)
     assert (first.folder / "starts.npy").stat().st_mtime_ns != before, "other documents are packed anew"
 
 
