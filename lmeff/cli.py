@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lmeff
+from lmeff.argument_types import positive, positive_int, positive_ints
+from lmeff.cli_evaluation import add_evaluation_verbs
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 
 
@@ -79,28 +81,6 @@ def _doctor(options: argparse.Namespace) -> int:
     from lmeff.doctor import print_report
 
     return print_report()
-
-
-def _tasks(options: argparse.Namespace) -> None:
-    from lmeff.evaluation.tasks import own_task_names, tasks_folder
-
-    print("\n".join(own_task_names()) if options.list else tasks_folder())
-
-
-def _eval(options: argparse.Namespace) -> None:
-    from lmeff.evaluation.folders import evaluate_folders
-
-    tasks = options.tasks.split(",") if options.tasks else None
-    every = options.revisions == "all"
-    revisions = options.revisions.split(",") if options.revisions and not every else None
-    output = Path(options.output) if options.output else None
-    if options.publish:
-        from lmeff.publishing.results import check_publishable, publish_results
-
-        check_publishable(options)
-    subjects = evaluate_folders(options.what, tasks, revisions, options.limit, output, every)
-    if options.publish:
-        publish_results(options.what, subjects)
 
 
 def _curves(options: argparse.Namespace) -> None:
@@ -205,16 +185,16 @@ def _parser() -> argparse.ArgumentParser:
             text = "folders with a tokenizer.json, such files, or NAMESPACE/REPO[@REVISION] on the Hub"
             sub.add_argument("--beside", nargs="+", action="extend", default=[], metavar="WHAT", help=text)
             text = "our own tokenizers of these sizes, such as 8k,16k, in place of the recipe's"
-            sub.add_argument("--vocab-sizes", type=_positive_ints, default=[], metavar="N,...", help=text)
+            sub.add_argument("--vocab-sizes", type=positive_ints, default=[], metavar="N,...", help=text)
             sub.add_argument("--json", action="store_true")
         if name == "plan":
             sub.add_argument("--json", action="store_true", help="print plan.json")
             sub.add_argument(
-                "--devices", type=_positive_int, default=1, metavar="N", help="devices that share the batch (default 1)"
+                "--devices", type=positive_int, default=1, metavar="N", help="devices that share the batch (default 1)"
             )
-            sub.add_argument("--tokens-per-second", type=_positive, metavar="N", help="speed of all devices together")
+            sub.add_argument("--tokens-per-second", type=positive, metavar="N", help="speed of all devices together")
             sub.add_argument(
-                "--mfu", type=_positive, metavar="SHARE", help="or the share of the GPU's 16-bit peak, such as 0.4"
+                "--mfu", type=positive, metavar="SHARE", help="or the share of the GPU's 16-bit peak, such as 0.4"
             )
             sub.add_argument("--gpu", metavar="NAME", help="h100, a100, rtx4090 ...")
     sub = verb("corpora", _corpora, "the corpora known by name")
@@ -222,23 +202,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("name", nargs="?", metavar="NAME")
     sub.add_argument("--sample", action="store_true", help="what cleaning changes in the first documents of each file")
     sub.add_argument("--paths", nargs="+", metavar="PATH", help="its text, where the corpus does not come with any")
-    sub.add_argument("--documents", type=_positive_int, default=1000, metavar="N", help="of each file (1000)")
+    sub.add_argument("--documents", type=positive_int, default=1000, metavar="N", help="of each file (1000)")
     verb("doctor", _doctor, "what this machine has, what is missing, and how to get it")
-    sub = verb("tasks", _tasks, "the folder of lm-eval tasks, for --include_path")
-    sub.add_argument("--list", action="store_true", help="print the names of the tasks instead")
-    sub = verb(
-        "eval", _eval, "score the revisions of a run or of a Hub repository, or a model folder, on lm-eval tasks"
-    )
-    sub.add_argument(
-        "what", metavar="WHAT", help="a run folder, a model folder, or NAMESPACE/REPO[@REVISION] on the Hub"
-    )
-    sub.add_argument("--tasks", metavar="T,...", help="lm-eval tasks or groups (default: the recipe's)")
-    sub.add_argument(
-        "--revisions", metavar="all|NAME,...", help="which revisions (default for a run: all; for the Hub: say which)"
-    )
-    sub.add_argument("--publish", action="store_true", help="add the results to the card and branch they belong to")
-    sub.add_argument("--limit", type=_positive_int, metavar="N", help="only the first N examples of each task")
-    sub.add_argument("--output", metavar="DIR", help="where results go (default: RUN/results or outputs/eval/NAME)")
+    add_evaluation_verbs(verb)
     sub = verb("curves", _curves, "the learning curves of runs as a table")
     sub.add_argument("paths", nargs="+", metavar="PATH")
     sub.add_argument("--json", action="store_true")
@@ -254,12 +220,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("what", choices=["lr", "overfit", "memory"])
     sub.add_argument("recipe", metavar="RECIPE.yaml")
     sub.add_argument("overrides", nargs="*", metavar="section.key=value")
-    sub.add_argument("--steps", type=_positive_int, metavar="N", help="steps at the most (lr: 120, overfit: 400)")
-    sub.add_argument("--first", type=_positive, default=1e-6, metavar="RATE", help="lr: the rate to begin with (1e-6)")
-    sub.add_argument("--last", type=_positive, default=1.0, metavar="RATE", help="lr: the rate to end with (1)")
-    sub.add_argument("--sequences", type=_positive_int, default=4, metavar="N", help="overfit: sequences to learn (4)")
+    sub.add_argument("--steps", type=positive_int, metavar="N", help="steps at the most (lr: 120, overfit: 400)")
+    sub.add_argument("--first", type=positive, default=1e-6, metavar="RATE", help="lr: the rate to begin with (1e-6)")
+    sub.add_argument("--last", type=positive, default=1.0, metavar="RATE", help="lr: the rate to end with (1)")
+    sub.add_argument("--sequences", type=positive_int, default=4, metavar="N", help="overfit: sequences to learn (4)")
     sub.add_argument(
-        "--devices", type=_positive_int, default=1, metavar="N", help="memory: devices that share the batch (1)"
+        "--devices", type=positive_int, default=1, metavar="N", help="memory: devices that share the batch (1)"
     )
     sub = verb("publish", _publish, "deliver what is not on the Hub yet of a run, and cards that have changed since")
     sub.add_argument("run", metavar="RUN")
@@ -270,27 +236,6 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--local", action="store_true", help="do not ask the Hub")
     sub.add_argument("--no-reload", action="store_true", help="do not load the models and take their losses again")
     return parser
-
-
-def _positive(text: str) -> float:
-    from lmeff.quantities import parse_number
-
-    try:
-        if (number := parse_number(text)) > 0:
-            return number
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-
-
-def _positive_int(text: str) -> int:
-    if (number := _positive(text)) != int(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(number)
-
-
-def _positive_ints(text: str) -> list[int]:
-    return [_positive_int(part) for part in text.split(",")]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -24,8 +24,8 @@ ORDER = (
     ("training", "evaluation"),
     ("analysis",),
     ("probes", "distillation", "curriculum", "simplification", "instruction", "sweeps"),
-    ("command_line", "publishing"),
-    ("run", "doctor"),
+    ("command_line", "publishing", "argument_types"),
+    ("run", "doctor", "cli_evaluation"),
     ("cli",),
 )
 BASE = ORDER[0]

@@ -9,8 +9,8 @@ from huggingface_hub import ModelCard
 
 from lmeff.analysis.results import read_results
 from lmeff.errors import InputError, RunFailed
-from lmeff.evaluation.folders import Subject
 from lmeff.evaluation.results import weights_sha256
+from lmeff.evaluation.subjects import Subject
 from lmeff.publishing.cards import own_results, scores_of, write_entries
 from lmeff.publishing.publish import publish
 from lmeff.revisions.account import token

@@ -1,0 +1,62 @@
+"""Results that lm-eval does not compute, in lm-eval's own result keys, so that curves and cards read them like any other."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lmeff.errors import InputError
+from lmeff.evaluation.results import library_versions, plain
+from lmeff.files import read_json, write_json
+from lmeff.recipe.documents import FORMAT
+
+
+def read_measure(path: Path, decided_by: Mapping[str, Any]) -> dict | None:
+    """The result in `path` if it was computed from the same: weights, data and settings as `decided_by` names them."""
+    try:
+        result = read_json(path)
+        about = result["lmeff"]
+    except (InputError, KeyError, TypeError):
+        return None
+    return result if all(about.get(key) == value for key, value in plain(decided_by).items()) else None
+
+
+def write_measure(
+    path: Path,
+    metrics: Mapping[str, Mapping[str, float]],
+    num_examples: Mapping[str, int],
+    higher_is_better: Mapping[str, bool],
+    decided_by: Mapping[str, Any],
+    **more: Any,
+) -> dict:
+    """Writes `TASK.json` and returns its content.
+
+    Args:
+        metrics: `{task: {metric: value}}`; a standard error is a metric named `METRIC_stderr`.
+        num_examples: by task, over how many examples a metric was taken.
+        higher_is_better: by metric.
+        decided_by: what decides the numbers, such as `weights_sha256`, `data_sha256` and `settings`.
+        more: further content beside `results`, such as what was generated.
+
+    Raises ValueError naming task and metric for a value that is not finite: it is no result.
+    """
+    for task, values in metrics.items():
+        for metric, value in values.items():
+            if not (isinstance(value, int | float) and value - value == 0):
+                raise ValueError(f"{task}: {metric} is {value}")
+    result = plain(
+        {
+            "results": {
+                task: {"alias": task, **{f"{metric},none": value for metric, value in values.items()}}
+                for task, values in metrics.items()
+            },
+            "configs": {task: {} for task in metrics},
+            "versions": dict.fromkeys(metrics, 1.0),
+            "n-shot": dict.fromkeys(metrics, 0),
+            "higher_is_better": {task: dict(higher_is_better) for task in metrics},
+            "n-samples": {task: {"original": count, "effective": count} for task, count in num_examples.items()},
+            **more,
+            "lmeff": {"format": FORMAT, **decided_by, "versions": library_versions()},
+        }
+    )
+    write_json(path, result)
+    return result

@@ -1,0 +1,88 @@
+"""Which models a folder or a repository holds, and doing something with one after another."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmeff.errors import InputError, RunFailed
+from lmeff.files import read_json, write_json
+from lmeff.revisions import list_revisions
+from lmeff.revisions.hub import NotDelivered, Unavailable
+from lmeff.revisions.remote import RemoteModel, download, find_remote, is_remote
+
+SOURCE = ".model.json"
+"""Beside the results of a Hub model: which one it was."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to score and where its results go."""
+
+    model_folder: Path | None
+    """None for a model of the Hub, which is fetched when its turn comes."""
+    output: Path
+    remote: RemoteModel | None = None
+
+    @property
+    def name(self) -> str:
+        return self.remote.revision if self.remote else self.model_folder.name
+
+    def fetch(self) -> Path:
+        """The model's folder. Raises Unavailable for a model of the Hub that cannot be had."""
+        return download(self.remote) if self.remote else self.model_folder
+
+
+def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, output: Path | None) -> list[Subject]:
+    """The models of a run folder or of a repository on the Hub in the order of their tokens, or the one of a model folder.
+
+    `revisions` names some of them; without any a run means all of its own, and a repository needs `every`. Raises InputError
+    for what holds no model or has no such revision, and RunFailed when the Hub cannot be asked.
+    """
+    if is_remote(what):
+        try:
+            found = find_remote(what, list(revisions or ()), every)
+        except (Unavailable, NotDelivered) as error:
+            raise RunFailed(f"{what}: {error}") from None
+        own = [_own_folder(one, output) for one in found]
+        return [Subject(None, folder, one) for one, folder in zip(found, own, strict=True)]
+    what = Path(what)
+    if (what / "config.json").is_file():
+        return [Subject(what, output or Path("outputs") / "eval" / what.name)]
+    found = {folder.name: folder for folder in list_revisions(what)}
+    if not found:
+        raise InputError(f"{what}: neither a run with revisions nor a model folder with a config.json")
+    unknown = [name for name in revisions or () if name not in found]
+    if unknown:
+        raise InputError(f"--revisions: {what} has no {unknown[0]!r}; it has {', '.join(found)}")
+    names = [name for name in found if revisions is None or name in revisions]
+    return [Subject(found[name], (output or what / "results") / name) for name in names]
+
+
+def _own_folder(model: RemoteModel, output: Path | None) -> Path:
+    """Where a Hub model's results go. Raises InputError when those of another repository of that name are there."""
+    if output is not None:
+        return output / model.folder_name
+    folder = Path("outputs") / "eval" / model.folder_name
+    if (note := folder / SOURCE).exists() and (other := read_json(note)["repository"]) != model.repository:
+        raise InputError(
+            f"{folder}: holds results of {other}; give those of {model.repository} another place with --output DIR"
+        )
+    return folder
+
+
+def score_each(subjects: Sequence[Subject], score: Callable[[Subject, Path], None]) -> None:
+    """Calls `score(subject, model_folder)` for every model. A model for which that fails is named and the others go on;
+    RunFailed is raised at the end."""
+    failed = []
+    for subject in subjects:
+        try:
+            model_folder = subject.fetch()
+            if subject.remote:
+                about = {name: getattr(subject.remote, name) for name in ("repository", "revision", "commit")}
+                write_json(subject.output / SOURCE, {"format": 1, **about})
+            score(subject, model_folder)
+        except Exception as error:  # whatever is wrong with one model, the others go on
+            failed.append(subject.name)
+            print(f"{subject.name}: cannot be scored: {' '.join(str(error).split())}", flush=True)
+    if failed:
+        raise RunFailed(f"{len(failed)} of {len(subjects)} models could not be scored: {', '.join(failed)}")
