@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lmeff
 from lmeff.argument_types import positive, positive_int, positive_ints
-from lmeff.cli_evaluation import add_evaluation_verbs
+from lmeff.cli_evaluation import add_evaluation_verbs, lm_eval
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 
 
@@ -240,8 +240,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0, 1 (it failed), 2 (the input is wrong; one line each on stderr), 75 (interrupted)."""
-    options = _parser().parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
     try:
+        if words[:1] == ["lm-eval"]:  # its options are its own
+            return lm_eval(words[1:])
+        options = _parser().parse_args(words)
         return options.action(options) or 0
     except InputError as error:
         print(error, file=sys.stderr)

@@ -1,11 +1,14 @@
 """`lmeff eval`: which models a folder holds, and scoring them one after another."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lmeff.errors import InputError
 from lmeff.evaluation.beginnings import bos_warning
+from lmeff.evaluation.following import follow_run
 from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 from lmeff.evaluation.tasks import check_tasks
@@ -14,7 +17,11 @@ from lmeff.recipe.schema import Evaluation as EvaluationSection
 
 
 def evaluation_of(
-    section: EvaluationSection, revision: Path, output: Path, before_batch: Callable[[], None] | None = None
+    section: EvaluationSection,
+    revision: Path,
+    output: Path,
+    before_batch: Callable[[], None] | None = None,
+    exact: bool = False,
 ) -> Evaluation:
     """The evaluation of one revision as a recipe's section wants it."""
     return Evaluation(
@@ -25,6 +32,8 @@ def evaluation_of(
         include_path=section.include_path,
         limit=section.limit,
         batch_size=section.batch_size,
+        precision=section.precision,
+        exact=exact,
         before_batch=before_batch,
     )
 
@@ -46,8 +55,8 @@ def evaluate_together(
         with suppress(KeyboardInterrupt):
             evaluation.score(rank, world_size)
         wait_for_everyone()
-        if rank == 0 and evaluation.is_scored(world_size):
-            evaluation.finish(world_size)
+        if rank == 0 and evaluation.is_scored():
+            evaluation.finish()
 
     return evaluate
 
@@ -56,24 +65,29 @@ def evaluate_folders(
     what: str,
     tasks: Sequence[str] | None,
     revisions: Sequence[str] | None,
-    limit: int | None,
+    changes: Mapping[str, Any],
     output: Path | None,
     every: bool = False,
+    exact: bool = False,
+    follow: bool = False,
 ) -> list[Subject]:
-    """Scores every model and prints a line for each. What a run's recipe says about tasks and data holds unless given here.
-    Returns what was scored.
+    """Scores every model and prints a line for each. What a run's recipe says about tasks and data holds unless `tasks` or
+    `changes` to its section say otherwise. Returns what was scored.
 
-    A model that cannot be scored is named and the others go on; RunFailed is raised at the end.
+    With `follow`, goes on with revisions that a run saves meanwhile, until it has ended. A model that cannot be scored is
+    named and the others go on; RunFailed is raised at the end.
     """
-    subjects = find_subjects(what, revisions, every, output)
+    find = partial(find_subjects, what, revisions, every, output)
     recipe = Path(what) / "recipe.yaml"
     section = read_recipe(recipe).recipe.evaluation if recipe.is_file() else EvaluationSection()
     is_run = (Path(what) / "revisions").is_dir()
-    if limit not in (None, section.limit) and is_run and output is None:
+    if changes.get("limit") not in (None, section.limit) and is_run and output is None:
         raise InputError(
             "--limit: a part's results would replace the run's full ones; give them a folder with --output DIR"
         )
-    section = section.model_copy(update={"tasks": list(tasks or section.tasks), "limit": limit or section.limit})
+    if follow and not recipe.is_file():
+        raise InputError(f"--follow: {what} is no run folder")
+    section = section.model_copy(update={"tasks": list(tasks or section.tasks), **changes})
     if not section.tasks:
         raise InputError("--tasks: which? For example lmeff_blimp; `lmeff tasks --list` names ours")
     check_tasks(section.tasks, section.include_path, section.paths)
@@ -82,16 +96,25 @@ def evaluate_folders(
         with suppress(Exception):  # a warning must not keep a model from being scored
             if warning := bos_warning(model_folder):
                 print(f"{subject.name}: {warning}", flush=True)
-        results = evaluate_in_process(evaluation_of(section, model_folder, subject.output))
-        for task, result in results.items():
-            shown = {task: result["results"][task]} if task in result["results"] else result["results"]
-            for name, scores in shown.items():
-                accuracy = scores.get("acc,none")
-                value = f"{accuracy:.4f}" if accuracy is not None else str(scores)
-                print(f"{subject.name}  {name}  {value}", flush=True)
+        results = evaluate_in_process(evaluation_of(section, model_folder, subject.output, exact=exact))
+        for line in score_lines(results):
+            print(f"{subject.name}  {line}", flush=True)
 
+    if follow:
+        return follow_run(Path(what), find, score)
+    subjects = find()
     score_each(subjects, score)
     return subjects
+
+
+def score_lines(results: Mapping[str, dict]) -> Iterator[str]:
+    """A line for each task or, of groups that have no score of their own, each task in it."""
+    for task, result in results.items():
+        shown = {task: result["results"][task]} if task in result["results"] else result["results"]
+        for name, scores in shown.items():
+            accuracy, ties = scores.get("acc,none"), scores.get("ties,none") or 0
+            value = f"{accuracy:.4f}" if accuracy is not None else str(scores)
+            yield f"{name}  {value}" + (f"  ({ties:.2%} ties)" if ties else "")
 
 
 def evaluate_in_process(evaluation: Evaluation) -> dict[str, dict]:

@@ -4,10 +4,11 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
 
 from lmeff.errors import InputError
 from lmeff.evaluation.data import blimp_folder, load_pairs
@@ -21,9 +22,12 @@ from lmeff.evaluation.results import (
     write_table,
 )
 from lmeff.evaluation.scoring import process_results
-from lmeff.evaluation.tasks import own_leaves, own_task_names, tasks_folder
+from lmeff.evaluation.tasks import own_leaves, tasks_folder
 from lmeff.files import read_json, write_json, write_text
 from lmeff.recipe.documents import FORMAT
+
+if TYPE_CHECKING:
+    from lmeff.evaluation.loaded_tasks import LoadedTask
 
 MODEL_FILES = ("config.json", "*token*.json", "vocab.*", "merges.txt", "tokenizer.model")
 TASK_SUFFIXES = {".yaml", ".yml", ".py"}
@@ -39,11 +43,15 @@ def evaluate_model(
     paths: Mapping[str, str] | None = None,
     include_path: str | None = None,
     limit: int | None = None,
-    batch_size: int = 128,
+    batch_size: int | str = "auto",
     device: str | None = None,
+    precision: str = "float32",
+    exact: bool = False,
 ) -> dict[str, dict]:
     """Scores a model in this process alone and returns `{task: result}`. `Evaluation` explains the arguments."""
-    evaluation = Evaluation(model_folder, tuple(tasks), output, paths or {}, include_path, limit, batch_size, device)
+    evaluation = Evaluation(
+        model_folder, tuple(tasks), output, paths or {}, include_path, limit, batch_size, precision, exact, device
+    )
     evaluation.score()
     return evaluation.finish()
 
@@ -69,8 +77,12 @@ class Evaluation:
     """Folder with lm-eval task files of the user."""
     limit: int | None = None
     """Score only the first N examples of every task."""
-    batch_size: int = 128
-    """Sentences scored at once."""
+    batch_size: int | str = "auto"
+    """Texts scored at once."""
+    precision: str = "float32"
+    """`float32`, or `adaptive`: bfloat16 decides the choices that its error cannot change."""
+    exact: bool = False
+    """Score with lm-eval's own code in place of ours."""
     device: str | None = None
     """Default: the current GPU, else the CPU."""
     before_batch: Callable[[], None] | None = None
@@ -90,6 +102,8 @@ class Evaluation:
         return {
             "dtype": "float32",
             "batch_size": self.batch_size,
+            "precision": self.precision,
+            "exact": self.exact,
             "limit": self.limit,
             "blimp": "hub" if blimp_folder(self.paths) is None else "local",
             "model_files_sha256": digest_files(model_files),
@@ -97,68 +111,102 @@ class Evaluation:
         }
 
     def cached(self) -> dict[str, dict]:
-        """The results in `output` that need not be computed again, by task."""
-        results = {}
-        for task in dict.fromkeys(self.tasks):
-            result = _read(self.output / f"{task}.json")
-            about = result.get("lmeff", {})
-            if self._is_ours(about) and self._data_sha256(task) in (None, about["data_sha256"]):
-                results[task] = result
-        return results
+        """The results that need not be computed again, by task: in `output`, or beside it for a model with the same weights."""
+        return {task: found[1] for task in dict.fromkeys(self.tasks) if (found := self._find(task))}
 
     def score(self, rank: int = 0, world_size: int = 1) -> None:
-        """Scores this rank's share of the tasks and writes it under `output/.parts`. Needs no communication.
+        """Scores this rank's share of the tasks and writes each under `output/.parts` when it is done, so that a run that was
+        killed goes on with the next. Needs no communication.
 
         Raises ValueError naming task and pair when the model gives a log-probability that is not finite.
         """
-        pending = self._pending(self.cached())
-        if not pending:
+        loaded = self._load(self._pending(self.cached()))
+        leaves = {name: group for group in loaded.values() for name in group.tasks}
+        share = [name for name in list(leaves)[rank::world_size] if self._answers(name) is None]
+        if not share:
             return
-        import lm_eval
 
-        from lmeff.evaluation.language_model import load_model, undisturbed
+        from lmeff.evaluation.language_model import answers_by_task, load_model, undisturbed
 
         with undisturbed():
-            leaves = {name: task for loaded in self._load(pending).values() for name, task in loaded["tasks"].items()}
-            share = {name: leaves[name] for name in list(leaves)[rank::world_size]}
-            if share:
-                model = load_model(self.model_folder, self.device, batch_size=self.batch_size, progress=rank == 0)
-                if self.before_batch:
-                    model.model.register_forward_pre_hook(lambda *_: self.before_batch())
-                lm_eval.evaluate(model, {"tasks": share}, limit=self.limit, bootstrap_iters=0, log_samples=False)
-        about = {"weights_sha256": self.weights_sha256, "settings": self.settings}
-        answers = {name: _answers(task) for name, task in share.items()}
-        write_text(self._part(rank, world_size), json.dumps({**about, "answers": answers}))
+            model = load_model(
+                self.model_folder,
+                self.device,
+                batch_size=self.batch_size,
+                progress=rank == 0,
+                exact=self.exact,
+                precision=self.precision,
+            )
+            if self.before_batch:
+                model.model.base_model.register_forward_pre_hook(lambda *_: self.before_batch())
+            for name, answers in answers_by_task(model, {name: leaves[name].requests(name) for name in share}):
+                exact = model.exactly_scored.get(name)
+                answers |= {} if exact is None else {"exact": exact.tolist()}
+                write_text(self._part(name), json.dumps({**self._about, "answers": answers}))
 
-    def is_scored(self, world_size: int = 1) -> bool:
-        """Whether every rank's share is there, so that `finish` can join them."""
-        if not self._pending(self.cached()):
-            return True
-        return all(self._is_ours(_read(self._part(rank, world_size))) for rank in range(world_size))
+    def is_scored(self) -> bool:
+        """Whether every task was scored, by whichever rank, so that `finish` can join them."""
+        loaded = self._load(self._pending(self.cached()))
+        return all(self._answers(name) is not None for group in loaded.values() for name in group.tasks)
 
-    def finish(self, world_size: int = 1) -> dict[str, dict]:
-        """Joins what the ranks scored, writes the results and returns them by task. The same for any `world_size`."""
-        results = self.cached()
+    def finish(self) -> dict[str, dict]:
+        """Joins what the ranks scored, writes the results and returns them by task. The same for any number of ranks."""
+        results = {}
+        for task in dict.fromkeys(self.tasks):
+            if found := self._find(task):
+                folder, results[task] = found
+                self._take_over(task, folder)
         if pending := self._pending(results):
             import lm_eval
 
             from lmeff.evaluation.language_model import ReplayLM, undisturbed
 
-            answers = self._collect(world_size)
             with undisturbed():
                 for task, loaded in self._load(pending).items():
-                    replay = ReplayLM({name: answers[name] for name in loaded["tasks"]})
-                    # Inner groups first: else lm-eval leaves n-shot and higher_is_better of the outer ones out.
-                    loaded["groups"] = dict(reversed(loaded["groups"].items()))
+                    answers = {name: self._answers(name) for name in loaded.tasks}
+                    if missing := [name for name, given in answers.items() if given is None]:
+                        raise RuntimeError(
+                            f"{self.output}: {missing[0]} was not scored with this model and these settings"
+                        )
                     result = lm_eval.evaluate(
-                        replay, loaded, limit=self.limit, bootstrap_iters=BOOTSTRAP_ITERATIONS, log_samples=False
+                        ReplayLM(answers),
+                        loaded.for_lm_eval(),
+                        limit=self.limit,
+                        bootstrap_iters=BOOTSTRAP_ITERATIONS,
+                        log_samples=False,
                     )
-                    results[task] = self._write(task, result, loaded["tasks"])
+                    results[task] = self._write(task, result, loaded.tasks, answers)
             shutil.rmtree(self.output / ".parts")
         return {task: results[task] for task in dict.fromkeys(self.tasks)}
 
-    def _part(self, rank: int, world_size: int) -> Path:
-        return self.output / ".parts" / f"rank-{rank}-of-{world_size}.json"
+    @property
+    def _about(self) -> dict[str, Any]:
+        return {"weights_sha256": self.weights_sha256, "settings": self.settings}
+
+    def _find(self, task: str) -> tuple[Path, dict] | None:
+        """A finished result of the same weights, data and settings, and its folder."""
+        for folder in (self.output, *sorted(path.parent for path in self.output.parent.glob(f"*/{task}.json"))):
+            result = _read(folder / f"{task}.json")
+            about = result.get("lmeff", {})
+            if self._is_ours(about) and self._data_sha256(task) in (None, about["data_sha256"]):
+                return folder, result
+        return None
+
+    def _take_over(self, task: str, folder: Path) -> None:
+        """Copies a finished result from another model's folder, its pairs first."""
+        if folder != self.output:
+            pairs = folder / "pairs" / f"{task}.parquet"
+            if pairs.exists():
+                write_table(self.output / "pairs" / pairs.name, pq.read_table(pairs))
+            write_json(self.output / f"{task}.json", read_json(folder / f"{task}.json"))
+
+    def _part(self, name: str) -> Path:
+        return self.output / ".parts" / f"{name}.json"
+
+    def _answers(self, name: str) -> dict[str, list] | None:
+        """What was answered to the requests of one task, by request type; None where that must be asked (again)."""
+        part = _read(self._part(name))
+        return part["answers"] if self._is_ours(part) else None
 
     def _is_ours(self, about: dict) -> bool:
         return about.get("weights_sha256") == self.weights_sha256 and about.get("settings") == self.settings
@@ -174,46 +222,33 @@ class Evaluation:
         pairs = {leaf.name: load_pairs(leaf.source, leaf.uid, self.paths)[: self.limit] for leaf in leaves}
         return requests_sha256({name: (("", text) for pair in found for text in pair) for name, found in pairs.items()})
 
-    def _load(self, names: Sequence[str]) -> dict[str, dict]:
-        """lm-eval's `{"tasks": ..., "groups": ...}` for each name."""
-        from lm_eval.tasks import TaskManager
+    def _load(self, names: Sequence[str]) -> dict[str, "LoadedTask"]:
+        """lm-eval's tasks and groups for each name."""
+        if not names:
+            return {}
+        from lmeff.evaluation.language_model import undisturbed
+        from lmeff.evaluation.loaded_tasks import load_tasks
 
-        folders = [*filter(None, [self.include_path]), str(tasks_folder())]  # lm-eval lets the later one win
-        options = {"include_path": folders, "metadata": {"data_paths": dict(self.paths)}}
-        manager = TaskManager(**options, include_defaults=False)
-        if not {*own_task_names(), *manager.all_subtasks}.issuperset(names):  # a user's group may hold tasks of lm-eval
-            manager = TaskManager(**options)  # indexes all of lm-eval's own task files, which takes 10 seconds
-        loaded = {name: manager.load([name]) for name in names}
-        for task in (task for found in loaded.values() for task in found["tasks"].values()):
-            # As lm-eval's simple_evaluate does. That itself would reseed this process, start other programs to describe
-            # the machine, and return nothing on a rank whose LOCAL_RANK is not 0.
-            if task.get_config("num_fewshot") is None:
-                task.set_config("num_fewshot", 0)
-            task.set_fewshot_seed(seed=1234)
-        return loaded
+        content = (self.settings["task_files_sha256"], *(self._data_sha256(name) for name in names))
+        with undisturbed():
+            return load_tasks(names, self.include_path, self.paths, self.limit, content)
 
-    def _collect(self, world_size: int) -> dict[str, dict]:
-        answers = {}
-        for rank in range(world_size):
-            part = read_json(self._part(rank, world_size))
-            if not self._is_ours(part):
-                raise RuntimeError(f"{self._part(rank, world_size)}: scored with another model or other settings")
-            answers |= part["answers"]
-        return answers
-
-    def _write(self, task: str, result: dict, leaves: Mapping[str, Any]) -> dict:
+    def _write(
+        self, task: str, result: dict, leaves: Mapping[str, Any], answers: Mapping[str, Mapping[str, list]]
+    ) -> dict:
         requests = {
             name: ([text for text in request.args if isinstance(text, str)] for request in leaf.instances)
             for name, leaf in leaves.items()
         }
         about = {
             "format": FORMAT,
-            "weights_sha256": self.weights_sha256,
+            **self._about,
             "data_sha256": requests_sha256(requests),
-            "settings": self.settings,
             "versions": library_versions(),
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+        if self.precision == "adaptive":
+            exact = [flag for given in answers.values() for flag in given.get("exact", ())]
+            about["share_in_float32"] = sum(exact) / len(exact) if exact else 1.0
         if all(_is_pair_task(leaf) for leaf in leaves.values()):
             pairs = pair_table(
                 {name: [request.resps[0][0] for request in leaf.instances] for name, leaf in leaves.items()}
@@ -238,14 +273,6 @@ def _read(path: Path) -> dict:
 
 def _is_pair_task(task: Any) -> bool:
     return task.get_config("process_results") is process_results
-
-
-def _answers(task: Any) -> dict[str, list]:
-    """What the model answered, by request type, in the order of asking."""
-    answers: dict[str, list] = {}
-    for request in task.instances:
-        answers.setdefault(request.request_type, []).extend(request.resps)
-    return answers
 
 
 def _config(task: Any) -> dict:

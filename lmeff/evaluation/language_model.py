@@ -1,53 +1,188 @@
-"""The models lm-eval sees: a Hugging Face model, scored task by task in float32, and one that repeats its answers."""
+"""The models lm-eval sees: the fast scorer `lmeff`, and one that repeats its answers."""
 
+import copy
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lm_eval.api.task
-import numpy
+import numpy as np
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
-from lm_eval.models.huggingface import HFLM
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.integrations import deepspeed as hf_deepspeed
 from transformers.utils import logging as transformers_logging
 
 from lmeff.errors import InputError
+from lmeff.evaluation.adaptive import Adapted, adapt
+from lmeff.evaluation.encoding import EncodesAhead, digest, keep, model_requests, tokenizer_digest
+from lmeff.evaluation.prefix_tree import Layout, Request, lay_out
+from lmeff.evaluation.tree_scorer import Answer, TreeScorer, finish, takes_trees
+
+_TEXTS_AT_ONCE = {"cpu": 256, "cuda": 2048}
+"""For `batch_size: auto`. On a GPU halved when memory is short."""
+_LM_EVALS_AT_ONCE = 64
+"""For `batch_size: auto` where lm-eval's own code scores or generates."""
+
+_CHOSEN = "loglikelihood"
+
+Ready = Callable[[], list[Answer]]
+"""Gives answers that may still be on their way from the device."""
 
 
-class TaskwiseLM(HFLM):
-    """lm-eval's Hugging Face model, scoring one task after another.
+class LmeffLM(EncodesAhead):
+    """lm-eval's Hugging Face model, scoring log-likelihoods of any task several times faster.
 
-    lm-eval sorts the requests of all tasks together, so which sentences share a batch, and with it the last bits of a
-    score, depends on what else was asked for. Here the scores of a task depend on that task only: they are the same
-    alone, within a group, and on another rank.
+    Texts of a task are encoded at once, laid out as trees of prefixes, and given logits only where a token is scored, with
+    the log-sum-exp in float32. Answers are those of lm-eval's `hf` but for the last bits of float32. The scores of a task
+    depend on that task alone: they are the same within a group, and on another rank. A model whose attention takes no trees
+    (`takes_trees`) is scored by lm-eval's own code.
+
+        lmeff lm-eval run --model lmeff --model_args pretrained=MODEL,precision=adaptive --tasks lmeff_blimp --batch_size auto
+
+    Args:
+        pretrained: a folder, a Hub repository, or a loaded model.
+        exact: lm-eval's own scoring, with its batches, bit for bit.
+        precision: `float32`; or `adaptive`: choices in bfloat16, and again in float32 where that could change them. Then
+            log-likelihoods of the other choices are bfloat16's.
+        batch_size: texts in one forward pass; `auto` for as many as suit the device.
+        others: as lm-eval's `HFLM` takes them.
     """
 
-    progress = True
+    def __init__(
+        self,
+        pretrained: Any,
+        *,
+        exact: bool = False,
+        precision: Literal["float32", "adaptive"] = "float32",
+        batch_size: int | str | None = "auto",
+        dtype: str | torch.dtype | None = "float32",
+        softmax_dtype: str | torch.dtype | None = "float32",
+        trust_remote_code: bool | None = False,
+        **others: Any,
+    ) -> None:
+        if trust_remote_code:
+            raise InputError("lmeff runs no code that comes with a model; use --model hf for this one")
+        if precision not in ("float32", "adaptive"):
+            raise InputError(f"precision={precision}: float32 or adaptive")
+        if exact and precision == "adaptive":
+            raise InputError("exact=true is lm-eval's own scoring in float32; it goes without precision=adaptive")
+        automatic = str(batch_size).startswith("auto")
+        if isinstance(pretrained, str):
+            others.setdefault("use_safetensors", True)
+        super().__init__(
+            pretrained,
+            batch_size=_LM_EVALS_AT_ONCE if automatic else batch_size,
+            dtype=dtype,
+            softmax_dtype=softmax_dtype,
+            **others,
+        )
+        self.exact, self.adaptive = exact, precision == "adaptive"
+        default = _TEXTS_AT_ONCE.get(self.device.type, 256)
+        self._texts_at_once, self._automatic = default if automatic else int(self.batch_size), automatic
+        self.progress = True
+        self.exactly_scored: dict[str, np.ndarray] = {}
+        """With `precision: adaptive`: by task, which of its answers are float32's, in the order of asking."""
 
-    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        responses = []
+    @cached_property
+    def _trees(self) -> bool:
+        return self.backend == "causal" and takes_trees(self.model, self.max_length)
+
+    @cached_property
+    def _scorer(self) -> TreeScorer:
+        return TreeScorer(self.model)
+
+    @cached_property
+    def _rough_scorer(self) -> TreeScorer:
+        return TreeScorer(copy.deepcopy(self.model).to(torch.bfloat16))
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Answer]:
+        if self.exact:
+            return super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+        answers = [answer for given in self.answers_by_task(requests, ahead=None) for answer in given]
+        for request, answer in zip(requests, answers, strict=True):
+            self.cache_hook.add_partial("loglikelihood", request.args, answer)
+        return answers
+
+    def answers_by_task(self, requests: Iterable[Instance], ahead: int | None = 1) -> Iterator[list[Answer]]:
+        """Answers to the requests of one task after another, in order.
+
+        Args:
+            ahead: how many tasks a GPU is given before the answers of the first are read; None for all.
+        """
+        tasks = [list(group) for _, group in groupby(requests, key=lambda request: request.task_name)]
+        waiting: list[Ready] = []
         # disable=None: shown on a terminal, absent from a log file
-        with tqdm(total=len(requests), desc="Scoring", unit="text", disable=None if self.progress else True) as bar:
-            for _, group in groupby(requests, key=lambda request: request.task_name):
-                batch = list(group)
-                responses += super().loglikelihood(batch, disable_tqdm=True)
-                bar.update(len(batch))
-        return responses
+        with tqdm(
+            total=sum(map(len, tasks)), desc="Scoring", unit="text", disable=None if self.progress else True
+        ) as bar:
+            for task in tasks:
+                waiting.append(self._ask(task))
+                bar.update(len(task))
+                if ahead is not None and len(waiting) > ahead:
+                    yield waiting.pop(0)()
+            yield from (ready() for ready in waiting)
 
-    def _loglikelihood_tokens(self, requests: list, **options: Any) -> list[tuple[float, bool]]:
-        longest = max((len(continuation) for _, _, continuation in requests), default=0)
-        if longest > self.max_length:
-            raise InputError(f"a text to score has {longest} tokens; the model takes at most {self.max_length}")
-        return super()._loglikelihood_tokens(requests, **options)
+    def _ask(self, instances: list[Instance]) -> Ready:
+        if self.exact or not self._trees:
+            answers = super()._loglikelihood_tokens(self.token_requests(instances), disable_tqdm=True)
+            return lambda: answers
+        if self.adaptive:
+            adapted = self._adapt(instances)
+            self.exactly_scored[instances[0].task_name] = adapted.exact
+            return lambda: adapted.answers
+        pending = self._with_room(lambda size: self._scorer.start(self._layout(instances, size)))
+        return lambda: next(finish([pending]))
+
+    def _adapt(self, instances: list[Instance]) -> Adapted:
+        def exactly(numbers: list[int]) -> list[Answer]:
+            chosen = [requests[number] for number in numbers]
+            return self._with_room(lambda size: self._scorer.score(lay_out(chosen, size)))
+
+        requests = self._model_requests(instances)
+        num_tokens = np.array([len(scored) for _, scored in requests])
+        rough = self._with_room(lambda size: self._rough_scorer.score(self._layout(instances, size)))
+        return adapt(instances, num_tokens, rough, exactly)
+
+    def _with_room(self, score: Callable[[int], Any]) -> Any:
+        """`score(texts at once)`, with half as many after each time that the GPU's memory does not suffice."""
+        while True:
+            try:
+                return score(self._texts_at_once)
+            except torch.OutOfMemoryError:
+                if not self._automatic or self._texts_at_once == 1:
+                    raise
+            self._texts_at_once //= 2
+            torch.cuda.empty_cache()
+
+    def _layout(self, instances: list[Instance], size: int) -> Layout:
+        key = (*self._key(instances), size)
+        return keep(key, lambda: lay_out(self._model_requests(instances), size))
+
+    def _model_requests(self, instances: list[Instance]) -> list[Request]:
+        return keep(self._key(instances), lambda: model_requests(self.token_requests(instances), self.max_length))
+
+    def _key(self, instances: list[Instance]) -> tuple:
+        return self._encoding_digest, digest(part for instance in instances for part in instance.args)
+
+    @cached_property
+    def _encoding_digest(self) -> tuple:
+        return tokenizer_digest(self.tokenizer), self.add_bos_token, self.prefix_token_id, self.max_length
+
+    def _loglikelihood_tokens(self, requests: list, **options: Any) -> list[Answer]:
+        """For what comes as tokens: windows of `loglikelihood_rolling`."""
+        if self._recorded is not None or self.exact or not self._trees:
+            model_requests(requests, self.max_length)  # says what is too long
+            return super()._loglikelihood_tokens(requests, **options)
+        found = model_requests(requests, self.max_length)
+        return self._with_room(lambda size: self._scorer.score(lay_out(found, size)))
 
 
 class ReplayLM(LM):
@@ -67,7 +202,15 @@ class ReplayLM(LM):
     loglikelihood = loglikelihood_rolling = generate_until = _replay
 
 
-def load_model(folder: Path, device: str | None, *, batch_size: int, progress: bool) -> TaskwiseLM:
+def load_model(
+    folder: Path,
+    device: str | None,
+    *,
+    batch_size: int | str = "auto",
+    progress: bool,
+    exact: bool = False,
+    precision: str = "float32",
+) -> LmeffLM:
     """The model of a folder in float32, ready for lm-eval. Safetensors only, no code from the folder is run.
 
     The model object is made here, so that lm-eval's `HFLM` takes this process for the only one and does not divide the
@@ -79,11 +222,24 @@ def load_model(folder: Path, device: str | None, *, batch_size: int, progress: b
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **options)
     model.config.use_cache = False  # scoring is one forward pass; keys and values would be kept for nothing
     tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-    wrapped = TaskwiseLM(
-        pretrained=model.to(device), tokenizer=tokenizer, batch_size=batch_size, softmax_dtype="float32"
-    )
+    wrapped = LmeffLM(model.to(device), tokenizer=tokenizer, batch_size=batch_size, exact=exact, precision=precision)
     wrapped.progress = progress
     return wrapped
+
+
+def answers_by_task(
+    model: LmeffLM, requests: Mapping[str, Sequence[Instance]]
+) -> Iterator[tuple[str, dict[str, list]]]:
+    """What the model answers to each task, by request type, task after task as they are done."""
+    chosen = {name: given for name, given in requests.items() if all(one.request_type == _CHOSEN for one in given)}
+    flat = (request for given in chosen.values() for request in given for _ in range(request.repeats))
+    for name, answers in zip(chosen, model.answers_by_task(flat), strict=True):
+        yield name, {_CHOSEN: answers}
+    for name in requests.keys() - chosen:
+        kinds = dict.fromkeys(request.request_type for request in requests[name])
+        asked = {kind: [one for one in requests[name] if one.request_type == kind] for kind in kinds}
+        flat = {kind: [one for one in given for _ in range(one.repeats)] for kind, given in asked.items()}
+        yield name, {kind: getattr(model, kind)(given) for kind, given in flat.items()}
 
 
 @contextmanager
@@ -97,7 +253,7 @@ def undisturbed() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []))
         stack.callback(random.setstate, random.getstate())
-        stack.callback(numpy.random.set_state, numpy.random.get_state())
+        stack.callback(np.random.set_state, np.random.get_state())
         stack.callback(setattr, matmul, setting, getattr(matmul, setting))
         setattr(matmul, setting, full)
         stack.callback(logger.setLevel, logger.level)

@@ -212,8 +212,10 @@ class Evaluation(Section):
     """Folder with lm-eval task files of your own."""
     limit: PositiveCount | None = None
     """Score only the first N examples of each task."""
-    batch_size: PositiveCount = 128
-    """Sentences scored at once."""
+    batch_size: PositiveCount | Literal["auto"] = "auto"
+    """Texts scored at once; auto: 256 on a CPU, 2048 on a GPU, halved where memory is short."""
+    precision: Literal["float32", "adaptive"] = "float32"
+    """adaptive: bfloat16 decides the choices that its error cannot change, and float32 the others."""
     dev_tokens: PositiveCount = 100_000
     """Held-out tokens on which dev_loss is taken at every anchor: documents from all over it, always the same."""
 

@@ -65,20 +65,23 @@ def requests(*texts: str) -> list[Instance]:
     ]
 
 
-def inputs_of(model, text: str, monkeypatch) -> tuple[list[int], float]:
+def inputs_of(model, text: str) -> tuple[list[int], float]:
     """What the network really gets for a sentence, and the answer."""
+    model.loglikelihood(requests("Other words."))  # whether the model takes trees is tried before its first text
     seen = []
-    call = model._model_call
-    monkeypatch.setattr(model, "_model_call", lambda inputs, **options: seen.append(inputs) or call(inputs, **options))
-    ((log_probability, _),) = model.loglikelihood(requests(text))
-    return seen[0][0].tolist(), log_probability
+    embeddings = model.model.get_input_embeddings()
+    with embeddings.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+        ((log_probability, _),) = model.loglikelihood(requests(text))
+    (inputs,) = seen
+    return inputs[0].tolist(), log_probability
 
 
-def test_a_sentence_is_scored_after_exactly_one_bos(model_folder, monkeypatch):
-    model = load_model(model_folder, "cpu", batch_size=4, progress=False)
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_sentence_is_scored_after_exactly_one_bos(model_folder, exact):
+    model = load_model(model_folder, "cpu", batch_size=4, progress=False, exact=exact)
     text = "Anna sees Boris."
     tokens = model.tokenizer(text, add_special_tokens=False)["input_ids"]
-    inputs, log_probability = inputs_of(model, text, monkeypatch)
+    inputs, log_probability = inputs_of(model, text)
     assert inputs == [model.tokenizer.bos_token_id, *tokens[:-1]]
     with torch.no_grad():
         logits = model.model(torch.tensor([inputs])).logits[0].double()

@@ -1,0 +1,85 @@
+"""Tasks as lm-eval loads them, with their requests, made once for all models that are scored on them."""
+
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from lm_eval.api.instance import Instance
+
+from lmeff.evaluation.tasks import own_task_names, tasks_folder
+
+_NUM_KEPT = 4
+_kept: OrderedDict[Hashable, dict[str, "LoadedTask"]] = OrderedDict()
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """A task or group that was asked for."""
+
+    tasks: dict[str, Any]
+    """The tasks in it by name; itself if it is no group."""
+    groups: dict[str, Any]
+
+    def requests(self, name: str) -> list[Instance]:
+        """What one of its tasks asks a model, without answers."""
+        requests = self.tasks[name].instances
+        for request in requests:
+            request.resps, request.filtered_resps = [], {}
+        return requests
+
+    def for_lm_eval(self) -> dict[str, dict]:
+        """What `lm_eval.evaluate` takes."""
+        for name in self.tasks:
+            self.requests(name)
+        # Inner groups first: else lm-eval leaves n-shot and higher_is_better of the outer ones out.
+        return {"tasks": dict(self.tasks), "groups": dict(reversed(self.groups.items()))}
+
+
+def load_tasks(
+    names: Sequence[str], include_path: str | None, paths: Mapping[str, str], limit: int | None, content: Hashable
+) -> dict[str, LoadedTask]:
+    """What each name stands for. Kept for the next model, while `content`, which stands for files and data, is the same."""
+    key = (tuple(names), include_path, tuple(sorted(paths.items())), limit, content)
+    if key not in _kept:
+        _kept[key] = _load(names, include_path, paths, limit)
+        while len(_kept) > _NUM_KEPT:
+            _kept.popitem(last=False)
+    _kept.move_to_end(key)
+    return _kept[key]
+
+
+def _load(
+    names: Sequence[str], include_path: str | None, paths: Mapping[str, str], limit: int | None
+) -> dict[str, LoadedTask]:
+    from lm_eval.tasks import TaskManager
+
+    folders = [*filter(None, [include_path]), str(tasks_folder())]  # lm-eval lets the later one win
+    options = {"include_path": folders, "metadata": {"data_paths": dict(paths)}}
+    manager = TaskManager(**options, include_defaults=False)
+    if not {*own_task_names(), *manager.all_subtasks}.issuperset(names):  # a user's group may hold tasks of lm-eval
+        manager = TaskManager(**options)  # indexes all of lm-eval's own task files, which takes 10 seconds
+    found = {}
+    for name in names:
+        loaded = manager.load([name])
+        for task in loaded["tasks"].values():
+            # As lm-eval's simple_evaluate does. That itself would reseed this process, start other programs to describe
+            # the machine, and return nothing on a rank whose LOCAL_RANK is not 0.
+            if task.get_config("num_fewshot") is None:
+                task.set_config("num_fewshot", 0)
+            task.set_fewshot_seed(seed=1234)
+            task.build_all_requests(limit=_sample_size(task, limit), rank=0, world_size=1)
+            task.build_all_requests = partial(_already_built, task)
+        found[name] = LoadedTask(loaded["tasks"], loaded["groups"])
+    return found
+
+
+def _sample_size(task: Any, limit: int | None) -> int | None:
+    from lm_eval.evaluator import get_sample_size
+
+    return get_sample_size(task, limit)
+
+
+def _already_built(task: Any, **_: Any) -> None:
+    """In place of `build_all_requests`, which lm-eval calls for every model anew."""

@@ -1,0 +1,118 @@
+"""Log-probabilities of texts laid out as trees of prefixes: only the logits that are needed, one transfer at the end."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+from lmeff.evaluation.prefix_tree import Layout, Request, TreeBatch, lay_out
+
+Answer = tuple[float, bool]
+"""The log-probability of a continuation in nats, and whether greedy decoding would give it."""
+
+_LOGITS_BYTES = {"cpu": 32 << 20, "cuda": 1 << 30}
+"""Logits held at once: on a CPU as much as a cache can help with, on a GPU enough for one large matrix product."""
+_TOLERANCE = 1e-3
+"""Between log-probabilities of a tree and of plain rows, of a model whose attention takes a tree. In nats."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What was asked of the device and may not have been computed yet."""
+
+    layout: Layout
+    log_probabilities: torch.Tensor
+    """(edges,) float32."""
+    greedy: torch.Tensor
+    """(edges,) bool."""
+
+
+class TreeScorer:
+    """Scores layouts with a causal language model of transformers."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._body, self._head = model.base_model, model.get_output_embeddings()
+        self._device = model.device
+        self._rows = max(1, _LOGITS_BYTES.get(self._device.type, 1 << 28) // (4 * self._head.weight.shape[0]))
+
+    @torch.no_grad()
+    def start(self, layout: Layout) -> Pending:
+        """Computes all batches of a layout, without waiting for a GPU."""
+        scored = [self._score(batch) for batch in layout.batches]
+        values, greedy = (torch.cat(parts) for parts in zip(*scored, strict=True))
+        return Pending(layout, values, greedy)
+
+    def score(self, layout: Layout) -> list[Answer]:
+        """The answers of one layout, in the order of its requests."""
+        return next(finish([self.start(layout)]))
+
+    def _score(self, batch: TreeBatch) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = self._hidden_states(batch)
+        nodes = torch.from_numpy(batch.nodes).to(self._device, non_blocking=True)
+        hidden = hidden.reshape(-1, hidden.shape[-1])[nodes]
+        values, greedy = [], []
+        for first in range(0, len(batch.nodes), self._rows):
+            edges = slice(*np.searchsorted(batch.edge_nodes, (first, first + self._rows)))
+            rows = torch.from_numpy(batch.edge_nodes[edges] - first).to(self._device, non_blocking=True)
+            tokens = torch.from_numpy(batch.edge_tokens[edges]).to(self._device, non_blocking=True)
+            logits = self._head(hidden[first : first + self._rows]).float()  # (rows, vocabulary)
+            highest, first_highest = logits.max(dim=-1)  # greedy decoding takes the first of equal ones
+            greedy.append(first_highest[rows] == tokens)
+            wanted = logits[rows, tokens] - highest[rows]
+            values.append(wanted - logits.sub_(highest[:, None]).exp_().sum(dim=-1).log_()[rows])
+        return torch.cat(values), torch.cat(greedy)
+
+    def _hidden_states(self, batch: TreeBatch) -> torch.Tensor:
+        """(rows, width, hidden): each node's last hidden state."""
+        width = batch.ends.shape[1]
+        number = torch.arange(width, device=self._device)
+        ends = torch.from_numpy(batch.ends).to(self._device, non_blocking=True)
+        ends = torch.where(ends == 0, number + 1, ends)  # padding sees itself, so that nothing becomes NaN
+        sees = (number[None, None, :] <= number[None, :, None]) & (number[None, :, None] < ends[:, None, :])
+        mask = torch.zeros(sees.shape, dtype=self._body.dtype, device=self._device)
+        mask.masked_fill_(~sees, torch.finfo(mask.dtype).min)
+        return self._body(
+            input_ids=torch.from_numpy(batch.input_ids).to(self._device, non_blocking=True),
+            attention_mask=mask[:, None],
+            position_ids=torch.from_numpy(batch.position_ids).to(self._device, non_blocking=True),
+            use_cache=False,
+        ).last_hidden_state
+
+
+def finish(pending: Sequence[Pending]) -> Iterator[list[Answer]]:
+    """The answers of each, in order, after one transfer from the device."""
+    together = torch.cat([part for one in pending for part in (one.log_probabilities, one.greedy.float())])
+    numbers, first = together.cpu().numpy(), 0
+    for one in pending:
+        num_edges, edges, starts = len(one.log_probabilities), one.layout.edges, one.layout.starts[:-1]
+        values, greedy = numbers[first : first + num_edges], numbers[first + num_edges : first + 2 * num_edges]
+        first += 2 * num_edges
+        sums = np.add.reduceat(values[edges].astype(np.float64), starts)
+        yield list(zip(sums.tolist(), np.minimum.reduceat(greedy[edges], starts).astype(bool).tolist(), strict=True))
+
+
+@torch.no_grad()
+def takes_trees(model: PreTrainedModel, max_length: int) -> bool:
+    """Whether a model gives the nodes of a tree what it gives plain rows, tried on three short texts.
+
+    It does where attention follows the mask and the positions that are passed in, and the logits are the output embeddings
+    times the last hidden states. It does not for recurrent models, relative biases by place in the row, scaled logits, or a
+    sliding window shorter than the texts.
+    """
+    window = getattr(model.config, "sliding_window", None)
+    if model.config.is_encoder_decoder or model.get_output_embeddings() is None or (window and window < max_length):
+        return False
+    size = model.get_output_embeddings().weight.shape[0]
+    tokens = np.random.default_rng(0).integers(0, size, 12).tolist()
+    texts = [tokens[:6], tokens[:3] + tokens[6:9], tokens[:3] + tokens[9:12]]
+    requests: list[Request] = [(text[:-1], text[1:]) for text in texts]
+    plain = model(torch.tensor(texts, device=model.device), use_cache=False).logits.float().log_softmax(-1)
+    wanted = [sum(plain[row, at, token].item() for at, token in enumerate(text[1:])) for row, text in enumerate(texts)]
+    try:
+        found = [value for value, _ in TreeScorer(model).score(lay_out(requests, texts_per_batch=3))]
+    except (TypeError, ValueError, RuntimeError):  # a body that takes no such mask or no positions
+        return False
+    return bool(np.allclose(found, wanted, rtol=0, atol=_TOLERANCE))
