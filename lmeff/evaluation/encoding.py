@@ -45,10 +45,12 @@ def tokenizer_digest(tokenizer: Any) -> bytes:
 def model_requests(requests: Sequence[TokenRequest], max_length: int) -> list[Request]:
     """What the model reads and which tokens are scored. A context that is too long loses its beginning, as in lm-eval.
 
-    Raises InputError for a continuation that the model cannot take whole.
+    Raises InputError for a continuation that the model cannot take whole, and for one or a context without tokens.
     """
     found = []
-    for _, context, continuation in requests:
+    for texts, context, continuation in requests:
+        if not (context and continuation):
+            raise InputError(f"a text to score, or what is before it, has no tokens: {texts}")
         if len(continuation) > max_length:
             raise InputError(f"a text to score has {len(continuation)} tokens; the model takes at most {max_length}")
         found.append(((context + continuation)[-(max_length + 1) :][:-1], continuation))

@@ -74,6 +74,8 @@ class LmeffLM(EncodesAhead):
             raise InputError(f"precision={precision}: float32 or adaptive")
         if exact and precision == "adaptive":
             raise InputError("exact=true is lm-eval's own scoring in float32; it goes without precision=adaptive")
+        # lm-eval's cache for last tokens answers wrongly where two requests divide the same tokens differently.
+        others.setdefault("logits_cache", exact)
         automatic = str(batch_size).startswith("auto")
         if isinstance(pretrained, str):
             others.setdefault("use_safetensors", True)

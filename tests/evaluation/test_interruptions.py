@@ -1,0 +1,175 @@
+"""Evaluations that are killed, and go on; models that are the same; runs that are followed."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lmeff.cli import main
+from lmeff.evaluation.harness import Evaluation, evaluate_model
+
+SLOW = """
+import sys, time
+from pathlib import Path
+from lmeff.evaluation.harness import Evaluation
+before = (lambda: time.sleep(0.05)) if sys.argv[4] == "slow" else None
+evaluation = Evaluation(Path(sys.argv[1]), ("lmeff_blimp",), Path(sys.argv[2]), {"blimp": sys.argv[3]}, before_batch=before)
+evaluation.score()
+evaluation.finish()
+"""
+
+
+def start(model: Path, output: Path, blimp: Path, speed: str, environment: dict) -> subprocess.Popen:
+    command = [sys.executable, "-c", SLOW, str(model), str(output), str(blimp), speed]
+    return subprocess.Popen(command, env={**environment, "OMP_NUM_THREADS": "1"})
+
+
+def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, "it ended before"
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_an_evaluation_killed_at_paradigm_33_does_the_rest_and_gives_the_same_files(
+    model_folder, mini_blimp, tmp_path, clean_environment
+):
+    output = tmp_path / "killed"
+    process = start(model_folder, output, mini_blimp, "slow", clean_environment)
+    try:
+        wait_for(lambda: len(list(output.glob(".parts/*.json"))) >= 33, process)
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    done = {path.name: path.stat().st_mtime_ns for path in output.glob(".parts/lmeff*.json")}
+    assert 33 <= len(done) < 67
+    assert not list(output.glob("*.json"))
+
+    scored = []
+    rest = Evaluation(
+        model_folder, ("lmeff_blimp",), output, {"blimp": str(mini_blimp)}, before_batch=lambda: scored.append(1)
+    )
+    assert not rest.is_scored()
+    rest.score()
+    assert rest.is_scored()
+    assert {name: (output / ".parts" / name).stat().st_mtime_ns for name in done} == done
+    assert 0 < len(scored) <= 67 - len(done) + 3  # and what tries whether the model takes trees
+    rest.finish()
+
+    whole = tmp_path / "whole"
+    evaluate_model(model_folder, ["lmeff_blimp"], whole, paths={"blimp": str(mini_blimp)})
+    for name in ("lmeff_blimp.json", "pairs/lmeff_blimp.parquet"):
+        assert (output / name).read_bytes() == (whole / name).read_bytes()
+    assert not (output / ".parts").exists()
+
+
+def test_answers_for_other_weights_or_settings_are_not_gone_on_with(model_folder, mini_blimp, tmp_path):
+    options = (("lmeff_blimp_wh_island",), tmp_path, {"blimp": str(mini_blimp)})
+    Evaluation(model_folder, *options).score()
+    assert Evaluation(model_folder, *options).is_scored()
+    assert not Evaluation(model_folder, *options, limit=2).is_scored()
+    assert not Evaluation(model_folder, *options, exact=True).is_scored()
+    (part,) = (tmp_path / ".parts").iterdir()
+    part.write_text(part.read_text()[:-20])
+    assert not Evaluation(model_folder, *options).is_scored()
+
+
+def test_the_same_weights_are_not_scored_again(model_folder, mini_blimp, tmp_path):
+    """The final revision of a run is its last anchor."""
+    copy = tmp_path / "copy"
+    shutil.copytree(model_folder, copy)
+    task = "lmeff_blimp_ellipsis"
+    first = evaluate_model(model_folder, [task], tmp_path / "results" / "a", paths={"blimp": str(mini_blimp)})
+
+    def never() -> None:
+        raise AssertionError("computed again")
+
+    again = Evaluation(copy, (task,), tmp_path / "results" / "b", {"blimp": str(mini_blimp)}, before_batch=never)
+    again.score()
+    assert again.finish() == first
+    for name in (f"{task}.json", f"pairs/{task}.parquet"):
+        files = [tmp_path / "results" / folder / name for folder in "ab"]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_model_that_cannot_be_loaded_is_named_and_the_others_go_on(model_folder, mini_blimp, tmp_path, capsys):
+    run = tmp_path / "run"
+    names = ["seed-0-tokens-0", "seed-0-tokens-1M", "seed-0-tokens-2M"]
+    for name in names:
+        fake_revision(model_folder, run, name)
+    (run / "revisions" / names[1] / "model.safetensors").write_bytes(b"nothing")
+    (run / "recipe.yaml").write_text(
+        f"evaluation: {{tasks: [lmeff_blimp_wh_island], paths: {{blimp: {mini_blimp}}}}}\n"
+    )
+    assert main(["eval", str(run)]) == 1
+    said = capsys.readouterr()
+    assert f"{names[1]}: cannot be scored" in said.out
+    assert f"1 of 3 models could not be scored: {names[1]}" in said.err
+    assert [folder.name for folder in sorted((run / "results").iterdir()) if list(folder.glob("*.json"))] == [
+        names[0],
+        names[2],
+    ]
+
+
+def fake_revision(model_folder: Path, run: Path, name: str) -> None:
+    """A revision as a run leaves it, as far as scoring looks: the model, its anchor, its manifest at last."""
+    folder = run / "revisions" / name
+    shutil.copytree(model_folder, folder)
+    tokens = {"0": 0, "1M": 1_000_000, "2M": 2_000_000}[name.rpartition("-")[2]]
+    facts = dict.fromkeys(("loss", "dev_loss", "dev_perplexity", "dev_bits_per_byte"), 1.0)
+    facts |= {"nominal_tokens": tokens, "exact_tokens": tokens, "step": tokens // 1000, "epoch": 0.0, "seed": 0}
+    facts |= {"mode": "snapshot", "part": None, "num_skipped_steps": 0, "train_seconds": 0.0, "flops": 0.0}
+    facts |= {"world_size": 1, "device": "cpu", "weights_sha256": "0" * 64, "same_as": None, "format": 1}
+    (folder / "anchor.json").write_text(json.dumps(facts))
+    (folder / "manifest.json").write_text(json.dumps({"format": 1, "files": {}}))
+
+
+def write_recipe(run: Path, blimp: Path) -> None:
+    quickstart = Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml"
+    options = {"tasks": ["lmeff_blimp_wh_island"], "paths": {"blimp": str(blimp)}}
+    (run / "recipe.yaml").write_text(json.dumps({"extends": os.path.relpath(quickstart, run), "evaluation": options}))
+
+
+def write_state(run: Path, state: str) -> None:
+    facts = {"format": 1, "state": state, "step": 1, "tokens": 1000, "next_anchor": None, "pid": 1, "host": "here"}
+    facts |= {"job": None, "error": None, "updated": "2026-01-01T00:00:00+00:00"}
+    (run / "state.json").write_text(json.dumps(facts))
+
+
+@pytest.mark.slow
+def test_a_run_is_followed_until_it_ends(model_folder, mini_blimp, tmp_path, clean_environment):
+    run = tmp_path / "run"
+    (run / "revisions").mkdir(parents=True)
+    (run / "recipe.yaml").write_text(
+        f"evaluation: {{tasks: [lmeff_blimp_wh_island], paths: {{blimp: {mini_blimp}}}}}\n"
+    )
+    write_state(run, "running")
+    command = [sys.executable, "-m", "lmeff.cli", "eval", str(run), "--follow"]
+    process = subprocess.Popen(
+        command, env=clean_environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        for name in ("seed-0-tokens-0", "seed-0-tokens-1M"):
+            fake_revision(model_folder, run, name)
+            result = run / "results" / name / "lmeff_blimp_wh_island.json"
+            wait_for(result.exists, process)
+        fake_revision(model_folder, run, "seed-0-tokens-2M")
+        write_state(run, "complete")
+        said, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
+    assert [line.split()[0] for line in said.splitlines()] == [f"seed-0-tokens-{name}" for name in ("0", "1M", "2M")]
+
+
+def test_following_wants_a_run(model_folder, capsys):
+    assert main(["eval", str(model_folder), "--tasks", "lmeff_synthetic", "--follow"]) == 2
+    assert "is no run folder" in capsys.readouterr().err

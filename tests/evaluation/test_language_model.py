@@ -1,0 +1,238 @@
+"""The fast model beside lm-eval's own `hf`: the same answers to any request, of many kinds of model."""
+
+import numpy as np
+import pytest
+import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from small_models import NAMES, VERBS
+from transformers import (
+    AutoTokenizer,
+    GPT2Config,
+    GPTNeoXConfig,
+    GraniteConfig,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    Qwen3Config,
+)
+from transformers.models.auto.modeling_auto import AutoModelForCausalLM
+
+from lmeff.errors import InputError
+from lmeff.evaluation.language_model import LmeffLM, load_model
+
+SIZES = {"vocab_size": 600, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+SHAPE = {**SIZES, "intermediate_size": 64, "max_position_embeddings": 64, "initializer_range": 0.2}
+CONFIGS = {
+    "llama": LlamaConfig(**SHAPE),
+    "llama, grouped heads": LlamaConfig(**SHAPE, num_key_value_heads=2, tie_word_embeddings=True),
+    "qwen3": Qwen3Config(**SHAPE, num_key_value_heads=2, head_dim=8),
+    "gpt2": GPT2Config(vocab_size=600, n_embd=32, n_layer=2, n_head=4, n_positions=64, initializer_range=0.2),
+    "gpt-neox": GPTNeoXConfig(**SHAPE),
+    # What follows is scored by lm-eval's own code.
+    "mistral, window of 8": MistralConfig(**SHAPE, num_key_value_heads=2, sliding_window=8),
+    "granite, scaled logits": GraniteConfig(**SHAPE, logits_scaling=4.0),
+    "mamba": MambaConfig(vocab_size=600, hidden_size=32, num_hidden_layers=2, state_size=4),
+}
+TREES = ("llama", "llama, grouped heads", "qwen3", "gpt2", "gpt-neox")
+
+
+def instances(
+    *arguments: tuple[str, str], task: str = "task", choices: int = 1, doc: dict | None = None
+) -> list[Instance]:
+    return [
+        Instance("loglikelihood", doc or {}, pair, index % choices, metadata=(task, index // choices, 1))
+        for index, pair in enumerate(arguments)
+    ]
+
+
+def all_kinds_of_requests() -> list[Instance]:
+    """Sentences, choices after a shared context, single tokens, contexts that must be cut, texts difficult to divide."""
+    sentences = [("", f"{name} {verb} the old doctors.") for name in NAMES for verb in VERBS]
+    contexts = [f"{name} thought about themselves and" for name in NAMES]
+    choices = [(context, f" {verb} {name}") for context in contexts for verb in VERBS[:3] for name in NAMES[:2]]
+    letters = [(context, f" {letter}") for context in contexts for letter in "ABCD"]
+    long = [("Anna sees the old doctors. " * 20 + name, f" {verb} the doctors") for name in NAMES for verb in VERBS[:2]]
+    odd = [
+        ("a context with spaces  ", "at its end"),
+        ("Anna", "sees"),
+        ("", " begins with a space"),
+        ("", "é \U0001f600 ü"),
+    ]
+    odd += [("<s>Anna", " sees"), ("<s>", " Anna sees"), ("line\n", "\nbreak")]
+    return [
+        *instances(*sentences, task="sentences"),
+        *instances(*choices, task="choices", choices=6),
+        *instances(*letters, task="letters", choices=4),
+        *instances(*long, task="long", choices=2),
+        *instances(*odd, task="odd"),
+    ]
+
+
+def stock(model, tokenizer, **options) -> HFLM:
+    """Without its cache for last tokens, which gives wrong answers where texts are divided differently into the same tokens."""
+    options = {"batch_size": 8, "softmax_dtype": "float32", "logits_cache": False, **options}
+    return HFLM(pretrained=model, tokenizer=tokenizer, **options)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(model_folder):
+    return AutoTokenizer.from_pretrained(model_folder)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_answers_are_those_of_lm_eval(kind, tokenizer):
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(CONFIGS[kind]).eval()
+    asked = all_kinds_of_requests()
+    expected = stock(model, tokenizer).loglikelihood(asked, disable_tqdm=True)
+    ours = LmeffLM(model, tokenizer=tokenizer, batch_size=16)
+    found = ours.loglikelihood(asked)
+    assert ours._trees == (kind in TREES)
+    assert np.allclose([value for value, _ in found], [value for value, _ in expected], rtol=0, atol=1e-4)
+    assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
+
+
+def test_exact_is_lm_eval_bit_for_bit(model_folder, tokenizer):
+    ours = load_model(model_folder, "cpu", batch_size=8, progress=False, exact=True)
+    asked = all_kinds_of_requests()
+    theirs = stock(ours.model, tokenizer, logits_cache=True)
+    assert ours.loglikelihood(asked, disable_tqdm=True) == theirs.loglikelihood(asked, disable_tqdm=True)
+
+
+def test_greedy_continuations_are_recognised(model_folder, tokenizer):
+    """What the model itself would say, and the same with another last word."""
+    ours = load_model(model_folder, "cpu", batch_size=8, progress=False)
+    start = tokenizer("Anna sees")["input_ids"]
+    said = ours.model.generate(torch.tensor([start]), do_sample=False, max_new_tokens=4, eos_token_id=None)[
+        0, len(start) :
+    ]
+    requests = [(("", ""), start, said.tolist()), (("", ""), start, [*said[:-1].tolist(), (int(said[-1]) + 1) % 600])]
+    assert [greedy for _, greedy in ours._loglikelihood_tokens(requests)] == [True, False]
+    assert [
+        greedy for _, greedy in stock(ours.model, tokenizer)._loglikelihood_tokens(requests, disable_tqdm=True)
+    ] == [
+        True,
+        False,
+    ]
+
+
+def test_a_constant_model_is_greedy_for_the_first_token_only(model_folder):
+    ours = load_model(model_folder, "cpu", batch_size=8, progress=False)
+    ours.model.lm_head.weight.data.zero_()
+    found = ours._loglikelihood_tokens([(("", ""), [0], [0, 0]), (("", ""), [0], [0, 1]), (("", ""), [0], [5, 7])])
+    assert [greedy for _, greedy in found] == [True, False, False]
+    assert found[0][0] == found[1][0] == found[2][0] == pytest.approx(-2 * np.log(600), abs=1e-5)
+
+
+@pytest.mark.parametrize("add_bos_token", [None, True, False])
+def test_texts_encoded_ahead_are_those_that_lm_eval_encodes(model_folder, tokenizer, add_bos_token):
+    model = AutoModelForCausalLM.from_pretrained(model_folder)
+    ours = LmeffLM(model, tokenizer=tokenizer, add_bos_token=add_bos_token)
+    theirs = HFLM(pretrained=model, tokenizer=tokenizer, add_bos_token=add_bos_token)
+    seen = []
+    theirs._loglikelihood_tokens = lambda requests, **_: seen.extend(requests) or []
+    theirs.loglikelihood(all_kinds_of_requests(), disable_tqdm=True)
+    assert ours.token_requests(all_kinds_of_requests()) == seen
+    assert ours._encoded is None
+
+
+def test_rolling_log_likelihoods_are_those_of_lm_eval(model_folder, tokenizer):
+    texts = ["Anna sees the old doctors.", "Boris hears Carla and Elena. " * 40]
+    asked = [Instance("loglikelihood_rolling", {}, (text,), 0, metadata=("task", i, 1)) for i, text in enumerate(texts)]
+    ours = load_model(model_folder, "cpu", progress=False)
+    expected = stock(ours.model, tokenizer).loglikelihood_rolling(asked, disable_tqdm=True)
+    assert ours.loglikelihood_rolling(asked, disable_tqdm=True) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 512])
+def test_choices_do_not_depend_on_the_batch_size(model_folder, batch_size):
+    asked = all_kinds_of_requests()
+    expected = [value for value, _ in load_model(model_folder, "cpu", progress=False).loglikelihood(asked)]
+    model = load_model(model_folder, "cpu", batch_size=batch_size, progress=False)
+    found = [value for value, _ in model.loglikelihood(asked)]
+    assert np.allclose(found, expected, rtol=0, atol=1e-4)
+    for first in range(0, 42, 2):
+        assert (found[first] > found[first + 1]) == (expected[first] > expected[first + 1])
+
+
+def test_a_task_scores_the_same_whatever_else_is_asked(model_folder):
+    model = load_model(model_folder, "cpu", progress=False)
+    asked = all_kinds_of_requests()
+    together = dict(zip(map(id, asked), model.loglikelihood(asked), strict=True))
+    alone = [one for one in asked if one.task_name == "choices"]
+    assert model.loglikelihood(alone) == [together[id(one)] for one in alone]
+
+
+WORDS = [*NAMES, *VERBS, "the", "old", "doctors", "who", "thought", "about", "themselves"]
+
+
+def random_lines(count: int, longest: int) -> list[str]:
+    generator = np.random.default_rng(1)
+    return [" ".join(generator.choice(WORDS, generator.integers(1, longest + 1))) for _ in range(count)]
+
+
+def best_of(asked: list[Instance], answers: list, choices: int, by) -> list[int]:
+    values = np.array([value / by(one.args[1]) for one, (value, _) in zip(asked, answers, strict=True)])
+    return values.reshape(-1, choices).argmax(axis=1).tolist()
+
+
+@pytest.mark.parametrize("kind", ["pairs", "choices"])
+def test_adaptive_choices_are_those_of_float32(model_folder, kind):
+    """Half of the documents have options whose log-probabilities are next to each other, which bfloat16 confuses."""
+    exact = load_model(model_folder, "cpu", progress=False)
+    adaptive = load_model(model_folder, "cpu", progress=False, precision="adaptive")
+    context, choices = ("", 2) if kind == "pairs" else ("Anna thought about", 4)
+    lines = [(context, f" {line}") for line in random_lines(480, 9)]
+    order = np.argsort([value for value, _ in exact.loglikelihood(instances(*lines))])
+    near, far = order[:240], order[240:].reshape(choices, -1).T.ravel()
+    doc = {"sentence_good": "", "sentence_bad": ""} if kind == "pairs" else {}
+    asked = instances(*(lines[at] for at in [*near, *far]), task=kind, choices=choices, doc=doc)
+
+    wanted, found, rough = exact.loglikelihood(asked), adaptive.loglikelihood(asked), adaptive._rough_scorer
+    exact.__dict__["_scorer"] = rough
+    rough = exact.loglikelihood(asked)
+    rules = [lambda _: 1] if kind == "pairs" else [lambda _: 1, len, lambda text: len(text.encode())]
+    for by in rules:
+        assert best_of(asked, found, choices, by) == best_of(asked, wanted, choices, by)
+    assert best_of(asked, rough, choices, rules[0]) != best_of(asked, wanted, choices, rules[0])
+    scored = adaptive.exactly_scored[kind]
+    assert 0.3 < scored.mean() < 0.95
+    values = np.array([[value for value, _ in answers] for answers in (wanted, found, rough)])
+    assert np.allclose(values[1, scored], values[0, scored], rtol=0, atol=1e-4)
+    assert (values[1, ~scored] == values[2, ~scored]).all()
+
+
+def test_single_requests_are_not_left_to_bfloat16(model_folder):
+    exact = load_model(model_folder, "cpu", progress=False)
+    adaptive = load_model(model_folder, "cpu", progress=False, precision="adaptive")
+    asked = all_kinds_of_requests()[:20]
+    values = [[value for value, _ in model.loglikelihood(asked)] for model in (adaptive, exact)]
+    assert np.allclose(*values, rtol=0, atol=1e-4)
+    assert adaptive.exactly_scored["sentences"].all()
+
+
+def test_adaptive_finds_what_is_not_finite(model_folder):
+    model = load_model(model_folder, "cpu", progress=False, precision="adaptive")
+    model.model.lm_head.weight.data.fill_(float("nan"))
+    asked = instances(*(("", line) for line in random_lines(8, 5)), choices=2)
+    assert all(np.isnan(value) for value, _ in model.loglikelihood(asked))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"precision": "bfloat16"}, "float32 or adaptive"),
+        ({"precision": "adaptive", "exact": True}, "without precision=adaptive"),
+        ({"trust_remote_code": 1}, "runs no code"),
+    ],
+)
+def test_wrong_arguments_are_told(model_folder, arguments, message):
+    with pytest.raises(InputError, match=message):
+        LmeffLM(str(model_folder), device="cpu", **arguments)
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "empty"), ("<s>", "has no tokens")])
+def test_a_text_without_tokens_is_told(model_folder, text, message):
+    with pytest.raises(InputError, match=message):
+        load_model(model_folder, "cpu", progress=False).loglikelihood(instances(("", text)))
