@@ -2,8 +2,8 @@
 
 Tensors are read one by one out of safetensors and sorted into kinds by their names, so this works for any architecture.
 
-Sources: effective rank as in Roy & Vetterli 2007, "The effective rank: a measure of effective dimensionality"; stable rank as in
-Rudelson & Vershynin 2007, "Sampling from large matrices".
+Sources: effective rank as in Roy & Vetterli 2007, "The effective rank: a measure of effective dimensionality"; stable rank
+as in Rudelson & Vershynin 2007, "Sampling from large matrices".
 """
 
 import os
@@ -123,8 +123,8 @@ def effective_and_stable_rank(matrix: torch.Tensor) -> tuple[float, float]:
 def norms_and_ranks(weights: Weights, check: Callable[[], None] = lambda: None) -> tuple[dict[str, float], int]:
     """Measures of one model, and the number of matrices behind its ranks.
 
-    `norm` and `norm_KIND` are Frobenius norms of all parameters together. `effective_rank_KIND` and `stable_rank_KIND` are means
-    over the matrices of a kind, `effective_rank` and `stable_rank` over all but those of the embeddings and the head.
+    `norm` and `norm_KIND` are Frobenius norms of all parameters together. `effective_rank_KIND` and `stable_rank_KIND` are
+    means over the matrices of a kind, `effective_rank` and `stable_rank` over all but those of the embeddings and the head.
     `check` is called now and then and may raise.
     """
 

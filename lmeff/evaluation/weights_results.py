@@ -178,7 +178,7 @@ def weigh(
     whats: Sequence[str], revisions: Sequence[str] | None = None, every: bool = False, output: Path | None = None
 ) -> list[dict]:
     """Measures every model of runs, model folders and repositories; what is measured already is read. Returns by model `name`,
-    `tokens` (None when unknown), and the metrics of `weights` and of `similarity`.
+    nominal `tokens` (None when unknown), and the metrics of `weights` and of `similarity`.
 
     A model that cannot be measured is named and the others go on; RunFailed is raised at the end.
     """
@@ -201,7 +201,7 @@ def weigh(
             task: {key.partition(",")[0]: value for key, value in values.items() if "," in key}
             for task, values in found.items()
         }
-        rows.append({"name": subject.name, "tokens": point.anchor.exact_tokens if point else None, **metrics})
+        rows.append({"name": subject.name, "tokens": point.anchor.nominal_tokens if point else None, **metrics})
 
     score_each(subjects, measure)
     return rows
