@@ -12,7 +12,6 @@ from lmeff.analysis.table import WEIGHTS
 from lmeff.quantities import format_count, format_short
 
 KINDS = ("attention", "mlp", "embedding", "head")
-_ALL = "all"
 
 
 class _Chart(NamedTuple):
@@ -53,10 +52,7 @@ def _points(series: Sequence[Series], metric: str) -> pd.DataFrame:
     if len(series) > 1:
         found = [curve_points(each, [WEIGHTS], metric) for each in series]
     else:
-        parts = {_ALL: metric} | {kind: f"{metric}_{kind}" for kind in KINDS}
-        if metric == "effective_rank":  # a mean over kinds of different sizes says little beside the kinds
-            del parts[_ALL]
-        found = [curve_points(series[0], [WEIGHTS], name).assign(series=part) for part, name in parts.items()]
+        found = [curve_points(series[0], [WEIGHTS], f"{metric}_{kind}").assign(series=kind) for kind in KINDS]
     found = [points for points in found if not points.empty]
     if not found:
         return pd.DataFrame()
