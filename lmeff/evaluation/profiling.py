@@ -55,7 +55,7 @@ def profile_model(folder: Path, settings: ProfileSettings) -> dict:
     with _quiet(), torch.random.fork_rng([device] if device.type == "cuda" else []):
         model = load_for_profile(folder, settings.precision, device)
         lengths, notes = usable_lengths(model, settings.lengths)
-        counted = {length: forward_flops_per_token(model.config, length) for length in lengths}
+        counted = {length: forward_flops_per_token(model, length) for length in lengths}
         latency = [_latency(model, length, settings) for length in lengths]
         throughput = _throughput(model, folder, lengths[-1], settings, notes)
         generation = _generation(model, settings, notes)
@@ -139,7 +139,7 @@ def _throughput(model: PreTrainedModel, folder: Path, length: int, settings: Pro
         known = peaks["rows"].get(size, {})
         row = {"batch_size": size} | ({"error": known["error"]} if "error" in known else {})
         if "error" not in row:
-            row |= _at_batch_size(model, size, length, settings)
+            row |= at_batch_size(model, size, length, settings)
         if "peak_bytes" in known and "error" not in row:
             row["peak_bytes"] = known["peak_bytes"]
             row["peak_above_idle_bytes"] = max(0, known["peak_bytes"] - peaks["idle_bytes"])
@@ -150,7 +150,8 @@ def _throughput(model: PreTrainedModel, folder: Path, length: int, settings: Pro
     return {"length": length, "rows": rows, "best_batch_size": best and best["batch_size"], "memory": memory}
 
 
-def _at_batch_size(model: PreTrainedModel, size: int, length: int, settings: ProfileSettings) -> dict:
+def at_batch_size(model: PreTrainedModel, size: int, length: int, settings: ProfileSettings) -> dict:
+    """Speed, on a GPU also peak memory, of passes of one batch size; or the `error` of one that does not fit."""
     on_cpu, wait = model.device.type == "cpu", _waiter(model)
     if on_cpu and (error := too_large(model, size, length)):
         return {"error": error}

@@ -2,9 +2,9 @@
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
-from lmeff.evaluation.profiling_passes import forward
+from lmeff.evaluation.profiling_passes import forward, random_tokens
 from lmeff.models.sizes import Shape
 from lmeff.plan import flops_per_token
 
@@ -20,12 +20,13 @@ def count_parameters_of(model: PreTrainedModel) -> dict[str, int]:
     return {"total": total, "embedding": embedding, "non_embedding": total - embedding, "trainable": trainable}
 
 
-def forward_flops_per_token(config: PretrainedConfig, length: int) -> tuple[float, str]:
+def forward_flops_per_token(model: PreTrainedModel, length: int) -> tuple[float, str]:
     """FLOPs of a forward pass by token, full attention, and where they are from.
 
     For a Llama a third of the plan's formula, which counts a backward pass as two forward ones; for others torch counts the
-    matrix products of a pass on the meta device, which computes nothing.
+    matrix products of a pass, with attention written out, since it does not know every fused one.
     """
+    config = model.config
     if config.model_type == "llama":
         heads = config.num_attention_heads
         shape = Shape(
@@ -40,9 +41,11 @@ def forward_flops_per_token(config: PretrainedConfig, length: int) -> tuple[floa
             vocab_size=config.vocab_size,
         )
         return flops_per_token(shape, length) / 3, "2 x matmul parameters + 4 x layers x width x length (PaLM)"
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", trust_remote_code=False).eval()
-        ids = torch.zeros(1, length, dtype=torch.long)
-    with FlopCounterMode(display=False) as counter:
-        forward(model, ids)
+    usual = config._attn_implementation
+    model.set_attn_implementation("eager")
+    try:
+        with FlopCounterMode(display=False) as counter:
+            forward(model, random_tokens(model, 1, length))
+    finally:
+        model.set_attn_implementation(usual)
     return counter.get_total_flops() / length, "torch.utils.flop_counter"
