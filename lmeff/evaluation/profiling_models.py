@@ -7,7 +7,7 @@ from pathlib import Path
 from lmeff.errors import InputError
 from lmeff.evaluation.machine import choose_device
 from lmeff.evaluation.profiling import ProfileSettings, profile_model
-from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.evaluation.subjects import Subject, find_subjects, outputs_of, score_each
 from lmeff.files import write_json
 from lmeff.quantities import format_bytes, format_short
 from lmeff.revisions.remote import is_remote
@@ -38,8 +38,7 @@ def profile_all(
     device = choose_device(settings.device)
     subjects: list[Subject] = []
     names: dict[Subject, str] = {}
-    for what in whats:
-        own = output / what.strip("/").replace("/", "-") if output and len(whats) > 1 else output
+    for what, own in zip(whats, outputs_of(whats, output), strict=True):
         found = find_subjects(what, revisions, every, own)
         is_run = not is_remote(what) and (Path(what) / "revisions").is_dir()
         found = found[-1:] if is_run and not (revisions or every) else found

@@ -9,7 +9,7 @@ from pathlib import Path
 from lmeff.errors import InputError
 from lmeff.evaluation.measures import read_measure, write_measure
 from lmeff.evaluation.results import weights_sha256
-from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.evaluation.subjects import Subject, find_subjects, outputs_of, score_each
 from lmeff.evaluation.weights import Weights, compare, norms_and_ranks
 from lmeff.files import read_json
 from lmeff.quantities import format_count
@@ -183,11 +183,12 @@ def weigh(
     A model that cannot be measured is named and the others go on; RunFailed is raised at the end.
     """
     subjects: list[Subject] = []
-    for what in whats:
-        own = output / Path(what).name if output and len(whats) > 1 else output
+    for what, own in zip(whats, outputs_of(whats, output), strict=True):
         subjects += find_subjects(what, revisions, every, own)
     if len({subject.output for subject in subjects}) < len(subjects):
-        raise InputError("--output: two of the models would write to one folder there; measure them one by one")
+        raise InputError(
+            "two of these models would write to one folder; give them places of their own with --output DIR"
+        )
     rows = []
 
     def measure(subject: Subject, model: Path) -> None:
