@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lmeff
 from lmeff.argument_types import positive, positive_int, positive_ints
-from lmeff.cli_evaluation import add_evaluation_verbs, lm_eval
+from lmeff.cli_evaluation import add_evaluation_verbs
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 
 
@@ -243,6 +243,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         if words[:1] == ["lm-eval"]:  # its options are its own
+            from lmeff.evaluation.command_line import lm_eval
+
             return lm_eval(words[1:])
         options = _parser().parse_args(words)
         return options.action(options) or 0

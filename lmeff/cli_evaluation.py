@@ -1,10 +1,11 @@
 """The verbs of `lmeff` that score models. Nothing heavy is imported before a verb needs it."""
 
 import argparse
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable
 from pathlib import Path
 
-from lmeff.argument_types import positive_int
+from lmeff.argument_types import positive, positive_int, positive_ints
 
 
 def _tasks(options: argparse.Namespace) -> None:
@@ -34,28 +35,32 @@ def _batch_size(text: str) -> int | str:
     return text if text == "auto" else positive_int(text)
 
 
-def lm_eval(arguments: Sequence[str]) -> int:
-    """`lmeff lm-eval ...`: lm-eval's own command line with the model `lmeff`, and our tasks where no folder is named."""
-    import sys
+def _weights(options: argparse.Namespace) -> None:
+    from lmeff.evaluation.weights_results import weigh, weights_table
 
-    from lm_eval.__main__ import cli_evaluate
-    from lm_eval.api.registry import model_registry
+    every = options.revisions == "all"
+    revisions = options.revisions.split(",") if options.revisions and not every else None
+    rows = weigh(options.what, revisions, every, Path(options.output) if options.output else None)
+    print(json.dumps(rows, indent=2, allow_nan=False) if options.json else weights_table(rows))
 
-    from lmeff.evaluation.tasks import tasks_folder
 
-    if "lmeff" not in model_registry:
-        model_registry.register("lmeff", target="lmeff.evaluation.language_model:LmeffLM")
-    named = any(word.split("=")[0] in ("--include_path", "--config") for word in arguments)
-    ours = [] if named or not arguments or arguments[0] not in ("run", "validate", "ls") else tasks_folder()
-    before = sys.argv
-    sys.argv = ["lm-eval", *arguments, *(["--include_path", str(ours)] if ours else [])]
-    try:
-        cli_evaluate()
-    except SystemExit as left:
-        return left.code if isinstance(left.code, int) else int(left.code is not None)
-    finally:
-        sys.argv = before
-    return 0
+def _profile(options: argparse.Namespace) -> None:
+    from lmeff.evaluation.profiling import ProfileSettings
+    from lmeff.evaluation.profiling_models import profile_all, profile_table
+
+    settings = ProfileSettings(
+        lengths=tuple(options.lengths),
+        batch_sizes=tuple(options.batch_sizes),
+        precision=options.precision,
+        device=options.device,
+        repeats=options.repeats,
+        seconds=options.seconds,
+    )
+    every = options.revisions == "all"
+    revisions = options.revisions.split(",") if options.revisions and not every else None
+    output = Path(options.output) if options.output else None
+    profiles = profile_all(options.what, settings, revisions, every, output)
+    print(json.dumps(profiles, indent=2, allow_nan=False) if options.json else profile_table(profiles))
 
 
 def add_evaluation_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
@@ -81,3 +86,25 @@ def add_evaluation_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     text = "score revisions as a run saves them, until it ends: evaluation that training does not wait for"
     sub.add_argument("--follow", action="store_true", help=text)
     sub.add_argument("--output", metavar="DIR", help="where results go (default: RUN/results or outputs/eval/NAME)")
+    sub = verb("weights", _weights, "norms and effective ranks of the weights of models, and how they move along a run")
+    sub.add_argument("what", nargs="+", metavar="WHAT", help="run folders, model folders, or NAMESPACE/REPO[@REVISION]")
+    sub.add_argument("--revisions", metavar="all|NAME,...", help="which revisions (default for a run: all)")
+    sub.add_argument("--output", metavar="DIR", help="where results go (default: RUN/results or outputs/eval/NAME)")
+    sub.add_argument("--json", action="store_true")
+    sub = verb(
+        "profile", _profile, "what models cost: latency, throughput, generation speed, peak memory, parameters, FLOPs"
+    )
+    sub.add_argument("what", nargs="+", metavar="WHAT", help="run folders, model folders, or NAMESPACE/REPO[@REVISION]")
+    sub.add_argument("--lengths", type=positive_ints, default=[128, 512], metavar="N,...", help="of latency (128,512)")
+    text = "of throughput and memory (1,2,4,8,16,32)"
+    sub.add_argument("--batch-sizes", type=positive_ints, default=[1, 2, 4, 8, 16, 32], metavar="N,...", help=text)
+    sub.add_argument("--precision", choices=["float32", "bfloat16"], default="float32")
+    sub.add_argument("--device", choices=["cpu", "cuda"], help="default: the GPU where there is one")
+    sub.add_argument("--repeats", type=positive_int, default=100, metavar="N", help="timed passes of a row (100)")
+    text = "a row ends after so long, even with fewer passes (10)"
+    sub.add_argument("--seconds", type=positive, default=10.0, metavar="S", help=text)
+    sub.add_argument(
+        "--revisions", metavar="all|NAME,...", help="of a run (default: the newest; all of them cost the same)"
+    )
+    sub.add_argument("--output", metavar="DIR", help="where profiles go (default: RUN/results or outputs/eval/NAME)")
+    sub.add_argument("--json", action="store_true")

@@ -47,6 +47,7 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
 
     from lmeff.evaluation.folders import evaluate_together
     from lmeff.evaluation.tasks import check_tasks, fetch_data
+    from lmeff.evaluation.weights_results import measure_finished
 
     wanted = recipe.evaluation
     check_tasks(wanted.tasks, wanted.include_path, wanted.paths)
@@ -79,7 +80,7 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
         recipe_yaml=resolved.to_yaml(),
         provenance=provenance(resolved.provenance, corpus.manifest, tokens.manifest),
         write_card=lambda plan, anchor, revision: model_card(recipe, plan, anchor, revision),
-        evaluate=evaluate if wanted.tasks and wanted.at_anchors else None,
+        evaluate=evaluate if wanted.at_anchors and (wanted.tasks or wanted.weights) else None,
         stop=stop,
         accepted_changes=changes,
         on_saved=courier.add,
@@ -87,6 +88,8 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     )
     with courier:
         plan = train(job, asked.part)
+        if launched_rank() == 0 and wanted.at_anchors and wanted.weights:
+            measure_finished(folder)
         if launched_rank() == 0 and not recipe.publish.require:
             finish_state(job, plan)
         left = courier.finish()

@@ -21,7 +21,7 @@ def test_eval_scores_the_revisions_and_curves_show_them(run: Path, capsys: pytes
     output = run.parent / "part"
     assert main(["eval", str(run), "--tasks", "lmeff_synthetic", "--limit", "2", "--output", str(output)]) == 0
     assert "seed-0-tokens-200k  lmeff_synthetic  0." in capsys.readouterr().out
-    shutil.copytree(output, run / "results")
+    shutil.copytree(output, run / "results", dirs_exist_ok=True)
     assert main(["curves", str(run)]) == 0
     assert "lmeff_synthetic" in capsys.readouterr().out
     assert main(["curves", str(run), "--json"]) == 0

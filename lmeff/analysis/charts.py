@@ -41,11 +41,9 @@ def main_figure(series: Sequence[Series]) -> dict | None:
     if not panels:
         return None
     if len(series) > 1:
-        panels[0] = panels[0]._replace(layers=_with_legend_click(panels[0].layers))
+        panels[0] = panels[0]._replace(layers=with_legend_click(panels[0].layers))
     charts = [
-        alt.layer(
-            *panel.layers, data=_inline(panel.points), title=alt.TitleParams(panel.title, subtitle=panel.subtitle)
-        )
+        alt.layer(*panel.layers, data=inline(panel.points), title=alt.TitleParams(panel.title, subtitle=panel.subtitle))
         for panel in panels
     ]
     charts = [chart.properties(width=400, height=280) for chart in charts]
@@ -63,13 +61,13 @@ def task_panels(series: Sequence[Series], tasks: dict[str, str], picked: Sequenc
         return None
     points["title"] = points["task"].map(tasks)
     paired = has_pairs(series, tasks)
-    layers = _curve_layers(points, None, len(series), _percent_scale(points, paired), paired)
+    layers = curve_layers(points, None, len(series), _percent_scale(points, paired), paired)
     if len(series) > 1:
-        layers = _with_legend_click(layers)
+        layers = with_legend_click(layers)
     titles = [title for task, title in tasks.items() if task in set(points["task"])]
     header = alt.Header(title=None, labelAnchor="start", labelFontWeight="bold", labelPadding=4, labelLimit=230)
     cell = alt.layer(*layers).properties(width=230, height=150)
-    chart = cell.facet(alt.Facet("title:N", sort=titles, header=header), columns=3, spacing=18, data=_inline(points))
+    chart = cell.facet(alt.Facet("title:N", sort=titles, header=header), columns=3, spacing=18, data=inline(points))
     chart = chart.resolve_axis(x="independent", y="independent")
     if picked is not None:
         choice = alt.param(name="picked", value=list(picked))
@@ -158,7 +156,7 @@ class Panel(NamedTuple):
     subtitle: str
 
 
-def _with_legend_click(layers: list[alt.Chart]) -> list[alt.Chart]:
+def with_legend_click(layers: list[alt.Chart]) -> list[alt.Chart]:
     """One layer gets the selection that a click into the legend changes; the others refer to it by name."""
     return [*layers[:-1], layers[-1].add_params(alt.selection_point(name=LEGEND, fields=["series"], bind="legend"))]
 
@@ -168,12 +166,12 @@ def _loss_panel(series: Sequence[Series]) -> Panel | None:
     training = pd.concat([training_loss(each) for each in series], ignore_index=True)
     if points.empty and training.empty:
         return None
-    layers, scale = [], _loss_scale(pd.concat([points["value"], training["value"]]))
+    layers, scale = [], loss_scale(pd.concat([points["value"], training["value"]]))
     if not training.empty:
-        line = alt.Chart(_inline(training)).mark_line(strokeWidth=1, clip=True)
+        line = alt.Chart(inline(training)).mark_line(strokeWidth=1, clip=True)
         layers.append(_shared(line, len(series), 0.45).encode(_y("value", LOSS, scale), detail="seed:N"))
     if not points.empty:
-        layers += _curve_layers(points, LOSS, len(series), scale)
+        layers += curve_layers(points, LOSS, len(series), scale)
     words = [*(["thin: training text"] if len(training) else []), *(["thick: held-out text"] if len(points) else [])]
     return Panel(layers, points, "Loss", "; ".join(reversed(words)))
 
@@ -183,18 +181,19 @@ def _accuracy_panel(series: Sequence[Series], task: str) -> Panel:
     paired = has_pairs(series, [task])
     spreads = [words for words in dict.fromkeys(points["spread"]) if words]
     band = "95% interval, or range over seeds" if len(spreads) > 1 else "".join(spreads)
-    layers = _curve_layers(points, "Correct, %", len(series), _percent_scale(points, paired), paired, label_chance=True)
+    layers = curve_layers(points, "Correct, %", len(series), _percent_scale(points, paired), paired, label_chance=True)
     title = "Accuracy on minimal pairs" if paired else "Accuracy"
     return Panel(layers, points, title, f"{task}; band: {band}" if band else task)
 
 
-def _curve_layers(
+def curve_layers(
     points: pd.DataFrame,
     y_title: str | None,
     num_series: int,
     scale: alt.Scale,
     chance: bool = False,
     label_chance: bool = False,
+    series_are: str = "run",
 ) -> list[alt.Chart]:
     """Chance line, band, thin lines of single seeds, the line, and points that can be hovered."""
     base = alt.Chart()  # without data: it takes that of the layer, or of a facet's cell
@@ -209,7 +208,7 @@ def _curve_layers(
     value = _y("value", y_title, scale)
     layers.append(_shared(whole.mark_line(strokeWidth=2.5), num_series, 1).encode(value))
     dots = _shared(whole.mark_point(filled=True, size=45), num_series, 1)
-    names = {"series": "run"} if num_series > 1 else {}
+    names = {"series": series_are} if num_series > 1 else {}
     names |= {"title": "task"} if "title" in points else {}
     tooltip = [
         alt.Tooltip(f"{field}:N", title=name) for field, name in (names | {"when": "at", "shown": "value"}).items()
@@ -250,7 +249,7 @@ def _color(num_series: int) -> alt.Color:
     return alt.Color("series:N", sort=None, scale=scale, legend=legend)
 
 
-def _loss_scale(values: pd.Series) -> alt.Scale:
+def loss_scale(values: pd.Series) -> alt.Scale:
     """From round number to round number. Vega rounds the label of a lone value, so that it would be wrong."""
     if values.min() == values.max():
         return alt.Scale(domain=[math.floor(values.min()), math.floor(values.min()) + 1], nice=False)
@@ -281,7 +280,7 @@ def _all_points(series: Sequence[Series], tasks: Iterable[str], metric: str, sca
     return points
 
 
-def _inline(frame: pd.DataFrame) -> alt.InlineData:
+def inline(frame: pd.DataFrame) -> alt.InlineData:
     """Rows as JSON values, NaN as null and numbers rounded to what a screen shows."""
     frame = frame.drop(columns=["anchor", "spread"], errors="ignore").round({"value": 4, "low": 4, "high": 4})
     return alt.InlineData(frame.astype(object).where(frame.notna(), None).to_dict("records"))

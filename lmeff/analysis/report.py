@@ -17,6 +17,7 @@ from lmeff.analysis.series import Series, make_series
 from lmeff.analysis.table import print_curves
 from lmeff.analysis.themes import DARK, DARK_CELLS, LIGHT, LIGHT_CELLS, cell_css
 from lmeff.analysis.views import RunView, paradigm_table, paradigms_of, phenomena_of, task_titles
+from lmeff.analysis.weights_charts import weights_figure
 from lmeff.errors import InputError
 from lmeff.files import write_text
 
@@ -60,6 +61,7 @@ def render_page(series: Sequence[Series], title: str | None, figure: dict | None
         figures["paradigms"] = task_panels(
             series, {task: paradigms[task] for task in order}, list(dict.fromkeys(picked))
         )
+    figures["weights"] = weights_figure(series)
     figures = {name: spec for name, spec in figures.items() if spec is not None}
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -73,6 +75,7 @@ def render_page(series: Sequence[Series], title: str | None, figure: dict | None
         image=base64.b64encode(image).decode() if image else None,
         acquired=round(100 * ACQUIRED),
         num_resamples=NUM_RESAMPLES,
+        series_by_kind=len(series) == 1,
         seeds=any(len(each.runs) > 1 for each in series),
         styles=_asset("page.css")
         .replace("/* light cells */", cell_css(LIGHT_CELLS))

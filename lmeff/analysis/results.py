@@ -34,6 +34,8 @@ class Results:
     tasks: dict[str, TaskResult] = field(default_factory=dict)
     subtasks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Groups and what is directly below each."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Measures of the weights by name, such as `norm_mlp`: they are no scores."""
 
     def joined_with(self, other: "Results") -> "Results":
         """Both together. For a task in both, the result over more examples counts, and of two equal ones ours."""
@@ -41,7 +43,7 @@ class Results:
         for task, result in other.tasks.items():
             if task not in tasks or (result.num_examples or 0) > (tasks[task].num_examples or 0):
                 tasks[task] = result
-        return Results(tasks, {**other.subtasks, **self.subtasks})
+        return Results(tasks, {**other.subtasks, **self.subtasks}, {**other.weights, **self.weights})
 
 
 def read_results(folder: Path) -> Results:
@@ -61,6 +63,9 @@ def read_results(folder: Path) -> Results:
 
 def _parse_results(content: dict, path: Path) -> Results:
     subtasks = {group: tuple(below) for group, below in (content.get("group_subtasks") or {}).items() if below}
+    if content.get("measures") == "weights":
+        found = [_parse_metrics(values, str(path)) for values in content["results"].values()]
+        return Results(weights={name: score.value for metrics in found for name, score in metrics.items()})
     counts = {task: count.get("effective") for task, count in content["n-samples"].items()}
 
     def num_examples(task: str) -> int | None:

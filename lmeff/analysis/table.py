@@ -31,12 +31,15 @@ COLUMNS = {
 LOSSES = {"loss": "train", "dev_loss": "dev", "dev_bits_per_byte": "dev", "dev_perplexity": "dev"}
 """Losses that `anchor.json` holds, and the `task` of their rows."""
 
+WEIGHTS = "weights"
+"""`task` and `level` of the rows that measure the weights."""
+
 
 def tidy_table(runs: Sequence[Run]) -> pd.DataFrame:
     """One row per run, revision, task and metric.
 
-    `level` is group, phenomenon, paradigm or loss. Accuracy is a share from 0 to 1, losses are nats per token; `stderr`
-    is lm-eval's or, where it gives none for `acc`, the stratified one from the scores of the pairs; `n` counts
+    `level` is group, phenomenon, paradigm, loss or weights. Accuracy is a share from 0 to 1, losses are nats per
+    token; `stderr` is lm-eval's or, where it gives none for `acc`, the stratified one from the scores of the pairs; `n` counts
     examples. What was not measured has no row.
     """
     rows = [row for run in runs for anchor in run.anchors for row in _anchor_rows(run, anchor)]
@@ -71,6 +74,9 @@ def _anchor_rows(run: Run, anchor: Anchor) -> Iterator[dict]:
                 "stderr": accuracy_stderr(run, anchor, task) if metric == "acc" else score.stderr,
                 "n": result.num_examples,
             }
+
+    for metric, value in anchor.results.weights.items():
+        yield {**shared, "task": WEIGHTS, "level": WEIGHTS, "metric": metric, "value": value, "stderr": None, "n": None}
 
 
 def accuracy_stderr(run: Run, anchor: Anchor, task: str) -> float | None:
@@ -125,6 +131,7 @@ def _anchor_json(run: Run, anchor: Anchor) -> dict:
         "step": document.step,
         **{metric: getattr(document, metric) for metric in LOSSES},
         "results": results,
+        "weights": anchor.results.weights,
     }
 
 

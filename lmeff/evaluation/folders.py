@@ -12,6 +12,7 @@ from lmeff.evaluation.following import follow_run
 from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 from lmeff.evaluation.tasks import check_tasks
+from lmeff.evaluation.weights_results import measure_at_anchor
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Evaluation as EvaluationSection
 
@@ -53,6 +54,8 @@ def evaluate_together(
     def evaluate(revision: Path) -> None:
         evaluation = evaluation_of(section, revision, results / revision.name, before_batch)
         with suppress(KeyboardInterrupt):
+            if section.weights and rank == 0:
+                measure_at_anchor(revision, results, before_batch)
             evaluation.score(rank, world_size)
         wait_for_everyone()
         if rank == 0 and evaluation.is_scored():

@@ -58,6 +58,19 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
     return [Subject(found[name], (output or what / "results") / name) for name in names]
 
 
+def outputs_of(whats: Sequence[str], output: Path | None) -> list[Path | None]:
+    """Where the results of several `find_subjects` go when they share one `--output`: into folders named after what each was
+    called, by as many parts of its path as tell them apart."""
+    if output is None or len(whats) == 1:
+        return [output] * len(whats)
+    parts = [[part for part in what.split("/") if part not in ("", ".", "..")] for what in whats]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["-".join(each[-depth:]) for each in parts]
+        if len(set(names)) == len(names):
+            return [output / name for name in names]
+    raise InputError("--output: the same model is named twice")
+
+
 def _own_folder(model: RemoteModel, output: Path | None) -> Path:
     """Where a Hub model's results go. Raises InputError when those of another repository of that name are there."""
     if output is not None:

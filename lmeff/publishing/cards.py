@@ -66,9 +66,14 @@ def scores_of(results: Iterable[tuple[str, TaskResult]]) -> list[CardScore]:
 
 
 def own_results(folder: Path, weights_sha256: str) -> list[Path]:
-    """The result files that were made with these weights, and with no other."""
-    paths = sorted(folder.glob("[!.]*.json"))
-    return [path for path in paths if read_json(path).get("lmeff", {}).get("weights_sha256") in (None, weights_sha256)]
+    """The files of scores that were made with these weights, and with no other. Measures of the weights are left out: anybody
+    can take them from the weights, and similarity to the final model is known only long after a revision was delivered."""
+    contents = {path: read_json(path) for path in sorted(folder.glob("[!.]*.json"))}
+    return [
+        path
+        for path, content in contents.items()
+        if content.get("lmeff", {}).get("weights_sha256") in (None, weights_sha256) and "measures" not in content
+    ]
 
 
 def write_entries(path: Path, scores: Sequence[CardScore], results: Sequence[Path], source_url: str | None) -> None:

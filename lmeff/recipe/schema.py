@@ -206,6 +206,9 @@ class Evaluation(Section):
     """lm-eval tasks or groups, such as lmeff_blimp or lmeff_synthetic."""
     at_anchors: bool = True
     """Score every revision as soon as it is saved; otherwise only with `lmeff eval`."""
+    weights: bool = True
+    """Measure the weights of every revision at its anchor: norms, effective ranks, similarity to the revision before, to the
+    first and, when the run is done, to the final one. Needs `at_anchors`; otherwise only with `lmeff weights`."""
     paths: dict[str, str] = {}
     """Local data by name, such as `blimp: DIR`. Without it the task reads the Hub."""
     include_path: str | None = None

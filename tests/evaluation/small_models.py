@@ -27,7 +27,13 @@ def save_model(folder: Path, *, hidden_size: int = 32, **config) -> LlamaForCaus
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
     ).save_pretrained(folder)
     torch.manual_seed(0)
-    sizes = {"intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 128}
+    sizes = {
+        "tie_word_embeddings": False,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "max_position_embeddings": 128,
+    }
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=600,
@@ -36,7 +42,6 @@ def save_model(folder: Path, *, hidden_size: int = 32, **config) -> LlamaForCaus
             eos_token_id=1,
             pad_token_id=2,
             initializer_range=0.3,
-            tie_word_embeddings=False,
             **{**sizes, **config},
         )
     )

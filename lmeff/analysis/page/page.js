@@ -30,7 +30,7 @@
     setTokenAxes(spec, spec.usermeta.token_axis);
     if (spec.concat) {
       spec.columns = width >= 680 ? Math.min(2, spec.concat.length) : 1;
-      const share = (width - 70 - spec.spacing * (spec.columns - 1)) / spec.columns;
+      const share = (width - 84 - spec.spacing * (spec.columns - 1)) / spec.columns;
       for (const each of spec.concat) each.width = Math.max(180, Math.floor(Math.min(share, 640)));
       if (spec.columns === 1) spec.spacing = 110;
     } else {

@@ -1,0 +1,63 @@
+"""The small charts about weights: of one configuration by kind of parameter, of several side by side."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import altair as alt
+import pandas as pd
+
+from lmeff.analysis.charts import PANEL_SPACING, TokenAxis, curve_layers, inline, loss_scale, with_legend_click
+from lmeff.analysis.series import Series, curve_points
+from lmeff.analysis.table import WEIGHTS
+from lmeff.quantities import format_count, format_short
+
+KINDS = ("attention", "mlp", "embedding", "head")
+
+
+class _Chart(NamedTuple):
+    metric: str
+    title: str
+    unit: str
+
+
+CHARTS = (
+    _Chart("norm", "Norm", "Frobenius norm"),
+    _Chart("effective_rank", "Effective rank", "Mean over matrices"),
+    _Chart("change_from_previous", "Change since the anchor before", "Share of the length before"),
+    _Chart("cosine_to_final", "Similarity to the final model", "Cosine"),
+)
+
+
+def weights_figure(series: Sequence[Series]) -> dict | None:
+    """Norm, effective rank, change and similarity against training tokens; None when no weights were measured.
+
+    One series is drawn by kind of parameter, several as a whole. Returns a Vega-Lite specification like `main_figure`.
+    """
+    drawn = {chart: _points(series, chart.metric) for chart in CHARTS}
+    drawn = {chart: points for chart, points in drawn.items() if not points.empty}
+    if not drawn:
+        return None
+    lines = list(dict.fromkeys(line for points in drawn.values() for line in points["series"]))
+    kind = "run" if len(series) > 1 else "part"
+    charts = []
+    for chart, points in drawn.items():
+        layers = curve_layers(points, chart.unit, len(lines), loss_scale(points["value"]), series_are=kind)
+        if not charts and len(lines) > 1:
+            layers = with_legend_click(layers)
+        charts.append(alt.layer(*layers, data=inline(points), title=chart.title).properties(width=400, height=170))
+    return TokenAxis(series, 0.1).finished(alt.concat(*charts, columns=2, spacing=PANEL_SPACING, bounds="flush"))
+
+
+def _points(series: Sequence[Series], metric: str) -> pd.DataFrame:
+    if len(series) > 1:
+        found = [curve_points(each, [WEIGHTS], metric) for each in series]
+    else:
+        found = [curve_points(series[0], [WEIGHTS], f"{metric}_{kind}").assign(series=kind) for kind in KINDS]
+    found = [points for points in found if not points.empty]
+    if not found:
+        return pd.DataFrame()
+    points = pd.concat(found, ignore_index=True)
+    points["when"] = [f"{format_count(tokens)} tokens" for tokens in points["anchor"]]
+    small = metric.startswith(("change", "Cosine"))
+    points["shown"] = [f"{value:.4f}" if small else format_short(value) for value in points["value"]]
+    return points

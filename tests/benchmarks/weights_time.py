@@ -1,0 +1,57 @@
+"""How long measuring the weights of a revision takes beside writing it, for the published sizes with random weights.
+
+    python tests/benchmarks/weights_time.py [20m 60m 180m]
+
+Prints seconds of norms and ranks, of one comparison with another revision, and of saving and hashing the file, medians of 3.
+"""
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from lmeff.evaluation.weights import Weights, compare, norms_and_ranks
+from lmeff.files import sha256_file
+from lmeff.models.sizes import SIZES
+
+VOCAB_SIZES = {"20m": 8_192, "60m": 16_384, "180m": 50_257}
+
+
+def seconds(work: Callable[[], object]) -> float:
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begun)
+    return statistics.median(times)
+
+
+def measure(size: str, folder: Path) -> None:
+    model = LlamaForCausalLM(LlamaConfig(**SIZES[size], vocab_size=VOCAB_SIZES[size], tie_word_embeddings=False))
+    path = folder / "model.safetensors"
+
+    def save() -> None:
+        save_file(model.state_dict(), path)
+        sha256_file(path)
+
+    saving = seconds(save)
+    weights = Weights(folder)
+    ranks, comparison = seconds(lambda: norms_and_ranks(weights)), seconds(lambda: compare(weights, weights))
+    print(
+        f"{size}, vocabulary {VOCAB_SIZES[size]:,}, {torch.get_num_threads()} threads: norms and ranks {ranks:.2f} s,"
+        f" a comparison {comparison:.2f} s, saving and hashing {saving:.2f} s,"
+        f" ratio of all {(ranks + 2 * comparison) / saving:.1f}",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or SIZES:
+        with tempfile.TemporaryDirectory() as place:
+            measure(name, Path(place))
