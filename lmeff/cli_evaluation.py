@@ -106,18 +106,24 @@ def _add_text_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--stride", type=positive_int, metavar="N", help=text)
     text = "documents from all over the text, up to so many tokens (dev: all; train: 1M)"
     sub.add_argument("--limit-tokens", type=positive_int, metavar="N", help=text)
-    sub.add_argument("--name", metavar="NAME", help="of the results of --text: perplexity_NAME (stem of the first path)")
-    sub.add_argument("--no-eos", action="store_true", help="leave out what the end of a document costs, as lm-eval does")
+    sub.add_argument(
+        "--name", metavar="NAME", help="of the results of --text: perplexity_NAME (stem of the first path)"
+    )
+    sub.add_argument(
+        "--no-eos", action="store_true", help="leave out what the end of a document costs, as lm-eval does"
+    )
     sub.add_argument("--batch-size", type=positive_int, metavar="N", help="windows at once (what memory allows)")
     sub.add_argument("--json", action="store_true", help="print the results as JSON")
     sub = verb("generate", _generate, "what models write after prompts, and how diverse, repetitive and right that is")
     _add_what(sub)
-    text = "one a line, or JSON lines with prompt and optionally expected and group (default: 30 that come with lmeff)"
+    text = "one a line, or JSON lines with prompt and optionally expected and group (default: 38 that come with lmeff)"
     sub.add_argument("--prompts", metavar="FILE", help=text)
     sub.add_argument("--max-new-tokens", type=positive_int, default=50, metavar="N", help="of each text (50)")
     sub.add_argument("--samples", type=positive_int, default=3, metavar="N", help="texts after each prompt (3)")
     sub.add_argument("--temperature", type=positive, default=0.8, metavar="T", help="of sampling (0.8)")
-    sub.add_argument("--top-p", type=share, default=0.95, metavar="P", help="mass of the tokens that are drawn from (0.95)")
+    sub.add_argument(
+        "--top-p", type=share, default=0.95, metavar="P", help="mass of the tokens that are drawn from (0.95)"
+    )
     sub.add_argument("--greedy", action="store_true", help="no sampling: the most probable token each time")
     sub.add_argument("--seed", type=int, default=0, metavar="N", help="of sampling (0)")
     sub.add_argument("--batch-size", type=positive_int, default=32, metavar="N", help="texts written at once (32)")

@@ -128,7 +128,7 @@ def _read_lines(path: Path, wanted: np.ndarray, sizes: np.ndarray) -> list[tuple
 
 def check_files(paths: Sequence[str]) -> None:
     """Raises InputError, before any model is loaded, for paths that cannot be read to their end or hold no text."""
-    if not any([_num_documents(path) for path in find_files(paths, "--text")]):
+    if not sum(map(_num_documents, find_files(paths, "--text"))):
         raise InputError(f"--text: there is no text in {', '.join(paths)}")
 
 
@@ -153,7 +153,9 @@ def file_text(paths: Sequence[str], tokenizer: "PreTrainedTokenizerBase", limit_
         for group in _grouped(_texts(path)):
             sizes += [(num_bytes(text), num_words(text)) for text in group]
             domains += [domain(path)] * len(group)
-            ids += [np.array([bos, *own, *([] if eos is None else [eos])], np.int64) for own in encoded(tokenizer, group)]
+            ids += [
+                np.array([bos, *own, *([] if eos is None else [eos])], np.int64) for own in encoded(tokenizer, group)
+            ]
     lengths = np.array([len(own) for own in ids], np.int64)
     chosen = chosen_documents(lengths, limit_tokens)
     table = np.array(sizes, np.int64)[chosen]

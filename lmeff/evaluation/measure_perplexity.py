@@ -175,7 +175,9 @@ def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> 
 def _length(model_folder: Path, wanted: Wanted) -> int:
     """Tokens of a window. Raises InputError when the model cannot take so many."""
     config = read_json(model_folder / "config.json")
-    most = next((config[name] for name in ("max_position_embeddings", "n_positions", "n_ctx") if config.get(name)), None)
+    most = next(
+        (config[name] for name in ("max_position_embeddings", "n_positions", "n_ctx") if config.get(name)), None
+    )
     if wanted.length:
         if wanted.length < 2 or (most and wanted.length > most):
             raise InputError(f"--length: {wanted.length} tokens; {model_folder.name} takes 2 to {most or 'any number'}")

@@ -1,10 +1,10 @@
 """Loss, perplexity and bits per byte of text, by domain and over all.
 
-A document is BOS, its text, EOS. The loss is in nats per predicted token; EOS is predicted, as in the held-out loss of training,
-unless that is turned off (`score_end`), as in lm-eval's `loglikelihood_rolling`. Bits per byte and word perplexity divide the sum
-over all predicted tokens by bytes before normalisation and by words parted by white space; BOS and EOS count no byte.
-Sums over tokens are in float64, everything before in float32. Standard errors are those of a ratio over documents (Cochran 1977,
-6.4), which are what was drawn.
+A document is BOS, its text, EOS. The loss is in nats per predicted token. EOS is predicted, as in the held-out loss of
+training, unless that is turned off (`score_end`), as in lm-eval's `loglikelihood_rolling`. Bits per byte and word perplexity
+divide the sum over all predicted tokens by bytes before normalisation and by words parted by white space; BOS and EOS count
+no byte. Sums over tokens are in float64, everything before in float32. Standard errors are those of a ratio over documents
+(Cochran 1977), since documents are what was drawn.
 """
 
 import math
@@ -96,7 +96,9 @@ def summarise(losses: np.ndarray, windows: Windows, text: HeldText) -> dict[str 
 
 
 def _summary(nats: np.ndarray, tokens: np.ndarray, num_bytes: np.ndarray, num_words: np.ndarray) -> dict:
-    sum_nats, sum_tokens, sum_bytes, sum_words = (float(values.sum()) for values in (nats, tokens, num_bytes, num_words))
+    sum_nats, sum_tokens, sum_bytes, sum_words = (
+        float(values.sum()) for values in (nats, tokens, num_bytes, num_words)
+    )
     loss, per_byte = sum_nats / sum_tokens, sum_nats / math.log(2) / sum_bytes
     metrics = {
         "loss": loss,

@@ -22,7 +22,7 @@ class Windows:
     stops: np.ndarray
     firsts: np.ndarray
     begins: np.ndarray | None = None
-    """(tokens,) bool: where positions restart and nothing before is seen; None when documents of a window are not kept apart."""
+    """(tokens,) bool: where positions restart and nothing before is seen; None when documents are not kept apart."""
 
 
 def strided_windows(text: HeldText, length: int, stride: int, score_end: bool = True) -> Windows:
