@@ -68,7 +68,7 @@ class _Chooser(LogitsProcessor):
         probabilities = log_probabilities.exp()
         step = len(self.entropies)
         self.top_probabilities.append(probabilities.amax(-1))
-        self.entropies.append(-torch.where(probabilities > 0, probabilities * log_probabilities, 0).sum(-1))
+        self.entropies.append(-torch.where(probabilities == 0, 0, probabilities * log_probabilities).sum(-1))
         chosen = scores.argmax(-1)
         if not self._is_greedy.all():
             chosen = torch.where(self._is_greedy, chosen, self._drawn(scores, self._uniforms[:, step]))
@@ -79,7 +79,9 @@ class _Chooser(LogitsProcessor):
         sorted_scores, order = (scores.double() / self._sampling.temperature).sort(dim=-1, descending=True, stable=True)
         probabilities = sorted_scores.softmax(-1)
         sums = probabilities.cumsum(-1)
-        size = ((sums - probabilities) < self._sampling.top_p).sum(-1, keepdim=True)
+        size = (
+            ((sums - probabilities) < self._sampling.top_p).sum(-1, keepdim=True).clamp(min=1)
+        )  # a NaN is below nothing
         mass = sums.gather(-1, size - 1)
         place = torch.minimum((sums <= uniforms[:, None] * mass).sum(-1, keepdim=True), size - 1)
         return order.gather(-1, place)[:, 0]
