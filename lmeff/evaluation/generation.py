@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedTokenizerBase
 
 from lmeff.errors import InputError
@@ -105,7 +106,8 @@ def generate(
             raise InputError(f"the prompt {prompt!r} has {len(own)} tokens with BOS; the model takes {context} in all")
     ends = _ends(model, eos)
     found: dict[int, Generated] = {}
-    for rows in _batches(requests, ids, budgets, batch_size):
+    batches = list(_batches(requests, ids, budgets, batch_size))
+    for rows in tqdm(batches, "Writing", unit="batch", disable=None, leave=False):
         chosen = [requests[row] for row in rows]
         answers = _generate_batch(model, tokenizer, chosen, ids, budgets[chosen[0].prompt], sampling, ends)
         found.update(zip(rows, answers, strict=True))

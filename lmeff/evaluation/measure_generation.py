@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from lmeff.evaluation.beginnings import warn_of_bos
 from lmeff.evaluation.measure_perplexity import TOKENIZER_FILES
 from lmeff.evaluation.measures import read_measure, write_measure
 from lmeff.evaluation.prompts import DEFAULT_PROMPTS, Prompt, read_prompts
@@ -86,6 +87,7 @@ def measure_generation(
     print("  ".join(["revision".ljust(width), *header]), flush=True)
 
     def score(subject: Subject, model_folder: Path) -> None:
+        warn_of_bos(subject.name, model_folder)
         result = _measure(model_folder, subject.output, prompts, wanted)
         results[subject.name] = result
         cells = (cell.rjust(len(name)) for cell, name in zip(_cells(result["results"]), header, strict=True))

@@ -1,11 +1,13 @@
 """`lmeff perplexity`: which text, which windows, one model after another, and the results they leave."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lmeff.errors import InputError
+from lmeff.evaluation.beginnings import warn_of_bos
 from lmeff.evaluation.held_text import HeldText, check_files, file_text, split_text
 from lmeff.evaluation.measures import read_measure, write_measure
 from lmeff.evaluation.results import digest_files, weights_sha256
@@ -53,6 +55,8 @@ class Wanted:
             raise InputError("--name: names the results of other text; give that with --text")
         if self.name and not self.name.replace("-", "").replace("_", "").isalnum():
             raise InputError(f"--name: {self.name!r} may have letters, digits, - and _ only")
+        if self.name in SPLITS:
+            raise InputError(f"--name: {self.name} is the run's own text; take another name")
         if self.stride and self.way == "packed":
             raise InputError("--stride: packed windows lie side by side; leave it out, or take --way strided")
 
@@ -61,8 +65,8 @@ class Wanted:
         """The name of the results."""
         if not self.paths:
             return f"perplexity_{self.split or 'dev'}"
-        stem = Path(self.paths[0]).name.partition(".")[0] or "text"
-        return f"perplexity_{self.name or ''.join(letter if letter.isalnum() else '_' for letter in stem)}"
+        stem = re.sub(r"\W+", "_", Path(self.paths[0]).name.partition(".")[0]).strip("_")
+        return f"perplexity_{self.name or (f'text_{stem}' if stem in SPLITS else stem or 'text')}"
 
 
 class _Texts:
@@ -110,12 +114,13 @@ def measure_perplexity(
     wanted.check()
     subjects = find_subjects(what, revisions, every, output)
     if subjects[0].model_folder is not None:
-        _length(subjects[0].model_folder, wanted)
+        _settings(subjects[0].model_folder, wanted)
     texts = _Texts(wanted, subjects)
     width = max(len(subject.name) for subject in subjects)
     print(_row("revision".ljust(width), "text", "tokens", "loss", "perplexity", "bits/byte", "per word"), flush=True)
 
     def score(subject: Subject, model_folder: Path) -> None:
+        warn_of_bos(subject.name, model_folder)
         result = _measure(model_folder, subject.output / f"{wanted.task}.json", texts.of(model_folder), wanted)
         results[subject.name] = result
         for task, counts in result["counts"].items():
@@ -134,14 +139,7 @@ def _row(revision: str, text: str, *numbers: str) -> str:
 
 def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> dict:
     """The result of one model, computed unless it is there for the same weights, text and settings."""
-    length, document_mask = _length(model_folder, wanted), wanted.way == "packed" and _document_mask(model_folder)
-    settings: dict[str, Any] = {"version": _VERSION, "dtype": "float32", "way": wanted.way, "length": length}
-    if wanted.way == "strided":
-        settings["stride"] = wanted.stride or max(1, length // 2)
-        if settings["stride"] >= length:
-            raise InputError(f"--stride: {settings['stride']} must be below the length of a window, {length}")
-    settings |= {"document_mask": document_mask, "eos_is_scored": text.has_end and wanted.score_end}
-    settings["config_sha256"] = sha256_file(model_folder / "config.json")
+    settings = _settings(model_folder, wanted) | {"eos_is_scored": text.has_end and wanted.score_end}
     decided_by = {"weights_sha256": weights_sha256(model_folder), "data_sha256": text.sha256, "settings": settings}
     if (known := read_measure(path, decided_by)) is not None:
         return known
@@ -150,9 +148,9 @@ def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> 
     from lmeff.evaluation.perplexity import HIGHER_IS_BETTER, summarise, token_losses
 
     if wanted.way == "strided":
-        windows = strided_windows(text, length, settings["stride"], wanted.score_end)
+        windows = strided_windows(text, settings["length"], settings["stride"], wanted.score_end)
     else:
-        windows = packed_windows(text, length, document_mask, wanted.score_end)
+        windows = packed_windows(text, settings["length"], settings["document_mask"], wanted.score_end)
     with undisturbed():
         model = load_model(model_folder, None, batch_size=1, progress=False).model
         losses = token_losses(model, windows, wanted.batch_size)
@@ -172,6 +170,19 @@ def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> 
     )
 
 
+def _settings(model_folder: Path, wanted: Wanted) -> dict[str, Any]:
+    """What besides weights and text decides the numbers. Raises InputError for what the model cannot take."""
+    found = {"version": _VERSION, "dtype": "float32", "way": wanted.way, "length": _length(model_folder, wanted)}
+    if wanted.way == "strided":
+        found["stride"] = wanted.stride or max(1, found["length"] // 2)
+        if found["stride"] >= found["length"]:
+            raise InputError(f"--stride: {found['stride']} must be below the length of a window, {found['length']}")
+    else:
+        recipe = _recipe(model_folder)
+        found["document_mask"] = recipe is not None and recipe.batch.document_mask
+    return found | {"config_sha256": sha256_file(model_folder / "config.json")}
+
+
 def _length(model_folder: Path, wanted: Wanted) -> int:
     """Tokens of a window. Raises InputError when the model cannot take so many."""
     config = read_json(model_folder / "config.json")
@@ -185,11 +196,6 @@ def _length(model_folder: Path, wanted: Wanted) -> int:
     if (recipe := _recipe(model_folder)) is not None:
         return recipe.batch.sequence_length
     return min(most or _LONGEST, _LONGEST)
-
-
-def _document_mask(model_folder: Path) -> bool:
-    recipe = _recipe(model_folder)
-    return recipe is not None and recipe.batch.document_mask
 
 
 def _recipe(model_folder: Path) -> Recipe | None:

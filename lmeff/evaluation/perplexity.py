@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from lmeff.evaluation.held_text import HeldText
 from lmeff.evaluation.windows import Windows
@@ -32,7 +33,8 @@ def token_losses(model: torch.nn.Module, windows: Windows, batch_size: int | Non
     document when a loss is not finite.
     """
     losses = np.zeros(len(windows.ids))
-    for rows in _batches(model, windows, batch_size):
+    batches = list(_batches(model, windows, batch_size))
+    for rows in tqdm(batches, "Scoring", unit="batch", disable=None, leave=False):
         starts, sizes = windows.starts[rows], (windows.stops - windows.starts)[rows]
         places = starts[:, None] + np.arange(int(sizes.max()))
         inside = places < windows.stops[rows, None]

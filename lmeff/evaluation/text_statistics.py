@@ -40,8 +40,8 @@ def repetition(texts: Sequence[str], n: int) -> float | None:
 
 
 def self_bleu(texts: Sequence[str]) -> float | None:
-    """Mean BLEU-4 of each text against all others (Zhu et al. 2018), 0 to 1: high when all say the same. Empty texts are left
-    out, and orders that a short text has no n-gram of."""
+    """Mean BLEU-4 of each text against all others (Zhu et al. 2018), 0 to 1: high when all say the same. sacrebleu's, with its
+    exponential smoothing. Empty texts are left out, and orders that a short text has no n-gram of."""
     texts = [" ".join(found) for text in texts if (found := words(text))]
     if len(texts) > _MOST_FOR_SELF_BLEU:
         texts = [texts[index * len(texts) // _MOST_FOR_SELF_BLEU] for index in range(_MOST_FOR_SELF_BLEU)]

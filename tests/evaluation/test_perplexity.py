@@ -226,6 +226,11 @@ def test_a_broken_model_is_named_and_the_others_go_on(model_folder, files, tmp_p
         (["--text", "{files}", "--length", "999"], "--length: 999 tokens; "),
         (["--text", "{files}", "--way", "packed", "--stride", "4"], "--stride: packed windows lie side by side"),
         (["--text", "{files}", "--name", "../x"], "--name: '../x' may have"),
+        (["--text", "{files}", "--name", "dev"], "--name: dev is the run's own text"),
+        (
+            ["--text", "{files}", "--length", "8", "--stride", "8"],
+            "--stride: 8 must be below the length of a window, 8",
+        ),
     ],
 )
 def test_mistakes_are_told_in_a_line(model_folder, files, tmp_path, capsys, words, said):
