@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
-from lmeff.evaluation.held_text import HeldText, split_text
+from lmeff.evaluation.held_text import HeldText, file_text, split_text
 from lmeff.evaluation.perplexity import token_losses
 from lmeff.evaluation.windows import packed_windows
 from lmeff.files import write_json
@@ -99,3 +99,13 @@ def test_packed_windows_predict_what_the_held_out_loss_of_training_does(document
     nats, count = negative_log_likelihood(model, trained, rows, 4, device).tolist()
     assert windows.is_scored.sum() == count == len(ids) - (5 if document_mask else 1)
     assert token_losses(model, windows, 3).sum() == pytest.approx(nats, rel=1e-6)
+
+
+def test_text_that_spells_a_special_token_is_text(model_folder, tmp_path):
+    (tmp_path / "a.txt").write_text("Anna sees </s> <s> Boris.\n\nFarid.\n")
+    (tmp_path / "b.jsonl").write_text('{"text": "Elena"}\n\n{"text": " "}\n{"text": "Carla", "more": 1}\n')
+    found = file_text([str(tmp_path)], AutoTokenizer.from_pretrained(model_folder), None)
+    assert found.domains == ("a", "b", "b")
+    assert (found.ids == 0).sum() == (found.ids == 1).sum() == 3
+    assert found.num_bytes.tolist() == [33, 5, 5]
+    assert found.num_words.tolist() == [6, 1, 1]

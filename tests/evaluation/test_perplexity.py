@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 import zstandard
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
 from small_models import NAMES, VERBS, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -86,14 +88,11 @@ def test_the_numbers_are_those_of_a_plain_token_by_token_computation(model_folde
 
 
 def test_without_the_end_of_documents_it_is_what_lm_eval_sums(model_folder, files, parts, tmp_path):
-    from lm_eval.api.instance import Instance
-
-    from lmeff.evaluation.language_model import load_model
-
     assert run(model_folder, "--text", files / "short.jsonl.gz", "--no-eos", "--output", tmp_path) == 0
     asked = [Instance("loglikelihood_rolling", {}, (text,), 0, ("t", 0, 1)) for text in TEXTS["short"]]
-    stock = load_model(model_folder, "cpu", batch_size=2, progress=False)
-    stock.add_bos_token = False
+    model, tokenizer, _ = parts
+    options = {"add_bos_token": False, "softmax_dtype": "float32"}  # it puts BOS in front of rolling text in any case
+    stock = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=2, **options)
     wanted = -sum(stock.loglikelihood_rolling(asked, disable_tqdm=True))
     found = result_of(tmp_path, "perplexity_short")
     num_bytes = found["counts"]["perplexity_short"]["num_bytes"]
