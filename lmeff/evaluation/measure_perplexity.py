@@ -16,6 +16,7 @@ from lmeff.evaluation.windows import packed_windows, strided_windows
 from lmeff.files import read_json, sha256_file
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Recipe
+from lmeff.revisions.remote import is_remote
 
 WAYS = ("strided", "packed")
 SPLITS = ("dev", "train")
@@ -78,8 +79,6 @@ class _Texts:
         self._split = None
         if wanted.paths:
             check_files(wanted.paths)
-        elif subjects[-1].remote:
-            raise InputError("--text: a model of the Hub brings no text; name some with --text PATH")
         else:
             limit = wanted.limit_tokens or (_TRAIN_TOKENS if wanted.split == "train" else None)
             self._split = split_text(subjects[-1].model_folder, wanted.split or "dev", limit)
@@ -112,6 +111,8 @@ def measure_perplexity(
     Raises InputError for text or settings that cannot be, and RunFailed at the end when a model could not be scored.
     """
     wanted.check()
+    if is_remote(what) and not wanted.paths:
+        raise InputError(f"{what}: a model of the Hub brings no text; name some with --text PATH")
     subjects = find_subjects(what, revisions, every, output)
     if subjects[0].model_folder is not None:
         _settings(subjects[0].model_folder, wanted)
@@ -134,7 +135,7 @@ def measure_perplexity(
 
 
 def _row(revision: str, text: str, *numbers: str) -> str:
-    return f"{revision}  {text:14}" + "".join(f"{number:>12}" for number in numbers)
+    return f"{revision}  {text:20}" + "".join(f"{number:>12}" for number in numbers)
 
 
 def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> dict:

@@ -299,6 +299,13 @@ def test_all_of_a_runs_held_out_text_is_the_same_as_its_files(finished, tmp_path
     assert 2000 < train["counts"]["perplexity_train"]["num_tokens"] < 3000
 
 
+def test_a_model_of_the_hub_needs_text(capsys):
+    assert run("someone/something@main") == 2
+    assert capsys.readouterr().err == (
+        "someone/something@main: a model of the Hub brings no text; name some with --text PATH\n"
+    )
+
+
 def test_a_run_whose_tokens_are_gone_says_so(finished, tmp_path, capsys):
     folder = finished.parents[2] / "data"
     folder.rename(tmp_path / "elsewhere")
