@@ -15,6 +15,13 @@ def positive(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
 
 
+def share(text: str) -> float:
+    """A number above 0, 1 at the most."""
+    if (number := positive(text)) > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is above 1")
+    return number
+
+
 def positive_int(text: str) -> int:
     """A whole number above 0: `128`, `25M`."""
     if (number := positive(text)) != int(number):

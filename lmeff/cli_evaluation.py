@@ -2,10 +2,13 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
-from lmeff.argument_types import positive, positive_int, positive_ints
+from lmeff.argument_types import positive, positive_int, positive_ints, share
 
 
 def _tasks(options: argparse.Namespace) -> None:
@@ -63,6 +66,52 @@ def _profile(options: argparse.Namespace) -> None:
     print(json.dumps(profiles, indent=2, allow_nan=False) if options.json else profile_table(profiles))
 
 
+def _measure(options: argparse.Namespace, measure: Callable[..., None], wanted: Any) -> None:
+    """Measures every model and prints a table or, with `--json`, `{revision: result}`, and the table to standard error."""
+    every = options.revisions == "all"
+    revisions = options.revisions.split(",") if options.revisions and not every else None
+    output = Path(options.output) if options.output else None
+    results: dict[str, dict] = {}
+    try:
+        with redirect_stdout(sys.stderr if options.json else sys.stdout):
+            measure(options.what, wanted, revisions, every, output, results)
+    finally:
+        if options.json and results:
+            print(json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _perplexity(options: argparse.Namespace) -> None:
+    from lmeff.evaluation.measure_perplexity import Wanted, measure_perplexity
+
+    wanted = Wanted(
+        tuple(options.text),
+        options.split,
+        options.way,
+        options.stride,
+        options.length,
+        options.limit_tokens,
+        options.name,
+        not options.no_eos,
+        options.batch_size,
+    )
+    _measure(options, measure_perplexity, wanted)
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from lmeff.evaluation.measure_generation import Wanted, measure_generation
+
+    wanted = Wanted(
+        options.prompts,
+        options.max_new_tokens,
+        0 if options.greedy else options.samples,
+        options.temperature,
+        options.top_p,
+        options.seed,
+        options.batch_size,
+    )
+    _measure(options, measure_generation, wanted)
+
+
 def add_evaluation_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     """Adds them; `verb(name, action, summary)` makes the parser of one."""
     sub = verb("tasks", _tasks, "the folder of lm-eval tasks, for --include_path")
@@ -70,13 +119,8 @@ def add_evaluation_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub = verb(
         "eval", _eval, "score the revisions of a run or of a Hub repository, or a model folder, on lm-eval tasks"
     )
-    sub.add_argument(
-        "what", metavar="WHAT", help="a run folder, a model folder, or NAMESPACE/REPO[@REVISION] on the Hub"
-    )
+    _add_what(sub)
     sub.add_argument("--tasks", metavar="T,...", help="lm-eval tasks or groups (default: the recipe's)")
-    sub.add_argument(
-        "--revisions", metavar="all|NAME,...", help="which revisions (default for a run: all; for the Hub: say which)"
-    )
     sub.add_argument("--publish", action="store_true", help="add the results to the card and branch they belong to")
     sub.add_argument("--limit", type=positive_int, metavar="N", help="only the first N examples of each task")
     text = "adaptive: in bfloat16, and in float32 only what could come out otherwise (default: the recipe's, float32)"
@@ -85,7 +129,48 @@ def add_evaluation_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--batch-size", type=_batch_size, metavar="N|auto", help="texts scored at once (the recipe's)")
     text = "score revisions as a run saves them, until it ends: evaluation that training does not wait for"
     sub.add_argument("--follow", action="store_true", help=text)
-    sub.add_argument("--output", metavar="DIR", help="where results go (default: RUN/results or outputs/eval/NAME)")
+    _add_text_verbs(verb)
+    _add_model_verbs(verb)
+
+
+def _add_text_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    sub = verb("perplexity", _perplexity, "loss, perplexity and bits per byte of text, by domain and over all")
+    _add_what(sub)
+    text = "text files, JSON lines with `text`, tables, folders or globs (default: the run's own held-out text)"
+    sub.add_argument("--text", nargs="+", action="extend", default=[], metavar="PATH", help=text)
+    sub.add_argument("--split", choices=["dev", "train"], help="of the run's own corpus (dev)")
+    text = "strided: documents one by one in overlapping windows; packed: one after the other, as in training"
+    sub.add_argument("--way", choices=["strided", "packed"], default="strided", help=f"{text} (strided)")
+    sub.add_argument("--length", type=positive_int, metavar="N", help="tokens of a window (the recipe's)")
+    text = "strided: how far the windows lie apart; a token has length - N before it (half the length)"
+    sub.add_argument("--stride", type=positive_int, metavar="N", help=text)
+    text = "whole documents from all over the text, up to so many tokens (dev: all; train: 1M)"
+    sub.add_argument("--limit-tokens", type=positive_int, metavar="N", help=text)
+    sub.add_argument(
+        "--name", metavar="NAME", help="of the results of --text: perplexity_NAME (stem of the first path)"
+    )
+    sub.add_argument(
+        "--no-eos", action="store_true", help="leave out what the end of a document costs, as lm-eval does"
+    )
+    sub.add_argument("--batch-size", type=positive_int, metavar="N", help="windows at once (what memory allows)")
+    sub.add_argument("--json", action="store_true", help="print the results as JSON")
+    sub = verb("generate", _generate, "what models write after prompts, and how diverse, repetitive and right that is")
+    _add_what(sub)
+    text = "one a line, or JSON lines with prompt and optionally expected and group (default: 38 that come with lmeff)"
+    sub.add_argument("--prompts", metavar="FILE", help=text)
+    sub.add_argument("--max-new-tokens", type=positive_int, default=50, metavar="N", help="of each text (50)")
+    sub.add_argument("--samples", type=positive_int, default=3, metavar="N", help="texts after each prompt (3)")
+    sub.add_argument("--temperature", type=positive, default=0.8, metavar="T", help="of sampling (0.8)")
+    sub.add_argument(
+        "--top-p", type=share, default=0.95, metavar="P", help="mass of the tokens that are drawn from (0.95)"
+    )
+    sub.add_argument("--greedy", action="store_true", help="no sampling: the most probable token each time")
+    sub.add_argument("--seed", type=int, default=0, metavar="N", help="of sampling (0)")
+    sub.add_argument("--batch-size", type=positive_int, default=32, metavar="N", help="texts written at once (32)")
+    sub.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def _add_model_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub = verb("weights", _weights, "norms and effective ranks of the weights of models, and how they move along a run")
     sub.add_argument("what", nargs="+", metavar="WHAT", help="run folders, model folders, or NAMESPACE/REPO[@REVISION]")
     sub.add_argument("--revisions", metavar="all|NAME,...", help="which revisions (default for a run: all)")
@@ -108,3 +193,14 @@ def add_evaluation_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     )
     sub.add_argument("--output", metavar="DIR", help="where profiles go (default: RUN/results or outputs/eval/NAME)")
     sub.add_argument("--json", action="store_true")
+
+
+def _add_what(sub: argparse.ArgumentParser) -> None:
+    """Which models, and where their results go."""
+    sub.add_argument(
+        "what", metavar="WHAT", help="a run folder, a model folder, or NAMESPACE/REPO[@REVISION] on the Hub"
+    )
+    sub.add_argument(
+        "--revisions", metavar="all|NAME,...", help="which revisions (default for a run: all; for the Hub: say which)"
+    )
+    sub.add_argument("--output", metavar="DIR", help="where results go (default: RUN/results or outputs/eval/NAME)")

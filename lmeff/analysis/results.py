@@ -1,5 +1,6 @@
 """What was measured on one revision: lm-eval's result files, and the score of every minimal pair."""
 
+import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -94,6 +95,27 @@ def _parse_metrics(values: dict, where: str) -> dict[str, Score]:
         known = isinstance(stderr, int | float) and math.isfinite(stderr)
         metrics[metric if filtered == "none" else key] = Score(float(value), float(stderr) if known else None)
     return metrics
+
+
+@dataclass(frozen=True)
+class WrittenText:
+    """What a revision wrote after a prompt."""
+
+    prompt: str
+    sample: int | None
+    """None: the most probable token each time."""
+    text: str
+    finished: str
+    """`eos` when the model ended it; `length` or `context` when it was cut."""
+
+
+def read_texts(path: Path) -> tuple[WrittenText, ...]:
+    """The texts of a `generations.jsonl`. Raises InputError naming the file when it is damaged."""
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        return tuple(WrittenText(*(one[key] for key in ("prompt", "sample", "text", "finished"))) for one in records)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not readable as generated texts ({' '.join(str(error).split())})") from None
 
 
 def pair_files(folder: Path) -> tuple[Path, ...]:

@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 from pydantic import ValidationError
 
-from lmeff.analysis.results import Results, pair_files, read_pairs, read_results
+from lmeff.analysis.results import Results, WrittenText, pair_files, read_pairs, read_results, read_texts
 from lmeff.errors import InputError
 from lmeff.files import read_json
 from lmeff.quantities import format_count, format_short, parse_count
@@ -29,6 +29,14 @@ class Anchor:
     results: Results
     pair_paths: tuple[Path, ...] = ()
     """Parquet files with the score of every minimal pair."""
+
+    texts_path: Path | None = None
+    """`generations.jsonl`, where there is one."""
+
+    @cached_property
+    def texts(self) -> tuple[WrittenText, ...]:
+        """What it wrote after prompts."""
+        return read_texts(self.texts_path) if self.texts_path else ()
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
@@ -228,7 +236,10 @@ def _read_anchors(folder: Path) -> tuple[Anchor, ...]:
         if not revision.startswith("."):  # `.NAME.tmp` is a revision still being written
             results = folder / "results" / revision
             document = _read_document(path, AnchorDocument)
-            anchors[revision] = Anchor(revision, document, read_results(results), pair_files(results))
+            texts = results / "generations.jsonl"
+            anchors[revision] = Anchor(
+                revision, document, read_results(results), pair_files(results), texts if texts.is_file() else None
+            )
     for name, twin in list(anchors.items()):
         original = anchors.get(twin.document.same_as)
         if original is not None and original is not twin:
@@ -238,6 +249,7 @@ def _read_anchors(folder: Path) -> tuple[Anchor, ...]:
                 original,
                 results=original.results.joined_with(twin.results),
                 pair_paths=original.pair_paths + twin.pair_paths,
+                texts_path=original.texts_path or twin.texts_path,
             )
     return tuple(sorted(anchors.values(), key=lambda anchor: (anchor.document.exact_tokens, anchor.revision)))
 

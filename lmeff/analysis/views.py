@@ -19,6 +19,10 @@ STATES = {
 }
 
 
+NUM_TEXTS = 6
+"""Prompts whose completions are shown."""
+
+
 class RunView:
     """One run as the page shows it."""
 
@@ -123,6 +127,16 @@ class RunView:
         }
 
     @property
+    def texts(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """A few prompts, and what the first and the last anchor that wrote something wrote after each: (tokens, text)."""
+        anchors = [anchor for anchor in self.run.anchors if anchor.texts]
+        anchors = anchors[:1] + anchors[1:][-1:]
+        found = [(anchor.tokens_name, _first_texts(anchor)) for anchor in anchors]
+        common = [prompt for prompt in (found[-1][1] if found else {}) if all(prompt in texts for _, texts in found)]
+        spread = dict.fromkeys(common[i * (len(common) - 1) // (NUM_TEXTS - 1)] for i in range(NUM_TEXTS) if common)
+        return [(prompt, [(tokens, texts[prompt]) for tokens, texts in found]) for prompt in spread]
+
+    @property
     def commands(self) -> list[str]:
         """How to get the run and this page again, with the recipe saved as `recipe.yaml`."""
         run = self.run
@@ -132,6 +146,15 @@ class RunView:
         outputs = paths.get("outputs", "outputs") if isinstance(paths, dict) else "outputs"
         folder = f"{outputs}/{run.name}/seed-{run.seed}"
         return [f"{launch} -m lmeff.run recipe.yaml", f"lmeff report {folder} -o report.html"]
+
+
+def _first_texts(anchor: Anchor) -> dict[str, str]:
+    """By prompt the first text, with an ellipsis where it was cut."""
+    texts: dict[str, str] = {}
+    for written in anchor.texts:
+        text = written.text.strip()
+        texts.setdefault(written.prompt, text if written.finished == "eos" else f"{text} …")
+    return texts
 
 
 @dataclass(frozen=True)

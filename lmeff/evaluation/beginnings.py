@@ -1,5 +1,6 @@
 """Whether a model was trained on the token that its scores begin with."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from safetensors import safe_open
@@ -37,6 +38,13 @@ def bos_warning(folder: Path) -> str | None:
             f" {float(norms[bos]):.2f} of an untrained one, others {usual:.2f}); scores begin with it all the same"
         )
     return None
+
+
+def warn_of_bos(name: str, folder: Path) -> None:
+    """Prints `bos_warning`, where there is one; whatever goes wrong with that keeps no model from being scored."""
+    with suppress(Exception):
+        if warning := bos_warning(folder):
+            print(f"{name}: {warning}", flush=True)
 
 
 def _embedding_norms(folder: Path):

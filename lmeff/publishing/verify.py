@@ -72,18 +72,17 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
-    from lmeff.tokens import Tokens
+    from lmeff.tokens import find_tokens
     from lmeff.training.dev import dev_text, negative_log_likelihood, summarize
 
     transformers_logging.disable_progress_bar()
 
     fingerprint = read_json(folders[0] / "provenance.json")["tokens"]["fingerprint"]
-    manifests = Path(recipe.paths.data).glob("*/tokens/*/manifest.json")
-    found = next((path for path in manifests if read_json(path).get("fingerprint") == fingerprint), None)
-    if found is None:
+    tokens = find_tokens(recipe.paths.data, fingerprint, folders[0])
+    if tokens is None:
         return [], [f"held-out losses were not taken again: the tokens are not under {recipe.paths.data} (paths.data)"]
     text = dev_text(
-        Tokens(found.parent, folders[0], read_json(found)),
+        tokens,
         recipe.evaluation.dev_tokens,
         recipe.batch.sequence_length,
         recipe.batch.document_mask,

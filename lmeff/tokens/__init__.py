@@ -2,7 +2,7 @@
 
 from lmeff.tokens.order import SampleOrder
 from lmeff.tokens.packing import positions_per_epoch, prepare_packing
-from lmeff.tokens.prepare import Tokens, prepare_tokens
+from lmeff.tokens.prepare import Tokens, find_tokens, prepare_tokens
 from lmeff.tokens.tokenizer import BOS_ID, EOS_ID, PAD_ID, prepare_tokenizer, tokenizer_sha256
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "PAD_ID",
     "SampleOrder",
     "Tokens",
+    "find_tokens",
     "positions_per_epoch",
     "prepare_packing",
     "prepare_tokenizer",

@@ -1,0 +1,188 @@
+"""The text whose perplexity is taken: a split of a run's own corpus, or files; as token ids, with bytes, words and domains."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import orjson
+
+from lmeff.corpora.documents import num_bytes, num_words
+from lmeff.corpora.reading import Form, read_batches, texts_of
+from lmeff.corpora.sources import domain, find_files
+from lmeff.errors import InputError
+from lmeff.files import read_json
+from lmeff.recipe import read_recipe
+from lmeff.tokens import Tokens, find_tokens
+from lmeff.tokens.order import permutation
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_BATCH_DOCUMENTS = 256
+
+
+@dataclass(frozen=True)
+class HeldText:
+    """Documents one after the other, each with the BOS token in front and, where there is one, the EOS token behind."""
+
+    ids: np.ndarray
+    """(tokens,) int64."""
+    lengths: np.ndarray
+    """(documents,) int64, in tokens, BOS and EOS included."""
+    num_bytes: np.ndarray
+    """(documents,) int64: UTF-8 bytes of the text before normalisation."""
+    num_words: np.ndarray
+    """(documents,) int64, parted by white space."""
+    domains: tuple[str, ...]
+    """(documents,): of a prepared corpus its domains, of files their stems."""
+    has_end: bool
+    """Whether documents end with EOS."""
+    tokenizer_sha256: str | None = None
+    """Of a prepared corpus: the tokenizer that made the ids."""
+
+    @cached_property
+    def sha256(self) -> str:
+        """Equal ones mean comparable numbers: the ids, the documents, their bytes and domains."""
+        digest = hashlib.sha256("\0".join(self.domains).encode())
+        for values in (self.ids, self.lengths, self.num_bytes, self.num_words):
+            digest.update(np.ascontiguousarray(values, "<i8").tobytes())
+        return digest.hexdigest()
+
+
+def chosen_documents(lengths: np.ndarray, limit_tokens: int | None) -> np.ndarray:
+    """Documents from all over the text, always the same, while they fit; one at least. The same ones that the held-out loss
+    of training is taken from under the same limit (`evaluation.dev_tokens`)."""
+    if limit_tokens is None:
+        return np.arange(len(lengths))
+    order = permutation(len(lengths), seed=0, epoch=0)
+    return np.sort(order[: max(1, int(np.searchsorted(lengths[order].cumsum(), limit_tokens, "right")))])
+
+
+def split_text(model_folder: Path, side: str, limit_tokens: int | None) -> HeldText:
+    """`dev` or `train` of the corpus that a revision was trained on, as it was prepared for that.
+
+    It is found by the fingerprint in the revision's `provenance.json`, so that no text is taken for held out that was trained
+    on. Of training text that is read several times every document counts once. Raises InputError when it is not there.
+    """
+    tokens = _prepared(model_folder)
+    text_folder = tokens.folder.parent.parent / "text"
+    table, stream = (tokens.dev_documents, tokens.dev) if side == "dev" else (tokens.train_documents, tokens.train)
+    ends = np.asarray(table[:, 0]).cumsum()
+    shards = tokens.manifest["splits"][side]["shards"]
+    last = np.searchsorted(ends, np.cumsum([length for _, length in shards]), "right")
+    first = np.concatenate([[0], last[:-1]])
+    once = {name: index for index, (name, _) in reversed(list(enumerate(shards)))}
+    candidates = np.concatenate([np.arange(first[index], last[index]) for index in sorted(once.values())])
+    chosen = candidates[chosen_documents(np.asarray(table[candidates, 0]), limit_tokens)]
+    domains, words = [], []
+    for index in sorted(once.values()):
+        own = chosen[(chosen >= first[index]) & (chosen < last[index])]
+        path = text_folder / f"{Path(shards[index][0]).stem}.jsonl"
+        for found_domain, found_words in _read_lines(path, own - first[index], table[own, 1]):
+            domains.append(found_domain)
+            words.append(found_words)
+    lengths, sizes = (np.asarray(table[chosen, column], np.int64) for column in (0, 1))
+    ids = stream.pieces(ends[chosen] - lengths, lengths)
+    sha256 = tokens.manifest["tokenizer_sha256"]
+    return HeldText(ids, lengths, sizes, np.array(words, np.int64), tuple(domains), True, sha256)
+
+
+def _prepared(model_folder: Path) -> Tokens:
+    """The tokens that a revision was trained on."""
+    if not all((model_folder / name).is_file() for name in ("provenance.json", "recipe.yaml")):
+        raise InputError(f"{model_folder}: says nothing of its corpus; name the text with --text PATH")
+    fingerprint = read_json(model_folder / "provenance.json")["tokens"]["fingerprint"]
+    data = read_recipe(model_folder / "recipe.yaml").recipe.paths.data
+    if (tokens := find_tokens(data, fingerprint, model_folder)) is not None:
+        return tokens
+    raise InputError(
+        f"{model_folder}: the tokens it was trained on are not under {data} (paths.data); prepare them again with"
+        f" `lmeff prepare {model_folder / 'recipe.yaml'}`, or name other text with --text PATH"
+    )
+
+
+def _read_lines(path: Path, wanted: np.ndarray, sizes: np.ndarray) -> list[tuple[str, int]]:
+    """(domain, words) of some documents of a text shard, whose bytes must be `sizes`."""
+    found, lines = [], dict(zip(wanted.tolist(), sizes.tolist(), strict=True))
+    if not lines:
+        return found
+    try:
+        with open(path, "rb") as file:
+            for number, line in enumerate(file):
+                if number in lines:
+                    record = orjson.loads(line)
+                    if num_bytes(record["text"]) != lines[number]:
+                        raise InputError(f"{path}:{number + 1}: is not the text that the tokens were made of")
+                    found.append((record["domain"], num_words(record["text"])))
+                    if len(found) == len(lines):
+                        return found
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    raise InputError(f"{path}: has fewer documents than its tokens")
+
+
+def check_files(paths: Sequence[str]) -> None:
+    """Raises InputError, before any model is loaded, for paths that cannot be read to their end or hold no text."""
+    if not sum(map(_num_documents, find_files(paths, "--text"))):
+        raise InputError(f"--text: there is no text in {', '.join(paths)}")
+
+
+def _num_documents(path: Path) -> int:
+    return sum(1 for _ in _texts(path))
+
+
+def _texts(path: Path) -> Iterator[str]:
+    return (text for batch in read_batches(path, Form()) for text in texts_of(batch, Form()))
+
+
+def file_text(paths: Sequence[str], tokenizer: "PreTrainedTokenizerBase", limit_tokens: int | None) -> HeldText:
+    """Text of files, folders or globs in a model's tokens: a `.txt` file is a document, of JSON lines and tables every `text`.
+
+    Text that spells a special token is text. A tokenizer without BOS begins a document with its EOS, as lm-eval does. Raises
+    InputError for a tokenizer that has neither.
+    """
+    bos, eos = beginning_and_end(tokenizer)
+    ids: list[np.ndarray] = []
+    sizes, domains = [], []
+    for path in find_files(paths, "--text"):
+        for group in _grouped(_texts(path)):
+            sizes += [(num_bytes(text), num_words(text)) for text in group]
+            domains += [domain(path)] * len(group)
+            ids += [
+                np.array([bos, *own, *([] if eos is None else [eos])], np.int64) for own in encoded(tokenizer, group)
+            ]
+    lengths = np.array([len(own) for own in ids], np.int64)
+    chosen = chosen_documents(lengths, limit_tokens)
+    table = np.array(sizes, np.int64)[chosen]
+    return HeldText(
+        np.concatenate([ids[index] for index in chosen]),
+        lengths[chosen],
+        table[:, 0],
+        table[:, 1],
+        tuple(domains[index] for index in chosen),
+        eos is not None,
+    )
+
+
+def beginning_and_end(tokenizer: "PreTrainedTokenizerBase") -> tuple[int, int | None]:
+    """Ids of what stands before a document and of what ends it (None: nothing). Raises InputError when nothing can begin it."""
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    if bos is None and eos is None:
+        raise InputError("its tokenizer has neither a BOS nor an EOS token, so there is nothing to begin a text with")
+    return eos if bos is None else bos, eos
+
+
+def encoded(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list[list[int]]:
+    """Ids of texts without special tokens; what spells one is text."""
+    return tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+
+
+def _grouped(texts: Iterable[str]) -> Iterator[list[str]]:
+    texts = iter(texts)
+    while group := list(islice(texts, _BATCH_DOCUMENTS)):
+        yield group

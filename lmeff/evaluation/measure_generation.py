@@ -1,0 +1,202 @@
+"""`lmeff generate`: texts after prompts, one model after another, what can be measured on them, and the files they leave."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from lmeff.evaluation.beginnings import warn_of_bos
+from lmeff.evaluation.measure_perplexity import TOKENIZER_FILES
+from lmeff.evaluation.measures import read_measure, write_measure
+from lmeff.evaluation.prompts import DEFAULT_PROMPTS, Prompt, read_prompts
+from lmeff.evaluation.results import digest_files, weights_sha256
+from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.files import sha256_file, write_text
+
+TASK = "generation"
+TEXTS = "generations.jsonl"
+"""Beside `generation.json`: one object a text."""
+HIGHER_IS_BETTER = {
+    **{f"distinct_{n}": True for n in (1, 2, 3)},
+    **{f"rep_{n}": False for n in (3, 4)},
+    "self_bleu": False,
+    "completion_accuracy": True,
+    "consistency": True,
+}
+_VERSION = 1
+"""Raised whenever the same model and settings would write other texts or give other numbers."""
+_COLUMNS = {
+    "distinct-1": "distinct_1",
+    "distinct-2": "distinct_2",
+    "distinct-3": "distinct_3",
+    "rep-4": "rep_4",
+    "self-BLEU": "self_bleu",
+    "tokens": "num_tokens",
+    "ended": "eos_share",
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line asks for."""
+
+    prompts: str | None = None
+    """A file. Default: the prompts that come with lmeff."""
+    max_new_tokens: int = 50
+    samples: int = 3
+    """Texts after each prompt. 0: one, by the most probable token each time."""
+    temperature: float = 0.8
+    top_p: float = 0.95
+    seed: int = 0
+    batch_size: int = 32
+
+    def settings(self) -> dict[str, Any]:
+        """What besides weights, tokenizer and prompts decides the texts."""
+        found = {
+            "version": _VERSION,
+            "dtype": "float32",
+            "max_new_tokens": self.max_new_tokens,
+            "samples": self.samples,
+        }
+        if self.samples:
+            found |= {"temperature": self.temperature, "top_p": self.top_p, "seed": self.seed}
+        return found
+
+
+def measure_generation(
+    what: str,
+    wanted: Wanted,
+    revisions: Sequence[str] | None,
+    every: bool,
+    output: Path | None,
+    results: dict[str, dict],
+) -> None:
+    """Texts and measures of every model: the latter into `results`, by revision, and a printed line for each as it is done.
+
+    Prompts with `expected` or `group` are also completed greedily; accuracy and consistency are of those completions. Raises
+    InputError for prompts that cannot be read, and RunFailed at the end when a model could not write.
+    """
+    prompts = read_prompts(Path(wanted.prompts) if wanted.prompts else DEFAULT_PROMPTS)
+    subjects = find_subjects(what, revisions, every, output)
+    width = max(len(subject.name) for subject in subjects)
+    header = [*_COLUMNS, *(["right"] if any(prompt.expected for prompt in prompts) else [])]
+    header += ["consistent (across)"] if any(prompt.group is not None for prompt in prompts) else []
+    print("  ".join(["revision".ljust(width), *header]), flush=True)
+
+    def score(subject: Subject, model_folder: Path) -> None:
+        warn_of_bos(subject.name, model_folder)
+        result = _measure(model_folder, subject.output, prompts, wanted)
+        results[subject.name] = result
+        cells = (cell.rjust(len(name)) for cell, name in zip(_cells(result["results"]), header, strict=True))
+        print("  ".join([subject.name.ljust(width), *cells]), flush=True)
+
+    score_each(subjects, score)
+
+
+def _cells(results: dict[str, dict]) -> list[str]:
+    """A row of the table."""
+    values = {name: value for task in results.values() for name, value in task.items()}
+    cells = [_cell(values.get(f"{metric},none")) for metric in _COLUMNS.values()]
+    if f"{TASK}_completion" in results:
+        cells.append(_cell(values["completion_accuracy,none"]))
+    if f"{TASK}_consistency" in results:
+        cells.append(f"{_cell(values['consistency,none'])} ({_cell(values.get('consistency_across,none'))})")
+    return cells
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def _measure(model_folder: Path, output: Path, prompts: Sequence[Prompt], wanted: Wanted) -> dict:
+    """The result of one model, computed unless it is there for the same weights, prompts and settings, texts included."""
+    files = sorted({path for name in ("config.json", *TOKENIZER_FILES) for path in model_folder.glob(name)})
+    files += [path for path in (model_folder / "generation_config.json",) if path.is_file()]  # may name ends of a text
+    decided_by = {
+        "weights_sha256": weights_sha256(model_folder),
+        "data_sha256": hashlib.sha256(json.dumps([asdict(prompt) for prompt in prompts]).encode()).hexdigest(),
+        "settings": wanted.settings() | {"model_files_sha256": digest_files(files)},
+    }
+    path, texts = output / f"{TASK}.json", output / TEXTS
+    known = read_measure(path, decided_by)
+    if known is not None and texts.is_file() and known.get("texts_sha256") == sha256_file(texts):
+        return known
+    records = _write(model_folder, prompts, wanted)
+    write_text(texts, "".join(json.dumps(_public(record), ensure_ascii=False) + "\n" for record in records))
+    metrics, counts = _summary(records)
+    return write_measure(
+        path, metrics, counts, HIGHER_IS_BETTER, decided_by, texts=TEXTS, texts_sha256=sha256_file(texts)
+    )
+
+
+def _write(model_folder: Path, prompts: Sequence[Prompt], wanted: Wanted) -> list[dict[str, Any]]:
+    """A record for each text, in the order of the prompts, the greedy one after the samples."""
+    from lmeff.evaluation.generation import Request, Sampling, generate
+    from lmeff.evaluation.language_model import load_model, undisturbed
+    from lmeff.evaluation.text_statistics import is_expected
+
+    asked: list[tuple[Prompt, Request]] = []
+    for prompt in prompts:
+        asked += [(prompt, Request(prompt.text, sample)) for sample in range(wanted.samples)]
+        if not wanted.samples or prompt.expected or prompt.group is not None:
+            asked.append((prompt, Request(prompt.text, None)))
+    sampling = Sampling(wanted.max_new_tokens, wanted.temperature, wanted.top_p, wanted.seed)
+    with undisturbed():
+        loaded = load_model(model_folder, None, batch_size=1, progress=False)
+        written = generate(
+            loaded.model, loaded.tokenizer, [request for _, request in asked], sampling, wanted.batch_size
+        )
+    records = []
+    for (prompt, request), answer in zip(asked, written, strict=True):
+        record = {"prompt": prompt.text, "sample": request.sample, "greedy": request.sample is None}
+        record |= {"seed": wanted.seed if request.sample is not None else None}
+        record |= {"text": answer.text, "num_tokens": answer.num_tokens, "finished": answer.finished}
+        record |= {"group": prompt.group} if prompt.group is not None else {}
+        if prompt.expected and request.sample is None:
+            record |= {"expected": list(prompt.expected)}
+            record |= {"is_expected": is_expected(prompt.text, answer.text, prompt.expected)}
+        records.append(record | {"_steps": answer})
+    return records
+
+
+def _public(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key != "_steps"}
+
+
+def _summary(records: Sequence[dict[str, Any]]) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
+    """(`{task: {metric: value}}`, examples by task). Texts are measured as they were sampled, or greedy where none was."""
+    from lmeff.evaluation.text_statistics import accuracy, consistency, distinct, repetition, self_bleu
+
+    measured = [record for record in records if not record["greedy"]] or records
+    texts = [record["text"] for record in measured]
+    steps = [record["_steps"] for record in measured]
+    found = {
+        **{f"distinct_{n}": distinct(texts, n) for n in (1, 2, 3)},
+        **{f"rep_{n}": repetition(texts, n) for n in (3, 4)},
+        "self_bleu": self_bleu(texts),
+        "num_tokens": mean(record["num_tokens"] for record in measured),
+        "num_words": mean(len(text.split()) for text in texts),
+        "eos_share": mean(float(record["finished"] == "eos") for record in measured),
+        "top_probability": mean(value for answer in steps for value in answer.top_probabilities),
+        "entropy": mean(value for answer in steps for value in answer.entropies),
+    }
+    metrics = {TASK: {name: value for name, value in found.items() if value is not None}}
+    counts = {TASK: len(measured)}
+    if right := [record["is_expected"] for record in records if "is_expected" in record]:
+        share, stderr = accuracy(right)
+        metrics[f"{TASK}_completion"] = {"completion_accuracy": share}
+        metrics[f"{TASK}_completion"] |= {} if stderr is None else {"completion_accuracy_stderr": stderr}
+        counts[f"{TASK}_completion"] = len(right)
+    groups: dict[str, list[str]] = {}
+    for record in records:
+        if record["greedy"] and record.get("group") is not None:
+            groups.setdefault(record["group"], []).append(record["text"])
+    if groups:
+        within, across = consistency(groups)
+        metrics[f"{TASK}_consistency"] = {"consistency": within}
+        metrics[f"{TASK}_consistency"] |= {} if across is None else {"consistency_across": across}
+        counts[f"{TASK}_consistency"] = len(groups)
+    return metrics, counts

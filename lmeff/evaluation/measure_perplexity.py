@@ -1,0 +1,204 @@
+"""`lmeff perplexity`: which text, which windows, one model after another, and the results they leave."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lmeff.errors import InputError
+from lmeff.evaluation.beginnings import warn_of_bos
+from lmeff.evaluation.held_text import HeldText, check_files, file_text, split_text
+from lmeff.evaluation.measures import read_measure, write_measure
+from lmeff.evaluation.results import digest_files, weights_sha256
+from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.evaluation.windows import packed_windows, strided_windows
+from lmeff.files import read_json, sha256_file
+from lmeff.recipe import read_recipe
+from lmeff.recipe.schema import Recipe
+from lmeff.revisions.remote import is_remote
+
+WAYS = ("strided", "packed")
+SPLITS = ("dev", "train")
+_VERSION = 1
+"""Raised whenever the same text and settings would give other numbers."""
+_TRAIN_TOKENS = 1_000_000
+"""Of training text, unless said otherwise."""
+_LONGEST = 2048
+"""Of models that no recipe says the length of."""
+TOKENIZER_FILES = ("*token*.json", "vocab.*", "merges.txt", "tokenizer.model")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the command line asks for."""
+
+    paths: tuple[str, ...] = ()
+    """Files of text; without any the split of the run's own corpus."""
+    split: str | None = None
+    way: str = "strided"
+    stride: int | None = None
+    """Default: half the length."""
+    length: int | None = None
+    """Tokens of a window. Default: the recipe's sequence length, else what the model takes, at most 2,048."""
+    limit_tokens: int | None = None
+    """Documents from all over the text while they fit. Default: all of it; of training text 1M."""
+    name: str | None = None
+    """Of the results of files: `perplexity_NAME`. Default: the stem of the first path."""
+    score_end: bool = True
+    batch_size: int | None = None
+
+    def check(self) -> None:
+        """Raises InputError for what does not go together."""
+        if self.paths and self.split:
+            raise InputError("--split: is of a run's own corpus; leave it out with --text")
+        if self.name and not self.paths:
+            raise InputError("--name: names the results of other text; give that with --text")
+        if self.name and not self.name.replace("-", "").replace("_", "").isalnum():
+            raise InputError(f"--name: {self.name!r} may have letters, digits, - and _ only")
+        if self.name in SPLITS:
+            raise InputError(f"--name: {self.name} is the run's own text; take another name")
+        if self.stride and self.way == "packed":
+            raise InputError("--stride: packed windows lie side by side; leave it out, or take --way strided")
+
+    @property
+    def task(self) -> str:
+        """The name of the results."""
+        if not self.paths:
+            return f"perplexity_{self.split or 'dev'}"
+        stem = re.sub(r"\W+", "_", Path(self.paths[0]).name.partition(".")[0]).strip("_")
+        return f"perplexity_{self.name or (f'text_{stem}' if stem in SPLITS else stem or 'text')}"
+
+
+class _Texts:
+    """The text for each model: of a run's corpus one for all its revisions, also when the run went on with another one."""
+
+    def __init__(self, wanted: Wanted, subjects: Sequence[Subject]) -> None:
+        self._wanted = wanted
+        self._known: dict[str, HeldText] = {}
+        self._split = None
+        if wanted.paths:
+            check_files(wanted.paths)
+        else:
+            limit = wanted.limit_tokens or (_TRAIN_TOKENS if wanted.split == "train" else None)
+            self._split = split_text(subjects[-1].model_folder, wanted.split or "dev", limit)
+
+    def of(self, model_folder: Path) -> HeldText:
+        if self._split is not None:
+            if sha256_file(model_folder / "tokenizer.json") != self._split.tokenizer_sha256:
+                raise InputError("its tokenizer is not the one that the run's tokens were made with; use --text PATH")
+            return self._split
+        files = sorted({path for name in TOKENIZER_FILES for path in model_folder.glob(name)})
+        key = digest_files(files)
+        if key not in self._known:
+            from transformers import AutoTokenizer
+
+            tokenizer = AutoTokenizer.from_pretrained(model_folder, trust_remote_code=False, local_files_only=True)
+            self._known[key] = file_text(self._wanted.paths, tokenizer, self._wanted.limit_tokens)
+        return self._known[key]
+
+
+def measure_perplexity(
+    what: str,
+    wanted: Wanted,
+    revisions: Sequence[str] | None,
+    every: bool,
+    output: Path | None,
+    results: dict[str, dict],
+) -> None:
+    """Loss, perplexity and bits per byte of every model into `results`, by revision; prints a few lines for each as it is done.
+
+    Raises InputError for text or settings that cannot be, and RunFailed at the end when a model could not be scored.
+    """
+    wanted.check()
+    if is_remote(what) and not wanted.paths:
+        raise InputError(f"{what}: a model of the Hub brings no text; name some with --text PATH")
+    subjects = find_subjects(what, revisions, every, output)
+    if subjects[0].model_folder is not None:
+        _settings(subjects[0].model_folder, wanted)
+    texts = _Texts(wanted, subjects)
+    width = max(len(subject.name) for subject in subjects)
+    print(_row("revision".ljust(width), "text", "tokens", "loss", "perplexity", "bits/byte", "per word"), flush=True)
+
+    def score(subject: Subject, model_folder: Path) -> None:
+        warn_of_bos(subject.name, model_folder)
+        result = _measure(model_folder, subject.output / f"{wanted.task}.json", texts.of(model_folder), wanted)
+        results[subject.name] = result
+        for task, counts in result["counts"].items():
+            values = {name.partition(",")[0]: value for name, value in result["results"][task].items()}
+            forms = {"loss": ".4f", "perplexity": ".4g", "bits_per_byte": ".4f", "word_perplexity": ".4g"}
+            numbers = [f"{values[metric]:{form}}" for metric, form in forms.items()]
+            name = "all" if task == wanted.task else task.removeprefix(f"{wanted.task}_")
+            print(_row(subject.name.ljust(width), name, f"{counts['num_tokens']:,}", *numbers), flush=True)
+
+    score_each(subjects, score)
+
+
+def _row(revision: str, text: str, *numbers: str) -> str:
+    return f"{revision}  {text:20}" + "".join(f"{number:>12}" for number in numbers)
+
+
+def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> dict:
+    """The result of one model, computed unless it is there for the same weights, text and settings."""
+    settings = _settings(model_folder, wanted) | {"eos_is_scored": text.has_end and wanted.score_end}
+    decided_by = {"weights_sha256": weights_sha256(model_folder), "data_sha256": text.sha256, "settings": settings}
+    if (known := read_measure(path, decided_by)) is not None:
+        return known
+
+    from lmeff.evaluation.language_model import load_model, undisturbed
+    from lmeff.evaluation.perplexity import HIGHER_IS_BETTER, summarise, token_losses
+
+    if wanted.way == "strided":
+        windows = strided_windows(text, settings["length"], settings["stride"], wanted.score_end)
+    else:
+        windows = packed_windows(text, settings["length"], settings["document_mask"], wanted.score_end)
+    with undisturbed():
+        model = load_model(model_folder, None, batch_size=1, progress=False).model
+        losses = token_losses(model, windows, wanted.batch_size)
+    found = summarise(losses, windows, text)
+    if len(found) == 2:  # one domain is all there is
+        found = {None: found[None]}
+    named = {wanted.task if name is None else f"{wanted.task}_{name}": values for name, values in found.items()}
+    groups = {wanted.task: [task for task in named if task != wanted.task]} if len(named) > 1 else {}
+    return write_measure(
+        path,
+        {task: values["metrics"] for task, values in named.items()},
+        {task: values["counts"]["num_documents"] for task, values in named.items()},
+        HIGHER_IS_BETTER,
+        decided_by,
+        counts={task: values["counts"] for task, values in named.items()},
+        group_subtasks=groups,
+    )
+
+
+def _settings(model_folder: Path, wanted: Wanted) -> dict[str, Any]:
+    """What besides weights and text decides the numbers. Raises InputError for what the model cannot take."""
+    found = {"version": _VERSION, "dtype": "float32", "way": wanted.way, "length": _length(model_folder, wanted)}
+    if wanted.way == "strided":
+        found["stride"] = wanted.stride or max(1, found["length"] // 2)
+        if found["stride"] >= found["length"]:
+            raise InputError(f"--stride: {found['stride']} must be below the length of a window, {found['length']}")
+    else:
+        recipe = _recipe(model_folder)
+        found["document_mask"] = recipe is not None and recipe.batch.document_mask
+    return found | {"config_sha256": sha256_file(model_folder / "config.json")}
+
+
+def _length(model_folder: Path, wanted: Wanted) -> int:
+    """Tokens of a window. Raises InputError when the model cannot take so many."""
+    config = read_json(model_folder / "config.json")
+    most = next(
+        (config[name] for name in ("max_position_embeddings", "n_positions", "n_ctx") if config.get(name)), None
+    )
+    if wanted.length:
+        if wanted.length < 2 or (most and wanted.length > most):
+            raise InputError(f"--length: {wanted.length} tokens; {model_folder.name} takes 2 to {most or 'any number'}")
+        return wanted.length
+    if (recipe := _recipe(model_folder)) is not None:
+        return recipe.batch.sequence_length
+    return min(most or _LONGEST, _LONGEST)
+
+
+def _recipe(model_folder: Path) -> Recipe | None:
+    path = model_folder / "recipe.yaml"
+    return read_recipe(path).recipe if path.is_file() else None
