@@ -106,9 +106,7 @@ def test_a_model_that_cannot_be_loaded_is_named_and_the_others_go_on(model_folde
     for name in names:
         fake_revision(model_folder, run, name)
     (run / "revisions" / names[1] / "model.safetensors").write_bytes(b"nothing")
-    (run / "recipe.yaml").write_text(
-        f"evaluation: {{tasks: [lmeff_blimp_wh_island], paths: {{blimp: {mini_blimp}}}}}\n"
-    )
+    write_recipe(run, mini_blimp)
     assert main(["eval", str(run)]) == 1
     said = capsys.readouterr()
     assert f"{names[1]}: cannot be scored" in said.out
@@ -148,9 +146,7 @@ def write_state(run: Path, state: str) -> None:
 def test_a_run_is_followed_until_it_ends(model_folder, mini_blimp, tmp_path, clean_environment):
     run = tmp_path / "run"
     (run / "revisions").mkdir(parents=True)
-    (run / "recipe.yaml").write_text(
-        f"evaluation: {{tasks: [lmeff_blimp_wh_island], paths: {{blimp: {mini_blimp}}}}}\n"
-    )
+    write_recipe(run, mini_blimp)
     write_state(run, "running")
     command = [sys.executable, "-m", "lmeff.cli", "eval", str(run), "--follow"]
     process = subprocess.Popen(
