@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.errors import InputError
-from lmeff.evaluation.data import blimp_folder, load_pairs
+from lmeff.evaluation.data import Documents, data_origins, documents, documents_sha256, using_paths
 from lmeff.evaluation.results import (
     digest_files,
     library_versions,
@@ -91,7 +91,6 @@ class Evaluation:
             "dtype": "float32",
             "batch_size": self.batch_size,
             "limit": self.limit,
-            "blimp": "hub" if blimp_folder(self.paths) is None else "local",
             "model_files_sha256": digest_files(model_files),
             "task_files_sha256": digest_files(task_files),
         }
@@ -102,7 +101,11 @@ class Evaluation:
         for task in dict.fromkeys(self.tasks):
             result = _read(self.output / f"{task}.json")
             about = result.get("lmeff", {})
-            if self._is_ours(about) and self._data_sha256(task) in (None, about["data_sha256"]):
+            same_data = about.get("data") == self._origins(task) and self._data_sha256(task) in (
+                None,
+                about["data_sha256"],
+            )
+            if same_data and self._is_ours(about):
                 results[task] = result
         return results
 
@@ -166,24 +169,31 @@ class Evaluation:
     def _pending(self, done: Mapping[str, dict]) -> list[str]:
         return [task for task in dict.fromkeys(self.tasks) if task not in done]
 
+    def _origins(self, task: str) -> dict[str, str]:
+        """Where the task's data come from, by name: `local` or `hub`."""
+        return data_origins({leaf.source for leaf in own_leaves([task], self.paths)}, self.paths)
+
     def _data_sha256(self, task: str) -> str | None:
         """What `data_sha256` must be, or None when only lm-eval or the Hub could tell."""
-        leaves = own_leaves([task])
-        if not leaves or (self.settings["blimp"] == "hub" and any(leaf.source == "blimp" for leaf in leaves)):
+        leaves = own_leaves([task], self.paths)
+        if not leaves or "hub" in self._origins(task).values():
             return None
-        pairs = {leaf.name: load_pairs(leaf.source, leaf.uid, self.paths)[: self.limit] for leaf in leaves}
-        return requests_sha256({name: (("", text) for pair in found for text in pair) for name, found in pairs.items()})
+        return documents_sha256(
+            {leaf.name: documents(leaf.source, leaf.uid, self.paths)[: self.limit] for leaf in leaves}
+        )
 
     def _load(self, names: Sequence[str]) -> dict[str, dict]:
         """lm-eval's `{"tasks": ..., "groups": ...}` for each name."""
         from lm_eval.tasks import TaskManager
 
         folders = [*filter(None, [self.include_path]), str(tasks_folder())]  # lm-eval lets the later one win
-        options = {"include_path": folders, "metadata": {"data_paths": dict(self.paths)}}
+        told = {"data_paths": dict(self.paths), "tokenizer": str(self.model_folder)}
+        options = {"include_path": folders, "metadata": told}
         manager = TaskManager(**options, include_defaults=False)
         if not {*own_task_names(), *manager.all_subtasks}.issuperset(names):  # a user's group may hold tasks of lm-eval
             manager = TaskManager(**options)  # indexes all of lm-eval's own task files, which takes 10 seconds
-        loaded = {name: manager.load([name]) for name in names}
+        with using_paths(self.paths):
+            loaded = {name: manager.load([name]) for name in names}
         for task in (task for found in loaded.values() for task in found["tasks"].values()):
             # As lm-eval's simple_evaluate does. That itself would reseed this process, start other programs to describe
             # the machine, and return nothing on a rank whose LOCAL_RANK is not 0.
@@ -202,14 +212,11 @@ class Evaluation:
         return answers
 
     def _write(self, task: str, result: dict, leaves: Mapping[str, Any]) -> dict:
-        requests = {
-            name: ([text for text in request.args if isinstance(text, str)] for request in leaf.instances)
-            for name, leaf in leaves.items()
-        }
         about = {
             "format": FORMAT,
             "weights_sha256": self.weights_sha256,
-            "data_sha256": requests_sha256(requests),
+            "data": self._origins(task),
+            "data_sha256": _data_sha256(leaves, self.limit),
             "settings": self.settings,
             "versions": library_versions(),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -236,8 +243,22 @@ def _read(path: Path) -> dict:
     return content if isinstance(content, dict) else {}
 
 
+def _data_sha256(leaves: Mapping[str, Any], limit: int | None) -> str:
+    if all(isinstance(leaf.eval_docs, Documents) for leaf in leaves.values()):
+        return documents_sha256({name: leaf.eval_docs[:limit] for name, leaf in leaves.items()})
+    requests = {
+        name: ([text for text in request.args if isinstance(text, str)] for request in leaf.instances)
+        for name, leaf in leaves.items()
+    }
+    return requests_sha256(requests)
+
+
 def _is_pair_task(task: Any) -> bool:
-    return task.get_config("process_results") is process_results
+    """Whether every example is a choice between two, the first of which is right."""
+    return (
+        task.get_config("process_results") is process_results
+        and len(task.instances) == 2 * task.instances[-1].doc_id + 2
+    )
 
 
 def _answers(task: Any) -> dict[str, list]:
@@ -251,6 +272,6 @@ def _answers(task: Any) -> dict[str, list]:
 def _config(task: Any) -> dict:
     """The task's configuration without what names this machine."""
     config = task.config.to_dict(keep_callable=True)
-    metadata = config.get("metadata") or {}
-    config["metadata"] = {key: value for key, value in metadata.items() if key not in ("config_source", "data_paths")}
+    metadata, hidden = config.get("metadata") or {}, ("config_source", "data_paths", "tokenizer")
+    config["metadata"] = {key: value for key, value in metadata.items() if key not in hidden}
     return config
