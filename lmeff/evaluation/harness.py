@@ -101,11 +101,7 @@ class Evaluation:
         for task in dict.fromkeys(self.tasks):
             result = _read(self.output / f"{task}.json")
             about = result.get("lmeff", {})
-            same_data = about.get("data") == self._origins(task) and self._data_sha256(task) in (
-                None,
-                about["data_sha256"],
-            )
-            if same_data and self._is_ours(about):
+            if self._is_ours(about) and self._has_same_data(task, about):
                 results[task] = result
         return results
 
@@ -168,6 +164,9 @@ class Evaluation:
 
     def _pending(self, done: Mapping[str, dict]) -> list[str]:
         return [task for task in dict.fromkeys(self.tasks) if task not in done]
+
+    def _has_same_data(self, task: str, about: dict) -> bool:
+        return about["data"] == self._origins(task) and self._data_sha256(task) in (None, about["data_sha256"])
 
     def _origins(self, task: str) -> dict[str, str]:
         """Where the task's data come from, by name: `local` or `hub`."""

@@ -16,7 +16,7 @@ def __getattr__(name: str) -> list[dict[str, Any]]:
     """`members`: lm-eval's configuration of a task for each file of the folder. Raises InputError for a folder without any."""
     if name != "members":
         raise AttributeError(name)
-    shared = yaml.load((tasks_folder() / "_pairs.yaml").read_text(encoding="utf-8"), _Loader)
+    shared = _Loader((tasks_folder() / "_pairs.yaml").read_text(encoding="utf-8")).get_single_data()
     return [
         {**shared, "task": uid, "dataset_kwargs": {"source": "pairs", "uid": uid}}
         for uid in data.pair_files(data.current_paths())

@@ -35,18 +35,13 @@ def tasks_folder() -> Path:
     return Path(__file__).with_name("tasks")
 
 
-class _Loader(yaml.SafeLoader):
-    """Takes `!function`, in place of the tasks of a group that depend on a folder, for no tasks."""
-
-
-_Loader.add_constructor("!function", lambda loader, node: ())
-
-
 @cache
 def _index() -> tuple[dict[str, Leaf], dict[str, tuple[str, ...]]]:
-    leaves, groups = {}, {}
+    leaves, groups = {}, {PAIRS: ()}
     for path in sorted(tasks_folder().glob("*/*.yaml")):
-        config = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        if path.parent.name == "pairs":
+            continue  # its tasks depend on a folder
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
         if "group" in config:
             groups[config["group"]] = tuple(config["task"])
         else:
