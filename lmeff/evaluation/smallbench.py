@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lmeff.errors import InputError
-from lmeff.evaluation.records import Document, text
+from lmeff.evaluation.records import Document
 
 SEED = 42
 """Of the shuffle before the first examples are taken, as `datasets.Dataset.shuffle` does it."""
@@ -57,13 +57,20 @@ PROMPTS: dict[str, Prompt] = {
 def question(name: str, record: dict, where: str) -> Document:
     """The document of an example with GLUE's own keys; its label may be an int, a bool or a text. Raises InputError."""
     prompt = PROMPTS[name]
-    lines = [f"{title}: {text(record, field, where)}" for title, field in prompt.fields.items()]
+    lines = [f"{title}: {_shown(record, field, where)}" for title, field in prompt.fields.items()]
     key = next((key for key in prompt.label if key in record), prompt.label[0])
     return {
         "context": "\n".join([*lines, f"{prompt.question}:"]),
         "choices": [f" {answer}" for answer in prompt.answers],
         "gold": _gold(record.get(key), prompt.answers, f"{where}: {key}"),
     }
+
+
+def _shown(record: dict, field: str, where: str) -> str:
+    """The text of a field, which may be empty: in simplified GLUE a sentence may have been simplified away."""
+    if not isinstance(record.get(field), str):
+        raise InputError(f"{where}: {field} is missing or no text")
+    return record[field]
 
 
 def _gold(label: object, answers: Mapping[str, Sequence[str]], where: str) -> int:

@@ -62,10 +62,11 @@ def write_full_eval(folder: Path) -> None:
         ]
         write_lines(folder / "entity_tracking" / f"{split}.jsonl", records)
     for index, file in enumerate(COMPS.values()):
+        verb = VERBS[index]
         records = [
             {
-                "prefix_acceptable": f"{one} {VERBS[index]}",
-                "prefix_unacceptable": f"{other} {VERBS[index]}",
+                "prefix_acceptable": f"{one} {verb}",
+                "prefix_unacceptable": f"{other} {verb}",
                 "property_phrase": "them.",
             }
             for one, other in NEIGHBOURS[: 3 + index]

@@ -55,7 +55,7 @@ def scored(model_folder, full_eval, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def log_probability(model_folder):
-    """`(context, continuation) -> nats` by a plain forward pass over the whole text, from the first token of the continuation."""
+    """`(context, continuation) -> nats` by a plain forward pass over both, from the continuation's first token."""
     model, tokenizer = AutoModelForCausalLM.from_pretrained(model_folder), AutoTokenizer.from_pretrained(model_folder)
 
     def compute(context: str, continuation: str) -> float:
@@ -83,11 +83,8 @@ def test_filtered_blimp_and_the_supplement_are_means_over_files(scored, full_eva
     for task, folder in (("lmeff_blimp_filtered", "blimp_filtered"), ("lmeff_supplement", "supplement_filtered")):
         by_file = []
         for path in (full_eval / folder).iterdir():
-            values = [
-                (log_probability("", pair["sentence_good"]), log_probability("", pair["sentence_bad"]))
-                for pair in lines(path)
-            ]
-            by_file.append(mean(choice_score(pair) for pair in values))
+            pairs = [(pair["sentence_good"], pair["sentence_bad"]) for pair in lines(path)]
+            by_file.append(mean(choice_score([log_probability("", text) for text in pair]) for pair in pairs))
         assert results[task]["groups"][task]["acc,none"] == pytest.approx(mean(by_file), abs=1e-9)
         assert 0 < mean(by_file) < 1
 
@@ -154,7 +151,9 @@ def test_wug_correlates_with_people_over_all_examples(scored, full_eval, log_pro
     for task, name in (("lmeff_wug_past", "wug_past_tense"), ("lmeff_wug_adj", "wug_adj_nominalization")):
         items = lines(full_eval / name / f"{name}.jsonl")
         forms = [[log_probability("", form) for form in item["sentences"].split("\t")] for item in items]
-        shares = [torch.tensor(pair).softmax(0)[0].item() for pair in forms]  # as the pipeline computes it
+        shares = [
+            torch.tensor(pair, dtype=torch.float64).softmax(0)[0].item() for pair in forms
+        ]  # as the pipeline computes it
         expected = spearmanr(shares, [float(item["ratio"]) for item in items]).statistic
         assert results[task]["results"][task]["spearman,none"] == pytest.approx(expected, abs=1e-9)
         assert expected not in (0, 1, -1)
