@@ -207,7 +207,7 @@ class Evaluation(Section):
     at_anchors: bool = True
     """Score every revision as soon as it is saved; otherwise only with `lmeff eval`."""
     paths: dict[str, str] = {}
-    """Local data by name, such as `blimp: DIR`. Without it the task reads the Hub."""
+    """Local data by name, such as `blimp: DIR` or `comps: DIR`. Without it the task reads LMEFF_EVAL_DATA, else the Hub."""
     include_path: str | None = None
     """Folder with lm-eval task files of your own."""
     limit: PositiveCount | None = None
