@@ -212,7 +212,9 @@ def task_titles(series: Sequence[Series], tasks: Iterable[str]) -> dict[str, str
     )
     titles = {}
     for task in tasks:
-        suite = next((suite for suite in suites if task.startswith(f"{suite}_")), "")
-        titles[task] = task.removeprefix(f"{suite}_").replace("_", " ")
+        before = next(
+            (f"{suite}{mark}" for suite in suites for mark in ("_", "::") if task.startswith(f"{suite}{mark}")), ""
+        )
+        titles[task] = task.removeprefix(before).replace("_", " ")
     alike = [title for title in titles.values() if list(titles.values()).count(title) > 1]
     return {task: task if title in alike else title for task, title in titles.items()}

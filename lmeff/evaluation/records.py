@@ -31,7 +31,7 @@ def minimal_pair(record: dict, where: str) -> Document:
 
 
 def ewok_targets(record: dict, where: str) -> Document:
-    """EWoK as BabyLM 2024 and 2025 score it: after Context1, Target1 should be more probable than Target2.
+    """EWoK as BabyLM 2025 scores it: after Context1, Target1 should be more probable than Target2.
 
     Only the target is scored. The pipeline's files hold every item a second time with contexts and targets swapped.
     """
