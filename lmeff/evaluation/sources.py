@@ -114,7 +114,7 @@ SOURCES: dict[str, Source] = {
         "sentences (two, with a tab between them) and ratio",
         f"{_BABYLM}wug_adj_nominalization",
     ),
-    "pairs": Source("minimal pairs", {}, ("pairs",), _PAIRS, "nowhere, they are yours"),
+    "pairs": Source("minimal pairs", {}, ("pairs",), _PAIRS, "any files in BLiMP's format"),
     "smallbench": Source(
         "SmallBench",
         {name: (f"{name}.jsonl", f"{name}_validation.jsonl", f"{name}.valid.jsonl") for name in SMALLBENCH},
@@ -167,5 +167,5 @@ def data_file(name: str, part: str, folder: Path) -> Path | None:
 
 def _holds(source: Source) -> str:
     usual = list(dict.fromkeys(files[0] for files in source.files.values()))
-    files = ", ".join(usual) if 0 < len(usual) < 6 else f"{len(usual)} files such as {usual[0]}" if usual else "*.jsonl"
+    files = ", ".join(usual) if 0 < len(usual) < 6 else f"{len(usual)} files such as {usual[0]}" if usual else "*.jsonl files"
     return f"{files} with {source.keys}"
