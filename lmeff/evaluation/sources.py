@@ -167,5 +167,11 @@ def data_file(name: str, part: str, folder: Path) -> Path | None:
 
 def _holds(source: Source) -> str:
     usual = list(dict.fromkeys(files[0] for files in source.files.values()))
-    files = ", ".join(usual) if 0 < len(usual) < 6 else f"{len(usual)} files such as {usual[0]}" if usual else "*.jsonl files"
+    files = (
+        ", ".join(usual)
+        if 0 < len(usual) < 6
+        else f"{len(usual)} files such as {usual[0]}"
+        if usual
+        else "*.jsonl files"
+    )
     return f"{files} with {source.keys}"
