@@ -104,6 +104,9 @@ def _status(options: argparse.Namespace) -> None:
 
     for run in read_runs(options.paths):
         state = run.state
+        if run.source:
+            print(f"{run.source}: {len(run.anchors)} revisions scored")
+            continue
         print(
             f"{run.folder}: "
             + ("not begun" if state is None else f"{state.state}, step {state.step:,}, {state.tokens:,} tokens")

@@ -18,6 +18,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 
 from lmeff.errors import EXIT_FAILED
+from lmeff.evaluation.sources import SOURCES
 from lmeff.quantities import format_bytes
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -252,8 +253,11 @@ def _data() -> Iterator[Check]:
     if not variable:
         how = "set LMEFF_EVAL_DATA, or evaluation.paths.blimp in the recipe, to score without a network"
         yield Check("evaluation data", "note", "LMEFF_EVAL_DATA is not set; BLiMP is read from the Hub", how)
-    elif (Path(variable) / "blimp").is_dir():
-        yield Check("evaluation data", "ok", variable)
+        return
+    folders = {name: source.folders for name, source in SOURCES.items()}
+    there = [name for name, known in folders.items() if any((Path(variable) / folder).is_dir() for folder in known)]
+    if there:
+        yield Check("evaluation data", "ok", f"{variable} with {', '.join(there)}")
     else:
-        how = "set LMEFF_EVAL_DATA to a folder that holds blimp/"
-        yield Check("evaluation data", "missing", f"{variable} (LMEFF_EVAL_DATA) has no folder blimp", how)
+        how = "set LMEFF_EVAL_DATA to a folder that holds blimp/ or others"
+        yield Check("evaluation data", "missing", f"{variable} (LMEFF_EVAL_DATA) has no folder such as blimp", how)

@@ -2,8 +2,9 @@
 
 from lmeff.analysis.charts import write_png
 from lmeff.analysis.curves import Change, change
+from lmeff.analysis.reading import read_runs
 from lmeff.analysis.report import show_run, write_report
-from lmeff.analysis.runs import Anchor, Run, read_runs
+from lmeff.analysis.runs import Anchor, Run
 from lmeff.analysis.table import curves_csv, curves_json, print_curves, tidy_table
 
 __all__ = [

@@ -124,29 +124,31 @@ class TokenAxis:
                 ticks.append(tokens)
         far_apart = positive[-1] / positive[0] >= MANY_TOKENS_APART
         self.meta = {"log": far_apart, "constant": constant, "ticks": ticks[::-1] or [0]}
+        self.title = f"Training {series[0].unit}"
 
     def finished(self, chart: alt.TopLevelMixin) -> dict:
         """The chart's specification with this axis on every `tokens` channel."""
         spec = chart.to_dict()
         spec.pop("config", None)
-        _set_token_axes(spec, self.meta)
+        _set_token_axes(spec, self.meta, self.title)
         return {**spec, "usermeta": {"token_axis": self.meta}}
 
 
-def _set_token_axes(node: object, meta: dict) -> None:
+def _set_token_axes(node: object, meta: dict, title: str) -> None:
     """The same walk as in page.js, which repeats it when the reader switches the axis."""
     if isinstance(node, list):
         for each in node:
-            _set_token_axes(each, meta)
+            _set_token_axes(each, meta, title)
     elif isinstance(node, dict):
         if node.get("field") == "tokens" and "axis" in node:
+            node["title"] = title
             log = {"type": "symlog", "constant": meta["constant"], "nice": False}
             node["scale"] = log if meta["log"] else {"type": "linear", "nice": False}
             # Vega thins given values to the tick count, so it may have one of the two.
             node["axis"] |= {"values": meta["ticks"]} if meta["log"] else {"tickCount": 5}
         for key, each in node.items():
             if key != "datasets":
-                _set_token_axes(each, meta)
+                _set_token_axes(each, meta, title)
 
 
 class Panel(NamedTuple):
@@ -233,7 +235,7 @@ def _chance_layers(y: alt.Y, labelled: bool) -> list[alt.Chart]:
 
 def _x() -> alt.X:
     axis = alt.Axis(labelExpr=TOKEN_LABEL, labelOverlap="greedy", labelSeparation=6, grid=False)
-    return alt.X("tokens:Q", title="Training tokens", axis=axis)
+    return alt.X("tokens:Q", axis=axis)
 
 
 def _y(field: str, title: str | None, scale: alt.Scale) -> alt.Y:
@@ -270,7 +272,7 @@ def _all_points(series: Sequence[Series], tasks: Iterable[str], metric: str, sca
     points = pd.concat([curve_points(each, tasks, metric, scale) for each in series], ignore_index=True)
     if points.empty:
         return points
-    points["when"] = [f"{format_count(tokens)} tokens" for tokens in points["anchor"]]
+    points["when"] = [f"{format_count(tokens)} {series[0].unit}" for tokens in points["anchor"]]
     form = "{:.1f}%" if metric == "acc" else "{:.3f}"
     values = points[["value", "low", "high", "spread"]].itertuples(index=False)
     points["shown"] = [

@@ -49,10 +49,12 @@ class Change:
     num_pairs: int
     num_paradigms: int
     num_resamples: int
+    unit: str = "tokens"
+    """What the anchors count."""
 
     def __str__(self) -> str:
         return (
-            f"{self.task}: {self.points:+.1f} points from {self.first_tokens} to {self.last_tokens} tokens "
+            f"{self.task}: {self.points:+.1f} points from {self.first_tokens} to {self.last_tokens} {self.unit} "
             f"(95% interval {self.low:.1f} to {self.high:.1f}, paired bootstrap over {self.num_pairs:,} pairs)"
         )
 
@@ -116,6 +118,7 @@ def change(
         num_pairs=len(differences),
         num_paradigms=len(counts),
         num_resamples=num_resamples,
+        unit=run.unit,
     )
 
 

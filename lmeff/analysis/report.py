@@ -12,7 +12,8 @@ import vl_convert
 
 from lmeff.analysis.charts import VEGA_LITE_VERSION, headline_tasks, main_figure, render_png, task_panels
 from lmeff.analysis.curves import ACQUIRED, NUM_RESAMPLES
-from lmeff.analysis.runs import Run, read_runs
+from lmeff.analysis.reading import read_runs
+from lmeff.analysis.runs import Run
 from lmeff.analysis.series import Series, make_series
 from lmeff.analysis.table import print_curves
 from lmeff.analysis.themes import DARK, DARK_CELLS, LIGHT, LIGHT_CELLS, cell_css

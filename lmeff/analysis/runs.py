@@ -1,7 +1,6 @@
 """Runs on disk, finished or growing, read into plain objects. Nothing here writes."""
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -73,6 +72,10 @@ class Run:
     """In rising order of tokens. A final revision that equals one of them is not repeated."""
     subtasks: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """lm-eval groups and what is directly below each."""
+    source: str | None = None
+    """The repository or folder whose revisions these are, when they are no run of ours: then only scores are known."""
+    unit: str = "tokens"
+    """What `nominal_tokens` and `exact_tokens` count: BabyLM's anchors are numbers of words."""
 
     def _setting(self, section: str, key: str) -> object | None:
         values = self.recipe.get(section)
@@ -148,49 +151,6 @@ class Run:
         raise InputError(f"{self.folder}: no anchor {which!r}; it has {have}")
 
 
-def read_runs(paths: Sequence[str | Path]) -> list[Run]:
-    """Every run at or under the given paths, each once, in the order of the paths.
-
-    Raises InputError with one line for each path that does not exist or holds no run, and for a damaged file.
-    """
-    mistakes, folders = [], []
-    for path in map(Path, paths):
-        if not path.is_dir():
-            mistakes.append(f"{path}: {'not a folder' if path.exists() else 'no such folder'}")
-            continue
-        found = _run_folders(path)
-        if not found:
-            mistakes.append(
-                f"{path}: no run here; a run folder such as outputs/NAME/seed-0 holds plan.json or state.json"
-            )
-        folders += found
-    if not paths:
-        mistakes.append("no run folder was named")
-    if mistakes:
-        raise InputError(*mistakes)
-    unique: dict[Path, Path] = {}
-    for folder in folders:
-        unique.setdefault(folder.resolve(), folder)
-    return [read_run(folder) for folder in unique.values()]
-
-
-def _is_run(folder: Path) -> bool:
-    if (folder / "anchor.json").exists():  # a revision, which holds a recipe too
-        return False
-    return any((folder / name).is_file() for name in ("plan.json", "state.json")) or (folder / "revisions").is_dir()
-
-
-def _run_folders(top: Path) -> list[Path]:
-    """Run folders at or under `top`; what is inside one (parts, revisions) is never a run of its own."""
-    found = []
-    for path, below, _ in os.walk(top):
-        if _is_run(Path(path)):
-            found.append(Path(path))
-            below.clear()
-        below[:] = sorted(name for name in below if not name.startswith("."))
-    return found
-
-
 def read_run(folder: Path) -> Run:
     """One run folder. Raises InputError naming the file when one is damaged; missing files are no mistake."""
     recipe_path = folder / "recipe.yaml"
@@ -214,8 +174,13 @@ def read_run(folder: Path) -> Run:
         state=_read_document(folder / "state.json", StateDocument),
         log=_read_logs(folder),
         anchors=anchors,
-        subtasks={group: below for anchor in anchors for group, below in anchor.results.subtasks.items()},
+        subtasks=subtasks_of(anchors),
     )
+
+
+def subtasks_of(anchors: Iterable[Anchor]) -> dict[str, tuple[str, ...]]:
+    """lm-eval groups at any anchor, and what is directly below each."""
+    return {group: below for anchor in anchors for group, below in anchor.results.subtasks.items()}
 
 
 def _read_document(path: Path, kind: type[AnyDocument]) -> AnyDocument | None:

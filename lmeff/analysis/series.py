@@ -10,6 +10,7 @@ import pandas as pd
 from lmeff.analysis.curves import ACQUIRED, NORMAL_95
 from lmeff.analysis.runs import Run
 from lmeff.analysis.table import tidy_table
+from lmeff.errors import InputError
 
 NUM_LOG_POINTS = 400
 """Points that a training-loss line is thinned to, half of them spaced evenly in tokens and half in their logarithm."""
@@ -25,16 +26,28 @@ class Series:
     """Their tidy table."""
 
     @property
+    def unit(self) -> str:
+        """What its anchors count: tokens, words or steps."""
+        return self.runs[0].unit
+
+    @property
     def tasks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(task for run in self.runs for task in run.tasks))
 
 
 def make_series(runs: Sequence[Run]) -> list[Series]:
-    """Groups runs by recipe without seed and paths. The same seed twice makes two series: that is no second sample."""
+    """Groups runs by recipe without seed and paths. The same seed twice makes two series: that is no second sample.
+
+    Raises InputError when some count tokens and others words: they cannot share an axis.
+    """
+    one_of = {run.unit: run for run in runs}
+    if len(one_of) > 1:
+        units = ", ".join(f"{run.name} counts {unit}" for unit, run in one_of.items())
+        raise InputError(f"these cannot be drawn along one axis: {units}; draw them apart")
     groups: dict[str, list[list[Run]]] = {}
     for run in runs:
         recipe = {key: value for key, value in run.recipe.items() if key not in ("seed", "paths")}
-        alike = groups.setdefault(json.dumps([run.name, recipe], sort_keys=True, default=str), [])
+        alike = groups.setdefault(json.dumps([run.name, run.source, recipe], sort_keys=True, default=str), [])
         for members in alike:
             if run.seed not in {member.seed for member in members}:
                 members.append(run)

@@ -20,7 +20,8 @@ COLUMNS = {
     "revision": "str",
     "nominal_tokens": "int64",
     "exact_tokens": "int64",
-    "step": "int64",
+    "step": "Int64",
+    "unit": "str",
     "task": "str",
     "level": "str",
     "metric": "str",
@@ -40,7 +41,7 @@ def tidy_table(runs: Sequence[Run]) -> pd.DataFrame:
 
     `level` is group, phenomenon, paradigm, loss or weights. Accuracy is a share from 0 to 1, losses are nats per
     token; `stderr` is lm-eval's or, where it gives none for `acc`, the stratified one from the scores of the pairs; `n` counts
-    examples. What was not measured has no row.
+    examples; `unit` is what anchors count, `words` for BabyLM's. What was not measured has no row.
     """
     rows = [row for run in runs for anchor in run.anchors for row in _anchor_rows(run, anchor)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
@@ -58,6 +59,7 @@ def _anchor_rows(run: Run, anchor: Anchor) -> Iterator[dict]:
         "nominal_tokens": document.nominal_tokens,
         "exact_tokens": document.exact_tokens,
         "step": document.step,
+        "unit": run.unit,
     }
     for metric, task in LOSSES.items():
         value = getattr(document, metric)
@@ -102,6 +104,8 @@ def _run_json(run: Run) -> dict:
     return {
         "name": run.name,
         "seed": run.seed,
+        "source": run.source,
+        "unit": run.unit,
         "state": run.state.state if run.state else None,
         "error": run.state.error if run.state else None,
         "corpus": run.corpus,
@@ -141,7 +145,8 @@ def print_curves(runs: Sequence[Run]) -> str:
 
 
 def _run_text(run: Run) -> str:
-    facts = [run.state.state if run.state else "no state.json", run.corpus, f"{tokens_text(run.tokens)} tokens"]
+    state = run.state.state if run.state else run.source or "no state.json"
+    facts = [state, run.corpus, f"{tokens_text(run.tokens)} {run.unit}"]
     if run.num_parameters:
         facts.append(f"{format_short(run.num_parameters)} parameters")
     lines = [f"{run.name}, seed {run.seed}: " + ", ".join(filter(None, facts))]
@@ -150,7 +155,7 @@ def _run_text(run: Run) -> str:
     if not run.anchors:
         return "\n".join([*lines, "no anchor yet"])
     tasks = [task for task in run.headline_tasks if any(accuracy(anchor, task) for anchor in run.anchors)]
-    header = ["tokens", "step", "loss", "dev loss", "bits/byte", *tasks]
+    header = [run.unit, "step", "loss", "dev loss", "bits/byte", *tasks]
     lines += ["", *_aligned([header, *([*_loss_cells(a), *(accuracy(a, t, run) for t in tasks)] for a in run.anchors)])]
     if tasks:
         lines.append("accuracy in %, with its 95% interval over examples")
@@ -160,12 +165,17 @@ def _run_text(run: Run) -> str:
 def _loss_cells(anchor: Anchor) -> list[str]:
     document = anchor.document
     losses = (document.loss, document.dev_loss, document.dev_bits_per_byte)
-    return [format_count(document.nominal_tokens), str(document.step), *map(loss_text, losses)]
+    return [format_count(document.nominal_tokens), step_text(document.step), *map(loss_text, losses)]
 
 
 def tokens_text(tokens: int) -> str:
     """A rounded number of tokens, with B for billions as recipes write it: `2B`, `131k`."""
     return format_short(tokens).replace("G", "B")
+
+
+def step_text(step: int | None) -> str:
+    """A step, or `-` for a model that is no run of ours."""
+    return "-" if step is None else f"{step}"
 
 
 def loss_text(value: float | None) -> str:

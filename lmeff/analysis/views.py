@@ -40,6 +40,8 @@ class RunView:
     @property
     def state_text(self) -> str:
         """`Complete`, or how far an unfinished run is."""
+        if self.run.source:
+            return "Scored"
         word = STATES[self.state]
         whole = self.run.plan.num_tokens if self.run.plan else 0
         if self.state == "complete" or not whole:
@@ -61,6 +63,8 @@ class RunView:
     def sentence(self) -> str:
         """What happened, in one sentence."""
         run = self.run
+        if run.source:
+            return f"{len(run.anchors)} revisions of {run.source}, the last after {self.tokens_text} {run.unit}."
         model = f"A model of {format_short(run.num_parameters)} parameters" if run.num_parameters else "A model"
         last = run.anchors[-1].document if run.anchors else None
         if not run.tokens:
@@ -89,12 +93,10 @@ class RunView:
         tiles = []
         for task in self.tasks:
             last = next(anchor for anchor in reversed(self.run.anchors) if accuracy(anchor, task))
-            small = f"% right, at {last.tokens_name} tokens; ± is half the 95% interval"
+            small = f"% right, at {last.tokens_name} {self.run.unit}; ± is half the 95% interval"
             tiles.append((f"Accuracy, {task}", accuracy(last, task, self.run), small))
         for each in self.changes:
-            span = (
-                f"95% interval {each.low:.1f} to {each.high:.1f}; from {each.first_tokens} to {each.last_tokens} tokens"
-            )
+            span = f"95% interval {each.low:.1f} to {each.high:.1f}; from {each.first_tokens} to {each.last_tokens} {each.unit}"
             what = f"Change, {each.task}" if len(self.changes) > 1 else "Change in accuracy"
             tiles.append((what, f"{each.points:+.1f} points", span))
         losses = [anchor for anchor in self.run.anchors if anchor.document.dev_loss is not None]
@@ -118,7 +120,7 @@ class RunView:
             "revision": anchor.revision,
             "tokens": anchor.tokens_name,
             "exact": f"{document.exact_tokens:,}",
-            "step": f"{document.step:,}",
+            "step": "-" if document.step is None else f"{document.step:,}",
             "loss": loss_text(document.loss),
             "dev_loss": loss_text(document.dev_loss),
             "bits_per_byte": loss_text(document.dev_bits_per_byte),
@@ -140,6 +142,9 @@ class RunView:
     def commands(self) -> list[str]:
         """How to get the run and this page again, with the recipe saved as `recipe.yaml`."""
         run = self.run
+        if run.source:
+            what = f"lmeff eval {run.source} --revisions all --tasks {','.join(self.tasks)}"
+            return [what, f"lmeff report {run.folder} -o report.html"]
         devices = run.anchors[-1].document.world_size if run.anchors else 1
         launch = f"accelerate launch --num_processes {devices}" if devices > 1 else "accelerate launch"
         paths = run.recipe.get("paths")
@@ -230,7 +235,9 @@ def task_titles(series: Sequence[Series], tasks: Iterable[str]) -> dict[str, str
     )
     titles = {}
     for task in tasks:
-        suite = next((suite for suite in suites if task.startswith(f"{suite}_")), "")
-        titles[task] = task.removeprefix(f"{suite}_").replace("_", " ")
+        before = next(
+            (f"{suite}{mark}" for suite in suites for mark in ("_", "::") if task.startswith(f"{suite}{mark}")), ""
+        )
+        titles[task] = task.removeprefix(before).replace("_", " ")
     alike = [title for title in titles.values() if list(titles.values()).count(title) > 1]
     return {task: task if title in alike else title for task, title in titles.items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from lmeff.errors import InputError
-from lmeff.evaluation.data import blimp_folder, load_pairs
+from lmeff.evaluation.data import Documents, data_origins, documents, documents_sha256
 from lmeff.evaluation.results import (
     digest_files,
     library_versions,
@@ -105,7 +105,6 @@ class Evaluation:
             "precision": self.precision,
             "exact": self.exact,
             "limit": self.limit,
-            "blimp": "hub" if blimp_folder(self.paths) is None else "local",
             "model_files_sha256": digest_files(model_files),
             "task_files_sha256": digest_files(task_files),
         }
@@ -188,7 +187,7 @@ class Evaluation:
         for folder in (self.output, *sorted(path.parent for path in self.output.parent.glob(f"*/{task}.json"))):
             result = _read(folder / f"{task}.json")
             about = result.get("lmeff", {})
-            if self._is_ours(about) and self._data_sha256(task) in (None, about["data_sha256"]):
+            if self._is_ours(about) and self._has_same_data(task, about):
                 return folder, result
         return None
 
@@ -214,13 +213,21 @@ class Evaluation:
     def _pending(self, done: Mapping[str, dict]) -> list[str]:
         return [task for task in dict.fromkeys(self.tasks) if task not in done]
 
+    def _has_same_data(self, task: str, about: dict) -> bool:
+        return about.get("data") == self._origins(task) and self._data_sha256(task) in (None, about["data_sha256"])
+
+    def _origins(self, task: str) -> dict[str, str]:
+        """Where the task's data come from, by name: `local` or `hub`."""
+        return data_origins({leaf.source for leaf in own_leaves([task], self.paths)}, self.paths)
+
     def _data_sha256(self, task: str) -> str | None:
         """What `data_sha256` must be, or None when only lm-eval or the Hub could tell."""
-        leaves = own_leaves([task])
-        if not leaves or (self.settings["blimp"] == "hub" and any(leaf.source == "blimp" for leaf in leaves)):
+        leaves = own_leaves([task], self.paths)
+        if not leaves or "hub" in self._origins(task).values():
             return None
-        pairs = {leaf.name: load_pairs(leaf.source, leaf.uid, self.paths)[: self.limit] for leaf in leaves}
-        return requests_sha256({name: (("", text) for pair in found for text in pair) for name, found in pairs.items()})
+        return documents_sha256(
+            {leaf.name: documents(leaf.source, leaf.uid, self.paths)[: self.limit] for leaf in leaves}
+        )
 
     def _load(self, names: Sequence[str]) -> dict[str, "LoadedTask"]:
         """lm-eval's tasks and groups for each name."""
@@ -229,21 +236,20 @@ class Evaluation:
         from lmeff.evaluation.language_model import undisturbed
         from lmeff.evaluation.loaded_tasks import load_tasks
 
-        content = (self.settings["task_files_sha256"], *(self._data_sha256(name) for name in names))
+        settings = self.settings
+        data = (self._data_sha256(name) for name in names)
+        content = (settings["task_files_sha256"], settings["model_files_sha256"], *data)
         with undisturbed():
-            return load_tasks(names, self.include_path, self.paths, self.limit, content)
+            return load_tasks(names, self.include_path, self.paths, self.limit, content, str(self.model_folder))
 
     def _write(
         self, task: str, result: dict, leaves: Mapping[str, Any], answers: Mapping[str, Mapping[str, list]]
     ) -> dict:
-        requests = {
-            name: ([text for text in request.args if isinstance(text, str)] for request in leaf.instances)
-            for name, leaf in leaves.items()
-        }
         about = {
             "format": FORMAT,
             **self._about,
-            "data_sha256": requests_sha256(requests),
+            "data": self._origins(task),
+            "data_sha256": _data_sha256(leaves, self.limit),
             "versions": library_versions(),
         }
         if self.precision == "adaptive":
@@ -271,13 +277,27 @@ def _read(path: Path) -> dict:
     return content if isinstance(content, dict) else {}
 
 
+def _data_sha256(leaves: Mapping[str, Any], limit: int | None) -> str:
+    if all(isinstance(leaf.eval_docs, Documents) for leaf in leaves.values()):
+        return documents_sha256({name: leaf.eval_docs[:limit] for name, leaf in leaves.items()})
+    requests = {
+        name: ([text for text in request.args if isinstance(text, str)] for request in leaf.instances)
+        for name, leaf in leaves.items()
+    }
+    return requests_sha256(requests)
+
+
 def _is_pair_task(task: Any) -> bool:
-    return task.get_config("process_results") is process_results
+    """Whether every example is a choice between two, the first of which is right."""
+    return (
+        task.get_config("process_results") is process_results
+        and len(task.instances) == 2 * task.instances[-1].doc_id + 2
+    )
 
 
 def _config(task: Any) -> dict:
     """The task's configuration without what names this machine."""
     config = task.config.to_dict(keep_callable=True)
-    metadata = config.get("metadata") or {}
-    config["metadata"] = {key: value for key, value in metadata.items() if key not in ("config_source", "data_paths")}
+    metadata, hidden = config.get("metadata") or {}, ("config_source", "data_paths", "tokenizer")
+    config["metadata"] = {key: value for key, value in metadata.items() if key not in hidden}
     return config

@@ -8,6 +8,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 
+from lmeff.evaluation.data import using_paths
 from lmeff.evaluation.tasks import own_task_names, tasks_folder
 
 _NUM_KEPT = 4
@@ -38,12 +39,22 @@ class LoadedTask:
 
 
 def load_tasks(
-    names: Sequence[str], include_path: str | None, paths: Mapping[str, str], limit: int | None, content: Hashable
+    names: Sequence[str],
+    include_path: str | None,
+    paths: Mapping[str, str],
+    limit: int | None,
+    content: Hashable,
+    tokenizer: str,
 ) -> dict[str, LoadedTask]:
-    """What each name stands for. Kept for the next model, while `content`, which stands for files and data, is the same."""
+    """What each name stands for. Kept for the next model, while `content`, which stands for task files, data and tokenizer, is
+    the same.
+
+    Args:
+        tokenizer: folder with the model's, for tasks that count tokens.
+    """
     key = (tuple(names), include_path, tuple(sorted(paths.items())), limit, content)
     if key not in _kept:
-        _kept[key] = _load(names, include_path, paths, limit)
+        _kept[key] = _load(names, include_path, paths, limit, tokenizer)
         while len(_kept) > _NUM_KEPT:
             _kept.popitem(last=False)
     _kept.move_to_end(key)
@@ -51,18 +62,19 @@ def load_tasks(
 
 
 def _load(
-    names: Sequence[str], include_path: str | None, paths: Mapping[str, str], limit: int | None
+    names: Sequence[str], include_path: str | None, paths: Mapping[str, str], limit: int | None, tokenizer: str
 ) -> dict[str, LoadedTask]:
     from lm_eval.tasks import TaskManager
 
     folders = [*filter(None, [include_path]), str(tasks_folder())]  # lm-eval lets the later one win
-    options = {"include_path": folders, "metadata": {"data_paths": dict(paths)}}
+    options = {"include_path": folders, "metadata": {"data_paths": dict(paths), "tokenizer": tokenizer}}
     manager = TaskManager(**options, include_defaults=False)
     if not {*own_task_names(), *manager.all_subtasks}.issuperset(names):  # a user's group may hold tasks of lm-eval
         manager = TaskManager(**options)  # indexes all of lm-eval's own task files, which takes 10 seconds
     found = {}
     for name in names:
-        loaded = manager.load([name])
+        with using_paths(paths):
+            loaded = manager.load([name])
         for task in loaded["tasks"].values():
             # As lm-eval's simple_evaluate does. That itself would reseed this process, start other programs to describe
             # the machine, and return nothing on a rank whose LOCAL_RANK is not 0.

@@ -8,10 +8,10 @@ from lmeff.errors import InputError, RunFailed
 from lmeff.files import read_json, write_json
 from lmeff.revisions import list_revisions
 from lmeff.revisions.hub import NotDelivered, Unavailable
-from lmeff.revisions.remote import RemoteModel, download, find_remote, is_remote
+from lmeff.revisions.remote import RemoteModel, anchor_order, download, find_remote, is_remote
 
 SOURCE = ".model.json"
-"""Beside the results of a Hub model: which one it was."""
+"""Beside the results of a Hub model, or of one in a folder of models: which one it was."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,21 @@ class Subject:
     """None for a model of the Hub, which is fetched when its turn comes."""
     output: Path
     remote: RemoteModel | None = None
+    collection: Path | None = None
+    """The folder whose model folders are revisions of one model, as on the Hub."""
 
     @property
     def name(self) -> str:
         return self.remote.revision if self.remote else self.model_folder.name
+
+    @property
+    def source(self) -> dict[str, str | None] | None:
+        """What `SOURCE` says, by which results are known to belong together. None for a run's own, which lie in the run."""
+        if self.remote:
+            return {name: getattr(self.remote, name) for name in ("repository", "revision", "commit")}
+        if self.collection:
+            return {"repository": str(self.collection.resolve()), "revision": self.name, "commit": None}
+        return None
 
     def fetch(self) -> Path:
         """The model's folder. Raises Unavailable for a model of the Hub that cannot be had."""
@@ -33,7 +44,8 @@ class Subject:
 
 
 def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, output: Path | None) -> list[Subject]:
-    """The models of a run folder or of a repository on the Hub in the order of their tokens, or the one of a model folder.
+    """The models of a run folder, of a repository on the Hub or of a folder with a model folder for each revision (such as
+    BabyLM's `chck_10M`) in the order of their tokens, or the one of a model folder.
 
     `revisions` names some of them; without any a run means all of its own, and a repository needs `every`. Raises InputError
     for what holds no model or has no such revision, and RunFailed when the Hub cannot be asked.
@@ -43,19 +55,28 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
             found = find_remote(what, list(revisions or ()), every)
         except (Unavailable, NotDelivered) as error:
             raise RunFailed(f"{what}: {error}") from None
-        own = [_own_folder(one, output) for one in found]
-        return [Subject(None, folder, one) for one, folder in zip(found, own, strict=True)]
+        subjects = [Subject(None, _own_folder(one.folder_name, output), one) for one in found]
+        return [_checked(subject) for subject in subjects]
     what = Path(what)
     if (what / "config.json").is_file():
         return [Subject(what, output or Path("outputs") / "eval" / what.name)]
-    found = {folder.name: folder for folder in list_revisions(what)}
+    own = list_revisions(what)
+    collected = (
+        [] if own else [path.parent for path in what.glob("*/config.json") if any(path.parent.glob("*.safetensors"))]
+    )
+    found = {folder.name: folder for folder in own or sorted(collected, key=lambda folder: anchor_order(folder.name))}
     if not found:
-        raise InputError(f"{what}: neither a run with revisions nor a model folder with a config.json")
+        raise InputError(
+            f"{what}: neither a run with revisions nor a model folder with a config.json, nor a folder of such"
+        )
     unknown = [name for name in revisions or () if name not in found]
     if unknown:
         raise InputError(f"--revisions: {what} has no {unknown[0]!r}; it has {', '.join(found)}")
     names = [name for name in found if revisions is None or name in revisions]
-    return [Subject(found[name], (output or what / "results") / name) for name in names]
+    if own:
+        return [Subject(found[name], (output or what / "results") / name) for name in names]
+    title = what.resolve().name
+    return [_checked(Subject(found[name], _own_folder(f"{title}@{name}", output), collection=what)) for name in names]
 
 
 def outputs_of(whats: Sequence[str], output: Path | None) -> list[Path | None]:
@@ -71,16 +92,19 @@ def outputs_of(whats: Sequence[str], output: Path | None) -> list[Path | None]:
     raise InputError("--output: the same model is named twice")
 
 
-def _own_folder(model: RemoteModel, output: Path | None) -> Path:
-    """Where a Hub model's results go. Raises InputError when those of another repository of that name are there."""
-    if output is not None:
-        return output / model.folder_name
-    folder = Path("outputs") / "eval" / model.folder_name
-    if (note := folder / SOURCE).exists() and (other := read_json(note)["repository"]) != model.repository:
+def _own_folder(name: str, output: Path | None) -> Path:
+    """Where the results of `REPO@REVISION` go."""
+    return (output or Path("outputs") / "eval") / name
+
+
+def _checked(subject: Subject) -> Subject:
+    """Raises InputError when results of another repository or folder of that name are there."""
+    ours, note = subject.source["repository"], subject.output / SOURCE
+    if note.exists() and (other := read_json(note)["repository"]) != ours:
         raise InputError(
-            f"{folder}: holds results of {other}; give those of {model.repository} another place with --output DIR"
+            f"{subject.output}: holds results of {other}; give those of {ours} another place with --output DIR"
         )
-    return folder
+    return subject
 
 
 def score_each(subjects: Sequence[Subject], score: Callable[[Subject, Path], None]) -> None:
@@ -90,9 +114,8 @@ def score_each(subjects: Sequence[Subject], score: Callable[[Subject, Path], Non
     for subject in subjects:
         try:
             model_folder = subject.fetch()
-            if subject.remote:
-                about = {name: getattr(subject.remote, name) for name in ("repository", "revision", "commit")}
-                write_json(subject.output / SOURCE, {"format": 1, **about})
+            if subject.source:
+                write_json(subject.output / SOURCE, {"format": 1, **subject.source})
             score(subject, model_folder)
         except Exception as error:  # whatever is wrong with one model, the others go on
             failed.append(subject.name)

@@ -12,18 +12,22 @@ from pathlib import Path
 import yaml
 
 from lmeff.errors import InputError
-from lmeff.evaluation.data import DATA_NAMES, HUB_BLIMP, blimp_folder, load_pairs
+from lmeff.evaluation.data import data_name, documents, pair_files, task_name
+from lmeff.evaluation.sources import DATA_NAMES, SOURCES, Source, data_file, data_folder
+
+PAIRS = "lmeff_pairs"
+"""The group whose tasks are the files of a folder."""
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A task with pairs of its own, unlike a group, which averages tasks."""
+    """A task with data of its own, unlike a group, which averages tasks."""
 
     name: str
     source: str
-    """`blimp` or `synthetic`."""
+    """`synthetic`, a key of `SOURCES`, or `ewok_context`."""
     uid: str
-    """The paradigm as published, such as `principle_A_c_command`."""
+    """The part as published, such as the paradigm `principle_A_c_command`."""
 
 
 def tasks_folder() -> Path:
@@ -33,8 +37,10 @@ def tasks_folder() -> Path:
 
 @cache
 def _index() -> tuple[dict[str, Leaf], dict[str, tuple[str, ...]]]:
-    leaves, groups = {}, {}
+    leaves, groups = {}, {PAIRS: ()}
     for path in sorted(tasks_folder().glob("*/*.yaml")):
+        if path.parent.name == "pairs":
+            continue  # its tasks depend on a folder
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         if "group" in config:
             groups[config["group"]] = tuple(config["task"])
@@ -50,12 +56,18 @@ def own_task_names() -> list[str]:
     return [*sorted(groups, key=lambda name: (name in inner, name)), *sorted(leaves)]
 
 
-def own_leaves(tasks: Iterable[str]) -> list[Leaf]:
-    """The paradigms that the tasks of ours among `tasks` stand for, each once. Other names are passed over."""
+def own_leaves(tasks: Iterable[str], paths: Mapping[str, str]) -> list[Leaf]:
+    """The tasks with data that the tasks of ours among `tasks` stand for, each once. Other names are passed over.
+
+    Raises InputError for `lmeff_pairs` when its folder, named in `paths`, is not there.
+    """
     leaves, groups = _index()
 
     def expand(name: str) -> Iterable[Leaf]:
-        if name in groups:
+        if name == PAIRS:
+            for uid in pair_files(paths):
+                yield Leaf(task_name("pairs", uid), "pairs", uid)
+        elif name in groups:
             for child in groups[name]:
                 yield from expand(child)
         elif name in leaves:
@@ -78,16 +90,17 @@ def check_tasks(tasks: Sequence[str], include_path: str | None, paths: Mapping[s
     if not include_path:  # a task file of the user may read any name
         unknown = [name for name in paths if name not in DATA_NAMES]
         mistakes += [f"evaluation.paths: no data named {name!r}{_meant(name, DATA_NAMES)}" for name in unknown]
-    mistakes += _check_blimp([leaf for leaf in own_leaves(tasks) if leaf.source == "blimp"], paths)
+    mistakes += _check_data(tasks, paths)
     if mistakes:
         raise InputError(*mistakes)
 
 
 def fetch_data(tasks: Sequence[str], paths: Mapping[str, str]) -> None:
     """Downloads what our tasks read from the Hub into the cache of `datasets`, so that scoring needs no network."""
-    for leaf in own_leaves(tasks):
-        if leaf.source == "blimp" and blimp_folder(paths) is None:
-            load_pairs(leaf.source, leaf.uid, paths)
+    for leaf in own_leaves(tasks, paths):
+        name = data_name(leaf.source)
+        if name and data_folder(name, paths) is None:
+            documents(leaf.source, leaf.uid, paths)
 
 
 def _check_names(tasks: Sequence[str], include_path: str | None) -> list[str]:
@@ -114,24 +127,42 @@ def _meant(name: str, candidates: Iterable[str]) -> str:
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
-def _check_blimp(leaves: Sequence[Leaf], paths: Mapping[str, str]) -> list[str]:
-    if not leaves:
-        return []
-    try:
-        folder = blimp_folder(paths)
-    except InputError as error:
-        return list(error.mistakes)
-    if folder is None:
-        return []
-    missing = [f"{leaf.uid}.jsonl" for leaf in leaves if not (folder / f"{leaf.uid}.jsonl").is_file()]
-    if len(missing) == len(leaves):
-        return [f"{folder}: holds no BLiMP files, such as {missing[0]} (published as {HUB_BLIMP})"]
+def _check_data(tasks: Sequence[str], paths: Mapping[str, str]) -> list[str]:
+    mistakes: list[str] = []
+    by_name: dict[str, list[Leaf]] = {}
+    for task in tasks:
+        try:
+            for leaf in own_leaves([task], paths):
+                by_name.setdefault(data_name(leaf.source) or "", []).append(leaf)
+        except InputError as error:
+            mistakes += error.mistakes
+    by_name.pop("", None)  # generated
+    for name, leaves in by_name.items():
+        try:
+            folder = data_folder(name, paths)
+        except InputError as error:
+            mistakes += error.mistakes
+        else:
+            mistakes += _check_files(name, leaves, folder, paths) if folder else []
+    return list(dict.fromkeys(mistakes))
+
+
+def _check_files(name: str, leaves: Sequence[Leaf], folder: Path, paths: Mapping[str, str]) -> list[str]:
+    source = SOURCES[name]
+    missing = {leaf.uid: source.files[leaf.uid][0] for leaf in leaves if not data_file(name, leaf.uid, folder)}
+    files = list(dict.fromkeys(missing.values()))
+    if missing and len(missing) == len({leaf.uid for leaf in leaves}):
+        return [f"{folder}: holds no files of {source.title}, such as {files[0]} with {source.keys} ({_from(source)})"]
     if missing:
-        return [f"{folder}: lacks {', '.join(missing)} of BLiMP (published as {HUB_BLIMP})"]
+        return [f"{folder}: lacks {', '.join(files)} of {source.title} ({_from(source)})"]
     mistakes = []
     for leaf in leaves:
         try:
-            load_pairs(leaf.source, leaf.uid, paths)
+            documents(leaf.source, leaf.uid, paths)
         except InputError as error:
             mistakes += error.mistakes
     return mistakes
+
+
+def _from(source: Source) -> str:
+    return f"published: {source.published}"

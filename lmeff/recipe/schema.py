@@ -210,7 +210,7 @@ class Evaluation(Section):
     """Measure the weights of every revision at its anchor: norms, effective ranks, similarity to the revision before, to the
     first and, when the run is done, to the final one. Needs `at_anchors`; otherwise only with `lmeff weights`."""
     paths: dict[str, str] = {}
-    """Local data by name, such as `blimp: DIR`. Without it the task reads the Hub."""
+    """Local data by name, such as `blimp: DIR` or `comps: DIR`. Without it the task reads LMEFF_EVAL_DATA, else the Hub."""
     include_path: str | None = None
     """Folder with lm-eval task files of your own."""
     limit: PositiveCount | None = None

@@ -1,6 +1,7 @@
 """Models of the Hub by name: `NAMESPACE/REPO@REVISION`, and all anchors of a repository in the order of their tokens."""
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,14 @@ from lmeff.revisions.account import token
 from lmeff.revisions.names import MAIN
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[^@\s]+)?")
-_TOKENS = (
-    re.compile(r"tokens?[-_](\d[\d.]*[kKMB]?)$"),
-    re.compile(r"chck_(\d[\d.]*[kKMB]?)$"),
-    re.compile(r"step[-_]?(\d+)$"),
-)
-"""`seed-0-tokens-25M`; BabyLM's `chck_10M`, which counts words; `step100`."""
+_COUNTS = {
+    "tokens": re.compile(r"tokens?[-_](\d[\d.]*[kKMB]?)$"),
+    "words": re.compile(r"chck_(\d[\d.]*[kKMB]?)$"),
+    "steps": re.compile(r"step[-_]?(\d+)$"),
+}
+"""By what they count: `seed-0-tokens-25M`; BabyLM's `chck_10M`; `step100`."""
+_INDEX = "revisions.json"
+"""On `main` of a repository of ours, which holds no model of its own."""
 _FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model", "*.txt", "README.md"]
 _NOT_NEEDED = ["optimizer.safetensors"]
 TOKENIZER = "tokenizer.json"
@@ -80,6 +83,7 @@ def fetch_tokenizer(what: str) -> Path:
 def find_remote(what: str, revisions: list[str] | None, every: bool) -> list[RemoteModel]:
     """The models that `NAMESPACE/REPO[@REVISION]` means, with `revisions` or with `every` anchor in the order of tokens.
 
+    `every` ends with `main` where that holds a model, as in the repositories of BabyLM, and not a copy of the last anchor.
     Which revision is never guessed: `main` may be any of them. Raises InputError, and Unavailable when the Hub cannot be asked.
     """
     from lmeff.revisions.hub import Hub
@@ -92,7 +96,7 @@ def find_remote(what: str, revisions: list[str] | None, every: bool) -> list[Rem
             raise InputError(f"{what}: names a revision already; leave --revisions out")
         wanted = [revision]
     elif every:
-        wanted = sorted((name for name in branches if name != MAIN), key=anchor_order)
+        wanted = sorted(branches, key=anchor_order)
     elif revisions:
         wanted = revisions
     else:
@@ -106,22 +110,37 @@ def find_remote(what: str, revisions: list[str] | None, every: bool) -> list[Rem
             known = ", ".join(sorted(branches, key=anchor_order))
             raise InputError(f"{repository}: has no revision {name!r}; it has {known}")
         found.append(RemoteModel(repository, name, branches.get(name, name)))
-    # A branch without weights, such as one that is about to be filled, is no model.
-    if every:
-        found = [
-            one for one in found if any(path.endswith(".safetensors") for path in hub.files(repository, one.commit))
-        ]
-    return found
+    return [one for one in found if _is_model(one, hub.files(repository, one.commit))] if every else found
+
+
+def _is_model(one: RemoteModel, files: Iterable[str]) -> bool:
+    """Not a branch without weights, such as one that is about to be filled, nor our `main` with the final model's weights."""
+    return any(path.endswith(".safetensors") for path in files) and not (one.revision == MAIN and _INDEX in files)
+
+
+def anchor_count(name: str) -> tuple[int, str] | None:
+    """How much a revision was trained on by its name, and in what: `(10_000_000, "words")` for BabyLM's `chck_10M`, else
+    `tokens` or `steps`. None for a name that does not say."""
+    for unit, pattern in _COUNTS.items():
+        if found := pattern.search(name):
+            with suppress(ValueError):
+                return parse_count(found[1]), unit
+    return None
 
 
 def anchor_order(name: str) -> tuple[str, float, str]:
-    """Sorts revisions by what stands before their tokens, such as the seed, and by the tokens; final models after anchors."""
-    for pattern in _TOKENS:
-        if found := pattern.search(name):
-            prefix = re.split(r"[-_]?(?:tokens?|chck|step)[-_]?\d", name)[0]
-            with suppress(ValueError):
-                return prefix, float(parse_count(found[1])), name
+    """Sorts revisions by what stands before their tokens, such as the seed, and by the tokens; final models after anchors, and
+    `main` last."""
+    if name == MAIN:
+        return "\U0010ffff", float("inf"), name
+    if count := anchor_count(name):
+        return anchor_prefix(name), float(count[0]), name
     return name, float("inf"), name
+
+
+def anchor_prefix(name: str) -> str:
+    """What stands before the count in the name of an anchor, such as the seed; anchors of one training share it."""
+    return re.split(r"[-_]?(?:tokens?|chck|step)[-_]?\d", name)[0]
 
 
 def download(model: RemoteModel) -> Path:

@@ -19,6 +19,7 @@ COLUMNS = [
     "nominal_tokens",
     "exact_tokens",
     "step",
+    "unit",
     "task",
     "level",
     "metric",

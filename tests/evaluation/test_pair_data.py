@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from lmeff.errors import InputError
-from lmeff.evaluation.data import blimp_folder, load_pairs, read_pairs
+from lmeff.evaluation.data import documents, read_documents
+from lmeff.evaluation.sources import data_folder
 from lmeff.evaluation.tasks import check_tasks
 
 GOOD = '{"sentence_good": "He runs.", "sentence_bad": "He run."}\n'
@@ -33,7 +34,7 @@ def message(function, *arguments) -> str:
 def test_a_damaged_file_is_named_with_its_line(tmp_path, content, expected):
     path = tmp_path / "pairs.jsonl"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    text = message(read_pairs, path)
+    text = message(read_documents, path, "blimp")
     assert text.startswith(str(path))
     assert expected in text
     assert "\n" not in text
@@ -42,26 +43,26 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path, content, expected):
 def test_a_changed_file_is_read_again(tmp_path):
     path = tmp_path / "pairs.jsonl"
     path.write_text(GOOD)
-    assert read_pairs(path) == (("He runs.", "He run."),)
+    assert read_documents(path, "blimp") == ({"sentence_good": "He runs.", "sentence_bad": "He run."},)
     path.write_text(GOOD * 2)
-    assert len(read_pairs(path)) == 2
+    assert len(read_documents(path, "blimp")) == 2
 
 
 def test_where_blimp_is_looked_for(tmp_path, mini_blimp, monkeypatch):
     monkeypatch.delenv("LMEFF_EVAL_DATA", raising=False)
-    assert blimp_folder({}) is None
+    assert data_folder("blimp", {}) is None
     monkeypatch.setenv("LMEFF_EVAL_DATA", str(mini_blimp.parent))
-    assert blimp_folder({}) == mini_blimp
-    assert load_pairs("blimp", "wh_island", {})
-    assert "evaluation.paths.blimp" in message(blimp_folder, {"blimp": str(tmp_path / "nowhere")})
+    assert data_folder("blimp", {}) == mini_blimp
+    assert documents("blimp", "wh_island", {})
+    assert "evaluation.paths.blimp" in message(data_folder, "blimp", {"blimp": str(tmp_path / "nowhere")})
     monkeypatch.setenv("LMEFF_EVAL_DATA", str(tmp_path))
-    assert "LMEFF_EVAL_DATA" in message(blimp_folder, {})
+    assert "LMEFF_EVAL_DATA" in message(data_folder, "blimp", {})
 
 
 def test_without_the_hub_and_local_data_the_error_says_what_to_set(clean_environment, tmp_path):
     code = (
-        "from lmeff.errors import InputError\nfrom lmeff.evaluation.data import load_pairs\n"
-        "try: load_pairs('blimp', 'wh_island', {})\nexcept InputError as error: print(error)"
+        "from lmeff.errors import InputError\nfrom lmeff.evaluation.data import documents\n"
+        "try: documents('blimp', 'wh_island', {})\nexcept InputError as error: print(error)"
     )
     environment = {**clean_environment, "HF_HOME": str(tmp_path)}
     result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

@@ -8,9 +8,11 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
+from lmeff.cli import main
 from lmeff.evaluation.beginnings import bos_warning
-from lmeff.revisions.remote import anchor_order
-from tests.hub_server import HubServer
+from lmeff.revisions.remote import anchor_count, anchor_order
+from tests.evaluation.small_models import save_model
+from tests.hub_server import File, HubServer, Repository
 from tests.publishing.conftest import REPOSITORY, lmeff
 
 pytestmark = pytest.mark.slow
@@ -21,8 +23,36 @@ def test_anchors_sort_by_tokens() -> None:
     tokens = ["0", "60k", "25M", "1250M"]
     ordered = [*(f"seed-0-tokens-{count}" for count in tokens), "seed-0", "seed-1-tokens-25M"]
     assert sorted(sorted(ordered), key=anchor_order) == ordered
-    babylm = ["chck_100M", "chck_9M", "chck_10M"]
-    assert sorted(babylm, key=anchor_order) == ["chck_9M", "chck_10M", "chck_100M"]
+    babylm = ["chck_100M", "main", "chck_9M", "chck_1B", "chck_10M"]
+    assert sorted(babylm, key=anchor_order) == ["chck_9M", "chck_10M", "chck_100M", "chck_1B", "main"]
+    assert sorted([*ordered, "main"], key=anchor_order) == [*ordered, "main"]
+    counts = {"chck_10M": (10**7, "words"), "seed-0-tokens-25M": (25 * 10**6, "tokens"), "step100": (100, "steps")}
+    assert {name: anchor_count(name) for name in counts} == counts
+    assert anchor_count("main") is anchor_count("seed-0") is None
+
+
+def test_checkpoints_of_babylm_are_scored_in_the_order_of_words_and_drawn(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As its repositories are: a branch for each number of words, and the finished model on `main`."""
+    repository = Repository("BabyLM-community/babygpt", private=False)
+    for index, branch in enumerate(("main", "chck_10M", "chck_9M", "no-model-yet")):
+        save_model(tmp_path / branch, hidden_size=16 + 8 * index)
+        files = {
+            path.name: File(path.read_bytes(), path.suffix == ".safetensors") for path in (tmp_path / branch).iterdir()
+        }
+        if branch == "no-model-yet":
+            files.pop("model.safetensors")
+        repository.add(branch, None, files, "Upload model")
+    hub.repositories[repository.name] = repository
+    answer = lmeff("eval", repository.name, "--revisions", "all", *TASKS, cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert [line.split()[0] for line in answer.stdout.splitlines()] == ["chck_9M", "chck_10M", "main"]
+    monkeypatch.chdir(tmp_path)
+    assert main(["curves", "outputs/eval"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("babygpt, seed 0: BabyLM-community/babygpt, 10M words")
+    assert [line.split()[0] for line in shown.splitlines() if "±" in line] == ["9M", "10M"]
 
 
 def test_scored_from_the_hub_and_the_results_sent_back(hub: HubServer, run: Path, tmp_path: Path) -> None:

@@ -1,6 +1,29 @@
 """What the task files here refer to. lm-eval looks for `!function pairs.NAME` in this file."""
 
 from lmeff.evaluation.data import dataset
-from lmeff.evaluation.scoring import choices, context, process_results
+from lmeff.evaluation.scoring import (
+    choices,
+    context,
+    contexts,
+    continuation,
+    continuations,
+    process_answers,
+    process_forms,
+    process_results,
+    prompt,
+    spearman,
+)
 
-__all__ = ["choices", "context", "dataset", "process_results"]
+__all__ = [
+    "choices",
+    "context",
+    "contexts",
+    "continuation",
+    "continuations",
+    "dataset",
+    "process_answers",
+    "process_forms",
+    "process_results",
+    "prompt",
+    "spearman",
+]
