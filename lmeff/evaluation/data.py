@@ -11,7 +11,7 @@ from lmeff.evaluation.blimp import PARADIGMS
 
 DATA_VARIABLE = "LMEFF_EVAL_DATA"
 HUB_BLIMP = "nyu-mll/blimp"
-DATA_NAMES = ("blimp",)
+DATA_NAMES = ("blimp", "glue", "superglue", "leaner_glue")
 """What `evaluation.paths` may name."""
 
 Pair = tuple[str, str]
