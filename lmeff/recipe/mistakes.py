@@ -53,7 +53,8 @@ def section_fields(root: type[BaseModel] = Recipe) -> dict[str, dict[str, FieldI
 def _sections(name: str, model: type[BaseModel]) -> Iterator[tuple[str, dict[str, FieldInfo]]]:
     yield name, model.model_fields
     for key, field in model.model_fields.items():
-        for kind in (field.annotation, *get_args(field.annotation)):
+        inner = () if get_origin(field.annotation) is dict else get_args(field.annotation)
+        for kind in (field.annotation, *inner):
             # A mapping of sections, whose names are the user's.
             below = ".NAME" if get_origin(kind) is dict else ""
             for section in get_args(kind) if below else (kind,):
