@@ -56,13 +56,13 @@ def test_mistakes_say_file_line_and_what_was_meant(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("epoch: 3\ntasks:\n  rte: {seeds: [a]}\n  mine: {files: {train: a}, column: [b]}\n")
     with pytest.raises(InputError) as caught:
-        read_section(FinetuneRecipe, path, ["lr=3", "schedule=cosin"])
+        read_section(FinetuneRecipe, path, ["learning_rate=3", "schedule=cosin"])
     assert str(caught.value).splitlines() == [
         f"{path}:1: epoch: unknown key; did you mean 'epochs'?",
         f"{path}:3: tasks.rte.seeds.0: must be a number such as 60k, 25M, 1.5B or 3e-4, not 'a'",
         f"{path}:4: tasks.mine.column: unknown key; did you mean 'columns'?",
         f"{path}:4: tasks.mine.files.validation: missing; the section 'tasks.mine.files:' needs it",
-        "command line: lr=3: unknown key; did you mean 'learning_rates'?",
+        "command line: learning_rate=3: unknown key; did you mean 'learning_rates'?",
         "command line: schedule=cosin: must be 'linear', 'cosine' or 'constant', not 'cosin'; did you mean 'cosine'?",
     ]
 

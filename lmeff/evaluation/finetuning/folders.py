@@ -1,15 +1,16 @@
 """`lmeff finetune`: every model that a folder or repository holds, on every task."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
-from lmeff.errors import InputError
+from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.finetuning.data import NoTrainingData, TaskData, load_task
+from lmeff.evaluation.finetuning.table import ScoreTable
 from lmeff.evaluation.finetuning.tasks import GROUPS, PREFIX, Wanted, find_tasks
 from lmeff.evaluation.harness import MODEL_FILES
 from lmeff.evaluation.measures import read_measure, write_measure
@@ -53,23 +54,27 @@ def finetune_folders(request: Request) -> list[Subject]:
     settings = {name: recipe.settings(name) for name in wanted.tasks}
     loaded = _load(request, wanted, settings)
 
-    from lmeff.evaluation.finetuning.table import ScoreTable
-
     table = ScoreTable([data.task for data in loaded.values()], [PREFIX + group for group in wanted.groups])
     for name, data in loaded.items():
         print(_describe(name, data, settings[name]), flush=True)
 
     def score(subject: Subject, model_folder: Path) -> None:
-        print(f"{subject.name}\n{table.header()}", flush=True)
         model = _Model(subject, model_folder, request.limit)
-        results = {}
+        print(f"{subject.name}{model.cut(settings.values())}\n{table.header()}", flush=True)
+        results, failures = {}, []
         for name, data in loaded.items():
-            results[name] = model.result(data, settings[name])
-            print("\n".join(table.lines(data.task, results[name])), flush=True)
-        for group in wanted.groups:
-            there = {name: results[name] for name in wanted.groups[group] if name in results}
-            mean = model.write_group(PREFIX + group, there)
-            print(table.group(PREFIX + group, mean, len(there)), flush=True)
+            try:
+                results[name] = model.result(data, settings[name])
+                print("\n".join(table.lines(data.task, results[name])), flush=True)
+            except RunFailed as error:  # the other tasks go on
+                failures.append(str(error))
+        for group, names in wanted.groups.items():
+            there = {name: results[name] for name in names if name in results}
+            if there.keys() == {name for name in names if name in loaded}:
+                mean = model.write_group(PREFIX + group, there)
+                print(table.group(PREFIX + group, mean, len(there)), flush=True)
+        if failures:
+            raise RunFailed("; ".join(failures))
 
     score_each(subjects, score)
     return subjects
@@ -108,10 +113,15 @@ def _describe(name: str, data: TaskData, settings: FinetuneSettings) -> str:
     left = data.num_offered - len(data.dev)
     part = "" if len(data.train) >= left else f" of {left:,}"
     scored = " and ".join(f"{len(found):,} of {split}" for split, found in data.validation.items())
-    rates, seeds = len(settings.learning_rates), len(settings.seeds)
+    amounts = (
+        (len(settings.learning_rates), "learning rate"),
+        (len(settings.seeds), "seed"),
+        (settings.epochs, "epoch"),
+    )
+    trials = " x ".join(f"{count} {word}{'s' * (count > 1)}" for count, word in amounts)
     return (
         f"{name}: {len(data.train):,}{part} examples to train on, {len(data.dev):,} to choose by, {scored} to score;"
-        f" {rates} learning rate{'s' * (rates > 1)} x {seeds} seed{'s' * (seeds > 1)} x {settings.epochs} epochs; {data.source}"
+        f" {trials}; {data.source}"
     )
 
 
@@ -121,6 +131,13 @@ class _Model:
     def __init__(self, subject: Subject, folder: Path, limit: int | None) -> None:
         self._subject, self._folder, self._limit = subject, folder, limit
         self._weights_sha256 = weights_sha256(folder)
+
+    def cut(self, settings: Iterable[FinetuneSettings]) -> str:
+        """What to say of a model that takes fewer tokens than the settings allow."""
+        from lmeff.evaluation.finetuning.trial import longest
+
+        shorter = {most for one in settings if (most := longest(self._folder, one)) < one.max_length}
+        return f" (texts are cut at {min(shorter)} tokens, the most it takes)" if shorter else ""
 
     def result(self, data: TaskData, settings: FinetuneSettings) -> dict[str, Any]:
         """The result of a task, from disk if it is there."""
@@ -142,7 +159,7 @@ class _Model:
         return write_measure(path, {name: metrics}, {name: count}, higher, decided_by, finetune=outcome.describe())
 
     def _decided_by(self, data: TaskData, settings: FinetuneSettings) -> dict[str, Any]:
-        from lmeff.evaluation.finetuning.trial import device_precision
+        from lmeff.evaluation.finetuning.trial import device_precision, longest
 
         task = data.task
         model_files = sorted({path for name in MODEL_FILES for path in self._folder.glob(name)})
@@ -152,6 +169,7 @@ class _Model:
             "settings": {
                 **settings.model_dump(exclude={"micro_batch_size"}),
                 "precision": device_precision(settings),
+                "max_length": longest(self._folder, settings),
                 "limit": self._limit,
                 "labels": data.labels and list(data.labels),
                 "metrics": list(task.metrics),
@@ -191,6 +209,7 @@ class _Model:
                 for result in results.values()
                 for child, count in ((c, n["effective"]) for c, n in result["n-samples"].items())
             }
-            about = {"group_subtasks": {name: list(scores)}, "finetune": {"scores": scores}}
+            left_out = [task for task in GROUPS[name.removeprefix(PREFIX)] if task not in results]
+            about = {"group_subtasks": {name: list(scores)}, "finetune": {"scores": scores, "left_out": left_out}}
             write_measure(path, {name: {"score": mean}}, counts, {"score": True}, decided_by, **about)
         return mean

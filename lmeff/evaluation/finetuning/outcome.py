@@ -140,7 +140,8 @@ def _named(task: Task, answers: Iterable[tuple[str, Sequence[float], Sequence[Ex
     values = {}
     for number, (split, predicted, examples) in enumerate(answers):
         behind = f"_{split.removeprefix('validation_')}" if number else ""
-        values |= {f"{metric}{behind}": value for metric, value in score(task, predicted, examples).items()}
+        scores = score(task, predicted, examples)
+        values |= {f"{metric}{behind}": scores[metric] for metric in (task.metrics if number else scores)}
     return values
 
 

@@ -13,12 +13,9 @@ class ScoreTable:
 
     def __init__(self, tasks: Sequence[Task], groups: Sequence[str]) -> None:
         names = [*(task.name for task in tasks), *groups, "task"]
-        metrics = [
-            "metric",
-            "score",
-            *(f"{metric}_mismatched" for task in tasks for metric in task.metrics[:1] if task.validation[1:]),
-        ]
-        metrics += [metric for task in tasks for metric in task.metrics]
+        metrics = [metric for task in tasks for metric in task.metrics]
+        metrics += [f"{metric}_mismatched" for task in tasks for metric in task.metrics if task.validation[1:]]
+        metrics += ["metric", "score"]
         self._widths = (max(map(len, names)), max(map(len, metrics)), 12, 8, 7)
 
     def header(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     EvalPrediction,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
@@ -110,7 +112,7 @@ def load_classifier(folder: Path, data: TaskData) -> PreTrainedModel:
     if data.labels is not None:
         names = dict(enumerate(data.labels))
         kind = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
-    config = AutoConfig.from_pretrained(folder, **kind, **options)
+    config = load_config(folder, **kind)
     config.use_cache = False
     model = AutoModelForSequenceClassification.from_pretrained(
         folder, config=config, dtype=torch.float32, use_safetensors=True, **options
@@ -120,17 +122,25 @@ def load_classifier(folder: Path, data: TaskData) -> PreTrainedModel:
     return model
 
 
+def longest(model_folder: Path, settings: FinetuneSettings) -> int:
+    """Tokens that an example may have: `max_length`, or what the model takes if that is less."""
+    positions = getattr(load_config(model_folder), "max_position_embeddings", None)
+    return min(settings.max_length, positions or settings.max_length)
+
+
+def load_config(folder: Path, **more: Any) -> PreTrainedConfig:
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **more)
+
+
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
 
 def encode_task(model_folder: Path, data: TaskData, settings: FinetuneSettings) -> EncodedTask:
     """Encodes all examples for the model of a folder; `max_length` is at most what the model takes."""
-    config = AutoConfig.from_pretrained(model_folder, trust_remote_code=False, local_files_only=True)
-    tokenizer = load_tokenizer(model_folder)
-    frame, positions = Frame.of(tokenizer), getattr(config, "max_position_embeddings", None)
+    config, tokenizer = load_config(model_folder), load_tokenizer(model_folder)
+    frame, max_length = Frame.of(tokenizer), longest(model_folder, settings)
     pad_id = choose_pad_id(tokenizer, frame, config.vocab_size)
-    max_length = min(settings.max_length, positions or settings.max_length)
     splits: dict[str, tuple[Example, ...]] = {"train": data.train, "dev": data.dev, **data.validation}
     encoded = {name: encode(found, tokenizer, frame, max_length, pad_id) for name, found in splits.items()}
     return EncodedTask(data, encoded, max_length, pad_id)
