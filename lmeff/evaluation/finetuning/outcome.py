@@ -69,7 +69,7 @@ class Outcome:
 
     def describe(self) -> dict[str, Any]:
         """What a result says beside its metrics."""
-        answer = constant_answer(self.data.task, self.data.train)
+        answer = constant_answer(self.data.task, (*self.data.train, *self.data.dev))
         return {
             "how": HOW,
             "data": self.data.source,
@@ -117,7 +117,7 @@ def conclude(data: TaskData, trials: Sequence[Trial], best_by: str) -> Outcome:
     if not sound:
         raise RunFailed(f"{data.task.name}: the model diverged with every learning rate; try lower ones")
     rate = max(sound, key=lambda rate: np.mean([trial.dev[trial.best_epoch - 1][best_by] for trial in sound[rate]]))
-    answer = constant_answer(data.task, data.train)
+    answer = constant_answer(data.task, (*data.train, *data.dev))
     return Outcome(
         data,
         tuple(trials),
