@@ -1,6 +1,7 @@
 """What arguments of the commands may be, for argparse."""
 
 import argparse
+import re
 
 from lmeff.quantities import parse_number
 
@@ -32,3 +33,19 @@ def positive_int(text: str) -> int:
 def positive_ints(text: str) -> list[int]:
     """Whole numbers above 0 between commas."""
     return [positive_int(part) for part in text.split(",")]
+
+
+def overrides_anywhere(parser: argparse.ArgumentParser) -> None:
+    """Lets `key=value` words stand anywhere: argparse wants all positional arguments of a verb side by side."""
+    parse = parser.parse_known_args
+
+    def parse_known_args(args: list[str], namespace: argparse.Namespace | None = None):
+        def is_value(index: int) -> bool:
+            return index > 0 and args[index - 1].startswith("--") and "=" not in args[index - 1]
+
+        words = [n for n, word in enumerate(args) if re.match(r"[A-Za-z_][\w.-]*=", word) and not is_value(n)]
+        found, unknown = parse([word for n, word in enumerate(args) if n not in words], namespace)
+        found.overrides += [args[n] for n in words]
+        return found, unknown
+
+    parser.parse_known_args = parse_known_args

@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from lmeff.argument_types import positive, positive_int, positive_ints, share
+from lmeff.argument_types import overrides_anywhere, positive, positive_int, positive_ints, share
 
 
 def _tasks(options: argparse.Namespace) -> None:
@@ -112,6 +112,25 @@ def _generate(options: argparse.Namespace) -> None:
     _measure(options, measure_generation, wanted)
 
 
+def _finetune(options: argparse.Namespace) -> None:
+    from lmeff.evaluation.finetuning.folders import Request, finetune_folders
+
+    every = options.revisions == "all"
+    finetune_folders(
+        Request(
+            what=options.what,
+            tasks=options.tasks.split(","),
+            revisions=options.revisions.split(",") if options.revisions and not every else None,
+            every=every,
+            recipe=Path(options.recipe) if options.recipe else None,
+            overrides=options.overrides,
+            data=options.data,
+            output=Path(options.output) if options.output else None,
+            limit=options.limit,
+        )
+    )
+
+
 def add_evaluation_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     """Adds them; `verb(name, action, summary)` makes the parser of one."""
     sub = verb("tasks", _tasks, "the folder of lm-eval tasks, for --include_path")
@@ -130,6 +149,7 @@ def add_evaluation_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     text = "score revisions as a run saves them, until it ends: evaluation that training does not wait for"
     sub.add_argument("--follow", action="store_true", help=text)
     _add_text_verbs(verb)
+    _add_finetune(verb)
     _add_model_verbs(verb)
 
 
@@ -193,6 +213,22 @@ def _add_model_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     )
     sub.add_argument("--output", metavar="DIR", help="where profiles go (default: RUN/results or outputs/eval/NAME)")
     sub.add_argument("--json", action="store_true")
+
+
+def _add_finetune(verb: Callable[..., argparse.ArgumentParser]) -> None:
+    sub = verb("finetune", _finetune, "fine-tune the same models on classification tasks, and score them")
+    sub.add_argument("what", metavar="WHAT", help="as for eval")
+    text = "glue, superglue, babylm or leaner_glue, single tasks such as boolq, or tasks of your recipe"
+    sub.add_argument("--tasks", required=True, metavar="T,...", help=text)
+    text = "settings and tasks of your own (default: one learning rate, one seed, 10,000 examples)"
+    sub.add_argument("--recipe", metavar="FILE.yaml", help=text)
+    sub.add_argument("overrides", nargs="*", metavar="key=value", help="such as epochs=3 or tasks.rte.seeds=[0,1]")
+    text = "folder with TASK_train.jsonl and TASK_validation.jsonl (default: LMEFF_EVAL_DATA, else the Hub)"
+    sub.add_argument("--data", metavar="DIR", help=text)
+    sub.add_argument("--revisions", metavar="all|NAME,...", help="as for eval")
+    sub.add_argument("--limit", type=positive_int, metavar="N", help="at most N examples of every split")
+    sub.add_argument("--output", metavar="DIR", help="as for eval")
+    overrides_anywhere(sub)
 
 
 def _add_what(sub: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ import vl_convert
 from lmeff.analysis.curves import CHANCE
 from lmeff.analysis.runs import Run
 from lmeff.analysis.series import Series, curve_points, make_series, training_loss
+from lmeff.analysis.table import headline_metric
 from lmeff.analysis.themes import LIGHT
 from lmeff.errors import InputError
 from lmeff.files import write_bytes
@@ -76,9 +77,13 @@ def task_panels(series: Sequence[Series], tasks: dict[str, str], picked: Sequenc
 
 
 def headline_tasks(series: Sequence[Series]) -> list[str]:
-    """Headline tasks with an accuracy, over all runs."""
+    """Headline tasks with an accuracy or a score, over all runs."""
     tasks = dict.fromkeys(task for each in series for run in each.runs for task in run.headline_tasks)
-    return [task for task in tasks if any(not curve_points(each, [task], "acc").empty for each in series)]
+    return [task for task in tasks if _metric(series, task)]
+
+
+def _metric(series: Sequence[Series], task: str) -> str | None:
+    return headline_metric({name for each in series for name in each.table[each.table["task"] == task]["metric"]})
 
 
 def has_pairs(series: Sequence[Series], tasks: Sequence[str] | dict[str, str]) -> bool:
@@ -179,6 +184,8 @@ def _loss_panel(series: Sequence[Series]) -> Panel | None:
 
 
 def _accuracy_panel(series: Sequence[Series], task: str) -> Panel:
+    if _metric(series, task) == "score":
+        return _score_panel(series, task)
     points = _all_points(series, [task], "acc", 100)
     paired = has_pairs(series, [task])
     spreads = [words for words in dict.fromkeys(points["spread"]) if words]
@@ -186,6 +193,12 @@ def _accuracy_panel(series: Sequence[Series], task: str) -> Panel:
     layers = curve_layers(points, "Correct, %", len(series), _percent_scale(points, paired), paired, label_chance=True)
     title = "Accuracy on minimal pairs" if paired else "Accuracy"
     return Panel(layers, points, title, f"{task}; band: {band}" if band else task)
+
+
+def _score_panel(series: Sequence[Series], task: str) -> Panel:
+    points = _all_points(series, [task], "score", 100)
+    layers = curve_layers(points, "Score x 100", len(series), alt.Scale(zero=False))
+    return Panel(layers, points, "Score", f"{task}: the mean of its tasks or metrics")
 
 
 def curve_layers(
@@ -273,7 +286,7 @@ def _all_points(series: Sequence[Series], tasks: Iterable[str], metric: str, sca
     if points.empty:
         return points
     points["when"] = [f"{format_count(tokens)} {series[0].unit}" for tokens in points["anchor"]]
-    form = "{:.1f}%" if metric == "acc" else "{:.3f}"
+    form = {"acc": "{:.1f}%", "score": "{:.1f}"}.get(metric, "{:.3f}")
     values = points[["value", "low", "high", "spread"]].itertuples(index=False)
     points["shown"] = [
         form.format(value) + (f" ({form.format(low)} to {form.format(high)}: {spread})" if spread else "")

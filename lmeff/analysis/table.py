@@ -1,6 +1,6 @@
 """The tidy table of what was measured, and the forms it leaves in: CSV, JSON, and text for a terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict
 from math import isfinite
 
@@ -157,8 +157,11 @@ def _run_text(run: Run) -> str:
     tasks = [task for task in run.headline_tasks if any(accuracy(anchor, task) for anchor in run.anchors)]
     header = [run.unit, "step", "loss", "dev loss", "bits/byte", *tasks]
     lines += ["", *_aligned([header, *([*_loss_cells(a), *(accuracy(a, t, run) for t in tasks)] for a in run.anchors)])]
-    if tasks:
+    scores = [task for task in tasks if shows_score(run, task)]
+    if len(scores) < len(tasks):
         lines.append("accuracy in %, with its 95% interval over examples")
+    if scores:
+        lines.append(f"{', '.join(scores)}: score x 100, the mean of its tasks or metrics")
     return "\n".join([*lines, *map(str, changes(run))])
 
 
@@ -183,11 +186,24 @@ def loss_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def headline_metric(metrics: Container[str]) -> str | None:
+    """What a task is shown by: `acc`, or `score`, the mean of other metrics, such as GLUE's; None with neither."""
+    return next((metric for metric in ("acc", "score") if metric in metrics), None)
+
+
+def shows_score(run: Run, task: str) -> bool:
+    """Whether a task is shown by its score, which is no accuracy."""
+    found = [anchor.results.tasks[task].metrics for anchor in run.anchors if task in anchor.results.tasks]
+    return bool(found) and headline_metric(found[-1]) == "score"
+
+
 def accuracy(anchor: Anchor, task: str, run: Run | None = None) -> str:
-    """`63.9 ± 0.4`: accuracy in percent and, given the run, half its 95% interval; empty when it was not measured."""
+    """`63.9 ± 0.4`: accuracy in percent and, given the run, half its 95% interval; empty when it was not measured. For a task
+    that has only a score, that times 100."""
     result = anchor.results.tasks.get(task)
-    if result is None or "acc" not in result.metrics:
-        return ""
+    metric = headline_metric(result.metrics) if result else None
+    if metric != "acc":
+        return f"{100 * result.metrics[metric].value:.1f}" if metric else ""
     text = f"{100 * result.metrics['acc'].value:.1f}"
     stderr = accuracy_stderr(run, anchor, task) if run else None
     return text if stderr is None else f"{text} ± {100 * NORMAL_95 * stderr:.1f}"

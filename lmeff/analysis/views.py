@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from lmeff.analysis.curves import ACQUIRED, Change, changes, summarise_pairs
 from lmeff.analysis.runs import Anchor, Run
 from lmeff.analysis.series import Series, acquisition_order, curve_points
-from lmeff.analysis.table import accuracy, loss_text, tokens_text
+from lmeff.analysis.table import accuracy, loss_text, shows_score, tokens_text
 from lmeff.analysis.themes import cell_level
 from lmeff.quantities import format_count, format_duration, format_short
 
@@ -94,7 +94,9 @@ class RunView:
         for task in self.tasks:
             last = next(anchor for anchor in reversed(self.run.anchors) if accuracy(anchor, task))
             small = f"% right, at {last.tokens_name} {self.run.unit}; ± is half the 95% interval"
-            tiles.append((f"Accuracy, {task}", accuracy(last, task, self.run), small))
+            if is_score := shows_score(self.run, task):
+                small = f"x 100, at {last.tokens_name} {self.run.unit}; the mean of its tasks or metrics"
+            tiles.append((f"{'Score' if is_score else 'Accuracy'}, {task}", accuracy(last, task, self.run), small))
         for each in self.changes:
             span = f"95% interval {each.low:.1f} to {each.high:.1f}; from {each.first_tokens} to {each.last_tokens} {each.unit}"
             what = f"Change, {each.task}" if len(self.changes) > 1 else "Change in accuracy"

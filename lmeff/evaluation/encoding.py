@@ -42,19 +42,18 @@ def tokenizer_digest(tokenizer: Any) -> bytes:
     return digest([backend.to_str()] if backend is not None else [f"{type(tokenizer)} {id(tokenizer)}"])
 
 
-def model_requests(requests: Sequence[TokenRequest], max_length: int) -> list[Request]:
-    """What the model reads and which tokens are scored. A context that is too long loses its beginning, as in lm-eval.
-
-    Raises InputError for a continuation that the model cannot take whole, and for one or a context without tokens.
-    """
-    found = []
+def check_lengths(requests: Sequence[TokenRequest], max_length: int) -> None:
+    """Raises InputError for a continuation that a model cannot take whole, and for one or a context without tokens."""
     for texts, context, continuation in requests:
         if not (context and continuation):
             raise InputError(f"a text to score, or what is before it, has no tokens: {texts}")
         if len(continuation) > max_length:
             raise InputError(f"a text to score has {len(continuation)} tokens; the model takes at most {max_length}")
-        found.append(((context + continuation)[-(max_length + 1) :][:-1], continuation))
-    return found
+
+
+def model_requests(requests: Sequence[TokenRequest], max_length: int) -> list[Request]:
+    """What the model reads and which tokens are scored. A context that is too long loses its beginning, as in lm-eval."""
+    return [((context + rest)[-(max_length + 1) :][:-1], rest) for _, context, rest in requests]
 
 
 class EncodesAhead(HFLM):

@@ -113,6 +113,8 @@ def evaluate_folders(
 def score_lines(results: Mapping[str, dict]) -> Iterator[str]:
     """A line for each task or, of groups that have no score of their own, each task in it."""
     for task, result in results.items():
+        if num_cut := result["lmeff"].get("num_cut"):
+            yield f"{task}: {num_cut:,} contexts are longer than the model takes and lost their beginning"
         shown = {task: result["results"][task]} if task in result["results"] else result["results"]
         for name, scores in shown.items():
             accuracy, ties = scores.get("acc,none"), scores.get("ties,none") or 0

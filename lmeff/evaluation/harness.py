@@ -121,7 +121,7 @@ class Evaluation:
         """
         loaded = self._load(self._pending(self.cached()))
         leaves = {name: group for group in loaded.values() for name in group.tasks}
-        share = [name for name in list(leaves)[rank::world_size] if self._answers(name) is None]
+        share = [name for name in list(leaves)[rank::world_size] if self._scored(name, leaves[name]) is None]
         if not share:
             return
 
@@ -139,14 +139,16 @@ class Evaluation:
             if self.before_batch:
                 model.model.base_model.register_forward_pre_hook(lambda *_: self.before_batch())
             for name, answers in answers_by_task(model, {name: leaves[name].requests(name) for name in share}):
-                exact = model.exactly_scored.get(name)
-                answers |= {} if exact is None else {"exact": exact.tolist()}
-                write_text(self._part(name), json.dumps({**self._about, "answers": answers}))
+                facts = {"num_cut": model.num_cut.get(name, 0)}
+                if (exact := model.exactly_scored.get(name)) is not None:
+                    facts["num_in_float32"] = int(exact.sum())
+                part = {**self._about, "asked_sha256": leaves[name].asked_sha256(name), "answers": answers, **facts}
+                write_text(self._part(name), json.dumps(part))
 
     def is_scored(self) -> bool:
         """Whether every task was scored, by whichever rank, so that `finish` can join them."""
         loaded = self._load(self._pending(self.cached()))
-        return all(self._answers(name) is not None for group in loaded.values() for name in group.tasks)
+        return all(self._scored(name, group) is not None for group in loaded.values() for name in group.tasks)
 
     def finish(self) -> dict[str, dict]:
         """Joins what the ranks scored, writes the results and returns them by task. The same for any number of ranks."""
@@ -162,19 +164,19 @@ class Evaluation:
 
             with undisturbed():
                 for task, loaded in self._load(pending).items():
-                    answers = {name: self._answers(name) for name in loaded.tasks}
-                    if missing := [name for name, given in answers.items() if given is None]:
+                    parts = {name: self._scored(name, loaded) for name in loaded.tasks}
+                    if missing := [name for name, part in parts.items() if part is None]:
                         raise RuntimeError(
                             f"{self.output}: {missing[0]} was not scored with this model and these settings"
                         )
                     result = lm_eval.evaluate(
-                        ReplayLM(answers),
+                        ReplayLM({name: part["answers"] for name, part in parts.items()}),
                         loaded.for_lm_eval(),
                         limit=self.limit,
                         bootstrap_iters=BOOTSTRAP_ITERATIONS,
                         log_samples=False,
                     )
-                    results[task] = self._write(task, result, loaded.tasks, answers)
+                    results[task] = self._write(task, result, loaded.tasks, parts)
             shutil.rmtree(self.output / ".parts")
         return {task: results[task] for task in dict.fromkeys(self.tasks)}
 
@@ -202,10 +204,10 @@ class Evaluation:
     def _part(self, name: str) -> Path:
         return self.output / ".parts" / f"{name}.json"
 
-    def _answers(self, name: str) -> dict[str, list] | None:
-        """What was answered to the requests of one task, by request type; None where that must be asked (again)."""
+    def _scored(self, name: str, loaded: "LoadedTask") -> dict | None:
+        """What was answered to the requests of one task; None where that must be asked (again)."""
         part = _read(self._part(name))
-        return part["answers"] if self._is_ours(part) else None
+        return part if self._is_ours(part) and part.get("asked_sha256") == loaded.asked_sha256(name) else None
 
     def _is_ours(self, about: dict) -> bool:
         return about.get("weights_sha256") == self.weights_sha256 and about.get("settings") == self.settings
@@ -242,9 +244,7 @@ class Evaluation:
         with undisturbed():
             return load_tasks(names, self.include_path, self.paths, self.limit, content, str(self.model_folder))
 
-    def _write(
-        self, task: str, result: dict, leaves: Mapping[str, Any], answers: Mapping[str, Mapping[str, list]]
-    ) -> dict:
+    def _write(self, task: str, result: dict, leaves: Mapping[str, Any], parts: Mapping[str, dict]) -> dict:
         about = {
             "format": FORMAT,
             **self._about,
@@ -252,9 +252,11 @@ class Evaluation:
             "data_sha256": _data_sha256(leaves, self.limit),
             "versions": library_versions(),
         }
+        if num_cut := sum(part["num_cut"] for part in parts.values()):
+            about["num_cut"] = num_cut  # contexts that were too long for the model and lost their beginning
         if self.precision == "adaptive":
-            exact = [flag for given in answers.values() for flag in given.get("exact", ())]
-            about["share_in_float32"] = sum(exact) / len(exact) if exact else 1.0
+            asked = sum(len(leaf.instances) for leaf in leaves.values())
+            about["share_in_float32"] = sum(part.get("num_in_float32", 0) for part in parts.values()) / max(asked, 1)
         if all(_is_pair_task(leaf) for leaf in leaves.values()):
             pairs = pair_table(
                 {name: [request.resps[0][0] for request in leaf.instances] for name, leaf in leaves.items()}

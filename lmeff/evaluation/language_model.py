@@ -22,8 +22,16 @@ from transformers.utils import logging as transformers_logging
 
 from lmeff.errors import InputError
 from lmeff.evaluation.adaptive import Adapted, adapt
-from lmeff.evaluation.encoding import EncodesAhead, digest, keep, model_requests, tokenizer_digest
-from lmeff.evaluation.prefix_tree import Layout, Request, lay_out
+from lmeff.evaluation.encoding import (
+    EncodesAhead,
+    TokenRequest,
+    check_lengths,
+    digest,
+    keep,
+    model_requests,
+    tokenizer_digest,
+)
+from lmeff.evaluation.prefix_tree import Layout, lay_out
 from lmeff.evaluation.tree_scorer import Answer, TreeScorer, finish, takes_trees
 
 _TEXTS_AT_ONCE = {"cpu": 256, "cuda": 2048}
@@ -92,6 +100,8 @@ class LmeffLM(EncodesAhead):
         self.progress = True
         self.exactly_scored: dict[str, np.ndarray] = {}
         """With `precision: adaptive`: by task, which of its answers are float32's, in the order of asking."""
+        self.num_cut: dict[str, int] = {}
+        """By task: contexts that were too long for the model and lost their beginning."""
 
     @cached_property
     def _trees(self) -> bool:
@@ -133,24 +143,26 @@ class LmeffLM(EncodesAhead):
             yield from (ready() for ready in waiting)
 
     def _ask(self, instances: list[Instance]) -> Ready:
+        encoded = keep(self._key(instances), lambda: self._tokens_of(instances))
+        self.num_cut[instances[0].task_name] = sum(len(one[1]) + len(one[2]) > self.max_length + 1 for one in encoded)
         if self.exact or not self._trees:
-            answers = super()._loglikelihood_tokens(self.token_requests(instances), disable_tqdm=True)
+            answers = super()._loglikelihood_tokens(encoded, disable_tqdm=True)
             return lambda: answers
         if self.adaptive:
-            adapted = self._adapt(instances)
+            adapted = self._adapt(instances, encoded)
             self.exactly_scored[instances[0].task_name] = adapted.exact
             return lambda: adapted.answers
-        pending = self._with_room(lambda size: self._scorer.start(self._layout(instances, size)))
+        pending = self._with_room(lambda size: self._scorer.start(self._layout(instances, encoded, size)))
         return lambda: next(finish([pending]))
 
-    def _adapt(self, instances: list[Instance]) -> Adapted:
+    def _adapt(self, instances: list[Instance], encoded: list[TokenRequest]) -> Adapted:
         def exactly(numbers: list[int]) -> list[Answer]:
             chosen = [requests[number] for number in numbers]
             return self._with_room(lambda size: self._scorer.score(lay_out(chosen, size)))
 
-        requests = self._model_requests(instances)
+        requests = model_requests(encoded, self.max_length)
         num_tokens = np.array([len(scored) for _, scored in requests])
-        rough = self._with_room(lambda size: self._rough_scorer.score(self._layout(instances, size)))
+        rough = self._with_room(lambda size: self._rough_scorer.score(self._layout(instances, encoded, size)))
         return adapt(instances, num_tokens, rough, exactly)
 
     def _with_room(self, score: Callable[[int], Any]) -> Any:
@@ -164,12 +176,13 @@ class LmeffLM(EncodesAhead):
             self._texts_at_once //= 2
             torch.cuda.empty_cache()
 
-    def _layout(self, instances: list[Instance], size: int) -> Layout:
-        key = (*self._key(instances), size)
-        return keep(key, lambda: lay_out(self._model_requests(instances), size))
+    def _layout(self, instances: list[Instance], encoded: list[TokenRequest], size: int) -> Layout:
+        return keep((*self._key(instances), size), lambda: lay_out(model_requests(encoded, self.max_length), size))
 
-    def _model_requests(self, instances: list[Instance]) -> list[Request]:
-        return keep(self._key(instances), lambda: model_requests(self.token_requests(instances), self.max_length))
+    def _tokens_of(self, instances: list[Instance]) -> list[TokenRequest]:
+        found = self.token_requests(instances)
+        check_lengths(found, self.max_length)
+        return found
 
     def _key(self, instances: list[Instance]) -> tuple:
         return self._encoding_digest, digest(part for instance in instances for part in instance.args)
@@ -181,8 +194,8 @@ class LmeffLM(EncodesAhead):
     def _loglikelihood_tokens(self, requests: list, **options: Any) -> list[Answer]:
         """For what comes as tokens: windows of `loglikelihood_rolling`."""
         if self._recorded is not None or self.exact or not self._trees:
-            model_requests(requests, self.max_length)  # says what is too long
             return super()._loglikelihood_tokens(requests, **options)
+        check_lengths(requests, self.max_length)
         found = model_requests(requests, self.max_length)
         return self._with_room(lambda size: self._scorer.score(lay_out(found, size)))
 

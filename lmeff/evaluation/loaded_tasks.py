@@ -9,6 +9,7 @@ from typing import Any
 from lm_eval.api.instance import Instance
 
 from lmeff.evaluation.data import using_paths
+from lmeff.evaluation.results import requests_sha256
 from lmeff.evaluation.tasks import own_task_names, tasks_folder
 
 _NUM_KEPT = 4
@@ -29,6 +30,11 @@ class LoadedTask:
         for request in requests:
             request.resps, request.filtered_resps = [], {}
         return requests
+
+    def asked_sha256(self, name: str) -> str:
+        """Of the texts that one of its tasks asks a model about."""
+        texts = {name: ([part for part in one.args if isinstance(part, str)] for one in self.tasks[name].instances)}
+        return requests_sha256(texts)
 
     def for_lm_eval(self) -> dict[str, dict]:
         """What `lm_eval.evaluate` takes."""

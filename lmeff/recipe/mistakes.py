@@ -45,15 +45,16 @@ _SYNONYMS = {
 
 
 @cache
-def section_fields() -> dict[str, dict[str, FieldInfo]]:
+def section_fields(root: type[BaseModel] = Recipe) -> dict[str, dict[str, FieldInfo]]:
     """The fields of every section by its dotted name; `""` is the top of the recipe."""
-    return dict(_sections("", Recipe))
+    return dict(_sections("", root))
 
 
 def _sections(name: str, model: type[BaseModel]) -> Iterator[tuple[str, dict[str, FieldInfo]]]:
     yield name, model.model_fields
     for key, field in model.model_fields.items():
-        for kind in (field.annotation, *get_args(field.annotation)):
+        inner = () if get_origin(field.annotation) is dict else get_args(field.annotation)
+        for kind in (field.annotation, *inner):
             # A mapping of sections, whose names are the user's.
             below = ".NAME" if get_origin(kind) is dict else ""
             for section in get_args(kind) if below else (kind,):
@@ -61,18 +62,20 @@ def _sections(name: str, model: type[BaseModel]) -> Iterator[tuple[str, dict[str
                     yield from _sections(f"{name}.{key}{below}".lstrip("."), section)
 
 
-def dotted_names() -> list[str]:
+def dotted_names(root: type[BaseModel] = Recipe) -> list[str]:
     """Every key a recipe may have, with its sections: `optimizer.learning_rate`."""
-    names = [f"{section}.{key}".lstrip(".") for section, fields in section_fields().items() for key in fields]
-    return names + [f"training.{name}" for name in allowed_fields()]
+    names = [f"{section}.{key}".lstrip(".") for section, fields in section_fields(root).items() for key in fields]
+    return names + [f"training.{name}" for name in allowed_fields() if root is Recipe]
 
 
-def mistakes_of(error: ValidationError, values: dict[str, Any], marks: dict[KeyPath, Mark]) -> list[Mistake]:
-    """Pydantic's errors as mistakes. Errors of one key (the branches of a union) become one."""
+def mistakes_of(
+    error: ValidationError, values: dict[str, Any], marks: dict[KeyPath, Mark], root: type[BaseModel] = Recipe
+) -> list[Mistake]:
+    """Pydantic's errors as mistakes. Errors of one key (the branches of a union) become one. `root` is what was read."""
     texts: dict[KeyPath, list[str]] = {}
     for detail in error.errors(include_url=False):
         path = _path_of(detail, values)
-        text = _explain(detail, path, marks)
+        text = _explain(detail, path, marks, root)
         if text not in texts.setdefault(path, []):
             texts[path].append(text)
     # `modle: {...}` is one mistake: the unknown key is reported, not also the missing `model`.
@@ -108,14 +111,14 @@ def _has(values: Any, part: str | int) -> bool:
     return isinstance(values, dict) and part in values
 
 
-def _explain(detail: dict[str, Any], path: KeyPath, marks: dict[KeyPath, Mark]) -> str:
+def _explain(detail: dict[str, Any], path: KeyPath, marks: dict[KeyPath, Mark], root: type[BaseModel]) -> str:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     match kind:
         case "missing":
             section = ".".join(path[:-1])
             return f"missing; the section '{section}:' needs it" if section else "missing; every recipe needs it"
         case "extra_forbidden":
-            return f"unknown key{suggest(path, marks.get(path))}"
+            return f"unknown key{suggest(path, marks.get(path), root)}"
         case "literal_error":
             choices = context["expected"]
             near = did_you_mean(value, re.findall("'([^']*)'", choices)) if isinstance(value, str) else ""
@@ -156,23 +159,21 @@ def _join(texts: list[str]) -> str:
     return " or ".join(texts)
 
 
-def suggest(path: KeyPath, mark: Mark | None = None) -> str:
+def suggest(path: KeyPath, mark: Mark | None = None, root: type[BaseModel] = Recipe) -> str:
     """What an unknown key probably meant, as the end of a sentence."""
     *above, key = path
     section = ".".join(above)
-    if found := _SYNONYMS.get(key) or "":
-        return f"; did you mean '{found}'?"
-    if found := _belongs(key):
-        return found
+    if root is Recipe and (found := _SYNONYMS.get(key) or _belongs(key)):
+        return found if found.startswith(";") else f"; did you mean '{found}'?"
     said = mark.source.removeprefix(COMMAND_LINE).partition("=")[0].strip() if mark and mark.line is None else ""
-    known = section_fields()
+    known = section_fields(root)
     fields = known.get(section) or known.get(".".join([*above[:-1], "NAME"]), {})
     if said and not above:  # `optimiser.learning_rate=1`: on the command line the dotted name is one word
-        near = did_you_mean(said, dotted_names())
+        near = did_you_mean(said, dotted_names(root))
     else:
         near = did_you_mean(key, fields, f"{section}." if said else "")
     if not near:  # the right key, spelled wrong, in another section
-        homes = {name.rpartition(".")[2]: name for name in reversed(dotted_names())}
+        homes = {name.rpartition(".")[2]: name for name in reversed(dotted_names(root))}
         if match := nearest(key, homes):
             near = f"; did you mean '{homes[match]}'?"
     return near or f"; known here: {', '.join(fields)}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -19,6 +19,8 @@ from lmeff.recipe.schema import Recipe
 from lmeff.recipe.trainer_fields import check_training
 from lmeff.recipe.wording import one_line
 from lmeff.recipe.yaml_lines import COMMAND_LINE, MAX_BYTES, MAX_DEPTH, KeyPath, Layer, Mark, Mistake, read_yaml
+
+Kind = TypeVar("Kind", bound=BaseModel)
 
 MAX_FILES = 50
 _LENGTHS = ("batch", "sequence_lengths")
@@ -72,6 +74,24 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Resolved:
     marks |= _marks_of_lengths(values, marks)
     provenance = {".".join(key): str(marks.get(key, "default")) for key in _leaves(resolved)}
     return Resolved(recipe, resolved, provenance, [Path(source) for source in merged.sources])
+
+
+def read_section(kind: type[Kind], path: str | Path | None, overrides: Sequence[str] = ()) -> Kind:
+    """A YAML file of another kind than a recipe for training, with `extends` and overrides; without a path the overrides
+    alone. Raises InputError like `read_recipe`."""
+    merged = _Merged()
+    if path is not None:
+        merged.add_file(os.path.normpath(os.fspath(path)), chain=())
+    for word in overrides:
+        merged.add_override(word)
+    try:
+        read, mistakes = kind.model_validate(merged.values), merged.mistakes
+    except ValidationError as error:
+        read, mistakes = None, merged.mistakes + mistakes_of(error, merged.values, merged.marks, kind)
+    lines = merged.lines + as_lines(mistakes, merged.marks, merged.sources, str(path or "command line"))
+    if lines or read is None:
+        raise InputError(*lines)
+    return read
 
 
 def _plain(value: Any) -> Any:

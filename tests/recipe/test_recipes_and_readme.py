@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from pydantic.fields import FieldInfo
 
 from lmeff.plan import make_plan
 from lmeff.quantities import format_bytes, format_count, format_short
@@ -21,17 +22,15 @@ SHIPPED = sorted(RECIPES.glob("*.yaml"))
 HEADING = "## Every key\n\n"
 
 
-def field_tables() -> str:
+def field_tables(sections: dict[str, dict[str, FieldInfo]]) -> str:
     """A table for every section: key, default, meaning."""
     parts = []
-    for section, fields in section_fields().items():
+    for section, fields in sections.items():
         rows = []
         for key, field in fields.items():
             name = f"{section}.{key}".lstrip(".")
-            shared = (
-                section_fields()["corpus"].get(key) if section == "corpus.sources.NAME" and key != "epochs" else None
-            )
-            if name in section_fields() or (shared and shared.description == field.description):
+            shared = sections["corpus"].get(key) if section == "corpus.sources.NAME" and key != "epochs" else None
+            if name in sections or (shared and shared.description == field.description):
                 continue
             meaning = " ".join((field.description or "").split())
             choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
@@ -39,8 +38,16 @@ def field_tables() -> str:
                 meaning = f"{meaning} One of {', '.join(f'`{choice}`' for choice in choices)}.".strip()
             rows.append(f"| `{name}` | {_default(field)} | {meaning} |\n")
         parts.append(f"| key | default | meaning |\n|---|---|---|\n{''.join(rows)}")
+    return "\n".join(parts)
+
+
+def recipe_tables() -> str:
+    """All keys of a recipe."""
     allowed = ", ".join(f"`{name}`" for name in ALLOWED.split())
-    return "\n".join(parts) + f"\n`training:` takes these fields of `transformers.TrainingArguments`: {allowed}.\n"
+    return (
+        field_tables(section_fields())
+        + f"\n`training:` takes these fields of `transformers.TrainingArguments`: {allowed}.\n"
+    )
 
 
 def _default(field) -> str:
@@ -70,7 +77,7 @@ def test_the_readme_says_what_a_recipe_costs(path):
 
 def test_the_readme_describes_every_key_as_the_schema_does():
     described = README.read_text().partition(HEADING)[2]
-    assert described == field_tables(), "run: python tests/recipe/test_recipes_and_readme.py"
+    assert described == recipe_tables(), "run: python tests/recipe/test_recipes_and_readme.py"
 
 
 PUBLISHED = {  # steps at 25M and 2000M tokens from the published runs' tokens per step
@@ -97,4 +104,4 @@ def test_the_published_hyper_parameters(name):
 
 if __name__ == "__main__":
     text, heading, _ = README.read_text().partition(HEADING)
-    README.write_text(text + heading + field_tables())
+    README.write_text(text + heading + recipe_tables())

@@ -1,0 +1,245 @@
+"""One trial: a model, a task, a learning rate and a seed, trained with the Hugging Face Trainer."""
+
+import gc
+import math
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    EvalPrediction,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.trainer_callback import PrinterCallback
+from transformers.utils import logging as transformers_logging
+
+from lmeff.evaluation.finetuning.data import Example, TaskData
+from lmeff.evaluation.finetuning.encoding import Collator, Encoded, Frame, choose_pad_id, encode, give_pad_token
+from lmeff.evaluation.finetuning.metrics import predictions, score
+from lmeff.evaluation.finetuning.tasks import Task
+from lmeff.recipe.finetune_schema import FinetuneSettings
+
+_EVAL_BATCH = 64
+
+
+class Diverged(Exception):
+    """The model's answers are not finite."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one trial found."""
+
+    learning_rate: float
+    seed: int
+    dev: list[dict[str, float]]
+    """The scores on the dev split after each epoch; fewer than `epochs` when the trial diverged."""
+    best_epoch: int | None
+    """From 1; None when the trial diverged."""
+    outputs: dict[str, list[list[float]]] | None
+    """What the model of the best epoch says of each validation split: (examples, labels). Not compared with labels here."""
+
+
+@dataclass(frozen=True)
+class EncodedTask:
+    """A task as a model reads it."""
+
+    data: TaskData
+    splits: dict[str, list[Encoded]]
+    max_length: int
+    pad_id: int
+
+
+def run_trial(
+    model_folder: Path, encoded: EncodedTask, settings: FinetuneSettings, learning_rate: float, seed: int
+) -> Trial:
+    """Trains a fresh copy of the model and returns what it says of the validation splits after its best epoch.
+
+    `seed` decides the head's initial weights, the order of the examples and dropout: on a CPU the same call gives the
+    same trial, bit for bit. Leaves nothing on the disk.
+    """
+    task, dev = encoded.data.task, encoded.data.dev
+    with _quiet(), tempfile.TemporaryDirectory() as folder:
+        set_seed(seed)
+        model = load_classifier(model_folder, encoded.data)
+        best = _BestEpoch(settings.best_by or "score", model)
+        trainer = Trainer(
+            model=model,
+            args=_arguments(folder, settings, learning_rate, seed, len(encoded.splits["train"])),
+            train_dataset=encoded.splits["train"],
+            eval_dataset=encoded.splits["dev"],
+            data_collator=Collator(encoded.pad_id),
+            compute_metrics=lambda answers: _finite_scores(task, answers, dev),
+            compute_loss_func=_loss,
+            callbacks=[best],
+        )
+        trainer.remove_callback(PrinterCallback)
+        try:
+            trainer.train()
+            model.load_state_dict(best.weights)
+            trainer.compute_metrics = None  # the labels of the validation splits are not looked at
+            validation = [split for split in encoded.splits if split not in ("train", "dev")]
+            outputs = {split: trainer.predict(encoded.splits[split]).predictions.tolist() for split in validation}
+            if not all(np.isfinite(values).all() for values in outputs.values()):
+                raise Diverged
+        except Diverged:
+            return Trial(learning_rate, seed, best.history, None, None)
+        finally:
+            del trainer
+            gc.collect()
+    return Trial(learning_rate, seed, best.history, best.epoch, outputs)
+
+
+def load_classifier(folder: Path, data: TaskData) -> PreTrainedModel:
+    """The model of a folder with a new linear head, in float32. Safetensors only, no code from the folder is run."""
+    options = {"trust_remote_code": False, "local_files_only": True}
+    kind = {"num_labels": 1, "problem_type": "regression"}
+    if data.labels is not None:
+        names = dict(enumerate(data.labels))
+        kind = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
+    config = load_config(folder, **kind)
+    config.use_cache = False
+    model = AutoModelForSequenceClassification.from_pretrained(
+        folder, config=config, dtype=torch.float32, use_safetensors=True, **options
+    )
+    tokenizer = load_tokenizer(folder)
+    give_pad_token(model, choose_pad_id(tokenizer, Frame.of(tokenizer), config.vocab_size))
+    return model
+
+
+def longest(model_folder: Path, settings: FinetuneSettings) -> int:
+    """Tokens that an example may have: `max_length`, or what the model takes if that is less."""
+    positions = getattr(load_config(model_folder), "max_position_embeddings", None)
+    return min(settings.max_length, positions or settings.max_length)
+
+
+def load_config(folder: Path, **more: Any) -> PreTrainedConfig:
+    return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **more)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+
+
+def encode_task(model_folder: Path, data: TaskData, settings: FinetuneSettings) -> EncodedTask:
+    """Encodes all examples for the model of a folder; `max_length` is at most what the model takes."""
+    config, tokenizer = load_config(model_folder), load_tokenizer(model_folder)
+    frame, max_length = Frame.of(tokenizer), longest(model_folder, settings)
+    pad_id = choose_pad_id(tokenizer, frame, config.vocab_size)
+    splits: dict[str, tuple[Example, ...]] = {"train": data.train, "dev": data.dev, **data.validation}
+    encoded = {name: encode(found, tokenizer, frame, max_length, pad_id) for name, found in splits.items()}
+    return EncodedTask(data, encoded, max_length, pad_id)
+
+
+def _arguments(
+    folder: str, settings: FinetuneSettings, learning_rate: float, seed: int, num_examples: int
+) -> TrainingArguments:
+    micro = next(
+        size
+        for size in range(min(settings.micro_batch_size, settings.batch_size), 0, -1)
+        if not settings.batch_size % size
+    )
+    num_steps = math.ceil(num_examples / settings.batch_size) * settings.epochs
+    schedule = {"linear": "linear", "cosine": "cosine_with_min_lr", "constant": "constant_with_warmup"}
+    has_gpu = torch.cuda.is_available()
+    arguments = TrainingArguments(
+        output_dir=folder,
+        seed=seed,
+        learning_rate=learning_rate,
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=micro,
+        gradient_accumulation_steps=settings.batch_size // micro,
+        per_device_eval_batch_size=_EVAL_BATCH,
+        lr_scheduler_type=schedule[settings.schedule],
+        lr_scheduler_kwargs={"min_lr_rate": settings.final_rate} if settings.schedule == "cosine" else {},
+        warmup_steps=round(settings.warmup * num_steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        eval_strategy="epoch",
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=has_gpu,
+        remove_unused_columns=False,
+        use_cpu=not has_gpu,
+        bf16=device_precision(settings) == "bfloat16",
+    )
+    assert arguments.device  # settles how many GPUs there are; one is used, since several would multiply the batch
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
+
+
+def device_precision(settings: FinetuneSettings) -> str:
+    """`bfloat16` (autocast) or `float32`."""
+    return "bfloat16" if settings.precision == "auto" and _gpu_has_bfloat16() else "float32"
+
+
+def _gpu_has_bfloat16() -> bool:
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _loss(
+    outputs: SequenceClassifierOutput, labels: torch.Tensor, num_items_in_batch: torch.Tensor | int | None = None
+) -> torch.Tensor:
+    """Mean over the examples of a step, however many micro-batches it has: cross-entropy, or squared error for numbers."""
+    logits = outputs.logits.float()
+    if labels.is_floating_point():
+        total = torch.nn.functional.mse_loss(logits[:, 0], labels.float(), reduction="sum")
+    else:
+        total = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+    return total / (len(labels) if num_items_in_batch is None else num_items_in_batch)
+
+
+def _finite_scores(task: Task, answers: EvalPrediction, examples: tuple[Example, ...]) -> dict[str, float]:
+    if not np.isfinite(answers.predictions).all():
+        raise Diverged
+    return score(task, predictions(task, answers.predictions), examples)
+
+
+class _BestEpoch(TrainerCallback):
+    """Keeps the weights of the epoch with the best score on the dev split; of equal ones the first."""
+
+    def __init__(self, metric: str, model: PreTrainedModel) -> None:
+        self._metric, self._model = metric, model
+        self.history: list[dict[str, float]] = []
+        self.epoch: int | None = None
+        self.weights: dict[str, torch.Tensor] = {}
+
+    def on_evaluate(self, args, state, control, metrics: dict[str, float], **_: object) -> None:
+        measured = ("eval_loss", "eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "epoch")
+        names = [name for name in metrics if name.startswith("eval_") and name not in measured]
+        self.history.append({name.removeprefix("eval_"): metrics[name] for name in names})
+        best = self.history[(self.epoch or 1) - 1][self._metric]
+        if self.epoch is None or self.history[-1][self._metric] > best:
+            self.epoch = len(self.history)
+            self.weights = {name: value.detach().cpu().clone() for name, value in self._model.state_dict().items()}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' word that the head is new, which it is meant to be, and without its bars."""
+    verbosity, has_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if has_bars:
+            transformers_logging.enable_progress_bar()

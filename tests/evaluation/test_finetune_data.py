@@ -1,0 +1,153 @@
+"""What is read of a task: texts, labels, the dev split; and mistakes in it, one line each."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lmeff.errors import InputError, RunFailed
+from lmeff.evaluation.finetuning.data import NoTrainingData, load_task
+from lmeff.evaluation.finetuning.tasks import GROUPS, TASKS, find_tasks
+from lmeff.recipe.finetune_schema import FinetuneRecipe, FinetuneSettings
+
+SETTINGS = FinetuneSettings(max_train_examples=None)
+
+
+def write(folder: Path, name: str, rows: list[dict]) -> None:
+    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_leaner_glue_is_read_whole(shared_data):
+    sizes = {}
+    for name in ("cola", "mrpc", "rte", "stsb", "wnli"):
+        data = load_task(TASKS[f"leaner_{name}"], SETTINGS, None, {"leaner_glue": str(shared_data / "leaner_glue")})
+        sizes[name] = (len(data.train) + len(data.dev), len(data.validation["validation"]))
+        assert data.num_offered == sizes[name][0]
+        assert 0.08 < len(data.dev) / data.num_offered < 0.14
+        assert not {one.first for one in data.train} & {one.first for one in data.dev}
+    assert sizes == {
+        "cola": (7443, 452),
+        "mrpc": (2730, 166),
+        "rte": (2197, 133),
+        "stsb": (4415, 542),
+        "wnli": (545, 30),
+    }
+    with pytest.raises(NoTrainingData, match=r"leaner_sst2: no training data in .*sst2_train.jsonl"):
+        load_task(TASKS["leaner_sst2"], SETTINGS, str(shared_data / "leaner_glue"), {})
+
+
+def test_the_dev_split_depends_on_content_alone(tmp_path):
+    rows = [{"sentence": f"Sentence {n}.", "label": n % 2} for n in range(100)]
+    held = []
+    for order in (rows, rows[::-1]):
+        write(tmp_path, "cola_train.jsonl", order)
+        write(tmp_path, "cola_validation.jsonl", rows[:4])
+        held.append(sorted(one.first for one in load_task(TASKS["cola"], SETTINGS, str(tmp_path), {}).dev))
+    assert held[0] == held[1]
+    assert len(held[0]) == 10
+    few = load_task(TASKS["cola"], FinetuneSettings(max_train_examples=20), str(tmp_path), {})
+    assert (len(few.train), len(few.dev), few.num_offered) == (20, 10, 100)
+    assert few.sha256 != load_task(TASKS["cola"], SETTINGS, str(tmp_path), {}).sha256
+
+
+def test_multirc_passages_are_on_one_side_and_questions_stay_together(tmp_path):
+    rows = [
+        {"paragraph": f"Passage {p}.", "question": f"Why {q}?", "answer": f"Since {a}.", "label": a % 2}
+        for p in range(20)
+        for q in range(2)
+        for a in range(3)
+    ]
+    for split in ("train", "validation"):
+        write(tmp_path, f"multirc_{split}.jsonl", rows)
+    data = load_task(TASKS["multirc"], SETTINGS, str(tmp_path), {})
+    assert len(data.dev) == 12
+    assert not {one.first for one in data.train} & {one.first for one in data.dev}
+    assert len({one.question for one in data.validation["validation"]}) == 40
+    assert (data.train[0].first.partition(" ")[0], data.train[0].second) == ("Passage", "Why 0? Since 0.")
+
+
+def test_wsc_marks_the_pronoun_that_is_asked_about(tmp_path):
+    row = {
+        "text": "Mark told Pete many lies about himself, which he believed. Then he left.",
+        "span1_text": "Mark",
+        "span2_text": "he",
+        "span2_index": 8,
+        "label": 0,
+    }
+    for split in ("train", "validation"):
+        write(tmp_path, f"wsc_{split}.jsonl", [row, {**row, "text": row["text"] + " Ah.", "span2_index": 10}])
+    first, second = load_task(TASKS["wsc"], SETTINGS, str(tmp_path), {}).validation["validation"]
+    assert (first.first, first.second) == (row["text"].replace("which he", "which *he*"), "Mark")
+    assert "Then *he* left" in second.first  # the index is off by one, as in some published examples
+    write(tmp_path, "wsc_train.jsonl", [{**row, "span2_text": "she"}])
+    with pytest.raises(InputError, match=r"wsc_train.jsonl, line 1: its text does not hold the word 'she'"):
+        load_task(TASKS["wsc"], SETTINGS, str(tmp_path), {})
+
+
+def test_both_validation_splits_of_mnli_and_the_file_names_of_babylm(tmp_path):
+    rows = [{"premise": f"It is {n}.", "hypothesis": "It is.", "label": n % 3} for n in range(12)]
+    write(tmp_path, "mnli.train.jsonl", rows)
+    write(tmp_path, "mnli.valid.jsonl", rows[:5])
+    data = load_task(TASKS["mnli"], SETTINGS, str(tmp_path), {})
+    assert {name: len(found) for name, found in data.validation.items()} == {"validation_matched": 5}
+    write(tmp_path, "mnli_validation_mismatched.jsonl", rows[:4])
+    data = load_task(TASKS["mnli"], SETTINGS, str(tmp_path), {})
+    assert {name: len(found) for name, found in data.validation.items()} == {
+        "validation_matched": 5,
+        "validation_mismatched": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"sentence": "A.", "label": -1}', "line 3: its label is -1, that is hidden"),
+        ('{"sentence": "A.", "label": 2}', "line 3: label is 2, none of unacceptable, acceptable"),
+        ('{"sentence": "A."}', "line 3: no field 'label'; it has sentence"),
+        ('{"sentence": 5, "label": 1}', "line 3: sentence must be text, not 5"),
+        ('{"sentence": "A.", label', "line 3: not JSON"),
+        ("[1]", "line 3: must be an object"),
+    ],
+)
+def test_a_wrong_example_is_named_by_file_and_line(tmp_path, line, said):
+    write(tmp_path, "cola_train.jsonl", [{"sentence": f"{n}.", "label": n % 2} for n in range(8)])
+    write(
+        tmp_path,
+        "cola_validation.jsonl",
+        [{"sentence": "A.", "label": "acceptable"}, {"sentence": "B.", "label": True}],
+    )
+    with open(tmp_path / "cola_validation.jsonl", "a") as file:
+        file.write(line + "\n")
+    with pytest.raises(InputError) as caught:
+        load_task(TASKS["cola"], SETTINGS, str(tmp_path), {})
+    assert said in str(caught.value)
+    assert "cola_validation.jsonl" in str(caught.value)
+
+
+def test_where_data_are_looked_for(tmp_path, monkeypatch):
+    monkeypatch.delenv("LMEFF_EVAL_DATA", raising=False)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match=r"leaner_rte: its data are on no Hub; .*--data DIR"):
+        load_task(TASKS["leaner_rte"], SETTINGS, None, {})
+    with pytest.raises(RunFailed, match=r"rte: cannot be read from the Hub data set nyu-mll/glue .*--data DIR"):
+        load_task(TASKS["rte"], SETTINGS, None, {})
+    with pytest.raises(InputError, match=r"evaluation.paths.leaner_glue: /nowhere: no such folder"):
+        load_task(TASKS["leaner_rte"], SETTINGS, None, {"leaner_glue": "/nowhere"})
+    (tmp_path / "leaner_glue").mkdir()
+    rows = [{"sentence1": f"{n}.", "sentence2": "B.", "label": n % 2} for n in range(8)]
+    for split in ("train", "validation"):
+        write(tmp_path / "leaner_glue", f"rte_{split}.jsonl", rows)
+    monkeypatch.setenv("LMEFF_EVAL_DATA", str(tmp_path))
+    assert load_task(TASKS["leaner_rte"], SETTINGS, None, {}).num_offered == 8
+
+
+def test_groups_hold_tasks_that_exist_and_unknown_names_are_refused():
+    assert {task for tasks in GROUPS.values() for task in tasks} <= set(TASKS)
+    wanted = find_tasks(["glue", "boolq", "rte"], FinetuneRecipe())
+    assert list(wanted.tasks) == [*GROUPS["glue"], "boolq"]
+    assert wanted.named == {"boolq", "rte"}
+    with pytest.raises(InputError, match=r"--tasks: no task 'bolq'; did you mean 'boolq'\?"):
+        find_tasks(["bolq"], FinetuneRecipe())
+    own = FinetuneRecipe(tasks={"rte": {"files": {"train": "a", "validation": "b"}, "columns": ["text"]}})
+    with pytest.raises(InputError, match="known already"):
+        find_tasks(["rte"], own)

@@ -1,0 +1,159 @@
+"""How texts become ids, and that padding and the company an example is in change nothing."""
+
+import json
+
+import pytest
+import torch
+from small_models import save_model
+from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from lmeff.evaluation.finetuning.data import Example, load_task
+from lmeff.evaluation.finetuning.encoding import Collator, Frame, choose_pad_id, encode
+from lmeff.evaluation.finetuning.tasks import TASKS
+from lmeff.evaluation.finetuning.trial import encode_task, load_classifier
+from lmeff.recipe.finetune_schema import FinetuneSettings
+
+TEXTS = [
+    ("Anna sees Boris.", "Boris is seen."),
+    ("Carla", "Dmitri likes the old doctors who thought about themselves, and so does Elena."),
+    ("Farid hears Anna, who calls Boris, who hides.", "No."),
+    ("Elena </s> <pad> <s> finds", "<pad>"),
+]
+
+
+@pytest.fixture(scope="module")
+def gpt2_folder(tmp_path_factory, model_folder):
+    """Absolute positions, dropout, and the GPT-2 habit of one token for beginning, end and padding."""
+    folder = tmp_path_factory.mktemp("gpt2")
+    own = AutoTokenizer.from_pretrained(model_folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=own.backend_tokenizer, bos_token="</s>", eos_token="</s>", pad_token="</s>"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=600,
+        n_positions=64,
+        n_embd=32,
+        n_layer=2,
+        n_head=2,
+        bos_token_id=1,
+        eos_token_id=1,
+        initializer_range=0.3,
+    )
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def task_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rte")
+    rows = [{"sentence1": first, "sentence2": second, "label": n % 2} for n, (first, second) in enumerate(TEXTS)]
+    for split in ("train", "validation"):
+        (folder / f"rte_{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_an_example_is_begin_first_separator_second_end(model_folder):
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    frame = Frame.of(tokenizer)
+    (pair, single) = encode(
+        [Example("Anna sees Boris.", "No.", 1, 0), Example("Anna sees Boris.", None, 0, 1)], tokenizer, frame, 64, 2
+    )
+    first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("Anna sees Boris.", "No."))
+    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
+    assert pair == {"input_ids": [bos, *first, eos, *second, eos], "labels": 1}
+    assert single["input_ids"] == [bos, *first, eos]
+
+
+def test_a_text_that_spells_special_tokens_has_none(model_folder):
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    (encoded,) = encode([Example(*TEXTS[3], 0, 0)], tokenizer, Frame.of(tokenizer), 64, 2)
+    ids = encoded["input_ids"]
+    assert [ids.count(token) for token in (0, 1, 2)] == [1, 2, 0]
+    assert (ids[0], ids[-1]) == (0, 1)
+    assert "</s> <pad> <s> finds" in tokenizer.decode(ids[1 : ids.index(1)])
+
+
+@pytest.mark.parametrize("max_length", [5, 8, 11, 20, 23, 40])
+def test_the_longer_text_is_cut_first_and_both_and_the_end_stay(max_length):
+    frame, first, second = Frame((100,), (101,), (102,)), list(range(15)), list(range(50, 55))
+    ids = frame.around(first, second, max_length)
+    at = ids.index(101)
+    kept_first, kept_second = ids[1:at], ids[at + 1 : -1]
+    assert (ids[0], ids[-1]) == (100, 102)
+    assert len(ids) == min(max_length, 23)
+    assert kept_first
+    assert kept_second
+    assert kept_first == first[: len(kept_first)]
+    assert kept_second == second[: len(kept_second)]
+    if len(kept_second) < 5:  # the shorter one is cut only once both are equally long
+        assert abs(len(kept_first) - len(kept_second)) <= 1
+
+
+def test_a_length_without_room_for_texts_is_an_error():
+    with pytest.raises(ValueError, match="no room"):
+        Frame((100,), (101,), (102,)).around([1], [2], 4)
+
+
+def test_the_pad_token_is_one_that_no_text_can_hold(model_folder, gpt2_folder):
+    for folder, expected in ((model_folder, 2), (gpt2_folder, 600)):
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        assert choose_pad_id(tokenizer, Frame.of(tokenizer), 600) == expected
+    tokenizer.pad_token = None
+    assert choose_pad_id(tokenizer, Frame.of(tokenizer), 600) == 600
+    with pytest.raises(ValueError, match="pad token"):
+        encode([Example("Anna", None, 0, 0)], tokenizer, Frame.of(tokenizer), 64, pad_id=1)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_neither_padding_nor_company_changes_the_logits(kind, model_folder, gpt2_folder, task_folder):
+    """Each example alone, without any padding, is the truth: its logits at its last token."""
+    folder = {"llama": model_folder, "gpt2": gpt2_folder}[kind]
+    settings = FinetuneSettings(max_length=48, dev_share=0.3)
+    data = load_task(TASKS["rte"], settings, str(task_folder), {})
+    encoded = encode_task(folder, data, settings)
+    examples = encoded.splits["validation"]
+    model = load_classifier(folder, data).eval()
+    assert model.config.pad_token_id == encoded.pad_id
+    collate = Collator(encoded.pad_id)
+
+    def logits(batch):
+        with torch.no_grad():
+            return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+
+    def truth(example):
+        with torch.no_grad():
+            hidden = model.base_model(input_ids=torch.tensor([example["input_ids"]])).last_hidden_state
+            return model.score(hidden[:, -1])
+
+    alone = torch.cat([truth(example) for example in examples])
+    assert len({len(example["input_ids"]) for example in examples}) > 2
+    assert alone.std(dim=0).min() > 1e-3  # examples differ, so that picking a wrong one would show
+    torch.testing.assert_close(logits(collate(examples)), alone, rtol=0, atol=2e-5)
+    torch.testing.assert_close(logits(collate(examples[1:3])), alone[1:3], rtol=0, atol=2e-5)
+    torch.testing.assert_close(logits(collate(examples[::-1])), alone.flip(0), rtol=0, atol=2e-5)
+
+    right = collate(examples)  # and on the left, with the positions that an example has alone
+    shift = [int(row.sum()) for row in right["attention_mask"]]
+    ids = torch.stack([row.roll(len(row) - size) for row, size in zip(right["input_ids"], shift, strict=True)])
+    mask = torch.stack([row.roll(len(row) - size) for row, size in zip(right["attention_mask"], shift, strict=True)])
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    with torch.no_grad():
+        left = model(input_ids=ids, attention_mask=mask, position_ids=positions).logits
+    torch.testing.assert_close(left, alone, rtol=0, atol=2e-5)
+
+
+def test_a_model_without_a_pad_token_keeps_its_weights(gpt2_folder, task_folder):
+    data = load_task(TASKS["rte"], FinetuneSettings(dev_share=0.3), str(task_folder), {})
+    model = load_classifier(gpt2_folder, data)
+    before = GPT2LMHeadModel.from_pretrained(gpt2_folder).transformer.wte.weight
+    assert model.get_input_embeddings().weight.shape[0] == 601
+    assert torch.equal(model.get_input_embeddings().weight[:600], before)
+
+
+def test_texts_are_cut_at_what_the_model_takes(tmp_path, task_folder):
+    save_model(tmp_path, max_position_embeddings=16)
+    settings = FinetuneSettings(max_length=256, dev_share=0.3)
+    encoded = encode_task(tmp_path, load_task(TASKS["rte"], settings, str(task_folder), {}), settings)
+    assert encoded.max_length == 16
+    assert max(len(one["input_ids"]) for split in encoded.splits.values() for one in split) == 16
