@@ -90,6 +90,7 @@ def evaluate_folders(
         )
     if follow and not recipe.is_file():
         raise InputError(f"--follow: {what} is no run folder")
+    subjects = [] if follow else find()
     section = section.model_copy(update={"tasks": list(tasks or section.tasks), **changes})
     if not section.tasks:
         raise InputError("--tasks: which? For example lmeff_blimp; `lmeff tasks --list` names ours")
@@ -105,7 +106,6 @@ def evaluate_folders(
 
     if follow:
         return follow_run(Path(what), find, score)
-    subjects = find()
     score_each(subjects, score)
     return subjects
 

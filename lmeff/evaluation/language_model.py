@@ -162,7 +162,8 @@ class LmeffLM(EncodesAhead):
 
         requests = model_requests(encoded, self.max_length)
         num_tokens = np.array([len(scored) for _, scored in requests])
-        rough = self._with_room(lambda size: self._rough_scorer.score(self._layout(instances, encoded, size)))
+        # Matrix products in bfloat16 want more rows at once.
+        rough = self._with_room(lambda size: self._rough_scorer.score(self._layout(instances, encoded, 2 * size)))
         return adapt(instances, num_tokens, rough, exactly)
 
     def _with_room(self, score: Callable[[int], Any]) -> Any:

@@ -59,9 +59,10 @@ class TreeScorer:
             rows = torch.from_numpy(batch.edge_nodes[edges] - first).to(self._device, non_blocking=True)
             tokens = torch.from_numpy(batch.edge_tokens[edges]).to(self._device, non_blocking=True)
             logits = self._head(hidden[first : first + self._rows]).float()  # (rows, vocabulary)
-            highest, first_highest = logits.max(dim=-1)  # greedy decoding takes the first of equal ones
-            greedy.append(first_highest[rows] == tokens)
-            wanted = logits[rows, tokens] - highest[rows]
+            highest = logits.amax(dim=-1)
+            wanted = logits[rows, tokens]
+            greedy.append(_would_be_taken(logits, rows, tokens, wanted == highest[rows]))
+            wanted -= highest[rows]
             values.append(wanted - logits.sub_(highest[:, None]).exp_().sum(dim=-1).log_()[rows])
         return torch.cat(values), torch.cat(greedy)
 
@@ -80,6 +81,20 @@ class TreeScorer:
             position_ids=torch.from_numpy(batch.position_ids).to(self._device, non_blocking=True),
             use_cache=False,
         ).last_hidden_state
+
+
+def _would_be_taken(
+    logits: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor, are_highest: torch.Tensor
+) -> torch.Tensor:
+    """(edges,) bool: which tokens greedy decoding takes, which is the first of those with the highest logit.
+
+    `argmax` is slow on a CPU, so there only rows are looked at whose token is among the highest.
+    """
+    if logits.device.type != "cpu":
+        return logits.argmax(dim=-1)[rows] == tokens
+    (places,) = are_highest.nonzero(as_tuple=True)
+    are_highest[places] = logits[rows[places]].argmax(dim=-1) == tokens[places]
+    return are_highest
 
 
 def finish(pending: Sequence[Pending]) -> Iterator[list[Answer]]:

@@ -1,0 +1,112 @@
+"""All of BLiMP: lmeff beside stock lm-eval (`--model hf`, float32), interleaved in one process, same weights and pairs.
+
+    python tests/benchmarks/blimp_speed.py --data BLIMP_FOLDER --shape 20m --vocab-size 8192
+    python tests/benchmarks/blimp_speed.py --data BLIMP_FOLDER --model REVISION_FOLDER --precision float32,adaptive --limit 250
+
+Without --model the weights are random: what a pass costs does not depend on them, how much adaptive precision must score twice
+does. Each time is that of a whole evaluation, from loading the model to written results. Prints medians, ratios, and how many
+choices are not those of float32.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import lm_eval
+import pyarrow.parquet as pq
+import torch
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from lmeff.evaluation import encoding, loaded_tasks
+from lmeff.evaluation.harness import evaluate_model
+from lmeff.evaluation.tasks import tasks_folder
+from lmeff.models.sizes import SIZES
+
+
+def random_model(folder: Path, shape: str, vocab_size: int, data: Path, text: list[Path]) -> None:
+    """A Llama of a published shape whose tokenizer was trained on BLiMP and other text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    lines = (
+        json.loads(line) for path in [*sorted(data.glob("*.jsonl")), *text] for line in open(path, encoding="utf-8")
+    )
+    special = ["<s>", "</s>", "<pad>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, initial_alphabet=alphabet)
+    tokenizer.train_from_iterator((line.get("sentence_good") or line.get("text") or "" for line in lines), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
+    torch.manual_seed(0)
+    ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+    sizes = {**SIZES[shape], "vocab_size": vocab_size, "max_position_embeddings": 256, "tie_word_embeddings": False}
+    LlamaForCausalLM(LlamaConfig(**sizes, **ids)).save_pretrained(folder)
+
+
+def stock(folder: Path, data: Path, options: argparse.Namespace) -> dict:
+    model = HFLM(pretrained=str(folder), dtype="float32", batch_size=options.stock_batch_size, device=options.device)
+    metadata = {"data_paths": {"blimp": str(data)}}
+    manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False, metadata=metadata)
+    return lm_eval.simple_evaluate(
+        model=model, tasks=["lmeff_blimp"], task_manager=manager, limit=options.limit, bootstrap_iters=0
+    )
+
+
+def scores(output: Path):
+    return pq.read_table(output / "pairs" / "lmeff_blimp.parquet")["score"].to_numpy()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the 67 files of BLiMP")
+    parser.add_argument("--text", type=Path, nargs="*", default=[], help="JSON lines for a large vocabulary")
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--shape", default="20m", choices=SIZES)
+    parser.add_argument("--vocab-size", type=int, default=8192)
+    parser.add_argument("--precision", default="float32", help="float32, adaptive or both, with a comma")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--limit", type=int, help="pairs of each paradigm (all)")
+    parser.add_argument("--stock-batch-size", type=int, default=64)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = options.model or Path(scratch) / "model"
+        if options.model is None:
+            random_model(folder, options.shape, options.vocab_size, options.data, options.text)
+        seconds: dict[str, list[float]] = {"stock": []} | {name: [] for name in options.precision.split(",")}
+        for run in range(options.runs):
+            for name in seconds:
+                output = Path(scratch) / str(run) / name
+                encoding._kept.clear(), loaded_tasks._kept.clear()  # as in a new process
+                begin = time.perf_counter()
+                if name == "stock":
+                    found = stock(folder, options.data, options)["results"]["lmeff_blimp"]["acc,none"]
+                else:
+                    paths = {"blimp": str(options.data)}
+                    more = {"precision": name, "limit": options.limit, "device": options.device}
+                    result = evaluate_model(folder, ["lmeff_blimp"], output, paths=paths, **more)["lmeff_blimp"]
+                    found = result["groups"]["lmeff_blimp"]["acc,none"]
+                seconds[name].append(time.perf_counter() - begin)
+                print(f"run {run}  {name:9}  {seconds[name][-1]:8.1f} s  accuracy {found:.5f}", flush=True)
+        for name in [name for name in seconds if name != "stock"]:
+            ratios = [one / other for one, other in zip(seconds["stock"], seconds[name], strict=True)]
+            print(
+                f"{name}: {statistics.median(ratios):.2f} times stock (runs: {', '.join(f'{one:.2f}' for one in ratios)})"
+            )
+        if "adaptive" in seconds:
+            share = result["lmeff"]["share_in_float32"]
+            exact = Path(scratch) / "exact"
+            evaluate_model(folder, ["lmeff_blimp"], exact, paths=paths, limit=options.limit, device=options.device)
+            different = int((scores(exact) != scores(output)).sum())
+            print(f"adaptive: {share:.1%} scored in float32 too; {different} of {len(scores(exact)):,} choices differ")
+
+
+if __name__ == "__main__":
+    main()
