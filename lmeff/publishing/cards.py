@@ -1,8 +1,9 @@
 """Cards, result files and pictures of what is published, made from what is on disk."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -57,12 +58,21 @@ def _scores(run: Run, anchor: Anchor) -> tuple[CardScore, ...]:
 
 
 def scores_of(results: Iterable[tuple[str, TaskResult]]) -> list[CardScore]:
-    """Every metric of some tasks."""
+    """The metrics of some tasks that a card shows: of our own measures the few that are scores, of lm-eval's tasks all."""
     return [
         CardScore(task, metric, score.value, score.stderr, result.num_examples)
         for task, result in results
         for metric, score in result.metrics.items()
+        if metric in _shown(result)
     ]
+
+
+def _shown(result: TaskResult) -> Collection[str]:
+    """A generation's counts say what texts are like, not how good a model is; a fine-tuned one's metrics are in its `score`."""
+    for known, shown in (("distinct_1", ()), ("score", ("score",)), ("perplexity", ("perplexity", "bits_per_byte"))):
+        if known in result.metrics:
+            return shown
+    return result.metrics
 
 
 def own_results(folder: Path, weights_sha256: str) -> list[Path]:
@@ -78,7 +88,8 @@ def own_results(folder: Path, weights_sha256: str) -> list[Path]:
 
 def write_entries(path: Path, scores: Sequence[CardScore], results: Sequence[Path], source_url: str | None) -> None:
     """The Hub's own form of evaluation results, for the scores on its data sets."""
-    date = max((read_json(one).get("lmeff", {}).get("date", "") for one in results), default="")[:10] or None
+    newest = max((one.stat().st_mtime for one in results), default=None)
+    date = datetime.fromtimestamp(newest, UTC).date().isoformat() if newest else None
     if entries := hub_entries(scores, date, source_url):
         write_text(path, yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False))
 

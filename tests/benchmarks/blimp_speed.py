@@ -34,9 +34,8 @@ def random_model(folder: Path, shape: str, vocab_size: int, data: Path, text: li
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
-    lines = (
-        json.loads(line) for path in [*sorted(data.glob("*.jsonl")), *text] for line in open(path, encoding="utf-8")
-    )
+    files = [*sorted(data.glob("*.jsonl")), *text]
+    lines = (json.loads(line) for path in files for line in path.read_text(encoding="utf-8").splitlines())
     special = ["<s>", "</s>", "<pad>"]
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, initial_alphabet=alphabet)

@@ -40,6 +40,24 @@ def test_the_command_line_of_lm_eval_takes_our_tasks(shared_data, model_folder, 
                 assert stock["results"][name][key] == pytest.approx(scores[key], abs=1e-9)
 
 
+@pytest.mark.slow
+def test_lm_evals_command_line_with_our_model_finds_our_tasks(shared_data, model_folder, tmp_path, clean_environment):
+    """`lmeff lm-eval`: model `lmeff`, our tasks without --include_path, the fast way and lm-eval's own."""
+    environment = {**clean_environment, "LMEFF_EVAL_DATA": str(shared_data)}
+    answers = {}
+    for exact in ("true", "false"):
+        command = [sys.executable, "-m", "lmeff.cli", "lm-eval", "run", "--model", "lmeff", "--device", "cpu"]
+        command += ["--model_args", f"pretrained={model_folder},exact={exact}", "--tasks", "lmeff_blimp_ellipsis"]
+        command += ["--limit", "20", "--batch_size", "16", "--log_samples", "--output_path", tmp_path / exact]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        samples = [json.loads(line) for path in sorted((tmp_path / exact).rglob("*.jsonl")) for line in open(path)]
+        answers[exact] = [float(answer[0][0]) for sample in samples for answer in sample["resps"]]
+    assert len(answers["true"]) == 80
+    assert answers["false"] == pytest.approx(answers["true"], abs=1e-4)
+    assert answers["false"] != answers["true"]
+
+
 @pytest.fixture(scope="module")
 def some_blimp(shared_data, tmp_path_factory) -> Path:
     """20 pairs of each of the 67 paradigms, with the 7 pairs of BLiMP whose two sentences are the same."""

@@ -33,10 +33,10 @@ class Slurm:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def submit(self, options: str, *words: str | Path, **variables: str) -> str:
-        """The number of the new job, which runs slurm/train_array.sbatch."""
+    def submit(self, options: str, *words: str | Path, script: str = "train_array", **variables: str) -> str:
+        """The number of the new job, which runs slurm/SCRIPT.sbatch."""
         output = f"--output={self.folder}/%A_%a.out"
-        command = ["sbatch", "--parsable", output, *options.split(), "slurm/train_array.sbatch", *words]
+        command = ["sbatch", "--parsable", output, *options.split(), f"slurm/{script}.sbatch", *words]
         return self.call(*command, **variables).strip()
 
     def job(self, number: str) -> dict[str, str]:

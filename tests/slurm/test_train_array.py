@@ -1,4 +1,4 @@
-"""slurm/train_array.sbatch in a real Slurm: arrays, interruptions and mistakes.
+"""slurm/train_array.sbatch and eval_array.sbatch in a real Slurm: arrays, interruptions and mistakes.
 
 A run counts as unharmed when its final weights are, bit for bit, those of a run that nobody disturbed. To interrupt a short run
 surely in its middle, its process is stopped after a few steps; a signal that it got meanwhile reaches it when it goes on.
@@ -194,3 +194,15 @@ def test_a_wrong_recipe_fails_once(slurm, folder: Path) -> None:
         assert said in slurm.said(f"{array}_{task}")
         assert "Traceback" not in slurm.said(f"{array}_{task}")
     assert read_state(folder / "outputs" / "no_text" / "seed-0")["state"] == "failed"
+
+
+def test_runs_are_scored_by_an_array_of_their_own(slurm, array: str, folder: Path) -> None:
+    runs = [folder / "outputs" / name / "seed-0" for name in ("one", "two")]
+    task = "lmeff_synthetic_subject_verb"
+    jobs = slurm.submit("--array=0-2", *runs, "--tasks", task, script="eval_array")
+    for number, run in enumerate(runs):
+        slurm.wait(f"{jobs}_{number}")
+        scored = sorted(path.parent.name for path in run.glob(f"results/*/{task}.json"))
+        assert scored == ["seed-0-tokens-0", "seed-0-tokens-2k", "seed-0-tokens-5120"]
+    slurm.wait(f"{jobs}_2", "FAILED")
+    assert "task 2, but 2 run folders" in slurm.said(f"{jobs}_2")

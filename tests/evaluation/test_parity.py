@@ -1,0 +1,104 @@
+"""Real weights and real pairs, beside stock lm-eval: the same task through `hf` and `lmeff`, pair by pair; lm-eval's own BLiMP
+beside ours under one delimiter, paradigm by paradigm. All of BLiMP: tests/benchmarks/blimp_speed.py."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+from transformers import AutoTokenizer
+
+from lmeff.evaluation.blimp import PARADIGMS
+from lmeff.evaluation.language_model import load_model
+from lmeff.evaluation.loaded_tasks import load_tasks
+
+NUM_PAIRS = 50
+
+
+def requests_of(data: Path, model: Path, tasks: tuple[str, ...], limit: int) -> list[Instance]:
+    loaded = load_tasks(tasks, None, {"blimp": str(data / "blimp")}, limit, "parity", str(model))
+    return [one for group in loaded.values() for name in group.tasks for one in group.requests(name)]
+
+
+def values_of(model, requests: list[Instance]) -> np.ndarray:
+    return np.array([value for value, _ in model.loglikelihood(requests, disable_tqdm=True)])
+
+
+def right(values: np.ndarray) -> np.ndarray:
+    """Of each pair, whether the acceptable sentence is the more probable one; a half for a tie."""
+    margins = values[::2] - values[1::2]
+    return np.where(margins == 0, 0.5, margins > 0)
+
+
+def stock(model: Path) -> HFLM:
+    return HFLM(pretrained=str(model), dtype="float32", batch_size=64, device="cpu")
+
+
+def compare(model: Path, data: Path) -> None:
+    requests = requests_of(data, model, ("lmeff_blimp",), NUM_PAIRS)
+    assert len(requests) == 67 * NUM_PAIRS * 2
+    expected = values_of(stock(model), requests)
+    found = values_of(load_model(model, "cpu", progress=False), requests)
+    assert np.abs(found - expected).max() < 1e-3
+    certain = np.abs(expected[::2] - expected[1::2]) > 2e-3
+    assert (right(found) == right(expected))[certain].all()
+    assert certain.mean() > 0.99
+    same = [one.args == other.args for one, other in zip(requests[::2], requests[1::2], strict=True)]
+    assert np.array_equal(right(found) == 0.5, same)  # the only ties are pairs of one sentence
+
+    adaptive = load_model(model, "cpu", progress=False, precision="adaptive")
+    assert (right(values_of(adaptive, requests)) == right(found)).all()
+    assert np.concatenate(list(adaptive.exactly_scored.values())).mean() < 1
+
+    few = requests_of(data, model, ("lmeff_blimp_binding",), 5)
+    exact = load_model(model, "cpu", batch_size=64, progress=False, exact=True)
+    assert np.array_equal(values_of(exact, few), values_of(stock(model), few))
+
+
+def test_pairs_of_a_model_of_ours_score_as_with_lm_eval(trained_model, shared_data):
+    compare(trained_model, shared_data)
+
+
+@pytest.mark.slow
+@pytest.mark.real_model
+def test_pairs_of_smollm2_score_as_with_lm_eval(smollm2, shared_data):
+    compare(smollm2, shared_data)
+
+
+def compare_tasks(model: Path, data: Path, limit: int, folder: Path) -> None:
+    """lm-eval's own tasks put a space before the sentence; with that, ours ask the same."""
+    import lm_eval
+
+    templates = Path(lm_eval.__file__).parent / "tasks" / "blimp"
+    for uid in PARADIGMS:
+        files = {"data_files": {"train": str(data / "blimp" / f"{uid}.jsonl")}, "cache_dir": str(folder / "cache")}
+        include = {"include": str(templates / f"{uid}.yaml"), "dataset_path": "json", "dataset_kwargs": files}
+        (folder / f"{uid}.yaml").write_text(yaml.safe_dump({**include, "task": f"blimp_{uid}"}))
+    manager = TaskManager(include_path=str(folder), include_defaults=False)
+    theirs = manager.load([f"blimp_{uid}" for uid in PARADIGMS])["tasks"]
+    scorer = load_model(model, "cpu", progress=False)
+    ours = requests_of(data, model, ("lmeff_blimp",), limit)
+    for one in ours:
+        one.arguments = ("", " " + one.args[1])
+    by_task = dict(
+        zip([one.task_name for one in ours[:: 2 * limit]], np.split(right(values_of(scorer, ours)), 67), strict=True)
+    )
+    accuracies = {}
+    for uid in PARADIGMS:
+        theirs[f"blimp_{uid}"].build_all_requests(limit=limit, rank=0, world_size=1)
+        values = values_of(scorer, theirs[f"blimp_{uid}"].instances)
+        accuracies[uid] = np.mean(values[::2] >= values[1::2])  # numpy's argmax: a tie is right
+        found = by_task[f"lmeff_blimp_{uid.lower()}"]
+        assert accuracies[uid] == pytest.approx(np.ceil(found).mean(), abs=1e-12), uid
+    assert len(set(accuracies.values())) > 5
+
+
+@pytest.mark.slow
+@pytest.mark.real_model
+def test_paradigms_of_smollm2_are_those_of_lm_evals_own_tasks(smollm2, shared_data, tmp_path):
+    compare_tasks(smollm2, shared_data, 5, tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(smollm2)
+    assert tokenizer("Who")["input_ids"] != tokenizer(" Who")["input_ids"]  # the delimiter matters for this model
