@@ -69,6 +69,8 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
         raise InputError(
             f"{what}: neither a run with revisions nor a model folder with a config.json, nor a folder of such"
         )
+    if own and revisions is not None:  # the final revision is one of the others under another name
+        revisions = [_anchor_of(what / "revisions" / name) if name not in found else name for name in revisions]
     unknown = [name for name in revisions or () if name not in found]
     if unknown:
         raise InputError(f"--revisions: {what} has no {unknown[0]!r}; it has {', '.join(found)}")
@@ -77,6 +79,12 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
         return [Subject(found[name], (output or what / "results") / name) for name in names]
     title = what.resolve().name
     return [_checked(Subject(found[name], _own_folder(f"{title}@{name}", output), collection=what)) for name in names]
+
+
+def _anchor_of(revision: Path) -> str:
+    """The name of the anchor that a revision equals, else its own."""
+    anchor = revision / "anchor.json"
+    return (read_json(anchor).get("same_as") if anchor.is_file() else None) or revision.name
 
 
 def outputs_of(whats: Sequence[str], output: Path | None) -> list[Path | None]:

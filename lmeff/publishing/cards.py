@@ -69,7 +69,13 @@ def scores_of(results: Iterable[tuple[str, TaskResult]]) -> list[CardScore]:
 
 def _shown(result: TaskResult) -> Collection[str]:
     """A generation's counts say what texts are like, not how good a model is; a fine-tuned one's metrics are in its `score`."""
-    for known, shown in (("distinct_1", ()), ("score", ("score",)), ("perplexity", ("perplexity", "bits_per_byte"))):
+    known_ones = {
+        "distinct_1": (),
+        "consistency": (),
+        "score": ("score",),
+        "perplexity": ("perplexity", "bits_per_byte"),
+    }
+    for known, shown in known_ones.items():
         if known in result.metrics:
             return shown
     return result.metrics

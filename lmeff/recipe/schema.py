@@ -205,7 +205,7 @@ class Evaluation(Section):
     tasks: list[str] = []
     """lm-eval tasks or groups, such as lmeff_blimp or lmeff_synthetic."""
     at_anchors: bool = True
-    """Score every revision as soon as it is saved; otherwise only with `lmeff eval`."""
+    """Score every revision as soon as it is saved; otherwise only with `lmeff eval`, with `--follow` from a second process."""
     weights: bool = True
     """Measure the weights of every revision at its anchor: norms, effective ranks, similarity to the revision before, to the
     first and, when the run is done, to the final one. Needs `at_anchors`; otherwise only with `lmeff weights`."""

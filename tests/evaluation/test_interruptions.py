@@ -143,6 +143,19 @@ def write_state(run: Path, state: str) -> None:
     (run / "state.json").write_text(json.dumps(facts))
 
 
+def test_the_final_revision_stands_for_the_anchor_it_equals(model_folder, mini_blimp, tmp_path, capsys):
+    run = tmp_path / "run"
+    fake_revision(model_folder, run, "seed-0-tokens-1M")
+    shutil.copytree(run / "revisions" / "seed-0-tokens-1M", run / "revisions" / "seed-0")
+    anchor = run / "revisions" / "seed-0" / "anchor.json"
+    anchor.write_text(json.dumps(json.loads(anchor.read_text()) | {"same_as": "seed-0-tokens-1M"}))
+    write_recipe(run, mini_blimp)
+    assert main(["eval", str(run), "--revisions", "seed-0"]) == 0
+    assert capsys.readouterr().out.startswith("seed-0-tokens-1M")
+    assert main(["eval", str(run), "--revisions", "seed-1"]) == 2
+    assert "has no 'seed-1'" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_run_is_followed_until_it_ends(model_folder, mini_blimp, tmp_path, clean_environment):
     run = tmp_path / "run"

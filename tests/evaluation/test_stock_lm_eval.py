@@ -51,7 +51,8 @@ def test_lm_evals_command_line_with_our_model_finds_our_tasks(shared_data, model
         command += ["--limit", "20", "--batch_size", "16", "--log_samples", "--output_path", tmp_path / exact]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        samples = [json.loads(line) for path in sorted((tmp_path / exact).rglob("*.jsonl")) for line in open(path)]
+        lines = [line for path in sorted((tmp_path / exact).rglob("*.jsonl")) for line in path.read_text().splitlines()]
+        samples = map(json.loads, lines)
         answers[exact] = [float(answer[0][0]) for sample in samples for answer in sample["resps"]]
     assert len(answers["true"]) == 80
     assert answers["false"] == pytest.approx(answers["true"], abs=1e-4)
