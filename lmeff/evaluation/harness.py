@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -186,11 +186,10 @@ class Evaluation:
 
     def _find(self, task: str) -> tuple[Path, dict] | None:
         """A finished result of the same weights, data and settings, and its folder."""
-        for folder in (self.output, *sorted(path.parent for path in self.output.parent.glob(f"*/{task}.json"))):
-            result = _read(folder / f"{task}.json")
-            about = result.get("lmeff", {})
+        for path in (self.output / f"{task}.json", *sorted(self.output.parent.glob(f"*/{task}.json"))):
+            about = _about(path)
             if self._is_ours(about) and self._has_same_data(task, about):
-                return folder, result
+                return path.parent, _read(path)
         return None
 
     def _take_over(self, task: str, folder: Path) -> None:
@@ -268,6 +267,20 @@ class Evaluation:
         result = plain({**result, "configs": configs, "lmeff": about})
         write_json(self.output / f"{task}.json", result)
         return result
+
+
+def _about(path: Path) -> dict:
+    """What a result depends on, read once: hundreds of models may lie side by side. Empty where there is no result."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return {}
+    return _read_about(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=10_000)
+def _read_about(path: Path, _mtime_ns: int, _size: int) -> dict:
+    return _read(path).get("lmeff", {})
 
 
 def _read(path: Path) -> dict:
