@@ -125,7 +125,7 @@ class Evaluation:
         if not share:
             return
 
-        from lmeff.evaluation.language_model import answers_by_task, load_model, undisturbed
+        from lmeff.evaluation.language_model import answers_by_task, device_name, load_model, undisturbed
 
         with undisturbed():
             model = load_model(
@@ -139,9 +139,9 @@ class Evaluation:
             if self.before_batch:
                 model.model.base_model.register_forward_pre_hook(lambda *_: self.before_batch())
             for name, answers in answers_by_task(model, {name: leaves[name].requests(name) for name in share}):
-                facts = {"num_cut": model.num_cut.get(name, 0)}
-                if (exact := model.exactly_scored.get(name)) is not None:
-                    facts["num_in_float32"] = int(exact.sum())
+                facts: dict[str, Any] = {"num_cut": model.num_cut.get(name, 0), "device": device_name(model.device)}
+                if adapted := model.adapted.get(name):
+                    facts |= {"in_float32": adapted.in_float32.tolist(), "error_bound": adapted.error_bound}
                 part = {**self._about, "asked_sha256": leaves[name].asked_sha256(name), "answers": answers, **facts}
                 write_text(self._part(name), json.dumps(part))
 
@@ -215,7 +215,16 @@ class Evaluation:
         return [task for task in dict.fromkeys(self.tasks) if task not in done]
 
     def _has_same_data(self, task: str, about: dict) -> bool:
-        return about.get("data") == self._origins(task) and self._data_sha256(task) in (None, about["data_sha256"])
+        if about.get("data") != self._origins(task):
+            return False
+        known = self._data_sha256(task)
+        if known is None:
+            try:
+                loaded = self._load([task])[task]
+            except Exception:  # the Hub's data cannot be had now; what was scored on them stands
+                return True
+            known = _data_sha256(loaded.tasks, self.limit)
+        return known == about["data_sha256"]
 
     def _origins(self, task: str) -> dict[str, str]:
         """Where the task's data come from, by name: `local` or `hub`."""
@@ -250,15 +259,21 @@ class Evaluation:
             "data": self._origins(task),
             "data_sha256": _data_sha256(leaves, self.limit),
             "versions": library_versions(),
+            "device": ", ".join(sorted({part["device"] for part in parts.values()})),
         }
         if num_cut := sum(part["num_cut"] for part in parts.values()):
             about["num_cut"] = num_cut  # contexts that were too long for the model and lost their beginning
+        in_float32 = None
         if self.precision == "adaptive":
-            asked = sum(len(leaf.instances) for leaf in leaves.values())
-            about["share_in_float32"] = sum(part.get("num_in_float32", 0) for part in parts.values()) / max(asked, 1)
+            in_float32 = {
+                name: parts[name].get("in_float32", [True] * len(leaf.instances)) for name, leaf in leaves.items()
+            }
+            flags = [flag for given in in_float32.values() for flag in given]
+            about["share_in_float32"] = sum(flags) / max(len(flags), 1)
+            about["error_bound"] = max(part.get("error_bound", 0.0) for part in parts.values())
         if all(_is_pair_task(leaf) for leaf in leaves.values()):
             pairs = pair_table(
-                {name: [request.resps[0][0] for request in leaf.instances] for name, leaf in leaves.items()}
+                {name: [request.resps[0][0] for request in leaf.instances] for name, leaf in leaves.items()}, in_float32
             )
             about |= {"num_pairs": pairs.num_rows, "num_ties": pairs["score"].to_pylist().count(0.5)}
             about["target_delimiter"] = next(iter(leaves.values())).get_config("target_delimiter")

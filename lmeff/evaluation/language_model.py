@@ -21,7 +21,7 @@ from transformers.integrations import deepspeed as hf_deepspeed
 from transformers.utils import logging as transformers_logging
 
 from lmeff.errors import InputError
-from lmeff.evaluation.adaptive import Adapted, adapt
+from lmeff.evaluation.adaptive import Adapted, adapt, are_pairs
 from lmeff.evaluation.encoding import (
     EncodesAhead,
     TokenRequest,
@@ -32,6 +32,7 @@ from lmeff.evaluation.encoding import (
     tokenizer_digest,
 )
 from lmeff.evaluation.prefix_tree import Layout, lay_out
+from lmeff.evaluation.profiling_passes import is_out_of_memory
 from lmeff.evaluation.tree_scorer import Answer, TreeScorer, finish, takes_trees
 
 _TEXTS_AT_ONCE = {"cpu": 256, "cuda": 2048}
@@ -58,8 +59,8 @@ class LmeffLM(EncodesAhead):
     Args:
         pretrained: a folder, a Hub repository, or a loaded model.
         exact: lm-eval's own scoring, with its batches, bit for bit.
-        precision: `float32`; or `adaptive`: choices in bfloat16, and again in float32 where that could change them. Then
-            log-likelihoods of the other choices are bfloat16's.
+        precision: `float32`; or `adaptive`: minimal pairs in bfloat16, and again in float32 where that could change which
+            sentence is the more probable one. The log-likelihoods of the other pairs are bfloat16's.
         batch_size: texts in one forward pass; `auto` for as many as suit the device.
         others: as lm-eval's `HFLM` takes them.
     """
@@ -98,8 +99,8 @@ class LmeffLM(EncodesAhead):
         default = _TEXTS_AT_ONCE.get(self.device.type, 256)
         self._texts_at_once, self._automatic = default if automatic else int(self.batch_size), automatic
         self.progress = True
-        self.exactly_scored: dict[str, np.ndarray] = {}
-        """With `precision: adaptive`: by task, which of its answers are float32's, in the order of asking."""
+        self.adapted: dict[str, Adapted] = {}
+        """With `precision: adaptive`: what was done, by task of minimal pairs. Others are scored in float32."""
         self.num_cut: dict[str, int] = {}
         """By task: contexts that were too long for the model and lost their beginning."""
 
@@ -117,7 +118,7 @@ class LmeffLM(EncodesAhead):
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Answer]:
         if self.exact:
-            return super().loglikelihood(requests, disable_tqdm=disable_tqdm)
+            return finite(super().loglikelihood(requests, disable_tqdm=disable_tqdm), requests)
         answers = [answer for given in self.answers_by_task(requests, ahead=None) for answer in given]
         for request, answer in zip(requests, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", request.args, answer)
@@ -143,17 +144,17 @@ class LmeffLM(EncodesAhead):
             yield from (ready() for ready in waiting)
 
     def _ask(self, instances: list[Instance]) -> Ready:
+        task = instances[0].task_name
         encoded = keep(self._key(instances), lambda: self._tokens_of(instances))
-        self.num_cut[instances[0].task_name] = sum(len(one[1]) + len(one[2]) > self.max_length + 1 for one in encoded)
+        self.num_cut[task] = sum(len(one[1]) + len(one[2]) > self.max_length + 1 for one in encoded)
         if self.exact or not self._trees:
-            answers = super()._loglikelihood_tokens(encoded, disable_tqdm=True)
+            answers = finite(super()._loglikelihood_tokens(encoded, disable_tqdm=True), instances)
             return lambda: answers
-        if self.adaptive:
-            adapted = self._adapt(instances, encoded)
-            self.exactly_scored[instances[0].task_name] = adapted.exact
-            return lambda: adapted.answers
+        if self.adaptive and are_pairs(instances):
+            self.adapted[task] = self._adapt(instances, encoded)
+            return lambda: finite(self.adapted[task].answers, instances)
         pending = self._with_room(lambda size: self._scorer.start(self._layout(instances, encoded, size)))
-        return lambda: next(finish([pending]))
+        return lambda: finite(next(finish([pending])), instances)
 
     def _adapt(self, instances: list[Instance], encoded: list[TokenRequest]) -> Adapted:
         def exactly(numbers: list[int]) -> list[Answer]:
@@ -161,21 +162,21 @@ class LmeffLM(EncodesAhead):
             return self._with_room(lambda size: self._scorer.score(lay_out(chosen, size)))
 
         requests = model_requests(encoded, self.max_length)
-        num_tokens = np.array([len(scored) for _, scored in requests])
         # Matrix products in bfloat16 want more rows at once.
         rough = self._with_room(lambda size: self._rough_scorer.score(self._layout(instances, encoded, 2 * size)))
-        return adapt(instances, num_tokens, rough, exactly)
+        return adapt(rough, exactly)
 
     def _with_room(self, score: Callable[[int], Any]) -> Any:
-        """`score(texts at once)`, with half as many after each time that the GPU's memory does not suffice."""
+        """`score(texts at once)`, with half as many after each time that the memory does not suffice."""
         while True:
             try:
                 return score(self._texts_at_once)
-            except torch.OutOfMemoryError:
-                if not self._automatic or self._texts_at_once == 1:
+            except (RuntimeError, MemoryError) as error:
+                if not (is_out_of_memory(error) and self._automatic and self._texts_at_once > 1):
                     raise
             self._texts_at_once //= 2
-            torch.cuda.empty_cache()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def _layout(self, instances: list[Instance], encoded: list[TokenRequest], size: int) -> Layout:
         return keep((*self._key(instances), size), lambda: lay_out(model_requests(encoded, self.max_length), size))
@@ -199,6 +200,18 @@ class LmeffLM(EncodesAhead):
         check_lengths(requests, self.max_length)
         found = model_requests(requests, self.max_length)
         return self._with_room(lambda size: self._scorer.score(lay_out(found, size)))
+
+
+def finite(answers: list[Answer], instances: Sequence[Instance]) -> list[Answer]:
+    """The answers themselves. Raises ValueError naming task and document when one is not finite: numpy's `argmax`, by which
+    lm-eval's own tasks choose, takes NaN for the largest number, so a model that computes NaN would be right every time."""
+    for (value, _), instance in zip(answers, instances, strict=True):
+        if not np.isfinite(value):
+            kind = "pair" if "sentence_good" in (instance.doc or {}) else "document"
+            raise ValueError(
+                f"{instance.task_name}, {kind} {instance.doc_id}: a log-probability is {value}, not finite"
+            )
+    return answers
 
 
 class ReplayLM(LM):
@@ -256,6 +269,11 @@ def answers_by_task(
         asked = {kind: [one for one in requests[name] if one.request_type == kind] for kind in kinds}
         flat = {kind: [one for one in given for _ in range(one.repeats)] for kind, given in asked.items()}
         yield name, {kind: getattr(model, kind)(given) for kind, given in flat.items()}
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu`, or the GPU's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 @contextmanager

@@ -45,11 +45,6 @@ class Layout:
     starts: np.ndarray
     """(requests + 1,) int64: request r owns `edges[starts[r]:starts[r + 1]]`."""
 
-    @property
-    def num_positions(self) -> int:
-        """Positions computed, without padding."""
-        return sum(int((batch.ends > 0).sum()) for batch in self.batches)
-
 
 class _Row:
     """A forest that grows text by text, in the order of the texts."""
@@ -68,7 +63,10 @@ class _Row:
         return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(text, self._text, strict=False)))
 
     def has_room_for(self, text: Sequence[int]) -> bool:
-        return len(self.tokens) + len(text) - self.num_shared(text) <= self.capacity
+        """Short texts share a row in any case, long ones if at least half of a text is there already."""
+        shared = self.num_shared(text)
+        num_tokens = len(self.tokens) + len(text) - shared
+        return num_tokens <= (2 * self.capacity if 2 * shared >= len(text) else self.capacity)
 
     def add(self, text: Sequence[int], scored: Sequence[int]) -> list[int]:
         """The row's numbers of the edges that hold the scored tokens."""
@@ -94,13 +92,12 @@ class _Row:
         self._close(0)
 
 
-def lay_out(requests: Sequence[Request], texts_per_batch: int, row_length: int = 64, share: bool = True) -> Layout:
-    """Sorts requests into rows of about `row_length` tokens (a longer text has a row of twice its length, for others that
-    begin like it) and rows of like length into batches.
+def lay_out(requests: Sequence[Request], texts_per_batch: int, row_length: int = 64) -> Layout:
+    """Sorts requests into rows of about `row_length` tokens (a longer text has a row of its own, which others join that begin
+    like it) and rows of like length into batches.
 
     Args:
-        texts_per_batch: at most so many texts share a forward pass.
-        share: whether texts share prefixes; otherwise every text has a row of its own.
+        texts_per_batch: at most so many texts share a forward pass, and `row_length` times as many positions.
     """
     rows: list[_Row] = []
     placed: list[tuple[int, list[int]]] = [(0, [])] * len(requests)
@@ -108,15 +105,15 @@ def lay_out(requests: Sequence[Request], texts_per_batch: int, row_length: int =
     for index in order:
         text, scored = requests[index]
         row = rows[-1] if rows else None
-        if row is None or not share or row.num_texts == texts_per_batch or not row.has_room_for(text):
-            row = _Row(max(row_length, 2 * len(text)))
+        if row is None or row.num_texts == texts_per_batch or not row.has_room_for(text):
+            row = _Row(max(row_length, len(text)))
             rows.append(row)
         placed[index] = (len(rows) - 1, row.add(text, scored))
     for row in rows:
         row.finish()
     batches, first_edge, numbers_of_edges = [], np.zeros(len(rows), np.int64), [np.zeros(0, np.int64)]
     num_edges = 0
-    for numbers in _batches(rows, texts_per_batch):
+    for numbers in _batches(rows, texts_per_batch, row_length * texts_per_batch):
         batch, offsets, places = _batch([rows[number] for number in numbers])
         first_edge[numbers] = num_edges + offsets
         numbers_of_edges.append(num_edges + places)
@@ -129,14 +126,17 @@ def lay_out(requests: Sequence[Request], texts_per_batch: int, row_length: int =
     return Layout(tuple(batches), np.concatenate(numbers_of_edges)[flat + first_edge[row_of]], starts)
 
 
-def _batches(rows: Sequence[_Row], texts_per_batch: int) -> Iterator[list[int]]:
+def _batches(rows: Sequence[_Row], max_texts: int, max_positions: int) -> Iterator[list[int]]:
     """Numbers of rows of like length, longest first, so that little is padding and a lack of memory shows at once."""
     chosen: list[int] = []
-    num_texts = 0
+    num_texts, width = 0, 0
     for number in sorted(range(len(rows)), key=lambda number: -len(rows[number].tokens)):
-        if chosen and num_texts + rows[number].num_texts > texts_per_batch:
+        is_full = num_texts + rows[number].num_texts > max_texts or (len(chosen) + 1) * width > max_positions
+        if chosen and is_full:
             yield chosen
             chosen, num_texts = [], 0
+        if not chosen:
+            width = len(rows[number].tokens)
         chosen.append(number)
         num_texts += rows[number].num_texts
     if chosen:

@@ -62,11 +62,14 @@ def requests_sha256(requests: Mapping[str, Iterable[Sequence[str]]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def pair_table(log_probabilities: Mapping[str, Sequence[float]]) -> pa.Table:
-    """`PAIR_SCHEMA` rows.
+def pair_table(
+    log_probabilities: Mapping[str, Sequence[float]], in_float32: Mapping[str, Sequence[bool]] | None = None
+) -> pa.Table:
+    """`PAIR_SCHEMA` rows, and a column `in_float32` where not all of them are.
 
     Args:
         log_probabilities: by task, those of the acceptable and the unacceptable sentence of each pair in turn.
+        in_float32: by task, which of them were computed in float32; None for all.
     """
     columns: dict[str, list] = {name: [] for name in PAIR_SCHEMA.names}
     for task, values in log_probabilities.items():
@@ -76,7 +79,11 @@ def pair_table(log_probabilities: Mapping[str, Sequence[float]]) -> pa.Table:
         columns["good"] += good
         columns["bad"] += bad
         columns["score"] += map(pair_score, good, bad)
-    return pa.table(columns, schema=PAIR_SCHEMA)
+    table = pa.table(columns, schema=PAIR_SCHEMA)
+    if in_float32 is None:
+        return table
+    flags = [flag for task in log_probabilities for flag in in_float32[task][::2]]
+    return table.append_column("in_float32", pa.array(flags, pa.bool_()))
 
 
 def write_table(path: Path, table: pa.Table) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import PretrainedConfig, PreTrainedModel
 
 from lmeff.evaluation.prefix_tree import Layout, Request, TreeBatch, lay_out
 
@@ -14,8 +14,8 @@ Answer = tuple[float, bool]
 
 _LOGITS_BYTES = {"cpu": 32 << 20, "cuda": 1 << 30}
 """Logits held at once: on a CPU as much as a cache can help with, on a GPU enough for one large matrix product."""
-_TOLERANCE = 1e-3
-"""Between log-probabilities of a tree and of plain rows, of a model whose attention takes a tree. In nats."""
+_TOLERANCE = 2e-5
+"""Between log-probabilities of a tree and of plain rows, of a model whose attention takes a tree. In nats a token."""
 
 
 @dataclass(frozen=True)
@@ -109,25 +109,45 @@ def finish(pending: Sequence[Pending]) -> Iterator[list[Answer]]:
         yield list(zip(sums.tolist(), np.minimum.reduceat(greedy[edges], starts).astype(bool).tolist(), strict=True))
 
 
+_LOCAL = ("sliding_window", "window_size", "attention_window_size", "attention_chunk_size")
+_LONGEST_TRIED = 320
+"""Tokens: three such texts in a row are farther apart than the places that common local attention sees."""
+
+
 @torch.no_grad()
 def takes_trees(model: PreTrainedModel, max_length: int) -> bool:
-    """Whether a model gives the nodes of a tree what it gives plain rows, tried on three short texts.
+    """Whether a model gives the nodes of a tree what it gives plain rows, tried on three texts.
 
     It does where attention follows the mask and the positions that are passed in, and the logits are the output embeddings
-    times the last hidden states. It does not for recurrent models, relative biases by place in the row, scaled logits, or a
-    sliding window shorter than the texts.
+    times the last hidden states. It does not for recurrent models, attention to near places in the row only, relative biases
+    by place, and scaled logits.
     """
-    window = getattr(model.config, "sliding_window", None)
-    if model.config.is_encoder_decoder or model.get_output_embeddings() is None or (window and window < max_length):
+    config = model.config
+    if config.is_encoder_decoder or model.get_output_embeddings() is None or _is_local(config, max_length):
         return False
-    size = model.get_output_embeddings().weight.shape[0]
-    tokens = np.random.default_rng(0).integers(0, size, 12).tolist()
-    texts = [tokens[:6], tokens[:3] + tokens[6:9], tokens[:3] + tokens[9:12]]
+    size, length = model.get_output_embeddings().weight.shape[0], min(max_length, _LONGEST_TRIED)
+    tokens = np.random.default_rng(0).integers(0, size, 3 * length).tolist()
+    half = length // 2
+    texts = [
+        tokens[:length],
+        tokens[:half] + tokens[length + half : 2 * length],
+        tokens[:1] + tokens[2 * length + 1 : 3 * length],
+    ]
     requests: list[Request] = [(text[:-1], text[1:]) for text in texts]
-    plain = model(torch.tensor(texts, device=model.device), use_cache=False).logits.float().log_softmax(-1)
-    wanted = [sum(plain[row, at, token].item() for at, token in enumerate(text[1:])) for row, text in enumerate(texts)]
     try:
-        found = [value for value, _ in TreeScorer(model).score(lay_out(requests, texts_per_batch=3))]
-    except (TypeError, ValueError, RuntimeError):  # a body that takes no such mask or no positions
+        in_one_row = lay_out(requests, texts_per_batch=3, row_length=3 * length)
+        found = [value for value, _ in TreeScorer(model).score(in_one_row)]
+    except Exception:  # a body that takes no such mask or no positions
         return False
-    return bool(np.allclose(found, wanted, rtol=0, atol=_TOLERANCE))
+    plain = model(torch.tensor(texts, device=model.device), use_cache=False).logits.float().log_softmax(-1)
+    wanted = [plain[row, range(length - 1), text[1:]].sum().item() for row, text in enumerate(texts)]
+    return bool(np.allclose(found, wanted, rtol=0, atol=_TOLERANCE * length))
+
+
+def _is_local(config: PretrainedConfig, max_length: int) -> bool:
+    """Whether a configuration says that attention reaches less far than the texts are long."""
+    reaches = [getattr(config, name, None) for name in _LOCAL]
+    kinds = [*(getattr(config, "layer_types", None) or ()), *(getattr(config, "attention_layers", None) or ())]
+    if any(kind in ("global", "full_attention") for kind in kinds) and set(kinds) <= {"global", "full_attention"}:
+        return False
+    return any(isinstance(reach, int) and 0 < reach < 2 * max_length for reach in reaches)

@@ -16,6 +16,7 @@ from small_models import save_model, write_pairs
 from transformers.integrations import HfDeepSpeedConfig, is_deepspeed_zero3_enabled
 
 from lmeff.errors import InputError
+from lmeff.evaluation import loaded_tasks
 from lmeff.evaluation.blimp import PARADIGMS, PHENOMENA
 from lmeff.evaluation.harness import Evaluation, evaluate_model
 from lmeff.evaluation.tasks import tasks_folder
@@ -213,6 +214,15 @@ def test_a_users_own_pairs_and_other_tasks(model_folder, tmp_path):
     assert results["my_pairs"]["results"]["my_pairs"]["acc,none"] in (0.25, 0.75)
     assert results["my_text"]["results"]["my_text"]["bits_per_byte,none"] > 0
     assert not (tmp_path / "out" / "pairs" / "my_text.parquet").exists()
+
+    file = tmp_path / "my_pairs.jsonl"
+    file.write_text(file.read_text().replace("Elena", "Carla"))
+    loaded_tasks._kept.clear()  # as in a new process
+    again = Evaluation(model_folder, ("my_pairs", "my_text"), tmp_path / "out", include_path=str(tmp_path))
+    assert again.cached() == {}
+    file.write_text(file.read_text().replace("Carla", "Elena"))
+    loaded_tasks._kept.clear()
+    assert set(again.cached()) == {"my_pairs", "my_text"}
 
 
 def test_the_generated_pairs_are_scored(model_folder, tmp_path):

@@ -9,6 +9,7 @@ from small_models import NAMES, VERBS
 from transformers import (
     AutoTokenizer,
     GPT2Config,
+    GPTNeoConfig,
     GPTNeoXConfig,
     GraniteConfig,
     LlamaConfig,
@@ -31,6 +32,15 @@ CONFIGS = {
     "gpt-neox": GPTNeoXConfig(**SHAPE),
     # What follows is scored by lm-eval's own code.
     "mistral, window of 8": MistralConfig(**SHAPE, num_key_value_heads=2, sliding_window=8),
+    "gpt-neo, window of 80": GPTNeoConfig(
+        vocab_size=600,
+        hidden_size=32,
+        num_layers=2,
+        num_heads=4,
+        attention_types=[[["global", "local"], 1]],
+        window_size=80,
+        max_position_embeddings=64,
+    ),
     "granite, scaled logits": GraniteConfig(**SHAPE, logits_scaling=4.0),
     "mamba": MambaConfig(vocab_size=600, hidden_size=32, num_hidden_layers=2, state_size=4),
 }
@@ -172,51 +182,53 @@ def random_lines(count: int, longest: int) -> list[str]:
     return [" ".join(generator.choice(WORDS, generator.integers(1, longest + 1))) for _ in range(count)]
 
 
-def best_of(asked: list[Instance], answers: list, choices: int, by) -> list[int]:
-    values = np.array([value / by(one.args[1]) for one, (value, _) in zip(asked, answers, strict=True)])
-    return values.reshape(-1, choices).argmax(axis=1).tolist()
+def neighbours(model, count: int) -> list[Instance]:
+    """Pairs, half of them of sentences whose log-probabilities are next to each other, which bfloat16 confuses."""
+    lines = [("", f" {line}") for line in random_lines(count, 9)]
+    order = np.argsort([value for value, _ in model.loglikelihood(instances(*lines))])
+    near, far = order[: count // 2], order[count // 2 :].reshape(2, -1).T.ravel()
+    doc = {"sentence_good": "", "sentence_bad": ""}
+    return instances(*(lines[at] for at in [*near, *far]), task="pairs", choices=2, doc=doc)
 
 
-@pytest.mark.parametrize("kind", ["pairs", "choices"])
-def test_adaptive_choices_are_those_of_float32(model_folder, kind):
-    """Half of the documents have options whose log-probabilities are next to each other, which bfloat16 confuses."""
+def test_adaptive_orders_of_pairs_are_those_of_float32(model_folder):
     exact = load_model(model_folder, "cpu", progress=False)
     adaptive = load_model(model_folder, "cpu", progress=False, precision="adaptive")
-    context, choices = ("", 2) if kind == "pairs" else ("Anna thought about", 4)
-    lines = [(context, f" {line}") for line in random_lines(480, 9)]
-    order = np.argsort([value for value, _ in exact.loglikelihood(instances(*lines))])
-    near, far = order[:240], order[240:].reshape(choices, -1).T.ravel()
-    doc = {"sentence_good": "", "sentence_bad": ""} if kind == "pairs" else {}
-    asked = instances(*(lines[at] for at in [*near, *far]), task=kind, choices=choices, doc=doc)
-
-    wanted, found, rough = exact.loglikelihood(asked), adaptive.loglikelihood(asked), adaptive._rough_scorer
-    exact.__dict__["_scorer"] = rough
-    rough = exact.loglikelihood(asked)
-    rules = [lambda _: 1] if kind == "pairs" else [lambda _: 1, len, lambda text: len(text.encode())]
-    for by in rules:
-        assert best_of(asked, found, choices, by) == best_of(asked, wanted, choices, by)
-    assert best_of(asked, rough, choices, rules[0]) != best_of(asked, wanted, choices, rules[0])
-    scored = adaptive.exactly_scored[kind]
-    assert 0.3 < scored.mean() < 0.95
-    values = np.array([[value for value, _ in answers] for answers in (wanted, found, rough)])
-    assert np.allclose(values[1, scored], values[0, scored], rtol=0, atol=1e-4)
-    assert (values[1, ~scored] == values[2, ~scored]).all()
+    asked = neighbours(exact, 480)
+    wanted, found = exact.loglikelihood(asked), adaptive.loglikelihood(asked)
+    exact.__dict__["_scorer"] = adaptive._rough_scorer
+    values = np.array([[value for value, _ in answers] for answers in (wanted, found, exact.loglikelihood(asked))])
+    margins = values[:, ::2] - values[:, 1::2]
+    assert ((margins[1] > 0) == (margins[0] > 0)).all()
+    assert ((margins[2] > 0) != (margins[0] > 0)).any()
+    adapted = adaptive.adapted["pairs"]
+    assert 0.3 < adapted.in_float32.mean() < 0.95
+    assert adapted.error_bound == pytest.approx(
+        2 * np.abs(margins[2] - margins[0])[adapted.in_float32[::2]].max(), rel=0.01
+    )
+    assert (np.abs(margins[2])[~adapted.in_float32[::2]] > adapted.error_bound).all()
+    assert np.allclose(values[1, adapted.in_float32], values[0, adapted.in_float32], rtol=0, atol=1e-4)
+    assert (values[1, ~adapted.in_float32] != values[0, ~adapted.in_float32]).any()
 
 
-def test_single_requests_are_not_left_to_bfloat16(model_folder):
+def test_tasks_that_use_more_than_the_order_are_not_left_to_bfloat16(model_folder):
+    """Choices that lm-eval may divide by lengths, differences that are correlated, single texts."""
     exact = load_model(model_folder, "cpu", progress=False)
     adaptive = load_model(model_folder, "cpu", progress=False, precision="adaptive")
-    asked = all_kinds_of_requests()[:20]
-    values = [[value for value, _ in model.loglikelihood(asked)] for model in (adaptive, exact)]
-    assert np.allclose(*values, rtol=0, atol=1e-4)
-    assert adaptive.exactly_scored["sentences"].all()
+    asked = all_kinds_of_requests()
+    assert adaptive.loglikelihood(asked) == exact.loglikelihood(asked)
+    assert adaptive.adapted == {}
 
 
-def test_adaptive_finds_what_is_not_finite(model_folder):
-    model = load_model(model_folder, "cpu", progress=False, precision="adaptive")
+@pytest.mark.parametrize("options", [{}, {"exact": True}, {"precision": "adaptive"}], ids=str)
+def test_what_is_not_finite_is_an_error_for_any_task(model_folder, options):
+    """numpy's argmax takes NaN for the largest, so lm-eval's own tasks would call such a model perfect."""
+    model = load_model(model_folder, "cpu", progress=False, **options)
     model.model.lm_head.weight.data.fill_(float("nan"))
-    asked = instances(*(("", line) for line in random_lines(8, 5)), choices=2)
-    assert all(np.isnan(value) for value, _ in model.loglikelihood(asked))
+    for doc in ({}, {"sentence_good": ""}):
+        asked = instances(*(("", line) for line in random_lines(8, 5)), choices=2, doc=doc)
+        with pytest.raises(ValueError, match=r"task, (document|pair) 0: a log-probability is nan"):
+            model.loglikelihood(asked)
 
 
 @pytest.mark.parametrize(
