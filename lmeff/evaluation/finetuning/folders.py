@@ -87,7 +87,7 @@ def _load(request: Request, wanted: Wanted, settings: Mapping[str, FinetuneSetti
     loaded, missing = {}, []
     for name, task in wanted.tasks.items():
         try:
-            loaded[name] = load_task(task, settings[name], request.data, paths, request.limit)
+            loaded[name] = load_task(task, settings[name], request.data, paths, request.limit, list(wanted.groups))
         except NoTrainingData as error:
             if name in wanted.named:
                 raise InputError(
