@@ -84,15 +84,15 @@ def _perplexity(options: argparse.Namespace) -> None:
     from lmeff.evaluation.measure_perplexity import Wanted, measure_perplexity
 
     wanted = Wanted(
-        tuple(options.text),
-        options.split,
-        options.way,
-        options.stride,
-        options.length,
-        options.limit_tokens,
-        options.name,
-        not options.no_eos,
-        options.batch_size,
+        paths=tuple(options.text),
+        split=options.split,
+        way=options.way,
+        stride=options.stride,
+        length=options.length,
+        limit_tokens=options.limit_tokens,
+        name=options.name,
+        score_end=not options.no_eos,
+        batch_size=options.batch_size,
     )
     _measure(options, measure_perplexity, wanted)
 
@@ -101,13 +101,13 @@ def _generate(options: argparse.Namespace) -> None:
     from lmeff.evaluation.measure_generation import Wanted, measure_generation
 
     wanted = Wanted(
-        options.prompts,
-        options.max_new_tokens,
-        0 if options.greedy else options.samples,
-        options.temperature,
-        options.top_p,
-        options.seed,
-        options.batch_size,
+        prompts=options.prompts,
+        max_new_tokens=options.max_new_tokens,
+        samples=0 if options.greedy else options.samples,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        seed=options.seed,
+        batch_size=options.batch_size,
     )
     _measure(options, measure_generation, wanted)
 

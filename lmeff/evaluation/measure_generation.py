@@ -10,7 +10,7 @@ from typing import Any
 
 from lmeff.evaluation.beginnings import warn_of_bos
 from lmeff.evaluation.measure_perplexity import TOKENIZER_FILES
-from lmeff.evaluation.measures import read_measure, write_measure
+from lmeff.evaluation.measures import find_measure, take_over, write_measure
 from lmeff.evaluation.prompts import DEFAULT_PROMPTS, Prompt, read_prompts
 from lmeff.evaluation.results import digest_files, weights_sha256
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
@@ -121,9 +121,13 @@ def _measure(model_folder: Path, output: Path, prompts: Sequence[Prompt], wanted
         "settings": wanted.settings() | {"model_files_sha256": digest_files(files)},
     }
     path, texts = output / f"{TASK}.json", output / TEXTS
-    known = read_measure(path, decided_by)
-    if known is not None and texts.is_file() and known.get("texts_sha256") == sha256_file(texts):
-        return known
+    found = find_measure(
+        path, decided_by, [TEXTS], lambda folder, result: result.get("texts_sha256") == sha256_file(folder / TEXTS)
+    )
+    if found is not None:
+        folder, result = found
+        take_over(path, folder, [TEXTS])
+        return result
     records = _write(model_folder, prompts, wanted)
     write_text(texts, "".join(json.dumps(_public(record), ensure_ascii=False) + "\n" for record in records))
     metrics, counts = _summary(records)

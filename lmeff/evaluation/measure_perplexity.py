@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from lmeff.errors import InputError
 from lmeff.evaluation.beginnings import warn_of_bos
 from lmeff.evaluation.held_text import HeldText, check_files, file_text, split_text
-from lmeff.evaluation.measures import read_measure, write_measure
+from lmeff.evaluation.measures import about_of, find_measure, take_over, write_measure
 from lmeff.evaluation.results import digest_files, weights_sha256
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 from lmeff.evaluation.windows import packed_windows, strided_windows
@@ -62,6 +63,15 @@ class Wanted:
             raise InputError("--stride: packed windows lie side by side; leave it out, or take --way strided")
 
     @property
+    def default_limit(self) -> int | None:
+        return _TRAIN_TOKENS if self.split == "train" else None
+
+    @property
+    def is_part(self) -> bool:
+        """Whether other tokens are taken than without `limit_tokens`."""
+        return self.limit_tokens not in (None, self.default_limit)
+
+    @property
     def task(self) -> str:
         """The name of the results."""
         if not self.paths:
@@ -80,7 +90,7 @@ class _Texts:
         if wanted.paths:
             check_files(wanted.paths)
         else:
-            limit = wanted.limit_tokens or (_TRAIN_TOKENS if wanted.split == "train" else None)
+            limit = wanted.limit_tokens or wanted.default_limit
             self._split = split_text(subjects[-1].model_folder, wanted.split or "dev", limit)
 
     def of(self, model_folder: Path) -> HeldText:
@@ -113,15 +123,24 @@ def measure_perplexity(
     wanted.check()
     if is_remote(what) and not wanted.paths:
         raise InputError(f"{what}: a model of the Hub brings no text; name some with --text PATH")
+    if wanted.is_part and output is None and (Path(what) / "revisions").is_dir():
+        raise InputError(
+            "--limit-tokens: a part's results would replace the run's full ones; give them a folder with --output DIR"
+        )
     subjects = find_subjects(what, revisions, every, output)
     if subjects[0].model_folder is not None:
         _settings(subjects[0].model_folder, wanted)
     texts = _Texts(wanted, subjects)
+    if wanted.paths:
+        for subject in (subject for subject in subjects if subject.model_folder is not None):
+            _keep_other_text(subject, subject.model_folder, texts, wanted.task)
     width = max(len(subject.name) for subject in subjects)
     print(_row("revision".ljust(width), "text", "tokens", "loss", "perplexity", "bits/byte", "per word"), flush=True)
 
     def score(subject: Subject, model_folder: Path) -> None:
         warn_of_bos(subject.name, model_folder)
+        if wanted.paths and subject.remote:
+            _keep_other_text(subject, model_folder, texts, wanted.task)
         result = _measure(model_folder, subject.output / f"{wanted.task}.json", texts.of(model_folder), wanted)
         results[subject.name] = result
         for task, counts in result["counts"].items():
@@ -134,6 +153,20 @@ def measure_perplexity(
     score_each(subjects, score)
 
 
+def _keep_other_text(subject: Subject, model_folder: Path, texts: _Texts, task: str) -> None:
+    """Raises InputError where the same model's result of other text with that name is, which would be replaced."""
+    path, is_other = subject.output / f"{task}.json", False
+    if about := about_of(path):
+        with suppress(Exception):  # what is wrong with a model is told when its turn comes
+            is_same_model = about["weights_sha256"] == weights_sha256(model_folder)
+            is_other = is_same_model and about["data_sha256"] != texts.of(model_folder).sha256
+    if is_other:
+        raise InputError(
+            f"{path}: holds the result of other text, or of another part of it; name this one with --name NAME, or give it"
+            " a folder with --output DIR"
+        )
+
+
 def _row(revision: str, text: str, *numbers: str) -> str:
     return f"{revision}  {text:20}" + "".join(f"{number:>12}" for number in numbers)
 
@@ -142,8 +175,10 @@ def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> 
     """The result of one model, computed unless it is there for the same weights, text and settings."""
     settings = _settings(model_folder, wanted) | {"eos_is_scored": text.has_end and wanted.score_end}
     decided_by = {"weights_sha256": weights_sha256(model_folder), "data_sha256": text.sha256, "settings": settings}
-    if (known := read_measure(path, decided_by)) is not None:
-        return known
+    if (found := find_measure(path, decided_by)) is not None:
+        folder, result = found
+        take_over(path, folder)
+        return result
 
     from lmeff.evaluation.language_model import load_model, undisturbed
     from lmeff.evaluation.perplexity import HIGHER_IS_BETTER, summarise, token_losses

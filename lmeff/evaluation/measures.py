@@ -1,13 +1,21 @@
 """Results that lm-eval does not compute, in lm-eval's own result keys, so that curves and cards read them like any other."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from lmeff.errors import InputError
 from lmeff.evaluation.results import library_versions, plain
-from lmeff.files import read_json, write_json
+from lmeff.files import read_json, write_bytes, write_json
 from lmeff.recipe.documents import FORMAT
+
+
+def about_of(path: Path) -> dict:
+    """What a result says that its numbers depend on; empty where there is none."""
+    try:
+        return read_json(path)["lmeff"]
+    except (InputError, KeyError, TypeError):
+        return {}
 
 
 def read_measure(path: Path, decided_by: Mapping[str, Any]) -> dict | None:
@@ -18,6 +26,36 @@ def read_measure(path: Path, decided_by: Mapping[str, Any]) -> dict | None:
     except (InputError, KeyError, TypeError):
         return None
     return result if all(about.get(key) == value for key, value in plain(decided_by).items()) else None
+
+
+def find_measure(
+    path: Path,
+    decided_by: Mapping[str, Any],
+    beside: Sequence[str] = (),
+    is_whole: Callable[[Path, dict], bool] = lambda folder, result: True,
+) -> tuple[Path, dict] | None:
+    """`read_measure`, also from the folders of other models next to that of `path`: the same weights may lie there under
+    another name. The result and its folder.
+
+    Not for measures that hold the names of neighbours.
+
+    Args:
+        beside: files that belong to the result, relative to its folder; without them it does not count.
+        is_whole: given folder and result, whether these are the files that the result was written with.
+    """
+    for found in (path, *sorted(path.parent.parent.glob(f"*/{path.name}"))):
+        folder, result = found.parent, read_measure(found, decided_by)
+        if result and all((folder / name).is_file() for name in beside) and is_whole(folder, result):
+            return folder, result
+    return None
+
+
+def take_over(path: Path, folder: Path, beside: Sequence[str] = ()) -> None:
+    """Copies what `find_measure` found in another model's `folder`, the files beside it first."""
+    if folder != path.parent:
+        for name in beside:
+            write_bytes(path.parent / name, (folder / name).read_bytes())
+        write_json(path, read_json(folder / path.name))
 
 
 def write_measure(

@@ -126,7 +126,7 @@ SOURCES: dict[str, Source] = {
 }
 """By the name that `evaluation.paths` gives to its folder."""
 
-DATA_NAMES = (*SOURCES, "glue", "superglue", "leaner_glue")
+DATA_NAMES = (*SOURCES, "glue", "superglue", "babylm", "leaner_glue")
 
 
 def data_folder(name: str, paths: Mapping[str, str]) -> Path | None:

@@ -86,6 +86,7 @@ def test_a_model_learns_and_its_result_is_read_like_any_other(done):
         {"score", "acc", "f1"},
     )
     assert 0.3 < about["constant"]["acc"] < 0.7
+    assert about["data"] == "local"  # results are published: no folder of this machine is in them
     assert decided["settings"]["seeds"] == [0, 1]
     assert decided["settings"]["labels"] == ["bad", "nice"]
     assert {"transformers", "torch"} <= decided["versions"].keys()
@@ -128,7 +129,7 @@ def test_killed_in_the_middle_the_rest_is_done_and_the_result_is_the_same(
     work = tmp_path / "work"
     work.mkdir()
     killed = subprocess.Popen(
-        [sys.executable, "-m", "lmeff.cli", *words, str(tmp_path / "killed")],
+        [sys.executable, "-m", "lmeff.cli", *words, str(tmp_path / "killed" / "out")],
         cwd=work,
         env=clean_environment,
         stdout=subprocess.PIPE,
@@ -141,15 +142,42 @@ def test_killed_in_the_middle_the_rest_is_done_and_the_result_is_the_same(
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
     assert trials
-    assert not (tmp_path / "killed" / "finetune_kind.json").exists()
+    assert not (tmp_path / "killed" / "out" / "finetune_kind.json").exists()
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").rglob("rate-*.json")}
     assert len(before) < 3
     for name in ("killed", "whole"):
-        assert main([*words, str(tmp_path / name)]) == 0
+        assert main([*words, str(tmp_path / name / "out")]) == 0
     assert all(path.stat().st_mtime_ns == before[path] for path in before)
-    results = [(tmp_path / name / "finetune_kind.json").read_bytes() for name in ("killed", "whole")]
+    results = [(tmp_path / name / "out" / "finetune_kind.json").read_bytes() for name in ("killed", "whole")]
     assert results[0] == results[1]
     assert list(work.iterdir()) == []
+
+
+def test_a_twin_beside_it_takes_the_result_and_its_predictions_over(done, folder, model_folder, tmp_path):
+    shutil.copytree(done, tmp_path / "one")
+    path = tmp_path / "one" / "finetune_kind.json"
+    path.write_text(path.read_text().replace('"alias": "finetune_kind"', '"alias": "known"'))
+    words = ["finetune", str(model_folder), "--recipe", str(folder / "own.yaml"), "--tasks", "kind"]
+    words += [*QUICK, "epochs=8", "seeds=[0,1]", "--output", str(tmp_path / "two")]
+    assert main(words) == 0
+    for name in ("finetune_kind.json", "predictions/finetune_kind.parquet"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    assert not (tmp_path / "two" / ".finetune").exists()
+
+
+def test_a_part_never_replaces_the_result_of_all_examples_of_a_model_folder(
+    done, folder, model_folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / "outputs" / "eval" / model_folder.name
+    shutil.copytree(done, output)
+    before = (output / "finetune_kind.json").read_bytes()
+    words = ["finetune", str(model_folder), "--recipe", str(folder / "own.yaml"), "--tasks", "kind", *QUICK]
+    assert main([*words, "--limit", "30"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "finetune_kind.json holds the result of all examples" in line
+    assert (output / "finetune_kind.json").read_bytes() == before
+    assert main([*words, "--limit", "30", "epochs=1", "--output", str(tmp_path / "part")]) == 0
 
 
 def test_labels_of_the_validation_split_decide_nothing(folder, model_folder, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.finetuning.data import NoTrainingData, load_task
+from lmeff.evaluation.finetuning.metrics import constant_answer
 from lmeff.evaluation.finetuning.tasks import GROUPS, TASKS, find_tasks
 from lmeff.recipe.finetune_schema import FinetuneRecipe, FinetuneSettings
 
@@ -45,6 +46,7 @@ def test_the_dev_split_depends_on_content_alone(tmp_path):
         held.append(sorted(one.first for one in load_task(TASKS["cola"], SETTINGS, str(tmp_path), {}).dev))
     assert held[0] == held[1]
     assert len(held[0]) == 10
+    write(tmp_path, "cola_train.jsonl", rows)
     few = load_task(TASKS["cola"], FinetuneSettings(max_train_examples=20), str(tmp_path), {})
     assert (len(few.train), len(few.dev), few.num_offered) == (20, 10, 100)
     assert few.sha256 != load_task(TASKS["cola"], SETTINGS, str(tmp_path), {}).sha256
@@ -64,6 +66,11 @@ def test_multirc_passages_are_on_one_side_and_questions_stay_together(tmp_path):
     assert not {one.first for one in data.train} & {one.first for one in data.dev}
     assert len({one.question for one in data.validation["validation"]}) == 40
     assert (data.train[0].first.partition(" ")[0], data.train[0].second) == ("Passage", "Why 0? Since 0.")
+    whole = [{**rows[0], "question": "Why 0? Since", "answer": "0."}, *rows[1:]]  # reads the same, is another question
+    write(tmp_path, "multirc_validation.jsonl", whole)
+    other = load_task(TASKS["multirc"], SETTINGS, str(tmp_path), {})
+    assert other.validation["validation"][0].second == data.validation["validation"][0].second
+    assert other.sha256 != data.sha256
 
 
 def test_wsc_marks_the_pronoun_that_is_asked_about(tmp_path):
@@ -79,6 +86,11 @@ def test_wsc_marks_the_pronoun_that_is_asked_about(tmp_path):
     first, second = load_task(TASKS["wsc"], SETTINGS, str(tmp_path), {}).validation["validation"]
     assert (first.first, first.second) == (row["text"].replace("which he", "which *he*"), "Mark")
     assert "Then *he* left" in second.first  # the index is off by one, as in some published examples
+    rows = [{**row, "text": f"{n} {row['text']}", "span2_index": place} for n in range(12) for place in (9, 11)]
+    write(tmp_path, "wsc_train.jsonl", rows)
+    data = load_task(TASKS["wsc"], SETTINGS, str(tmp_path), {})
+    sentences = [{one.first.replace("*", "") for one in part} for part in (data.train, data.dev)]
+    assert len(sentences[0]) + len(sentences[1]) == 12  # both pronouns of a sentence are on one side
     write(tmp_path, "wsc_train.jsonl", [{**row, "span2_text": "she"}])
     with pytest.raises(InputError, match=r"wsc_train.jsonl, line 1: its text does not hold the word 'she'"):
         load_task(TASKS["wsc"], SETTINGS, str(tmp_path), {})
@@ -139,6 +151,51 @@ def test_where_data_are_looked_for(tmp_path, monkeypatch):
         write(tmp_path / "leaner_glue", f"rte_{split}.jsonl", rows)
     monkeypatch.setenv("LMEFF_EVAL_DATA", str(tmp_path))
     assert load_task(TASKS["leaner_rte"], SETTINGS, None, {}).num_offered == 8
+
+
+def test_a_task_of_several_groups_is_found_in_the_folder_of_any(tmp_path, monkeypatch):
+    monkeypatch.setenv("LMEFF_EVAL_DATA", str(tmp_path))
+    rows = [{"sentence1": f"{n}.", "sentence2": "B.", "label": n % 2} for n in range(8)]
+    (tmp_path / "glue").mkdir()
+    for size, suite in ((6, "superglue"), (7, "babylm"), (8, "glue")):
+        (tmp_path / suite).mkdir(exist_ok=True)
+        for split in ("train", "validation"):
+            write(tmp_path / suite, f"rte_{split}.jsonl", rows[:size])
+        found = load_task(TASKS["rte"], SETTINGS, None, {})
+        assert (found.num_offered, found.origin) == ({6: 6, 7: 6, 8: 8}[size], "local")
+    assert load_task(TASKS["rte"], SETTINGS, None, {}, groups=["babylm"]).num_offered == 7
+    assert (
+        load_task(
+            TASKS["rte"], SETTINGS, None, {"superglue": str(tmp_path / "babylm")}, groups=["superglue"]
+        ).num_offered
+        == 7
+    )
+    with pytest.raises(NoTrainingData):
+        load_task(TASKS["cola"], SETTINGS, None, {})
+
+
+def test_the_files_of_ones_own_may_hold_the_numbers_of_named_labels(tmp_path):
+    def labels(values: list, names: list[str] | None) -> list[int]:
+        write(tmp_path, "own.jsonl", [{"text": f"{n}.", "label": value} for n, value in enumerate(values)])
+        files = {"train": str(tmp_path / "own.jsonl"), "validation": str(tmp_path / "own.jsonl")}
+        recipe = FinetuneRecipe(tasks={"own": {"files": files, "columns": ["text"], "labels": names}})
+        task = find_tasks(["own"], recipe).tasks["own"]
+        return [one.label for one in load_task(task, SETTINGS, None, {}).validation["validation"]]
+
+    assert labels([0, 1, "good"], ["bad", "good"]) == [0, 1, 1]
+    assert labels([2, 1], ["2", "1"]) == [0, 1]
+    for values, names in (([0, 2], ["bad", "good"]), ([0, True], ["bad", "good"]), ([1, 0], ["1", "2"])):
+        with pytest.raises(InputError, match=r"own.jsonl, line \d: label is \w+, none of"):
+            labels(values, names)
+
+
+def test_the_constant_answer_is_of_all_training_examples(tmp_path):
+    rows = [{"sentence": f"Sentence {n}.", "label": int(n < 40)} for n in range(100)]
+    for split in ("train", "validation"):
+        write(tmp_path, f"cola_{split}.jsonl", rows)
+    data = load_task(TASKS["cola"], FinetuneSettings(max_train_examples=1), str(tmp_path), {}, limit=1)
+    assert (len(data.train), constant_answer(data.task, data.offered_labels)) == (1, 0)
+    assert sorted(data.offered_labels) == [0] * 60 + [1] * 40
 
 
 def test_groups_hold_tasks_that_exist_and_unknown_names_are_refused():

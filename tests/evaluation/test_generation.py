@@ -252,6 +252,20 @@ def test_a_result_holds_measures_and_beside_it_the_texts(model_folder, prompts, 
     assert [record["greedy"] for record in records] == [True] * 4
 
 
+def test_a_twin_beside_it_takes_its_texts_over(model_folder, prompts, tmp_path):
+    words = (model_folder, "--prompts", prompts, "--max-new-tokens", 4, "--samples", 1, "--output")
+    assert run(*words, tmp_path / "one") == 0
+    path = tmp_path / "one" / "generation.json"
+    path.write_text(path.read_text().replace('"alias": "generation"', '"alias": "known"'))
+    assert run(*words, tmp_path / "two") == 0
+    for name in ("generation.json", "generations.jsonl"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    for name in ("one", "two"):
+        (tmp_path / name / "generations.jsonl").write_text("damaged")
+    assert run(*words, tmp_path / "three") == 0
+    assert "known" not in (tmp_path / "three" / "generation.json").read_text()
+
+
 def test_a_text_file_holds_a_prompt_a_line(model_folder, tmp_path, capsys):
     (tmp_path / "p.txt").write_text("Anna sees\n\nBoris {hears}  \n")
     assert run(model_folder, "--prompts", tmp_path / "p.txt", "--max-new-tokens", 3, "--output", tmp_path / "out") == 0

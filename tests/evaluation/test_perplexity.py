@@ -194,6 +194,37 @@ def test_same_weights_text_and_settings_are_not_computed_again(model_folder, fil
     assert path.stat().st_mtime_ns != before
 
 
+def test_a_twin_beside_it_is_not_measured_again(model_folder, files, tmp_path):
+    """Results are of weights, not of folders: another name for the same model takes them over."""
+    words = (model_folder, "--text", files, "--name", "x", "--output")
+    assert run(*words, tmp_path / "one") == 0
+    path = tmp_path / "one" / "perplexity_x.json"
+    path.write_text(path.read_text().replace('"alias": "perplexity_x"', '"alias": "known"'))
+    assert run(*words, tmp_path / "two") == 0
+    assert result_of(tmp_path / "two", "perplexity_x") == result_of(tmp_path / "one", "perplexity_x")
+    assert result_of(tmp_path / "two", "perplexity_x")["results"]["perplexity_x"]["alias"] == "known"
+    assert run(*words, tmp_path / "three", "--no-eos") == 0
+    assert result_of(tmp_path / "three", "perplexity_x")["results"]["perplexity_x"]["alias"] == "perplexity_x"
+
+
+def test_other_text_of_the_same_name_replaces_nothing(model_folder, tmp_path, capsys):
+    for folder, text in (("a", "Anna sees Boris."), ("b", "Carla hears nothing.")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.txt").write_text(text)
+    words = ("--output", tmp_path / "out", "--text")
+    assert run(model_folder, *words, tmp_path / "a" / "x.txt") == 0
+    before = result_of(tmp_path / "out", "perplexity_x")
+    capsys.readouterr()
+    assert run(model_folder, *words, tmp_path / "b" / "x.txt") == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "perplexity_x.json: holds the result of other text" in line
+    assert "--name" in line
+    assert result_of(tmp_path / "out", "perplexity_x") == before
+    assert run(model_folder, *words, tmp_path / "b" / "x.txt", "--name", "y") == 0
+    save_model(tmp_path / "other", hidden_size=16)  # what another model left there is of no use
+    assert run(tmp_path / "other", *words, tmp_path / "b" / "x.txt") == 0
+
+
 def test_a_broken_model_is_named_and_the_others_go_on(model_folder, files, tmp_path, capsys):
     for name in ("seed-0-tokens-1k", "seed-0-tokens-2k"):
         folder = tmp_path / "run" / "revisions" / name
@@ -270,7 +301,10 @@ def finished(shared_data, tmp_path_factory) -> Path:
 
 
 def test_packed_text_of_a_run_gives_the_held_out_loss_that_its_anchors_recorded(finished, capsys):
-    assert run(finished, "--way", "packed", "--limit-tokens", "14k") == 0
+    words = (finished, "--way", "packed", "--limit-tokens", "14k")
+    assert run(*words) == 2
+    assert "--limit-tokens: a part's results would replace the run's full ones" in capsys.readouterr().err
+    assert run(*words, "--output", finished / "results") == 0
     anchors = {path.parent.name: json.loads(path.read_text()) for path in finished.glob("revisions/*/anchor.json")}
     assert len(anchors) == 3
     (run_read,) = read_runs([finished])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.errors import InputError, RunFailed
-from lmeff.evaluation.finetuning.tasks import HUB, HUB_CONFIGS, Task
+from lmeff.evaluation.finetuning.tasks import HUB, HUB_CONFIGS, Task, suites_with
 from lmeff.evaluation.results import requests_sha256
 from lmeff.evaluation.sources import DATA_VARIABLE
 from lmeff.recipe.finetune_schema import FinetuneSettings
@@ -32,6 +32,8 @@ class Example:
     """Where it stands in its split, from 0."""
     question: str | None = None
     """What MultiRC's exact match goes by: all answers to one question of one paragraph."""
+    passage: str | None = None
+    """Its first text as published, where `first` has marks put in."""
 
 
 @dataclass(frozen=True)
@@ -43,34 +45,48 @@ class TaskData:
     """Names of the labels by number; None for regression."""
     train: tuple[Example, ...]
     dev: tuple[Example, ...]
-    """Taken out of the training examples; no example of it has its first text in common with `train`."""
+    """Taken out of the training examples; no example of it has its first text, as published, in common with `train`."""
     validation: dict[str, tuple[Example, ...]]
     """By split; the first is the main one."""
-    num_offered: int
-    """Training examples that there were, before the dev split was taken out and the rest cut to `max_train_examples`."""
+    offered_labels: tuple[int | float, ...]
+    """Of all training examples that there were, before the dev split was taken out and the rest cut to
+    `max_train_examples`."""
     source: str
-    """Folder, file or Hub data set."""
+    """Folder, file or Hub data set, for messages."""
+    origin: str
+    """`local` or the Hub data set: what results say, which may be published."""
+
+    @property
+    def num_offered(self) -> int:
+        return len(self.offered_labels)
 
     @property
     def sha256(self) -> str:
         splits = {"train": self.train, "dev": self.dev, **self.validation}
-        return requests_sha256({name: map(_fields, examples) for name, examples in splits.items()})
+        fields = {name: map(_fields, examples) for name, examples in splits.items()}
+        return requests_sha256({**fields, "offered_labels": [map(repr, self.offered_labels)]})
 
 
 def load_task(
-    task: Task, settings: FinetuneSettings, folder: str | None, paths: Mapping[str, str], limit: int | None = None
+    task: Task,
+    settings: FinetuneSettings,
+    folder: str | None,
+    paths: Mapping[str, str],
+    limit: int | None = None,
+    groups: Sequence[str] = (),
 ) -> TaskData:
     """The examples of a task.
 
     Args:
-        folder: holds `TASK_train.jsonl` and `TASK_validation.jsonl`; None for the folder of the task's suite among `paths` or
-            in LMEFF_EVAL_DATA, and without one the Hub.
+        folder: holds `TASK_train.jsonl` and `TASK_validation.jsonl`; None for the folder of a suite with the task among
+            `paths` or in LMEFF_EVAL_DATA, and without one the Hub.
         paths: folders by suite, such as `leaner_glue` (`evaluation.paths`).
         limit: at most so many examples of every split.
+        groups: the suites that were asked for, whose folders come first.
 
     Raises NoTrainingData, and InputError naming file and line for what cannot be read.
     """
-    folder = data_folder(task, folder, paths)
+    folder = data_folder(task, folder, paths, groups)
     rows = {split: _read(task, split, folder) for split in (task.train, *task.validation)}
     if rows[task.train] is None:
         raise NoTrainingData(f"{task.name}: no training data in {folder} ({_file_names(task, task.train)[0]})")
@@ -91,26 +107,53 @@ def load_task(
     train = _sample(train, min(filter(None, (settings.max_train_examples, limit)), default=None))
     validation = {split: _sample(found, limit) for split, found in examples.items()}
     source = str(folder) if folder else task.files.get("train") or HUB[task.suite]
-    return TaskData(task, labels, train, _sample(dev, limit), validation, len(offered), source)
+    return TaskData(
+        task,
+        labels,
+        train,
+        _sample(dev, limit),
+        validation,
+        offered_labels=tuple(example.label for example in offered),
+        source=source,
+        origin="local" if folder or task.files else source,
+    )
 
 
-def data_folder(task: Task, folder: str | None, paths: Mapping[str, str]) -> Path | None:
-    """The folder with a task's JSON lines; None where they are files of the user's own or on the Hub."""
+def data_folder(task: Task, folder: str | None, paths: Mapping[str, str], groups: Sequence[str] = ()) -> Path | None:
+    """The folder with a task's JSON lines; None where they are files of the user's own or on the Hub.
+
+    A task may lie in the folder of any suite that holds it, such as `rte` in that of SuperGLUE: the first is taken that has
+    a file of it, and without one the folder of the task's own suite.
+    """
     if task.suite == "own":
         return None
-    said_by = "--data"
-    if folder is None and task.suite in paths:
-        folder, said_by = paths[task.suite], f"evaluation.paths.{task.suite}"
-    if folder is None and (root := os.environ.get(DATA_VARIABLE)) and (Path(root) / task.suite).is_dir():
-        folder = os.path.join(root, task.suite)
-    if folder is None and task.suite not in HUB:
+    if folder is not None:
+        return _existing(folder, "--data")
+    folders = {suite: found for suite in suites_with(task, groups) if (found := _suite_folder(suite, paths))}
+    for found in folders.values():
+        if any(
+            (found / name).is_file() for split in (task.train, *task.validation) for name in _file_names(task, split)
+        ):
+            return found
+    if task.suite not in HUB and task.suite not in folders:
         raise InputError(
             f"{task.name}: its data are on no Hub; name the folder with {task.file_stem}_train.jsonl: --data DIR,"
             f" evaluation.paths.{task.suite}, or {DATA_VARIABLE} for a folder that holds {task.suite}/"
         )
-    if folder is not None and not Path(folder).is_dir():
+    return folders.get(task.suite)
+
+
+def _suite_folder(suite: str, paths: Mapping[str, str]) -> Path | None:
+    if suite in paths:
+        return _existing(paths[suite], f"evaluation.paths.{suite}")
+    root = os.environ.get(DATA_VARIABLE)
+    return Path(root) / suite if root and (Path(root) / suite).is_dir() else None
+
+
+def _existing(folder: str, said_by: str) -> Path:
+    if not Path(folder).is_dir():
         raise InputError(f"{said_by}: {folder}: no such folder")
-    return None if folder is None else Path(folder)
+    return Path(folder)
 
 
 def split_dev(
@@ -118,12 +161,12 @@ def split_dev(
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
     """Training examples without the dev split, and the dev split, both in the order given.
 
-    Examples with the same first text (the questions about one passage, say) are all on one side: else a model could
-    know the passages of the dev split by heart. Which texts these are is decided by their sha256 alone.
+    Examples with the same first text as published (the questions about one passage, say) are all on one side: else a
+    model could know the passages of the dev split by heart. Which texts these are is decided by their sha256 alone.
     """
     sizes: dict[str, int] = {}
     for example in examples:
-        sizes[example.first] = sizes.get(example.first, 0) + 1
+        sizes[_passage(example)] = sizes.get(_passage(example), 0) + 1
     wanted, taken, held = max(1, min(most, round(share * len(examples)))), 0, set()
     for text in sorted(sizes, key=lambda text: hashlib.sha256(text.encode()).digest()):
         if taken >= wanted:
@@ -132,8 +175,12 @@ def split_dev(
         taken += sizes[text]
     if len(held) == len(sizes):
         raise InputError(f"{name}: too few different training examples ({len(sizes)}) to hold a dev split out")
-    train = tuple(example for example in examples if example.first not in held)
-    return train, tuple(example for example in examples if example.first in held)
+    train = tuple(example for example in examples if _passage(example) not in held)
+    return train, tuple(example for example in examples if _passage(example) in held)
+
+
+def _passage(example: Example) -> str:
+    return example.first if example.passage is None else example.passage
 
 
 def _sample(examples: tuple[Example, ...], most: int | None) -> tuple[Example, ...]:
@@ -146,7 +193,7 @@ def _sample(examples: tuple[Example, ...], most: int | None) -> tuple[Example, .
 
 
 def _fields(example: Example) -> tuple[str, ...]:
-    return example.first, example.second or "", repr(example.label)
+    return example.first, example.second or "", repr(example.label), example.question or ""
 
 
 def _file_names(task: Task, split: str) -> list[str]:
@@ -216,7 +263,8 @@ def _example(task: Task, labels: tuple[str, ...] | None, index: int, row: Mappin
     except ValueError as error:
         raise InputError(f"{where}: {error}") from None
     question = f"{texts['paragraph']}\x1f{texts['question']}" if "em" in task.metrics else None
-    return Example(first, second, _label(task, labels, _field(row, task.label, where), where), index, question)
+    label = _label(task, labels, _field(row, task.label, where), where)
+    return Example(first, second, label, index, question, passage=texts[task.columns[0]] if task.texts else None)
 
 
 def _label(task: Task, labels: tuple[str, ...] | None, value: Any, where: str) -> int | float:
@@ -224,14 +272,20 @@ def _label(task: Task, labels: tuple[str, ...] | None, value: Any, where: str) -
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise InputError(f"{where}: {task.label} must be a number, not {value!r:.60}")
         return float(value)
-    if task.suite != "own" and not isinstance(value, str):
-        if value in range(len(labels)):
-            return int(value)
-        if value == -1:
-            raise InputError(f"{where}: its label is -1, that is hidden; a split without labels cannot be scored")
-    elif _label_name(value) in labels:
+    is_own = task.suite == "own"
+    if (is_own or isinstance(value, str)) and _label_name(value) in labels:
         return labels.index(_label_name(value))
+    if value in range(len(labels)) and (not is_own or _is_number_of_label(task, value)):
+        return int(value)
+    if not is_own and value == -1:
+        raise InputError(f"{where}: its label is -1, that is hidden; a split without labels cannot be scored")
     raise InputError(f"{where}: {task.label} is {value!r:.60}, none of {', '.join(labels)}")
+
+
+def _is_number_of_label(task: Task, value: Any) -> bool:
+    """Whether a file of the user's own may hold numbers for the labels that the recipe names: not where these look like
+    numbers themselves, which would leave open what a 1 means."""
+    return type(value) is int and bool(task.labels) and not any(name.lstrip("+-").isdigit() for name in task.labels)
 
 
 def _label_name(value: Any) -> str:

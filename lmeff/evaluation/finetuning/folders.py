@@ -11,9 +11,9 @@ from tqdm import tqdm
 from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.finetuning.data import NoTrainingData, TaskData, load_task
 from lmeff.evaluation.finetuning.table import ScoreTable
-from lmeff.evaluation.finetuning.tasks import GROUPS, PREFIX, Wanted, find_tasks
+from lmeff.evaluation.finetuning.tasks import GROUPS, PREFIX, Task, Wanted, find_tasks
 from lmeff.evaluation.harness import MODEL_FILES
-from lmeff.evaluation.measures import read_measure, write_measure
+from lmeff.evaluation.measures import about_of, find_measure, read_measure, take_over, write_measure
 from lmeff.evaluation.results import digest_files, weights_sha256, write_table
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 from lmeff.recipe import read_recipe
@@ -51,6 +51,8 @@ def finetune_folders(request: Request) -> list[Subject]:
             "--limit: a part's results would replace the run's full ones; give them a folder with --output DIR"
         )
     subjects = find_subjects(request.what, request.revisions, request.every, request.output)
+    if request.limit and request.output is None:
+        _check_limit(request.limit, subjects, wanted)
     settings = {name: recipe.settings(name) for name in wanted.tasks}
     loaded = _load(request, wanted, settings)
 
@@ -80,6 +82,18 @@ def finetune_folders(request: Request) -> list[Subject]:
     return subjects
 
 
+def _check_limit(limit: int, subjects: Iterable[Subject], wanted: Wanted) -> None:
+    """Raises InputError where results of more examples are, which those of a part would replace."""
+    for path in (subject.output / f"{task.result_name}.json" for subject in subjects for task in wanted.tasks.values()):
+        about = about_of(path)
+        known = about.get("settings", {}).get("limit")
+        if about and (known is None or known > limit):
+            raise InputError(
+                f"--limit: {path} holds the result of {f'{known:,}' if known else 'all'} examples, which that of a part"
+                " would replace; give this one a folder with --output DIR"
+            )
+
+
 def _load(request: Request, wanted: Wanted, settings: Mapping[str, FinetuneSettings]) -> dict[str, TaskData]:
     """The data of all tasks. Those of a group that have no training data are left out, in one line."""
     recipe = Path(request.what) / "recipe.yaml"
@@ -87,7 +101,7 @@ def _load(request: Request, wanted: Wanted, settings: Mapping[str, FinetuneSetti
     loaded, missing = {}, []
     for name, task in wanted.tasks.items():
         try:
-            loaded[name] = load_task(task, settings[name], request.data, paths, request.limit)
+            loaded[name] = load_task(task, settings[name], request.data, paths, request.limit, list(wanted.groups))
         except NoTrainingData as error:
             if name in wanted.named:
                 raise InputError(
@@ -145,18 +159,26 @@ class _Model:
 
         decided_by = self._decided_by(data, settings)
         name = data.task.result_name
-        path = self._subject.output / f"{name}.json"
-        if found := read_measure(path, decided_by):
-            return found
+        path, beside = self._subject.output / f"{name}.json", [f"predictions/{name}.parquet"]
+        if found := find_measure(path, decided_by, beside):
+            folder, result = found
+            if folder != path.parent:
+                self._remove_means(data.task)
+                take_over(path, folder, beside)
+            return result
         trials = self._trials(data, settings, decided_by)
         outcome = conclude(data, trials, settings.best_by or "score")
         metrics = outcome.metrics
-        write_table(self._subject.output / "predictions" / f"{name}.parquet", outcome.prediction_table())
-        for group in (group for group, names in GROUPS.items() if data.task.name in names):
-            (self._subject.output / f"{PREFIX}{group}.json").unlink(missing_ok=True)  # its mean is of another result
+        self._remove_means(data.task)
+        write_table(path.parent / beside[0], outcome.prediction_table())
         higher = {metric: True for metric in metrics if not metric.endswith("_stderr")}
         count = len(next(iter(data.validation.values())))
         return write_measure(path, {name: metrics}, {name: count}, higher, decided_by, finetune=outcome.describe())
+
+    def _remove_means(self, task: Task) -> None:
+        """Removes the results of groups, whose mean is of another result of the task."""
+        for group in (group for group, names in GROUPS.items() if task.name in names):
+            (self._subject.output / f"{PREFIX}{group}.json").unlink(missing_ok=True)
 
     def _decided_by(self, data: TaskData, settings: FinetuneSettings) -> dict[str, Any]:
         from lmeff.evaluation.finetuning.trial import device_precision, longest

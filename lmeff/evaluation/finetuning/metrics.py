@@ -61,10 +61,9 @@ def score(task: Task, predicted: Sequence[float], examples: Sequence[Example]) -
     return {"score": float(np.mean([values[metric] for metric in task.main])), **values}
 
 
-def constant_answer(task: Task, train: Sequence[Example]) -> int | float:
-    """What a predictor that reads no text says best: the most frequent label of the training examples (of equally frequent
-    ones the first), or their mean."""
-    labels = [example.label for example in train]
+def constant_answer(task: Task, labels: Sequence[int | float]) -> int | float:
+    """What a predictor that reads no text says best: the most frequent of the training labels (of equally frequent ones
+    the first), or their mean."""
     return float(np.mean(labels)) if task.is_regression else int(np.bincount(labels).argmax())
 
 

@@ -46,7 +46,8 @@ class Outcome:
     by_seed: dict[int, dict[str, float]]
     """Metrics on the validation split."""
     constant: dict[str, float]
-    """Metrics of a predictor that always gives the answer most frequent in training."""
+    """Metrics of a predictor that always gives the answer most frequent among all training examples, those left out by
+    `max_train_examples` too."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -69,10 +70,10 @@ class Outcome:
 
     def describe(self) -> dict[str, Any]:
         """What a result says beside its metrics."""
-        answer = constant_answer(self.data.task, (*self.data.train, *self.data.dev))
+        answer = constant_answer(self.data.task, self.data.offered_labels)
         return {
             "how": HOW,
-            "data": self.data.source,
+            "data": self.data.origin,
             "num_examples": {
                 "offered_for_training": self.data.num_offered,
                 "train": len(self.data.train),
@@ -117,7 +118,7 @@ def conclude(data: TaskData, trials: Sequence[Trial], best_by: str) -> Outcome:
     if not sound:
         raise RunFailed(f"{data.task.name}: the model diverged with every learning rate; try lower ones")
     rate = max(sound, key=lambda rate: np.mean([trial.dev[trial.best_epoch - 1][best_by] for trial in sound[rate]]))
-    answer = constant_answer(data.task, (*data.train, *data.dev))
+    answer = constant_answer(data.task, data.offered_labels)
     return Outcome(
         data,
         tuple(trials),

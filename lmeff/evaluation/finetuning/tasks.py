@@ -147,6 +147,12 @@ HUB_CONFIGS = {"wsc": "wsc.fixed"}
 """Where a task has another name on the Hub."""
 
 
+def suites_with(task: Task, first: Sequence[str] = ()) -> list[str]:
+    """Suites whose folders may hold the files of a task: those of `first`, its own, then any other group with it."""
+    groups = [name for name, names in GROUPS.items() if task.name in names]
+    return list(dict.fromkeys([*(name for name in first if name in groups), task.suite, *groups]))
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What `--tasks` asks for."""
