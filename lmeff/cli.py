@@ -84,9 +84,12 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _curves(options: argparse.Namespace) -> None:
-    from lmeff.analysis import curves_csv, curves_json, print_curves, read_runs
+    from lmeff.analysis import curves_csv, curves_json, mixed_notes, print_curves, read_runs
 
     runs = read_runs(options.paths)
+    for run in runs if options.json or options.csv else ():
+        for note in mixed_notes(run):
+            print(f"{run.name}, seed {run.seed}: {note}", file=sys.stderr)
     if options.json:
         print(json.dumps(curves_json(runs), indent=2, allow_nan=False))
     else:

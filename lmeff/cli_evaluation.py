@@ -28,10 +28,21 @@ def _eval(options: argparse.Namespace) -> None:
         from lmeff.publishing.results import check_publishable, publish_results
 
         check_publishable(options)
-    changes = {name: value for name in ("limit", "precision", "batch_size") if (value := getattr(options, name))}
-    subjects = evaluate_folders(options.what, tasks, revisions, changes, output, every, options.exact, options.follow)
+    names = ("limit", "precision", "batch_size", "include_path")
+    changes = {name: value for name in names if (value := getattr(options, name))}
+    changes["paths"] = dict(options.path)
+    subjects = evaluate_folders(
+        options.what, tasks, revisions, changes, output, every, options.exact, options.follow, options.device
+    )
     if options.publish:
         publish_results(options.what, subjects)
+
+
+def _named_folder(text: str) -> tuple[str, str]:
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR, such as blimp=data/blimp")
+    return name, folder
 
 
 def _batch_size(text: str) -> int | str:
@@ -140,12 +151,16 @@ def add_evaluation_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     )
     _add_what(sub)
     sub.add_argument("--tasks", metavar="T,...", help="lm-eval tasks or groups (default: the recipe's)")
+    text = "local data by name, such as blimp=DIR; may be repeated (default: the recipe's, LMEFF_EVAL_DATA, the Hub)"
+    sub.add_argument("--path", type=_named_folder, action="append", default=[], metavar="NAME=DIR", help=text)
+    sub.add_argument("--include-path", metavar="DIR", help="folder with lm-eval task files of your own (the recipe's)")
     sub.add_argument("--publish", action="store_true", help="add the results to the card and branch they belong to")
     sub.add_argument("--limit", type=positive_int, metavar="N", help="only the first N examples of each task")
     text = "adaptive: in bfloat16, and in float32 only what could come out otherwise (default: the recipe's, float32)"
     sub.add_argument("--precision", choices=["float32", "adaptive"], help=text)
     sub.add_argument("--exact", action="store_true", help="lm-eval's own scoring in place of the fast one, bit for bit")
     sub.add_argument("--batch-size", type=_batch_size, metavar="N|auto", help="texts scored at once (the recipe's)")
+    sub.add_argument("--device", choices=["cpu", "cuda"], help="default: the GPU where there is one")
     text = "score revisions as a run saves them, until it ends: evaluation that training does not wait for"
     sub.add_argument("--follow", action="store_true", help=text)
     _add_text_verbs(verb)

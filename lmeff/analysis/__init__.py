@@ -2,6 +2,7 @@
 
 from lmeff.analysis.charts import write_png
 from lmeff.analysis.curves import Change, change
+from lmeff.analysis.mixed import mixed_notes
 from lmeff.analysis.reading import read_runs
 from lmeff.analysis.report import show_run, write_report
 from lmeff.analysis.runs import Anchor, Run
@@ -14,6 +15,7 @@ __all__ = [
     "change",
     "curves_csv",
     "curves_json",
+    "mixed_notes",
     "print_curves",
     "read_runs",
     "show_run",

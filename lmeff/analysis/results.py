@@ -26,6 +26,24 @@ class TaskResult:
     metrics: dict[str, Score]
     """By metric, such as `acc`; a metric behind a filter other than `none` keeps lm-eval's `metric,filter`."""
     num_examples: int | None
+    about: dict = field(default_factory=dict)
+    """What the result depends on: `weights_sha256`, `data_sha256`, `settings`. Empty for results that others made."""
+
+    @property
+    def limit(self) -> int | None:
+        """Only so many examples of each task were scored; None: all."""
+        return min((found["limit"] for found in self._settings if found.get("limit")), default=None)
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether choices were left to bfloat16 that its error cannot change."""
+        return any(found.get("precision") == "adaptive" for found in self._settings)
+
+    @property
+    def _settings(self) -> list[dict]:
+        """Its settings and, of a group of fine-tuned tasks, those of each."""
+        own = self.about.get("settings") or {}
+        return [own, *(inner for inner in own.values() if isinstance(inner, dict))]
 
 
 @dataclass(frozen=True)
@@ -49,10 +67,13 @@ class Results:
 
 def read_results(folder: Path) -> Results:
     """`results/REVISION/*.json` in lm-eval's layout; empty when there is no such folder. Raises InputError."""
+    return read_result_files(path for path in sorted(folder.glob("*.json")) if not path.name.startswith("."))
+
+
+def read_result_files(paths: Iterable[Path]) -> Results:
+    """Files in lm-eval's layout. Raises InputError."""
     together = Results()
-    for path in sorted(folder.glob("*.json")):
-        if path.name.startswith("."):
-            continue
+    for path in paths:
         content = read_json(path)
         try:
             validate_results(content)
@@ -79,7 +100,7 @@ def _parse_results(content: dict, path: Path) -> Results:
     for task, values in {**content["results"], **(content.get("groups") or {})}.items():
         metrics = _parse_metrics(values, f"{path}: {task}")
         if metrics:
-            tasks[task] = TaskResult(metrics, num_examples(task))
+            tasks[task] = TaskResult(metrics, num_examples(task), content.get("lmeff") or {})
     return Results(tasks, subtasks)
 
 

@@ -7,6 +7,7 @@ from math import isfinite
 import pandas as pd
 
 from lmeff.analysis.curves import NORMAL_95, changes, summarise_pairs
+from lmeff.analysis.mixed import mixed_notes
 from lmeff.analysis.runs import Anchor, Run
 from lmeff.quantities import format_count, format_short
 
@@ -162,7 +163,7 @@ def _run_text(run: Run) -> str:
         lines.append("accuracy in %, with its 95% interval over examples")
     if scores:
         lines.append(f"{', '.join(scores)}: score x 100, the mean of its tasks or metrics")
-    return "\n".join([*lines, *map(str, changes(run))])
+    return "\n".join([*lines, *map(str, changes(run)), *mixed_notes(run)])
 
 
 def _loss_cells(anchor: Anchor) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lmeff.analysis.curves import ACQUIRED, Change, changes, summarise_pairs
+from lmeff.analysis.mixed import mixed_notes
 from lmeff.analysis.runs import Anchor, Run
 from lmeff.analysis.series import Series, acquisition_order, curve_points
 from lmeff.analysis.table import accuracy, loss_text, shows_score, tokens_text
@@ -31,6 +32,7 @@ class RunView:
         self.label = label
         self.tasks = [task for task in run.headline_tasks if any(accuracy(anchor, task) for anchor in run.anchors)]
         self.changes: list[Change] = changes(run)
+        self.mixed: list[str] = mixed_notes(run)
         self.ties = any(summarise_pairs(run, anchor, task) for anchor in run.anchors for task in self.tasks)
 
     @property

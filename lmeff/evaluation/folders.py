@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.errors import InputError
-from lmeff.evaluation.beginnings import bos_warning
+from lmeff.evaluation.beginnings import warn_of_bos
 from lmeff.evaluation.following import follow_run
 from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 from lmeff.evaluation.tasks import check_tasks
 from lmeff.evaluation.weights_results import measure_at_anchor
+from lmeff.files import read_json
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Evaluation as EvaluationSection
 
@@ -23,6 +24,7 @@ def evaluation_of(
     output: Path,
     before_batch: Callable[[], None] | None = None,
     exact: bool = False,
+    device: str | None = None,
 ) -> Evaluation:
     """The evaluation of one revision as a recipe's section wants it."""
     return Evaluation(
@@ -35,6 +37,7 @@ def evaluation_of(
         batch_size=section.batch_size,
         precision=section.precision,
         exact=exact,
+        device=device,
         before_batch=before_batch,
     )
 
@@ -73,14 +76,14 @@ def evaluate_folders(
     every: bool = False,
     exact: bool = False,
     follow: bool = False,
+    device: str | None = None,
 ) -> list[Subject]:
     """Scores every model and prints a line for each. What a run's recipe says about tasks and data holds unless `tasks` or
-    `changes` to its section say otherwise. Returns what was scored.
+    `changes` to its section say otherwise, whose `paths` are added to the recipe's. Returns what was scored.
 
     With `follow`, goes on with revisions that a run saves meanwhile, until it has ended. A model that cannot be scored is
     named and the others go on; RunFailed is raised at the end.
     """
-    find = partial(find_subjects, what, revisions, every, output)
     recipe = Path(what) / "recipe.yaml"
     section = read_recipe(recipe).recipe.evaluation if recipe.is_file() else EvaluationSection()
     is_run = (Path(what) / "revisions").is_dir()
@@ -90,24 +93,44 @@ def evaluate_folders(
         )
     if follow and not recipe.is_file():
         raise InputError(f"--follow: {what} is no run folder")
-    subjects = [] if follow else find()
-    section = section.model_copy(update={"tasks": list(tasks or section.tasks), **changes})
+    subjects = [] if follow else find_subjects(what, revisions, every, output)
+    if device is not None:
+        from lmeff.evaluation.machine import choose_device
+
+        choose_device(device)
+    paths = {**section.paths, **changes.get("paths", {})}
+    section = section.model_copy(update={"tasks": list(tasks or section.tasks), **changes, "paths": paths})
     if not section.tasks:
         raise InputError("--tasks: which? For example lmeff_blimp; `lmeff tasks --list` names ours")
     check_tasks(section.tasks, section.include_path, section.paths)
+    if output is None and section.limit:
+        _keep_fuller_results(subjects, section)
 
     def score(subject: Subject, model_folder: Path) -> None:
-        with suppress(Exception):  # a warning must not keep a model from being scored
-            if warning := bos_warning(model_folder):
-                print(f"{subject.name}: {warning}", flush=True)
-        results = evaluate_in_process(evaluation_of(section, model_folder, subject.output, exact=exact))
+        warn_of_bos(subject.name, model_folder)
+        evaluation = evaluation_of(section, model_folder, subject.output, exact=exact, device=device)
+        results = evaluate_in_process(evaluation)
         for line in score_lines(results):
             print(f"{subject.name}  {line}", flush=True)
 
     if follow:
-        return follow_run(Path(what), find, score)
+        return follow_run(Path(what), partial(find_subjects, what, None, True, output), score, revisions)
     score_each(subjects, score)
     return subjects
+
+
+def _keep_fuller_results(subjects: Sequence[Subject], section: EvaluationSection) -> None:
+    """Raises InputError where results over all examples, or over more of them, would be replaced."""
+    for path in (subject.output / f"{task}.json" for subject in subjects for task in section.tasks):
+        try:
+            limit = read_json(path)["lmeff"]["settings"]["limit"]
+        except (InputError, KeyError, TypeError):
+            continue
+        if limit is None or limit > section.limit:
+            over = "all examples" if limit is None else f"{limit:,} examples of each task"
+            raise InputError(
+                f"--limit: {path} is the result over {over}; give another one its own folder with --output DIR"
+            )
 
 
 def score_lines(results: Mapping[str, dict]) -> Iterator[str]:
@@ -118,8 +141,15 @@ def score_lines(results: Mapping[str, dict]) -> Iterator[str]:
         shown = {task: result["results"][task]} if task in result["results"] else result["results"]
         for name, scores in shown.items():
             accuracy, ties = scores.get("acc,none"), scores.get("ties,none") or 0
-            value = f"{accuracy:.4f}" if accuracy is not None else str(scores)
+            value = f"{accuracy:.4f}" if accuracy is not None else _metrics_text(scores)
             yield f"{name}  {value}" + (f"  ({ties:.2%} ties)" if ties else "")
+
+
+def _metrics_text(scores: Mapping[str, Any]) -> str:
+    """`spearman 0.4312  f1 0.7000`, of a task without an accuracy."""
+    named = {key.removesuffix(",none"): value for key, value in scores.items() if "," in key and "_stderr," not in key}
+    numbers = {name: value for name, value in named.items() if isinstance(value, int | float)}
+    return "  ".join(f"{name} {value:.4f}" for name, value in numbers.items()) or "no score"
 
 
 def evaluate_in_process(evaluation: Evaluation) -> dict[str, dict]:

@@ -1,5 +1,6 @@
 """Which models a folder or a repository holds, and doing something with one after another."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,10 @@ from lmeff.revisions.hub import NotDelivered, Unavailable
 from lmeff.revisions.remote import RemoteModel, anchor_order, download, find_remote, is_remote
 
 SOURCE = ".model.json"
-"""Beside the results of a Hub model, or of one in a folder of models: which one it was."""
+"""Beside the results of a model that is not named by its run: which one it was. Stays on this machine."""
+
+_FOR_PEOPLE = (InputError, RunFailed, OSError, Unavailable, NotDelivered)
+"""Errors whose text says what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +28,20 @@ class Subject:
     remote: RemoteModel | None = None
     collection: Path | None = None
     """The folder whose model folders are revisions of one model, as on the Hub."""
+    is_single: bool = False
+    """A model folder that was named itself, and not as a part of something."""
 
     @property
     def name(self) -> str:
-        return self.remote.revision if self.remote else self.model_folder.name
+        return self.remote.revision if self.remote else _called(self.model_folder).name
 
     @property
     def source(self) -> dict[str, str | None] | None:
         """What `SOURCE` says, by which results are known to belong together. None for a run's own, which lie in the run."""
         if self.remote:
             return {name: getattr(self.remote, name) for name in ("repository", "revision", "commit")}
-        if self.collection:
-            return {"repository": str(self.collection.resolve()), "revision": self.name, "commit": None}
+        if owner := self.model_folder if self.is_single else self.collection:
+            return {"repository": str(owner.resolve()), "revision": self.name, "commit": None}
         return None
 
     def fetch(self) -> Path:
@@ -59,7 +65,7 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
         return [_checked(subject) for subject in subjects]
     what = Path(what)
     if (what / "config.json").is_file():
-        return [Subject(what, output or Path("outputs") / "eval" / what.name)]
+        return [_checked(Subject(what, output or _own_folder(_single_name(what), None), is_single=True))]
     own = list_revisions(what)
     collected = (
         [] if own else [path.parent for path in what.glob("*/config.json") if any(path.parent.glob("*.safetensors"))]
@@ -70,7 +76,7 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
             f"{what}: neither a run with revisions nor a model folder with a config.json, nor a folder of such"
         )
     if own and revisions is not None:  # the final revision is one of the others under another name
-        revisions = [_anchor_of(what / "revisions" / name) if name not in found else name for name in revisions]
+        revisions = [anchor_of(what / "revisions" / name) if name not in found else name for name in revisions]
     unknown = [name for name in revisions or () if name not in found]
     if unknown:
         raise InputError(f"--revisions: {what} has no {unknown[0]!r}; it has {', '.join(found)}")
@@ -81,7 +87,22 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
     return [_checked(Subject(found[name], _own_folder(f"{title}@{name}", output), collection=what)) for name in names]
 
 
-def _anchor_of(revision: Path) -> str:
+def _called(folder: Path) -> Path:
+    """The folder with a name, also for `.`, and with the name it was called by, also for a link."""
+    return Path(os.path.abspath(folder))
+
+
+def _single_name(folder: Path) -> str:
+    """What to call the results of a model folder: its name or, for a revision in a run folder, whose name other runs have
+    too, that behind the run's."""
+    folder = _called(folder)
+    if folder.parent.name != "revisions":
+        return folder.name
+    run = folder.parents[1]
+    return f"{run.parent.name if run.name.startswith('seed-') else run.name}-{folder.name}"
+
+
+def anchor_of(revision: Path) -> str:
     """The name of the anchor that a revision equals, else its own."""
     anchor = revision / "anchor.json"
     return (read_json(anchor).get("same_as") if anchor.is_file() else None) or revision.name
@@ -101,7 +122,7 @@ def outputs_of(whats: Sequence[str], output: Path | None) -> list[Path | None]:
 
 
 def _own_folder(name: str, output: Path | None) -> Path:
-    """Where the results of `REPO@REVISION` go."""
+    """Where the results of a model called `name` go, such as `REPO@REVISION`."""
     return (output or Path("outputs") / "eval") / name
 
 
@@ -127,6 +148,9 @@ def score_each(subjects: Sequence[Subject], score: Callable[[Subject, Path], Non
             score(subject, model_folder)
         except Exception as error:  # whatever is wrong with one model, the others go on
             failed.append(subject.name)
-            print(f"{subject.name}: cannot be scored: {' '.join(str(error).split())}", flush=True)
+            said = " ".join(str(error).split())
+            if not isinstance(error, _FOR_PEOPLE):  # what it says may be a bare key or nothing
+                said = f"{type(error).__name__}: {said}"
+            print(f"{subject.name}: cannot be scored: {said}", flush=True)
     if failed:
         raise RunFailed(f"{len(failed)} of {len(subjects)} models could not be scored: {', '.join(failed)}")

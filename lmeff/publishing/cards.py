@@ -53,14 +53,20 @@ def refresh_card(run: Path, revision: Path) -> None:
 
 
 def _scores(run: Run, anchor: Anchor) -> tuple[CardScore, ...]:
-    found = [(task, anchor.results.tasks[task]) for task in run.headline_tasks if task in anchor.results.tasks]
-    return tuple(scores_of(found))
+    return tuple(scores_of(_own_tasks(run, anchor).items()))
+
+
+def _own_tasks(run: Run, anchor: Anchor) -> dict[str, TaskResult]:
+    """The headline tasks' results that were made with this anchor's weights."""
+    ours = (None, anchor.document.weights_sha256)
+    found = {task: anchor.results.tasks[task] for task in run.headline_tasks if task in anchor.results.tasks}
+    return {task: result for task, result in found.items() if result.about.get("weights_sha256") in ours}
 
 
 def scores_of(results: Iterable[tuple[str, TaskResult]]) -> list[CardScore]:
     """The metrics of some tasks that a card shows: of our own measures the few that are scores, of lm-eval's tasks all."""
     return [
-        CardScore(task, metric, score.value, score.stderr, result.num_examples)
+        CardScore(task, metric, score.value, score.stderr, result.num_examples, result.limit, result.is_adaptive)
         for task, result in results
         for metric, score in result.metrics.items()
         if metric in _shown(result)
@@ -114,18 +120,17 @@ def index_rows(run: Path, branches: dict[str, str]) -> list[dict]:
     for folder in complete_revisions(run):
         if folder.name in branches:
             document = AnchorDocument.model_validate(read_json(folder / "anchor.json"))
-            results = by_step[document.step].results.tasks if document.step in by_step else {}
+            results = _own_tasks(whole, by_step[document.step]) if document.step in by_step else {}
+            scores = {task: result.metrics["acc"].value for task, result in results.items() if "acc" in result.metrics}
+            limits = {task: results[task].limit for task in scores if results[task].limit}
             keys = ("seed", "nominal_tokens", "exact_tokens", "step", "dev_loss", "weights_sha256")
             rows.append(
                 {
                     "branch": branches[folder.name],
                     **{key: getattr(document, key) for key in keys},
                     "same_as": branches.get(document.same_as, document.same_as),
-                    "scores": {
-                        task: results[task].metrics["acc"].value
-                        for task in whole.headline_tasks
-                        if task in results and "acc" in results[task].metrics
-                    },
+                    "scores": scores,
+                    **({"limits": limits} if limits else {}),
                 }
             )
     return rows

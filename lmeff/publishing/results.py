@@ -7,7 +7,7 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard
 
-from lmeff.analysis.results import read_results
+from lmeff.analysis.results import read_result_files
 from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.results import weights_sha256
 from lmeff.evaluation.subjects import Subject
@@ -53,7 +53,8 @@ def _send(subject: Subject) -> str:
     """Adds result files, and their numbers to the card's metadata, to a Hub model's branch."""
     model, hub = subject.remote, Hub(token())
     paths = own_results(subject.output, weights_sha256(subject.fetch()))
-    results = read_results(subject.output)
+    paths = [path for path in paths if not any(one.limit for one in read_result_files([path]).tasks.values())]
+    results = read_result_files(paths)
     below = {child for children in results.subtasks.values() for child in children}
     scores = scores_of((task, result) for task, result in results.tasks.items() if task not in below)
     new = eval_results(scores)

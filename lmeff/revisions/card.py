@@ -22,6 +22,10 @@ class CardScore:
     value: float
     stderr: float | None
     num_examples: int | None
+    limit: int | None = None
+    """Only so many examples of each task were scored; None: all."""
+    is_adaptive: bool = False
+    """Scored in precision `adaptive`."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +111,13 @@ in the card of its branch.
 
 
 def eval_results(scores: Sequence[CardScore]) -> list[EvalResult]:
-    """The scores as a card's metadata has them."""
+    """The scores as a card's metadata has them. One over a part of a task's examples says so, and is of no known data set."""
     return [
         EvalResult(
             task_type="text-generation",
-            dataset_type=DATASETS.get(score.task, score.task),
-            dataset_name=score.task,
+            dataset_type=score.task if score.limit else DATASETS.get(score.task, score.task),
+            dataset_name=f"{score.task}, {_part(score.limit)}" if score.limit else score.task,
+            dataset_args={"limit": score.limit} if score.limit else None,
             metric_type="accuracy" if score.metric in ("acc", "acc_norm") else score.metric,
             metric_name=score.metric,
             metric_value=score.value,
@@ -132,6 +137,10 @@ def _metadata(name: str, license_name: str | None, scores: Sequence[CardScore] =
         eval_results=results or None,
     )
     return data.to_yaml()
+
+
+def _part(limit: int) -> str:
+    return f"first {limit:,} examples of each task"
 
 
 def _loss(value: float | None) -> str:
@@ -156,7 +165,29 @@ def _curve(rows: Sequence[CardRow], anchor: AnchorDocument) -> str:
         here = f"**{tokens}**" if row.anchor.step == anchor.step else tokens
         body.append([here, _loss(row.anchor.dev_loss), _loss(row.anchor.dev_bits_per_byte)])
         body[-1] += [_score(found.get(task)) for task in tasks]
-    return _table(["tokens", "held-out loss", "bits per byte", *(f"{task} ({metric})" for task, metric in tasks)], body)
+    table = _table(
+        ["tokens", "held-out loss", "bits per byte", *(f"{task} ({metric})" for task, metric in tasks)], body
+    )
+    return table + "".join(f"\n{note}\n" for note in _notes(rows))
+
+
+def _notes(rows: Sequence[CardRow]) -> list[str]:
+    """What to know about the scores of a curve, by task."""
+    notes = {}
+    for row in rows:
+        for score in row.scores:
+            if score.limit:
+                about = f"only the {_part(score.limit)} were scored"
+                notes.setdefault((score.task, about), []).append(format_count(row.anchor.nominal_tokens))
+            if score.is_adaptive:
+                about = "in adaptive precision: bfloat16, and float32 for choices that could come out otherwise"
+                notes.setdefault((score.task, about), []).append(format_count(row.anchor.nominal_tokens))
+    return [
+        f"{task} (at {', '.join(dict.fromkeys(at))} tokens): {about}."
+        if len(set(at)) < len(rows)
+        else f"{task}: {about}."
+        for (task, about), at in notes.items()
+    ]
 
 
 def _sequences(batch: Batch) -> str:
@@ -246,7 +277,7 @@ def main_card(
             str(row["seed"]),
             format_count(row["nominal_tokens"]),
             _loss(row["dev_loss"]),
-            ", ".join(f"{task} {value:.4f}" for task, value in row["scores"].items()),
+            ", ".join(_index_score(task, value, row) for task, value in row["scores"].items()),
             f"same weights as `{row['same_as']}`" if row["same_as"] else "",
         ]
         for row in index
@@ -263,8 +294,13 @@ def main_card(
     )
 
 
+def _index_score(task: str, value: float, row: Mapping[str, Any]) -> str:
+    limit = row.get("limits", {}).get(task)
+    return f"{task} {value:.4f}" + (f" ({_part(limit)})" if limit else "")
+
+
 def hub_entries(scores: Sequence[CardScore], date: str | None, source_url: str | None) -> list[EvalResultEntry]:
-    """The scores on data sets of the Hub, in the form of its `.eval_results/`."""
+    """The accuracies over whole data sets of the Hub, in the form of its `.eval_results/`."""
     return [
         EvalResultEntry(
             dataset_id=DATASETS[score.task],
@@ -273,8 +309,8 @@ def hub_entries(scores: Sequence[CardScore], date: str | None, source_url: str |
             date=date,
             source_url=source_url,
             source_name="lmeff" if source_url else None,
-            notes=f"{score.metric}, zero-shot, percent",
+            notes=f"{score.metric}, zero-shot, percent" + (", adaptive precision" if score.is_adaptive else ""),
         )
         for score in scores
-        if score.task in DATASETS
+        if score.task in DATASETS and score.metric == "acc" and not score.limit
     ]

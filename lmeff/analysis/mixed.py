@@ -1,0 +1,60 @@
+"""Curves whose points cannot be compared: results of one task that were made with different data or settings."""
+
+import json
+from collections import Counter
+
+from lmeff.analysis.runs import Run
+
+_NOT_COMPARED = ("model_files_sha256", "config_sha256", "batch_size")
+"""Settings that tell models apart, or decide how fast scores are made and not what they are."""
+
+
+def mixed_notes(run: Run) -> list[str]:
+    """A line for each task whose results at some anchors were made with other data or settings than those at most of them."""
+    notes = []
+    for task in run.headline_tasks:
+        results = {anchor.tokens_name: anchor.results.tasks.get(task) for anchor in run.anchors}
+        abouts = {tokens: _conditions(one.about) for tokens, one in results.items() if one and one.about}
+        keys = {tokens: json.dumps(about, sort_keys=True) for tokens, about in abouts.items()}
+        if len(set(keys.values())) < 2:
+            continue
+        usual_key = Counter(reversed(keys.values())).most_common(1)[0][0]  # of equally many, what the last ones have
+        usual = json.loads(usual_key)
+        others = {tokens: abouts[tokens] for tokens, key in keys.items() if key != usual_key}
+        differing = {name for about in others.values() for name in _differences(about, usual)}
+        notes.append(f"{task}: {_listed(others)} scored with other {_kinds(differing)} than the others")
+    return notes
+
+
+def _conditions(about: dict) -> dict:
+    """What has to be the same for two results to be comparable, by name."""
+    settings = {name: value for name, value in (about.get("settings") or {}).items() if name not in _NOT_COMPARED}
+    return {
+        "data": about.get("data_sha256"),
+        "settings": {name: _without_model(value) for name, value in settings.items()},
+    }
+
+
+def _without_model(value: object) -> object:
+    """A setting; of a group of fine-tuned tasks it is the settings of one of them."""
+    if isinstance(value, dict):
+        return {name: inner for name, inner in value.items() if name not in _NOT_COMPARED}
+    return value
+
+
+def _differences(about: dict, usual: dict) -> list[str]:
+    ours, theirs = about["settings"], usual["settings"]
+    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    return [*(["data"] if about["data"] != usual["data"] else []), *names]
+
+
+def _listed(names: dict) -> str:
+    *most, last = names
+    return f"anchors {', '.join(most)} and {last} were" if most else f"anchor {last} was"
+
+
+def _kinds(differing: set[str]) -> str:
+    """`data and settings (limit, precision)`."""
+    settings = sorted(differing - {"data"})
+    kinds = ["data"] if "data" in differing else []
+    return " and ".join([*kinds, *([f"settings ({', '.join(settings)})"] if settings else [])])

@@ -1,0 +1,49 @@
+"""Points of a curve that were not measured alike are named."""
+
+import json
+from pathlib import Path
+
+from lmeff.analysis import mixed_notes, read_runs, write_report
+from lmeff.cli import main
+
+SETTINGS = {"limit": None, "precision": "float32", "batch_size": 8, "model_files_sha256": "a"}
+
+
+def say(run: Path, **by_tokens: dict) -> None:
+    """Gives every anchor's result what it was made with, some of them other settings or data."""
+    for path in run.glob("results/*/lmeff_blimp.json"):
+        tokens = path.parent.name.rpartition("-")[2]
+        other = by_tokens.get(f"at_{tokens}", {})
+        data = other.pop("data", "d")
+        result = json.loads(path.read_text())
+        result["lmeff"] = {"data_sha256": data, "weights_sha256": tokens, "settings": SETTINGS | other}
+        path.write_text(json.dumps(result))
+
+
+def test_a_curve_of_like_points_has_no_note(fake_run):
+    run = fake_run(anchors=(0, 25, 50))
+    assert mixed_notes(read_runs([run])[0]) == [], "results of others say nothing about themselves"
+    say(run, at_25M={"batch_size": "auto", "model_files_sha256": "b"})
+    assert mixed_notes(read_runs([run])[0]) == []
+
+
+def test_points_made_with_other_data_or_settings_are_named(fake_run, tmp_path, capsys):
+    run = fake_run(anchors=(0, 25, 50, 100, 250))
+    say(run, at_25M={"limit": 5, "data": "e"}, at_50M={"precision": "adaptive"})
+    note = (
+        "lmeff_blimp: anchors 25M and 50M were scored with other data and settings (limit, precision) than the others"
+    )
+    assert mixed_notes(read_runs([run])[0]) == [note]
+    assert main(["curves", str(run)]) == 0
+    assert note in capsys.readouterr().out.splitlines()
+    assert main(["curves", str(run), "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["runs"]
+    assert said.err == f"180m_hybrid, seed 0: {note}\n"
+    assert note in write_report(read_runs([run]), tmp_path / "page.html").read_text()
+
+
+def test_of_two_points_the_first_is_the_other_one(fake_run):
+    run = fake_run(anchors=(0, 25), final=False)
+    say(run, at_0={"data": "e"})
+    assert mixed_notes(read_runs([run])[0]) == ["lmeff_blimp: anchor 0 was scored with other data than the others"]

@@ -1,0 +1,204 @@
+"""Which models are meant, where their results go, and what keeps results of one from replacing those of another."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+from small_models import write_pairs
+from test_interruptions import fake_revision, write_recipe, write_state
+
+from lmeff.cli import main
+from lmeff.errors import RunFailed
+from lmeff.evaluation.folders import score_lines
+from lmeff.evaluation.following import follow_run
+from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+
+TASK = "lmeff_pairs"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, mini_blimp) -> Path:
+    """A working directory with pairs to score."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LMEFF_EVAL_DATA", raising=False)
+    write_pairs(Path("pairs/own.jsonl"), [(f"Anna sees {n} doctors.", f"doctors {n} Anna sees.") for n in range(6)])
+    return tmp_path
+
+
+def score(*words: str) -> int:
+    return main(["eval", *words, "--tasks", TASK, "--path", "pairs=pairs", "--device", "cpu"])
+
+
+def num_scored(path: Path) -> int:
+    (counts,) = json.loads(path.read_text())["n-samples"].values()
+    return counts["effective"]
+
+
+def test_a_part_of_the_examples_never_replaces_all_of_them(model_folder, here, capsys):
+    shutil.copytree(model_folder, "model")
+    path = Path("outputs/eval/model") / f"{TASK}.json"
+    assert score("model", "--limit", "2") == 0
+    assert num_scored(path) == 2
+    assert score("model") == 0, "all of them may replace a part"
+    assert num_scored(path) == 6
+    capsys.readouterr()
+    assert score("model", "--limit", "2") == 2
+    said = capsys.readouterr().err
+    assert "--limit: " in said
+    assert "--output DIR" in said
+    assert len(said.splitlines()) == 1
+    assert num_scored(path) == 6
+    assert score("model", "--limit", "2", "--output", "part") == 0
+    assert num_scored(Path("part") / f"{TASK}.json") == 2
+
+
+def test_models_of_one_name_do_not_share_results(model_folder, here, monkeypatch, capsys):
+    for parent in "ab":
+        shutil.copytree(model_folder, Path(parent) / "model")
+    assert score("a/model") == score("./a/model/") == 0
+    capsys.readouterr()
+    assert score("b/model") == 2
+    assert f"outputs/eval/model: holds results of {here}/a/model" in capsys.readouterr().err
+
+
+def test_a_model_folder_is_named_also_where_it_is_called_a_dot(model_folder, here, monkeypatch):
+    shutil.copytree(model_folder, "model")
+    monkeypatch.chdir("model")
+    (found,) = find_subjects(".", None, False, None)
+    assert (found.output, found.name) == (Path("outputs/eval/model"), "model")
+
+
+def test_revisions_of_different_runs_have_folders_of_their_own(model_folder, here):
+    outputs = set()
+    for run in ("small/seed-0", "large/seed-0", "alone"):
+        fake_revision(model_folder, Path(run), "seed-0-tokens-1M")
+        (found,) = find_subjects(f"{run}/revisions/seed-0-tokens-1M", None, False, None)
+        outputs.add(found.output.relative_to("outputs/eval").as_posix())
+    assert outputs == {f"{name}-seed-0-tokens-1M" for name in ("small", "large", "alone")}
+
+
+def test_data_are_named_on_the_command_line(model_folder, here, capsys):
+    shutil.copytree(model_folder, "model")
+    with pytest.raises(SystemExit) as error:
+        main(["eval", "model", "--tasks", TASK, "--path", "pairs"])
+    assert error.value.code == 2
+    assert "not NAME=DIR" in capsys.readouterr().err
+    assert main(["eval", "model", "--tasks", TASK, "--path", "pears=pairs"]) == 2
+    assert "no data named 'pears'; did you mean 'pairs'?" in capsys.readouterr().err
+    Path("own").mkdir()
+    (Path("own") / "mine.yaml").write_text(
+        "task: mine\ncustom_dataset: !function made.data\noutput_type: multiple_choice\ntest_split: test\n"
+        "doc_to_text: ''\ndoc_to_target: 0\ndoc_to_choice: ['Anna', 'Boris']\n"
+        "metric_list: [{metric: acc}]\n"
+    )
+    (Path("own") / "made.py").write_text(
+        "import datasets\n\ndef data(**_):\n    return {'test': datasets.Dataset.from_list([{'n': 1}, {'n': 2}])}\n"
+    )
+    assert main(["eval", "model", "--tasks", "mine", "--include-path", "own"]) == 0
+    assert "mine  " in capsys.readouterr().out
+
+
+def test_metrics_of_a_task_without_accuracy_are_shown(capsys):
+    scores = {"alias": "wug", "spearman,none": 0.43123, "spearman_stderr,none": "N/A", "f1,strict": 2 / 3}
+    assert list(score_lines({"wug": {"lmeff": {}, "results": {"wug": scores}}})) == [
+        "wug  spearman 0.4312  f1,strict 0.6667"
+    ]
+
+
+def test_an_error_that_says_nothing_is_named_by_its_kind(model_folder, tmp_path, capsys):
+    def fail(subject, folder):
+        raise KeyError("vocab_size")
+
+    with pytest.raises(RunFailed):
+        score_each([Subject(model_folder, tmp_path / "results")], fail)
+    assert "cannot be scored: KeyError: 'vocab_size'" in capsys.readouterr().out
+
+
+class Followed:
+    """A run to follow, that says what was scored, and goes on by itself."""
+
+    def __init__(self, run: Path, model_folder: Path, blimp: Path, *steps) -> None:
+        (run / "revisions").mkdir(parents=True)
+        write_recipe(run, blimp)
+        self.run, self.model_folder, self.steps, self.scored = run, model_folder, list(steps), []
+
+    def find(self) -> list[Subject]:
+        return find_subjects(str(self.run), None, True, None)
+
+    def save(self, name: str) -> None:
+        fake_revision(self.model_folder, self.run, name)
+
+    def score(self, subject: Subject, _: Path) -> None:
+        self.scored.append(subject.name)
+        if self.steps:
+            self.steps.pop(0)(self)
+
+    def follow(self, *names: str) -> list[Subject]:
+        return follow_run(self.run, self.find, self.score, names or None, poll_seconds=0.01)
+
+
+def test_the_first_of_two_followed_revisions_does_not_wait_for_the_second(model_folder, mini_blimp, tmp_path):
+    def second(followed):
+        assert followed.scored == ["seed-0-tokens-0"]
+        followed.save("seed-0-tokens-1M")
+        followed.save("seed-0-tokens-2M")
+        write_state(followed.run, "complete")
+
+    followed = Followed(tmp_path / "run", model_folder, mini_blimp, second)
+    followed.save("seed-0-tokens-0")
+    write_state(followed.run, "running")
+    followed.follow("seed-0-tokens-0", "seed-0-tokens-2M")
+    assert followed.scored == ["seed-0-tokens-0", "seed-0-tokens-2M"]
+
+
+def test_a_followed_name_that_no_revision_got_is_a_mistake(model_folder, mini_blimp, tmp_path, capsys):
+    run = tmp_path / "run"
+    followed = Followed(run, model_folder, mini_blimp)
+    followed.save("seed-0-tokens-0")
+    write_state(run, "complete")
+    assert main(["eval", str(run), "--follow", "--revisions", "seed-0-tokens-0,seed-0-tokens-9M"]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith("seed-0-tokens-0  lmeff_blimp_wh_island")
+    assert f"--revisions: {run} has no 'seed-0-tokens-9M'; it has seed-0-tokens-0" in said.err
+
+
+def set_state(run: Path, **facts) -> None:
+    path = run / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | facts))
+
+
+def test_a_killed_run_is_not_waited_for(model_folder, mini_blimp, tmp_path):
+    process = subprocess.Popen(["sleep", "60"])
+    followed = Followed(tmp_path / "run", model_folder, mini_blimp, lambda _: (process.kill(), process.wait()))
+    followed.save("seed-0-tokens-0")
+    write_state(followed.run, "running")
+    set_state(followed.run, pid=process.pid, host=socket.gethostname())
+    with pytest.raises(RunFailed, match=rf"its process \({process.pid}\) is gone") as error:
+        followed.follow()
+    assert followed.scored == ["seed-0-tokens-0"]
+    assert "start the run again" in str(error.value)
+
+
+def test_a_silent_run_elsewhere_is_warned_of_and_waited_for(model_folder, mini_blimp, tmp_path, capsys, monkeypatch):
+    """Also a live one here."""
+    followed = Followed(tmp_path / "run", model_folder, mini_blimp)
+    write_state(followed.run, "running")
+    waits = []
+
+    def wait(_):
+        waits.append(None)
+        if len(waits) == 3:
+            set_state(followed.run, pid=os.getpid(), host=socket.gethostname())
+        if len(waits) == 6:
+            followed.save("seed-0-tokens-0")
+            write_state(followed.run, "complete")
+
+    monkeypatch.setattr("lmeff.evaluation.following.time.sleep", wait)
+    followed.follow()
+    assert followed.scored == ["seed-0-tokens-0"]
+    assert len(waits) == 6
+    assert capsys.readouterr().err.count("says it runs on here, but nothing else since 2026-01-01") == 1

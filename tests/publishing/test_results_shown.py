@@ -1,0 +1,79 @@
+"""Which results are published, and what is said beside them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from lmeff.analysis.results import read_results
+from lmeff.publishing.cards import index_rows, refresh_card, scores_of
+from lmeff.publishing.folder import read_run
+from lmeff.revisions.card import CardScore, eval_results, hub_entries, main_card
+
+REVISION = "seed-1-tokens-20k"
+
+
+def write_result(run: Path, task: str, metrics: dict[str, float], weights: str, **settings) -> None:
+    content = {
+        "results": {task: {f"{metric},none": value for metric, value in metrics.items()}},
+        "configs": {task: {}},
+        "versions": {task: 1},
+        "n-samples": {task: {"original": 100, "effective": settings.get("limit") or 100}},
+        "higher_is_better": {task: dict.fromkeys(metrics, True)},
+        "lmeff": {"weights_sha256": weights, "data_sha256": "d" * 64, "settings": settings},
+    }
+    path = run / "results" / REVISION / f"{task}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.slow
+def test_a_card_says_what_was_scored_and_how(run: Path) -> None:
+    folder = run / "revisions" / REVISION
+    weights = json.loads((folder / "anchor.json").read_text())["weights_sha256"]
+    for path in (run / "results").rglob("*.json"):
+        path.unlink()
+    blimp = {"acc": 0.75, "ties": 0.01}
+    write_result(run, "lmeff_blimp", blimp, weights, limit=None, precision="adaptive")
+    write_result(run, "lmeff_wug", {"spearman": 0.5}, weights, limit=7, precision="float32")
+    write_result(run, "stale", {"acc": 0.9}, "0" * 64, limit=None, precision="float32")
+    refresh_card(run, folder)
+    text = (folder / "README.md").read_text()
+    card = ModelCard(text)
+    shown = {(one.dataset_name, one.metric_name): one for one in card.data.eval_results}
+    assert "0.9000" not in text, "made with other weights"
+    assert set(shown) == {
+        ("lmeff_blimp", "acc"),
+        ("lmeff_blimp", "ties"),
+        ("lmeff_wug, first 7 examples of each task", "spearman"),
+    }
+    assert "lmeff_wug (at 20k tokens): only the first 7 examples of each task were scored." in text
+    assert "lmeff_blimp (at 20k tokens): in adaptive precision" in text
+    entries = (folder / ".eval_results" / "lmeff.yaml").read_text()
+    assert entries.count("value:") == 1
+    assert "value: 75.0" in entries
+    assert "acc, zero-shot, percent, adaptive precision" in entries
+    assert not (folder / ".eval_results" / "stale.json").exists()
+    write_result(run, "lmeff_blimp", blimp, weights, limit=7, precision="float32")
+    (row,) = [row for row in index_rows(run, {REVISION: "branch"}) if row["branch"] == "branch"]
+    assert (row["scores"], row["limits"]) == ({"lmeff_blimp": 0.75}, {"lmeff_blimp": 7})
+    index = main_card(read_run(run)[0], "a/b", [row], picture=None, has_weights=False)
+    assert "lmeff_blimp 0.7500 (first 7 examples of each task)" in index
+
+
+def test_only_whole_accuracies_are_scores_on_data_sets_of_the_hub() -> None:
+    scores = [
+        CardScore("lmeff_blimp", "acc", 0.75, None, 67_000),
+        CardScore("lmeff_blimp", "ties", 0.01, None, 67_000),
+        CardScore("lmeff_blimp", "acc", 0.5, None, 67, limit=1),
+    ]
+    assert [(one.dataset_id, one.value) for one in hub_entries(scores, None, None)] == [("nyu-mll/blimp", 75.0)]
+    assert [one.dataset_type for one in eval_results(scores)] == ["nyu-mll/blimp", "nyu-mll/blimp", "lmeff_blimp"]
+
+
+def test_the_limit_of_fine_tuned_tasks_counts_for_their_group(tmp_path: Path) -> None:
+    settings = {"finetune_rte": {"limit": 20, "precision": "float32"}}
+    write_result(tmp_path, "finetune_glue", {"score": 0.5}, "0" * 64, **settings)
+    results = read_results(tmp_path / "results" / REVISION)
+    assert [score.limit for score in scores_of(results.tasks.items())] == [20]
