@@ -45,6 +45,12 @@ def _named_folder(text: str) -> tuple[str, str]:
     return name, folder
 
 
+def _lm_eval(_: argparse.Namespace) -> int:
+    from lmeff.evaluation.command_line import lm_eval
+
+    return lm_eval([])  # with options the command line hands them on unread
+
+
 def _batch_size(text: str) -> int | str:
     return text if text == "auto" else positive_int(text)
 
@@ -158,11 +164,12 @@ def add_evaluation_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--limit", type=positive_int, metavar="N", help="only the first N examples of each task")
     text = "adaptive: in bfloat16, and in float32 only what could come out otherwise (default: the recipe's, float32)"
     sub.add_argument("--precision", choices=["float32", "adaptive"], help=text)
-    sub.add_argument("--exact", action="store_true", help="lm-eval's own scoring in place of the fast one, bit for bit")
+    sub.add_argument("--exact", action="store_true", help="lm-eval's own scoring in place of the fast one")
     sub.add_argument("--batch-size", type=_batch_size, metavar="N|auto", help="texts scored at once (the recipe's)")
     sub.add_argument("--device", choices=["cpu", "cuda"], help="default: the GPU where there is one")
     text = "score revisions as a run saves them, until it ends: evaluation that training does not wait for"
     sub.add_argument("--follow", action="store_true", help=text)
+    verb("lm-eval", _lm_eval, "lm-eval's own command line with our model and our tasks; its options are lm-eval's")
     _add_text_verbs(verb)
     _add_finetune(verb)
     _add_model_verbs(verb)
