@@ -64,7 +64,7 @@ def _complain(
     run: Path, seen: dict, failed: list[str], unknown: list[str], known: list[str], gone: list[StateDocument]
 ) -> None:
     """Raises what there is to say at the end."""
-    if unknown:
+    if unknown and not gone:  # else it may have them yet
         raise InputError(f"--revisions: {run} has no {', '.join(map(repr, unknown))}; it has {', '.join(known)}")
     said = [f"{len(failed)} of {len(seen)} models could not be scored: {', '.join(failed)}"] if failed else []
     if gone:

@@ -178,7 +178,7 @@ def test_a_killed_run_is_not_waited_for(model_folder, mini_blimp, tmp_path):
     write_state(followed.run, "running")
     set_state(followed.run, pid=process.pid, host=socket.gethostname())
     with pytest.raises(RunFailed, match=rf"its process \({process.pid}\) is gone") as error:
-        followed.follow()
+        followed.follow("seed-0-tokens-0", "seed-0-tokens-1M")
     assert followed.scored == ["seed-0-tokens-0"]
     assert "start the run again" in str(error.value)
 

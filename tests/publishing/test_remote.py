@@ -82,13 +82,18 @@ def test_scored_from_the_hub_and_the_results_sent_back(hub: HubServer, run: Path
     answer = lmeff("eval", f"{REPOSITORY}@seed-1", *TASKS, "--publish", cwd=tmp_path)
     assert answer.returncode == 2
     assert "--publish: the scores of a part of the examples" in answer.stderr
+    folder = tmp_path / "outputs" / "eval" / "stories-41.1k-tok320@seed-1"
+    scored = (folder / "lmeff_synthetic.json").read_text()
+    old = scored.replace(json.loads(scored)["lmeff"]["weights_sha256"], "0" * 64)
+    (folder / "of_older_weights.json").write_text(old.replace('"lmeff_synthetic"', '"of_older_weights"'))
+    (folder / "of_a_part.json").write_text(scored.replace('"lmeff_synthetic"', '"of_a_part"'))
     words = ("eval", f"{REPOSITORY}@seed-1", "--tasks", "lmeff_synthetic", "--publish")
     answer = lmeff(*words, cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
     first, second = hub.commits(REPOSITORY, "seed-1")
     assert set(first.files) - set(second.files) == {".eval_results/lmeff_synthetic.json"}
     about = yaml.safe_load(first.files["README.md"].content.decode().split("---\n")[1])
-    assert about["model-index"][0]["results"][0]["dataset"]["name"] == "lmeff_synthetic"
+    assert {one["dataset"]["name"] for one in about["model-index"][0]["results"]} == {"lmeff_synthetic"}
     assert lmeff(*words, cwd=tmp_path).returncode == 0
     assert len(hub.commits(REPOSITORY, "seed-1")) == 2, "the same results make no commit"
     assert lmeff("verify", str(run)).returncode == 0, "results are no part of what a manifest fixes"
