@@ -80,7 +80,7 @@ class Evaluation:
     batch_size: int | str = "auto"
     """Texts scored at once."""
     precision: str = "float32"
-    """`float32`, or `adaptive`: bfloat16 decides the choices that its error cannot change."""
+    """`float32`, or `adaptive`: bfloat16 decides the minimal pairs that its error cannot change."""
     exact: bool = False
     """Score with lm-eval's own code in place of ours."""
     device: str | None = None

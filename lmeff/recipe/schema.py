@@ -218,7 +218,7 @@ class Evaluation(Section):
     batch_size: PositiveCount | Literal["auto"] = "auto"
     """Texts scored at once; auto: 256 on a CPU, 2048 on a GPU, halved where memory is short."""
     precision: Literal["float32", "adaptive"] = "float32"
-    """adaptive: bfloat16 decides the choices that its error cannot change, and float32 the others."""
+    """adaptive: bfloat16 decides the minimal pairs that its error cannot change, and float32 all else."""
     dev_tokens: PositiveCount = 100_000
     """Held-out tokens on which dev_loss is taken at every anchor: documents from all over it, always the same."""
 
