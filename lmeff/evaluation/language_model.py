@@ -106,7 +106,10 @@ class LmeffLM(EncodesAhead):
 
     @cached_property
     def _trees(self) -> bool:
-        return self.backend == "causal" and takes_trees(self.model, self.max_length)
+        if self.backend != "causal":
+            return False
+        kind = (self.model.config.to_json_string(), str(self.model.dtype), self.device.type, self.max_length)
+        return keep(kind, lambda: takes_trees(self.model, self.max_length))
 
     @cached_property
     def _scorer(self) -> TreeScorer:

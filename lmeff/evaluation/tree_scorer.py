@@ -110,8 +110,8 @@ def finish(pending: Sequence[Pending]) -> Iterator[list[Answer]]:
 
 
 _LOCAL = ("sliding_window", "window_size", "attention_window_size", "attention_chunk_size")
-_LONGEST_TRIED = 320
-"""Tokens: three such texts in a row are farther apart than the places that common local attention sees."""
+_LONGEST_TRIED = 160
+"""Tokens: three such texts in a row are farther apart than the 256 places that common local attention sees."""
 
 
 @torch.no_grad()
