@@ -162,7 +162,9 @@ def add_evaluation_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--include-path", metavar="DIR", help="folder with lm-eval task files of your own (the recipe's)")
     sub.add_argument("--publish", action="store_true", help="add the results to the card and branch they belong to")
     sub.add_argument("--limit", type=positive_int, metavar="N", help="only the first N examples of each task")
-    text = "adaptive: minimal pairs in bfloat16, and in float32 too where that could change them (the recipe's, float32)"
+    text = (
+        "adaptive: minimal pairs in bfloat16, and in float32 too where that could change them (the recipe's, float32)"
+    )
     sub.add_argument("--precision", choices=["float32", "adaptive"], help=text)
     sub.add_argument("--exact", action="store_true", help="lm-eval's own scoring in place of the fast one")
     sub.add_argument("--batch-size", type=_batch_size, metavar="N|auto", help="texts scored at once (the recipe's)")

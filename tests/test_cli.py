@@ -34,7 +34,8 @@ def test_eval_of_a_model_folder_and_of_what_is_none(run: Path, capsys: pytest.Ca
     monkeypatch.chdir(run.parent)
     folder = run / "revisions" / "seed-0"
     assert main(["eval", str(folder), "--tasks", "lmeff_synthetic_reflexive_gender", "--limit", "3"]) == 0
-    assert (run.parent / "outputs" / "eval" / "seed-0" / "lmeff_synthetic_reflexive_gender.json").exists()
+    (results,) = (run.parent / "outputs" / "eval").glob("*seed-0/lmeff_synthetic_reflexive_gender.json")
+    assert run.name in results.parent.name
     for words, said in (
         ([str(folder)], "--tasks: which?"),
         ([str(run.parent)], "neither a run with revisions nor a model folder"),

@@ -51,14 +51,18 @@ def test_the_commands_do_what_they_say(shared_data: Path, tmp_path: Path) -> Non
         line = line.replace("../shared/data", str(shared_data))
         if "lmeff.run" in line:
             line += " " + " ".join(f"'{word}'" for word in SHORTER)
-        if line.startswith("lm_eval"):
+        if line.startswith(("lm_eval", "lmeff lm-eval")):
             line += " --limit 2 --device cpu"
         answer = subprocess.run(
             line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
         )
         assert answer.returncode == 0, f"{line}\n{answer.stdout}\n{answer.stderr}"
         printed.append(answer.stdout)
-    run, curves, report, plan, scores, tokenizers = printed
+    run, curves, report, plan, scores, evaluated, fast_scores, tokenizers, weights, profile = printed
+    assert evaluated.count("lmeff_synthetic") >= 2
+    assert "lmeff_synthetic" in fast_scores
+    assert "norm" in weights
+    assert "latency" in profile
     assert "report: outputs/leaner_small/seed-0/report.html" in run
     assert "20k" in curves
     assert "lmeff_blimp" in curves

@@ -136,6 +136,12 @@ def _checked(subject: Subject) -> Subject:
     return subject
 
 
+def _write_note(subject: Subject) -> None:
+    note, content = subject.output / SOURCE, {"format": 1, **subject.source}
+    if not (note.exists() and read_json(note) == content):
+        write_json(note, content)
+
+
 def score_each(subjects: Sequence[Subject], score: Callable[[Subject, Path], None]) -> None:
     """Calls `score(subject, model_folder)` for every model. A model for which that fails is named and the others go on;
     RunFailed is raised at the end."""
@@ -144,7 +150,7 @@ def score_each(subjects: Sequence[Subject], score: Callable[[Subject, Path], Non
         try:
             model_folder = subject.fetch()
             if subject.source:
-                write_json(subject.output / SOURCE, {"format": 1, **subject.source})
+                _write_note(subject)
             score(subject, model_folder)
         except Exception as error:  # whatever is wrong with one model, the others go on
             failed.append(subject.name)

@@ -304,5 +304,8 @@ def test_a_model_without_finite_probabilities_is_named(tmp_path, prompts, capsys
         model.lm_head.weight.fill_(float("nan"))
     model.save_pretrained(tmp_path / "model")
     assert run(tmp_path / "model", "--prompts", prompts, "--output", tmp_path / "out") == 1
-    assert "model: cannot be scored: the model gives probabilities that are not finite" in capsys.readouterr().out
+    assert (
+        "model: cannot be scored: ValueError: the model gives probabilities that are not finite"
+        in capsys.readouterr().out
+    )
     assert not (tmp_path / "out" / "generation.json").exists()

@@ -221,8 +221,9 @@ def test_other_text_of_the_same_name_replaces_nothing(model_folder, tmp_path, ca
     assert "--name" in line
     assert result_of(tmp_path / "out", "perplexity_x") == before
     assert run(model_folder, *words, tmp_path / "b" / "x.txt", "--name", "y") == 0
-    save_model(tmp_path / "other", hidden_size=16)  # what another model left there is of no use
-    assert run(tmp_path / "other", *words, tmp_path / "b" / "x.txt") == 0
+    save_model(tmp_path / "other", hidden_size=16)
+    assert run(tmp_path / "other", *words, tmp_path / "b" / "x.txt") == 2
+    assert "holds results of" in capsys.readouterr().err
 
 
 def test_a_broken_model_is_named_and_the_others_go_on(model_folder, files, tmp_path, capsys):
@@ -240,7 +241,7 @@ def test_a_broken_model_is_named_and_the_others_go_on(model_folder, files, tmp_p
     model.save_pretrained(folder)
     assert run(tmp_path / "run", "--text", files / "long.jsonl.zst") == 1
     printed = capsys.readouterr()
-    assert "seed-0-tokens-2k: cannot be scored: document 0: the loss of a token is nan" in printed.out
+    assert "seed-0-tokens-2k: cannot be scored: ValueError: document 0: the loss of a token is nan" in printed.out
     assert "1 of 2 models could not be scored: seed-0-tokens-2k" in printed.err
     assert [path.parent.name for path in tmp_path.rglob("perplexity_long.json")] == ["seed-0-tokens-1k"]
 

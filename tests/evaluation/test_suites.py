@@ -182,7 +182,7 @@ def test_a_model_that_cannot_choose_and_one_that_computes_nan(model_folder, tmp_
     assert (result["acc,none"], result["ties,none"]) == (pytest.approx(0.2), 1.0)
     (tmp_path / "model").mkdir()
     broken = altered(model_folder, tmp_path / "model", lambda model: model.lm_head.weight.fill_(math.nan))
-    with pytest.raises(ValueError, match=r"lmeff_entity_tracking_regular_0_ops, pair 0: .*nan"):
+    with pytest.raises(ValueError, match=r"lmeff_entity_tracking_regular_0_ops, document 0: .*nan"):
         evaluate_model(broken, [task], tmp_path / "out", paths=paths)
 
 

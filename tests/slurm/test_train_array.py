@@ -198,8 +198,10 @@ def test_a_wrong_recipe_fails_once(slurm, folder: Path) -> None:
 
 def test_runs_are_scored_by_an_array_of_their_own(slurm, array: str, folder: Path) -> None:
     runs = [folder / "outputs" / name / "seed-0" for name in ("one", "two")]
-    task = "lmeff_synthetic_subject_verb"
-    jobs = slurm.submit("--array=0-2", *runs, "--tasks", task, script="eval_array")
+    (folder / "pairs").mkdir()
+    (folder / "pairs" / "own.jsonl").write_text('{"sentence_good": "A dog ran.", "sentence_bad": "A dog run."}\n')
+    words = ("--tasks", task := "lmeff_pairs", "--path", f"pairs={folder}/pairs")
+    jobs = slurm.submit("--array=0-2", *runs, *words, script="eval_array")
     for number, run in enumerate(runs):
         slurm.wait(f"{jobs}_{number}")
         scored = sorted(path.parent.name for path in run.glob(f"results/*/{task}.json"))
