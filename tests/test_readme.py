@@ -62,7 +62,7 @@ def test_the_commands_do_what_they_say(shared_data: Path, tmp_path: Path) -> Non
     assert evaluated.count("lmeff_synthetic") >= 2
     assert "lmeff_synthetic" in fast_scores
     assert "norm" in weights
-    assert "latency" in profile
+    assert "parameters" in profile
     assert "report: outputs/leaner_small/seed-0/report.html" in run
     assert "20k" in curves
     assert "lmeff_blimp" in curves

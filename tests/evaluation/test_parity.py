@@ -64,7 +64,7 @@ def test_pairs_of_a_model_of_ours_score_as_with_lm_eval(trained_model, shared_da
 @pytest.mark.slow
 @pytest.mark.real_model
 def test_pairs_of_smollm2_score_as_with_lm_eval(smollm2, shared_data):
-    compare(smollm2, shared_data, 20)  # 50 take a quarter of an hour on one core
+    compare(smollm2, shared_data, 10)  # 50 take a quarter of an hour on one core
 
 
 def compare_tasks(model: Path, data: Path, limit: int, folder: Path) -> None:
