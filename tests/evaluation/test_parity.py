@@ -11,6 +11,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoTokenizer
 
+from lmeff.evaluation.adaptive import SAMPLE
 from lmeff.evaluation.blimp import PARADIGMS
 from lmeff.evaluation.language_model import load_model
 from lmeff.evaluation.loaded_tasks import load_tasks
@@ -50,7 +51,8 @@ def compare(model: Path, data: Path, num_pairs: int) -> None:
     adaptive = load_model(model, "cpu", progress=False, precision="adaptive")
     assert (right(values_of(adaptive, requests)) == right(found)).all()
     assert len(adaptive.adapted) == 67
-    assert np.concatenate([one.in_float32 for one in adaptive.adapted.values()]).mean() < 1
+    all_in_float32 = np.concatenate([one.in_float32 for one in adaptive.adapted.values()]).all()
+    assert all_in_float32 == (num_pairs <= SAMPLE)
 
     few = requests_of(data, model, ("lmeff_blimp_ellipsis",), 5)
     exact = load_model(model, "cpu", batch_size=64, progress=False, exact=True)
@@ -92,7 +94,7 @@ def compare_tasks(model: Path, data: Path, limit: int, folder: Path) -> None:
         accuracies[uid] = np.mean(values[::2] >= values[1::2])  # numpy's argmax: a tie is right
         found = by_task[f"lmeff_blimp_{uid.lower()}"]
         assert accuracies[uid] == pytest.approx(np.ceil(found).mean(), abs=1e-12), uid
-    assert len(set(accuracies.values())) > 5
+    assert len(set(accuracies.values())) > 2
 
 
 @pytest.mark.slow
