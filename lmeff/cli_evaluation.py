@@ -17,13 +17,18 @@ def _tasks(options: argparse.Namespace) -> None:
     print("\n".join(own_task_names()) if options.list else tasks_folder())
 
 
+def _which(options: argparse.Namespace) -> tuple[list[str] | None, bool, Path | None]:
+    """Revisions by name, None for the usual ones; whether all are wanted; the folder for results, None for the usual one."""
+    every = options.revisions == "all"
+    revisions = options.revisions.split(",") if options.revisions and not every else None
+    return revisions, every, Path(options.output) if options.output else None
+
+
 def _eval(options: argparse.Namespace) -> None:
     from lmeff.evaluation.folders import evaluate_folders
 
     tasks = options.tasks.split(",") if options.tasks else None
-    every = options.revisions == "all"
-    revisions = options.revisions.split(",") if options.revisions and not every else None
-    output = Path(options.output) if options.output else None
+    revisions, every, output = _which(options)
     if options.publish:
         from lmeff.publishing.results import check_publishable, publish_results
 
@@ -58,9 +63,7 @@ def _batch_size(text: str) -> int | str:
 def _weights(options: argparse.Namespace) -> None:
     from lmeff.evaluation.weights_results import weigh, weights_table
 
-    every = options.revisions == "all"
-    revisions = options.revisions.split(",") if options.revisions and not every else None
-    rows = weigh(options.what, revisions, every, Path(options.output) if options.output else None)
+    rows = weigh(options.what, *_which(options))
     print(json.dumps(rows, indent=2, allow_nan=False) if options.json else weights_table(rows))
 
 
@@ -76,18 +79,14 @@ def _profile(options: argparse.Namespace) -> None:
         repeats=options.repeats,
         seconds=options.seconds,
     )
-    every = options.revisions == "all"
-    revisions = options.revisions.split(",") if options.revisions and not every else None
-    output = Path(options.output) if options.output else None
+    revisions, every, output = _which(options)
     profiles = profile_all(options.what, settings, revisions, every, output)
     print(json.dumps(profiles, indent=2, allow_nan=False) if options.json else profile_table(profiles))
 
 
 def _measure(options: argparse.Namespace, measure: Callable[..., None], wanted: Any) -> None:
     """Measures every model and prints a table or, with `--json`, `{revision: result}`, and the table to standard error."""
-    every = options.revisions == "all"
-    revisions = options.revisions.split(",") if options.revisions and not every else None
-    output = Path(options.output) if options.output else None
+    revisions, every, output = _which(options)
     results: dict[str, dict] = {}
     try:
         with redirect_stdout(sys.stderr if options.json else sys.stdout):
@@ -132,17 +131,17 @@ def _generate(options: argparse.Namespace) -> None:
 def _finetune(options: argparse.Namespace) -> None:
     from lmeff.evaluation.finetuning.folders import Request, finetune_folders
 
-    every = options.revisions == "all"
+    revisions, every, output = _which(options)
     finetune_folders(
         Request(
             what=options.what,
             tasks=options.tasks.split(","),
-            revisions=options.revisions.split(",") if options.revisions and not every else None,
+            revisions=revisions,
             every=every,
             recipe=Path(options.recipe) if options.recipe else None,
             overrides=options.overrides,
             data=options.data,
-            output=Path(options.output) if options.output else None,
+            output=output,
             limit=options.limit,
         )
     )

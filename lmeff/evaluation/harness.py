@@ -4,32 +4,32 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
-from lmeff.errors import InputError
 from lmeff.evaluation.data import Documents, data_origins, documents, documents_sha256
 from lmeff.evaluation.results import (
+    about_of,
     digest_files,
     library_versions,
+    model_files_sha256,
     pair_table,
     plain,
+    read_result,
     requests_sha256,
+    take_over,
     weights_sha256,
     write_table,
 )
 from lmeff.evaluation.scoring import process_results
 from lmeff.evaluation.tasks import own_leaves, tasks_folder
-from lmeff.files import read_json, write_json, write_text
+from lmeff.files import write_json, write_text
 from lmeff.recipe.documents import FORMAT
 
 if TYPE_CHECKING:
     from lmeff.evaluation.loaded_tasks import LoadedTask
 
-MODEL_FILES = ("config.json", "*token*.json", "vocab.*", "merges.txt", "tokenizer.model")
 TASK_SUFFIXES = {".yaml", ".yml", ".py"}
 BOOTSTRAP_ITERATIONS = 1000
 """For metrics without a formula for their standard error. The mean has one, but zero here would drop that too."""
@@ -95,7 +95,6 @@ class Evaluation:
     @cached_property
     def settings(self) -> dict[str, Any]:
         """What besides weights and data decides the numbers."""
-        model_files = sorted({path for name in MODEL_FILES for path in self.model_folder.glob(name)})
         task_files = sorted(tasks_folder().glob("*.yaml"))  # what all our tasks include, with the version of the rules
         if self.include_path:
             task_files += sorted(path for path in Path(self.include_path).rglob("*") if path.suffix in TASK_SUFFIXES)
@@ -105,7 +104,7 @@ class Evaluation:
             "precision": self.precision,
             "exact": self.exact,
             "limit": self.limit,
-            "model_files_sha256": digest_files(model_files),
+            "model_files_sha256": model_files_sha256(self.model_folder),
             "task_files_sha256": digest_files(task_files),
         }
 
@@ -156,7 +155,8 @@ class Evaluation:
         for task in dict.fromkeys(self.tasks):
             if found := self._find(task):
                 folder, results[task] = found
-                self._take_over(task, folder)
+                pairs = Path("pairs") / f"{task}.parquet"
+                take_over(self.output / f"{task}.json", folder, [str(pairs)] if (folder / pairs).exists() else [])
         if pending := self._pending(results):
             import lm_eval
 
@@ -187,25 +187,17 @@ class Evaluation:
     def _find(self, task: str) -> tuple[Path, dict] | None:
         """A finished result of the same weights, data and settings, and its folder."""
         for path in (self.output / f"{task}.json", *sorted(self.output.parent.glob(f"*/{task}.json"))):
-            about = _about(path)
+            about = about_of(path)
             if self._is_ours(about) and self._has_same_data(task, about):
-                return path.parent, _read(path)
+                return path.parent, read_result(path)
         return None
-
-    def _take_over(self, task: str, folder: Path) -> None:
-        """Copies a finished result from another model's folder, its pairs first."""
-        if folder != self.output:
-            pairs = folder / "pairs" / f"{task}.parquet"
-            if pairs.exists():
-                write_table(self.output / "pairs" / pairs.name, pq.read_table(pairs))
-            write_json(self.output / f"{task}.json", read_json(folder / f"{task}.json"))
 
     def _part(self, name: str) -> Path:
         return self.output / ".parts" / f"{name}.json"
 
     def _scored(self, name: str, loaded: "LoadedTask") -> dict | None:
         """What was answered to the requests of one task; None where that must be asked (again)."""
-        part = _read(self._part(name))
+        part = read_result(self._part(name))
         return part if self._is_ours(part) and part.get("asked_sha256") == loaded.asked_sha256(name) else None
 
     def _is_ours(self, about: dict) -> bool:
@@ -282,29 +274,6 @@ class Evaluation:
         result = plain({**result, "configs": configs, "lmeff": about})
         write_json(self.output / f"{task}.json", result)
         return result
-
-
-def _about(path: Path) -> dict:
-    """What a result depends on, read once: hundreds of models may lie side by side. Empty where there is no result."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return {}
-    return _read_about(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=10_000)
-def _read_about(path: Path, _mtime_ns: int, _size: int) -> dict:
-    return _read(path).get("lmeff", {})
-
-
-def _read(path: Path) -> dict:
-    """The content of a JSON file of ours, empty when it is missing or damaged: then it is computed again."""
-    try:
-        content = read_json(path)
-    except InputError:
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _data_sha256(leaves: Mapping[str, Any], limit: int | None) -> str:

@@ -9,10 +9,9 @@ from statistics import mean
 from typing import Any
 
 from lmeff.evaluation.beginnings import warn_of_bos
-from lmeff.evaluation.measure_perplexity import TOKENIZER_FILES
-from lmeff.evaluation.measures import find_measure, take_over, write_measure
+from lmeff.evaluation.measures import find_measure, write_measure
 from lmeff.evaluation.prompts import DEFAULT_PROMPTS, Prompt, read_prompts
-from lmeff.evaluation.results import digest_files, weights_sha256
+from lmeff.evaluation.results import model_files_sha256, take_over, weights_sha256
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 from lmeff.files import sha256_file, write_text
 
@@ -113,12 +112,10 @@ def _cell(value: float | None) -> str:
 
 def _measure(model_folder: Path, output: Path, prompts: Sequence[Prompt], wanted: Wanted) -> dict:
     """The result of one model, computed unless it is there for the same weights, prompts and settings, texts included."""
-    files = sorted({path for name in ("config.json", *TOKENIZER_FILES) for path in model_folder.glob(name)})
-    files += [path for path in (model_folder / "generation_config.json",) if path.is_file()]  # may name ends of a text
     decided_by = {
         "weights_sha256": weights_sha256(model_folder),
         "data_sha256": hashlib.sha256(json.dumps([asdict(prompt) for prompt in prompts]).encode()).hexdigest(),
-        "settings": wanted.settings() | {"model_files_sha256": digest_files(files)},
+        "settings": wanted.settings() | {"model_files_sha256": model_files_sha256(model_folder)},
     }
     path, texts = output / f"{TASK}.json", output / TEXTS
     found = find_measure(

@@ -10,8 +10,8 @@ from typing import Any
 from lmeff.errors import InputError
 from lmeff.evaluation.beginnings import warn_of_bos
 from lmeff.evaluation.held_text import HeldText, check_files, file_text, split_text
-from lmeff.evaluation.measures import about_of, find_measure, take_over, write_measure
-from lmeff.evaluation.results import digest_files, weights_sha256
+from lmeff.evaluation.measures import find_measure, write_measure
+from lmeff.evaluation.results import about_of, take_over, tokenizer_files_sha256, weights_sha256
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 from lmeff.evaluation.windows import packed_windows, strided_windows
 from lmeff.files import read_json, sha256_file
@@ -27,7 +27,6 @@ _TRAIN_TOKENS = 1_000_000
 """Of training text, unless said otherwise."""
 _LONGEST = 2048
 """Of models that no recipe says the length of."""
-TOKENIZER_FILES = ("*token*.json", "vocab.*", "merges.txt", "tokenizer.model")
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,7 @@ class _Texts:
             if sha256_file(model_folder / "tokenizer.json") != self._split.tokenizer_sha256:
                 raise InputError("its tokenizer is not the one that the run's tokens were made with; use --text PATH")
             return self._split
-        files = sorted({path for name in TOKENIZER_FILES for path in model_folder.glob(name)})
-        key = digest_files(files)
+        key = tokenizer_files_sha256(model_folder)
         if key not in self._known:
             from transformers import AutoTokenizer
 

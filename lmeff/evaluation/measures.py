@@ -4,28 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lmeff.errors import InputError
-from lmeff.evaluation.results import library_versions, plain
-from lmeff.files import read_json, write_bytes, write_json
+from lmeff.evaluation.results import about_of, library_versions, plain, read_result
+from lmeff.files import write_json
 from lmeff.recipe.documents import FORMAT
-
-
-def about_of(path: Path) -> dict:
-    """What a result says that its numbers depend on; empty where there is none."""
-    try:
-        return read_json(path)["lmeff"]
-    except (InputError, KeyError, TypeError):
-        return {}
 
 
 def read_measure(path: Path, decided_by: Mapping[str, Any]) -> dict | None:
     """The result in `path` if it was computed from the same: weights, data and settings as `decided_by` names them."""
-    try:
-        result = read_json(path)
-        about = result["lmeff"]
-    except (InputError, KeyError, TypeError):
-        return None
-    return result if all(about.get(key) == value for key, value in plain(decided_by).items()) else None
+    about = about_of(path)
+    same = about and all(about.get(key) == value for key, value in plain(decided_by).items())
+    return read_result(path) if same else None
 
 
 def find_measure(
@@ -48,14 +36,6 @@ def find_measure(
         if result and all((folder / name).is_file() for name in beside) and is_whole(folder, result):
             return folder, result
     return None
-
-
-def take_over(path: Path, folder: Path, beside: Sequence[str] = ()) -> None:
-    """Copies what `find_measure` found in another model's `folder`, the files beside it first."""
-    if folder != path.parent:
-        for name in beside:
-            write_bytes(path.parent / name, (folder / name).read_bytes())
-        write_json(path, read_json(folder / path.name))
 
 
 def write_measure(

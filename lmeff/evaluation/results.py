@@ -4,6 +4,7 @@ import hashlib
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import pyarrow.parquet as pq
 import lmeff
 from lmeff.errors import InputError
 from lmeff.evaluation.scoring import pair_score
-from lmeff.files import sha256_file
+from lmeff.files import read_json, sha256_file, write_bytes, write_json
+
+_TOKENIZER_FILES = ("*token*.json", "vocab.*", "merges.txt", "*.model")
 
 PAIR_SCHEMA = pa.schema(
     [
@@ -49,6 +52,52 @@ def digest_files(paths: Iterable[Path]) -> str:
     """sha256 over the names and contents of files."""
     lines = (f"{path.name} {sha256_file(path)}\n" for path in paths)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def model_files_sha256(folder: Path) -> str:
+    """sha256 of what besides weights makes a model what it is: configuration and tokenizer."""
+    return _files_sha256(folder, ("config.json", "generation_config.json", *_TOKENIZER_FILES))
+
+
+def tokenizer_files_sha256(folder: Path) -> str:
+    return _files_sha256(folder, _TOKENIZER_FILES)
+
+
+def _files_sha256(folder: Path, patterns: Iterable[str]) -> str:
+    return digest_files(sorted({path for pattern in patterns for path in folder.glob(pattern)}))
+
+
+def about_of(path: Path) -> dict:
+    """What the result in a file says that its numbers depend on, read once: hundreds of models may lie side by side. Empty
+    where there is no result."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return {}
+    return _read_about(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=10_000)
+def _read_about(path: Path, _mtime_ns: int, _size: int) -> dict:
+    about = read_result(path).get("lmeff")
+    return about if isinstance(about, dict) else {}
+
+
+def read_result(path: Path) -> dict:
+    """The content of a JSON file of ours, empty when it is missing or damaged: then it is computed again."""
+    try:
+        content = read_json(path)
+    except InputError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def take_over(path: Path, folder: Path, beside: Sequence[str] = ()) -> None:
+    """Copies the result `path.name` from another model's folder to `path`; first its side files, relative to the folder."""
+    if folder != path.parent:
+        for name in beside:
+            write_bytes(path.parent / name, (folder / name).read_bytes())
+        write_json(path, read_json(folder / path.name))
 
 
 def requests_sha256(requests: Mapping[str, Iterable[Sequence[str]]]) -> str:

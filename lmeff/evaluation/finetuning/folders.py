@@ -12,9 +12,8 @@ from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.finetuning.data import NoTrainingData, TaskData, load_task
 from lmeff.evaluation.finetuning.table import ScoreTable
 from lmeff.evaluation.finetuning.tasks import GROUPS, PREFIX, Task, Wanted, find_tasks
-from lmeff.evaluation.harness import MODEL_FILES
-from lmeff.evaluation.measures import about_of, find_measure, read_measure, take_over, write_measure
-from lmeff.evaluation.results import digest_files, weights_sha256, write_table
+from lmeff.evaluation.measures import find_measure, read_measure, write_measure
+from lmeff.evaluation.results import about_of, model_files_sha256, take_over, weights_sha256, write_table
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 from lmeff.recipe import read_recipe
 from lmeff.recipe.finetune_schema import FinetuneRecipe, FinetuneSettings
@@ -184,7 +183,6 @@ class _Model:
         from lmeff.evaluation.finetuning.trial import device_precision, longest
 
         task = data.task
-        model_files = sorted({path for name in MODEL_FILES for path in self._folder.glob(name)})
         return {
             "weights_sha256": self._weights_sha256,
             "data_sha256": data.sha256,
@@ -197,7 +195,7 @@ class _Model:
                 "metrics": list(task.metrics),
                 "main_metrics": list(task.main),
                 "splits": [task.train, *task.validation],
-                "model_files_sha256": digest_files(model_files),
+                "model_files_sha256": model_files_sha256(self._folder),
             },
         }
 
