@@ -2,14 +2,17 @@
 
     python tests/benchmarks/blimp_speed.py --data BLIMP_FOLDER --shape 20m --vocab-size 8192
     python tests/benchmarks/blimp_speed.py --data BLIMP_FOLDER --model REVISION_FOLDER --precision float32,adaptive --limit 250
+    python tests/benchmarks/blimp_speed.py --data BLIMP_FOLDER --shape 20m --runs 0 --revisions 10
 
 Without --model the weights are random: what a pass costs does not depend on them, how much adaptive precision must score twice
 does. Each time is that of a whole evaluation, from loading the model to written results. Prints medians, ratios, and how many
-choices are not those of float32.
+choices are not those of float32. --revisions scores as many different weights of one tokenizer after each other, as `lmeff
+eval` does with a run, and compares them with the first alone.
 """
 
 import argparse
 import json
+import shutil
 import statistics
 import tempfile
 import time
@@ -21,7 +24,7 @@ import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lmeff.evaluation import encoding, loaded_tasks
 from lmeff.evaluation.harness import evaluate_model
@@ -58,6 +61,35 @@ def stock(folder: Path, data: Path, options: argparse.Namespace) -> dict:
     )
 
 
+def score(folder: Path, output: Path, options: argparse.Namespace, precision: str = "float32") -> dict:
+    paths = {"blimp": str(options.data)}
+    more = {"precision": precision, "limit": options.limit, "device": options.device}
+    return evaluate_model(folder, ["lmeff_blimp"], output, paths=paths, **more)["lmeff_blimp"]
+
+
+def time_revisions(folder: Path, scratch: Path, options: argparse.Namespace) -> None:
+    """Prints what the first revision takes and what all of them take, each from loading to written results."""
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    folders = [scratch / f"revision-{index}" for index in range(options.revisions)]
+    for target in folders:
+        shutil.copytree(folder, target)
+        model.save_pretrained(target)
+        torch.nn.init.normal_(model.get_input_embeddings().weight, std=0.02)
+    forget_requests()
+    seconds = []
+    for target in folders:
+        begin = time.perf_counter()
+        score(target, scratch / "revisions" / target.name, options)
+        seconds.append(time.perf_counter() - begin)
+    times = sum(seconds) / seconds[0]
+    print(f"{len(folders)} revisions: {sum(seconds):.1f} s, the first {seconds[0]:.1f} s: {times:.2f} times one")
+
+
+def forget_requests() -> None:
+    """As in a new process: no requests kept from another model."""
+    encoding._kept.clear(), loaded_tasks._kept.clear()
+
+
 def scores(output: Path):
     return pq.read_table(output / "pairs" / "lmeff_blimp.parquet")["score"].to_numpy()
 
@@ -72,6 +104,7 @@ def main() -> None:
     parser.add_argument("--precision", default="float32", help="float32, adaptive or both, with a comma")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--limit", type=int, help="pairs of each paradigm (all)")
+    parser.add_argument("--revisions", type=int, default=0, help="score so many revisions after each other, too")
     parser.add_argument("--stock-batch-size", type=int, default=64)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
@@ -83,28 +116,28 @@ def main() -> None:
         for run in range(options.runs):
             for name in seconds:
                 output = Path(scratch) / str(run) / name
-                encoding._kept.clear(), loaded_tasks._kept.clear()  # as in a new process
+                forget_requests()
                 begin = time.perf_counter()
                 if name == "stock":
                     found = stock(folder, options.data, options)["results"]["lmeff_blimp"]["acc,none"]
                 else:
-                    paths = {"blimp": str(options.data)}
-                    more = {"precision": name, "limit": options.limit, "device": options.device}
-                    result = evaluate_model(folder, ["lmeff_blimp"], output, paths=paths, **more)["lmeff_blimp"]
+                    result = score(folder, output, options, name)
                     found = result["groups"]["lmeff_blimp"]["acc,none"]
                 seconds[name].append(time.perf_counter() - begin)
                 print(f"run {run}  {name:9}  {seconds[name][-1]:8.1f} s  accuracy {found:.5f}", flush=True)
-        for name in [name for name in seconds if name != "stock"]:
+        for name in [name for name in seconds if name != "stock" and options.runs]:
             ratios = [one / other for one, other in zip(seconds["stock"], seconds[name], strict=True)]
             print(
                 f"{name}: {statistics.median(ratios):.2f} times stock (runs: {', '.join(f'{one:.2f}' for one in ratios)})"
             )
-        if "adaptive" in seconds:
+        if "adaptive" in seconds and options.runs:
             share = result["lmeff"]["share_in_float32"]
             exact = Path(scratch) / "exact"
-            evaluate_model(folder, ["lmeff_blimp"], exact, paths=paths, limit=options.limit, device=options.device)
+            score(folder, exact, options)
             different = int((scores(exact) != scores(output)).sum())
             print(f"adaptive: {share:.1%} scored in float32 too; {different} of {len(scores(exact)):,} choices differ")
+        if options.revisions:
+            time_revisions(folder, Path(scratch), options)
 
 
 if __name__ == "__main__":
