@@ -11,10 +11,9 @@ from pathlib import Path
 from lmeff.analysis.results import pair_files, read_results
 from lmeff.analysis.runs import Anchor, Run, subtasks_of
 from lmeff.errors import InputError
+from lmeff.evaluation.subjects import SOURCE
 from lmeff.files import read_json
 from lmeff.revisions.remote import anchor_count, anchor_prefix
-
-NOTE = ".model.json"
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,9 @@ class NamedAnchor:
 
 def result_folders(top: Path) -> list[Path]:
     """Result folders of models that are no run of ours, at or under `top`."""
-    return sorted({path.parent for path in (*top.glob(NOTE), *top.glob(f"*@*/{NOTE}"), *top.glob(f"*/*@*/{NOTE}"))})
+    return sorted(
+        {path.parent for path in (*top.glob(SOURCE), *top.glob(f"*@*/{SOURCE}"), *top.glob(f"*/*@*/{SOURCE}"))}
+    )
 
 
 def read_collections(folders: Iterable[Path]) -> list[Run]:
@@ -44,9 +45,9 @@ def read_collections(folders: Iterable[Path]) -> list[Run]:
     """
     series: dict[tuple[Path, str, str, str], dict[str, tuple[int, Path]]] = {}
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
-        note = read_json(folder / NOTE)
+        note = read_json(folder / SOURCE)
         if not isinstance(note, dict) or not {"repository", "revision"} <= set(note):
-            raise InputError(f"{folder / NOTE}: does not say which model these results are of")
+            raise InputError(f"{folder / SOURCE}: does not say which model these results are of")
         if count := anchor_count(note["revision"]):
             key = (folder.parent, note["repository"], anchor_prefix(note["revision"]), count[1])
             series.setdefault(key, {})[note["revision"]] = (count[0], folder)

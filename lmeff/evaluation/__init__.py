@@ -1,1 +1,1 @@
-"""Scoring models on minimal pairs with lm-eval."""
+"""What models can do and what they cost: lm-eval's tasks, fine-tuning, text, weights, speed."""

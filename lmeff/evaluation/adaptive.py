@@ -13,6 +13,9 @@ SAFETY = 2.0
 SAMPLE = 32
 """Pairs of each task that are always scored both ways."""
 
+_OURS = {"task", "pair", "sentence_good"}
+"""Keys of the documents that `lmeff.evaluation.data` makes of minimal pairs."""
+
 
 @dataclass(frozen=True)
 class Adapted:
@@ -24,11 +27,11 @@ class Adapted:
 
 
 def are_pairs(instances: Sequence[Instance]) -> bool:
-    """Whether requests are those of minimal pairs, two after two: of such only the order of both log-probabilities counts.
-    Other tasks may use the log-probabilities themselves, or divide them."""
+    """Whether requests are those of our tasks of minimal pairs, two after two: of such only the order of both
+    log-probabilities counts. Other tasks may use the log-probabilities themselves, or divide them by lengths."""
     twos = zip(instances[::2], instances[1::2], strict=len(instances) % 2 == 0)
     return len(instances) % 2 == 0 and all(
-        "sentence_good" in (one.doc or {}) and one.doc_id == other.doc_id and one.args[0] == other.args[0]
+        (one.doc or {}).keys() >= _OURS and one.doc_id == other.doc_id and one.args[0] == other.args[0]
         for one, other in twos
     )
 

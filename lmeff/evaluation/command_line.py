@@ -14,7 +14,9 @@ def lm_eval(arguments: Sequence[str]) -> int:
     if "lmeff" not in model_registry:
         model_registry.register("lmeff", target="lmeff.evaluation.language_model:LmeffLM")
     named = any(word.split("=")[0] in ("--include_path", "--config") for word in arguments)
-    ours = [] if named or not arguments or arguments[0] not in ("run", "validate", "ls") else tasks_folder()
+    first = arguments[0] if arguments else "--help"
+    takes_tasks = first in ("run", "validate", "ls") or (first.startswith("-") and first not in ("-h", "--help"))
+    ours = tasks_folder() if takes_tasks and not named else None
     before = sys.argv
     sys.argv = ["lm-eval", *arguments, *(["--include_path", str(ours)] if ours else [])]
     try:

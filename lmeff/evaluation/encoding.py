@@ -7,6 +7,7 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from transformers import PreTrainedModel
 
 from lmeff.errors import InputError
 from lmeff.evaluation.prefix_tree import Request
@@ -49,6 +50,13 @@ def check_lengths(requests: Sequence[TokenRequest], max_length: int) -> None:
             raise InputError(f"a text to score, or what is before it, has no tokens: {texts}")
         if len(continuation) > max_length:
             raise InputError(f"a text to score has {len(continuation)} tokens; the model takes at most {max_length}")
+
+
+def check_ids(requests: Sequence[TokenRequest], model: PreTrainedModel) -> None:
+    """Raises InputError for a token that the model has no embedding for: its tokenizer is another model's."""
+    largest = max((max(*context, *rest) for _, context, rest in requests), default=0)
+    if largest >= (size := model.get_input_embeddings().num_embeddings):
+        raise InputError(f"the tokenizer gives token {largest}; the model has embeddings of {size} tokens")
 
 
 def model_requests(requests: Sequence[TokenRequest], max_length: int) -> list[Request]:

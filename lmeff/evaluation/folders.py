@@ -86,7 +86,7 @@ def evaluate_folders(
     """
     recipe = Path(what) / "recipe.yaml"
     section = read_recipe(recipe).recipe.evaluation if recipe.is_file() else EvaluationSection()
-    is_run = (Path(what) / "revisions").is_dir()
+    is_run = follow or (Path(what) / "revisions").is_dir()
     if changes.get("limit") not in (None, section.limit) and is_run and output is None:
         raise InputError(
             "--limit: a part's results would replace the run's full ones; give them a folder with --output DIR"
@@ -100,6 +100,8 @@ def evaluate_folders(
         choose_device(device)
     paths = {**section.paths, **changes.get("paths", {})}
     section = section.model_copy(update={"tasks": list(tasks or section.tasks), **changes, "paths": paths})
+    if exact and section.precision == "adaptive":
+        raise InputError("--exact: is lm-eval's own scoring in float32; it goes without precision: adaptive")
     if not section.tasks:
         raise InputError("--tasks: which? For example lmeff_blimp; `lmeff tasks --list` names ours")
     check_tasks(section.tasks, section.include_path, section.paths)
@@ -109,8 +111,7 @@ def evaluate_folders(
     def score(subject: Subject, model_folder: Path) -> None:
         warn_of_bos(subject.name, model_folder)
         evaluation = evaluation_of(section, model_folder, subject.output, exact=exact, device=device)
-        results = evaluate_in_process(evaluation)
-        for line in score_lines(results):
+        for line in score_lines(evaluation.run()):
             print(f"{subject.name}  {line}", flush=True)
 
     if follow:
@@ -138,7 +139,8 @@ def score_lines(results: Mapping[str, dict]) -> Iterator[str]:
     for task, result in results.items():
         if num_cut := result["lmeff"].get("num_cut"):
             yield f"{task}: {num_cut:,} contexts are longer than the model takes and lost their beginning"
-        shown = {task: result["results"][task]} if task in result["results"] else result["results"]
+        own = result["results"].get(task, {})
+        shown = {task: own} if any("," in key for key in own) else result["results"]
         for name, scores in shown.items():
             accuracy, ties = scores.get("acc,none"), scores.get("ties,none") or 0
             value = f"{accuracy:.4f}" if accuracy is not None else _metrics_text(scores)
@@ -150,9 +152,3 @@ def _metrics_text(scores: Mapping[str, Any]) -> str:
     named = {key.removesuffix(",none"): value for key, value in scores.items() if "," in key and "_stderr," not in key}
     numbers = {name: value for name, value in named.items() if isinstance(value, int | float)}
     return "  ".join(f"{name} {value:.4f}" for name, value in numbers.items()) or "no score"
-
-
-def evaluate_in_process(evaluation: Evaluation) -> dict[str, dict]:
-    """Scores a model in this process alone."""
-    evaluation.score()
-    return evaluation.finish()

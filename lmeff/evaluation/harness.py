@@ -1,12 +1,15 @@
 """Evaluating a model folder with lm-eval: shared among processes, written once and whole, never computed twice."""
 
 import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
 
 from lmeff.evaluation.data import Documents, data_origins, documents, documents_sha256
 from lmeff.evaluation.results import (
@@ -52,8 +55,7 @@ def evaluate_model(
     evaluation = Evaluation(
         model_folder, tuple(tasks), output, paths or {}, include_path, limit, batch_size, precision, exact, device
     )
-    evaluation.score()
-    return evaluation.finish()
+    return evaluation.run()
 
 
 @dataclass(frozen=True)
@@ -137,12 +139,17 @@ class Evaluation:
             )
             if self.before_batch:
                 model.model.base_model.register_forward_pre_hook(lambda *_: self.before_batch())
-            for name, answers in answers_by_task(model, {name: leaves[name].requests(name) for name in share}):
+            for name, answers in answers_by_task(model, {name: leaves[name].fresh_requests(name) for name in share}):
                 facts: dict[str, Any] = {"num_cut": model.num_cut.get(name, 0), "device": device_name(model.device)}
                 if adapted := model.adapted.get(name):
                     facts |= {"in_float32": adapted.in_float32.tolist(), "error_bound": adapted.error_bound}
                 part = {**self._about, "asked_sha256": leaves[name].asked_sha256(name), "answers": answers, **facts}
                 write_text(self._part(name), json.dumps(part))
+
+    def run(self) -> dict[str, dict]:
+        """Scores everything in this process alone and returns the results by task."""
+        self.score()
+        return self.finish()
 
     def is_scored(self) -> bool:
         """Whether every task was scored, by whichever rank, so that `finish` can join them."""
@@ -177,7 +184,10 @@ class Evaluation:
                         log_samples=False,
                     )
                     results[task] = self._write(task, result, loaded.tasks, parts)
-            shutil.rmtree(self.output / ".parts")
+            for name in {name for loaded in self._load(pending).values() for name in loaded.tasks}:
+                self._part(name).unlink(missing_ok=True)
+            with suppress(OSError):  # of other tasks, that are not finished
+                (self.output / ".parts").rmdir()
         return {task: results[task] for task in dict.fromkeys(self.tasks)}
 
     @property
@@ -188,7 +198,7 @@ class Evaluation:
         """A finished result of the same weights, data and settings, and its folder."""
         for path in (self.output / f"{task}.json", *sorted(self.output.parent.glob(f"*/{task}.json"))):
             about = about_of(path)
-            if self._is_ours(about) and self._has_same_data(task, about):
+            if self._is_ours(about) and _has_pairs(path, about) and self._has_same_data(task, about):
                 return path.parent, read_result(path)
         return None
 
@@ -211,6 +221,8 @@ class Evaluation:
             return False
         known = self._data_sha256(task)
         if known is None:
+            if not own_leaves([task], self.paths) and about.get("versions", {}).get("lm_eval") != version("lm_eval"):
+                return False  # whose own tasks change from version to version
             try:
                 loaded = self._load([task])[task]
             except Exception:  # the Hub's data cannot be had now; what was scored on them stands
@@ -276,11 +288,18 @@ class Evaluation:
         return result
 
 
+def _has_pairs(path: Path, about: dict) -> bool:
+    """Whether the pairs of a result, if it is one of minimal pairs, are beside it."""
+    num_pairs, table = about.get("num_pairs"), path.parent / "pairs" / f"{path.stem}.parquet"
+    return num_pairs is None or (table.is_file() and pq.read_metadata(table).num_rows == num_pairs)
+
+
 def _data_sha256(leaves: Mapping[str, Any], limit: int | None) -> str:
+    """Of what is asked and what is right."""
     if all(isinstance(leaf.eval_docs, Documents) for leaf in leaves.values()):
         return documents_sha256({name: leaf.eval_docs[:limit] for name, leaf in leaves.items()})
     requests = {
-        name: ([text for text in request.args if isinstance(text, str)] for request in leaf.instances)
+        name: ([json.dumps([request.args, request.doc], sort_keys=True, default=str)] for request in leaf.instances)
         for name, leaf in leaves.items()
     }
     return requests_sha256(requests)

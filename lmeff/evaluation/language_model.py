@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import lm_eval.api.task
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 from transformers.integrations import deepspeed as hf_deepspeed
 from transformers.utils import logging as transformers_logging
 
@@ -25,6 +25,7 @@ from lmeff.evaluation.adaptive import Adapted, adapt, are_pairs
 from lmeff.evaluation.encoding import (
     EncodesAhead,
     TokenRequest,
+    check_ids,
     check_lengths,
     digest,
     keep,
@@ -32,8 +33,8 @@ from lmeff.evaluation.encoding import (
     tokenizer_digest,
 )
 from lmeff.evaluation.prefix_tree import Layout, lay_out
-from lmeff.evaluation.profiling_passes import is_out_of_memory
-from lmeff.evaluation.tree_scorer import Answer, TreeScorer, finish, takes_trees
+from lmeff.evaluation.profiling_passes import is_out_of_memory, load_causal_model
+from lmeff.evaluation.tree_scorer import Answer, TreeScorer, Undecided, finish, takes_trees
 
 _TEXTS_AT_ONCE = {"cpu": 256, "cuda": 2048}
 """For `batch_size: auto`. On a GPU halved when memory is short."""
@@ -109,7 +110,10 @@ class LmeffLM(EncodesAhead):
         if self.backend != "causal":
             return False
         kind = (self.model.config.to_json_string(), str(self.model.dtype), self.device.type, self.max_length)
-        return keep(kind, lambda: takes_trees(self.model, self.max_length))
+        try:
+            return keep(kind, lambda: takes_trees(self.model, self.max_length))
+        except Undecided:  # of these weights; others of the same configuration may tell
+            return False
 
     @cached_property
     def _scorer(self) -> TreeScorer:
@@ -126,6 +130,12 @@ class LmeffLM(EncodesAhead):
         for request, answer in zip(requests, answers, strict=True):
             self.cache_hook.add_partial("loglikelihood", request.args, answer)
         return answers
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        return finite(super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm), requests)
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        return self._by_lm_eval(super().generate_until, requests, disable_tqdm=disable_tqdm)
 
     def answers_by_task(self, requests: Iterable[Instance], ahead: int | None = 1) -> Iterator[list[Answer]]:
         """Answers to the requests of one task after another, in order.
@@ -150,8 +160,9 @@ class LmeffLM(EncodesAhead):
         task = instances[0].task_name
         encoded = keep(self._key(instances), lambda: self._tokens_of(instances))
         self.num_cut[task] = sum(len(one[1]) + len(one[2]) > self.max_length + 1 for one in encoded)
+        check_ids(encoded, self.model)
         if self.exact or not self._trees:
-            answers = finite(super()._loglikelihood_tokens(encoded, disable_tqdm=True), instances)
+            answers = finite(self._by_lm_eval(super()._loglikelihood_tokens, encoded, disable_tqdm=True), instances)
             return lambda: answers
         if self.adaptive and are_pairs(instances):
             self.adapted[task] = self._adapt(instances, encoded)
@@ -169,15 +180,23 @@ class LmeffLM(EncodesAhead):
         rough = self._with_room(lambda size: self._rough_scorer.score(self._layout(instances, encoded, 2 * size)))
         return adapt(rough, exactly)
 
-    def _with_room(self, score: Callable[[int], Any]) -> Any:
+    def _by_lm_eval(self, ask: Callable[..., list], requests: list, **options: Any) -> list:
+        def score(size: int) -> list:
+            self.batch_size_per_gpu = size
+            return ask(requests, **options)
+
+        return self._with_room(score, _LM_EVALS_AT_ONCE if self._automatic else None)
+
+    def _with_room(self, score: Callable[[int], Any], at_most: int | None = None) -> Any:
         """`score(texts at once)`, with half as many after each time that the memory does not suffice."""
         while True:
+            size = min(self._texts_at_once, at_most or self._texts_at_once)
             try:
-                return score(self._texts_at_once)
+                return score(size)
             except (RuntimeError, MemoryError) as error:
-                if not (is_out_of_memory(error) and self._automatic and self._texts_at_once > 1):
+                if not (is_out_of_memory(error) and self._automatic and size > 1):
                     raise
-            self._texts_at_once //= 2
+            self._texts_at_once = size // 2
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 
@@ -198,17 +217,24 @@ class LmeffLM(EncodesAhead):
 
     def _loglikelihood_tokens(self, requests: list, **options: Any) -> list[Answer]:
         """For what comes as tokens: windows of `loglikelihood_rolling`."""
-        if self._recorded is not None or self.exact or not self._trees:
+        if self._recorded is not None:
             return super()._loglikelihood_tokens(requests, **options)
+        check_ids(requests, self.model)
+        if self.exact or not self._trees:
+            return self._by_lm_eval(super()._loglikelihood_tokens, requests, **options)
         check_lengths(requests, self.max_length)
         found = model_requests(requests, self.max_length)
         return self._with_room(lambda size: self._scorer.score(lay_out(found, size)))
 
 
-def finite(answers: list[Answer], instances: Sequence[Instance]) -> list[Answer]:
+Found = TypeVar("Found", Answer, float)
+
+
+def finite(answers: list[Found], instances: Sequence[Instance]) -> list[Found]:
     """The answers themselves. Raises ValueError naming task and document when one is not finite: numpy's `argmax`, by which
     lm-eval's own tasks choose, takes NaN for the largest number, so a model that computes NaN would be right every time."""
-    for (value, _), instance in zip(answers, instances, strict=True):
+    for answer, instance in zip(answers, instances, strict=True):
+        value = answer[0] if isinstance(answer, tuple) else answer
         if not np.isfinite(value):
             kind = "pair" if "sentence_good" in (instance.doc or {}) else "document"
             raise ValueError(
@@ -243,17 +269,16 @@ def load_model(
     exact: bool = False,
     precision: str = "float32",
 ) -> LmeffLM:
-    """The model of a folder in float32, ready for lm-eval. Safetensors only, no code from the folder is run.
+    """The model of a folder in float32, ready for lm-eval. Raises InputError as `load_causal_model` does.
 
     The model object is made here, so that lm-eval's `HFLM` takes this process for the only one and does not divide the
     work among the ranks of a process group itself.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    options = {"trust_remote_code": False, "local_files_only": True}
     with _no_zero3():
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True, **options)
+        model = load_causal_model(folder)
     model.config.use_cache = False  # scoring is one forward pass; keys and values would be kept for nothing
-    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     wrapped = LmeffLM(model.to(device), tokenizer=tokenizer, batch_size=batch_size, exact=exact, precision=precision)
     wrapped.progress = progress
     return wrapped

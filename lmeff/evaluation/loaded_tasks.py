@@ -1,18 +1,21 @@
 """Tasks as lm-eval loads them, with their requests, made once for all models that are scored on them."""
 
+import random
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
 from lm_eval.api.instance import Instance
 
 from lmeff.evaluation.data import using_paths
 from lmeff.evaluation.results import requests_sha256
 from lmeff.evaluation.tasks import own_task_names, tasks_folder
 
-_NUM_KEPT = 4
+_NUM_KEPT = 64
 _kept: OrderedDict[Hashable, dict[str, "LoadedTask"]] = OrderedDict()
 
 
@@ -24,8 +27,8 @@ class LoadedTask:
     """The tasks in it by name; itself if it is no group."""
     groups: dict[str, Any]
 
-    def requests(self, name: str) -> list[Instance]:
-        """What one of its tasks asks a model, without answers."""
+    def fresh_requests(self, name: str) -> list[Instance]:
+        """What one of its tasks asks a model, cleared of the answers of the one before."""
         requests = self.tasks[name].instances
         for request in requests:
             request.resps, request.filtered_resps = [], {}
@@ -39,7 +42,7 @@ class LoadedTask:
     def for_lm_eval(self) -> dict[str, dict]:
         """What `lm_eval.evaluate` takes."""
         for name in self.tasks:
-            self.requests(name)
+            self.fresh_requests(name)
         # Inner groups first: else lm-eval leaves n-shot and higher_is_better of the outer ones out.
         return {"tasks": dict(self.tasks), "groups": dict(reversed(self.groups.items()))}
 
@@ -53,7 +56,7 @@ def load_tasks(
     tokenizer: str,
 ) -> dict[str, LoadedTask]:
     """What each name stands for. Kept for the next model, while `content`, which stands for task files, data and tokenizer, is
-    the same.
+    the same. Sets the global seeds.
 
     Args:
         tokenizer: folder with the model's, for tasks that count tokens.
@@ -79,6 +82,7 @@ def _load(
         manager = TaskManager(**options)  # indexes all of lm-eval's own task files, which takes 10 seconds
     found = {}
     for name in names:
+        random.seed(0), np.random.seed(1234), torch.manual_seed(1234)  # lm-eval's, for tasks that shuffle their choices
         with using_paths(paths):
             loaded = manager.load([name])
         for task in loaded["tasks"].values():

@@ -24,7 +24,7 @@ from lmeff.evaluation.profiling_passes import (
     NO_ROOM,
     forward,
     is_out_of_memory,
-    load_for_profile,
+    load_causal_model,
     max_length,
     random_tokens,
     too_large,
@@ -53,7 +53,7 @@ def profile_model(folder: Path, settings: ProfileSettings) -> dict:
     device = choose_device(settings.device)
     machine = describe_machine(device)  # first, so that the load average is that of the others
     with _quiet():
-        model = load_for_profile(folder, settings.precision, device)
+        model = load_causal_model(folder, settings.precision).to(device)
         lengths, notes = usable_lengths(model, settings.lengths)
         counted = _count_flops(model, lengths, notes)
         latency = [_latency(model, length, settings) for length in lengths]

@@ -12,13 +12,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-import torch
-
 from lmeff.evaluation.profiling_passes import (
     NO_ROOM,
     forward,
     is_out_of_memory,
-    load_for_profile,
+    load_causal_model,
     random_tokens,
     too_large,
 )
@@ -65,7 +63,7 @@ def main(folder: Path, precision: str, length: int, batch_sizes: list[int]) -> N
     def say(**fields: object) -> None:
         print(json.dumps(fields), flush=True)
 
-    model = load_for_profile(folder, precision, torch.device("cpu"))
+    model = load_causal_model(folder, precision)
     forward(model, random_tokens(model, 1, length))
     say(idle_bytes=resident_bytes()[0])
     for size in batch_sizes:

@@ -1,10 +1,11 @@
-"""Forward passes to measure, and telling when the memory is too small for one."""
+"""Loading a model to be measured, forward passes, and telling when the memory is too small for one."""
 
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
+from lmeff.errors import InputError
 from lmeff.evaluation.machine import available_bytes
 from lmeff.quantities import format_bytes
 
@@ -12,10 +13,22 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NO_ROOM = "out of memory"
 
 
-def load_for_profile(folder: Path, precision: str, device: torch.device) -> PreTrainedModel:
-    """Safetensors only, no code from the folder is run."""
+def load_causal_model(folder: Path, precision: str = "float32") -> PreTrainedModel:
+    """Safetensors only, no code from the folder is run.
+
+    Raises InputError for weights that lack parameters, which transformers would fill at random, and for a masked language
+    model, whose predictions of a token see the token.
+    """
     options = {"trust_remote_code": False, "local_files_only": True, "use_safetensors": True}
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[precision], **options).to(device).eval()
+    model, info = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=DTYPES[precision], output_loading_info=True, **options
+    )
+    if missing := sorted(info["missing_keys"]):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(f"{folder}: its weights lack {missing[0]}{more}, so it is no whole {type(model).__name__}")
+    if getattr(model.config, "is_decoder", None) is False and not model.config.is_encoder_decoder:
+        raise InputError(f"{folder}: a {type(model).__name__} that is no decoder sees the tokens it would be scored on")
+    return model
 
 
 def max_length(model: PreTrainedModel) -> int | float:

@@ -9,10 +9,10 @@ from lmeff.errors import InputError, RunFailed
 from lmeff.files import read_json, write_json
 from lmeff.revisions import list_revisions
 from lmeff.revisions.hub import NotDelivered, Unavailable
-from lmeff.revisions.remote import RemoteModel, anchor_order, download, find_remote, is_remote
+from lmeff.revisions.remote import RemoteModel, anchor_order, download, find_remote, holds_weights, is_remote
 
 SOURCE = ".model.json"
-"""Beside the results of a model that is not named by its run: which one it was. Stays on this machine."""
+"""Beside results that do not lie in their run: which model it was. Stays on this machine."""
 
 _FOR_PEOPLE = (InputError, RunFailed, OSError, Unavailable, NotDelivered)
 """Errors whose text says what is wrong."""
@@ -27,7 +27,7 @@ class Subject:
     output: Path
     remote: RemoteModel | None = None
     collection: Path | None = None
-    """The folder whose model folders are revisions of one model, as on the Hub."""
+    """The run, or folder of model folders, that it is a revision of, where its results lie outside of it."""
     is_single: bool = False
     """A model folder that was named itself, and not as a part of something."""
 
@@ -61,6 +61,8 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
             found = find_remote(what, list(revisions or ()), every)
         except (Unavailable, NotDelivered) as error:
             raise RunFailed(f"{what}: {error}") from None
+        if not found:
+            raise InputError(f"{what}: no revision of it holds weights")
         subjects = [Subject(None, _own_folder(one.folder_name, output), one) for one in found]
         return [_checked(subject) for subject in subjects]
     what = Path(what)
@@ -68,7 +70,7 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
         return [_checked(Subject(what, output or _own_folder(_single_name(what), None), is_single=True))]
     own = list_revisions(what)
     collected = (
-        [] if own else [path.parent for path in what.glob("*/config.json") if any(path.parent.glob("*.safetensors"))]
+        [] if own else [path.parent for path in what.glob("*/config.json") if holds_weights(path.parent.iterdir())]
     )
     found = {folder.name: folder for folder in own or sorted(collected, key=lambda folder: anchor_order(folder.name))}
     if not found:
@@ -81,8 +83,10 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
     if unknown:
         raise InputError(f"--revisions: {what} has no {unknown[0]!r}; it has {', '.join(found)}")
     names = [name for name in found if revisions is None or name in revisions]
+    if own and output is None:
+        return [Subject(found[name], what / "results" / name) for name in names]
     if own:
-        return [Subject(found[name], (output or what / "results") / name) for name in names]
+        return [_checked(Subject(found[name], output / name, collection=what)) for name in names]
     title = what.resolve().name
     return [_checked(Subject(found[name], _own_folder(f"{title}@{name}", output), collection=what)) for name in names]
 

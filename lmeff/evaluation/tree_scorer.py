@@ -8,6 +8,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from lmeff.evaluation.prefix_tree import Layout, Request, TreeBatch, lay_out
+from lmeff.evaluation.profiling_passes import is_out_of_memory
 
 Answer = tuple[float, bool]
 """The log-probability of a continuation in nats, and whether greedy decoding would give it."""
@@ -114,13 +115,17 @@ _LONGEST_TRIED = 160
 """Tokens: three such texts in a row are farther apart than the 256 places that common local attention sees."""
 
 
+class Undecided(Exception):
+    """A model whose predictions do not depend on what it reads, or are no numbers, shows nothing about its attention."""
+
+
 @torch.no_grad()
 def takes_trees(model: PreTrainedModel, max_length: int) -> bool:
     """Whether a model gives the nodes of a tree what it gives plain rows, tried on three texts.
 
     It does where attention follows the mask and the positions that are passed in, and the logits are the output embeddings
     times the last hidden states. It does not for recurrent models, attention to near places in the row only, relative biases
-    by place, and scaled logits.
+    by place, and scaled logits. Raises Undecided where these weights cannot tell.
     """
     config = model.config
     if config.is_encoder_decoder or model.get_output_embeddings() is None or _is_local(config, max_length):
@@ -137,9 +142,13 @@ def takes_trees(model: PreTrainedModel, max_length: int) -> bool:
     try:
         in_one_row = lay_out(requests, texts_per_batch=3, row_length=3 * length)
         found = [value for value, _ in TreeScorer(model).score(in_one_row)]
-    except Exception:  # a body that takes no such mask or no positions
+    except Exception as error:  # a body that takes no such mask or no positions
+        if is_out_of_memory(error):
+            raise
         return False
     plain = model(torch.tensor(texts, device=model.device), use_cache=False).logits.float().log_softmax(-1)
+    if not plain.isfinite().all() or torch.equal(plain, plain[:1, :1].expand_as(plain)):
+        raise Undecided
     wanted = [plain[row, range(length - 1), text[1:]].sum().item() for row, text in enumerate(texts)]
     return bool(np.allclose(found, wanted, rtol=0, atol=_TOLERANCE * length))
 

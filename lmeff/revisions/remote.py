@@ -115,7 +115,12 @@ def find_remote(what: str, revisions: list[str] | None, every: bool) -> list[Rem
 
 def _is_model(one: RemoteModel, files: Iterable[str]) -> bool:
     """Not a branch without weights, such as one that is about to be filled, nor our `main` with the final model's weights."""
-    return any(path.endswith(".safetensors") for path in files) and not (one.revision == MAIN and _INDEX in files)
+    return holds_weights(files) and not (one.revision == MAIN and _INDEX in files)
+
+
+def holds_weights(files: Iterable[str | Path]) -> bool:
+    """Whether some of the files are weights, also such as we do not read: a model with these is named and not passed over."""
+    return any(Path(path).suffix in (".safetensors", ".bin") for path in files)
 
 
 def anchor_count(name: str) -> tuple[int, str] | None:

@@ -6,12 +6,16 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import lm_eval
 import numpy
 import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
 from small_models import save_model, write_pairs
 from transformers.integrations import HfDeepSpeedConfig, is_deepspeed_zero3_enabled
 
@@ -223,6 +227,81 @@ def test_a_users_own_pairs_and_other_tasks(model_folder, tmp_path):
     file.write_text(file.read_text().replace("Carla", "Elena"))
     loaded_tasks._kept.clear()
     assert set(again.cached()) == {"my_pairs", "my_text"}
+
+
+def choices_of_people(folder: Path) -> dict:
+    """lm-eval's own kind of task, whose choices are the same for every example and whose labels are in the file."""
+    return {
+        "task": "my_labels",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": str(folder / "labels.jsonl")}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "{{name}} sees",
+        "doc_to_choice": ["Anna", "Boris"],
+        "doc_to_target": "label",
+        "metric_list": [{"metric": "acc"}],
+    }
+
+
+def test_a_label_that_was_corrected_and_another_lm_eval_make_other_results(model_folder, tmp_path, monkeypatch):
+    (tmp_path / "my_labels.yaml").write_text(yaml.safe_dump(choices_of_people(tmp_path)))
+    labels = [{"name": name, "label": 0} for name in ("Carla", "Elena", "Farid", "Dmitri")]
+
+    def accuracy() -> float:
+        (tmp_path / "labels.jsonl").write_text("".join(json.dumps(label) + "\n" for label in labels))
+        loaded_tasks._kept.clear()  # as in a new process
+        found = evaluate_model(model_folder, ["my_labels"], tmp_path / "out", include_path=str(tmp_path))
+        return found["my_labels"]["results"]["my_labels"]["acc,none"]
+
+    first = accuracy()
+    for label in labels:
+        label["label"] = 1
+    assert accuracy() == 1 - first
+    evaluation = Evaluation(model_folder, ("my_labels",), tmp_path / "out", include_path=str(tmp_path))
+    assert evaluation.cached()
+    monkeypatch.setattr("lmeff.evaluation.harness.version", lambda name: "0.4.99")
+    assert not evaluation.cached()
+
+
+def test_what_other_tasks_have_scored_so_far_stays(model_folder, mini_blimp, tmp_path):
+    options = (tmp_path, {"blimp": str(mini_blimp)})
+    begun = Evaluation(model_folder, TASKS[1:2], *options)
+    begun.score()
+    evaluate_model(model_folder, TASKS[2:], *options[:1], paths=options[1])
+    assert begun.is_scored()
+    begun.finish()
+    assert not (tmp_path / ".parts").exists()
+
+
+def test_pairs_that_are_gone_are_made_again(model_folder, mini_blimp, tmp_path):
+    task = TASKS[1]
+    evaluate_model(model_folder, [task], tmp_path, paths={"blimp": str(mini_blimp)})
+    pairs = tmp_path / "pairs" / f"{task}.parquet"
+    content = pairs.read_bytes()
+    pairs.unlink()
+    evaluate_model(model_folder, [task], tmp_path, paths={"blimp": str(mini_blimp)})
+    assert pairs.read_bytes() == content
+
+
+def test_a_task_that_shuffles_its_choices_asks_the_same_every_time_and_as_lm_eval_does(model_folder, tmp_path):
+    task = choices_of_people(tmp_path) | {"process_docs": "FUNCTION", "doc_to_choice": "choices"}
+    (tmp_path / "my_labels.yaml").write_text(yaml.safe_dump(task).replace("FUNCTION", "!function made.shuffle"))
+    (tmp_path / "made.py").write_text(
+        "import random\n\ndef shuffle(docs):\n"
+        "    return docs.map(lambda doc: {'choices': random.sample(['Anna', 'Boris', 'Carla', 'Elena', 'Farid'], 5)})\n"
+    )
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps({"name": name, "label": 0}) + "\n" for name in "abcdef"))
+    asked = []
+    for seed in (5, 6):
+        random.seed(seed)
+        loaded = loaded_tasks.load_tasks(["my_labels"], str(tmp_path), {}, None, seed, str(model_folder))["my_labels"]
+        asked.append([one.args for one in loaded.fresh_requests("my_labels")])
+    manager = TaskManager(include_path=str(tmp_path), include_defaults=False)
+    model = HFLM(pretrained=str(model_folder), device="cpu")
+    stock = lm_eval.simple_evaluate(model=model, tasks=["my_labels"], task_manager=manager, bootstrap_iters=0)
+    samples = [tuple(one) for each in stock["samples"]["my_labels"] for one in each["arguments"]]
+    assert asked[0] == asked[1] == samples
 
 
 def test_the_generated_pairs_are_scored(model_folder, tmp_path):

@@ -1,13 +1,20 @@
 """The fast model beside lm-eval's own `hf`: the same answers to any request, of many kinds of model."""
 
+import re
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from safetensors.torch import load_file, save_file
 from small_models import NAMES, VERBS
 from transformers import (
     AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertLMHeadModel,
     GPT2Config,
     GPTNeoConfig,
     GPTNeoXConfig,
@@ -187,7 +194,7 @@ def neighbours(model, count: int) -> list[Instance]:
     lines = [("", f" {line}") for line in random_lines(count, 9)]
     order = np.argsort([value for value, _ in model.loglikelihood(instances(*lines))])
     near, far = order[: count // 2], order[count // 2 :].reshape(2, -1).T.ravel()
-    doc = {"sentence_good": "", "sentence_bad": ""}
+    doc = {"task": "pairs", "pair": 0, "sentence_good": "", "sentence_bad": ""}
     return instances(*(lines[at] for at in [*near, *far]), task="pairs", choices=2, doc=doc)
 
 
@@ -212,10 +219,13 @@ def test_adaptive_orders_of_pairs_are_those_of_float32(model_folder):
 
 
 def test_tasks_that_use_more_than_the_order_are_not_left_to_bfloat16(model_folder):
-    """Choices that lm-eval may divide by lengths, differences that are correlated, single texts."""
+    """Choices that lm-eval may divide by lengths, differences that are correlated, single texts; pairs of other tasks, such
+    as TurBLiMP's, which have an accuracy of their log-probabilities by length."""
     exact = load_model(model_folder, "cpu", progress=False)
     adaptive = load_model(model_folder, "cpu", progress=False, precision="adaptive")
-    asked = all_kinds_of_requests()
+    pairs = [("", line) for line in random_lines(80, 9)]
+    foreign = instances(*pairs, task="turblimp", choices=2, doc={"sentence_good": "", "sentence_bad": ""})
+    asked = [*all_kinds_of_requests(), *foreign]
     assert adaptive.loglikelihood(asked) == exact.loglikelihood(asked)
     assert adaptive.adapted == {}
 
@@ -229,6 +239,72 @@ def test_what_is_not_finite_is_an_error_for_any_task(model_folder, options):
         asked = instances(*(("", line) for line in random_lines(8, 5)), choices=2, doc=doc)
         with pytest.raises(ValueError, match=r"task, (document|pair) 0: a log-probability is nan"):
             model.loglikelihood(asked)
+    text = Instance("loglikelihood_rolling", {}, ("Anna sees Boris.",), 0, metadata=("task", 3, 1))
+    with pytest.raises(ValueError, match="task, document 3: a log-probability is nan"):
+        model.loglikelihood_rolling([text], disable_tqdm=True)
+
+
+def test_weights_that_lack_parameters_are_no_model(model_folder, tmp_path):
+    """transformers fills what is missing at random and goes on."""
+    shutil.copytree(model_folder, tmp_path / "model")
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    names = sorted(name for name in weights if "mlp" in name)
+    kept = {name: value for name, value in weights.items() if name not in names}
+    save_file(kept, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=f"its weights lack {re.escape(names[0])} and {len(names) - 1} more"):
+        load_model(tmp_path / "model", "cpu", progress=False)
+
+
+def test_a_masked_model_is_not_scored_as_a_causal_one(tokenizer, tmp_path):
+    sizes = {**SIZES, "intermediate_size": 64, "max_position_embeddings": 64}
+    BertForMaskedLM(BertConfig(**sizes)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match="no decoder"):
+        load_model(tmp_path, "cpu", progress=False)
+    BertLMHeadModel(BertConfig(**sizes, is_decoder=True)).save_pretrained(tmp_path)
+    assert load_model(tmp_path, "cpu", progress=False).model.config.is_decoder
+
+
+def test_a_tokenizer_of_another_model_is_told_before_a_gpu_fails(tokenizer, tmp_path):
+    AutoModelForCausalLM.from_config(LlamaConfig(**{**SHAPE, "vocab_size": 300})).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    for options in ({}, {"exact": True}):
+        model = load_model(tmp_path, "cpu", progress=False, **options)
+        with pytest.raises(InputError, match=r"the tokenizer gives token \d+; the model has embeddings of 300 tokens"):
+            model.loglikelihood(instances(("", "Anna sees the old doctors who thought about themselves.")))
+
+
+def test_weights_that_show_nothing_decide_nothing_for_others(tokenizer):
+    """The first model of a configuration may have a head of zeros, for which scaled logits are like others."""
+    torch.manual_seed(0)
+    first, second = (AutoModelForCausalLM.from_config(GraniteConfig(**SHAPE, logits_scaling=3.5)) for _ in range(2))
+    first.lm_head.weight.data.zero_()
+    asked = instances(*(("", line) for line in random_lines(6, 9)))
+    for model in (first, second):
+        expected = stock(model, tokenizer).loglikelihood(asked, disable_tqdm=True)
+        found = LmeffLM(model, tokenizer=tokenizer).loglikelihood(asked)
+        assert np.allclose([value for value, _ in found], [value for value, _ in expected], rtol=0, atol=1e-4)
+
+
+def test_a_batch_of_lm_evals_own_code_is_halved_where_memory_is_short(model_folder, monkeypatch):
+    sizes = []
+    score = HFLM._loglikelihood_tokens
+
+    def short(self, requests, **options):
+        sizes.append(self.batch_size)
+        if self.batch_size > 16:
+            raise torch.OutOfMemoryError
+        return score(self, requests, **options)
+
+    asked = instances(*(("", line) for line in random_lines(40, 5)))
+    expected = load_model(model_folder, "cpu", progress=False, exact=True).loglikelihood(asked)
+    monkeypatch.setattr(HFLM, "_loglikelihood_tokens", short)
+    model = load_model(model_folder, "cpu", progress=False, exact=True)
+    found = model.loglikelihood(asked)
+    assert np.allclose([value for value, _ in found], [value for value, _ in expected], rtol=0, atol=1e-4)
+    assert [size for size in sizes if size] == [64, 64, 32, 16]
+    with pytest.raises(torch.OutOfMemoryError):
+        load_model(model_folder, "cpu", batch_size=64, progress=False, exact=True).loglikelihood(asked)
 
 
 @pytest.mark.parametrize(

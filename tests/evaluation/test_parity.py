@@ -19,7 +19,7 @@ from lmeff.evaluation.loaded_tasks import load_tasks
 
 def requests_of(data: Path, model: Path, tasks: tuple[str, ...], limit: int) -> list[Instance]:
     loaded = load_tasks(tasks, None, {"blimp": str(data / "blimp")}, limit, "parity", str(model))
-    return [one for group in loaded.values() for name in group.tasks for one in group.requests(name)]
+    return [one for group in loaded.values() for name in group.tasks for one in group.fresh_requests(name)]
 
 
 def values_of(model, requests: list[Instance]) -> np.ndarray:

@@ -6,8 +6,7 @@ import pytest
 import torch
 from lm_eval.api.instance import Instance
 from small_models import save_model, write_pairs
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM
 
 from lmeff.errors import InputError
 from lmeff.evaluation.harness import evaluate_model
@@ -89,16 +88,11 @@ def test_a_sentence_is_scored_after_exactly_one_bos(model_folder, exact):
     assert log_probability == pytest.approx(expected, abs=1e-4)
 
 
-def test_the_delimiter_makes_no_difference_to_our_tokenizers_and_does_to_gpt2s(model_folder):
+def test_the_delimiter_makes_no_difference_to_our_tokenizers(model_folder):
     ours = load_model(model_folder, "cpu", batch_size=4, progress=False)
     bare, spaced = ours.loglikelihood(requests("Anna sees Boris.", " Anna sees Boris."))
     assert bare == spaced
     assert ours.tok_encode("Anna", add_special_tokens=False) == ours.tok_encode(" Anna", add_special_tokens=False)
-    like_gpt2 = Tokenizer(models.BPE())
-    like_gpt2.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    like_gpt2.train_from_iterator([], trainers.BpeTrainer(initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
-    theirs = PreTrainedTokenizerFast(tokenizer_object=like_gpt2)
-    assert theirs("Anna")["input_ids"] != theirs(" Anna")["input_ids"]
 
 
 def test_a_sentence_longer_than_the_model_takes_is_told(tmp_path):

@@ -65,6 +65,35 @@ def test_models_of_one_name_do_not_share_results(model_folder, here, monkeypatch
     assert f"outputs/eval/model: holds results of {here}/a/model" in capsys.readouterr().err
 
 
+def test_runs_do_not_share_a_folder_of_results(model_folder, here, capsys):
+    """Their revisions have the same names."""
+    for run, name in (("a/seed-0", "seed-0-tokens-1M"), ("b/seed-0", "seed-0-tokens-1M")):
+        fake_revision(model_folder, Path(run), name)
+    assert score("a/seed-0", "--output", "out") == score("a/seed-0", "--output", "out") == 0
+    assert (Path("out") / "seed-0-tokens-1M" / f"{TASK}.json").is_file()
+    capsys.readouterr()
+    assert score("b/seed-0", "--output", "out") == 2
+    assert f"holds results of {here}/a/seed-0" in capsys.readouterr().err
+
+
+def test_a_model_with_pickled_weights_is_named_and_not_passed_over(model_folder, here, capsys):
+    for name in ("chck_1M", "chck_2M"):
+        shutil.copytree(model_folder, Path("babygpt") / name)
+    (Path("babygpt") / "chck_2M" / "model.safetensors").rename("babygpt/chck_2M/pytorch_model.bin")
+    assert score("babygpt") == 1
+    assert "chck_2M: cannot be scored: babygpt/chck_2M: holds no safetensors weights" in capsys.readouterr().out
+
+
+def test_wrong_words_are_told_before_a_model_is_loaded(model_folder, mini_blimp, here, capsys):
+    fake_revision(model_folder, Path("run"), "seed-0-tokens-1M")
+    write_recipe(Path("run"), mini_blimp)
+    assert score("run", "--exact", "--precision", "adaptive") == 2
+    assert "--exact: is lm-eval's own scoring in float32" in capsys.readouterr().err
+    shutil.rmtree("run/revisions")  # a run in its first steps
+    assert score("run", "--follow", "--limit", "2") == 2
+    assert "--limit: a part's results" in capsys.readouterr().err
+
+
 def test_a_model_folder_is_named_also_where_it_is_called_a_dot(model_folder, here, monkeypatch):
     shutil.copytree(model_folder, "model")
     monkeypatch.chdir("model")
@@ -107,6 +136,11 @@ def test_metrics_of_a_task_without_accuracy_are_shown(capsys):
     assert list(score_lines({"wug": {"lmeff": {}, "results": {"wug": scores}}})) == [
         "wug  spearman 0.4312  f1,strict 0.6667"
     ]
+
+
+def test_tasks_of_a_group_without_a_score_are_shown():
+    results = {"mine": {"alias": "mine", "name": "mine"}, "a": {"alias": "a", "acc,none": 0.5}, "b": {"acc,none": 0.25}}
+    assert list(score_lines({"mine": {"lmeff": {}, "results": results}}))[1:] == ["a  0.5000", "b  0.2500"]
 
 
 def test_an_error_that_says_nothing_is_named_by_its_kind(model_folder, tmp_path, capsys):

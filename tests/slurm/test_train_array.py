@@ -208,3 +208,6 @@ def test_runs_are_scored_by_an_array_of_their_own(slurm, array: str, folder: Pat
         assert scored == ["seed-0-tokens-0", "seed-0-tokens-2k", "seed-0-tokens-5120"]
     slurm.wait(f"{jobs}_2", "FAILED")
     assert "task 2, but 2 run folders" in slurm.said(f"{jobs}_2")
+    alone = slurm.submit("", *runs, *words, script="eval_array")
+    slurm.wait(alone, "FAILED")
+    assert "2 run folders, but no array; give --array=0-1" in slurm.said(alone)
