@@ -44,6 +44,7 @@ def write_measure(
     num_examples: Mapping[str, int],
     higher_is_better: Mapping[str, bool],
     decided_by: Mapping[str, Any],
+    device: str | None = None,
     **more: Any,
 ) -> dict:
     """Writes `TASK.json` and returns its content.
@@ -53,6 +54,7 @@ def write_measure(
         num_examples: by task, over how many examples a metric was taken.
         higher_is_better: by metric.
         decided_by: what decides the numbers, such as `weights_sha256`, `data_sha256` and `settings`.
+        device: on which it was computed, `cpu` or the GPU's name.
         more: further content beside `results`, such as what was generated.
 
     Raises ValueError naming task and metric for a value that is not finite: it is no result.
@@ -73,7 +75,12 @@ def write_measure(
             "higher_is_better": {task: dict(higher_is_better) for task in metrics},
             "n-samples": {task: {"original": count, "effective": count} for task, count in num_examples.items()},
             **more,
-            "lmeff": {"format": FORMAT, **decided_by, "versions": library_versions()},
+            "lmeff": {
+                "format": FORMAT,
+                **decided_by,
+                "versions": library_versions(),
+                **({} if device is None else {"device": device}),
+            },
         }
     )
     write_json(path, result)

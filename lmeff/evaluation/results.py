@@ -33,7 +33,9 @@ and the unacceptable sentence in nats, and 1, 0.5 or 0."""
 
 
 def library_versions() -> dict[str, str]:
-    names = ("lm_eval", "torch", "transformers", "tokenizers", "numpy")
+    """Of what has a part in some number: the models' libraries, then those that scores are computed by."""
+    names = ("lm_eval", "torch", "transformers", "tokenizers", "accelerate", "numpy")
+    names += ("evaluate", "scikit-learn", "scipy", "sacrebleu")
     return {"lmeff": lmeff.__version__, **{name: version(name) for name in names}}
 
 

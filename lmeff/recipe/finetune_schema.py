@@ -22,7 +22,8 @@ class FinetuneSettings(Section):
     batch_size: PositiveCount = 32
     """Examples of one optimizer step."""
     micro_batch_size: PositiveCount = 32
-    """Examples that go through the model at once, at the most; gradients are accumulated. Decides memory, not the result."""
+    """Examples that go through the model at once, at the most; gradients are accumulated. Decides memory and, but for dropout,
+    whose masks it changes, not the result."""
     max_length: Annotated[PositiveCount, Field(ge=8)] = 256
     """Tokens of an example, special ones included, and never more than the model takes. The longer text is cut first."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -13,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small_models import NAMES, VERBS
+import torch
+from own_tasks import QUICK, write_own_tasks, write_rows
 
 from lmeff.analysis.results import read_results
 from lmeff.cli import main
@@ -22,39 +22,11 @@ from lmeff.evaluation.finetuning.tasks import TASKS, find_tasks
 from lmeff.evaluation.finetuning.trial import encode_task, run_trial
 from lmeff.recipe.finetune_schema import FinetuneRecipe, FinetuneSettings
 
-QUICK = ["learning_rates=[3e-3]", "epochs=2", "max_length=24", "batch_size=8"]
-
-
-def write(path: Path, rows: list[dict]) -> None:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Sentences about who likes or hides from whom: easy, and the second name is a distraction. And a recipe for them."""
     folder = tmp_path_factory.mktemp("own")
-    chance = random.Random(0)
-    rows = []
-    for number in range(220):
-        verb = chance.choice(["likes", "hides"])
-        text = f"{chance.choice(NAMES)} {verb} {chance.choice(NAMES)} {number}"
-        other = f"{chance.choice(NAMES)} {chance.choice(VERBS)}"
-        rows.append(
-            {
-                "a": text,
-                "b": other,
-                "kind": "nice" if verb == "likes" else "bad",
-                "worth": 4.5 if verb == "likes" else 1,
-            }
-        )
-    write(folder / "train.jsonl", rows[:160])
-    write(folder / "val.jsonl", rows[160:])
-    files = f"{{train: {folder}/train.jsonl, validation: {folder}/val.jsonl}}"
-    (folder / "own.yaml").write_text(
-        "tasks:\n"
-        f"  kind: {{files: {files}, columns: [a, b], label: kind, metrics: [acc, f1]}}\n"
-        f"  worth: {{files: {files}, columns: [a], label: worth, regression: true}}\n"
-    )
+    write_own_tasks(folder)
     return folder
 
 
@@ -79,7 +51,7 @@ def test_a_model_learns_and_its_result_is_read_like_any_other(done):
     assert about["how"].startswith(
         "Learning rate and epoch were chosen on a dev split made from the training examples."
     )
-    assert about["num_examples"] == {"offered_for_training": 160, "train": 144, "dev": 16, "validation": 60}
+    assert about["num_examples"] == {"offered_for_training": 160, "train": 144, "dev": 16, "scored": {"validation": 60}}
     assert (about["learning_rate"], set(about["best_epochs"]), about["std"].keys()) == (
         3e-3,
         {"0", "1"},
@@ -89,7 +61,8 @@ def test_a_model_learns_and_its_result_is_read_like_any_other(done):
     assert about["data"] == "local"  # results are published: no folder of this machine is in them
     assert decided["settings"]["seeds"] == [0, 1]
     assert decided["settings"]["labels"] == ["bad", "nice"]
-    assert {"transformers", "torch"} <= decided["versions"].keys()
+    assert {"transformers", "torch", "accelerate", "scikit-learn", "scipy"} <= decided["versions"].keys()
+    assert decided["device"] == (torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
 
 
 def test_predictions_give_the_scores_again(done):
@@ -153,6 +126,18 @@ def test_killed_in_the_middle_the_rest_is_done_and_the_result_is_the_same(
     assert list(work.iterdir()) == []
 
 
+def test_predictions_of_other_settings_beside_a_result_are_written_again(done, folder, model_folder, tmp_path):
+    """As a run with other settings leaves them that was killed before it wrote its result."""
+    output = tmp_path / "output"
+    shutil.copytree(done, output)
+    path = output / "predictions" / "finetune_kind.parquet"
+    right = path.read_bytes()
+    pd.read_parquet(path)[60:].to_parquet(path)
+    words = ["finetune", str(model_folder), "--recipe", str(folder / "own.yaml"), "--tasks", "kind"]
+    assert main([*words, "--output", str(output), *QUICK, "epochs=8", "seeds=[0,1]"]) == 0
+    assert path.read_bytes() == right
+
+
 def test_a_twin_beside_it_takes_the_result_and_its_predictions_over(done, folder, model_folder, tmp_path):
     shutil.copytree(done, tmp_path / "one")
     path = tmp_path / "one" / "finetune_kind.json"
@@ -185,7 +170,7 @@ def test_labels_of_the_validation_split_decide_nothing(folder, model_folder, tmp
     rows = [json.loads(line) for line in (folder / "val.jsonl").read_text().splitlines()]
     for row in rows:
         row["kind"] = {"nice": "bad", "bad": "nice"}[row["kind"]]
-    write(tmp_path / "val.jsonl", rows)
+    write_rows(tmp_path / "val.jsonl", rows)
     words = ["finetune", str(model_folder), "--recipe", str(folder / "own.yaml"), "--tasks", "kind", *QUICK]
     words += ["learning_rates=[1e-5,3e-3]", "epochs=3", "--output"]
     assert main([*words, str(tmp_path / "right")]) == 0
@@ -226,6 +211,26 @@ def test_the_seed_decides_and_the_micro_batch_does_not(folder, model_folder):
     assert np.abs(first - outputs(seed=1)).max() > 1e-2
 
 
+def test_the_shell_does_not_decide_the_precision(folder, model_folder, tmp_path, monkeypatch):
+    words = ["finetune", str(model_folder), "--recipe", str(folder / "own.yaml"), "--tasks", "kind", *QUICK, "epochs=1"]
+    outputs = []
+    for said in ("no", "bf16"):
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", said)
+        assert main([*words, "precision=float32", "--output", str(tmp_path / said / "out")]) == 0
+        outputs.append(pd.read_parquet(tmp_path / said / "out" / "predictions" / "finetune_kind.parquet")["outputs"])
+    assert all(np.array_equal(a, b) for a, b in zip(*outputs, strict=True))
+
+
+def test_what_is_wrong_with_one_task_does_not_end_the_others(folder, model_folder, tmp_path, capsys):
+    (tmp_path / "predictions" / "finetune_kind.parquet").mkdir(parents=True)
+    words = ["finetune", str(model_folder), "--recipe", str(folder / "own.yaml"), "--tasks", "kind,worth", *QUICK]
+    assert main([*words, "epochs=1", "--output", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert f"{model_folder.name}: cannot be scored: kind: IsADirectoryError: " in said
+    assert not (tmp_path / "finetune_kind.json").exists()
+    assert (tmp_path / "finetune_worth.json").is_file()
+
+
 def test_a_learning_rate_that_diverges_is_never_chosen(folder, model_folder, tmp_path, capsys):
     words = [
         "finetune",
@@ -247,53 +252,6 @@ def test_a_learning_rate_that_diverges_is_never_chosen(folder, model_folder, tmp
     assert not (tmp_path / "all" / "finetune_worth.json").exists()
 
 
-def test_leaner_glue_over_the_revisions_of_a_run(trained_model, shared_data, tmp_path, capsys):
-    run = tmp_path / "run"
-    shutil.copytree(trained_model.parents[1], run, ignore=shutil.ignore_patterns("checkpoints"))
-    data = [
-        "--data",
-        str(shared_data / "leaner_glue"),
-        *QUICK,
-        "epochs=1",
-        "max_train_examples=64",
-        "max_dev_examples=32",
-    ]
-    assert main(["finetune", str(run), "--tasks", "leaner_glue", *data]) == 0
-    said = capsys.readouterr().out
-    assert "left out, since there are no training data: leaner_sst2, leaner_qqp, leaner_mnli, leaner_qnli\n" in said
-    assert "leaner_rte: 64 of " in said
-    (folder,) = (run / "results").glob("seed-0-*")
-    results = read_results(folder)
-    tasks = [f"finetune_leaner_{name}" for name in ("cola", "mrpc", "stsb", "rte", "wnli")]
-    assert results.subtasks["finetune_leaner_glue"] == tuple(tasks)
-    mean = np.mean([results.tasks[task].metrics["score"].value for task in tasks])
-    assert results.tasks["finetune_leaner_glue"].metrics["score"].value == pytest.approx(mean)
-    assert results.tasks["finetune_leaner_glue"].num_examples == 452 + 166 + 542 + 133 + 30
-    assert main(["curves", str(run)]) == 0
-    curves = capsys.readouterr().out
-    assert f"{100 * mean:.1f}" in curves
-    assert "finetune_leaner_glue: score x 100, the mean of its tasks or metrics" in curves
-    assert main(["report", str(run), "-o", str(tmp_path / "report.html")]) == 0
-    page = (tmp_path / "report.html").read_text()
-    assert "Score, finetune_leaner_glue" in page
-    assert "Accuracy, finetune_leaner_glue" not in page
-    # Another result of one of its tasks leaves no mean of the old one behind.
-    assert main(["finetune", str(run), "--tasks", "leaner_wnli", *data, "seeds=[1]"]) == 0
-    assert not (folder / "finetune_leaner_glue.json").exists()
-
-
-def test_a_split_is_trained_on_when_the_user_says_so(model_folder, shared_data, tmp_path, capsys):
-    words = ["finetune", str(model_folder), "--tasks", "leaner_sst2", "--data", str(shared_data / "leaner_glue")]
-    words += [*QUICK, "epochs=1", "--limit", "40", "--output", str(tmp_path)]
-    assert main(words) == 2
-    assert "leaner_sst2: no training data in " in capsys.readouterr().err
-    splits = ["tasks.leaner_sst2.train_split=validation", "tasks.leaner_sst2.validation_split=test"]
-    assert main([*words, *splits]) == 0
-    result = json.loads((tmp_path / "finetune_leaner_sst2.json").read_text())
-    assert result["lmeff"]["settings"]["splits"] == ["validation", "test"]
-    assert result["n-samples"]["finetune_leaner_sst2"]["effective"] == 40
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -306,6 +264,10 @@ def test_a_split_is_trained_on_when_the_user_says_so(model_folder, shared_data, 
         (["--tasks", "kind", "tasks.worth.metrics=[acc]"], "acc does not fit a number"),
         (["--tasks", "kind", "tasks.kind.columns=[z]"], "train.jsonl, line 1: no field 'z'; it has a, b, kind, worth"),
         (["--tasks", "kind", "tasks.kind.files.train=none"], "none: cannot be read (No such file or directory)"),
+        (
+            ["--tasks", "rte", "tasks.rte.train_split=validation"],
+            "'validation' is both trained on and scored; name two",
+        ),
         (["--tasks", "leaner_rte", "--data", "/nowhere"], "--data: /nowhere: no such folder"),
     ],
 )

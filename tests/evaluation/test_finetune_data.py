@@ -1,6 +1,7 @@
 """What is read of a task: texts, labels, the dev split; and mistakes in it, one line each."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,41 @@ def test_the_dev_split_depends_on_content_alone(tmp_path):
     write(tmp_path, "cola_train.jsonl", rows)
     few = load_task(TASKS["cola"], FinetuneSettings(max_train_examples=20), str(tmp_path), {})
     assert (len(few.train), len(few.dev), few.num_offered) == (20, 10, 100)
+    part = load_task(TASKS["cola"], SETTINGS, str(tmp_path), {}, limit=3)
+    assert (len(part.train), len(part.dev), part.num_trainable) == (3, 3, 90)
     assert few.sha256 != load_task(TASKS["cola"], SETTINGS, str(tmp_path), {}).sha256
+
+
+def test_a_scored_split_may_be_called_dev_and_is_not_the_one_to_choose_by(tmp_path):
+    rows = [{"sentence": f"Sentence {n}.", "label": n % 2} for n in range(100)]
+    write(tmp_path, "cola_train.jsonl", rows)
+    write(tmp_path, "cola_dev.jsonl", rows[:4])
+    task = find_tasks(["cola"], FinetuneRecipe(tasks={"cola": {"validation_split": "dev"}})).tasks["cola"]
+    data = load_task(task, SETTINGS, str(tmp_path), {})
+    assert (len(data.dev), len(data.validation["dev"])) == (10, 4)
+    assert (
+        len({one.sha256 for one in (data, replace(data, dev=data.dev[1:]), replace(data, validation={"dev": ()}))}) == 3
+    )
+
+
+def test_hidden_labels_of_a_number_are_refused(tmp_path):
+    rows = [{"sentence1": f"{n}.", "sentence2": "B.", "label": n / 20} for n in range(100)]
+    write(tmp_path, "stsb_train.jsonl", rows)
+    write(tmp_path, "stsb_validation.jsonl", [rows[0], {**rows[1], "label": -1.0}])
+    with pytest.raises(InputError, match=r"stsb_validation.jsonl, line 2: its label is -1, that is hidden"):
+        load_task(TASKS["stsb"], SETTINGS, str(tmp_path), {})
+    files = {split: str(tmp_path / f"stsb_{split}.jsonl") for split in ("train", "validation")}
+    own = {"files": files, "columns": ["sentence1"], "regression": True}
+    task = find_tasks(["mine"], FinetuneRecipe(tasks={"mine": own})).tasks["mine"]
+    assert load_task(task, SETTINGS, None, {}).validation["validation"][1].label == -1
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_a_file_without_examples_is_refused(tmp_path, content):
+    write(tmp_path, "cola_train.jsonl", [{"sentence": f"{n}.", "label": n % 2} for n in range(8)])
+    (tmp_path / "cola_validation.jsonl").write_text(content)
+    with pytest.raises(InputError, match=r"cola_validation.jsonl: holds no examples"):
+        load_task(TASKS["cola"], SETTINGS, str(tmp_path), {})
 
 
 def test_multirc_passages_are_on_one_side_and_questions_stay_together(tmp_path):

@@ -1,6 +1,7 @@
 """How texts become ids, and that padding and the company an example is in change nothing."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -57,7 +58,7 @@ def test_an_example_is_begin_first_separator_second_end(model_folder):
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     frame = Frame.of(tokenizer)
     (pair, single) = encode(
-        [Example("Anna sees Boris.", "No.", 1, 0), Example("Anna sees Boris.", None, 0, 1)], tokenizer, frame, 64, 2
+        [Example("Anna sees Boris.", "No.", 1, 0), Example("Anna sees Boris.", None, 0, 1)], tokenizer, frame, 64
     )
     first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in ("Anna sees Boris.", "No."))
     bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
@@ -67,7 +68,7 @@ def test_an_example_is_begin_first_separator_second_end(model_folder):
 
 def test_a_text_that_spells_special_tokens_has_none(model_folder):
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    (encoded,) = encode([Example(*TEXTS[3], 0, 0)], tokenizer, Frame.of(tokenizer), 64, 2)
+    (encoded,) = encode([Example(*TEXTS[3], 0, 0)], tokenizer, Frame.of(tokenizer), 64)
     ids = encoded["input_ids"]
     assert [ids.count(token) for token in (0, 1, 2)] == [1, 2, 0]
     assert (ids[0], ids[-1]) == (0, 1)
@@ -95,25 +96,33 @@ def test_a_length_without_room_for_texts_is_an_error():
         Frame((100,), (101,), (102,)).around([1], [2], 4)
 
 
-def test_the_pad_token_is_one_that_no_text_can_hold(model_folder, gpt2_folder):
-    for folder, expected in ((model_folder, 2), (gpt2_folder, 600)):
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        assert choose_pad_id(tokenizer, Frame.of(tokenizer), 600) == expected
-    tokenizer.pad_token = None
-    assert choose_pad_id(tokenizer, Frame.of(tokenizer), 600) == 600
-    with pytest.raises(ValueError, match="pad token"):
-        encode([Example("Anna", None, 0, 0)], tokenizer, Frame.of(tokenizer), 64, pad_id=1)
+def test_the_pad_token_is_one_that_no_example_holds(model_folder, gpt2_folder):
+    def chosen(tokenizer) -> int:
+        encoded = encode([Example("Anna.", None, 0, 0)], tokenizer, Frame.of(tokenizer), 64)
+        return choose_pad_id(tokenizer, encoded, 600)
+
+    assert chosen(AutoTokenizer.from_pretrained(gpt2_folder)) == 600
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    assert chosen(tokenizer) == 2
+    for pad_token, expected in ((None, 600), (".", 600), ("!", tokenizer.convert_tokens_to_ids("!"))):
+        tokenizer.pad_token = pad_token
+        assert chosen(tokenizer) == expected
 
 
-@pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_neither_padding_nor_company_changes_the_logits(kind, model_folder, gpt2_folder, task_folder):
+@pytest.mark.parametrize("kind", ["llama", "gpt2", "padded with a full stop"])
+def test_neither_padding_nor_company_changes_the_logits(kind, model_folder, gpt2_folder, task_folder, tmp_path):
     """Each example alone, without any padding, is the truth: its logits at its last token."""
-    folder = {"llama": model_folder, "gpt2": gpt2_folder}[kind]
+    folder = {"llama": model_folder, "gpt2": gpt2_folder}.get(kind, tmp_path)
+    if folder == tmp_path:
+        shutil.copytree(model_folder, tmp_path, dirs_exist_ok=True)
+        tokenizer = AutoTokenizer.from_pretrained(model_folder)
+        tokenizer.pad_token = "."
+        tokenizer.save_pretrained(tmp_path)
     settings = FinetuneSettings(max_length=48, dev_share=0.3)
     data = load_task(TASKS["rte"], settings, str(task_folder), {})
     encoded = encode_task(folder, data, settings)
-    examples = encoded.splits["validation"]
-    model = load_classifier(folder, data).eval()
+    examples = encoded.validation["validation"]
+    model = load_classifier(folder, data, encoded.pad_id).eval()
     assert model.config.pad_token_id == encoded.pad_id
     collate = Collator(encoded.pad_id)
 
@@ -144,8 +153,9 @@ def test_neither_padding_nor_company_changes_the_logits(kind, model_folder, gpt2
 
 
 def test_a_model_without_a_pad_token_keeps_its_weights(gpt2_folder, task_folder):
-    data = load_task(TASKS["rte"], FinetuneSettings(dev_share=0.3), str(task_folder), {})
-    model = load_classifier(gpt2_folder, data)
+    settings = FinetuneSettings(dev_share=0.3)
+    data = load_task(TASKS["rte"], settings, str(task_folder), {})
+    model = load_classifier(gpt2_folder, data, encode_task(gpt2_folder, data, settings).pad_id)
     before = GPT2LMHeadModel.from_pretrained(gpt2_folder).transformer.wte.weight
     assert model.get_input_embeddings().weight.shape[0] == 601
     assert torch.equal(model.get_input_embeddings().weight[:600], before)
@@ -156,4 +166,5 @@ def test_texts_are_cut_at_what_the_model_takes(tmp_path, task_folder):
     settings = FinetuneSettings(max_length=256, dev_share=0.3)
     encoded = encode_task(tmp_path, load_task(TASKS["rte"], settings, str(task_folder), {}), settings)
     assert encoded.max_length == 16
-    assert max(len(one["input_ids"]) for split in encoded.splits.values() for one in split) == 16
+    examples = [*encoded.train, *encoded.dev, *encoded.validation["validation"]]
+    assert max(len(one["input_ids"]) for one in examples) == 16

@@ -1,5 +1,6 @@
 """Scores against values worked out by hand, by `evaluate` without a network and without a home that can be written."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,10 @@ def test_correlations():
     assert found["spearman"] == pytest.approx(1)
     assert found["pearson"] == pytest.approx(np.corrcoef([1, 2, 9], [0, 1, 2])[0, 1])
     assert found["score"] == pytest.approx((found["pearson"] + 1) / 2)
+    said, right = [1.0, 2.5, 9.0, 2.5, 4.0], [0.0, 3.0, 2.0, 1.0, 5.0]
+    found = score(TASKS["stsb"], said, examples(right))
+    assert found["pearson"] == pytest.approx(np.corrcoef(said, right)[0, 1])
+    assert found["spearman"] == pytest.approx(np.corrcoef([1, 2.5, 5, 2.5, 4], [1, 4, 3, 2, 5])[0, 1])  # of the ranks
 
 
 def test_multirc_is_f1_over_answers_and_exact_match_over_questions():
@@ -72,20 +77,26 @@ def test_predictions_and_the_error_of_accuracy():
 def test_no_network_and_no_home_are_needed_and_the_modules_are_local_folders(tmp_path, clean_environment):
     """In a process of its own, since `evaluate` takes its folders from the environment. Those given cannot be made."""
     code = f"""
-import sys
+import json
 from lmeff.evaluation.finetuning.data import Example
 from lmeff.evaluation.finetuning.metrics import score
 from lmeff.evaluation.finetuning.tasks import TASKS
 print("ours", score(TASKS["cola"], [1, 0], [Example("A.", None, 1, 0), Example("B.", None, 0, 1)]))
 import evaluate
 evaluate.config.HF_MODULES_CACHE = evaluate.config.HF_METRICS_CACHE = {str(tmp_path)!r}
-for name in ("acc", "f1", "mcc", "pearson", "spearman"):
-    print(evaluate.load("{MODULES}/" + name).compute(predictions=[1, 0, 1], references=[1, 0, 0]))
+given = {{"predictions": [1, 0, 1, 1], "references": [1, 0, 0, 1]}}
+found = [evaluate.load("{MODULES}/" + name).compute(**given) for name in ("acc", "f1", "mcc", "pearson", "spearman")]
+found.append(evaluate.load("{MODULES}/multirc").compute(**given, questions=["a", "a", "b", "c"]))
+print(json.dumps(found))
 """
     environment = {**clean_environment, "HF_HOME": "/proc/none", "HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none"}
     answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert "ours {'score': 1.0, 'mcc': 1.0" in answer.stdout
-    assert "{'acc': 0.666" in answer.stdout
-    assert "{'f1': 0.666" in answer.stdout
-    assert "{'spearman': 0.5" in answer.stdout or "{'spearman': 0.4999" in answer.stdout
+    correlation = (2 * 1 - 1 * 0) / (3 * 1 * 2 * 2) ** 0.5  # of two yes-or-no series all three are the same
+    assert json.loads(answer.stdout.splitlines()[-1]) == [
+        {"acc": pytest.approx(3 / 4)},
+        {"f1": pytest.approx(4 / 5)},
+        *({name: pytest.approx(correlation)} for name in ("mcc", "pearson", "spearman")),
+        {"f1a": pytest.approx(4 / 5), "em": pytest.approx(2 / 3)},
+    ]

@@ -47,10 +47,12 @@ class TaskData:
     dev: tuple[Example, ...]
     """Taken out of the training examples; no example of it has its first text, as published, in common with `train`."""
     validation: dict[str, tuple[Example, ...]]
-    """By split; the first is the main one."""
+    """By split as published, which may be called `dev` too; the first is the main one."""
     offered_labels: tuple[int | float, ...]
     """Of all training examples that there were, before the dev split was taken out and the rest cut to
     `max_train_examples`."""
+    num_trainable: int
+    """How many of them are not in the dev split, before both were cut."""
     source: str
     """Folder, file or Hub data set, for messages."""
     origin: str
@@ -62,7 +64,8 @@ class TaskData:
 
     @property
     def sha256(self) -> str:
-        splits = {"train": self.train, "dev": self.dev, **self.validation}
+        scored = {f"scored {split}": examples for split, examples in self.validation.items()}
+        splits = {"train": self.train, "dev": self.dev, **scored}
         fields = {name: map(_fields, examples) for name, examples in splits.items()}
         return requests_sha256({**fields, "offered_labels": [map(repr, self.offered_labels)]})
 
@@ -104,16 +107,17 @@ def load_task(
     }
     offered = examples.pop(task.train)
     train, dev = split_dev(offered, settings.dev_share, settings.max_dev_examples, task.name)
-    train = _sample(train, min(filter(None, (settings.max_train_examples, limit)), default=None))
+    most = min(filter(None, (settings.max_train_examples, limit)), default=None)
     validation = {split: _sample(found, limit) for split, found in examples.items()}
     source = str(folder) if folder else task.files.get("train") or HUB[task.suite]
     return TaskData(
         task,
         labels,
-        train,
+        _sample(train, most),
         _sample(dev, limit),
         validation,
         offered_labels=tuple(example.label for example in offered),
+        num_trainable=len(train),
         source=source,
         origin="local" if folder or task.files else source,
     )
@@ -215,7 +219,7 @@ def _read(task: Task, split: str, folder: Path | None) -> list[Row] | None:
 
 
 def _lines(path: Path) -> Iterable[Row]:
-    number = 0
+    number, is_empty = 0, True
     try:
         with open(path, encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
@@ -223,12 +227,13 @@ def _lines(path: Path) -> Iterable[Row]:
                     row = json.loads(line)
                     if not isinstance(row, dict):
                         raise InputError(f"{path}, line {number}: must be an object with the fields of an example")
+                    is_empty = False
                     yield f"{path}, line {number}", row
     except json.JSONDecodeError as error:
         raise InputError(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno})") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if not number:
+    if is_empty:
         raise InputError(f"{path}: holds no examples")
 
 
@@ -268,17 +273,17 @@ def _example(task: Task, labels: tuple[str, ...] | None, index: int, row: Mappin
 
 
 def _label(task: Task, labels: tuple[str, ...] | None, value: Any, where: str) -> int | float:
+    is_own = task.suite == "own"
+    if not is_own and value == -1:
+        raise InputError(f"{where}: its label is -1, that is hidden; a split without labels cannot be scored")
     if labels is None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise InputError(f"{where}: {task.label} must be a number, not {value!r:.60}")
         return float(value)
-    is_own = task.suite == "own"
     if (is_own or isinstance(value, str)) and _label_name(value) in labels:
         return labels.index(_label_name(value))
     if value in range(len(labels)) and (not is_own or _is_number_of_label(task, value)):
         return int(value)
-    if not is_own and value == -1:
-        raise InputError(f"{where}: its label is -1, that is hidden; a split without labels cannot be scored")
     raise InputError(f"{where}: {task.label} is {value!r:.60}, none of {', '.join(labels)}")
 
 

@@ -7,8 +7,8 @@
   being always the same spares the head from learning what each last word means.
 - The longer text is cut first, at its end, so both texts and the last token are always there.
 - `...ForSequenceClassification` finds the last token of an example as the rightmost that is not the pad token. So the pad
-  token must be one that no text can hold. Where a tokenizer has none, or uses EOS, the model gets one more row of
-  embeddings for it, which is never attended to.
+  token must be one that no example holds. Where a tokenizer has none, or one that some example holds, such as EOS, the model
+  gets one more row of embeddings for it, which is never attended to.
 """
 
 from collections.abc import Iterable, Sequence
@@ -42,10 +42,6 @@ class Frame:
         line_break = tuple(tokenizer.encode("\n", add_special_tokens=False))
         return cls(first(tokenizer.bos_token_id, tokenizer.cls_token_id), between or line_break, end)
 
-    @property
-    def ids(self) -> set[int]:
-        return {*self.begin, *self.between, *self.end}
-
     def around(self, first: Sequence[int], second: Sequence[int] | None, max_length: int) -> list[int]:
         """The ids of an example, at most `max_length`; the longer text is cut first."""
         parts = (*self.begin, *(self.between if second is not None else ()), *self.end)
@@ -59,20 +55,15 @@ class Frame:
 
 
 def encode(
-    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, frame: Frame, max_length: int, pad_id: int
+    examples: Sequence[Example], tokenizer: PreTrainedTokenizerBase, frame: Frame, max_length: int
 ) -> list[Encoded]:
-    """The examples as ids. A text that spells a special token, such as `</s>`, is encoded letter by letter.
-
-    Raises ValueError when a text holds the pad token.
-    """
+    """The examples as ids. A text that spells a special token, such as `</s>`, is encoded letter by letter."""
     first = _ids([example.first for example in examples], tokenizer)
     pairs = [index for index, example in enumerate(examples) if example.second is not None]
     seconds = dict(zip(pairs, _ids([examples[index].second for index in pairs], tokenizer), strict=True))
     encoded = []
     for index, example in enumerate(examples):
         ids = frame.around(first[index], seconds.get(index), max_length)
-        if pad_id in ids:
-            raise ValueError(f"the pad token ({pad_id}) occurs in an example: {example.first[:60]!r}")
         encoded.append({"input_ids": ids, "labels": example.label})
     return encoded
 
@@ -84,11 +75,12 @@ def _ids(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]
     return tokenizer(texts, **options)["input_ids"]
 
 
-def choose_pad_id(tokenizer: PreTrainedTokenizerBase, frame: Frame, vocab_size: int) -> int:
-    """The tokenizer's pad token, or `vocab_size`, a new one, where it has none or that has another use."""
+def choose_pad_id(tokenizer: PreTrainedTokenizerBase, examples: Iterable[Encoded], vocab_size: int) -> int:
+    """The tokenizer's pad token, or `vocab_size`, a new one, where it has none or an example holds that."""
     pad = tokenizer.pad_token_id
-    used = {*frame.ids, tokenizer.unk_token_id, tokenizer.mask_token_id}
-    return vocab_size if pad is None or pad in used or pad >= vocab_size else pad
+    if pad is None or pad >= vocab_size or any(pad in example["input_ids"] for example in examples):
+        return vocab_size
+    return pad
 
 
 def give_pad_token(model: PreTrainedModel, pad_id: int) -> None:

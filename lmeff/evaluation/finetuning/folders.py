@@ -15,9 +15,13 @@ from lmeff.evaluation.finetuning.tasks import GROUPS, PREFIX, Task, Wanted, find
 from lmeff.evaluation.measures import find_measure, read_measure, write_measure
 from lmeff.evaluation.results import about_of, model_files_sha256, take_over, weights_sha256, write_table
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.files import sha256_file
 from lmeff.recipe import read_recipe
 from lmeff.recipe.finetune_schema import FinetuneRecipe, FinetuneSettings
 from lmeff.recipe.reading import read_section
+
+_VERSION = 1
+"""Raised whenever the same model, data and settings would give other scores."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,10 @@ def finetune_folders(request: Request) -> list[Subject]:
             try:
                 results[name] = model.result(data, settings[name])
                 print("\n".join(table.lines(data.task, results[name])), flush=True)
-            except RunFailed as error:  # the other tasks go on
+            except RunFailed as error:
                 failures.append(str(error))
+            except Exception as error:  # whatever is wrong with one task, the others go on
+                failures.append(f"{name}: {type(error).__name__}: {error}")
         for group, names in wanted.groups.items():
             there = {name: results[name] for name in names if name in results}
             if there.keys() == {name for name in names if name in loaded}:
@@ -123,8 +129,7 @@ def _load(request: Request, wanted: Wanted, settings: Mapping[str, FinetuneSetti
 
 
 def _describe(name: str, data: TaskData, settings: FinetuneSettings) -> str:
-    left = data.num_offered - len(data.dev)
-    part = "" if len(data.train) >= left else f" of {left:,}"
+    part = "" if len(data.train) == data.num_trainable else f" of {data.num_trainable:,}"
     scored = " and ".join(f"{len(found):,} of {split}" for split, found in data.validation.items())
     amounts = (
         (len(settings.learning_rates), "learning rate"),
@@ -158,21 +163,34 @@ class _Model:
 
         decided_by = self._decided_by(data, settings)
         name = data.task.result_name
-        path, beside = self._subject.output / f"{name}.json", [f"predictions/{name}.parquet"]
-        if found := find_measure(path, decided_by, beside):
+        path, predictions = self._subject.output / f"{name}.json", f"predictions/{name}.parquet"
+
+        def is_whole(folder: Path, result: dict) -> bool:
+            return result.get("predictions_sha256") == sha256_file(folder / predictions)
+
+        if found := find_measure(path, decided_by, [predictions], is_whole):
             folder, result = found
             if folder != path.parent:
                 self._remove_means(data.task)
-                take_over(path, folder, beside)
+                take_over(path, folder, [predictions])
             return result
         trials = self._trials(data, settings, decided_by)
         outcome = conclude(data, trials, settings.best_by or "score")
         metrics = outcome.metrics
         self._remove_means(data.task)
-        write_table(path.parent / beside[0], outcome.prediction_table())
+        write_table(path.parent / predictions, outcome.prediction_table())
         higher = {metric: True for metric in metrics if not metric.endswith("_stderr")}
         count = len(next(iter(data.validation.values())))
-        return write_measure(path, {name: metrics}, {name: count}, higher, decided_by, finetune=outcome.describe())
+        return write_measure(
+            path,
+            {name: metrics},
+            {name: count},
+            higher,
+            decided_by,
+            outcome.device,
+            finetune=outcome.describe(),
+            predictions_sha256=sha256_file(path.parent / predictions),
+        )
 
     def _remove_means(self, task: Task) -> None:
         """Removes the results of groups, whose mean is of another result of the task."""
@@ -180,14 +198,18 @@ class _Model:
             (self._subject.output / f"{PREFIX}{group}.json").unlink(missing_ok=True)
 
     def _decided_by(self, data: TaskData, settings: FinetuneSettings) -> dict[str, Any]:
-        from lmeff.evaluation.finetuning.trial import device_precision, longest
+        from lmeff.evaluation.finetuning.trial import device_precision, has_dropout, longest, micro_batch_size
 
         task = data.task
+        masks = {"micro_batch_size": micro_batch_size(settings)} if has_dropout(self._folder) else {}
         return {
             "weights_sha256": self._weights_sha256,
             "data_sha256": data.sha256,
             "settings": {
-                **settings.model_dump(exclude={"micro_batch_size"}),
+                "version": _VERSION,
+                **settings.model_dump(exclude={"batch_size", "micro_batch_size"}),
+                "train_batch_size": settings.batch_size,  # `batch_size` of other results decides no score
+                **masks,
                 "precision": device_precision(settings),
                 "max_length": longest(self._folder, settings),
                 "limit": self._limit,
@@ -231,5 +253,6 @@ class _Model:
             }
             left_out = [task for task in GROUPS[name.removeprefix(PREFIX)] if task not in results]
             about = {"group_subtasks": {name: list(scores)}, "finetune": {"scores": scores, "left_out": left_out}}
-            write_measure(path, {name: {"score": mean}}, counts, {"score": True}, decided_by, **about)
+            device = ", ".join(sorted({result["lmeff"]["device"] for result in results.values()}))
+            write_measure(path, {name: {"score": mean}}, counts, {"score": True}, decided_by, device, **about)
         return mean

@@ -68,6 +68,11 @@ class Outcome:
             name: float(np.std([scores[name] for scores in self.by_seed.values()], ddof=1)) for name in self.constant
         }
 
+    @property
+    def device(self) -> str:
+        """That of the trials; `A, B` where some were made on another one."""
+        return ", ".join(sorted({trial.device for trial in self.trials}))
+
     def describe(self) -> dict[str, Any]:
         """What a result says beside its metrics."""
         answer = constant_answer(self.data.task, self.data.offered_labels)
@@ -78,7 +83,7 @@ class Outcome:
                 "offered_for_training": self.data.num_offered,
                 "train": len(self.data.train),
                 "dev": len(self.data.dev),
-                **{name: len(found) for name, found in self.data.validation.items()},
+                "scored": {split: len(found) for split, found in self.data.validation.items()},
             },
             "learning_rate": self.learning_rate,
             "best_epochs": {str(trial.seed): trial.best_epoch for trial in self.chosen},

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from lmeff.evaluation.finetuning.data import Example, TaskData
 from lmeff.evaluation.finetuning.encoding import Collator, Encoded, Frame, choose_pad_id, encode, give_pad_token
 from lmeff.evaluation.finetuning.metrics import predictions, score
 from lmeff.evaluation.finetuning.tasks import Task
+from lmeff.evaluation.language_model import device_name
 from lmeff.recipe.finetune_schema import FinetuneSettings
 
 _EVAL_BATCH = 64
@@ -53,6 +55,8 @@ class Trial:
     """From 1; None when the trial diverged."""
     outputs: dict[str, list[list[float]]] | None
     """What the model of the best epoch says of each validation split: (examples, labels). Not compared with labels here."""
+    device: str
+    """`cpu`, or the GPU's name."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,9 @@ class EncodedTask:
     """A task as a model reads it."""
 
     data: TaskData
-    splits: dict[str, list[Encoded]]
+    train: list[Encoded]
+    dev: list[Encoded]
+    validation: dict[str, list[Encoded]]
     max_length: int
     pad_id: int
 
@@ -73,39 +79,39 @@ def run_trial(
     `seed` decides the head's initial weights, the order of the examples and dropout: on a CPU the same call gives the
     same trial, bit for bit. Leaves nothing on the disk.
     """
+    gc.collect()  # an earlier trial's Trainer: it holds itself and, after an error, everything on the GPU
     task, dev = encoded.data.task, encoded.data.dev
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         set_seed(seed)
-        model = load_classifier(model_folder, encoded.data)
+        model = load_classifier(model_folder, encoded.data, encoded.pad_id)
         best = _BestEpoch(settings.best_by or "score", model)
         trainer = Trainer(
             model=model,
-            args=_arguments(folder, settings, learning_rate, seed, len(encoded.splits["train"])),
-            train_dataset=encoded.splits["train"],
-            eval_dataset=encoded.splits["dev"],
+            args=_arguments(folder, settings, learning_rate, seed, len(encoded.train)),
+            train_dataset=encoded.train,
+            eval_dataset=encoded.dev,
             data_collator=Collator(encoded.pad_id),
             compute_metrics=lambda answers: _finite_scores(task, answers, dev),
             compute_loss_func=_loss,
             callbacks=[best],
         )
         trainer.remove_callback(PrinterCallback)
+        device = device_name(trainer.args.device)
         try:
             trainer.train()
             model.load_state_dict(best.weights)
             trainer.compute_metrics = None  # the labels of the validation splits are not looked at
-            validation = [split for split in encoded.splits if split not in ("train", "dev")]
-            outputs = {split: trainer.predict(encoded.splits[split]).predictions.tolist() for split in validation}
+            outputs = {
+                split: trainer.predict(found).predictions.tolist() for split, found in encoded.validation.items()
+            }
             if not all(np.isfinite(values).all() for values in outputs.values()):
                 raise Diverged
         except Diverged:
-            return Trial(learning_rate, seed, best.history, None, None)
-        finally:
-            del trainer
-            gc.collect()
-    return Trial(learning_rate, seed, best.history, best.epoch, outputs)
+            return Trial(learning_rate, seed, best.history, None, None, device)
+    return Trial(learning_rate, seed, best.history, best.epoch, outputs, device)
 
 
-def load_classifier(folder: Path, data: TaskData) -> PreTrainedModel:
+def load_classifier(folder: Path, data: TaskData, pad_id: int) -> PreTrainedModel:
     """The model of a folder with a new linear head, in float32. Safetensors only, no code from the folder is run."""
     options = {"trust_remote_code": False, "local_files_only": True}
     kind = {"num_labels": 1, "problem_type": "regression"}
@@ -117,8 +123,7 @@ def load_classifier(folder: Path, data: TaskData) -> PreTrainedModel:
     model = AutoModelForSequenceClassification.from_pretrained(
         folder, config=config, dtype=torch.float32, use_safetensors=True, **options
     )
-    tokenizer = load_tokenizer(folder)
-    give_pad_token(model, choose_pad_id(tokenizer, Frame.of(tokenizer), config.vocab_size))
+    give_pad_token(model, pad_id)
     return model
 
 
@@ -126,6 +131,12 @@ def longest(model_folder: Path, settings: FinetuneSettings) -> int:
     """Tokens that an example may have: `max_length`, or what the model takes if that is less."""
     positions = getattr(load_config(model_folder), "max_position_embeddings", None)
     return min(settings.max_length, positions or settings.max_length)
+
+
+def has_dropout(model_folder: Path) -> bool:
+    """Whether the configuration of a model says that any dropout is above 0."""
+    config = load_config(model_folder).to_dict()
+    return any("drop" in name and isinstance(value, int | float) and value > 0 for name, value in config.items())
 
 
 def load_config(folder: Path, **more: Any) -> PreTrainedConfig:
@@ -140,20 +151,16 @@ def encode_task(model_folder: Path, data: TaskData, settings: FinetuneSettings) 
     """Encodes all examples for the model of a folder; `max_length` is at most what the model takes."""
     config, tokenizer = load_config(model_folder), load_tokenizer(model_folder)
     frame, max_length = Frame.of(tokenizer), longest(model_folder, settings)
-    pad_id = choose_pad_id(tokenizer, frame, config.vocab_size)
-    splits: dict[str, tuple[Example, ...]] = {"train": data.train, "dev": data.dev, **data.validation}
-    encoded = {name: encode(found, tokenizer, frame, max_length, pad_id) for name, found in splits.items()}
-    return EncodedTask(data, encoded, max_length, pad_id)
+    train, dev = (encode(examples, tokenizer, frame, max_length) for examples in (data.train, data.dev))
+    validation = {split: encode(found, tokenizer, frame, max_length) for split, found in data.validation.items()}
+    pad_id = choose_pad_id(tokenizer, chain(train, dev, *validation.values()), config.vocab_size)
+    return EncodedTask(data, train, dev, validation, max_length, pad_id)
 
 
 def _arguments(
     folder: str, settings: FinetuneSettings, learning_rate: float, seed: int, num_examples: int
 ) -> TrainingArguments:
-    micro = next(
-        size
-        for size in range(min(settings.micro_batch_size, settings.batch_size), 0, -1)
-        if not settings.batch_size % size
-    )
+    micro = micro_batch_size(settings)
     num_steps = math.ceil(num_examples / settings.batch_size) * settings.epochs
     schedule = {"linear": "linear", "cosine": "cosine_with_min_lr", "constant": "constant_with_warmup"}
     has_gpu = torch.cuda.is_available()
@@ -182,7 +189,14 @@ def _arguments(
     )
     assert arguments.device  # settles how many GPUs there are; one is used, since several would multiply the batch
     arguments._n_gpu = min(arguments.n_gpu, 1)
+    arguments.mixed_precision = "bf16" if arguments.bf16 else "no"  # not what a shell's ACCELERATE_MIXED_PRECISION says
     return arguments
+
+
+def micro_batch_size(settings: FinetuneSettings) -> int:
+    """Examples that go through the model at once: what is asked for, or the next smaller number that divides the batch."""
+    most = min(settings.micro_batch_size, settings.batch_size)
+    return next(size for size in range(most, 0, -1) if not settings.batch_size % size)
 
 
 def device_precision(settings: FinetuneSettings) -> str:
