@@ -129,6 +129,7 @@ def _generate(options: argparse.Namespace) -> None:
         top_p=options.top_p,
         seed=options.seed,
         batch_size=options.batch_size,
+        name=options.name,
     )
     results: dict[str, dict] = {}
     with _printed(options, results):
@@ -209,6 +210,7 @@ def _add_text_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     _add_what(sub)
     text = "one a line, or JSON lines with prompt and optionally expected and group (default: 38 that come with lmeff)"
     sub.add_argument("--prompts", metavar="FILE", help=text)
+    sub.add_argument("--name", metavar="NAME", help="of the results: generation_NAME (generation)")
     sub.add_argument("--max-new-tokens", type=positive_int, default=50, metavar="N", help="of each text (50)")
     sub.add_argument("--samples", type=positive_int, default=3, metavar="N", help="texts after each prompt (3)")
     sub.add_argument("--temperature", type=positive, default=0.8, metavar="T", help="of sampling (0.8)")
