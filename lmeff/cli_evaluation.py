@@ -3,8 +3,8 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,9 @@ def _batch_size(text: str) -> int | str:
 def _weights(options: argparse.Namespace) -> None:
     from lmeff.evaluation.weights_results import weigh, weights_table
 
-    rows = weigh(options.what, *_which(options))
-    print(json.dumps(rows, indent=2, allow_nan=False) if options.json else weights_table(rows))
+    rows: list[dict] = []
+    with _printed(options, rows, weights_table):
+        weigh(options.what, *_which(options), rows)
 
 
 def _profile(options: argparse.Namespace) -> None:
@@ -79,21 +80,23 @@ def _profile(options: argparse.Namespace) -> None:
         repeats=options.repeats,
         seconds=options.seconds,
     )
-    revisions, every, output = _which(options)
-    profiles = profile_all(options.what, settings, revisions, every, output)
-    print(json.dumps(profiles, indent=2, allow_nan=False) if options.json else profile_table(profiles))
+    profiles: list[dict] = []
+    with _printed(options, profiles, profile_table):
+        profile_all(options.what, settings, *_which(options), profiles)
 
 
-def _measure(options: argparse.Namespace, measure: Callable[..., None], wanted: Any) -> None:
-    """Measures every model and prints a table or, with `--json`, `{revision: result}`, and the table to standard error."""
-    revisions, every, output = _which(options)
-    results: dict[str, dict] = {}
+@contextmanager
+def _printed(options: argparse.Namespace, found: Any, table: Callable[[Any], str] | None = None) -> Iterator[None]:
+    """Prints what is found meanwhile, also when some models fail: as `table` makes it or, with `--json`, as JSON, and all that
+    is said on the way to standard error."""
     try:
         with redirect_stdout(sys.stderr if options.json else sys.stdout):
-            measure(options.what, wanted, revisions, every, output, results)
+            yield
     finally:
-        if options.json and results:
-            print(json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False))
+        if found and options.json:
+            print(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+        elif found and table is not None:
+            print(table(found))
 
 
 def _perplexity(options: argparse.Namespace) -> None:
@@ -110,7 +113,9 @@ def _perplexity(options: argparse.Namespace) -> None:
         score_end=not options.no_eos,
         batch_size=options.batch_size,
     )
-    _measure(options, measure_perplexity, wanted)
+    results: dict[str, dict] = {}
+    with _printed(options, results):
+        measure_perplexity(options.what, wanted, *_which(options), results)
 
 
 def _generate(options: argparse.Namespace) -> None:
@@ -124,8 +129,11 @@ def _generate(options: argparse.Namespace) -> None:
         top_p=options.top_p,
         seed=options.seed,
         batch_size=options.batch_size,
+        name=options.name,
     )
-    _measure(options, measure_generation, wanted)
+    results: dict[str, dict] = {}
+    with _printed(options, results):
+        measure_generation(options.what, wanted, *_which(options), results)
 
 
 def _finetune(options: argparse.Namespace) -> None:
@@ -195,12 +203,14 @@ def _add_text_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument(
         "--no-eos", action="store_true", help="leave out what the end of a document costs, as lm-eval does"
     )
-    sub.add_argument("--batch-size", type=positive_int, metavar="N", help="windows at once (what memory allows)")
+    text = "windows at once (so many that their logits take at most 512 MiB, on a GPU 4 GiB)"
+    sub.add_argument("--batch-size", type=positive_int, metavar="N", help=text)
     sub.add_argument("--json", action="store_true", help="print the results as JSON")
     sub = verb("generate", _generate, "what models write after prompts, and how diverse, repetitive and right that is")
     _add_what(sub)
     text = "one a line, or JSON lines with prompt and optionally expected and group (default: 38 that come with lmeff)"
     sub.add_argument("--prompts", metavar="FILE", help=text)
+    sub.add_argument("--name", metavar="NAME", help="of the results: generation_NAME (generation)")
     sub.add_argument("--max-new-tokens", type=positive_int, default=50, metavar="N", help="of each text (50)")
     sub.add_argument("--samples", type=positive_int, default=3, metavar="N", help="texts after each prompt (3)")
     sub.add_argument("--temperature", type=positive, default=0.8, metavar="T", help="of sampling (0.8)")

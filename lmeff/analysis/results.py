@@ -133,7 +133,7 @@ class WrittenText:
 def read_texts(path: Path) -> tuple[WrittenText, ...]:
     """The texts of a `generations.jsonl`. Raises InputError naming the file when it is damaged."""
     try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         return tuple(WrittenText(*(one[key] for key in ("prompt", "sample", "text", "finished"))) for one in records)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not readable as generated texts ({' '.join(str(error).split())})") from None

@@ -58,6 +58,6 @@ def _points(series: Sequence[Series], metric: str) -> pd.DataFrame:
         return pd.DataFrame()
     points = pd.concat(found, ignore_index=True)
     points["when"] = [f"{format_count(tokens)} tokens" for tokens in points["anchor"]]
-    small = metric.startswith(("change", "Cosine"))
+    small = metric.startswith(("change", "cosine"))
     points["shown"] = [f"{value:.4f}" if small else format_short(value) for value in points["value"]]
     return points

@@ -22,11 +22,15 @@ def bos_warning(folder: Path) -> str | None:
     card = folder / "README.md"
     if (folder / "anchor.json").exists() or (card.exists() and _OUR_CARD in card.read_text(encoding="utf-8")):
         return None
-    tokenizer, config = AutoTokenizer.from_pretrained(folder), AutoConfig.from_pretrained(folder)
+    options = {"trust_remote_code": False, "local_files_only": True}
+    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    config = AutoConfig.from_pretrained(folder, **options)
     bos, pad = tokenizer.bos_token_id, tokenizer.pad_token_id
     norms = _embedding_norms(folder)
     if bos is None:
-        return "its tokenizer has no BOS token; sentences are scored from their first token as lm-eval chooses"
+        return (
+            f"its tokenizer has no BOS token; texts and sentences begin with {tokenizer.eos_token or 'nothing'} instead"
+        )
     if norms is None or bos >= len(norms):
         return None
     drawn = getattr(config, "initializer_range", 0.02) * config.hidden_size**0.5

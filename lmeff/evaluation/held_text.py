@@ -106,6 +106,11 @@ def _prepared(model_folder: Path) -> Tokens:
     )
 
 
+def corpus_fingerprint(model_folder: Path) -> str:
+    """Of the corpus that a revision was trained on. Raises InputError when it does not say."""
+    return read_json(model_folder / "provenance.json")["corpus"]["fingerprint"]
+
+
 def _read_lines(path: Path, wanted: np.ndarray, sizes: np.ndarray) -> list[tuple[str, int]]:
     """(domain, words) of some documents of a text shard, whose bytes must be `sizes`."""
     found, lines = [], dict(zip(wanted.tolist(), sizes.tolist(), strict=True))

@@ -8,16 +8,17 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from lmeff.errors import InputError
 from lmeff.evaluation.beginnings import warn_of_bos
 from lmeff.evaluation.measures import find_measure, write_measure
 from lmeff.evaluation.prompts import DEFAULT_PROMPTS, Prompt, read_prompts
+from lmeff.evaluation.replacing import check_name, keep_other
 from lmeff.evaluation.results import model_files_sha256, take_over, weights_sha256
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 from lmeff.files import sha256_file, write_text
 
-TASK = "generation"
-TEXTS = "generations.jsonl"
-"""Beside `generation.json`: one object a text."""
+_PARTS = ("completion", "consistency")
+"""What besides the texts themselves has scores, as a task of its own."""
 HIGHER_IS_BETTER = {
     **{f"distinct_{n}": True for n in (1, 2, 3)},
     **{f"rep_{n}": False for n in (3, 4)},
@@ -51,6 +52,24 @@ class Wanted:
     top_p: float = 0.95
     seed: int = 0
     batch_size: int = 32
+    name: str | None = None
+    """Of the results: `generation_NAME`. Default: `generation`."""
+
+    def check(self) -> None:
+        """Raises InputError for a name that results cannot have."""
+        check_name(self.name)
+        if self.name and self.name.endswith(_PARTS):
+            raise InputError(f"--name: {self.name} would be a part of other results; take another name")
+
+    @property
+    def task(self) -> str:
+        """The name of the results."""
+        return f"generation_{self.name}" if self.name else "generation"
+
+    @property
+    def texts(self) -> str:
+        """The file beside them, with one object a text."""
+        return f"generations_{self.name}.jsonl" if self.name else "generations.jsonl"
 
     def settings(self) -> dict[str, Any]:
         """What besides weights, tokenizer and prompts decides the texts."""
@@ -78,8 +97,11 @@ def measure_generation(
     Prompts with `expected` or `group` are also completed greedily; accuracy and consistency are of those completions. Raises
     InputError for prompts that cannot be read, and RunFailed at the end when a model could not write.
     """
+    wanted.check()
     prompts = read_prompts(Path(wanted.prompts) if wanted.prompts else DEFAULT_PROMPTS)
     subjects = find_subjects(what, revisions, every, output)
+    for subject in (subject for subject in subjects if subject.model_folder is not None):
+        _keep_other_prompts(subject, subject.model_folder, prompts, wanted.task)
     width = max(len(subject.name) for subject in subjects)
     header = [*_COLUMNS, *(["right"] if any(prompt.expected for prompt in prompts) else [])]
     header += ["consistent (across)"] if any(prompt.group is not None for prompt in prompts) else []
@@ -87,21 +109,35 @@ def measure_generation(
 
     def score(subject: Subject, model_folder: Path) -> None:
         warn_of_bos(subject.name, model_folder)
+        if subject.remote:
+            _keep_other_prompts(subject, model_folder, prompts, wanted.task)
         result = _measure(model_folder, subject.output, prompts, wanted)
         results[subject.name] = result
-        cells = (cell.rjust(len(name)) for cell, name in zip(_cells(result["results"]), header, strict=True))
+        cells = (
+            cell.rjust(len(name)) for cell, name in zip(_cells(result["results"], wanted.task), header, strict=True)
+        )
         print("  ".join([subject.name.ljust(width), *cells]), flush=True)
 
     score_each(subjects, score)
 
 
-def _cells(results: dict[str, dict]) -> list[str]:
+def _keep_other_prompts(subject: Subject, model_folder: Path, prompts: Sequence[Prompt], task: str) -> None:
+    """Raises InputError where the texts of other prompts would be replaced."""
+    way_out = "name this one with --name NAME, or give it a folder with --output DIR"
+    keep_other(subject.output / f"{task}.json", model_folder, lambda: _sha256(prompts), "prompts", way_out)
+
+
+def _sha256(prompts: Sequence[Prompt]) -> str:
+    return hashlib.sha256(json.dumps([asdict(prompt) for prompt in prompts]).encode()).hexdigest()
+
+
+def _cells(results: dict[str, dict], task: str) -> list[str]:
     """A row of the table."""
-    values = {name: value for task in results.values() for name, value in task.items()}
+    values = {name: value for scores in results.values() for name, value in scores.items()}
     cells = [_cell(values.get(f"{metric},none")) for metric in _COLUMNS.values()]
-    if f"{TASK}_completion" in results:
+    if f"{task}_completion" in results:
         cells.append(_cell(values["completion_accuracy,none"]))
-    if f"{TASK}_consistency" in results:
+    if f"{task}_consistency" in results:
         cells.append(f"{_cell(values['consistency,none'])} ({_cell(values.get('consistency_across,none'))})")
     return cells
 
@@ -114,22 +150,23 @@ def _measure(model_folder: Path, output: Path, prompts: Sequence[Prompt], wanted
     """The result of one model, computed unless it is there for the same weights, prompts and settings, texts included."""
     decided_by = {
         "weights_sha256": weights_sha256(model_folder),
-        "data_sha256": hashlib.sha256(json.dumps([asdict(prompt) for prompt in prompts]).encode()).hexdigest(),
+        "data_sha256": _sha256(prompts),
         "settings": wanted.settings() | {"model_files_sha256": model_files_sha256(model_folder)},
     }
-    path, texts = output / f"{TASK}.json", output / TEXTS
+    path, name = output / f"{wanted.task}.json", wanted.texts
     found = find_measure(
-        path, decided_by, [TEXTS], lambda folder, result: result.get("texts_sha256") == sha256_file(folder / TEXTS)
+        path, decided_by, [name], lambda folder, result: result.get("texts_sha256") == sha256_file(folder / name)
     )
     if found is not None:
         folder, result = found
-        take_over(path, folder, [TEXTS])
+        take_over(path, folder, [name])
         return result
     records = _write(model_folder, prompts, wanted)
+    texts = output / name
     write_text(texts, "".join(json.dumps(_public(record), ensure_ascii=False) + "\n" for record in records))
-    metrics, counts = _summary(records)
+    metrics, counts = _summary(records, wanted.task)
     return write_measure(
-        path, metrics, counts, HIGHER_IS_BETTER, decided_by, texts=TEXTS, texts_sha256=sha256_file(texts)
+        path, metrics, counts, HIGHER_IS_BETTER, decided_by, texts=name, texts_sha256=sha256_file(texts)
     )
 
 
@@ -167,7 +204,7 @@ def _public(record: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in record.items() if key != "_steps"}
 
 
-def _summary(records: Sequence[dict[str, Any]]) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
+def _summary(records: Sequence[dict[str, Any]], task: str) -> tuple[dict[str, dict[str, float]], dict[str, int]]:
     """(`{task: {metric: value}}`, examples by task). Texts are measured as they were sampled, or greedy where none was."""
     from lmeff.evaluation.text_statistics import accuracy, consistency, distinct, repetition, self_bleu
 
@@ -184,20 +221,20 @@ def _summary(records: Sequence[dict[str, Any]]) -> tuple[dict[str, dict[str, flo
         "top_probability": mean(value for answer in steps for value in answer.top_probabilities),
         "entropy": mean(value for answer in steps for value in answer.entropies),
     }
-    metrics = {TASK: {name: value for name, value in found.items() if value is not None}}
-    counts = {TASK: len(measured)}
+    metrics = {task: {name: value for name, value in found.items() if value is not None}}
+    counts = {task: len(measured)}
     if right := [record["is_expected"] for record in records if "is_expected" in record]:
         share, stderr = accuracy(right)
-        metrics[f"{TASK}_completion"] = {"completion_accuracy": share}
-        metrics[f"{TASK}_completion"] |= {} if stderr is None else {"completion_accuracy_stderr": stderr}
-        counts[f"{TASK}_completion"] = len(right)
+        metrics[f"{task}_completion"] = {"completion_accuracy": share}
+        metrics[f"{task}_completion"] |= {} if stderr is None else {"completion_accuracy_stderr": stderr}
+        counts[f"{task}_completion"] = len(right)
     groups: dict[str, list[str]] = {}
     for record in records:
         if record["greedy"] and record.get("group") is not None:
             groups.setdefault(record["group"], []).append(record["text"])
     if groups:
         within, across = consistency(groups)
-        metrics[f"{TASK}_consistency"] = {"consistency": within}
-        metrics[f"{TASK}_consistency"] |= {} if across is None else {"consistency_across": across}
-        counts[f"{TASK}_consistency"] = len(groups)
+        metrics[f"{task}_consistency"] = {"consistency": within}
+        metrics[f"{task}_consistency"] |= {} if across is None else {"consistency_across": across}
+        counts[f"{task}_consistency"] = len(groups)
     return metrics, counts

@@ -2,16 +2,16 @@
 
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lmeff.errors import InputError
 from lmeff.evaluation.beginnings import warn_of_bos
-from lmeff.evaluation.held_text import HeldText, check_files, file_text, split_text
+from lmeff.evaluation.held_text import HeldText, check_files, corpus_fingerprint, file_text, split_text
 from lmeff.evaluation.measures import find_measure, write_measure
-from lmeff.evaluation.results import about_of, take_over, tokenizer_files_sha256, weights_sha256
+from lmeff.evaluation.replacing import check_name, keep_other
+from lmeff.evaluation.results import take_over, tokenizer_files_sha256, weights_sha256
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 from lmeff.evaluation.windows import packed_windows, strided_windows
 from lmeff.files import read_json, sha256_file
@@ -19,7 +19,6 @@ from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions.remote import is_remote
 
-WAYS = ("strided", "packed")
 SPLITS = ("dev", "train")
 _VERSION = 1
 """Raised whenever the same text and settings would give other numbers."""
@@ -54,21 +53,25 @@ class Wanted:
             raise InputError("--split: is of a run's own corpus; leave it out with --text")
         if self.name and not self.paths:
             raise InputError("--name: names the results of other text; give that with --text")
-        if self.name and not self.name.replace("-", "").replace("_", "").isalnum():
-            raise InputError(f"--name: {self.name!r} may have letters, digits, - and _ only")
+        check_name(self.name)
         if self.name in SPLITS:
             raise InputError(f"--name: {self.name} is the run's own text; take another name")
         if self.stride and self.way == "packed":
             raise InputError("--stride: packed windows lie side by side; leave it out, or take --way strided")
 
     @property
-    def default_limit(self) -> int | None:
+    def limit(self) -> int | None:
+        """Tokens of text that is taken at most; None: all of it."""
+        return self.limit_tokens or self._default_limit
+
+    @property
+    def _default_limit(self) -> int | None:
         return _TRAIN_TOKENS if self.split == "train" else None
 
     @property
     def is_part(self) -> bool:
         """Whether other tokens are taken than without `limit_tokens`."""
-        return self.limit_tokens not in (None, self.default_limit)
+        return self.limit != self._default_limit
 
     @property
     def task(self) -> str:
@@ -89,8 +92,12 @@ class _Texts:
         if wanted.paths:
             check_files(wanted.paths)
         else:
-            limit = wanted.limit_tokens or wanted.default_limit
-            self._split = split_text(subjects[-1].model_folder, wanted.split or "dev", limit)
+            self._split = split_text(subjects[-1].model_folder, wanted.split or "dev", wanted.limit)
+            self._corpus = corpus_fingerprint(subjects[-1].model_folder)
+
+    def is_of_other_corpus(self, model_folder: Path) -> bool:
+        """Whether the model was trained on another corpus than the split is of, and so perhaps on what it holds out."""
+        return self._split is not None and corpus_fingerprint(model_folder) != self._corpus
 
     def of(self, model_folder: Path) -> HeldText:
         if self._split is not None:
@@ -102,7 +109,7 @@ class _Texts:
             from transformers import AutoTokenizer
 
             tokenizer = AutoTokenizer.from_pretrained(model_folder, trust_remote_code=False, local_files_only=True)
-            self._known[key] = file_text(self._wanted.paths, tokenizer, self._wanted.limit_tokens)
+            self._known[key] = file_text(self._wanted.paths, tokenizer, self._wanted.limit)
         return self._known[key]
 
 
@@ -127,18 +134,19 @@ def measure_perplexity(
         )
     subjects = find_subjects(what, revisions, every, output)
     if subjects[0].model_folder is not None:
-        _settings(subjects[0].model_folder, wanted)
+        _check_windows(subjects[0].model_folder, wanted)
     texts = _Texts(wanted, subjects)
-    if wanted.paths:
-        for subject in (subject for subject in subjects if subject.model_folder is not None):
-            _keep_other_text(subject, subject.model_folder, texts, wanted.task)
+    for subject in (subject for subject in subjects if subject.model_folder is not None):
+        _keep_other_text(subject, subject.model_folder, texts, wanted)
     width = max(len(subject.name) for subject in subjects)
     print(_row("revision".ljust(width), "text", "tokens", "loss", "perplexity", "bits/byte", "per word"), flush=True)
 
     def score(subject: Subject, model_folder: Path) -> None:
         warn_of_bos(subject.name, model_folder)
-        if wanted.paths and subject.remote:
-            _keep_other_text(subject, model_folder, texts, wanted.task)
+        if subject.remote:
+            _keep_other_text(subject, model_folder, texts, wanted)
+        if texts.is_of_other_corpus(model_folder):
+            print(f"{subject.name}: was trained on another corpus and may have seen this text", flush=True)
         result = _measure(model_folder, subject.output / f"{wanted.task}.json", texts.of(model_folder), wanted)
         results[subject.name] = result
         for task, counts in result["counts"].items():
@@ -151,18 +159,13 @@ def measure_perplexity(
     score_each(subjects, score)
 
 
-def _keep_other_text(subject: Subject, model_folder: Path, texts: _Texts, task: str) -> None:
-    """Raises InputError where the same model's result of other text with that name is, which would be replaced."""
-    path, is_other = subject.output / f"{task}.json", False
-    if about := about_of(path):
-        with suppress(Exception):  # what is wrong with a model is told when its turn comes
-            is_same_model = about["weights_sha256"] == weights_sha256(model_folder)
-            is_other = is_same_model and about["data_sha256"] != texts.of(model_folder).sha256
-    if is_other:
-        raise InputError(
-            f"{path}: holds the result of other text, or of another part of it; name this one with --name NAME, or give it"
-            " a folder with --output DIR"
-        )
+def _keep_other_text(subject: Subject, model_folder: Path, texts: _Texts, wanted: Wanted) -> None:
+    """Raises InputError where a result of other text would be replaced. All of a run's own text may replace any of it."""
+    if not (wanted.paths or wanted.is_part):
+        return
+    path, named = subject.output / f"{wanted.task}.json", "name this one with --name NAME, or " if wanted.paths else ""
+    way_out = f"{named}give it a folder with --output DIR"
+    keep_other(path, model_folder, lambda: texts.of(model_folder).sha256, "text, or of another part of it", way_out)
 
 
 def _row(revision: str, text: str, *numbers: str) -> str:
@@ -204,28 +207,46 @@ def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> 
     )
 
 
+class _Unsuitable(InputError):
+    """The command line asks for what the model cannot take."""
+
+
+def _check_windows(model_folder: Path, wanted: Wanted) -> None:
+    """Raises InputError for windows that the model cannot take; what is wrong with its files is told when its turn comes."""
+    try:
+        _settings(model_folder, wanted)
+    except _Unsuitable:
+        raise
+    except Exception:
+        return
+
+
 def _settings(model_folder: Path, wanted: Wanted) -> dict[str, Any]:
-    """What besides weights and text decides the numbers. Raises InputError for what the model cannot take."""
+    """What besides weights and text decides the numbers, and what part of the text it is. Raises InputError."""
     found = {"version": _VERSION, "dtype": "float32", "way": wanted.way, "length": _length(model_folder, wanted)}
     if wanted.way == "strided":
         found["stride"] = wanted.stride or max(1, found["length"] // 2)
         if found["stride"] >= found["length"]:
-            raise InputError(f"--stride: {found['stride']} must be below the length of a window, {found['length']}")
+            raise _Unsuitable(f"--stride: {found['stride']} must be below the length of a window, {found['length']}")
     else:
         recipe = _recipe(model_folder)
         found["document_mask"] = recipe is not None and recipe.batch.document_mask
+    if wanted.limit is not None:
+        found["limit_tokens"] = wanted.limit
     return found | {"config_sha256": sha256_file(model_folder / "config.json")}
 
 
 def _length(model_folder: Path, wanted: Wanted) -> int:
-    """Tokens of a window. Raises InputError when the model cannot take so many."""
+    """Tokens of a window. Raises InputError, `_Unsuitable` when the model cannot take so many."""
     config = read_json(model_folder / "config.json")
     most = next(
         (config[name] for name in ("max_position_embeddings", "n_positions", "n_ctx") if config.get(name)), None
     )
     if wanted.length:
         if wanted.length < 2 or (most and wanted.length > most):
-            raise InputError(f"--length: {wanted.length} tokens; {model_folder.name} takes 2 to {most or 'any number'}")
+            raise _Unsuitable(
+                f"--length: {wanted.length} tokens; {model_folder.name} takes 2 to {most or 'any number'}"
+            )
         return wanted.length
     if (recipe := _recipe(model_folder)) is not None:
         return recipe.batch.sequence_length

@@ -236,11 +236,12 @@ def _no_collection() -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """transformers would warn of sampling settings of the model that greedy decoding ignores."""
-    before = transformers_logging.get_verbosity()
+    before, had_progress_bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(before)
-        transformers_logging.enable_progress_bar()
+        if had_progress_bar:
+            transformers_logging.enable_progress_bar()

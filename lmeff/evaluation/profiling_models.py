@@ -25,14 +25,15 @@ _TIMES = {
 def profile_all(
     whats: Sequence[str],
     settings: ProfileSettings,
-    revisions: Sequence[str] | None = None,
-    every: bool = False,
-    output: Path | None = None,
-) -> list[dict]:
-    """Profiles every model and writes each into `RESULTS/REVISION/profile/DEVICE-PRECISION.json`; a run stands for its newest
-    revision unless `revisions` or `every` says otherwise, since all of them cost the same.
+    revisions: Sequence[str] | None,
+    every: bool,
+    output: Path | None,
+    profiles: list[dict],
+) -> None:
+    """Profiles every model into `profiles`, with its `name`, and into `RESULTS/REVISION/profile/DEVICE-PRECISION.json`; a run
+    stands for its newest revision unless `revisions` or `every` says otherwise, since all of them cost the same.
 
-    Returns the profiles with the `name` of their model. A model that cannot be profiled is named and the others go on;
+    A model that cannot be profiled is named and the others go on;
     RunFailed is raised at the end.
     """
     device = choose_device(settings.device)
@@ -49,7 +50,6 @@ def profile_all(
         raise InputError(
             "two of these models would write to one folder; give them places of their own with --output DIR"
         )
-    profiles = []
 
     def profile(subject: Subject, model: Path) -> None:
         print(f"{names[subject]}: measuring on {device.type} ...", file=sys.stderr, flush=True)
@@ -58,7 +58,6 @@ def profile_all(
         profiles.append(measured)
 
     score_each(subjects, profile)
-    return profiles
 
 
 def profile_table(profiles: Sequence[dict]) -> str:

@@ -23,7 +23,7 @@ class Prompt:
 def read_prompts(path: Path) -> list[Prompt]:
     """The prompts of a file; `.jsonl` and `.json` are JSON lines. Raises InputError naming file and line."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"--prompts: {path}: not UTF-8 text ({error.reason})") from None
     except OSError as error:

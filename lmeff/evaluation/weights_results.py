@@ -1,8 +1,9 @@
 """`results/REVISION/weights.json` and `similarity.json`: measures of the weights of a run's revisions, and `lmeff weights`."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -62,7 +63,8 @@ class Neighbours:
 
 
 def find_neighbours(folder: Path, others: Iterable[Path]) -> Neighbours:
-    """Out of models of any kind: by the tokens and seeds of their `anchor.json`, without which a model has no neighbours."""
+    """Out of models of one run or repository: by the tokens and seeds of their `anchor.json`, without which a model has no
+    neighbours."""
     me = _point(folder)
     if me is None:
         return Neighbours()
@@ -117,16 +119,23 @@ def _revisions(folder: Path) -> list[Path]:
 
 
 def measure_weights(
-    model: Path, output: Path, neighbours: Neighbours = Neighbours(), check: Callable[[], None] = lambda: None
+    model: Path,
+    output: Path,
+    neighbours: Neighbours = Neighbours(),
+    check: Callable[[], None] = lambda: None,
+    *,
+    may_have_others: bool = False,
 ) -> dict:
     """`weights.json` in `output`: norms, ranks, and how far the model is from the previous and the initial one.
 
-    Returns what is there already when the weights of all three are the same. Raises InputError.
+    Returns what is there already when the weights of all three are the same; with `may_have_others` also what is there of
+    neighbours that are not known now. Raises InputError.
     """
     named = {"previous": neighbours.previous, "initial": neighbours.initial}
     others = {role: folder for role, folder in named.items() if folder is not None}
     decided_by = _decided_by(model, others)
-    if (known := read_measure(output / "weights.json", decided_by)) is not None:
+    wanted = {key: value for key, value in decided_by.items() if value is not None or not may_have_others}
+    if (known := read_measure(output / "weights.json", wanted)) is not None:
         return known
     weights = Weights(model)
     metrics, num_matrices = norms_and_ranks(weights, check)
@@ -175,12 +184,14 @@ def _sha256_of(folder: Path, files: tuple) -> str:
 
 
 def weigh(
-    whats: Sequence[str], revisions: Sequence[str] | None = None, every: bool = False, output: Path | None = None
-) -> list[dict]:
-    """Measures every model of runs, model folders and repositories; what is measured already is read. Returns by model `name`,
-    nominal `tokens` (None when unknown), and the metrics of `weights` and of `similarity`.
+    whats: Sequence[str], revisions: Sequence[str] | None, every: bool, output: Path | None, rows: list[dict]
+) -> None:
+    """Measures every model of runs, model folders and repositories into `rows`; what is measured already is read. A row has the
+    model's `name`, nominal `tokens` (None when unknown), and the metrics of `weights` and of `similarity`.
 
-    A model that cannot be measured is named and the others go on; RunFailed is raised at the end.
+    Of some revisions of a repository it is not known which comes before which, so they are compared with the initial and the
+    final one alone, where these are among them. A model that cannot be measured is named and the others go on; RunFailed is
+    raised at the end.
     """
     subjects: list[Subject] = []
     for what, own in zip(whats, outputs_of(whats, output), strict=True):
@@ -189,12 +200,14 @@ def weigh(
         raise InputError(
             "two of these models would write to one folder; give them places of their own with --output DIR"
         )
-    rows = []
 
     def measure(subject: Subject, model: Path) -> None:
-        others = _revisions(model.parent) if subject.remote is None else _fetched(subjects)
-        neighbours, point = find_neighbours(model, others), _point(model)
-        found = {"weights": measure_weights(model, subject.output, neighbours)["results"]["weights"], "similarity": {}}
+        neighbours, point = find_neighbours(model, _same_origin(subject, model, subjects)), _point(model)
+        is_part = subject.remote is not None and not every
+        if is_part:
+            neighbours = replace(neighbours, previous=None)
+        weights = measure_weights(model, subject.output, neighbours, may_have_others=is_part)
+        found = {"weights": weights["results"]["weights"], "similarity": {}}
         if neighbours.final is not None:
             similarity = measure_similarity(model, subject.output, neighbours.final)
             found["similarity"] = similarity["results"]["similarity"]
@@ -205,16 +218,19 @@ def weigh(
         rows.append({"name": subject.name, "tokens": point.anchor.nominal_tokens if point else None, **metrics})
 
     score_each(subjects, measure)
-    return rows
 
 
-def _fetched(subjects: Sequence[Subject]) -> list[Path]:
-    """The folders of models from the Hub, of those that can be had."""
+def _same_origin(subject: Subject, model: Path, subjects: Sequence[Subject]) -> list[Path]:
+    """The folders of the run's revisions, or of the repository's that are wanted and can be had. A model folder that lies
+    elsewhere has none: those beside it may be of other runs."""
+    if subject.remote is None:
+        beside = Path(os.path.abspath(model)).parent
+        return _revisions(beside) if beside.name == "revisions" else []
     folders = []
-    for subject in subjects:
-        if subject.remote:
+    for other in subjects:
+        if other.remote and other.remote.repository == subject.remote.repository:
             with suppress(Exception):  # its own turn tells what is wrong with it
-                folders.append(subject.fetch())
+                folders.append(other.fetch())
     return folders
 
 

@@ -20,7 +20,9 @@ class Windows:
     starts: np.ndarray
     """(windows,) int64."""
     stops: np.ndarray
+    """(windows,) int64: the token behind the last one that is read."""
     firsts: np.ndarray
+    """(windows,) int64: the first token that is predicted; those before it are context."""
     begins: np.ndarray | None = None
     """(tokens,) bool: where positions restart and nothing before is seen; None when documents are not kept apart."""
 

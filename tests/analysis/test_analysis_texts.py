@@ -66,6 +66,13 @@ def test_several_runs_have_theirs_run_by_run(fake_run):
     assert page_of(*runs).count("What it writes:") == 1
 
 
+def test_only_a_newline_ends_a_text(fake_run):
+    run = fake_run(anchors=(0, 25), scored=False)
+    path = write_texts(run, "seed-0-tokens-25M", "one\u2028two\x85three")
+    path.write_text(path.read_text().encode().decode("unicode_escape"), encoding="utf-8")
+    assert "one\u2028two\x85three 0.0" in page_of(run)
+
+
 def test_damaged_texts_are_named(fake_run):
     run = fake_run(anchors=(0, 25), scored=False)
     path = write_texts(run, "seed-0-tokens-25M", "x")

@@ -49,6 +49,16 @@ def save_model(folder: Path, *, hidden_size: int = 32, **config) -> LlamaForCaus
     return model
 
 
+def write_anchor(folder: Path, tokens: int, same_as: str | None = None) -> None:
+    """Makes a model folder a whole revision of seed 0 at so many tokens."""
+    losses = dict.fromkeys(("loss", "dev_loss", "dev_perplexity", "dev_bits_per_byte", "part"))
+    counts = dict.fromkeys(("nominal_tokens", "exact_tokens", "step"), tokens)
+    rest = dict.fromkeys(("epoch", "seed", "num_skipped_steps", "train_seconds", "flops"), 0)
+    document = losses | counts | rest | {"mode": "snapshot", "world_size": 1, "device": "cpu", "same_as": same_as}
+    (folder / "anchor.json").write_text(json.dumps(document | {"weights_sha256": "0" * 64}))
+    (folder / "manifest.json").write_text("{}")
+
+
 def write_pairs(path: Path, pairs: list[tuple[str, str]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps({"sentence_good": good, "sentence_bad": bad}) + "\n" for good, bad in pairs))

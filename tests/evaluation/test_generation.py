@@ -9,6 +9,7 @@ import torch
 from small_models import save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GPT2Config, GPT2LMHeadModel
 
+from lmeff.analysis.results import read_texts
 from lmeff.cli import main
 from lmeff.evaluation.generation import Request, Sampling, _Chooser, generate, uniform_numbers
 from lmeff.evaluation.prompts import DEFAULT_PROMPTS, read_prompts
@@ -264,6 +265,36 @@ def test_a_twin_beside_it_takes_its_texts_over(model_folder, prompts, tmp_path):
         (tmp_path / name / "generations.jsonl").write_text("damaged")
     assert run(*words, tmp_path / "three") == 0
     assert "known" not in (tmp_path / "three" / "generation.json").read_text()
+
+
+def test_texts_of_other_prompts_are_not_replaced(model_folder, prompts, tmp_path, capsys):
+    out, words = tmp_path / "out", ("--max-new-tokens", 3, "--samples", 1, "--output", tmp_path / "out")
+    assert run(model_folder, "--prompts", prompts, *words) == 0
+    before = [(out / name).read_bytes() for name in ("generation.json", "generations.jsonl")]
+    other = tmp_path / "other.txt"
+    other.write_text("Carla\n")
+    capsys.readouterr()
+    assert run(model_folder, "--prompts", other, *words) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "generation.json: holds the result of other prompts; name this one with --name NAME" in line
+    assert run(model_folder, "--prompts", prompts, *words, "--name", "mine") == 0
+    assert run(model_folder, "--prompts", other, *words, "--name", "other") == 0
+    assert [(out / name).read_bytes() for name in ("generation.json", "generations.jsonl")] == before
+    assert (out / "generations_mine.jsonl").read_bytes() == before[1]
+    assert json.loads((out / "generations_other.jsonl").read_text())["prompt"] == "Carla"
+    mine = json.loads((out / "generation_mine.json").read_text())["results"]
+    assert set(mine) == {"generation_mine", "generation_mine_completion", "generation_mine_consistency"}
+    for name in ("completion", "../x"):
+        assert run(model_folder, *words, "--name", name) == 2
+
+
+def test_only_a_newline_ends_a_line(model_folder, tmp_path):
+    text = "Anna\u2028sees\x85the\u2029doctors"
+    path, out = tmp_path / "p.jsonl", tmp_path / "out"
+    path.write_text(json.dumps({"prompt": text}, ensure_ascii=False) + "\r\n")
+    assert run(model_folder, "--prompts", path, "--max-new-tokens", 3, "--samples", 1, "--output", out) == 0
+    (found,) = read_texts(out / "generations.jsonl")
+    assert found.prompt == text
 
 
 def test_a_text_file_holds_a_prompt_a_line(model_folder, tmp_path, capsys):

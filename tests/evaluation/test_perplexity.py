@@ -3,6 +3,7 @@
 import gzip
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 import zstandard
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from small_models import NAMES, VERBS, save_model
+from small_models import NAMES, VERBS, save_model, write_anchor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.analysis import curves_json, read_runs
@@ -230,12 +231,7 @@ def test_a_broken_model_is_named_and_the_others_go_on(model_folder, files, tmp_p
     for name in ("seed-0-tokens-1k", "seed-0-tokens-2k"):
         folder = tmp_path / "run" / "revisions" / name
         model = save_model(folder)
-        (folder / "manifest.json").write_text("{}")
-        losses = dict.fromkeys(("loss", "dev_loss", "dev_perplexity", "dev_bits_per_byte", "part", "same_as"))
-        counts = dict.fromkeys(("nominal_tokens", "exact_tokens", "step"), int(name[-2]))
-        rest = dict.fromkeys(("epoch", "seed", "num_skipped_steps", "train_seconds", "flops"), 0)
-        document = losses | counts | rest | {"mode": "snapshot", "world_size": 1, "device": "cpu"}
-        (folder / "anchor.json").write_text(json.dumps(document | {"weights_sha256": "0" * 64}))
+        write_anchor(folder, int(name[-2]))
     with torch.no_grad():
         model.lm_head.weight.fill_(math.nan)
     model.save_pretrained(folder)
@@ -244,6 +240,17 @@ def test_a_broken_model_is_named_and_the_others_go_on(model_folder, files, tmp_p
     assert "seed-0-tokens-2k: cannot be scored: ValueError: document 0: the loss of a token is nan" in printed.out
     assert "1 of 2 models could not be scored: seed-0-tokens-2k" in printed.err
     assert [path.parent.name for path in tmp_path.rglob("perplexity_long.json")] == ["seed-0-tokens-1k"]
+
+
+def test_a_damaged_first_revision_is_named_and_the_others_go_on(files, tmp_path, capsys):
+    for tokens in (1, 2):
+        folder = tmp_path / "run" / "revisions" / f"seed-0-tokens-{tokens}"
+        save_model(folder)
+        write_anchor(folder, tokens)
+    (tmp_path / "run" / "revisions" / "seed-0-tokens-1" / "config.json").write_text("half a fi")
+    assert run(tmp_path / "run", "--text", files / "long.jsonl.zst") == 1
+    assert "seed-0-tokens-1: cannot be scored" in capsys.readouterr().out
+    assert [path.parent.name for path in tmp_path.rglob("perplexity_long.json")] == ["seed-0-tokens-2"]
 
 
 @pytest.mark.parametrize(
@@ -332,6 +339,33 @@ def test_all_of_a_runs_held_out_text_is_the_same_as_its_files(finished, tmp_path
     assert run(finished, "--split", "train", "--limit-tokens", "3k", "--output", tmp_path / "train") == 0
     train = result_of(tmp_path / "train" / "seed-0-tokens-4k", "perplexity_train")
     assert 2000 < train["counts"]["perplexity_train"]["num_tokens"] < 3000
+
+
+def test_a_part_never_replaces_all_of_a_revisions_text(finished, tmp_path, capsys):
+    last, path = finished / "revisions" / "seed-0", tmp_path / "out" / "perplexity_dev.json"
+    assert run(last, "--limit-tokens", "14k", "--output", path.parent) == 0
+    part = result_of(path.parent, "perplexity_dev")
+    assert part["lmeff"]["settings"]["limit_tokens"] == 14_000
+    assert run(last, "--output", path.parent) == 0, "all of it may replace a part"
+    whole = result_of(path.parent, "perplexity_dev")
+    assert whole["counts"]["perplexity_dev"]["num_tokens"] > 14_000 > part["counts"]["perplexity_dev"]["num_tokens"]
+    assert "limit_tokens" not in whole["lmeff"]["settings"]
+    capsys.readouterr()
+    assert run(last, "--limit-tokens", "14k", "--output", path.parent) == 2
+    said = capsys.readouterr().err
+    assert "perplexity_dev.json: holds the result of other text, or of another part of it; give it a folder" in said
+    assert result_of(path.parent, "perplexity_dev") == whole
+
+
+def test_a_revision_that_was_trained_on_another_corpus_is_told(finished, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "run")
+    path = tmp_path / "run" / "revisions" / "seed-0-tokens-0" / "provenance.json"
+    provenance = json.loads(path.read_text())
+    provenance["corpus"]["fingerprint"] = "0" * 32
+    path.write_text(json.dumps(provenance))
+    assert run(tmp_path / "run", "--limit-tokens", 1000, "--output", tmp_path / "out") == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if "another corpus" in line]
+    assert said == ["seed-0-tokens-0: was trained on another corpus and may have seen this text"]
 
 
 def test_a_model_of_the_hub_needs_text(capsys):

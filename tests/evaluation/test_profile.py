@@ -12,6 +12,7 @@ import torch
 from small_models import save_model
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
+from transformers.utils import logging
 
 from lmeff.cli import main
 from lmeff.evaluation.profiling import ProfileSettings, at_batch_size, profile_model, summarise, usable_lengths
@@ -183,6 +184,7 @@ def test_a_broken_model_is_one_line_and_the_others_go_on(said: tuple[list[dict],
     profiles, printed = said
     assert [Path(profile["name"]).name for profile in profiles] == ["wide", "tied"]
     assert "broken: cannot be scored:" in printed
+    assert profile_table(profiles) in printed
 
 
 def test_one_table_of_several_models(profiles: list[dict]):
@@ -199,6 +201,18 @@ def test_bfloat16_is_half_the_memory(models: Path):
     model = load_for_profile(models / "wide", "bfloat16", torch.device("cpu"))
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
     assert at_batch_size(model, 1, 16, QUICK)["tokens_per_second"] > 0
+
+
+def test_progress_bars_stay_as_they_were(models: Path):
+    settings = ProfileSettings(lengths=(16,), batch_sizes=(1,), repeats=1, seconds=0.1, device="cpu")
+    try:
+        for turn in (logging.disable_progress_bar, logging.enable_progress_bar):
+            turn()
+            before = logging.is_progress_bar_enabled()
+            profile_model(models / "tied", settings)
+            assert logging.is_progress_bar_enabled() == before
+    finally:
+        logging.enable_progress_bar()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from small_models import save_model
+from small_models import save_model, write_anchor
 
 from lmeff import run
 from lmeff.analysis import curves_csv, curves_json, read_runs
@@ -178,6 +178,22 @@ def test_other_parameters_and_damaged_files_are_one_line(tmp_path: Path, capsys:
     assert "2 of 3 models" in said.err
     assert "Traceback" not in said.err
     assert (tmp_path / "out" / "one" / "weights.json").exists()
+    assert [line.split()[0] for line in said.out.splitlines()[-2:]] == ["model", "one"]
+    assert main([*words, "--json"]) == 1
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["one"]
+
+
+def test_a_model_folder_is_not_compared_with_those_beside_it(tmp_path: Path):
+    for index, name in enumerate(("first", "second", "last")):
+        write_model(tmp_path / "models" / name, {"a.weight": torch.ones(2, 2) + index})
+        write_anchor(tmp_path / "models" / name, index, "second" if name == "last" else None)
+    assert main(["weights", str(tmp_path / "models" / "second"), "--output", str(tmp_path / "out")]) == 0
+    assert json.loads((tmp_path / "out" / "weights.json").read_text())["compared_with"] == {}
+    assert not (tmp_path / "out" / "similarity.json").exists()
+    (tmp_path / "models").rename(tmp_path / "revisions")
+    assert main(["weights", str(tmp_path / "revisions" / "second"), "--output", str(tmp_path / "own")]) == 0
+    assert set(json.loads((tmp_path / "own" / "weights.json").read_text())["compared_with"]) == {"previous", "initial"}
+    assert (tmp_path / "own" / "similarity.json").exists()
 
 
 def test_a_run_measures_every_anchor_and_at_its_end_the_similarity_to_the_final_one(finished: Path):

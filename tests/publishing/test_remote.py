@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from lmeff.cli import main
 from lmeff.evaluation.beginnings import bos_warning
 from lmeff.revisions.remote import anchor_count, anchor_order
-from tests.evaluation.small_models import save_model
+from tests.evaluation.small_models import save_model, write_anchor
 from tests.hub_server import File, HubServer, Repository
 from tests.publishing.conftest import REPOSITORY, lmeff
 
@@ -53,6 +53,54 @@ def test_checkpoints_of_babylm_are_scored_in_the_order_of_words_and_drawn(
     shown = capsys.readouterr().out
     assert shown.startswith("babygpt, seed 0: BabyLM-community/babygpt, 10M words")
     assert [line.split()[0] for line in shown.splitlines() if "±" in line] == ["9M", "10M"]
+
+
+def test_weights_are_compared_within_their_repository(hub: HubServer, tmp_path: Path) -> None:
+    tensors: dict[tuple[str, str], torch.Tensor] = {}
+    for number, name in enumerate(("ours", "theirs")):
+        repository = Repository(f"tester/{name}", private=False)
+        for tokens in (0, 1 + number, 4):
+            branch = f"seed-0-tokens-{tokens}" if tokens < 4 else "seed-0"
+            torch.manual_seed(10 * number + tokens)
+            folder = tmp_path / name / branch
+            folder.mkdir(parents=True)
+            tensors[name, branch] = torch.randn(4, 4)
+            save_file({"a.weight": tensors[name, branch]}, folder / "model.safetensors")
+            (folder / "config.json").write_text("{}")
+            write_anchor(folder, tokens, None if tokens < 4 else "seed-0-tokens-4")
+            files = {
+                path.name: File(path.read_bytes(), path.suffix == ".safetensors") for path in sorted(folder.iterdir())
+            }
+            repository.add(branch, None, files, "Upload model")
+        hub.repositories[repository.name] = repository
+
+    def measured(name: str, task: str) -> dict[str, float]:
+        (values,) = json.loads((tmp_path / "outputs" / "eval" / name / f"{task}.json").read_text())["results"].values()
+        return values
+
+    def change(name: str, one: str, other: str) -> float:
+        one, other = tensors[name, one], tensors[name, other]
+        return pytest.approx(float((one - other).norm() / other.norm()), rel=1e-4)
+
+    answer = lmeff("weights", "tester/ours", "tester/theirs", "--revisions", "all", cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    for name, middle in (("ours", "seed-0-tokens-1"), ("theirs", "seed-0-tokens-2")):
+        assert measured(f"{name}@seed-0", "similarity")["change_from_final,none"] == 0
+        assert measured(f"{name}@{middle}", "similarity")["change_from_final,none"] == change(name, middle, "seed-0")
+        found = measured(f"{name}@seed-0", "weights")
+        assert found["change_from_previous,none"] == change(name, "seed-0", middle)
+        assert found["change_from_initial,none"] == change(name, "seed-0", "seed-0-tokens-0")
+
+    some = ("weights", "tester/ours", "--revisions", "seed-0-tokens-0,seed-0")
+    path = tmp_path / "outputs" / "eval" / "ours@seed-0" / "weights.json"
+    before = path.read_bytes()
+    assert lmeff(*some, cwd=tmp_path).returncode == 0
+    assert path.read_bytes() == before, "some revisions replace nothing that is known from all of them"
+    path.unlink()
+    assert lmeff(*some, cwd=tmp_path).returncode == 0
+    found = measured("ours@seed-0", "weights")
+    assert "change_from_previous,none" not in found
+    assert found["change_from_initial,none"] == change("ours", "seed-0", "seed-0-tokens-0")
 
 
 def test_scored_from_the_hub_and_the_results_sent_back(hub: HubServer, run: Path, tmp_path: Path) -> None:
