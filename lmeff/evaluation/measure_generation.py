@@ -161,19 +161,18 @@ def _measure(model_folder: Path, output: Path, prompts: Sequence[Prompt], wanted
         folder, result = found
         take_over(path, folder, [name])
         return result
-    records = _write(model_folder, prompts, wanted)
+    records, device = _write(model_folder, prompts, wanted)
     texts = output / name
     write_text(texts, "".join(json.dumps(_public(record), ensure_ascii=False) + "\n" for record in records))
     metrics, counts = _summary(records, wanted.task)
-    return write_measure(
-        path, metrics, counts, HIGHER_IS_BETTER, decided_by, texts=name, texts_sha256=sha256_file(texts)
-    )
+    beside = {"texts": name, "texts_sha256": sha256_file(texts)}
+    return write_measure(path, metrics, counts, HIGHER_IS_BETTER, decided_by, device, **beside)
 
 
-def _write(model_folder: Path, prompts: Sequence[Prompt], wanted: Wanted) -> list[dict[str, Any]]:
-    """A record for each text, in the order of the prompts, the greedy one after the samples."""
+def _write(model_folder: Path, prompts: Sequence[Prompt], wanted: Wanted) -> tuple[list[dict[str, Any]], str]:
+    """A record for each text, in the order of the prompts, the greedy one after the samples; and the device's name."""
     from lmeff.evaluation.generation import Request, Sampling, generate
-    from lmeff.evaluation.language_model import load_model, undisturbed
+    from lmeff.evaluation.language_model import device_name, load_model, undisturbed
     from lmeff.evaluation.text_statistics import is_expected
 
     asked: list[tuple[Prompt, Request]] = []
@@ -197,7 +196,7 @@ def _write(model_folder: Path, prompts: Sequence[Prompt], wanted: Wanted) -> lis
             record |= {"expected": list(prompt.expected)}
             record |= {"is_expected": is_expected(prompt.text, answer.text, prompt.expected)}
         records.append(record | {"_steps": answer})
-    return records
+    return records, device_name(loaded.device)
 
 
 def _public(record: dict[str, Any]) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> 
         take_over(path, folder)
         return result
 
-    from lmeff.evaluation.language_model import load_model, undisturbed
+    from lmeff.evaluation.language_model import device_name, load_model, undisturbed
     from lmeff.evaluation.perplexity import HIGHER_IS_BETTER, summarise, token_losses
 
     if wanted.way == "strided":
@@ -202,6 +202,7 @@ def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> 
         {task: values["counts"]["num_documents"] for task, values in named.items()},
         HIGHER_IS_BETTER,
         decided_by,
+        device_name(model.device),
         counts={task: values["counts"] for task, values in named.items()},
         group_subtasks=groups,
     )

@@ -350,6 +350,7 @@ def test_a_part_never_replaces_all_of_a_revisions_text(finished, tmp_path, capsy
     whole = result_of(path.parent, "perplexity_dev")
     assert whole["counts"]["perplexity_dev"]["num_tokens"] > 14_000 > part["counts"]["perplexity_dev"]["num_tokens"]
     assert "limit_tokens" not in whole["lmeff"]["settings"]
+    assert whole["lmeff"]["device"] == "cpu"
     capsys.readouterr()
     assert run(last, "--limit-tokens", "14k", "--output", path.parent) == 2
     said = capsys.readouterr().err
