@@ -1,5 +1,6 @@
 """Loading a model to be measured, forward passes, and telling when the memory is too small for one."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -16,19 +17,24 @@ NO_ROOM = "out of memory"
 def load_causal_model(folder: Path, precision: str = "float32") -> PreTrainedModel:
     """Safetensors only, no code from the folder is run.
 
-    Raises InputError for weights that lack parameters, which transformers would fill at random, and for a masked language
-    model, whose predictions of a token see the token.
+    Raises InputError for weights that lack parameters, and for a masked language model, whose predictions of a token see the
+    token.
     """
     options = {"trust_remote_code": False, "local_files_only": True, "use_safetensors": True}
     model, info = AutoModelForCausalLM.from_pretrained(
         folder, dtype=DTYPES[precision], output_loading_info=True, **options
     )
-    if missing := sorted(info["missing_keys"]):
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise InputError(f"{folder}: its weights lack {missing[0]}{more}, so it is no whole {type(model).__name__}")
+    check_whole(folder, info["missing_keys"])
     if getattr(model.config, "is_decoder", None) is False and not model.config.is_encoder_decoder:
         raise InputError(f"{folder}: a {type(model).__name__} that is no decoder sees the tokens it would be scored on")
     return model
+
+
+def check_whole(folder: Path, missing: Iterable[str]) -> None:
+    """Raises InputError when parameters are missing in the weights of a model, which transformers would fill at random."""
+    if missing := sorted(missing):
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(f"{folder}: its weights lack {missing[0]}{more}")
 
 
 def max_length(model: PreTrainedModel) -> int | float:

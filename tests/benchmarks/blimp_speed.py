@@ -57,14 +57,14 @@ def stock(folder: Path, data: Path, options: argparse.Namespace) -> dict:
     metadata = {"data_paths": {"blimp": str(data)}}
     manager = TaskManager(include_path=str(tasks_folder()), include_defaults=False, metadata=metadata)
     return lm_eval.simple_evaluate(
-        model=model, tasks=["lmeff_blimp"], task_manager=manager, limit=options.limit, bootstrap_iters=0
+        model=model, tasks=[options.task], task_manager=manager, limit=options.limit, bootstrap_iters=0
     )
 
 
 def score(folder: Path, output: Path, options: argparse.Namespace, precision: str = "float32") -> dict:
     paths = {"blimp": str(options.data)}
     more = {"precision": precision, "limit": options.limit, "device": options.device}
-    return evaluate_model(folder, ["lmeff_blimp"], output, paths=paths, **more)["lmeff_blimp"]
+    return evaluate_model(folder, [options.task], output, paths=paths, **more)[options.task]
 
 
 def time_revisions(folder: Path, scratch: Path, options: argparse.Namespace) -> None:
@@ -91,7 +91,8 @@ def forget_requests() -> None:
 
 
 def scores(output: Path):
-    return pq.read_table(output / "pairs" / "lmeff_blimp.parquet")["score"].to_numpy()
+    (table,) = (output / "pairs").glob("*.parquet")
+    return pq.read_table(table)["score"].to_numpy()
 
 
 def main() -> None:
@@ -103,7 +104,8 @@ def main() -> None:
     parser.add_argument("--vocab-size", type=int, default=8192)
     parser.add_argument("--precision", default="float32", help="float32, adaptive or both, with a comma")
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--limit", type=int, help="pairs of each paradigm (all)")
+    parser.add_argument("--task", default="lmeff_blimp", help="or a part of it, such as lmeff_blimp_island_effects")
+    parser.add_argument("--limit", type=int, help="pairs of each paradigm (all); fewer share fewer beginnings")
     parser.add_argument("--revisions", type=int, default=0, help="score so many revisions after each other, too")
     parser.add_argument("--stock-batch-size", type=int, default=64)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -119,10 +121,10 @@ def main() -> None:
                 forget_requests()
                 begin = time.perf_counter()
                 if name == "stock":
-                    found = stock(folder, options.data, options)["results"]["lmeff_blimp"]["acc,none"]
+                    found = stock(folder, options.data, options)["results"][options.task]["acc,none"]
                 else:
                     result = score(folder, output, options, name)
-                    found = result["groups"]["lmeff_blimp"]["acc,none"]
+                    found = result["results"][options.task]["acc,none"]
                 seconds[name].append(time.perf_counter() - begin)
                 print(f"run {run}  {name:9}  {seconds[name][-1]:8.1f} s  accuracy {found:.5f}", flush=True)
         for name in [name for name in seconds if name != "stock" and options.runs]:

@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from small_models import save_model
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from lmeff.errors import InputError
 from lmeff.evaluation.finetuning.data import Example, load_task
 from lmeff.evaluation.finetuning.encoding import Collator, Frame, choose_pad_id, encode
 from lmeff.evaluation.finetuning.tasks import TASKS
@@ -159,6 +161,16 @@ def test_a_model_without_a_pad_token_keeps_its_weights(gpt2_folder, task_folder)
     before = GPT2LMHeadModel.from_pretrained(gpt2_folder).transformer.wte.weight
     assert model.get_input_embeddings().weight.shape[0] == 601
     assert torch.equal(model.get_input_embeddings().weight[:600], before)
+
+
+def test_only_the_head_may_be_new(model_folder, task_folder, tmp_path):
+    shutil.copytree(model_folder, tmp_path / "model")
+    weights = load_file(tmp_path / "model" / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+    data = load_task(TASKS["rte"], FinetuneSettings(dev_share=0.3), str(task_folder), {})
+    with pytest.raises(InputError, match=r"its weights lack model\.norm\.weight$"):
+        load_classifier(tmp_path / "model", data, 2)
 
 
 def test_texts_are_cut_at_what_the_model_takes(tmp_path, task_folder):

@@ -34,6 +34,7 @@ from lmeff.evaluation.finetuning.encoding import Collator, Encoded, Frame, choos
 from lmeff.evaluation.finetuning.metrics import predictions, score
 from lmeff.evaluation.finetuning.tasks import Task
 from lmeff.evaluation.language_model import device_name
+from lmeff.evaluation.profiling_passes import check_whole
 from lmeff.recipe.finetune_schema import FinetuneSettings
 
 _EVAL_BATCH = 64
@@ -112,7 +113,10 @@ def run_trial(
 
 
 def load_classifier(folder: Path, data: TaskData, pad_id: int) -> PreTrainedModel:
-    """The model of a folder with a new linear head, in float32. Safetensors only, no code from the folder is run."""
+    """The model of a folder with a new linear head, in float32. Safetensors only, no code from the folder is run.
+
+    Raises InputError for weights that lack parameters beside the head.
+    """
     options = {"trust_remote_code": False, "local_files_only": True}
     kind = {"num_labels": 1, "problem_type": "regression"}
     if data.labels is not None:
@@ -120,9 +124,10 @@ def load_classifier(folder: Path, data: TaskData, pad_id: int) -> PreTrainedMode
         kind = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
     config = load_config(folder, **kind)
     config.use_cache = False
-    model = AutoModelForSequenceClassification.from_pretrained(
-        folder, config=config, dtype=torch.float32, use_safetensors=True, **options
+    model, info = AutoModelForSequenceClassification.from_pretrained(
+        folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
     )
+    check_whole(folder, (name for name in info["missing_keys"] if name.startswith(f"{model.base_model_prefix}.")))
     give_pad_token(model, pad_id)
     return model
 
