@@ -137,6 +137,7 @@ class Evaluation:
                 exact=self.exact,
                 precision=self.precision,
             )
+            model.num_texts = {name: leaves[name].num_texts for name in share}
             if self.before_batch:
                 model.model.base_model.register_forward_pre_hook(lambda *_: self.before_batch())
             for name, answers in answers_by_task(model, {name: leaves[name].fresh_requests(name) for name in share}):

@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from lmeff.errors import InputError
 from lmeff.evaluation.adaptive import Adapted, adapt, are_pairs
+from lmeff.evaluation.compiled import compiled_scorer, is_worth_compiling
 from lmeff.evaluation.encoding import (
     EncodesAhead,
     TokenRequest,
@@ -104,6 +105,9 @@ class LmeffLM(EncodesAhead):
         """With `precision: adaptive`: what was done, by task of minimal pairs. Others are scored in float32."""
         self.num_cut: dict[str, int] = {}
         """By task: contexts that were too long for the model and lost their beginning."""
+        self.num_texts: dict[str, int] = {}
+        """By task, where not all of a whole is asked for at once, as in a run that goes on: how many texts that has."""
+        self._rough_scorers: dict[bool, TreeScorer] = {}
 
     @cached_property
     def _trees(self) -> bool:
@@ -119,9 +123,13 @@ class LmeffLM(EncodesAhead):
     def _scorer(self) -> TreeScorer:
         return TreeScorer(self.model)
 
-    @cached_property
-    def _rough_scorer(self) -> TreeScorer:
-        return TreeScorer(copy.deepcopy(self.model).to(torch.bfloat16))
+    def rough_scorer(self, num_texts: int) -> TreeScorer:
+        """In bfloat16; compiled where so many texts are worth it."""
+        worth_it = is_worth_compiling(self.model, num_texts)
+        if worth_it not in self._rough_scorers:
+            compiled = compiled_scorer(self.model) if worth_it else None
+            self._rough_scorers[worth_it] = compiled or TreeScorer(copy.deepcopy(self.model).to(torch.bfloat16))
+        return self._rough_scorers[worth_it]
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Answer]:
         if self.exact:
@@ -145,6 +153,7 @@ class LmeffLM(EncodesAhead):
         """
         tasks = [list(group) for _, group in groupby(requests, key=lambda request: request.task_name)]
         waiting: list[Ready] = []
+        self.num_texts = dict.fromkeys((task[0].task_name for task in tasks), sum(map(len, tasks))) | self.num_texts
         # disable=None: shown on a terminal, absent from a log file
         with tqdm(
             total=sum(map(len, tasks)), desc="Scoring", unit="text", disable=None if self.progress else True
@@ -159,7 +168,8 @@ class LmeffLM(EncodesAhead):
     def _ask(self, instances: list[Instance]) -> Ready:
         task = instances[0].task_name
         encoded = keep(self._key(instances), lambda: self._tokens_of(instances))
-        self.num_cut[task] = sum(len(one[1]) + len(one[2]) > self.max_length + 1 for one in encoded)
+        longest = self.max_length + 1
+        self.num_cut[task] = sum(len(context) + len(rest) > longest for _, context, rest in encoded)
         check_ids(encoded, self.model)
         if self.exact or not self._trees:
             answers = finite(self._by_lm_eval(super()._loglikelihood_tokens, encoded, disable_tqdm=True), instances)
@@ -177,7 +187,8 @@ class LmeffLM(EncodesAhead):
 
         requests = model_requests(encoded, self.max_length)
         # Matrix products in bfloat16 want more rows at once.
-        rough = self._with_room(lambda size: self._rough_scorer.score(self._layout(instances, encoded, 2 * size)))
+        scorer = self.rough_scorer(self.num_texts[instances[0].task_name])
+        rough = self._with_room(lambda size: scorer.score(self._layout(instances, encoded, 2 * size)))
         return adapt(rough, exactly)
 
     def _by_lm_eval(self, ask: Callable[..., list], requests: list, **options: Any) -> list:

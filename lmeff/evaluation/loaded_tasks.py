@@ -27,6 +27,10 @@ class LoadedTask:
     """The tasks in it by name; itself if it is no group."""
     groups: dict[str, Any]
 
+    @property
+    def num_texts(self) -> int:
+        return sum(len(task.instances) for task in self.tasks.values())
+
     def fresh_requests(self, name: str) -> list[Instance]:
         """What one of its tasks asks a model, cleared of the answers of the one before."""
         requests = self.tasks[name].instances

@@ -13,8 +13,10 @@ from lmeff.evaluation.profiling_passes import is_out_of_memory
 Answer = tuple[float, bool]
 """The log-probability of a continuation in nats, and whether greedy decoding would give it."""
 
-_LOGITS_BYTES = {"cpu": 32 << 20, "cuda": 1 << 30}
-"""Logits held at once: on a CPU as much as a cache can help with, on a GPU enough for one large matrix product."""
+_LOGITS_BYTES = {"cpu": 24 << 20, "cuda": 1 << 30}
+_LOGITS_ROWS = {"cpu": 256}
+"""Logits held at once: on a CPU as much as a cache can help with (and less than the 32 MiB from which on glibc asks the system
+for every block anew), on a GPU enough for one large matrix product."""
 _TOLERANCE = 2e-5
 """Between log-probabilities of a tree and of plain rows, of a model whose attention takes a tree. In nats a token."""
 
@@ -36,8 +38,9 @@ class TreeScorer:
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
         self._body, self._head = model.base_model, model.get_output_embeddings()
-        self._device = model.device
-        self._rows = max(1, _LOGITS_BYTES.get(self._device.type, 1 << 28) // (4 * self._head.weight.shape[0]))
+        self._device, kind = model.device, model.device.type
+        num_rows = _LOGITS_BYTES.get(kind, 1 << 28) // (4 * self._head.weight.shape[0])
+        self._rows = max(1, min(num_rows, _LOGITS_ROWS.get(kind, num_rows)))
 
     @torch.no_grad()
     def start(self, layout: Layout) -> Pending:
@@ -59,18 +62,26 @@ class TreeScorer:
             edges = slice(*np.searchsorted(batch.edge_nodes, (first, first + self._rows)))
             rows = torch.from_numpy(batch.edge_nodes[edges] - first).to(self._device, non_blocking=True)
             tokens = torch.from_numpy(batch.edge_tokens[edges]).to(self._device, non_blocking=True)
-            logits = self._head(hidden[first : first + self._rows]).float()  # (rows, vocabulary)
+            before = hidden[first : first + self._rows]
+            logits = self._head(before.to(self._head.weight.dtype))  # (rows, vocabulary)
             highest = logits.amax(dim=-1)
-            wanted = logits[rows, tokens]
-            greedy.append(_would_be_taken(logits, rows, tokens, wanted == highest[rows]))
-            wanted -= highest[rows]
-            values.append(wanted - logits.sub_(highest[:, None]).exp_().sum(dim=-1).log_()[rows])
+            greedy.append(_would_be_taken(logits, rows, tokens, logits[rows, tokens] == highest[rows]))
+            wanted = self._wanted(before, logits, rows, tokens) - highest[rows].float()
+            values.append(wanted - self._log_sum(logits, highest)[rows])
         return torch.cat(values), torch.cat(greedy)
+
+    def _wanted(
+        self, before: torch.Tensor, logits: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor
+    ) -> torch.Tensor:
+        """(edges,) float32: the logits of the scored tokens, from (rows, hidden) and (rows, vocabulary)."""
+        return logits[rows, tokens].float()
+
+    def _log_sum(self, logits: torch.Tensor, highest: torch.Tensor) -> torch.Tensor:
+        return log_sum(logits, highest)
 
     def _hidden_states(self, batch: TreeBatch) -> torch.Tensor:
         """(rows, width, hidden): each node's last hidden state."""
-        width = batch.ends.shape[1]
-        number = torch.arange(width, device=self._device)
+        number = torch.arange(batch.ends.shape[1], device=self._device)
         ends = torch.from_numpy(batch.ends).to(self._device, non_blocking=True)
         ends = torch.where(ends == 0, number + 1, ends)  # padding sees itself, so that nothing becomes NaN
         sees = (number[None, None, :] <= number[None, :, None]) & (number[None, :, None] < ends[:, None, :])
@@ -82,6 +93,17 @@ class TreeScorer:
             position_ids=torch.from_numpy(batch.position_ids).to(self._device, non_blocking=True),
             use_cache=False,
         ).last_hidden_state
+
+
+def log_sum(logits: torch.Tensor, highest: torch.Tensor) -> torch.Tensor:
+    """(rows,) float32: the log of the sum of the exponentials of logits less the highest of their row. Overwrites float32
+    logits.
+
+    Args:
+        logits: (rows, vocabulary).
+        highest: (rows,).
+    """
+    return logits.float().sub_(highest[:, None]).exp_().sum(dim=-1).log_()
 
 
 def _would_be_taken(

@@ -6,8 +6,8 @@
 
 Without --model the weights are random: what a pass costs does not depend on them, how much adaptive precision must score twice
 does. Each time is that of a whole evaluation, from loading the model to written results. Prints medians, ratios, and how many
-choices are not those of float32. --revisions scores as many different weights of one tokenizer after each other, as `lmeff
-eval` does with a run, and compares them with the first alone.
+choices are not those of float32. --revisions scores as many different weights of one tokenizer, each by itself and as one of
+several in a process, as `lmeff eval` does with a run.
 """
 
 import argparse
@@ -68,21 +68,22 @@ def score(folder: Path, output: Path, options: argparse.Namespace, precision: st
 
 
 def time_revisions(folder: Path, scratch: Path, options: argparse.Namespace) -> None:
-    """Prints what the first revision takes and what all of them take, each from loading to written results."""
+    """Prints what a revision takes, from loading to written results, the first of a process and a later one."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    folders = [scratch / f"revision-{index}" for index in range(options.revisions)]
-    for target in folders:
+    seconds: dict[str, list[float]] = {"first": [], "later": []}
+    for index in range(options.revisions):
+        target = scratch / f"revision-{index}"
         shutil.copytree(folder, target)
         model.save_pretrained(target)
+        forget_requests()
+        for name, found in seconds.items():
+            begin = time.perf_counter()
+            score(target, scratch / name / target.name, options)
+            found.append(time.perf_counter() - begin)
         torch.nn.init.normal_(model.get_input_embeddings().weight, std=0.02)
-    forget_requests()
-    seconds = []
-    for target in folders:
-        begin = time.perf_counter()
-        score(target, scratch / "revisions" / target.name, options)
-        seconds.append(time.perf_counter() - begin)
-    times = sum(seconds) / seconds[0]
-    print(f"{len(folders)} revisions: {sum(seconds):.1f} s, the first {seconds[0]:.1f} s: {times:.2f} times one")
+    first, later = map(statistics.median, seconds.values())
+    ratio = statistics.median(one / other for one, other in zip(seconds["later"], seconds["first"], strict=True))
+    print(f"the first revision {first:.1f} s, a later one {later:.1f} s: ten take {1 + 9 * ratio:.2f} times one")
 
 
 def forget_requests() -> None:
@@ -106,7 +107,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--task", default="lmeff_blimp", help="or a part of it, such as lmeff_blimp_island_effects")
     parser.add_argument("--limit", type=int, help="pairs of each paradigm (all); fewer share fewer beginnings")
-    parser.add_argument("--revisions", type=int, default=0, help="score so many revisions after each other, too")
+    parser.add_argument("--revisions", type=int, default=0, help="score so many revisions in both ways, too")
     parser.add_argument("--stock-batch-size", type=int, default=64)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()

@@ -1,0 +1,90 @@
+"""Compiled layers: the same scores, made once for all sizes and models, and none where nothing can be compiled."""
+
+import copy
+
+import numpy as np
+import torch
+from small_models import save_model, write_pairs
+from torch._dynamo.utils import counters
+from transformers import AutoModelForCausalLM
+
+from lmeff.evaluation import compiled
+from lmeff.evaluation.compiled import compiled_scorer, is_worth_compiling
+from lmeff.evaluation.harness import Evaluation
+from lmeff.evaluation.prefix_tree import lay_out
+from lmeff.evaluation.tree_scorer import TreeScorer
+
+
+def load(folder):
+    return AutoModelForCausalLM.from_pretrained(folder).eval()
+
+
+def requests(num_texts: int, length: int, vocab_size: int = 600) -> list:
+    texts = np.random.default_rng(length).integers(0, vocab_size, (num_texts, length)).tolist()
+    return [(text[:-1], text[1:]) for text in texts]
+
+
+def values(scorer: TreeScorer, layout) -> np.ndarray:
+    return np.array([value for value, _ in scorer.score(layout)])
+
+
+def test_compiled_scores_are_nearer_to_float32s_and_are_compiled_once(tmp_path):
+    for seed in (0, 1):
+        save_model(tmp_path / str(seed), hidden_size=128, num_hidden_layers=4 + seed)
+    sizes = [lay_out(requests(*size), 128) for size in ((1, 2), (3, 9), (200, 7), (129, 30), (2, 120))]
+    num_compiled = []
+    for seed in (0, 1):
+        model = load(tmp_path / str(seed))
+        plain, exact = TreeScorer(copy.deepcopy(model).bfloat16()), TreeScorer(model)
+        scorer = compiled_scorer(model)
+        wanted, found, rough = (
+            np.concatenate([values(one, layout) for layout in sizes]) for one in (exact, scorer, plain)
+        )
+        assert 0 < np.abs(found - wanted).mean() < 0.9 * np.abs(rough - wanted).mean()
+        assert np.abs(found - wanted).max() < 2 * np.abs(rough - wanted).max()
+        num_compiled.append(counters["stats"]["unique_graphs"])
+    assert num_compiled[0] == num_compiled[1] > 0
+
+
+def test_without_a_compiler_the_model_is_as_it_was(tmp_path, monkeypatch, caplog):
+    save_model(tmp_path / "model", hidden_size=48)
+    model, layout = load(tmp_path / "model"), lay_out(requests(80, 12), 64)
+    wanted = values(TreeScorer(model), layout)
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    torch.compiler.reset()
+    with torch._inductor.config.patch({"cpp.cxx": ("/nowhere/g++",)}):
+        assert compiled_scorer(model) is None
+    assert "nothing is compiled here" in caplog.text
+    assert (values(TreeScorer(model), layout) == wanted).all()
+
+
+def test_only_much_work_on_a_cpu_is_compiled(model_folder):
+    model = load(model_folder)
+    enough = int(1e12 / model.num_parameters()) + 1
+    assert is_worth_compiling(model, enough)
+    assert not is_worth_compiling(model, enough - 2)
+    assert not is_worth_compiling(model.to("meta"), enough)
+
+
+def test_a_share_and_the_rest_are_compiled_if_the_whole_is(tmp_path, monkeypatch):
+    """Else a run that goes on would give other log-probabilities than one that was not killed."""
+    save_model(tmp_path / "model", hidden_size=64)
+    rows = np.random.default_rng(0).choice(["Anna sees", "the doctor", "hides", "old", "of Carla"], (2, 2, 150, 5))
+    for name, pairs in zip(("ellipsis_n_bar_1", "ellipsis_n_bar_2"), rows, strict=True):
+        good, bad = ([" ".join(words) + "." for words in side] for side in pairs)
+        write_pairs(tmp_path / "blimp" / f"{name}.jsonl", list(zip(good, bad, strict=True)))
+    paths, task = {"blimp": str(tmp_path / "blimp")}, "lmeff_blimp_ellipsis"
+
+    def score(name: str, num_shares: int = 1) -> bytes:
+        output = tmp_path / name / "model"
+        evaluation = Evaluation(tmp_path / "model", (task,), output, paths, precision="adaptive")
+        evaluation.score(0, num_shares)
+        about = evaluation.run()[task]["lmeff"]
+        assert 0.2 < about["share_in_float32"] < 0.9
+        return (output / "pairs" / f"{task}.parquet").read_bytes()
+
+    plain = score("plain")
+    monkeypatch.setattr(compiled, "_WORTH_IT", 600 * load(tmp_path / "model").num_parameters())
+    whole = score("whole")
+    assert whole == score("in_two", num_shares=2)
+    assert whole != plain
