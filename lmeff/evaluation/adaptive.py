@@ -24,6 +24,8 @@ class Adapted:
     """(requests,) bool: which answers are float32's."""
     error_bound: float
     """What the error of a margin was taken to be at most, in nats."""
+    compiled: bool = False
+    """Whether bfloat16's answers come from compiled code; others differ in their last bits."""
 
 
 def are_pairs(instances: Sequence[Instance]) -> bool:

@@ -126,7 +126,8 @@ class Evaluation:
         if not share:
             return
 
-        from lmeff.evaluation.language_model import answers_by_task, device_name, load_model, undisturbed
+        from lmeff.evaluation.language_model import answers_by_task, load_model, undisturbed
+        from lmeff.evaluation.machine import device_name
 
         with undisturbed():
             model = load_model(
@@ -137,13 +138,17 @@ class Evaluation:
                 exact=self.exact,
                 precision=self.precision,
             )
-            model.num_texts = {name: leaves[name].num_texts for name in share}
             if self.before_batch:
                 model.model.base_model.register_forward_pre_hook(lambda *_: self.before_batch())
-            for name, answers in answers_by_task(model, {name: leaves[name].fresh_requests(name) for name in share}):
+            num_texts = {
+                name: max(group.num_texts for group in loaded.values() if name in group.tasks) for name in share
+            }
+            requests = {name: leaves[name].fresh_requests(name) for name in share}
+            for name, answers in answers_by_task(model, requests, num_texts):
                 facts: dict[str, Any] = {"num_cut": model.num_cut.get(name, 0), "device": device_name(model.device)}
                 if adapted := model.adapted.get(name):
                     facts |= {"in_float32": adapted.in_float32.tolist(), "error_bound": adapted.error_bound}
+                    facts["compiled"] = adapted.compiled
                 part = {**self._about, "asked_sha256": leaves[name].asked_sha256(name), "answers": answers, **facts}
                 write_text(self._part(name), json.dumps(part))
 
@@ -276,6 +281,7 @@ class Evaluation:
             flags = [flag for given in in_float32.values() for flag in given]
             about["share_in_float32"] = sum(flags) / max(len(flags), 1)
             about["error_bound"] = max(part.get("error_bound", 0.0) for part in parts.values())
+            about["num_compiled"] = sum(part.get("compiled", False) for part in parts.values())  # tasks
         if all(_is_pair_task(leaf) for leaf in leaves.values()):
             pairs = pair_table(
                 {name: [request.resps[0][0] for request in leaf.instances] for name, leaf in leaves.items()}, in_float32

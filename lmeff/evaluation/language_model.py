@@ -5,6 +5,7 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
@@ -22,7 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from lmeff.errors import InputError
 from lmeff.evaluation.adaptive import Adapted, adapt, are_pairs
-from lmeff.evaluation.compiled import compiled_scorer, is_worth_compiling
+from lmeff.evaluation.compiled import CompiledScorer, compiled_scorer, is_worth_compiling
 from lmeff.evaluation.encoding import (
     EncodesAhead,
     TokenRequest,
@@ -52,9 +53,9 @@ class LmeffLM(EncodesAhead):
     """lm-eval's Hugging Face model, scoring log-likelihoods of any task several times faster.
 
     Texts of a task are encoded at once, laid out as trees of prefixes, and given logits only where a token is scored, with
-    the log-sum-exp in float32. Answers are those of lm-eval's `hf` but for the last bits of float32. The scores of a task
-    depend on that task alone: they are the same within a group, and on another rank. A model whose attention takes no trees
-    (`takes_trees`) is scored by lm-eval's own code.
+    the log-sum-exp in float32. Answers are those of lm-eval's `hf` but for the last bits of float32. They depend on their
+    task alone, not on its group or the rank; bfloat16's last bits also on whether there is enough to score for compiling
+    the model. A model whose attention takes no trees (`takes_trees`) is scored by lm-eval's own code.
 
         lmeff lm-eval run --model lmeff --model_args pretrained=MODEL,precision=adaptive --tasks lmeff_blimp --batch_size auto
 
@@ -105,9 +106,6 @@ class LmeffLM(EncodesAhead):
         """With `precision: adaptive`: what was done, by task of minimal pairs. Others are scored in float32."""
         self.num_cut: dict[str, int] = {}
         """By task: contexts that were too long for the model and lost their beginning."""
-        self.num_texts: dict[str, int] = {}
-        """By task, where not all of a whole is asked for at once, as in a run that goes on: how many texts that has."""
-        self._rough_scorers: dict[bool, TreeScorer] = {}
 
     @cached_property
     def _trees(self) -> bool:
@@ -123,13 +121,17 @@ class LmeffLM(EncodesAhead):
     def _scorer(self) -> TreeScorer:
         return TreeScorer(self.model)
 
+    @cached_property
+    def _plain_rough_scorer(self) -> TreeScorer:
+        return TreeScorer(copy.deepcopy(self.model).to(torch.bfloat16))
+
+    @cached_property
+    def _compiled_rough_scorer(self) -> TreeScorer:
+        return compiled_scorer(self.model) or self._plain_rough_scorer
+
     def rough_scorer(self, num_texts: int) -> TreeScorer:
         """In bfloat16; compiled where so many texts are worth it."""
-        worth_it = is_worth_compiling(self.model, num_texts)
-        if worth_it not in self._rough_scorers:
-            compiled = compiled_scorer(self.model) if worth_it else None
-            self._rough_scorers[worth_it] = compiled or TreeScorer(copy.deepcopy(self.model).to(torch.bfloat16))
-        return self._rough_scorers[worth_it]
+        return self._compiled_rough_scorer if is_worth_compiling(self.model, num_texts) else self._plain_rough_scorer
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[Answer]:
         if self.exact:
@@ -145,15 +147,18 @@ class LmeffLM(EncodesAhead):
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         return self._by_lm_eval(super().generate_until, requests, disable_tqdm=disable_tqdm)
 
-    def answers_by_task(self, requests: Iterable[Instance], ahead: int | None = 1) -> Iterator[list[Answer]]:
+    def answers_by_task(
+        self, requests: Iterable[Instance], ahead: int | None = 1, num_texts: Mapping[str, int] | None = None
+    ) -> Iterator[list[Answer]]:
         """Answers to the requests of one task after another, in order.
 
         Args:
+            num_texts: by task, of all that it is scored with, now, before or on another rank. Default: of these requests.
             ahead: how many tasks a GPU is given before the answers of the first are read; None for all.
         """
         tasks = [list(group) for _, group in groupby(requests, key=lambda request: request.task_name)]
         waiting: list[Ready] = []
-        self.num_texts = dict.fromkeys((task[0].task_name for task in tasks), sum(map(len, tasks))) | self.num_texts
+        self._num_texts = dict.fromkeys((task[0].task_name for task in tasks), sum(map(len, tasks))) | (num_texts or {})
         # disable=None: shown on a terminal, absent from a log file
         with tqdm(
             total=sum(map(len, tasks)), desc="Scoring", unit="text", disable=None if self.progress else True
@@ -187,9 +192,9 @@ class LmeffLM(EncodesAhead):
 
         requests = model_requests(encoded, self.max_length)
         # Matrix products in bfloat16 want more rows at once.
-        scorer = self.rough_scorer(self.num_texts[instances[0].task_name])
+        scorer = self.rough_scorer(self._num_texts[instances[0].task_name])
         rough = self._with_room(lambda size: scorer.score(self._layout(instances, encoded, 2 * size)))
-        return adapt(rough, exactly)
+        return replace(adapt(rough, exactly), compiled=isinstance(scorer, CompiledScorer))
 
     def _by_lm_eval(self, ask: Callable[..., list], requests: list, **options: Any) -> list:
         def score(size: int) -> list:
@@ -296,23 +301,18 @@ def load_model(
 
 
 def answers_by_task(
-    model: LmeffLM, requests: Mapping[str, Sequence[Instance]]
+    model: LmeffLM, requests: Mapping[str, Sequence[Instance]], num_texts: Mapping[str, int]
 ) -> Iterator[tuple[str, dict[str, list]]]:
     """What the model answers to each task, by request type, task after task as they are done."""
     chosen = {name: given for name, given in requests.items() if all(one.request_type == _CHOSEN for one in given)}
     flat = (request for given in chosen.values() for request in given for _ in range(request.repeats))
-    for name, answers in zip(chosen, model.answers_by_task(flat), strict=True):
+    for name, answers in zip(chosen, model.answers_by_task(flat, num_texts=num_texts), strict=True):
         yield name, {_CHOSEN: answers}
     for name in requests.keys() - chosen:
         kinds = dict.fromkeys(request.request_type for request in requests[name])
         asked = {kind: [one for one in requests[name] if one.request_type == kind] for kind in kinds}
         flat = {kind: [one for one in given for _ in range(one.repeats)] for kind, given in asked.items()}
         yield name, {kind: getattr(model, kind)(given) for kind, given in flat.items()}
-
-
-def device_name(device: torch.device) -> str:
-    """`cpu`, or the GPU's name."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 @contextmanager

@@ -18,6 +18,11 @@ def choose_device(wanted: str | None) -> torch.device:
     return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def device_name(device: torch.device) -> str:
+    """`cpu`, or the GPU's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def describe_machine(device: torch.device) -> dict:
     """Names, cores, threads, versions, and how busy the machine is; of a GPU also its power limit if nvidia-smi tells it."""
     machine = {

@@ -181,7 +181,8 @@ def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> 
         take_over(path, folder)
         return result
 
-    from lmeff.evaluation.language_model import device_name, load_model, undisturbed
+    from lmeff.evaluation.language_model import load_model, undisturbed
+    from lmeff.evaluation.machine import device_name
     from lmeff.evaluation.perplexity import HIGHER_IS_BETTER, summarise, token_losses
 
     if wanted.way == "strided":

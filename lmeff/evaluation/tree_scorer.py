@@ -14,9 +14,10 @@ Answer = tuple[float, bool]
 """The log-probability of a continuation in nats, and whether greedy decoding would give it."""
 
 _LOGITS_BYTES = {"cpu": 24 << 20, "cuda": 1 << 30}
+"""Logits held at once: on a CPU less than the 32 MiB from which on glibc asks the system for every block anew, on a GPU enough
+for one large matrix product."""
 _LOGITS_ROWS = {"cpu": 256}
-"""Logits held at once: on a CPU as much as a cache can help with (and less than the 32 MiB from which on glibc asks the system
-for every block anew), on a GPU enough for one large matrix product."""
+"""Enough for a matrix product; with a small vocabulary their logits stay in the cache."""
 _TOLERANCE = 2e-5
 """Between log-probabilities of a tree and of plain rows, of a model whose attention takes a tree. In nats a token."""
 

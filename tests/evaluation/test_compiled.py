@@ -3,16 +3,34 @@
 import copy
 
 import numpy as np
+import pytest
 import torch
 from small_models import save_model, write_pairs
+from torch import compiler
 from torch._dynamo.utils import counters
-from transformers import AutoModelForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    CTRLConfig,
+    CTRLLMHeadModel,
+    GPT2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PhiConfig,
+)
 
 from lmeff.evaluation import compiled
 from lmeff.evaluation.compiled import compiled_scorer, is_worth_compiling
 from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.prefix_tree import lay_out
 from lmeff.evaluation.tree_scorer import TreeScorer
+
+SIZES = {"vocab_size": 600, "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
+SHAPE = {**SIZES, "intermediate_size": 80, "max_position_embeddings": 64, "initializer_range": 0.2}
+CONFIGS = {
+    "llama, tied": LlamaConfig(**SHAPE, num_key_value_heads=2, tie_word_embeddings=True),
+    "gpt2": GPT2Config(vocab_size=600, n_embd=48, n_layer=2, n_head=4, n_positions=64, initializer_range=0.2),
+    "phi, with a bias in the head": PhiConfig(**SHAPE),
+}
 
 
 def load(folder):
@@ -28,22 +46,42 @@ def values(scorer: TreeScorer, layout) -> np.ndarray:
     return np.array([value for value, _ in scorer.score(layout)])
 
 
-def test_compiled_scores_err_no_more_than_bfloat16s_and_are_compiled_once(tmp_path):
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_compiled_scores_err_no_more_than_bfloat16s_and_are_compiled_once(kind):
+    sizes = [lay_out(requests(*size), 128) for size in ((1, 3), (3, 9), (200, 7), (129, 30), (2, 60))]
+    compiler.reset()
+    counters.clear()
     for seed in (0, 1):
-        save_model(tmp_path / str(seed), hidden_size=128, num_hidden_layers=4 + seed)
-    sizes = [lay_out(requests(*size), 128) for size in ((1, 2), (3, 9), (200, 7), (129, 30), (2, 120))]
-    num_compiled = []
-    for seed in (0, 1):
-        model = load(tmp_path / str(seed))
+        torch.manual_seed(seed)
+        model = AutoModelForCausalLM.from_config(CONFIGS[kind]).eval()
+        before = {name: value.clone() for name, value in model.state_dict().items()}
         plain, exact = TreeScorer(copy.deepcopy(model).bfloat16()), TreeScorer(model)
         scorer = compiled_scorer(model)
+        assert counters["stats"]["unique_graphs"] == 2  # of a layer, and of the logits
         wanted, found, rough = (
             np.concatenate([values(one, layout) for layout in sizes]) for one in (exact, scorer, plain)
         )
         assert 0 < np.abs(found - wanted).mean() < 1.5 * np.abs(rough - wanted).mean()
         assert np.abs(found - wanted).max() < 2 * np.abs(rough - wanted).max()
-        num_compiled.append(counters["stats"]["unique_graphs"])
-    assert num_compiled[0] == num_compiled[1] > 0
+        assert counters["stats"]["unique_graphs"] == 2
+        assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_many_sizes_in_one_process_are_all_compiled():
+    """Torch keeps several versions of a layer, and beyond these would compile no more of them, without a word."""
+    compiler.reset()
+    with torch._dynamo.config.patch(recompile_limit=2):
+        for size in range(3):
+            model = LlamaForCausalLM(LlamaConfig(**{**SHAPE, "intermediate_size": 40 + 8 * size})).eval()
+            counters.clear()
+            assert compiled_scorer(model) is not None
+            assert counters["stats"]["unique_graphs"] == 2
+
+
+def test_a_model_that_names_no_layers_is_not_compiled():
+    model = CTRLLMHeadModel(CTRLConfig(vocab_size=600, n_embd=32, n_layer=1, n_head=2, dff=32)).eval()
+    assert not model._no_split_modules
+    assert compiled_scorer(model) is None
 
 
 def test_without_a_compiler_the_model_is_as_it_was(tmp_path, monkeypatch, caplog):
@@ -51,10 +89,12 @@ def test_without_a_compiler_the_model_is_as_it_was(tmp_path, monkeypatch, caplog
     model, layout = load(tmp_path / "model"), lay_out(requests(80, 12), 64)
     wanted = values(TreeScorer(model), layout)
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    torch.compiler.reset()
+    compiler.reset()
     with torch._inductor.config.patch({"cpp.cxx": ("/nowhere/g++",)}):
         assert compiled_scorer(model) is None
-    assert "nothing is compiled here" in caplog.text
+        assert compiled_scorer(model) is None
+    (record,) = [record for record in caplog.records if record.name == "lmeff.evaluation.compiled"]
+    assert "/nowhere/g++" in record.getMessage()
     assert (values(TreeScorer(model), layout) == wanted).all()
 
 
@@ -81,6 +121,7 @@ def test_a_share_and_the_rest_are_compiled_if_the_whole_is(tmp_path, monkeypatch
         evaluation.score(0, num_shares)
         about = evaluation.run()[task]["lmeff"]
         assert 0.2 < about["share_in_float32"] < 0.9
+        assert about["num_compiled"] == (0 if name == "plain" else 2)
         return (output / "pairs" / f"{task}.parquet").read_bytes()
 
     plain = score("plain")

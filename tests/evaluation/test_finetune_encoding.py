@@ -7,7 +7,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from small_models import save_model
-from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertLMHeadModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedTokenizerFast,
+)
 
 from lmeff.errors import InputError
 from lmeff.evaluation.finetuning.data import Example, load_task
@@ -171,6 +178,13 @@ def test_only_the_head_may_be_new(model_folder, task_folder, tmp_path):
     data = load_task(TASKS["rte"], FinetuneSettings(dev_share=0.3), str(task_folder), {})
     with pytest.raises(InputError, match=r"its weights lack model\.norm\.weight$"):
         load_classifier(tmp_path / "model", data, 2)
+
+
+def test_a_pooler_belongs_to_the_head(task_folder, tmp_path):
+    config = BertConfig(vocab_size=600, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, is_decoder=True)
+    BertLMHeadModel(config).save_pretrained(tmp_path)
+    data = load_task(TASKS["rte"], FinetuneSettings(dev_share=0.3), str(task_folder), {})
+    assert load_classifier(tmp_path, data, 2).num_labels == 2
 
 
 def test_texts_are_cut_at_what_the_model_takes(tmp_path, task_folder):

@@ -33,7 +33,7 @@ from lmeff.evaluation.finetuning.data import Example, TaskData
 from lmeff.evaluation.finetuning.encoding import Collator, Encoded, Frame, choose_pad_id, encode, give_pad_token
 from lmeff.evaluation.finetuning.metrics import predictions, score
 from lmeff.evaluation.finetuning.tasks import Task
-from lmeff.evaluation.language_model import device_name
+from lmeff.evaluation.machine import device_name
 from lmeff.evaluation.profiling_passes import check_whole
 from lmeff.recipe.finetune_schema import FinetuneSettings
 
@@ -127,7 +127,8 @@ def load_classifier(folder: Path, data: TaskData, pad_id: int) -> PreTrainedMode
     model, info = AutoModelForSequenceClassification.from_pretrained(
         folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
     )
-    check_whole(folder, (name for name in info["missing_keys"] if name.startswith(f"{model.base_model_prefix}.")))
+    body = f"{model.base_model_prefix}."
+    check_whole(folder, (name for name in info["missing_keys"] if name.startswith(body) and ".pooler." not in name))
     give_pad_token(model, pad_id)
     return model
 
