@@ -22,6 +22,8 @@ _WORTH_IT = 1e12
 _ROWS, _TEXT_LENGTH = 59, 20
 """What is computed first, three texts in a row: enough for code that uses all threads, and no number that a model has itself,
 which would be taken for that one."""
+_ATTENTION_SCORES = 1 << 22
+"""Between positions of a batch that are held at once, of each head."""
 
 _works: dict[str, bool] = {}
 """By configuration: whether its layers could be compiled. Of one at a time: torch keeps a few versions of a layer's code in a
@@ -41,6 +43,7 @@ class CompiledScorer(TreeScorer):
     def __init__(self, model: PreTrainedModel) -> None:
         self._exact_head = model.get_output_embeddings()
         model = copy.deepcopy(model)
+        model.set_attn_implementation("eager")  # for short rows faster than sdpa, once it is compiled
         for module in model.modules():
             if isinstance(module, torch.nn.Linear | Conv1D):  # new parameters: an embedding may share the old one
                 module.weight = torch.nn.Parameter(module.weight.detach().to(torch.bfloat16), requires_grad=False)
@@ -51,11 +54,14 @@ class CompiledScorer(TreeScorer):
         super().__init__(model)
 
     def _hidden_states(self, batch: TreeBatch) -> torch.Tensor:
-        if len(batch.input_ids) == 1:
-            names = ("input_ids", "position_ids", "ends")
-            batch = replace(batch, **{name: np.repeat(getattr(batch, name), 2, axis=0) for name in names})
+        num_rows, width = batch.input_ids.shape
+        at_once = max(2, _ATTENTION_SCORES // width**2)
         with torch.autocast("cpu", torch.bfloat16):
-            return super()._hidden_states(batch)
+            parts = [
+                super(CompiledScorer, self)._hidden_states(_rows(batch, first, at_once))
+                for first in range(0, num_rows, at_once)
+            ]
+        return torch.cat(parts)
 
     def _wanted(
         self, before: torch.Tensor, logits: torch.Tensor, rows: torch.Tensor, tokens: torch.Tensor
@@ -66,6 +72,13 @@ class CompiledScorer(TreeScorer):
 
     def _log_sum(self, logits: torch.Tensor, highest: torch.Tensor) -> torch.Tensor:
         return (self._log_sum_of_rows if len(logits) > 1 else log_sum)(logits, highest)
+
+
+def _rows(batch: TreeBatch, first: int, count: int) -> TreeBatch:
+    """Some rows of a batch; a single one twice."""
+    rows = [*range(first, min(first + count, len(batch.input_ids)))]
+    rows = rows * 2 if len(rows) == 1 else rows
+    return replace(batch, **{name: getattr(batch, name)[rows] for name in ("input_ids", "position_ids", "ends")})
 
 
 def compiled_scorer(model: PreTrainedModel) -> CompiledScorer | None:

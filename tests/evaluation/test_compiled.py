@@ -33,6 +33,12 @@ CONFIGS = {
 }
 
 
+@pytest.fixture
+def little_memory(monkeypatch):
+    """Room for the attention of two long rows at once."""
+    monkeypatch.setattr(compiled, "_ATTENTION_SCORES", 2 * 64 * 64)
+
+
 def load(folder):
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
@@ -47,6 +53,7 @@ def values(scorer: TreeScorer, layout) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
+@pytest.mark.usefixtures("little_memory")
 def test_compiled_scores_err_no_more_than_bfloat16s_and_are_compiled_once(kind):
     sizes = [lay_out(requests(*size), 128) for size in ((1, 3), (3, 9), (200, 7), (129, 30), (2, 60))]
     compiler.reset()
