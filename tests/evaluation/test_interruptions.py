@@ -71,13 +71,17 @@ def test_an_evaluation_killed_at_paradigm_33_does_the_rest_and_gives_the_same_fi
     assert not (output / ".parts").exists()
 
 
-def test_answers_for_other_weights_or_settings_are_not_gone_on_with(model_folder, mini_blimp, tmp_path):
+def test_answers_for_other_weights_data_or_settings_are_not_gone_on_with(model_folder, mini_blimp, tmp_path):
     output = tmp_path / "results" / "a"
     options = (("lmeff_blimp_wh_island",), output, {"blimp": str(mini_blimp)})
+    changed = shutil.copytree(mini_blimp, tmp_path / "changed")
+    (file,) = changed.glob("wh_island.jsonl")
+    file.write_text(file.read_text().replace("Anna", "Carla"))
     Evaluation(model_folder, *options).score()
     assert Evaluation(model_folder, *options).is_scored()
     assert not Evaluation(model_folder, *options, limit=2).is_scored()
     assert not Evaluation(model_folder, *options, exact=True).is_scored()
+    assert not Evaluation(model_folder, *options[:2], {"blimp": str(changed)}).is_scored()
     (part,) = (output / ".parts").iterdir()
     part.write_text(part.read_text()[:-20])
     assert not Evaluation(model_folder, *options).is_scored()
