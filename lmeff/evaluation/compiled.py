@@ -14,6 +14,7 @@ from torch._dynamo.exc import TorchDynamoException
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from lmeff.evaluation.packed import pack
 from lmeff.evaluation.prefix_tree import TreeBatch, lay_out
 from lmeff.evaluation.tree_scorer import TreeScorer, log_sum
 
@@ -47,7 +48,8 @@ class CompiledScorer(TreeScorer):
         for module in model.modules():
             if isinstance(module, torch.nn.Linear | Conv1D):  # new parameters: an embedding may share the old one
                 module.weight = torch.nn.Parameter(module.weight.detach().to(torch.bfloat16), requires_grad=False)
-        model.get_output_embeddings().to(torch.bfloat16)  # its bias, too: it is called without autocast
+        head = model.get_output_embeddings().to(torch.bfloat16)  # its bias, too: it is called without autocast
+        pack(head)
         for layer in _layers(model):
             layer.forward = torch.compile(layer.forward, dynamic=True)
         self._log_sum_of_rows = torch.compile(log_sum, dynamic=True)

@@ -126,8 +126,9 @@ class Evaluation:
         if not share:
             return
 
-        from lmeff.evaluation.language_model import answers_by_task, load_model, undisturbed
+        from lmeff.evaluation.language_model import answers_by_task, load_model
         from lmeff.evaluation.machine import device_name
+        from lmeff.evaluation.undisturbed import undisturbed
 
         with undisturbed():
             model = load_model(
@@ -173,7 +174,8 @@ class Evaluation:
         if pending := self._pending(results):
             import lm_eval
 
-            from lmeff.evaluation.language_model import ReplayLM, undisturbed
+            from lmeff.evaluation.language_model import ReplayLM
+            from lmeff.evaluation.undisturbed import undisturbed
 
             with undisturbed():
                 for task, loaded in self._load(pending).items():
@@ -253,8 +255,8 @@ class Evaluation:
         """lm-eval's tasks and groups for each name."""
         if not names:
             return {}
-        from lmeff.evaluation.language_model import undisturbed
         from lmeff.evaluation.loaded_tasks import load_tasks
+        from lmeff.evaluation.undisturbed import undisturbed
 
         settings = self.settings
         data = (self._data_sha256(name) for name in names)

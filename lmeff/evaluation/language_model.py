@@ -1,17 +1,14 @@
 """The models lm-eval sees: the fast scorer `lmeff`, and one that repeats its answers."""
 
 import copy
-import logging
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import lm_eval.api.task
 import numpy as np
 import torch
 from lm_eval.api.instance import Instance
@@ -19,7 +16,6 @@ from lm_eval.api.model import LM
 from tqdm import tqdm
 from transformers import AutoTokenizer
 from transformers.integrations import deepspeed as hf_deepspeed
-from transformers.utils import logging as transformers_logging
 
 from lmeff.errors import InputError
 from lmeff.evaluation.adaptive import Adapted, adapt, are_pairs
@@ -34,6 +30,7 @@ from lmeff.evaluation.encoding import (
     model_requests,
     tokenizer_digest,
 )
+from lmeff.evaluation.packed import packed
 from lmeff.evaluation.prefix_tree import Layout, lay_out
 from lmeff.evaluation.profiling_passes import is_out_of_memory, load_causal_model
 from lmeff.evaluation.tree_scorer import Answer, TreeScorer, Undecided, finish, takes_trees
@@ -102,6 +99,7 @@ class LmeffLM(EncodesAhead):
         default = _TEXTS_AT_ONCE.get(self.device.type, 256)
         self._texts_at_once, self._automatic = default if automatic else int(self.batch_size), automatic
         self.progress = True
+        self._weights: list[tuple] = []
         self.adapted: dict[str, Adapted] = {}
         """With `precision: adaptive`: what was done, by task of minimal pairs. Others are scored in float32."""
         self.num_cut: dict[str, int] = {}
@@ -119,15 +117,23 @@ class LmeffLM(EncodesAhead):
 
     @cached_property
     def _scorer(self) -> TreeScorer:
-        return TreeScorer(self.model)
+        return TreeScorer(packed(self.model))
 
     @cached_property
     def _plain_rough_scorer(self) -> TreeScorer:
-        return TreeScorer(copy.deepcopy(self.model).to(torch.bfloat16))
+        return TreeScorer(packed(copy.deepcopy(self.model).to(torch.bfloat16)))
 
     @cached_property
     def _compiled_rough_scorer(self) -> TreeScorer:
         return compiled_scorer(self.model) or self._plain_rough_scorer
+
+    def _forget_old_weights(self) -> None:
+        """Scorers may hold copies of the weights; those of a model that was trained on since are made anew."""
+        weights = [(one.data_ptr(), one._version, one.detach().sum().item()) for one in self.model.parameters()]
+        if weights != self._weights:
+            self._weights = weights
+            for name in ("_scorer", "_plain_rough_scorer", "_compiled_rough_scorer"):
+                self.__dict__.pop(name, None)
 
     def rough_scorer(self, num_texts: int) -> TreeScorer:
         """In bfloat16; compiled where so many texts are worth it."""
@@ -142,6 +148,7 @@ class LmeffLM(EncodesAhead):
         return answers
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        self._forget_old_weights()
         return finite(super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm), requests)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -156,6 +163,7 @@ class LmeffLM(EncodesAhead):
             num_texts: by task, of all that it is scored with, now, before or on another rank. Default: of these requests.
             ahead: how many tasks a GPU is given before the answers of the first are read; None for all.
         """
+        self._forget_old_weights()
         tasks = [list(group) for _, group in groupby(requests, key=lambda request: request.task_name)]
         waiting: list[Ready] = []
         self._num_texts = dict.fromkeys((task[0].task_name for task in tasks), sum(map(len, tasks))) | (num_texts or {})
@@ -313,30 +321,6 @@ def answers_by_task(
         asked = {kind: [one for one in requests[name] if one.request_type == kind] for kind in kinds}
         flat = {kind: [one for one in given for _ in range(one.repeats)] for kind, given in asked.items()}
         yield name, {kind: getattr(model, kind)(given) for kind, given in flat.items()}
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Scoring in full float32 that leaves the process as it was: random states, TF32 setting, logging, progress bars.
-
-    Random states matter because training goes on after an anchor was scored, and must not depend on that.
-    """
-    logger, matmul = logging.getLogger("lm_eval"), torch.backends.cuda.matmul
-    setting, full = ("fp32_precision", "ieee") if hasattr(matmul, "fp32_precision") else ("allow_tf32", False)
-    with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []))
-        stack.callback(random.setstate, random.getstate())
-        stack.callback(np.random.set_state, np.random.get_state())
-        stack.callback(setattr, matmul, setting, getattr(matmul, setting))
-        setattr(matmul, setting, full)
-        stack.callback(logger.setLevel, logger.level)
-        logger.setLevel(logging.ERROR)
-        stack.callback(setattr, lm_eval.api.task, "tqdm", lm_eval.api.task.tqdm)
-        lm_eval.api.task.tqdm = partial(tqdm, disable=True)  # else a bar for each of the 67 tasks
-        if transformers_logging.is_progress_bar_enabled():
-            stack.callback(transformers_logging.enable_progress_bar)
-            transformers_logging.disable_progress_bar()
-        yield
 
 
 @contextmanager

@@ -172,9 +172,10 @@ def _measure(model_folder: Path, output: Path, prompts: Sequence[Prompt], wanted
 def _write(model_folder: Path, prompts: Sequence[Prompt], wanted: Wanted) -> tuple[list[dict[str, Any]], str]:
     """A record for each text, in the order of the prompts, the greedy one after the samples; and the device's name."""
     from lmeff.evaluation.generation import Request, Sampling, generate
-    from lmeff.evaluation.language_model import load_model, undisturbed
+    from lmeff.evaluation.language_model import load_model
     from lmeff.evaluation.machine import device_name
     from lmeff.evaluation.text_statistics import is_expected
+    from lmeff.evaluation.undisturbed import undisturbed
 
     asked: list[tuple[Prompt, Request]] = []
     for prompt in prompts:

@@ -181,9 +181,10 @@ def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> 
         take_over(path, folder)
         return result
 
-    from lmeff.evaluation.language_model import load_model, undisturbed
+    from lmeff.evaluation.language_model import load_model
     from lmeff.evaluation.machine import device_name
     from lmeff.evaluation.perplexity import HIGHER_IS_BETTER, summarise, token_losses
+    from lmeff.evaluation.undisturbed import undisturbed
 
     if wanted.way == "strided":
         windows = strided_windows(text, settings["length"], settings["stride"], wanted.score_end)

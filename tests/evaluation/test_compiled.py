@@ -5,17 +5,15 @@ import copy
 import numpy as np
 import pytest
 import torch
-from small_models import save_model, write_pairs
+from small_models import CONFIGS, SHAPE, save_model, write_pairs
 from torch import compiler
 from torch._dynamo.utils import counters
 from transformers import (
     AutoModelForCausalLM,
     CTRLConfig,
     CTRLLMHeadModel,
-    GPT2Config,
     LlamaConfig,
     LlamaForCausalLM,
-    PhiConfig,
 )
 
 from lmeff.evaluation import compiled
@@ -23,14 +21,6 @@ from lmeff.evaluation.compiled import compiled_scorer, is_worth_compiling
 from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.prefix_tree import lay_out
 from lmeff.evaluation.tree_scorer import TreeScorer
-
-SIZES = {"vocab_size": 600, "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-SHAPE = {**SIZES, "intermediate_size": 80, "max_position_embeddings": 64, "initializer_range": 0.2}
-CONFIGS = {
-    "llama, tied": LlamaConfig(**SHAPE, num_key_value_heads=2, tie_word_embeddings=True),
-    "gpt2": GPT2Config(vocab_size=600, n_embd=48, n_layer=2, n_head=4, n_positions=64, initializer_range=0.2),
-    "phi, with a bias in the head": PhiConfig(**SHAPE),
-}
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from lmeff.evaluation import loaded_tasks
 from lmeff.evaluation.blimp import PARADIGMS, PHENOMENA
 from lmeff.evaluation.harness import Evaluation, evaluate_model
 from lmeff.evaluation.tasks import tasks_folder
+from lmeff.evaluation.undisturbed import undisturbed
 from lmeff.recipe.documents import validate_results
 
 TASKS = ("lmeff_blimp_ellipsis", "lmeff_blimp_wh_island", "lmeff_blimp_ellipsis_n_bar_2")
@@ -180,6 +181,18 @@ def test_a_limit_counts_for_every_paradigm(model_folder, mini_blimp, tmp_path):
     assert result["lmeff"]["num_pairs"] == 4
     leaves = [result["results"][f"lmeff_blimp_ellipsis_n_bar_{number}"]["acc,none"] for number in (1, 2)]
     assert result["groups"][TASKS[0]]["acc,none"] == sum(leaves) / 2
+
+
+@pytest.mark.parametrize("products", [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul])
+def test_products_of_float32_are_not_rounded_while_scoring(products):
+    before = products.fp32_precision
+    try:
+        products.fp32_precision = "tf32"
+        with undisturbed():
+            assert products.fp32_precision == "ieee"
+        assert products.fp32_precision == "tf32"
+    finally:
+        products.fp32_precision = before
 
 
 def test_training_may_go_on_as_if_nothing_was_scored(model_folder, mini_blimp, tmp_path):

@@ -218,6 +218,20 @@ def test_adaptive_orders_of_pairs_are_those_of_float32(model_folder):
     assert (values[1, ~adapted.in_float32] != values[0, ~adapted.in_float32]).any()
 
 
+@pytest.mark.parametrize("precision", ["float32", "adaptive"])
+def test_a_model_that_was_trained_on_is_scored_as_it_is_now(model_folder, precision):
+    model = load_model(model_folder, "cpu", progress=False, precision=precision)
+    asked = neighbours(model, 240)
+    rolling = [Instance("loglikelihood_rolling", {}, (request.args[1],), 0) for request in asked[:5]]
+    before = model.loglikelihood(asked), model.loglikelihood_rolling(rolling, disable_tqdm=True)
+    for parameter in model.model.parameters():
+        parameter.data.mul_(1.25)  # as DeepSpeed's optimizers do: autograd's count of changes stays as it is
+    again = model.loglikelihood_rolling(rolling, disable_tqdm=True), model.loglikelihood(asked)
+    anew = LmeffLM(model.model, tokenizer=model.tokenizer, precision=precision)
+    assert again == (anew.loglikelihood_rolling(rolling, disable_tqdm=True), anew.loglikelihood(asked))
+    assert (again[1], again[0]) != before
+
+
 def test_tasks_that_use_more_than_the_order_are_not_left_to_bfloat16(model_folder):
     """Choices that lm-eval may divide by lengths, differences that are correlated, single texts; pairs of other tasks, such
     as TurBLiMP's, which have an accuracy of their log-probabilities by length."""

@@ -1,0 +1,48 @@
+"""Evaluation in a process that has other work: nothing of it stays."""
+
+import logging
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import ModuleType
+
+import lm_eval.api.task
+import numpy as np
+import torch
+from tqdm import tqdm
+from transformers.utils import logging as transformers_logging
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Scoring in full float32 that leaves the process as it was: random states, TF32 and bfloat16 inside of float32's matrix
+    products, logging, progress bars.
+
+    Random states matter because training goes on after an anchor was scored, and must not depend on that.
+    """
+    logger = logging.getLogger("lm_eval")
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []))
+        stack.callback(random.setstate, random.getstate())
+        stack.callback(np.random.set_state, np.random.get_state())
+        for products, setting, full in _full_precision():
+            stack.callback(setattr, products, setting, getattr(products, setting))
+            setattr(products, setting, full)
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.ERROR)
+        stack.callback(setattr, lm_eval.api.task, "tqdm", lm_eval.api.task.tqdm)
+        lm_eval.api.task.tqdm = partial(tqdm, disable=True)  # else a bar for each of the 67 tasks
+        if transformers_logging.is_progress_bar_enabled():
+            stack.callback(transformers_logging.enable_progress_bar)
+            transformers_logging.disable_progress_bar()
+        yield
+
+
+def _full_precision() -> Iterator[tuple[ModuleType, str, object]]:
+    """The settings of matrix products in float32, by device, and what each is for full precision."""
+    if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
+        for backend in (torch.backends.cuda, torch.backends.mkldnn):
+            yield backend.matmul, "fp32_precision", "ieee"
+    else:
+        yield torch.backends.cuda.matmul, "allow_tf32", False
