@@ -70,7 +70,7 @@ def test_pairs_of_smollm2_score_as_with_lm_eval(smollm2, shared_data):
 
 
 def compare_tasks(model: Path, data: Path, limit: int, folder: Path) -> None:
-    """lm-eval's own tasks put a space before the sentence; with that, ours ask the same, so each text is scored once for both."""
+    """lm-eval's own tasks put a space before the sentence. With that, ours ask the same; each text is scored once for both."""
     import lm_eval
 
     templates = Path(lm_eval.__file__).parent / "tasks" / "blimp"
