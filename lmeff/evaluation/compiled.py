@@ -14,7 +14,7 @@ from torch._dynamo.exc import TorchDynamoException
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from lmeff.evaluation.packed import pack
+from lmeff.evaluation.onednn_linears import OneDnnLinears
 from lmeff.evaluation.prefix_tree import TreeBatch, lay_out
 from lmeff.evaluation.tree_scorer import TreeScorer, log_sum
 
@@ -49,11 +49,10 @@ class CompiledScorer(TreeScorer):
             if isinstance(module, torch.nn.Linear | Conv1D):  # new parameters: an embedding may share the old one
                 module.weight = torch.nn.Parameter(module.weight.detach().to(torch.bfloat16), requires_grad=False)
         head = model.get_output_embeddings().to(torch.bfloat16)  # its bias, too: it is called without autocast
-        pack(head)
         for layer in _layers(model):
             layer.forward = torch.compile(layer.forward, dynamic=True)
         self._log_sum_of_rows = torch.compile(log_sum, dynamic=True)
-        super().__init__(model)
+        super().__init__(model, OneDnnLinears([head]))  # the others are compiled
 
     def _hidden_states(self, batch: TreeBatch) -> torch.Tensor:
         num_rows, width = batch.input_ids.shape

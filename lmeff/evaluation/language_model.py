@@ -30,7 +30,6 @@ from lmeff.evaluation.encoding import (
     model_requests,
     tokenizer_digest,
 )
-from lmeff.evaluation.packed import packed
 from lmeff.evaluation.prefix_tree import Layout, lay_out
 from lmeff.evaluation.profiling_passes import is_out_of_memory, load_causal_model
 from lmeff.evaluation.tree_scorer import Answer, TreeScorer, Undecided, finish, takes_trees
@@ -99,7 +98,6 @@ class LmeffLM(EncodesAhead):
         default = _TEXTS_AT_ONCE.get(self.device.type, 256)
         self._texts_at_once, self._automatic = default if automatic else int(self.batch_size), automatic
         self.progress = True
-        self._weights: list[tuple] = []
         self.adapted: dict[str, Adapted] = {}
         """With `precision: adaptive`: what was done, by task of minimal pairs. Others are scored in float32."""
         self.num_cut: dict[str, int] = {}
@@ -117,23 +115,20 @@ class LmeffLM(EncodesAhead):
 
     @cached_property
     def _scorer(self) -> TreeScorer:
-        return TreeScorer(packed(self.model))
+        return TreeScorer(self.model)
 
     @cached_property
     def _plain_rough_scorer(self) -> TreeScorer:
-        return TreeScorer(packed(copy.deepcopy(self.model).to(torch.bfloat16)))
+        return TreeScorer(copy.deepcopy(self.model).to(torch.bfloat16))
 
     @cached_property
     def _compiled_rough_scorer(self) -> TreeScorer:
         return compiled_scorer(self.model) or self._plain_rough_scorer
 
-    def _forget_old_weights(self) -> None:
-        """Scorers may hold copies of the weights; those of a model that was trained on since are made anew."""
-        weights = [(one.data_ptr(), one._version, one.detach().sum().item()) for one in self.model.parameters()]
-        if weights != self._weights:
-            self._weights = weights
-            for name in ("_scorer", "_plain_rough_scorer", "_compiled_rough_scorer"):
-                self.__dict__.pop(name, None)
+    def _forget_scorers(self) -> None:
+        """They hold copies of the weights, and the model may have been changed since."""
+        for name in ("_scorer", "_plain_rough_scorer", "_compiled_rough_scorer"):
+            self.__dict__.pop(name, None)
 
     def rough_scorer(self, num_texts: int) -> TreeScorer:
         """In bfloat16; compiled where so many texts are worth it."""
@@ -148,7 +143,7 @@ class LmeffLM(EncodesAhead):
         return answers
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        self._forget_old_weights()
+        self._forget_scorers()
         return finite(super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm), requests)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -163,7 +158,7 @@ class LmeffLM(EncodesAhead):
             num_texts: by task, of all that it is scored with, now, before or on another rank. Default: of these requests.
             ahead: how many tasks a GPU is given before the answers of the first are read; None for all.
         """
-        self._forget_old_weights()
+        self._forget_scorers()
         tasks = [list(group) for _, group in groupby(requests, key=lambda request: request.task_name)]
         waiting: list[Ready] = []
         self._num_texts = dict.fromkeys((task[0].task_name for task in tasks), sum(map(len, tasks))) | (num_texts or {})

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
+from lmeff.evaluation.onednn_linears import OneDnnLinears
 from lmeff.evaluation.prefix_tree import Layout, Request, TreeBatch, lay_out
 from lmeff.evaluation.profiling_passes import is_out_of_memory
 
@@ -34,10 +35,15 @@ class Pending:
 
 
 class TreeScorer:
-    """Scores layouts with a causal language model of transformers."""
+    """Scores layouts with a causal language model of transformers.
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
+    Args:
+        linears: linear layers computed with copies of their weights; default: all of the model that it can be done with. Of a
+            model whose weights change, a scorer must be made anew.
+    """
+
+    def __init__(self, model: PreTrainedModel, linears: OneDnnLinears | None = None) -> None:
+        self.linears = linears or OneDnnLinears(model.modules())
         self._body, self._head = model.base_model, model.get_output_embeddings()
         self._device, kind = model.device, model.device.type
         num_rows = _LOGITS_BYTES.get(kind, 1 << 28) // (4 * self._head.weight.shape[0])
@@ -46,7 +52,8 @@ class TreeScorer:
     @torch.no_grad()
     def start(self, layout: Layout) -> Pending:
         """Computes all batches of a layout, without waiting for a GPU."""
-        scored = [self._score(batch) for batch in layout.batches]
+        with self.linears.at_work(), torch.autocast(self._device.type, enabled=False):
+            scored = [self._score(batch) for batch in layout.batches]
         values, greedy = (torch.cat(parts) for parts in zip(*scored, strict=True))
         return Pending(layout, values, greedy)
 

@@ -183,8 +183,9 @@ def test_a_limit_counts_for_every_paradigm(model_folder, mini_blimp, tmp_path):
     assert result["groups"][TASKS[0]]["acc,none"] == sum(leaves) / 2
 
 
-@pytest.mark.parametrize("products", [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul])
-def test_products_of_float32_are_not_rounded_while_scoring(products):
+@pytest.mark.parametrize("backend", ["cuda", "mkldnn"])
+def test_products_of_float32_are_not_rounded_while_scoring(backend):
+    products = getattr(torch.backends, backend).matmul
     before = products.fp32_precision
     try:
         products.fp32_precision = "tf32"
