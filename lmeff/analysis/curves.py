@@ -93,13 +93,18 @@ def change(
     with the observed shares: drawing those five counts is exactly the bootstrap over pairs, and its cost does not grow
     with their number.
 
-    Raises InputError when the run lacks the task or two anchors with its pairs.
+    Raises InputError when the run lacks the task or two anchors with its pairs, or when these are pairs of other data.
     """
     scored = _scored(run, task)
     if (first is None or last is None) and len(scored) < 2:
         raise InputError(f"{run.folder}: {len(scored)} anchors with scores of the pairs of {task}; a change needs two")
     before = scored[0] if first is None else run.anchor(first)
     after = scored[-1] if last is None else run.anchor(last)
+    if len(_by_data(task, [before, after])) > 1:
+        raise InputError(
+            f"{run.folder}: {before.revision} and {after.revision} were scored with other data of {task}, so that "
+            "their pairs cannot be compared; evaluate one of them again"
+        )
     differences = paired_differences(run, task, before, after)
     counts = differences.groupby(["task", "difference"], observed=True).size().unstack(fill_value=0)
     values = counts.columns.to_numpy(dtype=float)
@@ -148,8 +153,25 @@ def bootstrap_means(
 
 
 def changes(run: Run) -> list[Change]:
-    """From the first to the last anchor, for every headline task that two anchors scored pair by pair."""
-    return [change(run, task) for task in run.headline_tasks if len(_scored(run, task)) >= 2]
+    """For every headline task, from the first to the last of the anchors that were scored pair by pair with the data of the
+    last one; none where that is the only one."""
+    alike = {task: _by_data(task, _scored(run, task))[-1:] for task in run.headline_tasks}
+    return [
+        change(run, task, each[0].revision, each[-1].revision)
+        for task, last in alike.items()
+        for each in last
+        if len(each) > 1
+    ]
+
+
+def _by_data(task: str, anchors: list[Anchor]) -> list[list[Anchor]]:
+    """Anchors that were scored with the same data of a task, those like the last one at the end. Results that others made do
+    not tell their data, and are taken to be alike."""
+    together: dict[str | None, list[Anchor]] = {}
+    for anchor in reversed(anchors):
+        result = anchor.results.tasks.get(task)
+        together.setdefault(result.about.get("data_sha256") if result else None, []).insert(0, anchor)
+    return [*reversed(together.values())]
 
 
 def _scored(run: Run, task: str) -> list[Anchor]:

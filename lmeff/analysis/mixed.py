@@ -1,17 +1,19 @@
-"""Curves whose points cannot be compared: results of one task that were made with different data or settings."""
+"""Results that cannot be compared: of one task at several anchors with different data or settings, and of one anchor with
+different weights."""
 
 import json
 from collections import Counter
 
-from lmeff.analysis.runs import Run
+from lmeff.analysis.runs import Anchor, Run
 
 _NOT_COMPARED = ("model_files_sha256", "config_sha256", "batch_size")
 """Settings that tell models apart, or decide how fast scores are made and not what they are."""
 
 
 def mixed_notes(run: Run) -> list[str]:
-    """A line for each task whose results at some anchors were made with other data or settings than those at most of them."""
-    notes = []
+    """A line for each task whose results at some anchors were made with other data or settings than those at most of them, and
+    for each anchor whose tasks were not all scored with the same weights."""
+    notes = [note for anchor in run.anchors if (note := _mixed_weights(run, anchor))]
     for task in run.headline_tasks:
         results = {anchor.tokens_name: anchor.results.tasks.get(task) for anchor in run.anchors}
         abouts = {tokens: _conditions(one.about) for tokens, one in results.items() if one and one.about}
@@ -24,6 +26,19 @@ def mixed_notes(run: Run) -> list[str]:
         differing = {name for about in others.values() for name in _differences(about, usual)}
         notes.append(f"{task}: {_listed(others)} scored with other {_kinds(differing)} than the others")
     return notes
+
+
+def _mixed_weights(run: Run, anchor: Anchor) -> str | None:
+    abouts = {task: result.about for task, result in anchor.results.tasks.items() if task in run.headline_tasks}
+    tasks: dict[str, list[str]] = {}
+    for task, about in abouts.items():
+        if about.get("weights_sha256"):
+            tasks.setdefault(about["weights_sha256"], []).append(task)
+    if len(tasks) < 2:
+        return None
+    return (
+        f"anchor {anchor.tokens_name}: {'; '.join(map(', '.join, tasks.values()))} were scored with different weights"
+    )
 
 
 def _conditions(about: dict) -> dict:

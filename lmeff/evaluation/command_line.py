@@ -8,6 +8,7 @@ from lmeff.evaluation.tasks import tasks_folder
 
 def lm_eval(arguments: Sequence[str]) -> int:
     """`lmeff lm-eval ...`: lm-eval's own command line with the model `lmeff`, and our tasks where no folder is named."""
+    from lm_eval import models  # noqa: F401  (registers lm-eval's own, which it does itself only where there are none)
     from lm_eval.__main__ import cli_evaluate
     from lm_eval.api.registry import model_registry
 

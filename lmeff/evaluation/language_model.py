@@ -107,10 +107,9 @@ class LmeffLM(EncodesAhead):
     def _trees(self) -> bool:
         if self.backend != "causal":
             return False
-        kind = (self.model.config.to_json_string(), str(self.model.dtype), self.device.type, self.max_length)
         try:
-            return keep(kind, lambda: takes_trees(self.model, self.max_length))
-        except Undecided:  # of these weights; others of the same configuration may tell
+            return takes_trees(self.model, self.max_length)
+        except Undecided:
             return False
 
     @cached_property
@@ -125,9 +124,9 @@ class LmeffLM(EncodesAhead):
     def _compiled_rough_scorer(self) -> TreeScorer:
         return compiled_scorer(self.model) or self._plain_rough_scorer
 
-    def _forget_scorers(self) -> None:
-        """They hold copies of the weights, and the model may have been changed since."""
-        for name in ("_scorer", "_plain_rough_scorer", "_compiled_rough_scorer"):
+    def _forget_weights(self) -> None:
+        """The model may have been changed since its weights were copied and tried."""
+        for name in ("_trees", "_scorer", "_plain_rough_scorer", "_compiled_rough_scorer"):
             self.__dict__.pop(name, None)
 
     def rough_scorer(self, num_texts: int) -> TreeScorer:
@@ -143,7 +142,7 @@ class LmeffLM(EncodesAhead):
         return answers
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
-        self._forget_scorers()
+        self._forget_weights()
         return finite(super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm), requests)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
@@ -158,7 +157,7 @@ class LmeffLM(EncodesAhead):
             num_texts: by task, of all that it is scored with, now, before or on another rank. Default: of these requests.
             ahead: how many tasks a GPU is given before the answers of the first are read; None for all.
         """
-        self._forget_scorers()
+        self._forget_weights()
         tasks = [list(group) for _, group in groupby(requests, key=lambda request: request.task_name)]
         waiting: list[Ready] = []
         self._num_texts = dict.fromkeys((task[0].task_name for task in tasks), sum(map(len, tasks))) | (num_texts or {})

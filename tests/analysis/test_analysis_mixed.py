@@ -3,8 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from lmeff.analysis import mixed_notes, read_runs, write_report
+from lmeff.analysis.curves import change, changes
 from lmeff.cli import main
+from lmeff.errors import InputError
 
 SETTINGS = {"limit": None, "precision": "float32", "batch_size": 8, "model_files_sha256": "a"}
 
@@ -47,3 +51,28 @@ def test_of_two_points_the_first_is_the_other_one(fake_run):
     run = fake_run(anchors=(0, 25), final=False)
     say(run, at_0={"data": "e"})
     assert mixed_notes(read_runs([run])[0]) == ["lmeff_blimp: anchor 0 was scored with other data than the others"]
+
+
+def test_an_anchor_of_several_weights_is_named(fake_run):
+    run = fake_run(anchors=(0, 25, 50))
+    say(run)
+    (path,) = run.glob("results/*-25M/lmeff_blimp.json")
+    result = json.loads(path.read_text().replace("lmeff_blimp", "others"))
+    path.with_name("others.json").write_text(json.dumps(result))
+    assert mixed_notes(read_runs([run])[0]) == []
+    result["lmeff"]["weights_sha256"] = "replaced"
+    path.with_name("others.json").write_text(json.dumps(result))
+    note = "anchor 25M: lmeff_blimp; others were scored with different weights"
+    assert mixed_notes(read_runs([run])[0]) == [note]
+
+
+def test_pairs_of_other_data_are_not_compared(fake_run):
+    path = fake_run(anchors=(0, 25, 50, 100), final=False)
+    say(path, at_0={"data": "e"}, at_50M={"data": "e"})
+    (run,) = read_runs([path])
+    assert [(each.first_tokens, each.last_tokens) for each in changes(run)] == [("25M", "100M")]
+    assert change(run, "lmeff_blimp", "0", "50M").last_tokens == "50M"
+    with pytest.raises(InputError, match="other data of lmeff_blimp"):
+        change(run, "lmeff_blimp", "0", "100M")
+    say(path, at_0={"data": "e"}, at_25M={"data": "e"}, at_50M={"data": "e"})
+    assert changes(read_runs([path])[0]) == []

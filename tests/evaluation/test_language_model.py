@@ -22,6 +22,7 @@ from transformers import (
     LlamaConfig,
     MambaConfig,
     MistralConfig,
+    NanoChatConfig,
     Qwen3Config,
 )
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
@@ -291,6 +292,21 @@ def test_a_tokenizer_of_another_model_is_told_before_a_gpu_fails(tokenizer, tmp_
         model = load_model(tmp_path, "cpu", progress=False, **options)
         with pytest.raises(InputError, match=r"the tokenizer gives token \d+; the model has embeddings of 300 tokens"):
             model.loglikelihood(instances(("", "Anna sees the old doctors who thought about themselves.")))
+
+
+def test_trees_are_decided_for_each_model_and_not_for_its_configuration(tokenizer):
+    """NanoChat's logits go through a tanh, which leaves the small ones of fresh weights nearly as they are."""
+    torch.manual_seed(0)
+    config = NanoChatConfig(**{**SHAPE, "initializer_range": 1e-4}, num_key_value_heads=4)
+    fresh, trained = (AutoModelForCausalLM.from_config(config).eval() for _ in range(2))
+    trained.lm_head.weight.data *= 1e6
+    asked = all_kinds_of_requests()
+    for model, takes_trees in ((fresh, True), (trained, False)):
+        ours = LmeffLM(model, tokenizer=tokenizer, batch_size=16)
+        found = ours.loglikelihood(asked)
+        assert ours._trees == takes_trees
+        expected = stock(model, tokenizer).loglikelihood(asked, disable_tqdm=True)
+        assert np.allclose([value for value, _ in found], [value for value, _ in expected], rtol=1e-5, atol=1e-3)
 
 
 def test_weights_that_show_nothing_decide_nothing_for_others(tokenizer):

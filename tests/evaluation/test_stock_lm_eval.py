@@ -42,21 +42,27 @@ def test_the_command_line_of_lm_eval_takes_our_tasks(shared_data, model_folder, 
 
 @pytest.mark.slow
 def test_lm_evals_command_line_with_our_model_finds_our_tasks(shared_data, model_folder, tmp_path, clean_environment):
-    """`lmeff lm-eval`: model `lmeff`, our tasks without --include_path, the fast way and lm-eval's own."""
+    """`lmeff lm-eval`: model `lmeff`, the fast way and lm-eval's own, and lm-eval's `hf`; our tasks without --include_path."""
     environment = {**clean_environment, "LMEFF_EVAL_DATA": str(shared_data)}
     answers = {}
-    for exact, verb in (("true", ["run"]), ("false", [])):  # lm-eval takes it for `run` where there is none
-        command = [sys.executable, "-m", "lmeff.cli", "lm-eval", *verb, "--model", "lmeff", "--device", "cpu"]
-        command += ["--model_args", f"pretrained={model_folder},exact={exact}", "--tasks", "lmeff_blimp_ellipsis"]
-        command += ["--limit", "20", "--batch_size", "16", "--log_samples", "--output_path", tmp_path / exact]
+    ways = {
+        "exact": ["run", "--model", "lmeff", "--model_args", f"pretrained={model_folder},exact=true"],
+        "fast": ["--model", "lmeff", "--model_args", f"pretrained={model_folder}"],  # lm-eval takes it for `run`
+        "hf": ["run", "--model", "hf", "--model_args", f"pretrained={model_folder},dtype=float32"],
+    }
+    for way, words in ways.items():
+        command = [sys.executable, "-m", "lmeff.cli", "lm-eval", *words, "--device", "cpu"]
+        command += ["--tasks", "lmeff_blimp_ellipsis"]
+        command += ["--limit", "20", "--batch_size", "16", "--log_samples", "--output_path", tmp_path / way]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        lines = [line for path in sorted((tmp_path / exact).rglob("*.jsonl")) for line in path.read_text().splitlines()]
+        lines = [line for path in sorted((tmp_path / way).rglob("*.jsonl")) for line in path.read_text().splitlines()]
         samples = map(json.loads, lines)
-        answers[exact] = [float(answer[0][0]) for sample in samples for answer in sample["resps"]]
-    assert len(answers["true"]) == 80
-    assert answers["false"] == pytest.approx(answers["true"], abs=1e-4)
-    assert answers["false"] != answers["true"]
+        answers[way] = [float(answer[0][0]) for sample in samples for answer in sample["resps"]]
+    assert len(answers["hf"]) == 80
+    assert answers["exact"] == answers["hf"]
+    assert answers["fast"] == pytest.approx(answers["hf"], abs=1e-4)
+    assert answers["fast"] != answers["hf"]
 
 
 @pytest.fixture(scope="module")
