@@ -13,7 +13,7 @@ import vl_convert
 from lmeff.analysis.curves import CHANCE
 from lmeff.analysis.runs import Run
 from lmeff.analysis.series import Series, curve_points, make_series, training_loss
-from lmeff.analysis.table import headline_metric
+from lmeff.analysis.table import OTHER_METRICS, headline_metric
 from lmeff.analysis.themes import LIGHT
 from lmeff.errors import InputError
 from lmeff.files import write_bytes
@@ -77,7 +77,7 @@ def task_panels(series: Sequence[Series], tasks: dict[str, str], picked: Sequenc
 
 
 def headline_tasks(series: Sequence[Series]) -> list[str]:
-    """Headline tasks with an accuracy or a score, over all runs."""
+    """Headline tasks with an accuracy or another score, over all runs."""
     tasks = dict.fromkeys(task for each in series for run in each.runs for task in run.headline_tasks)
     return [task for task in tasks if _metric(series, task)]
 
@@ -184,8 +184,8 @@ def _loss_panel(series: Sequence[Series]) -> Panel | None:
 
 
 def _accuracy_panel(series: Sequence[Series], task: str) -> Panel:
-    if _metric(series, task) == "score":
-        return _score_panel(series, task)
+    if (metric := _metric(series, task)) in OTHER_METRICS:
+        return _score_panel(series, task, metric)
     points = _all_points(series, [task], "acc", 100)
     paired = has_pairs(series, [task])
     spreads = [words for words in dict.fromkeys(points["spread"]) if words]
@@ -195,10 +195,10 @@ def _accuracy_panel(series: Sequence[Series], task: str) -> Panel:
     return Panel(layers, points, title, f"{task}; band: {band}" if band else task)
 
 
-def _score_panel(series: Sequence[Series], task: str) -> Panel:
-    points = _all_points(series, [task], "score", 100)
+def _score_panel(series: Sequence[Series], task: str, metric: str) -> Panel:
+    points = _all_points(series, [task], metric, 100)
     layers = curve_layers(points, "Score x 100", len(series), alt.Scale(zero=False))
-    return Panel(layers, points, "Score", f"{task}: the mean of its tasks or metrics")
+    return Panel(layers, points, "Score", f"{task}: {OTHER_METRICS[metric]}")
 
 
 def curve_layers(

@@ -3,14 +3,14 @@
 import base64
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import jinja2
 import vl_convert
 
-from lmeff.analysis.charts import VEGA_LITE_VERSION, headline_tasks, main_figure, render_png, task_panels
+from lmeff.analysis.charts import VEGA_LITE_VERSION, has_pairs, headline_tasks, main_figure, render_png, task_panels
 from lmeff.analysis.curves import ACQUIRED, NUM_RESAMPLES
 from lmeff.analysis.reading import read_runs
 from lmeff.analysis.runs import Run
@@ -49,15 +49,21 @@ def write_report(runs: Sequence[Run], output: str | Path, title: str | None = No
     return output
 
 
+def _pairs_only(series: Sequence[Series], tasks: Iterable[str]) -> list[str]:
+    """Those with scores of minimal pairs, which share a line for chance; all of them where there are no such."""
+    tasks = list(tasks)
+    return [task for task in tasks if has_pairs(series, [task])] or tasks
+
+
 def render_page(series: Sequence[Series], title: str | None, figure: dict | None, image: bytes | None) -> str:
     """The page as text. `image` is what readers without JavaScript see in place of `figure`."""
     views = [RunView(run, label) for run, label in _labelled(series)]
     paradigms = task_titles(series, paradigms_of(series))
     tables = [paradigm_table(each, paradigms) for each in series]
     tables = [table for table in tables if table.rows]
-    figures = {"main": figure, "phenomena": task_panels(series, task_titles(series, phenomena_of(series)))}
-    if tables:
-        order = list(dict.fromkeys(row.task for table in tables for row in table.rows))
+    phenomena = _pairs_only(series, phenomena_of(series))
+    figures = {"main": figure, "phenomena": task_panels(series, task_titles(series, phenomena))}
+    if order := _pairs_only(series, dict.fromkeys(row.task for table in tables for row in table.rows)):
         picked = [order[i * (len(order) - 1) // (NUM_PICKED - 1)] for i in range(NUM_PICKED)]
         figures["paradigms"] = task_panels(
             series, {task: paradigms[task] for task in order}, list(dict.fromkeys(picked))
@@ -71,6 +77,7 @@ def render_page(series: Sequence[Series], title: str | None, figure: dict | None
         title=title or (views[0].run.name if len(views) == 1 else f"{len(views)} runs compared"),
         views=views,
         tables=tables,
+        drawn=order,
         tasks=headline_tasks(series),
         figures=figures,
         image=base64.b64encode(image).decode() if image else None,

@@ -33,6 +33,12 @@ COLUMNS = {
 LOSSES = {"loss": "train", "dev_loss": "dev", "dev_bits_per_byte": "dev", "dev_perplexity": "dev"}
 """Losses that `anchor.json` holds, and the `task` of their rows."""
 
+OTHER_METRICS = {
+    "score": "score x 100, the mean of its tasks or metrics",
+    "spearman": "rank correlation with people's choices x 100",
+}
+"""What a task without an accuracy is shown by, and what that is."""
+
 WEIGHTS = "weights"
 """`task` and `level` of the rows that measure the weights."""
 
@@ -158,11 +164,10 @@ def _run_text(run: Run) -> str:
     tasks = [task for task in run.headline_tasks if any(accuracy(anchor, task) for anchor in run.anchors)]
     header = [run.unit, "step", "loss", "dev loss", "bits/byte", *tasks]
     lines += ["", *_aligned([header, *([*_loss_cells(a), *(accuracy(a, t, run) for t in tasks)] for a in run.anchors)])]
-    scores = [task for task in tasks if shows_score(run, task)]
-    if len(scores) < len(tasks):
+    others = {metric: [task for task in tasks if shown_by(run, task) == metric] for metric in OTHER_METRICS}
+    if sum(map(len, others.values())) < len(tasks):
         lines.append("accuracy in %, with its 95% interval over examples")
-    if scores:
-        lines.append(f"{', '.join(scores)}: score x 100, the mean of its tasks or metrics")
+    lines += [f"{', '.join(found)}: {OTHER_METRICS[metric]}" for metric, found in others.items() if found]
     return "\n".join([*lines, *map(str, changes(run)), *mixed_notes(run)])
 
 
@@ -188,19 +193,19 @@ def loss_text(value: float | None) -> str:
 
 
 def headline_metric(metrics: Container[str]) -> str | None:
-    """What a task is shown by: `acc`, or `score`, the mean of other metrics, such as GLUE's; None with neither."""
-    return next((metric for metric in ("acc", "score") if metric in metrics), None)
+    """What a task is shown by: `acc`, or one of `OTHER_METRICS`; None with none of them."""
+    return next((metric for metric in ("acc", *OTHER_METRICS) if metric in metrics), None)
 
 
-def shows_score(run: Run, task: str) -> bool:
-    """Whether a task is shown by its score, which is no accuracy."""
+def shown_by(run: Run, task: str) -> str | None:
+    """The `headline_metric` of a task."""
     found = [anchor.results.tasks[task].metrics for anchor in run.anchors if task in anchor.results.tasks]
-    return bool(found) and headline_metric(found[-1]) == "score"
+    return headline_metric(found[-1]) if found else None
 
 
 def accuracy(anchor: Anchor, task: str, run: Run | None = None) -> str:
     """`63.9 ± 0.4`: accuracy in percent and, given the run, half its 95% interval; empty when it was not measured. For a task
-    that has only a score, that times 100."""
+    that is shown by another metric, that times 100."""
     result = anchor.results.tasks.get(task)
     metric = headline_metric(result.metrics) if result else None
     if metric != "acc":

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from lmeff.analysis.charts import has_pairs
 from lmeff.analysis.curves import ACQUIRED, Change, changes, summarise_pairs
 from lmeff.analysis.mixed import mixed_notes
 from lmeff.analysis.runs import Anchor, Run
 from lmeff.analysis.series import Series, acquisition_order, curve_points
-from lmeff.analysis.table import accuracy, loss_text, shows_score, tokens_text
+from lmeff.analysis.table import OTHER_METRICS, accuracy, loss_text, shown_by, tokens_text
 from lmeff.analysis.themes import cell_level
 from lmeff.quantities import format_count, format_duration, format_short
 
@@ -96,9 +97,10 @@ class RunView:
         for task in self.tasks:
             last = next(anchor for anchor in reversed(self.run.anchors) if accuracy(anchor, task))
             small = f"% right, at {last.tokens_name} {self.run.unit}; ± is half the 95% interval"
-            if is_score := shows_score(self.run, task):
-                small = f"x 100, at {last.tokens_name} {self.run.unit}; the mean of its tasks or metrics"
-            tiles.append((f"{'Score' if is_score else 'Accuracy'}, {task}", accuracy(last, task, self.run), small))
+            if (metric := shown_by(self.run, task)) in OTHER_METRICS:
+                small = f"{OTHER_METRICS[metric]}; at {last.tokens_name} {self.run.unit}"
+            what = "Score" if metric in OTHER_METRICS else "Accuracy"
+            tiles.append((f"{what}, {task}", accuracy(last, task, self.run), small))
         for each in self.changes:
             span = f"95% interval {each.low:.1f} to {each.high:.1f}; from {each.first_tokens} to {each.last_tokens} {each.unit}"
             what = f"Change, {each.task}" if len(self.changes) > 1 else "Change in accuracy"
@@ -173,8 +175,9 @@ class ParadigmRow:
     phenomenon: str
     acquired: str | None
     """Tokens of the first anchor at 75% or more."""
-    cells: list[tuple[str, int, bool] | None]
-    """Per anchor the percentage, its colour, and whether it is the first at 75%; None where it was not measured."""
+    cells: list[tuple[str, int | None, bool] | None]
+    """Per anchor the percentage, its colour, and whether it is the first at 75%; None where it was not measured. What are no
+    minimal pairs has no colour and no such anchor, since another share of it may be right by chance."""
 
 
 @dataclass(frozen=True)
@@ -194,8 +197,10 @@ def paradigm_table(series: Series, titles: dict[str, str]) -> ParadigmTable:
     parent_titles = task_titles([series], [parent for parent in parents.values() if parent])
     rows = []
     for task, first in acquisition_order(series, titles):
+        paired = has_pairs([series], [task])
+        first = first if paired else None
         cells = [
-            (_percent(values[task, anchor]), cell_level(values[task, anchor]), anchor == first)
+            (_percent(values[task, anchor]), cell_level(values[task, anchor]) if paired else None, anchor == first)
             if (task, anchor) in values
             else None
             for anchor in anchors

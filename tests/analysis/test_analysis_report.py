@@ -13,6 +13,7 @@ import pytest
 from lmeff.analysis import read_runs, write_png, write_report
 from lmeff.analysis.charts import main_figure, task_panels
 from lmeff.analysis.series import acquisition_order, curve_points, make_series, training_loss
+from lmeff.analysis.table import print_curves
 from lmeff.analysis.themes import DARK_CELLS, LIGHT_CELLS, NUM_CELL_COLOURS
 from lmeff.analysis.views import RunView, paradigm_table, paradigms_of, phenomena_of, task_titles
 from lmeff.errors import InputError
@@ -310,3 +311,30 @@ def test_a_browser_draws_all_three_figures_without_an_error(report, tmp_path):
     assert page.count('<svg xmlns="http://www.w3.org/2000/svg"') == 3
     assert page.count("role-legend") == 0 or "series" in page
     assert "CONSOLE" not in browser.stderr
+
+
+def test_other_tasks_than_minimal_pairs_are_not_compared_with_their_chance(fake_run, tmp_path):
+    """Five options for each question, and a rank correlation."""
+    run = fake_run(num_pairs=4, anchors=(0, 25))
+    for folder in run.glob("results/*"):
+        found = {"acc,none": 0.35, "acc_stderr,none": 0.01}
+        results = {name: {"alias": name, **found} for name in ("tracking", "tracking_easy", "tracking_hard")}
+        counts = {name: {"original": 100, "effective": 100} for name in results if name != "tracking"}
+        below = {"tracking": ["tracking_easy", "tracking_hard"]}
+        whole = json.loads((folder / "lmeff_blimp.json").read_text())
+        document = {"results": results, "groups": {"tracking": results["tracking"]}, "group_subtasks": below}
+        (folder / "tracking.json").write_text(json.dumps({**whole, **document, "n-samples": counts}))
+        forms = {"results": {"wug": {"alias": "wug", "spearman,none": 0.123}}, "n-samples": {"wug": {"effective": 9}}}
+        forms = {**whole, "groups": {}, "group_subtasks": {}, **forms}
+        (folder / "wug.json").write_text(json.dumps(forms))
+    runs = read_runs([run])
+    page = Page(write_report(runs, tmp_path / "page.html"))
+    rows = re.findall(r'<tr><th scope="row" class="text">(.*?)</tr>', page.source, re.DOTALL)
+    ours = [row for row in rows if row.startswith(("easy", "hard"))]
+    assert len(ours) == 2
+    assert all("<td>35</td>" in row and "button" not in row for row in ours)
+    assert all("button" in row and 'class="a' in row for row in rows if row not in ours)
+    assert "12.3" in page.text
+    table = print_curves(runs)
+    assert "12.3" in table
+    assert "wug: rank correlation with people's choices x 100" in table
