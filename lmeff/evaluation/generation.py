@@ -19,6 +19,9 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from lmeff.errors import InputError
 from lmeff.evaluation.held_text import beginning_and_end, encoded
 
+_READS_PADDING = ("rwkv",)
+"""Models of transformers that take no notice of the attention mask."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -106,6 +109,8 @@ def generate(
             raise InputError(f"the prompt {prompt!r} has {len(own)} tokens with BOS; the model takes {context} in all")
     ends = _ends(model, eos)
     found: dict[int, Generated] = {}
+    if model.config.model_type in _READS_PADDING:
+        batch_size = 1
     batches = list(_batches(requests, ids, budgets, batch_size))
     for rows in tqdm(batches, "Writing", unit="batch", disable=None, leave=False):
         chosen = [requests[row] for row in rows]

@@ -67,6 +67,8 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
         return [_checked(subject) for subject in subjects]
     what = Path(what)
     if (what / "config.json").is_file():
+        if revisions:
+            raise InputError(f"--revisions: {what} is one model and has no {revisions[0]!r}")
         return [_checked(Subject(what, output or _own_folder(_single_name(what), None), is_single=True))]
     own = list_revisions(what)
     collected = (

@@ -14,6 +14,7 @@ from small_models import save_model
 from lmeff.analysis.results import read_results
 from lmeff.cli import main
 from lmeff.evaluation.results import weights_sha256
+from lmeff.files import read_json
 
 
 def test_leaner_glue_over_the_revisions_of_a_run(trained_model, shared_data, tmp_path, capsys):
@@ -37,6 +38,20 @@ def test_leaner_glue_over_the_revisions_of_a_run(trained_model, shared_data, tmp
     assert results.subtasks["finetune_leaner_glue"] == tuple(tasks)
     mean = np.mean([results.tasks[task].metrics["score"].value for task in tasks])
     assert results.tasks["finetune_leaner_glue"].metrics["score"].value == pytest.approx(mean)
+    constants = [read_json(folder / f"{task}.json")["finetune"]["constant"]["score"] for task in tasks]
+    assert read_json(folder / "finetune_leaner_glue.json")["finetune"]["constant"]["score"] == pytest.approx(
+        np.mean(constants)
+    )
+    (line,) = [line for line in said.splitlines() if line.startswith("  finetune_leaner_glue")]
+    assert line.split()[1:] == [
+        "score",
+        f"{100 * mean:.1f}",
+        f"{100 * np.mean(constants):.1f}",
+        "mean",
+        "of",
+        "5",
+        "tasks",
+    ]
     assert results.tasks["finetune_leaner_glue"].num_examples == 452 + 166 + 542 + 133 + 30
     assert main(["curves", str(run)]) == 0
     curves = capsys.readouterr().out

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 from small_models import save_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, GPT2Config, GPT2LMHeadModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    RwkvConfig,
+    RwkvForCausalLM,
+)
 
 from lmeff.analysis.results import read_texts
 from lmeff.cli import main
@@ -47,6 +55,18 @@ def greedy_by_hand(model, tokenizer, prompt: str, num_tokens: int) -> list[int]:
                 break
             written.append(token)
     return written
+
+
+def test_a_model_that_reads_padding_gets_none(parts):
+    config = RwkvConfig(vocab_size=600, hidden_size=32, num_hidden_layers=2, context_length=128)
+    torch.manual_seed(0)
+    model = RwkvForCausalLM(config).eval()
+    for weight in model.parameters():
+        weight.data += 0.3 * torch.randn_like(weight)
+    requests = [Request(prompt, None) for prompt in PROMPTS]
+    alone = [texts_of((model, parts[1]), [request])[0] for request in requests]
+    assert texts_of((model, parts[1]), requests) == alone
+    assert len(set(alone)) > 1
 
 
 def test_prompts_of_different_length_together_are_completed_as_alone(parts):

@@ -94,6 +94,11 @@ def test_wrong_words_are_told_before_a_model_is_loaded(model_folder, mini_blimp,
     assert "--limit: a part's results" in capsys.readouterr().err
 
 
+def test_a_model_folder_has_no_revisions(model_folder, here, capsys):
+    assert main(["eval", str(model_folder), "--revisions", "foo", "--tasks", "lmeff_synthetic"]) == 2
+    assert f"--revisions: {model_folder} is one model and has no 'foo'" in capsys.readouterr().err
+
+
 def test_a_model_folder_is_named_also_where_it_is_called_a_dot(model_folder, here, monkeypatch):
     shutil.copytree(model_folder, "model")
     monkeypatch.chdir("model")

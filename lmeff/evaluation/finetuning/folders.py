@@ -78,8 +78,8 @@ def finetune_folders(request: Request) -> list[Subject]:
         for group, names in wanted.groups.items():
             there = {name: results[name] for name in names if name in results}
             if there.keys() == {name for name in names if name in loaded}:
-                mean = model.write_group(PREFIX + group, there)
-                print(table.group(PREFIX + group, mean, len(there)), flush=True)
+                mean, constant = model.write_group(PREFIX + group, there)
+                print(table.group(PREFIX + group, mean, constant, len(there)), flush=True)
         if failures:
             raise RunFailed("; ".join(failures))
 
@@ -236,8 +236,8 @@ class _Model:
             journal.write(trials[one])
         return list(trials.values())
 
-    def write_group(self, name: str, results: Mapping[str, dict[str, Any]]) -> float:
-        """Writes the unweighted mean of the tasks' scores, and returns it."""
+    def write_group(self, name: str, results: Mapping[str, dict[str, Any]]) -> tuple[float, float]:
+        """Writes the unweighted mean of the tasks' scores, and returns it and that of their constant predictors."""
         scores = {PREFIX + task: result["results"][PREFIX + task]["score,none"] for task, result in results.items()}
         decided_by = {
             "weights_sha256": self._weights_sha256,
@@ -245,6 +245,7 @@ class _Model:
             "settings": {PREFIX + task: result["lmeff"]["settings"] for task, result in results.items()},
         }
         path, mean = self._subject.output / f"{name}.json", statistics.fmean(scores.values())
+        constant = statistics.fmean(result["finetune"]["constant"]["score"] for result in results.values())
         if read_measure(path, decided_by) is None:
             counts = {
                 child: count
@@ -252,7 +253,8 @@ class _Model:
                 for child, count in ((c, n["effective"]) for c, n in result["n-samples"].items())
             }
             left_out = [task for task in GROUPS[name.removeprefix(PREFIX)] if task not in results]
-            about = {"group_subtasks": {name: list(scores)}, "finetune": {"scores": scores, "left_out": left_out}}
+            finetune = {"scores": scores, "constant": {"score": constant}, "left_out": left_out}
+            about = {"group_subtasks": {name: list(scores)}, "finetune": finetune}
             device = ", ".join(sorted({result["lmeff"]["device"] for result in results.values()}))
             write_measure(path, {name: {"score": mean}}, counts, {"score": True}, decided_by, device, **about)
-        return mean
+        return mean, constant

@@ -35,8 +35,8 @@ class ScoreTable:
             lines.append(self._line(*(cells + chosen if number == 0 else ("", *cells[1:], "", ""))))
         return lines
 
-    def group(self, name: str, score: float, num_tasks: int) -> str:
-        return self._line(name, "score", _percent(score), "", "", f"mean of {num_tasks} tasks")
+    def group(self, name: str, score: float, constant: float, num_tasks: int) -> str:
+        return self._line(name, "score", _percent(score), _percent(constant), "", f"mean of {num_tasks} tasks")
 
     def _line(self, task: str, metric: str, score: str, constant: str, rate: str, epochs: str) -> str:
         first, second, *others = self._widths
