@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from math import sqrt
+from math import isfinite, sqrt
 from pathlib import Path
 
 import torch
@@ -125,13 +125,16 @@ def norms_and_ranks(weights: Weights, check: Callable[[], None] = lambda: None) 
 
     `norm` and `norm_KIND` are Frobenius norms of all parameters together. `effective_rank_KIND` and `stable_rank_KIND` are
     means over the matrices of a kind, `effective_rank` and `stable_rank` over all but those of the embeddings and the head.
-    `check` is called now and then and may raise.
+    `check` is called now and then and may raise. Raises InputError for a parameter that is not finite.
     """
 
     def measure(name: str) -> tuple[str, float, tuple[float, float] | None]:
         tensor, shape = weights.read(name), weights.shapes[name]
         is_matrix = len(shape) == 2 and min(shape) > 1 and kind_of(name) != "norm"
-        return kind_of(name), _product(tensor, tensor), effective_and_stable_rank(tensor) if is_matrix else None
+        square = _product(tensor, tensor)
+        if not isfinite(square):
+            raise InputError(f"{weights.folder}: {name} holds numbers that are not finite")
+        return kind_of(name), square, effective_and_stable_rank(tensor) if is_matrix else None
 
     squares: Counter[str] = Counter()
     ranks: dict[str, list[tuple[float, float]]] = defaultdict(list)

@@ -183,6 +183,12 @@ def test_other_parameters_and_damaged_files_are_one_line(tmp_path: Path, capsys:
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["one"]
 
 
+def test_a_parameter_that_is_not_finite_is_named(tmp_path: Path):
+    folder = write_model(tmp_path / "model", {"a.weight": torch.ones(3, 3), "b.weight": torch.full((3, 3), torch.nan)})
+    with pytest.raises(InputError, match=r"model: b\.weight holds numbers that are not finite"):
+        norms_and_ranks(Weights(folder))
+
+
 def test_a_model_folder_is_not_compared_with_those_beside_it(tmp_path: Path):
     for index, name in enumerate(("first", "second", "last")):
         write_model(tmp_path / "models" / name, {"a.weight": torch.ones(2, 2) + index})
