@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from lmeff.evaluation import compiled
-from lmeff.evaluation.compiled import compiled_scorer, is_worth_compiling
+from lmeff.evaluation.compiled import CompiledScorer, compiled_scorer, is_worth_compiling
 from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.prefix_tree import lay_out
 from lmeff.evaluation.tree_scorer import TreeScorer
@@ -62,6 +62,18 @@ def test_compiled_scores_err_no_more_than_bfloat16s_and_are_compiled_once(kind):
         assert np.abs(found - wanted).max() < 2 * np.abs(rough - wanted).max()
         assert counters["stats"]["unique_graphs"] == 2
         assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_logits_of_scored_tokens_are_float32s(kind):
+    """Of the head only the sum over all tokens is left to bfloat16, where its errors cancel."""
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(CONFIGS[kind]).eval()
+    states, tokens = torch.randn(30, 48), torch.randint(0, 600, (30,))
+    with torch.no_grad():
+        exact = model.get_output_embeddings()(states)
+        found = CompiledScorer(model)._wanted(states, exact.bfloat16(), torch.arange(30), tokens)
+    assert torch.allclose(found, exact[range(30), tokens], rtol=1e-5, atol=1e-5)
 
 
 def test_many_sizes_in_one_process_are_all_compiled():

@@ -132,3 +132,13 @@ def test_where_it_cannot_be_done_the_layers_compute_themselves(state, monkeypatc
 def test_other_types_and_devices_are_left_alone():
     assert not OneDnnLinears(made().double().modules()).forwards
     assert not OneDnnLinears(made().to("meta").modules()).forwards
+
+
+def test_a_weight_of_another_class_may_mean_other_numbers():
+    class Quantised(torch.nn.Parameter):
+        pass
+
+    layer = torch.nn.Linear(4, 3)
+    assert OneDnnLinears([layer]).forwards
+    layer.weight = Quantised(layer.weight.detach())
+    assert not OneDnnLinears([layer]).forwards

@@ -66,12 +66,11 @@ def requests(*texts: str) -> list[Instance]:
 
 def inputs_of(model, text: str) -> tuple[list[int], float]:
     """What the network really gets for a sentence, and the answer."""
-    model.loglikelihood(requests("Other words."))  # whether the model takes trees is tried before its first text
     seen = []
     embeddings = model.model.get_input_embeddings()
     with embeddings.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
         ((log_probability, _),) = model.loglikelihood(requests(text))
-    (inputs,) = seen
+    *_, inputs = seen  # after what shows whether the model takes trees
     return inputs[0].tolist(), log_probability
 
 
