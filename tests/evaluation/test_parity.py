@@ -39,7 +39,8 @@ def stock(model: Path) -> HFLM:
     return HFLM(pretrained=str(model), dtype="float32", batch_size=64, device="cpu")
 
 
-def compare(model: Path, data: Path, num_pairs: int) -> None:
+def compare(model: Path, data: Path, num_pairs: int, num_adaptive: int = 67) -> None:
+    """All paradigms in float32, some of them also in adaptive precision, which is a third pass over most of so few pairs."""
     requests = requests_of(data, model, ("lmeff_blimp",), num_pairs)
     assert len(requests) == 67 * num_pairs * 2
     expected = values_of(stock(model), requests)
@@ -56,8 +57,9 @@ def compare(model: Path, data: Path, num_pairs: int) -> None:
     assert np.array_equal(right(found) == 0.5, same)  # the only ties are pairs of one sentence
 
     adaptive = load_model(model, "cpu", progress=False, precision="adaptive")
-    assert (right(values_of(adaptive, requests)) == right(found)).all()
-    assert len(adaptive.adapted) == 67
+    some = slice(num_adaptive * num_pairs * 2)
+    assert (right(values_of(adaptive, requests[some])) == right(found[some])).all()
+    assert len(adaptive.adapted) == num_adaptive
     all_in_float32 = np.concatenate([one.in_float32 for one in adaptive.adapted.values()]).all()
     assert all_in_float32 == (num_pairs <= SAMPLE)
 
@@ -83,7 +85,7 @@ def all_cores() -> Iterator[None]:
 @pytest.mark.real_model
 @pytest.mark.usefixtures("all_cores")
 def test_pairs_of_smollm2_score_as_with_lm_eval(smollm2, shared_data):
-    compare(smollm2, shared_data, 50)
+    compare(smollm2, shared_data, 50, num_adaptive=10)
 
 
 def compare_tasks(model: Path, data: Path, limit: int, folder: Path) -> None:
