@@ -85,7 +85,8 @@ def change(
     """Accuracy of `task` at `last` minus at `first`, with a paired bootstrap 95% interval.
 
     `task` is a group or a paradigm; `first` and `last` are revision names or tokens (`25M`), by default the first and
-    the last anchor with scores of its pairs. A group's accuracy is the unweighted mean over its paradigms.
+    the last anchor with scores of its pairs, of those with the data of the last one. A group's accuracy is the unweighted mean
+    over its paradigms.
 
     Pairs are resampled within each paradigm, the same ones at both anchors, so what makes a pair easy or hard at both
     cancels; the interval is the percentile interval (Efron 1979, "Bootstrap methods: another look at the jackknife"). A
@@ -95,12 +96,12 @@ def change(
 
     Raises InputError when the run lacks the task or two anchors with its pairs, or when these are pairs of other data.
     """
-    scored = _scored(run, task)
-    if (first is None or last is None) and len(scored) < 2:
-        raise InputError(f"{run.folder}: {len(scored)} anchors with scores of the pairs of {task}; a change needs two")
-    before = scored[0] if first is None else run.anchor(first)
-    after = scored[-1] if last is None else run.anchor(last)
-    if len(_by_data(task, [before, after])) > 1:
+    alike = _alike(run, task)
+    if (first is None or last is None) and len(alike) < 2:
+        raise InputError(f"{run.folder}: {len(alike)} anchors with scores of the pairs of {task}; a change needs two")
+    before = alike[0] if first is None else run.anchor(first)
+    after = alike[-1] if last is None else run.anchor(last)
+    if _data_sha256(before, task) != _data_sha256(after, task):
         raise InputError(
             f"{run.folder}: {before.revision} and {after.revision} were scored with other data of {task}, so that "
             "their pairs cannot be compared; evaluate one of them again"
@@ -153,25 +154,20 @@ def bootstrap_means(
 
 
 def changes(run: Run) -> list[Change]:
-    """For every headline task, from the first to the last of the anchors that were scored pair by pair with the data of the
-    last one; none where that is the only one."""
-    alike = {task: _by_data(task, _scored(run, task))[-1:] for task in run.headline_tasks}
-    return [
-        change(run, task, each[0].revision, each[-1].revision)
-        for task, last in alike.items()
-        for each in last
-        if len(each) > 1
-    ]
+    """From the first to the last anchor, as `change` takes them, for every headline task for which there are two."""
+    return [change(run, task) for task in run.headline_tasks if len(_alike(run, task)) >= 2]
 
 
-def _by_data(task: str, anchors: list[Anchor]) -> list[list[Anchor]]:
-    """Anchors that were scored with the same data of a task, those like the last one at the end. Results that others made do
-    not tell their data, and are taken to be alike."""
-    together: dict[str | None, list[Anchor]] = {}
-    for anchor in reversed(anchors):
-        result = anchor.results.tasks.get(task)
-        together.setdefault(result.about.get("data_sha256") if result else None, []).insert(0, anchor)
-    return [*reversed(together.values())]
+def _alike(run: Run, task: str) -> list[Anchor]:
+    """Anchors that were scored pair by pair with the data that the last one was scored with."""
+    scored = _scored(run, task)
+    return [anchor for anchor in scored if _data_sha256(anchor, task) == _data_sha256(scored[-1], task)]
+
+
+def _data_sha256(anchor: Anchor, task: str) -> str | None:
+    """None for a result that others made, which does not tell."""
+    result = anchor.results.tasks.get(task)
+    return result.about.get("data_sha256") if result else None
 
 
 def _scored(run: Run, task: str) -> list[Anchor]:
