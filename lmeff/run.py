@@ -17,6 +17,7 @@ from lmeff.files import write_text
 from lmeff.plan import check_data, make_plan
 from lmeff.revisions.account import namespace
 from lmeff.revisions.names import hub_names
+from lmeff.training.launcher import settle_launch
 from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, record_changes, run_folder
 from lmeff.training.process import launched_rank, launched_world_size, leave, outcome, report_failure
 from lmeff.training.signals import StopRequests
@@ -128,6 +129,7 @@ def _main(argv: Sequence[str] | None, stop: StopRequests) -> int:
                     print(finished_words(asked.folder, asked.resolved, before.tokens))
                     print(f"report: {folder / 'report.html'}")
                 return 0
+            settle_launch(asked.resolved)
             held.enter_context(claimed_by_first(asked.folder))
             if launched_rank() == 0:
                 record_changes(folder, before.step if before else 0, changes)

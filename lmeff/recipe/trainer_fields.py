@@ -5,13 +5,13 @@ The fields are read from the installed source with `ast` (5 ms); importing trans
 
 import ast
 import importlib.util
-import math
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lmeff.quantities import parse_count, parse_number
+from lmeff.recipe.trainer_values import check_together, check_value
 from lmeff.recipe.wording import did_you_mean, either, must_be, show
 
 ALLOWED = (
@@ -89,8 +89,6 @@ _CHOICES = {
     "debug": ("", "underflow_overflow", "tpu_metrics_debug"),
     "bf16": ("auto",),
 }
-_ABOVE_ZERO = ("logging_steps", "torch_empty_cache_steps", "ddp_timeout", "ddp_bucket_cap_mb")
-_NOT_NEGATIVE = ("max_grad_norm",)
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -179,8 +177,8 @@ def check_training(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, s
         except ValueError as error:
             problems[name] = must_be(error, value)
             values[name] = value
-    if values.get("fp16") is True and values.get("bf16") is True:
-        problems.setdefault("fp16", "cannot be true together with bf16")
+    right = {name: value for name, value in values.items() if name not in problems}
+    problems |= check_together(right)
     return values, problems
 
 
@@ -204,9 +202,7 @@ def _checked(name: str, value: Any) -> Any:
         raise ValueError(f"must be {_expected(kinds, choices)}, not {show(value)}{quotes}")
     if isinstance(value, list) and not all(isinstance(item, str) for item in value):
         raise ValueError("must be a list of text")
-    if kind in ("int", "float"):
-        _check_range(name, value)
-    return value
+    return check_value(name, value)
 
 
 def _number(text: str, whole: bool) -> int | float:
@@ -217,14 +213,3 @@ def _number(text: str, whole: bool) -> int | float:
 def _expected(kinds: frozenset[str], choices: tuple[str, ...]) -> str:
     words = [repr(choice) for choice in choices if choice]
     return either(words + [text for kind, text in _KINDS.items() if kind in kinds and not (words and kind == "str")])
-
-
-def _check_range(name: str, value: int | float) -> None:
-    if not math.isfinite(value):
-        raise ValueError("must be a finite number")
-    if name in _ABOVE_ZERO and value <= 0:
-        raise ValueError(f"must be above 0, not {show(value)}")
-    if name in _NOT_NEGATIVE and value < 0:
-        raise ValueError(f"must be at least 0, not {show(value)}")
-    if name == "logging_steps" and value > 1 and value != int(value):
-        raise ValueError(f"must be whole, or a share of the run below 1, not {show(value)}")

@@ -13,6 +13,7 @@ from lmeff.errors import RunFailed
 from lmeff.plan import epochs_at, flops_of
 from lmeff.recipe.documents import PlanAnchor, PlanDocument
 from lmeff.revisions import RevisionStore
+from lmeff.training.engine import used
 from lmeff.training.trainer import LmeffTrainer
 
 
@@ -119,6 +120,7 @@ class AnchorCallback(TrainerCallback):
             "num_skipped_steps": self.trainer.num_skipped_steps,
             "train_seconds": round(self.trainer.train_seconds, 3),
             "flops": flops_of(self.trainer.recipe, [(0, anchor.step)]),
+            **used(self.trainer),
             "world_size": args.world_size,
             "device": str(args.device) if args.device.type == "cpu" else torch.cuda.get_device_name(args.device),
         }

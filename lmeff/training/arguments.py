@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import TrainingArguments
 
+from lmeff.errors import InputError
 from lmeff.recipe.documents import PlanPart
 from lmeff.recipe.schema import Recipe
 
@@ -41,7 +42,10 @@ def half_precision(recipe: Recipe) -> torch.dtype | None:
 def training_arguments(
     recipe: Recipe, part: PlanPart, folder: Path, micro_batch: int, accumulation: int
 ) -> TrainingArguments:
-    """The arguments for one process of one part. Fields of the `training:` section are passed on as they are."""
+    """The arguments for one process of one part. Fields of the `training:` section are passed on as they are.
+
+    Raises InputError for what this machine cannot do.
+    """
     optimizer, checkpoints = recipe.optimizer, recipe.checkpoints
     own: dict[str, Any] = {
         "output_dir": str(folder),
@@ -71,7 +75,12 @@ def training_arguments(
     }
     chosen = {"logging_steps": 10, "report_to": "none", "disable_tqdm": False} | recipe.training | _precision(recipe)
     chosen["full_determinism"] = recipe.deterministic or bool(chosen.get("full_determinism"))
-    arguments = TrainingArguments(**own | chosen)
+    if chosen.get("fp16") and uses_cpu():
+        raise InputError("training.fp16: float16 is for a GPU, and this process trains on the CPU; use bf16, or leave it out")
+    try:
+        arguments = TrainingArguments(**own | chosen)
+    except ValueError as error:  # such as bf16 on a GPU that has none
+        raise InputError(f"training: {' '.join(str(error).split())}") from None
     # Without a launcher, several GPUs would become one DataParallel process and multiply the batch.
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1

@@ -9,14 +9,15 @@ import torch
 import torch.distributed as dist
 from accelerate import Accelerator, PartialState
 from accelerate.state import AcceleratorState
-from accelerate.utils import DistributedType
-from transformers import Trainer
+from accelerate.utils import DistributedType, DynamoBackend
+from transformers import Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
 from lmeff.errors import InputError
 from lmeff.training.process import launched_rank, launched_world_size
 
 T = TypeVar("T")
+_ENGINES = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.DEEPSPEED)
 
 
 def settle_process(deterministic: bool = False) -> None:
@@ -42,11 +43,46 @@ def engine_name(accelerator: Accelerator) -> str:
     return "ddp" if accelerator.num_processes > 1 else "plain"
 
 
-def check_engine(accelerator: Accelerator) -> None:
-    """Raises InputError when the run would not be what the launcher's configuration says.
+def _precision(accelerator: Accelerator) -> str:
+    """What products are computed in: `float32`, `tf32`, `bfloat16` or `float16`."""
+    half = {"fp16": "float16", "bf16": "bfloat16"}.get(accelerator.mixed_precision)
+    is_tf32 = accelerator.device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32
+    return half or ("tf32" if is_tf32 else "float32")
+
+
+def _compiled_with(accelerator: Accelerator) -> str | None:
+    """The backend of torch.compile; None when the model is not compiled."""
+    plugin = accelerator.state.dynamo_plugin
+    return None if plugin.disable or plugin.backend == DynamoBackend.NO else plugin.backend.value.lower()
+
+
+def used(trainer: Trainer) -> dict[str, str | None]:
+    """What the run really computes with, for `anchor.json`: `precision`, `torch_compile`, `attention`."""
+    return {
+        "precision": _precision(trainer.accelerator),
+        "torch_compile": _compiled_with(trainer.accelerator),
+        "attention": trainer.model.config._attn_implementation,
+    }
+
+
+def check_engine(accelerator: Accelerator, arguments: TrainingArguments) -> None:
+    """Raises InputError when the run would not be what the launcher's configuration says, or not what the recipe says.
 
     A run that believes to be two processes and is one would count its tokens wrong; some flags turn DeepSpeed off in silence.
     """
+    wanted = "float16" if arguments.fp16 else "bfloat16" if arguments.bf16 else "float32"
+    if (real := _precision(accelerator).replace("tf32", "float32")) != wanted:
+        raise InputError(f"accelerate launch: the recipe trains in {wanted}, and the launch makes it {real}")
+    backend = arguments.torch_compile_backend.lower() if arguments.torch_compile else None
+    if (real := _compiled_with(accelerator)) != backend:
+        raise InputError(
+            f"accelerate launch: the recipe compiles with {backend or 'nothing'}, and the launch with {real or 'nothing'}"
+        )
+    if accelerator.distributed_type not in _ENGINES:
+        raise InputError(
+            f"accelerate launch: {accelerator.distributed_type.value} is in use, and lmeff does not train with it; use one of"
+            " the configurations in launchers/"
+        )
     if accelerator.num_processes != launched_world_size():
         raise InputError(
             f"accelerate launch: {launched_world_size()} processes were started but {accelerator.num_processes} work together;"

@@ -224,7 +224,7 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
             job.tokens,
             pinned=lambda: {step for step in part.branch_steps if not _branch_is_done(job.folder, plan, step)},
         )
-        check_engine(trainer.accelerator)
+        check_engine(trainer.accelerator, trainer.args)
         store = _store(job, plan, first_decides(lambda: _accepted(job, checkpoint)))
         # What watches a part sees a plan that ends where the part does.
         seen = plan.model_copy(

@@ -1,0 +1,133 @@
+"""What a recipe asks for and this machine cannot do: packages that are not installed, and hardware that is not there. No torch."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from lmeff.errors import InputError
+from lmeff.recipe.reading import Resolved
+from lmeff.recipe.schema import Recipe
+from lmeff.recipe.trainer_values import COMPILE_BACKENDS, TRACKERS, compile_backend, trackers
+from lmeff.recipe.wording import show
+from lmeff.recipe.yaml_lines import COMMAND_LINE
+
+_INSTALL = {
+    "azureml": "azureml-core",
+    "comet_ml": "comet-ml",
+    "tensorboard|tensorboardX": "tensorboard",
+    "liger_kernel": "liger-kernel",
+    "intel_extension_for_pytorch": "intel-extension-for-pytorch",
+    "torch_tensorrt": "torch-tensorrt",
+    "tvm": "apache-tvm",
+}
+"""The name for pip, where it is not that of the package."""
+_DEVICES = ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu", "/dev/dxg", "/dev/kfd", "/dev/dri/renderD*")
+
+
+def check_machine(resolved: Resolved, gpu_capability: float | None = None) -> None:
+    """Raises InputError, a line with file and line for each thing that a run of the recipe here could not do. With
+    `gpu_capability`, the compute capability of a GPU, the hardware is that GPU and not what is here."""
+    where = resolved.provenance
+    lines = []
+    for key, text in _missing(resolved.recipe, gpu_capability):
+        place = where.get(key) or next((at for name, at in where.items() if name.startswith(f"{key}.")), "default")
+        said = place.startswith(COMMAND_LINE) and place.removeprefix(COMMAND_LINE).partition("=")[0] == key
+        lines.append(f"{place}: {text}" if said else f"{place}: {key}: {text}")
+    if lines:
+        raise InputError(*lines)
+
+
+def _missing(recipe: Recipe, gpu_capability: float | None) -> Iterator[tuple[str, str]]:
+    training = recipe.training
+    for name in trackers(training):
+        yield from _packages("training.report_to", f"'{name}'", TRACKERS[name])
+        if name == "kubeflow" and "KUBEFLOW_TRAINER_SERVER_URL" not in os.environ:
+            yield "training.report_to", "'kubeflow' reports from inside a Kubeflow TrainJob alone, and this is none"
+    if recipe.optimizer.name == "schedule_free_adamw":
+        yield from _packages("optimizer.name", f"'{recipe.optimizer.name}'", ("schedulefree",))
+    if "tpu_metrics_debug" in training.get("debug", ""):
+        yield from _packages("training.debug", "'tpu_metrics_debug'", ("torch_xla",))
+    backend = compile_backend(training)
+    compile_key = "training.torch_compile_backend" if training.get("torch_compile_backend") else "training.torch_compile"
+    if backend:
+        yield from _packages(compile_key, f"'{backend}'", COMPILE_BACKENDS[backend])
+        for variable in ("TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE"):
+            if os.environ.get(variable, "0") not in ("", "0"):
+                yield compile_key, f"the environment turns compiling off; unset {variable}, or set torch_compile: false"
+    if training.get("use_liger_kernel"):
+        yield from _packages("training.use_liger_kernel", "it", ("liger_kernel",))
+
+    has_gpu = gpu_capability is not None or may_have_gpu()
+    wanted = [
+        ("training.fp16", training.get("fp16"), "float16 is for a GPU; use bf16, or leave it out for float32"),
+        ("training.use_liger_kernel", training.get("use_liger_kernel"), "Liger's kernels are for a GPU; leave it out"),
+        ("training.tf32", training.get("tf32"), "TF32 is of NVIDIA GPUs since Ampere; leave it out"),
+        (compile_key, backend == "cudagraphs", "'cudagraphs' is for a GPU; use 'inductor'"),
+    ]
+    for key, is_wanted, advice in wanted:
+        if is_wanted and not has_gpu:
+            yield key, f"there is no GPU to train on here: {advice} (lmeff plan --gpu NAME plans for another machine)"
+    if training.get("tf32") and has_gpu:
+        capability = gpu_capability or _capability_here()
+        if capability is not None and capability < 8:
+            yield "training.tf32", f"the GPU is older than Ampere (compute capability {capability:g}); leave it out"
+    if backend == "inductor" and gpu_capability is None and not _compiler():
+        yield compile_key, f"{show(backend)} needs a C++ compiler, and there is none on PATH; install g++, or leave it out"
+
+
+def _packages(key: str, what: str, packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    for package in packages:
+        if not any(_is_installed(name) for name in package.split("|")):
+            yield key, f"{what} needs a package that is not installed: pip install {_INSTALL.get(package, package)}"
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):  # it is there, and broken
+        return False
+
+
+def may_have_gpu() -> bool:
+    """Whether training could run on an accelerator here; where this can't be told without torch, it is said to be so."""
+    if os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("1", "true", "yes"):
+        return False
+    if sys.platform != "linux":
+        return True
+    if not _torch_for_gpu() or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return False
+    return any(any(Path("/").glob(pattern.lstrip("/"))) for pattern in _DEVICES)
+
+
+@cache
+def _torch_for_gpu() -> bool:
+    """Whether the torch that is installed was built for any accelerator."""
+    package = find_spec("torch")
+    if package is None or not package.submodule_search_locations:
+        return True
+    version = Path(package.submodule_search_locations[0], "version.py")
+    text = version.read_text(encoding="utf-8") if version.is_file() else ""
+    built_for = re.findall(r"^(cuda|hip|xpu)\b[^=\n]*=\s*(\S.*)$", text, re.MULTILINE)
+    return not built_for or any(value != "None" for _, value in built_for)
+
+
+@cache
+def _capability_here() -> float | None:
+    """The lowest compute capability of the NVIDIA GPUs of this machine; None where their tool does not say."""
+    command = ["nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout
+        return min(map(float, answer.split()))
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+
+
+def _compiler() -> str | None:
+    """The C++ compiler that torch would take."""
+    return next(filter(None, map(shutil.which, (os.environ.get("CXX") or "g++", "g++", "clang++", "c++"))), None)
