@@ -15,18 +15,26 @@ from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, 
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from lmeff.plan import make_plan
+    from lmeff.plan import gpu_capability, make_plan
     from lmeff.plan_text import format_plan
     from lmeff.recipe import read_recipe
+    from lmeff.recipe.machine import check_machine
 
-    plan = make_plan(
-        read_recipe(options.recipe, options.overrides).recipe,
-        world_size=options.devices,
-        tokens_per_second=options.tokens_per_second,
-        mfu=options.mfu,
-        gpu=options.gpu,
-    )
-    print(plan.model_dump_json(indent=2) if options.json else format_plan(plan))
+    resolved = read_recipe(options.recipe, options.overrides)
+    recipe, speed, speed_from = resolved.recipe, options.tokens_per_second, ""
+    # Before anything is measured, so that a mistake is told at once.
+    plan = make_plan(recipe, world_size=options.devices, tokens_per_second=speed, mfu=options.mfu, gpu=options.gpu)
+    check_machine(resolved, gpu_capability(options.gpu))
+    if options.measure:
+        if speed or options.mfu or options.gpu:
+            raise InputError("--measure: measures this machine; leave out --tokens-per-second, --mfu and --gpu")
+        from lmeff.probes.speed import measure_speed
+
+        print("trying a few steps of the model, half a minute at the most ...", file=sys.stderr, flush=True)
+        measured = measure_speed(recipe, options.devices)
+        speed, speed_from = measured.tokens_per_second, measured.describe()
+        plan = make_plan(recipe, world_size=options.devices, micro_batch=measured.micro_batch, tokens_per_second=speed)
+    print(plan.model_dump_json(indent=2) if options.json else format_plan(plan, speed_from))
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -202,7 +210,9 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--mfu", type=positive, metavar="SHARE", help="or the share of the GPU's 16-bit peak, such as 0.4"
             )
-            sub.add_argument("--gpu", metavar="NAME", help="h100, a100, rtx4090 ...")
+            sub.add_argument("--gpu", metavar="NAME", help="h100, a100, rtx4090 ...: plan for it, not for this machine")
+            text = "try a few steps of the model on this machine, which needs torch, and estimate the hours from them"
+            sub.add_argument("--measure", action="store_true", help=text)
     sub = verb("corpora", _corpora, "the corpora known by name")
     sub.add_argument("show", nargs="?", choices=["show"], help="show one of them")
     sub.add_argument("name", nargs="?", metavar="NAME")

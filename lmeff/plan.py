@@ -7,11 +7,14 @@ the input embedding being a lookup. Memory of data-parallel and ZeRO training as
 import math
 from collections import Counter
 from collections.abc import Iterable
+from functools import partial
+from typing import Literal
 
 from lmeff.errors import InputError
 from lmeff.models.sizes import Parameters, Shape, count_parameters, resolve_shape
 from lmeff.plan_parts import plan_parts
 from lmeff.quantities import format_count
+from lmeff.recipe.corpus_sizes import prepared_bytes
 from lmeff.recipe.documents import PlanAnchor, PlanDocument, PlanMemory, PlanParameters
 from lmeff.recipe.schema import Recipe
 
@@ -29,6 +32,8 @@ GPUS: dict[str, tuple[float, float]] = {
     "b200": (2250.0, 180),
 }
 """Dense 16-bit tensor peak in TFLOP/s and memory in GB of one GPU, from the vendor's data sheets."""
+_BEFORE_AMPERE = {"v100": 7.0, "t4": 7.5}
+"""Compute capability of the GPUs above without bfloat16 and TF32."""
 _USABLE_MEMORY = 0.9
 
 _CPU_MICRO_TOKENS = 4_096
@@ -151,10 +156,26 @@ def micro_batches(recipe: Recipe, world_size: int) -> list[int]:
     return _divisors(sequences_per_rank(recipe, world_size))
 
 
-def _memory(recipe: Recipe, shape: Shape, total: int, micro_batch: int, world_size: int) -> dict[str, PlanMemory]:
-    """Bytes on one device. 16-bit training unless `training.bf16` is false: under DDP weights, gradients and AdamW states are
-    float32 (16 bytes a parameter); under ZeRO weights and gradients are 16-bit with a float32 copy beside the states."""
-    half = recipe.training.get("bf16", "auto") is not False or bool(recipe.training.get("fp16"))
+def gpu_capability(gpu: str | None) -> float | None:
+    """The compute capability of a GPU of `GPUS` as far as it matters: 8 stands for 8 and above."""
+    return None if gpu is None else _BEFORE_AMPERE.get(gpu.lower(), 8.0)
+
+
+def planned_precision(recipe: Recipe, gpu: str | None = None) -> Literal["float32", "bfloat16", "float16"] | None:
+    """What a run computes in; None with `training.bf16: auto` when the device is not known."""
+    wanted = recipe.training.get("bf16", "auto")
+    if recipe.training.get("fp16"):
+        return "float16"
+    if wanted == "auto" and gpu is None:
+        return None
+    return "bfloat16" if wanted is True or (wanted == "auto" and gpu_capability(gpu) >= 8) else "float32"
+
+
+def _memory(
+    recipe: Recipe, shape: Shape, total: int, micro_batch: int, world_size: int, half: bool
+) -> dict[str, PlanMemory]:
+    """Bytes on one device. In 16-bit training (`half`), under DDP weights, gradients and AdamW states are float32 (16 bytes a
+    parameter); under ZeRO weights and gradients are 16-bit with a float32 copy beside the states."""
     width, bytes_each = shape.hidden_size, 2 if half else 4
     tokens = micro_batch * recipe.batch.sequence_length
     per_layer = 12 * width + 4 * shape.intermediate_size
@@ -174,12 +195,10 @@ def _memory(recipe: Recipe, shape: Shape, total: int, micro_batch: int, world_si
     }
 
 
-def _largest_fitting(recipe: Recipe, shape: Shape, total: int, world_size: int, gpu_bytes: float) -> int:
+def _largest_fitting(recipe: Recipe, shape: Shape, total: int, world_size: int, gpu_bytes: float, half: bool) -> int:
     """The largest micro-batch whose DDP estimate stays under 90% of the GPU."""
-    sizes = micro_batches(recipe, world_size)
-    fitting = [
-        n for n in sizes if _memory(recipe, shape, total, n, world_size)["ddp"].total <= _USABLE_MEMORY * gpu_bytes
-    ]
+    sizes, limit = micro_batches(recipe, world_size), _USABLE_MEMORY * gpu_bytes
+    fitting = [n for n in sizes if _memory(recipe, shape, total, n, world_size, half)["ddp"].total <= limit]
     return max(fitting, default=sizes[0])
 
 
@@ -206,9 +225,11 @@ def make_plan(
     steps = parts[-1].last_step
     if gpu is not None and gpu.lower() not in GPUS:
         raise InputError(f"--gpu: {gpu!r} is not one of {', '.join(GPUS)}; give --tokens-per-second instead")
+    precision = planned_precision(recipe, gpu)
+    half = precision != "float32"
     peak_tflops, gpu_gigabytes = GPUS[gpu.lower()] if gpu else (0.0, 0.0)
     if gpu and micro_batch is None and recipe.batch.micro == "auto":
-        micro_batch = _largest_fitting(recipe, shape, parameters.total, world_size, gpu_gigabytes * 1e9)
+        micro_batch = _largest_fitting(recipe, shape, parameters.total, world_size, gpu_gigabytes * 1e9, half)
     micro_batch, accumulation = split_batch(recipe, world_size, micro_batch)
     flops = flops_per_token(shape, length)
     trained_tokens = tokens_at(sum(part.last_step - part.first_step for part in parts), recipe.batch.tokens)
@@ -231,6 +252,8 @@ def make_plan(
     )
     checkpoint_bytes = 12 * parameters.total * num_checkpoints
     num_revisions = len(anchors) + bool(recipe.anchors.until)
+    data_bytes = prepared_bytes(recipe.corpus, recipe.tokenizer.vocab_size)
+    memory_of = partial(_memory, recipe, shape, parameters.total, micro_batch, world_size)
     return PlanDocument(
         name=recipe.name,
         seed=recipe.seed,
@@ -254,12 +277,15 @@ def make_plan(
         flops_per_token_causal=flops_per_token(shape, length, causal=True),
         total_flops=total_flops,
         revision_bytes=revision_bytes,
-        disk_bytes=revision_bytes * num_revisions + checkpoint_bytes,
+        disk_bytes=revision_bytes * num_revisions + checkpoint_bytes + (data_bytes or 0),
+        data_bytes=data_bytes,
         hub_bytes=revision_bytes * (len(anchors) + 1),
         world_size=world_size,
         micro_batch=micro_batch,
         accumulation=accumulation,
-        memory=_memory(recipe, shape, parameters.total, micro_batch, world_size),
+        precision=precision,
+        memory=memory_of(half),
+        memory_float32=memory_of(False) if precision is None else None,
         tokens_per_second=tokens_per_second,
         hours=trained_tokens / tokens_per_second / 3600 if tokens_per_second else None,
     )

@@ -1,7 +1,7 @@
 """A plan for people."""
 
 from lmeff.quantities import format_bytes, format_duration, format_short
-from lmeff.recipe.documents import PlanDocument
+from lmeff.recipe.documents import PlanDocument, PlanMemory
 
 
 def _table(rows: list[list[str]]) -> list[str]:
@@ -18,14 +18,23 @@ def _sequences(plan: PlanDocument) -> list[str]:
     return [f"sequences  {'; '.join(words)}"] if words else []
 
 
-def format_plan(plan: PlanDocument) -> str:
-    """What `lmeff plan` prints."""
+def _memory(memory: dict[str, PlanMemory], precision: str) -> list[str]:
+    rows = [["", "states", "activations", "logits", "in all"]]
+    for name, one in memory.items():
+        rows.append([name, *map(format_bytes, (one.states, one.activations, one.logits, one.total))])
+    return [f"memory of a device, estimated, at this micro-batch, {precision}:", *_table(rows)]
+
+
+def format_plan(plan: PlanDocument, speed_from: str = "") -> str:
+    """What `lmeff plan` prints; `speed_from` says where the speed comes from."""
     parameters = plan.parameters
     share = parameters.embedding / parameters.total
     devices = "1 device" if plan.world_size == 1 else f"{plan.world_size} devices"
     warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_short(plan.warmup_steps * plan.batch_tokens)} tokens)"
     per_token, causal = format_short(plan.flops_per_token), format_short(plan.flops_per_token_causal)
     disk, revision, hub = map(format_bytes, (plan.disk_bytes, plan.revision_bytes, plan.hub_bytes))
+    counted = f" and {format_bytes(plan.data_bytes or 0)} of text and tokens (estimated)"
+    data = counted if plan.data_bytes is not None else "; text and tokens not counted"
     lines = [
         f"{plan.name}, seed {plan.seed}",
         f"model      {parameters.total:,} parameters: {parameters.non_embedding:,} in the layers,"
@@ -35,7 +44,7 @@ def format_plan(plan: PlanDocument) -> str:
         *_sequences(plan),
         f"length     {plan.num_steps:,} steps, {plan.num_tokens:,} tokens; {warmup}; no weight decay on norms",
         f"compute    {per_token} FLOPs a token ({causal} counting causal attention), {format_short(plan.total_flops)} in all",
-        f"disk       {disk} for {len(plan.anchors)} revisions of {revision} and the checkpoints;"
+        f"disk       {disk} for {len(plan.anchors)} revisions of {revision}, the checkpoints{data};"
         f" {hub} on the Hub with the final revision",
     ]
     if plan.mode != "snapshot":
@@ -46,18 +55,19 @@ def format_plan(plan: PlanDocument) -> str:
     if plan.hours is not None:
         lines.append(
             f"time       {format_duration(plan.hours * 3600)} at {format_short(plan.tokens_per_second)} tokens/s"
+            + (f": {speed_from}" if speed_from else "")
         )
     else:
-        lines.append("time       give --tokens-per-second N, or --gpu NAME --mfu 0.4")
+        lines.append("time       give --tokens-per-second N, or --gpu NAME --mfu 0.4, or --measure to try this machine")
     rows = [["anchor", "step", "exact tokens", "deviation"]]
     rows += [
         [anchor.name, f"{anchor.step:,}", f"{anchor.exact_tokens:,}", f"+{anchor.deviation:,}"]
         for anchor in plan.anchors
     ]
     alone = "; ZeRO divides nothing on one, see --devices" if plan.world_size == 1 else ""
-    lines += ["", *_table(rows), "", f"memory of a device, estimated, at this micro-batch{alone}:"]
-    rows = [["", "states", "activations", "logits", "in all"]]
-    for name, memory in plan.memory.items():
-        sizes = (memory.states, memory.activations, memory.logits, memory.total)
-        rows.append([name, *map(format_bytes, sizes)])
-    return "\n".join(lines + _table(rows))
+    lines += ["", *_table(rows), ""]
+    if plan.memory_float32 is None:
+        return "\n".join(lines + _memory(plan.memory, f"in {plan.precision or '16 bits'}{alone}"))
+    lines += _memory(plan.memory, f"in bfloat16, as on a GPU that has it{alone}")
+    lines += ["", *_memory(plan.memory_float32, "in float32, as on any other device")]
+    return "\n".join(lines)

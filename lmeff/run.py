@@ -17,8 +17,8 @@ from lmeff.files import write_text
 from lmeff.plan import check_data, make_plan
 from lmeff.revisions.account import namespace
 from lmeff.revisions.names import hub_names
-from lmeff.training.launcher import settle_launch
 from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, record_changes, run_folder
+from lmeff.training.launcher import settle_launch
 from lmeff.training.process import launched_rank, launched_world_size, leave, outcome, report_failure
 from lmeff.training.signals import StopRequests
 from lmeff.training.state import RunState, read_state

@@ -35,7 +35,8 @@ class Bench:
     recipe: Recipe
     model: PreTrainedModel
     optimizer: torch.optim.Optimizer
-    data: PackedSequences | DocumentSequences
+    data: PackedSequences | DocumentSequences | None
+    """None where whole batches are handed in."""
     device: torch.device
 
     @classmethod
@@ -63,26 +64,31 @@ class Bench:
 
     def step(self, wanted: Wanted, learning_rate: float) -> tuple[float, float]:
         """One optimizer step, as a run makes it. Returns the loss in nats per token and the gradient's norm before clipping."""
-        half = half_precision(self.recipe)
-        autocast = torch.autocast(self.device.type, dtype=half) if half else nullcontext()
         sequence_ids, length = wanted
         micro_batch = min(split_batch(self.recipe, 1)[0], len(sequence_ids))
         self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
         starts = range(0, len(sequence_ids), micro_batch)
         batches = [self._read(Wanted(sequence_ids[start : start + micro_batch], length)) for start in starts]
         num_losses = sum(int((batch["labels"] != -100).sum()) for batch in batches)
-        for batch in batches:
-            with autocast:
-                loss = self.model(**batch, use_cache=False, num_items_in_batch=num_losses).loss
-            loss.backward()
-            total += loss.item()
+        total = sum(self.backward(batch, num_losses) for batch in batches)
+        return total, self.update(learning_rate)
+
+    def backward(self, batch: dict[str, torch.Tensor], num_losses: int) -> float:
+        """Adds a micro-batch's gradients, for a loss that is a mean over `num_losses` positions; returns its share of the loss."""
+        half = half_precision(self.recipe)
+        with torch.autocast(self.device.type, dtype=half) if half else nullcontext():
+            loss = self.model(**batch, use_cache=False, num_items_in_batch=num_losses).loss
+        loss.backward()
+        return loss.item()
+
+    def update(self, learning_rate: float) -> float:
+        """Clips the gradients and lets the optimizer make its step; returns their norm before that."""
         limit = self.recipe.training.get("max_grad_norm", 1.0) or math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit).item()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
-        return total, norm
+        return norm
 
 
 def probe_folder(recipe: Recipe) -> Path:

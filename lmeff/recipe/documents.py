@@ -180,13 +180,19 @@ class PlanDocument(Document):
     revision_bytes: int
     """One revision in float32."""
     disk_bytes: int
-    """Revisions and rotated checkpoints together, at the most."""
+    """Revisions, rotated checkpoints and `data_bytes` together, at the most."""
+    data_bytes: int | None = None
+    """Prepared text and tokens, estimated for corpora known by name; null when they are not counted."""
     hub_bytes: int
     """All revisions as uploaded."""
     world_size: int
     micro_batch: int
     accumulation: int
+    precision: Literal["float32", "bfloat16", "float16"] | None = None
+    """What the run computes in; null with `training.bf16: auto` when the device is not known: then `memory` is for bfloat16, as
+    on a GPU that has it, and `memory_float32` for any other device."""
     memory: dict[Literal["ddp", "zero1", "zero2", "zero3"], PlanMemory]
+    memory_float32: dict[Literal["ddp", "zero1", "zero2", "zero3"], PlanMemory] | None = None
     tokens_per_second: float | None
     hours: float | None
     """Hours of training for the given speed; null when none was given."""

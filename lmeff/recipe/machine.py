@@ -1,4 +1,4 @@
-"""What a recipe asks for and this machine cannot do: packages that are not installed, and hardware that is not there. No torch."""
+"""What a recipe asks for and this machine cannot do: packages that are not installed, hardware that is not there. No torch."""
 
 import os
 import re
@@ -34,8 +34,10 @@ def check_machine(resolved: Resolved, gpu_capability: float | None = None) -> No
     """Raises InputError, a line with file and line for each thing that a run of the recipe here could not do. With
     `gpu_capability`, the compute capability of a GPU, the hardware is that GPU and not what is here."""
     where = resolved.provenance
-    lines = []
+    lines, first = [], {}
     for key, text in _missing(resolved.recipe, gpu_capability):
+        first.setdefault(key, text)
+    for key, text in first.items():
         place = where.get(key) or next((at for name, at in where.items() if name.startswith(f"{key}.")), "default")
         said = place.startswith(COMMAND_LINE) and place.removeprefix(COMMAND_LINE).partition("=")[0] == key
         lines.append(f"{place}: {text}" if said else f"{place}: {key}: {text}")
@@ -54,7 +56,9 @@ def _missing(recipe: Recipe, gpu_capability: float | None) -> Iterator[tuple[str
     if "tpu_metrics_debug" in training.get("debug", ""):
         yield from _packages("training.debug", "'tpu_metrics_debug'", ("torch_xla",))
     backend = compile_backend(training)
-    compile_key = "training.torch_compile_backend" if training.get("torch_compile_backend") else "training.torch_compile"
+    compile_key = (
+        "training.torch_compile_backend" if training.get("torch_compile_backend") else "training.torch_compile"
+    )
     if backend:
         yield from _packages(compile_key, f"'{backend}'", COMPILE_BACKENDS[backend])
         for variable in ("TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE"):
@@ -78,7 +82,10 @@ def _missing(recipe: Recipe, gpu_capability: float | None) -> Iterator[tuple[str
         if capability is not None and capability < 8:
             yield "training.tf32", f"the GPU is older than Ampere (compute capability {capability:g}); leave it out"
     if backend == "inductor" and gpu_capability is None and not _compiler():
-        yield compile_key, f"{show(backend)} needs a C++ compiler, and there is none on PATH; install g++, or leave it out"
+        yield (
+            compile_key,
+            f"{show(backend)} needs a C++ compiler, and there is none on PATH; install g++, or leave it out",
+        )
 
 
 def _packages(key: str, what: str, packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:

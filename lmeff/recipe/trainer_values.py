@@ -36,8 +36,16 @@ COMPILE_BACKENDS: dict[str, tuple[str, ...]] = {
 }
 """The backends of torch.compile that both accelerate and torch still know, with the packages each needs."""
 _GONE_BACKENDS = (
-    "aot_ts_nvfuser nvprims_nvfuser ofi fx2trt onnxrt aot_torchxla_trace_once torchxla_trace_once hpu_backend neuron"
-).split()
+    "aot_ts_nvfuser",
+    "nvprims_nvfuser",
+    "ofi",
+    "fx2trt",
+    "onnxrt",
+    "aot_torchxla_trace_once",
+    "torchxla_trace_once",
+    "hpu_backend",
+    "neuron",
+)
 _COMPILE_MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 
 _CHECKPOINTING: dict[str, str] = {

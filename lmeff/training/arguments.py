@@ -76,7 +76,9 @@ def training_arguments(
     chosen = {"logging_steps": 10, "report_to": "none", "disable_tqdm": False} | recipe.training | _precision(recipe)
     chosen["full_determinism"] = recipe.deterministic or bool(chosen.get("full_determinism"))
     if chosen.get("fp16") and uses_cpu():
-        raise InputError("training.fp16: float16 is for a GPU, and this process trains on the CPU; use bf16, or leave it out")
+        raise InputError(
+            "training.fp16: float16 is for a GPU, and this process trains on the CPU; use bf16, or leave it out"
+        )
     try:
         arguments = TrainingArguments(**own | chosen)
     except ValueError as error:  # such as bf16 on a GPU that has none

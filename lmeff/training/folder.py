@@ -123,7 +123,8 @@ def part_folder(run: Path, part: PlanPart) -> Path:
 def check_space(folder: Path, plan: PlanDocument) -> None:
     """Warns before the first step when the disk has less room than the run may need."""
     free = shutil.disk_usage(folder).free
-    missing = plan.disk_bytes - _bytes_of_weights(folder) - free
+    # Text and tokens are there by now, and counted as what is not free.
+    missing = plan.disk_bytes - (plan.data_bytes or 0) - _bytes_of_weights(folder) - free
     if missing > 0:
         print(
             f"{folder}: this run may need {format_bytes(missing)} more than the {format_bytes(free)} that are free there;"

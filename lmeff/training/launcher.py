@@ -39,10 +39,24 @@ _OWNED = {
 }
 """Keys of a DeepSpeed file that the recipe decides, filled in by the Trainer from it."""
 _REPLACED = {"optimizer": "optimizer:", "scheduler": "schedule:"}
-_KEPT = set(
-    "zero_optimization steps_per_print wall_clock_breakdown dump_state memory_breakdown comms_logger flops_profiler aio"
-    " zero_allow_untested_optimizer zero_force_ds_cpu_optimizer activation_checkpointing nebula checkpoint tensorboard wandb"
-    " csv_monitor comet".split()
+_KEPT = (
+    "zero_optimization",
+    "zero_allow_untested_optimizer",
+    "zero_force_ds_cpu_optimizer",
+    "activation_checkpointing",
+    "aio",
+    "checkpoint",
+    "nebula",
+    "comms_logger",
+    "flops_profiler",
+    "steps_per_print",
+    "wall_clock_breakdown",
+    "dump_state",
+    "memory_breakdown",
+    "tensorboard",
+    "wandb",
+    "csv_monitor",
+    "comet",
 )
 """Sections of a DeepSpeed file that do not change what is computed."""
 
@@ -71,7 +85,9 @@ def settle_environment() -> list[str]:
     if _is_true("ACCELERATE_USE_DEEPSPEED"):
         notes += _settle_deepspeed()
     elif (steps := os.environ.pop("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")) not in ("1", "auto"):
-        notes.append(_aside(f"gradient_accumulation_steps {steps}", "batch.tokens and batch.micro of the recipe decide"))
+        notes.append(
+            _aside(f"gradient_accumulation_steps {steps}", "batch.tokens and batch.micro of the recipe decide")
+        )
     return notes
 
 
@@ -148,10 +164,14 @@ def _settle_deepspeed_file(file: str, values: dict[str, Any]) -> Iterator[str]:
     for key in ("offload_optimizer", "offload_param"):
         if (device := (zero.get(key) or {}).get("device", "none")) != "none":
             raise InputError(_no_offload(file, f"zero_optimization.{key}", device))
-    quantized = [f"zero_optimization.{key}" for key, value in zero.items() if key.startswith("zero_quantized") and value]
+    quantized = [
+        f"zero_optimization.{key}" for key, value in zero.items() if key.startswith("zero_quantized") and value
+    ]
     unknown = [key for key in values if key not in {*_KEPT, *_OWNED, *_REPLACED, "fp16", "bf16", "amp"}]
     for key in [*quantized, *(key for key in unknown if _says_something(values[key]))]:
-        raise InputError(f"{file}: {key}: it would change what is computed, and the recipe has no word for it; leave it out")
+        raise InputError(
+            f"{file}: {key}: it would change what is computed, and the recipe has no word for it; leave it out"
+        )
     if zero.get("stage") == 3:
         zero["stage3_gather_16bit_weights_on_model_save"] = True
     for key, owner in _OWNED.items():
