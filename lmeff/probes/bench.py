@@ -74,7 +74,7 @@ class Bench:
         return total, self.update(learning_rate)
 
     def backward(self, batch: dict[str, torch.Tensor], num_losses: int) -> float:
-        """Adds a micro-batch's gradients, for a loss that is a mean over `num_losses` positions; returns its share of the loss."""
+        """Adds a micro-batch's gradients to those there are, and returns its share of a loss over `num_losses` positions."""
         half = half_precision(self.recipe)
         with torch.autocast(self.device.type, dtype=half) if half else nullcontext():
             loss = self.model(**batch, use_cache=False, num_items_in_batch=num_losses).loss

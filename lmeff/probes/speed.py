@@ -58,7 +58,9 @@ def measure_speed(recipe: Recipe, world_size: int = 1, max_seconds: float = MAX_
     training = recipe.training
     if training.get("activation_checkpointing") or training.get("gradient_checkpointing"):
         options = training.get("activation_checkpointing_kwargs") or training.get("gradient_checkpointing_kwargs") or {}
-        model.activation_checkpointing_enable(options or None)
+        of_transformers = {key: options[key] for key in ("every_n_layers", "offload") if key in options}
+        of_torch = {key: value for key, value in options.items() if key not in of_transformers}
+        model.activation_checkpointing_enable(of_torch or None, **of_transformers)
     if backend := compile_backend(training):
         model = torch.compile(model, backend=backend, mode=training.get("torch_compile_mode"))
     bench = Bench(recipe, model, optimizer, None, device)
