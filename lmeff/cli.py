@@ -15,6 +15,7 @@ from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, 
 
 
 def _plan(options: argparse.Namespace) -> None:
+    from lmeff.early import check_recipe_tasks
     from lmeff.plan import gpu_capability, make_plan
     from lmeff.plan_text import format_plan
     from lmeff.recipe import read_recipe
@@ -25,6 +26,7 @@ def _plan(options: argparse.Namespace) -> None:
     # Before anything is measured, so that a mistake is told at once.
     plan = make_plan(recipe, world_size=options.devices, tokens_per_second=speed, mfu=options.mfu, gpu=options.gpu)
     check_machine(resolved, gpu_capability(options.gpu))
+    check_recipe_tasks(recipe)
     if options.measure:
         if speed or options.mfu or options.gpu:
             raise InputError("--measure: measures this machine; leave out --tokens-per-second, --mfu and --gpu")
@@ -92,6 +94,9 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _curves(options: argparse.Namespace) -> None:
+    from lmeff.early import check_run_folders
+
+    check_run_folders(options.paths)
     from lmeff.analysis import curves_csv, curves_json, mixed_notes, print_curves, read_runs
 
     runs = read_runs(options.paths)
@@ -105,12 +110,18 @@ def _curves(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from lmeff.early import check_run_folders
+
+    check_run_folders(options.paths)
     from lmeff.analysis import read_runs, write_report
 
     print(write_report(read_runs(options.paths), Path(options.output)))
 
 
 def _status(options: argparse.Namespace) -> None:
+    from lmeff.early import check_run_folders
+
+    check_run_folders(options.paths)
     from lmeff.analysis import read_runs
 
     for run in read_runs(options.paths):
@@ -129,8 +140,15 @@ def _status(options: argparse.Namespace) -> None:
 def _probe(options: argparse.Namespace) -> None:
     from lmeff.quantities import format_bytes
     from lmeff.recipe import read_recipe
+    from lmeff.recipe.machine import check_machine
 
-    recipe = read_recipe(options.recipe, options.overrides).recipe
+    resolved = read_recipe(options.recipe, options.overrides)
+    check_machine(resolved)
+    recipe = resolved.recipe
+    if options.what != "memory":
+        from lmeff.corpora import prepare_text
+
+        prepare_text(recipe.corpus, recipe.paths.data)  # text that is not there is told before torch is imported
     match options.what:
         case "lr":
             from lmeff.probes.learning_rate import probe_learning_rate
@@ -162,6 +180,9 @@ def _probe(options: argparse.Namespace) -> None:
 
 
 def _publish(options: argparse.Namespace) -> int:
+    from lmeff.early import check_run
+
+    check_run(options.run)
     from lmeff.publishing.courier import say_what_is_left
     from lmeff.publishing.publish import publish
 

@@ -25,10 +25,15 @@ def _which(options: argparse.Namespace) -> tuple[list[str] | None, bool, Path | 
 
 
 def _eval(options: argparse.Namespace) -> None:
-    from lmeff.evaluation.folders import evaluate_folders
+    from lmeff.early import check_eval_tasks, check_models
 
     tasks = options.tasks.split(",") if options.tasks else None
     revisions, every, output = _which(options)
+    if not options.follow:
+        check_models([options.what], revisions, every, output)
+    check_eval_tasks(options.what, tasks, options.include_path, dict(options.path))
+    from lmeff.evaluation.folders import evaluate_folders
+
     if options.publish:
         from lmeff.publishing.results import check_publishable, publish_results
 
@@ -61,6 +66,9 @@ def _batch_size(text: str) -> int | str:
 
 
 def _weights(options: argparse.Namespace) -> None:
+    from lmeff.early import check_models
+
+    check_models(options.what, *_which(options)[:2])
     from lmeff.evaluation.weights_results import weigh, weights_table
 
     rows: list[dict] = []
@@ -69,6 +77,9 @@ def _weights(options: argparse.Namespace) -> None:
 
 
 def _profile(options: argparse.Namespace) -> None:
+    from lmeff.early import check_models
+
+    check_models(options.what, *_which(options)[:2])
     from lmeff.evaluation.profiling import ProfileSettings
     from lmeff.evaluation.profiling_models import profile_all, profile_table
 
@@ -100,6 +111,10 @@ def _printed(options: argparse.Namespace, found: Any, table: Callable[[Any], str
 
 
 def _perplexity(options: argparse.Namespace) -> None:
+    from lmeff.early import check_models, check_text
+
+    check_text(options.text)
+    check_models([options.what], *_which(options))
     from lmeff.evaluation.measure_perplexity import Wanted, measure_perplexity
 
     wanted = Wanted(
@@ -119,6 +134,11 @@ def _perplexity(options: argparse.Namespace) -> None:
 
 
 def _generate(options: argparse.Namespace) -> None:
+    from lmeff.early import check_models
+    from lmeff.evaluation.prompts import DEFAULT_PROMPTS, read_prompts
+
+    read_prompts(Path(options.prompts or DEFAULT_PROMPTS))
+    check_models([options.what], *_which(options))
     from lmeff.evaluation.measure_generation import Wanted, measure_generation
 
     wanted = Wanted(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lmeff.command_line import Asked, read_arguments
 from lmeff.errors import RunFailed
+from lmeff.evaluation.tasks import check_tasks, check_without_lm_eval, fetch_data
 from lmeff.files import write_text
 from lmeff.plan import check_data, make_plan
 from lmeff.revisions.account import namespace
@@ -28,12 +29,14 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     """One run from its text to its report. Raises InputError, RunFailed and Interrupted."""
     resolved, recipe = asked.resolved, asked.resolved.recipe
 
-    # ---- the plan
+    # ---- the plan, and whether every task and its data is there
     plan = make_plan(recipe, world_size=launched_world_size())
     state.anchors = plan.anchors
     names = hub_names(recipe, plan, namespace()) if recipe.publish.to == "hub" else None
     if launched_rank() == 0:
         state.write("running")
+    wanted = recipe.evaluation
+    check_without_lm_eval(wanted.tasks, wanted.include_path, wanted.paths)
 
     # ---- text and tokens: once, before any process group exists; the other processes wait at a file lock
     from lmeff.corpora import prepare_text
@@ -43,14 +46,12 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size, recipe.tokenizer.sample))
     check_data(recipe, positions_per_epoch(tokens, recipe.batch))
 
-    # ---- evaluation: every task and its data must be there before a step is trained
+    # ---- evaluation: what lm-eval itself must read, and data of the Hub, before a step is trained
     from accelerate import PartialState
 
     from lmeff.evaluation.folders import evaluate_together
-    from lmeff.evaluation.tasks import check_tasks, fetch_data
     from lmeff.evaluation.weights_results import measure_finished
 
-    wanted = recipe.evaluation
     check_tasks(wanted.tasks, wanted.include_path, wanted.paths)
     if wanted.at_anchors:
         fetch_data(wanted.tasks, wanted.paths)

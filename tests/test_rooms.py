@@ -24,7 +24,7 @@ ORDER = (
     ("training", "evaluation"),
     ("analysis",),
     ("probes", "distillation", "curriculum", "simplification", "instruction", "sweeps"),
-    ("command_line", "publishing", "argument_types"),
+    ("command_line", "publishing", "argument_types", "early"),
     ("run", "doctor", "cli_evaluation"),
     ("cli",),
 )

@@ -1,12 +1,27 @@
 """Finished or growing runs, read into a tidy table, learning curves with honest uncertainty, and a report page."""
 
-from lmeff.analysis.charts import write_png
-from lmeff.analysis.curves import Change, change
-from lmeff.analysis.mixed import mixed_notes
-from lmeff.analysis.reading import read_runs
-from lmeff.analysis.report import show_run, write_report
-from lmeff.analysis.runs import Anchor, Run
-from lmeff.analysis.table import curves_csv, curves_json, print_curves, tidy_table
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lmeff.analysis.charts import write_png
+    from lmeff.analysis.curves import Change, change
+    from lmeff.analysis.mixed import mixed_notes
+    from lmeff.analysis.reading import read_runs
+    from lmeff.analysis.report import show_run, write_report
+    from lmeff.analysis.runs import Anchor, Run
+    from lmeff.analysis.table import curves_csv, curves_json, print_curves, tidy_table
+
+_HOMES = {
+    "charts": ("write_png",),
+    "curves": ("Change", "change"),
+    "mixed": ("mixed_notes",),
+    "reading": ("read_runs",),
+    "report": ("show_run", "write_report"),
+    "runs": ("Anchor", "Run"),
+    "table": ("curves_csv", "curves_json", "print_curves", "tidy_table"),
+}
+"""The modules that are imported when one of their names is asked for, so that reading runs needs no charts."""
 
 __all__ = [
     "Anchor",
@@ -23,3 +38,10 @@ __all__ = [
     "write_png",
     "write_report",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,6 +14,18 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
 
     Raises InputError with one line for each path that does not exist or holds no run, and for a damaged file.
     """
+    folders, collected = find_folders(paths)
+    unique: dict[Path, Path] = {}
+    for folder in folders:
+        unique.setdefault(folder.resolve(), folder)
+    return [*(read_run(folder) for folder in unique.values()), *read_collections(collected)]
+
+
+def find_folders(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
+    """Folders of runs, and of results of other models, at or under the given paths.
+
+    Raises InputError with one line for each path that does not exist or holds neither.
+    """
     mistakes, folders, collected = [], [], []
     for path in map(Path, paths):
         if not path.is_dir():
@@ -30,10 +42,7 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
         mistakes.append("no run folder was named")
     if mistakes:
         raise InputError(*mistakes)
-    unique: dict[Path, Path] = {}
-    for folder in folders:
-        unique.setdefault(folder.resolve(), folder)
-    return [*(read_run(folder) for folder in unique.values()), *read_collections(collected)]
+    return folders, collected
 
 
 def _is_run(folder: Path) -> bool:

@@ -13,6 +13,7 @@ import yaml
 
 from lmeff.errors import InputError
 from lmeff.evaluation.data import data_name, documents, pair_files, task_name
+from lmeff.evaluation.lm_eval_names import certainly_unknown
 from lmeff.evaluation.sources import DATA_NAMES, SOURCES, Source, data_file, data_folder
 
 PAIRS = "lmeff_pairs"
@@ -86,13 +87,35 @@ def check_tasks(tasks: Sequence[str], include_path: str | None, paths: Mapping[s
         include_path: folder with the user's own lm-eval task files.
         paths: folders with data by name (`evaluation.paths`).
     """
-    mistakes = _check_names(tasks, include_path)
+    check_without_lm_eval(tasks, include_path, paths)
+    if mistakes := _check_names(tasks, include_path):
+        raise InputError(*mistakes)
+
+
+def check_without_lm_eval(tasks: Sequence[str], include_path: str | None, paths: Mapping[str, str]) -> None:
+    """The part of `check_tasks` that takes less than a second: all but whether lm-eval can read a task file that is there."""
+    names_without_lm_eval(tasks, include_path)
+    mistakes: list[str] = []
     if not include_path:  # a task file of the user may read any name
         unknown = [name for name in paths if name not in DATA_NAMES]
         mistakes += [f"evaluation.paths: no data named {name!r}{_meant(name, DATA_NAMES)}" for name in unknown]
     mistakes += _check_data(tasks, paths)
     if mistakes:
         raise InputError(*mistakes)
+
+
+def names_without_lm_eval(tasks: Sequence[str], include_path: str | None) -> None:
+    """Raises InputError for tasks that stand in no task file, ours, lm-eval's or the user's."""
+    if include_path and not Path(include_path).is_dir():
+        raise InputError(f"{include_path}: no such folder (evaluation.include_path)")
+    own = own_task_names()
+    others = [task for task in dict.fromkeys(tasks) if task not in own]
+    unknown, written = others, set()
+    if include_path or not all(task.startswith("lmeff") for task in others):
+        unknown, written = certainly_unknown(others, include_path)
+    if unknown:
+        lines = [f"no evaluation task {task!r}{_meant(task, own) or _meant(task, written)}" for task in unknown]
+        raise InputError(*lines)
 
 
 def fetch_data(tasks: Sequence[str], paths: Mapping[str, str]) -> None:
@@ -104,8 +127,6 @@ def fetch_data(tasks: Sequence[str], paths: Mapping[str, str]) -> None:
 
 
 def _check_names(tasks: Sequence[str], include_path: str | None) -> list[str]:
-    if include_path and not Path(include_path).is_dir():
-        return [f"{include_path}: no such folder (evaluation.include_path)"]
     own = own_task_names()
     known = set(own)
     if include_path and not known.issuperset(tasks):

@@ -1,0 +1,78 @@
+"""What a command can be told to be wrong before anything heavy is imported: models, runs and files that are not there, tasks
+that do not exist. What is right is found again by whoever uses it; looking takes less than a second."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lmeff.errors import InputError
+from lmeff.recipe import Recipe, read_recipe
+
+
+def check_models(
+    whats: Sequence[str], revisions: Sequence[str] | None = None, every: bool = False, output: Path | None = None
+) -> None:
+    """Raises InputError for what is neither here nor looks like a model of the Hub, and for a revision that is not there."""
+    from lmeff.revisions.remote import is_remote
+
+    for what in whats:
+        if not is_remote(what):
+            from lmeff.evaluation.subjects import find_subjects
+
+            find_subjects(what, revisions, every, output)
+
+
+def check_eval_tasks(what: str, tasks: Sequence[str] | None, include_path: str | None, paths: dict[str, str]) -> None:
+    """Raises InputError for tasks that do not exist and for data that is not there: those of the command line, else of the
+    run's recipe."""
+    from lmeff.evaluation.tasks import check_without_lm_eval
+
+    recipe = Path(what) / "recipe.yaml"
+    section = read_recipe(recipe).recipe.evaluation if recipe.is_file() else None
+    if section is not None:
+        paths = {**section.paths, **paths}
+        tasks, include_path = tasks or section.tasks, include_path or section.include_path
+    if not tasks:
+        raise InputError("--tasks: which? For example lmeff_blimp; `lmeff tasks --list` names ours")
+    check_without_lm_eval(tasks, include_path, paths)
+
+
+def check_recipe_tasks(recipe: Recipe) -> None:
+    """Raises InputError for tasks of a recipe that do not exist; their data may be on another machine."""
+    if recipe.evaluation.tasks:
+        from lmeff.evaluation.tasks import names_without_lm_eval
+
+        names_without_lm_eval(recipe.evaluation.tasks, recipe.evaluation.include_path)
+
+
+def check_text(paths: Sequence[str]) -> None:
+    """Raises InputError for `--text` that is not there."""
+    if paths:
+        from lmeff.corpora.sources import find_files
+
+        find_files(paths, "--text")
+
+
+def check_run_folders(paths: Sequence[str]) -> None:
+    """Raises InputError, a line for each, for folders that are not there or hold no run and no results."""
+    check_folders(paths)
+    from lmeff.analysis.reading import find_folders
+
+    find_folders(paths)
+
+
+def check_folders(paths: Sequence[str]) -> None:
+    """Raises InputError, a line for each, for folders that are not there."""
+    mistakes = [
+        f"{path}: {'not a folder' if path.exists() else 'no such folder'}"
+        for path in map(Path, paths)
+        if not path.is_dir()
+    ]
+    if mistakes:
+        raise InputError(*mistakes)
+
+
+def check_run(run: str) -> None:
+    """Raises InputError for a folder that is no run."""
+    check_folders([run])
+    if not Path(run, "recipe.yaml").is_file():
+        raise InputError(f"{run}: not a run (no recipe.yaml)")
