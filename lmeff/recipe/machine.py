@@ -22,7 +22,6 @@ _INSTALL = {
     "comet_ml": "comet-ml",
     "tensorboard|tensorboardX": "tensorboard",
     "liger_kernel": "liger-kernel",
-    "intel_extension_for_pytorch": "intel-extension-for-pytorch",
     "torch_tensorrt": "torch-tensorrt",
     "tvm": "apache-tvm",
 }

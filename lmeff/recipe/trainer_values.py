@@ -32,7 +32,6 @@ COMPILE_BACKENDS: dict[str, tuple[str, ...]] = {
     "cudagraphs": (),
     "tensorrt": ("torch_tensorrt",),
     "tvm": ("tvm",),
-    "ipex": ("intel_extension_for_pytorch",),
 }
 """The backends of torch.compile that both accelerate and torch still know, with the packages each needs."""
 _GONE_BACKENDS = (
