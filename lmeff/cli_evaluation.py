@@ -25,8 +25,9 @@ def _which(options: argparse.Namespace) -> tuple[list[str] | None, bool, Path | 
 
 
 def _eval(options: argparse.Namespace) -> None:
-    from lmeff.early import check_eval_tasks, check_models
+    from lmeff.early import check_device, check_eval_tasks, check_models
 
+    check_device(options.device)
     tasks = options.tasks.split(",") if options.tasks else None
     revisions, every, output = _which(options)
     if not options.follow:
@@ -77,8 +78,9 @@ def _weights(options: argparse.Namespace) -> None:
 
 
 def _profile(options: argparse.Namespace) -> None:
-    from lmeff.early import check_models
+    from lmeff.early import check_device, check_models
 
+    check_device(options.device)
     check_models(options.what, *_which(options)[:2])
     from lmeff.evaluation.profiling import ProfileSettings
     from lmeff.evaluation.profiling_models import profile_all, profile_table

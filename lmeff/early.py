@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.recipe import Recipe, read_recipe
+from lmeff.recipe.machine import may_see_gpu
 
 
 def check_models(
@@ -42,6 +43,12 @@ def check_recipe_tasks(recipe: Recipe) -> None:
         from lmeff.evaluation.tasks import names_without_lm_eval
 
         names_without_lm_eval(recipe.evaluation.tasks, recipe.evaluation.include_path)
+
+
+def check_device(device: str | None) -> None:
+    """Raises InputError for a GPU that cannot be there."""
+    if device == "cuda" and not may_see_gpu():
+        raise InputError("--device cuda: torch sees no GPU here; `lmeff doctor` says more")
 
 
 def check_text(paths: Sequence[str]) -> None:

@@ -4,7 +4,6 @@ import time
 from pathlib import Path
 
 from lmeff.errors import InputError
-from lmeff.publishing.cards import refresh_card
 from lmeff.publishing.courier import attempt_beside
 from lmeff.publishing.folder import add_to_outbox, complete_revisions, page, read_run
 from lmeff.revisions.account import namespace as own_namespace
@@ -57,6 +56,8 @@ def publish(run: Path, namespace: str | None = None) -> list[Entry]:
 
 
 def _is_stale(run: Path, entry: Entry) -> bool:
+    from lmeff.publishing.cards import refresh_card
+
     folder = run / "revisions" / entry.revision
     refresh_card(run, folder)
     return card_sha256(folder) != entry.card_sha256

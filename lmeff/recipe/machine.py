@@ -104,6 +104,11 @@ def may_have_gpu() -> bool:
     """Whether training could run on an accelerator here; where this can't be told without torch, it is said to be so."""
     if os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("1", "true", "yes"):
         return False
+    return may_see_gpu()
+
+
+def may_see_gpu() -> bool:
+    """Whether torch could see an accelerator here, whatever a launcher says."""
     if sys.platform != "linux":
         return True
     if not _torch_for_gpu() or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):

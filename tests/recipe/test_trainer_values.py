@@ -1,4 +1,4 @@
-"""Every field that `training:` takes, with values of every kind: refused in one line, or used by the real Trainer in silence."""
+"""Every field that `training:` takes, with values of every kind: refused in one line, or used by the real Trainer."""
 
 import copy
 import warnings
