@@ -1,18 +1,24 @@
 """Tokens to steps, and what a run costs."""
 
 import json
+import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
 from lmeff.plan import check_data, flops_of, make_plan, micro_batches, plan_anchors, split_batch, tokens_at
 from lmeff.plan_text import format_plan
+from lmeff.quantities import format_bytes
 from lmeff.recipe.documents import PlanDocument
 from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Recipe, Schedule, Tokenizer
+from lmeff.tokens import prepare_tokenizer, prepare_tokens
+from tests.launching import finish, read_lines, run_folder, start, write_recipe
 
 
 def recipe(
@@ -92,6 +98,84 @@ def test_memory_falls_with_the_stage() -> None:
     assert states == sorted(states, reverse=True)
     assert states[0] == 16 * plan.parameters.total
     assert states[3] == 4 * plan.parameters.total
+
+
+@pytest.mark.parametrize(
+    ("training", "gpu", "precision", "bytes_each"),
+    [
+        ({"bf16": "auto"}, "h100", "bfloat16", 2),
+        ({}, "rtx3090", "bfloat16", 2),
+        ({"bf16": "auto"}, "v100", "float32", 4),  # has no bfloat16, so a run takes float32
+        ({"bf16": True}, None, "bfloat16", 2),
+        ({"bf16": False}, None, "float32", 4),
+        ({"fp16": True, "bf16": False}, "t4", "float16", 2),
+    ],
+)
+def test_activations_have_the_precision_that_will_run(training, gpu, precision, bytes_each) -> None:
+    """180m with 4 sequences of 256: 24 layers, each with 12 x 768 + 4 x 1,792 numbers a token."""
+    plan = make_plan(recipe(micro=4, training=training), gpu=gpu)
+    assert (plan.precision, plan.memory_float32) == (precision, None)
+    assert plan.memory["ddp"].activations == 4 * 256 * 24 * (12 * 768 + 4 * 1792) * bytes_each
+    assert f"at this micro-batch, in {precision}" in format_plan(plan)
+
+
+def test_where_the_device_decides_both_are_shown() -> None:
+    plan = make_plan(recipe(micro=4))
+    assert plan.precision is None
+    assert plan.memory_float32["ddp"].activations == 2 * plan.memory["ddp"].activations
+    assert plan.memory == make_plan(recipe(micro=4, training={"bf16": True})).memory
+    assert plan.memory_float32 == make_plan(recipe(micro=4, training={"bf16": False})).memory
+    text = format_plan(plan)
+    assert "in bfloat16, as on a GPU that has it" in text
+    assert "in float32, as on any other device" in text
+
+
+def test_the_disk_holds_text_and_tokens(tmp_path: Path) -> None:
+    corpus = Corpus(name="synthetic", synthetic={"num_documents": 2_000})
+    plan = make_plan(recipe(corpus=corpus, tokenizer=Tokenizer(vocab_size=1000)))
+    text = prepare_text(corpus, str(tmp_path))
+    prepare_tokens(text, prepare_tokenizer(text, 1000, None))
+    real = sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file())
+    assert plan.data_bytes == pytest.approx(real, rel=0.3)
+    without = make_plan(recipe(corpus=Corpus(name="mine", paths=["a.txt"]), tokenizer=Tokenizer(vocab_size=1000)))
+    assert without.data_bytes is None
+    assert plan.disk_bytes == without.disk_bytes + plan.data_bytes
+    assert "text and tokens not counted" in format_plan(without)
+    assert f"{format_bytes(plan.data_bytes)} of text and tokens (estimated)" in format_plan(plan)
+
+
+@pytest.mark.parametrize(
+    ("corpus", "text_bytes"),
+    [
+        ({"name": "tinystories"}, 2.25e9),  # the sizes of the files as they are published
+        ({"name": "wikitext-103"}, 0.546e9),
+        ({"name": "babylm3", "track": "10M"}, 0.055e9),
+        ({"name": "babylm", "track": "100M"}, 0.55e9),
+        ({"name": "hybrid_3.7B"}, 19e9),
+    ],
+)
+def test_text_of_known_corpora(corpus: dict, text_bytes: float) -> None:
+    """Text, and two bytes for every token of 3.5 to 5 bytes."""
+    plan = make_plan(recipe(corpus=Corpus(**corpus)))
+    assert text_bytes * 1.3 < plan.data_bytes < text_bytes * 1.75
+    assert make_plan(recipe(corpus=Corpus(**corpus, paths=["mine.txt"]))).data_bytes is None
+
+
+@pytest.mark.slow
+def test_measured_hours(tmp_path: Path) -> None:
+    """The estimate is what a run on this machine takes, as far as two short tries can agree."""
+    path = write_recipe(tmp_path)
+    words = ["model.hidden_size=128", "model.intermediate_size=512", "batch.sequence_length=128", "batch.tokens=2048"]
+    words += ["anchors.tokens=[80k]", "checkpoints.every_steps=null", "evaluation.weights=false", "batch.micro=4"]
+    plan = PlanDocument.model_validate_json(lmeff("plan", str(path), *words, "--measure", "--json").stdout)
+    assert plan.micro_batch == 4
+    assert plan.hours == pytest.approx(plan.trained_tokens / plan.tokens_per_second / 3600)
+    finish(start(None, str(path), *words))
+    speeds = [line["tokens_per_second"] for line in read_lines(run_folder(path) / "run.log.jsonl")][5:]
+    assert statistics.median(speeds) / 3 < plan.tokens_per_second < statistics.median(speeds) * 3
+    said = lmeff("plan", str(path), *words, "--measure").stdout
+    assert "tokens/s: an estimate from" in said
+    assert "random tokens in float32 on" in said
 
 
 @given(st.integers(1, 64), st.integers(1, 8))

@@ -135,6 +135,7 @@ def _settle_deepspeed() -> Iterator[str]:
     os.environ["ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL"] = "true"
     file = os.environ.get(_DEEPSPEED_FILE, "none")
     if file != "none":
+        os.environ.pop("ACCELERATE_CONFIG_DS_FIELDS", None)  # accelerate's refusal of what is settled here
         values = _read_deepspeed(file)
         yield from _settle_deepspeed_file(file, values)
         # accelerate takes a file or its text in base64; from here on the file is read no more.

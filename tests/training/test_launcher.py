@@ -1,4 +1,4 @@
-"""Whatever an accelerate configuration or the environment says of training, the recipe's value holds, or one line says why not."""
+"""Whatever an accelerate configuration or the environment says, the recipe's value holds, or one line says why it cannot."""
 
 import json
 import os
