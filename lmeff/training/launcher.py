@@ -34,7 +34,7 @@ _DEEPSPEED_FILE = "ACCELERATE_DEEPSPEED_CONFIG_FILE"
 _OWNED = {
     "train_batch_size": "batch.tokens",
     "train_micro_batch_size_per_gpu": "batch.micro",
-    "gradient_accumulation_steps": "batch.tokens and batch.micro",
+    "gradient_accumulation_steps": "batch.micro",
     "gradient_clipping": "training.max_grad_norm",
 }
 """Keys of a DeepSpeed file that the recipe decides, filled in by the Trainer from it."""
@@ -85,9 +85,7 @@ def settle_environment() -> list[str]:
     if _is_true("ACCELERATE_USE_DEEPSPEED"):
         notes += _settle_deepspeed()
     elif (steps := os.environ.pop("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")) not in ("1", "auto"):
-        notes.append(
-            _aside(f"gradient_accumulation_steps {steps}", "batch.tokens and batch.micro of the recipe decide")
-        )
+        notes.append(_aside(f"gradient_accumulation_steps {steps}", "batch.micro of the recipe decides"))
     return notes
 
 
@@ -163,7 +161,7 @@ def _settle_deepspeed_file(file: str, values: dict[str, Any]) -> Iterator[str]:
     if (stage := zero.get("stage", 0)) not in (1, 2, 3):
         raise InputError(_no_stage(file, stage))
     for key in ("offload_optimizer", "offload_param"):
-        if (device := (zero.get(key) or {}).get("device", "none")) != "none":
+        if (device := _section(zero, key).get("device", "none")) != "none":
             raise InputError(_no_offload(file, f"zero_optimization.{key}", device))
     quantized = [
         f"zero_optimization.{key}" for key, value in zero.items() if key.startswith("zero_quantized") and value
@@ -184,12 +182,16 @@ def _settle_deepspeed_file(file: str, values: dict[str, Any]) -> Iterator[str]:
             yield _aside(f"the section '{key}'", f"'{owner}' of the recipe decides", file)
             del values[key]
     for key in ("fp16", "bf16", "amp"):
-        enabled = (values.get(key) or {}).get("enabled", "auto")
+        enabled = _section(values, key).get("enabled", "auto")
         if enabled not in ("auto", False):
             yield _aside(f"{key}.enabled {str(enabled).lower()}", _PRECISION, file)
         if key in values:
-            values[key] = {**values[key], "enabled": "auto"}
+            values[key] = {**_section(values, key), "enabled": "auto"}
     values.pop("amp", None)
+
+
+def _section(values: dict[str, Any], key: str) -> dict[str, Any]:
+    return found if isinstance(found := values.get(key), dict) else {}
 
 
 def _says_something(value: object) -> bool:

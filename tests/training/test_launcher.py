@@ -92,7 +92,7 @@ def test_the_environment_does_not_change_the_run(recipe: Path, plain: Path, monk
     for said in (
         "accelerate launch: mixed_precision bf16 is not used: training.bf16 and training.fp16 of the recipe decide",
         "accelerate launch: dynamo_backend eager is not used: training.torch_compile of the recipe decides",
-        "accelerate launch: gradient_accumulation_steps 4 is not used: batch.tokens and batch.micro of the recipe decide",
+        "accelerate launch: gradient_accumulation_steps 4 is not used: batch.micro of the recipe decides",
         "the environment: NVIDIA_TF32_OVERRIDE=1 is not used: training.tf32 of the recipe decides",
     ):
         assert output.count(said) == 1, output
@@ -137,7 +137,7 @@ def test_a_deepspeed_file_does_not_change_the_run(recipe: Path, plain: Path, tmp
     assert anchor(zero)["precision"] == "float32"
     for said in (
         "gradient_clipping 0.001 is not used: training.max_grad_norm of the recipe decides",
-        "gradient_accumulation_steps 7 is not used: batch.tokens and batch.micro of the recipe decides",
+        "gradient_accumulation_steps 7 is not used: batch.micro of the recipe decides",
         "the section 'optimizer' is not used: 'optimizer:' of the recipe decides",
         "the section 'scheduler' is not used: 'schedule:' of the recipe decides",
         "bf16.enabled true is not used",
