@@ -39,10 +39,11 @@ def check_eval_tasks(what: str, tasks: Sequence[str] | None, include_path: str |
 
 def check_recipe_tasks(recipe: Recipe) -> None:
     """Raises InputError for tasks of a recipe that do not exist; their data may be on another machine."""
-    if recipe.evaluation.tasks:
-        from lmeff.evaluation.tasks import names_without_lm_eval
+    from lmeff.evaluation.tasks import unknown_tasks
 
-        names_without_lm_eval(recipe.evaluation.tasks, recipe.evaluation.include_path)
+    wanted = recipe.evaluation
+    if wanted.tasks and (mistakes := unknown_tasks(wanted.tasks, wanted.include_path)):
+        raise InputError(*mistakes)
 
 
 def check_device(device: str | None) -> None:

@@ -94,8 +94,7 @@ def check_tasks(tasks: Sequence[str], include_path: str | None, paths: Mapping[s
 
 def check_without_lm_eval(tasks: Sequence[str], include_path: str | None, paths: Mapping[str, str]) -> None:
     """The part of `check_tasks` that takes less than a second: all but whether lm-eval can read a task file that is there."""
-    names_without_lm_eval(tasks, include_path)
-    mistakes: list[str] = []
+    mistakes = unknown_tasks(tasks, include_path)
     if not include_path:  # a task file of the user may read any name
         unknown = [name for name in paths if name not in DATA_NAMES]
         mistakes += [f"evaluation.paths: no data named {name!r}{_meant(name, DATA_NAMES)}" for name in unknown]
@@ -104,18 +103,16 @@ def check_without_lm_eval(tasks: Sequence[str], include_path: str | None, paths:
         raise InputError(*mistakes)
 
 
-def names_without_lm_eval(tasks: Sequence[str], include_path: str | None) -> None:
-    """Raises InputError for tasks that stand in no task file, ours, lm-eval's or the user's."""
+def unknown_tasks(tasks: Sequence[str], include_path: str | None) -> list[str]:
+    """A line for each task that stands in no task file, ours, lm-eval's or the user's."""
     if include_path and not Path(include_path).is_dir():
-        raise InputError(f"{include_path}: no such folder (evaluation.include_path)")
+        return [f"{include_path}: no such folder (evaluation.include_path)"]
     own = own_task_names()
     others = [task for task in dict.fromkeys(tasks) if task not in own]
     unknown, written = others, set()
     if include_path or not all(task.startswith("lmeff") for task in others):
         unknown, written = certainly_unknown(others, include_path)
-    if unknown:
-        lines = [f"no evaluation task {task!r}{_meant(task, own) or _meant(task, written)}" for task in unknown]
-        raise InputError(*lines)
+    return [f"no evaluation task {task!r}{_meant(task, own) or _meant(task, written)}" for task in unknown]
 
 
 def fetch_data(tasks: Sequence[str], paths: Mapping[str, str]) -> None:
