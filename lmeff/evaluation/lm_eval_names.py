@@ -12,11 +12,12 @@ _NAMED = re.compile(rb"^[\s-]*(?:task|group|tag)\s*:\s*[\"']?([\w./@-]+)", re.MU
 def certainly_unknown(names: Iterable[str], include_path: str | None = None) -> tuple[list[str], set[str]]:
     """Those of `names` that stand in no task file of lm-eval or of `include_path`, so that lm-eval cannot know them; and the
     names that do stand there, to guess from. Takes half a second."""
-    left, written = {name: name.encode() for name in names}, set()
+    left = {name: re.compile(rb"(?<!\w)" + re.escape(name.encode()) + rb"(?!\w)") for name in names}
+    written: set[str] = set()
     for path in _task_files(include_path):
         text = path.read_bytes()
         written.update(found.decode() for found in _NAMED.findall(text))
-        left = {name: encoded for name, encoded in left.items() if encoded not in text}
+        left = {name: pattern for name, pattern in left.items() if not pattern.search(text)}
     return list(left), written
 
 
