@@ -166,7 +166,13 @@ def test_measured_hours(tmp_path: Path) -> None:
     """The estimate is what a run on this machine takes, as far as two short tries can agree."""
     path = write_recipe(tmp_path)
     words = ["model.hidden_size=128", "model.intermediate_size=512", "batch.sequence_length=128", "batch.tokens=2048"]
-    words += ["anchors.tokens=[80k]", "checkpoints.every_steps=null", "evaluation.weights=false", "batch.micro=4"]
+    words += [
+        "corpus.epochs=20",
+        "anchors.tokens=[80k]",
+        "checkpoints.every_steps=null",
+        "evaluation.weights=false",
+        "batch.micro=4",
+    ]
     plan = PlanDocument.model_validate_json(lmeff("plan", str(path), *words, "--measure", "--json").stdout)
     assert plan.micro_batch == 4
     assert plan.hours == pytest.approx(plan.trained_tokens / plan.tokens_per_second / 3600)
