@@ -36,6 +36,7 @@ def evaluation_of(
         limit=section.limit,
         batch_size=section.batch_size,
         precision=section.precision,
+        context_start=section.context_start,
         exact=exact,
         device=device,
         before_batch=before_batch,
@@ -144,7 +145,10 @@ def score_lines(results: Mapping[str, dict]) -> Iterator[str]:
         for name, scores in shown.items():
             accuracy, ties = scores.get("acc,none"), scores.get("ties,none") or 0
             value = f"{accuracy:.4f}" if accuracy is not None else _metrics_text(scores)
-            yield f"{name}  {value}" + (f"  ({ties:.2%} ties)" if ties else "")
+            beside = [f"{ties:.2%} ties"] if ties else []
+            if (majority := scores.get("majority,none")) is not None:
+                beside.append(f"{majority:.4f} for the most frequent label alone")
+            yield f"{name}  {value}" + (f"  ({'; '.join(beside)})" if beside else "")
 
 
 def _metrics_text(scores: Mapping[str, Any]) -> str:
