@@ -39,7 +39,7 @@ def split_tokens(
     """For each context and answer the tokens of both, which together are those of the whole text.
 
     Without offsets, which only fast tokenizers give, the answer begins at the first token that the context alone does not have,
-    and not before its text as the tokenizer decodes it.
+    or later where what is decoded from there still ends with all of it.
     """
     contexts = [context.rstrip() for context, _ in texts]
     wholes = [context + answer for context, answer in texts]
@@ -53,12 +53,12 @@ def split_tokens(
     else:
         ends, whole_ids = [None] * len(wholes), own_tokens(tokenizer, wholes)
     split = []
-    for context, ids, own_ends in zip(contexts, whole_ids, ends, strict=True):
+    for context, whole, ids, own_ends in zip(contexts, wholes, whole_ids, ends, strict=True):
         first = 0
         if context and own_ends is not None:
             first = _first_by_offsets(ids, known[context], own_ends, len(context))
         elif context:
-            first = _first_by_text(tokenizer, ids, known[context], context)
+            first = _first_by_text(tokenizer, ids, known[context], whole[len(context) :])
         split.append((ids[:first], ids[first:]))
     return split
 
@@ -71,18 +71,20 @@ def _first_by_offsets(ids: list[int], context_ids: list[int], ends: list[int], b
     return next((number for number, end in enumerate(ends) if end > border), len(ids))
 
 
-def _first_by_text(tokenizer: "PreTrainedTokenizerBase", ids: list[int], context_ids: list[int], context: str) -> int:
+def _first_by_text(tokenizer: "PreTrainedTokenizerBase", ids: list[int], context_ids: list[int], answer: str) -> int:
     """The number of the answer's first token, by what the tokenizer decodes."""
     pairs = enumerate(zip(ids, context_ids, strict=False))
     first = next((number for number, (one, other) in pairs if one != other), min(len(ids), len(context_ids)))
-    if first == len(context_ids) < len(ids):
+    wanted = _without_spaces(answer)
+    if not wanted or first == len(context_ids) < len(ids):
         return first
-    text = ""
-    while first < len(ids) - 1 and context.startswith(longer := tokenizer.decode(ids[: first + 1]).strip()):
-        if len(longer) <= len(text):
-            break
-        text, first = longer, first + 1
+    while first < len(ids) - 1 and _without_spaces(tokenizer.decode(ids[first + 1 :])).endswith(wanted):
+        first += 1
     return first
+
+
+def _without_spaces(text: str) -> str:
+    return "".join(text.split())
 
 
 def tokens_in_front(tokenizer: "PreTrainedTokenizerBase") -> list[int]:

@@ -10,6 +10,7 @@ from lmeff.errors import InputError
 from lmeff.evaluation.beginnings import warn_of_bos
 from lmeff.evaluation.following import follow_run
 from lmeff.evaluation.harness import Evaluation
+from lmeff.evaluation.results import about_of
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 from lmeff.evaluation.tasks import check_tasks
 from lmeff.evaluation.weights_results import measure_at_anchor
@@ -112,6 +113,8 @@ def evaluate_folders(
     def score(subject: Subject, model_folder: Path) -> None:
         warn_of_bos(subject.name, model_folder)
         evaluation = evaluation_of(section, model_folder, subject.output, exact=exact, device=device)
+        if line := other_start_line(evaluation):
+            print(f"{subject.name}: {line}", flush=True)
         for line in score_lines(evaluation.run()):
             print(f"{subject.name}  {line}", flush=True)
 
@@ -133,6 +136,23 @@ def _keep_fuller_results(subjects: Sequence[Subject], section: EvaluationSection
             raise InputError(
                 f"--limit: {path} is the result over {over}; give another one its own folder with --output DIR"
             )
+
+
+def other_start_line(evaluation: Evaluation) -> str | None:
+    """Why results of the same model that are there are made again, where that is what contexts began with."""
+    found: dict[str | None, list[str]] = {}
+    for task in evaluation.tasks:
+        about = about_of(evaluation.output / f"{task}.json")
+        start = (about.get("settings") or {}).get("context_start")
+        if about.get("weights_sha256") == evaluation.weights_sha256 and start != evaluation.context_start:
+            found.setdefault(start, []).append(task)
+    if not found:
+        return None
+    made = [
+        f"{', '.join(tasks)} " + (f"with context_start {start}" if start else "by a version without context_start")
+        for start, tasks in found.items()
+    ]
+    return f"scored again with context_start {evaluation.context_start}; it was scored on {'; '.join(made)}"
 
 
 def score_lines(results: Mapping[str, dict]) -> Iterator[str]:
