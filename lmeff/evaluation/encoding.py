@@ -88,6 +88,10 @@ class EncodesTexts(HFLM):
             return self.custom_prefix_token_id
         return beginning_and_end(self.tokenizer)[0]
 
+    def get_model_info(self) -> dict[str, Any]:
+        """For the results of lm-eval's command line."""
+        return {**super().get_model_info(), "context_start": self.context_start}
+
     def token_requests(self, requests: Sequence[Instance]) -> list[TokenRequest]:
         """The tokens to read and to score for lm-eval's requests."""
         if empty := next((one for one in requests if not one.args[1]), None):

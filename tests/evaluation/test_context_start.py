@@ -7,27 +7,20 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from lm_eval.api.instance import Instance
 from small_models import save_model
 from suites import write_full_eval, write_lines
-from tokenizer_habits import save_own
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.cli import main
 from lmeff.evaluation.folders import evaluation_of
 from lmeff.evaluation.harness import Evaluation, evaluate_model
 from lmeff.evaluation.items import clustered_stderr
+from lmeff.evaluation.language_model import LmeffLM
 from lmeff.evaluation.sources import EWOK_DOMAINS
 from lmeff.recipe.schema import Evaluation as EvaluationSection
 
 EWOK = "lmeff_ewok_social_relations"
-
-
-@pytest.fixture(scope="module")
-def own_model(tmp_path_factory) -> Path:
-    """With a tokenizer as lmeff makes them, which adds nothing to a text by itself."""
-    folder = tmp_path_factory.mktemp("own")
-    save_own(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +102,16 @@ def test_answers_kept_of_an_interrupted_evaluation_are_not_gone_on_with(own_mode
     Evaluation(own_model, (EWOK,), output, ewok).score()
     assert Evaluation(own_model, (EWOK,), output, ewok).is_scored()
     assert not Evaluation(own_model, (EWOK,), output, ewok, context_start="tokenizer").is_scored()
+
+
+def test_the_model_of_lm_evals_command_line_takes_it_and_says_it(own_model):
+    models = [
+        LmeffLM.create_from_arg_string(f"pretrained={own_model}{more}", {"device": "cpu"})
+        for more in ("", ",context_start=tokenizer")
+    ]
+    assert [model.get_model_info()["context_start"] for model in models] == ["bos", "tokenizer"]
+    asked = [Instance("loglikelihood", {}, ("Anna sees", " Boris."), 0, metadata=("task", 0, 1))]
+    assert [model.token_requests(asked)[0][1][0] == 1 for model in models] == [True, False]
 
 
 def test_the_recipe_says_it(tmp_path):
