@@ -5,7 +5,8 @@ them (`target_delimiter: ""`). GPT-2 style tokenizers write the first word of a 
 this is what such a model was trained on. Tokenizers made here put a space before the first word themselves
 (`add_prefix_space`), so they give the same ids with lm-eval's default delimiter `" "`.
 
-A continuation is scored after its context, from the first token that reaches into it, as the BabyLM pipeline does.
+A continuation is scored after its context, from the first token that reaches into it, as the BabyLM pipeline does. The context
+is the start of a document, too: `bos`, unless `context_start` says that the tokenizer decides.
 """
 
 import math
