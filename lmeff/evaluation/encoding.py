@@ -72,7 +72,7 @@ def model_requests(requests: Sequence[TokenRequest], max_length: int) -> list[Re
     return [((context + rest)[-(max_length + 1) :][:-1], rest) for _, context, rest in requests]
 
 
-class EncodesTexts(HFLM):
+class EncodesAhead(HFLM):
     """lm-eval's Hugging Face model with our way from texts to tokens, for its own code as for ours.
 
     Every text of a causal model begins with one BOS or, where there is a context, as `context_start` says. Of an answer its own

@@ -22,7 +22,7 @@ from lmeff.evaluation.adaptive import Adapted, adapt, are_pairs
 from lmeff.evaluation.answer_tokens import ContextStart, check_context_start
 from lmeff.evaluation.compiled import CompiledScorer, compiled_scorer, is_worth_compiling
 from lmeff.evaluation.encoding import (
-    EncodesTexts,
+    EncodesAhead,
     TokenRequest,
     check_ids,
     check_lengths,
@@ -46,7 +46,7 @@ Ready = Callable[[], list[Answer]]
 """Gives answers that may still be on their way from the device."""
 
 
-class LmeffLM(EncodesTexts):
+class LmeffLM(EncodesAhead):
     """lm-eval's Hugging Face model, scoring log-likelihoods of any task several times faster.
 
     Texts of a task are encoded at once, laid out as trees of prefixes, and given logits only where a token is scored, with

@@ -83,18 +83,17 @@ def test_results_of_another_beginning_and_old_ones_are_not_taken_for_these(own_m
         assert not Evaluation(own_model, tasks, tmp_path / "runs" / "a", paths, context_start=context_start).cached()
     words = ["eval", str(own_model), "--tasks", EWOK, "--path", f"ewok={ewok['ewok']}", "--output", str(path.parent)]
     assert main(words) == 0
-    first, *others = capsys.readouterr().out.splitlines()
     name = own_model.name
-    assert first == (
+    assert capsys.readouterr().out.splitlines()[0] == (
         f"{name}: scored again with context_start bos; it was scored on {EWOK} by a version without context_start"
     )
-    assert len(others) == 1
     assert main([*words, "--context-start", "tokenizer"]) == 0
-    first, *others = capsys.readouterr().out.splitlines()
-    assert first == f"{name}: scored again with context_start tokenizer; it was scored on {EWOK} with context_start bos"
+    assert capsys.readouterr().out.splitlines()[0] == (
+        f"{name}: scored again with context_start tokenizer; it was scored on {EWOK} with context_start bos"
+    )
     assert json.loads(path.read_text())["lmeff"]["settings"]["context_start"] == "tokenizer"
     assert main([*words, "--context-start", "tokenizer"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert "scored again" not in capsys.readouterr().out
 
 
 def test_answers_kept_of_an_interrupted_evaluation_are_not_gone_on_with(own_model, ewok, tmp_path):
@@ -191,9 +190,7 @@ def test_the_majority_baseline_stands_beside_smallbench(model_folder, tmp_path, 
     words = ["eval", str(tmp_path / "model"), "--path", f"smallbench={tmp_path / 'data'}"]
     words += ["--output", str(tmp_path / "out"), "--tasks"]
     assert main([*words, "lmeff_smallbench,lmeff_smallbench_sst2"]) == 0
-    group, alone = capsys.readouterr().out.splitlines()
-    assert "0.8000 for the most frequent label alone" in alone
-    assert "0.9500 for the most frequent label alone" in group
+    assert capsys.readouterr().out.count("for the most frequent label alone") == 2
     result = json.loads((tmp_path / "out" / "lmeff_smallbench.json").read_text())
     assert result["results"]["lmeff_smallbench_sst2"]["majority,none"] == 0.8
     assert result["results"]["lmeff_smallbench_rte"]["majority,none"] == 1.0
