@@ -13,7 +13,7 @@ _NOT_COMPARED = ("model_files_sha256", "config_sha256", "batch_size")
 def mixed_notes(run: Run) -> list[str]:
     """A line for each task whose results at some anchors were made with other data or settings than those at most of them, and
     for each anchor whose tasks were not all scored with the same weights."""
-    notes = [note for anchor in run.anchors if (note := _mixed_weights(run, anchor))]
+    notes = [*run.left_out, *(note for anchor in run.anchors if (note := _mixed_weights(run, anchor)))]
     for task in run.headline_tasks:
         results = {anchor.tokens_name: anchor.results.tasks.get(task) for anchor in run.anchors}
         abouts = {tokens: _conditions(one.about) for tokens, one in results.items() if one and one.about}

@@ -76,6 +76,8 @@ class Run:
     """The repository or folder whose revisions these are, when they are no run of ours: then only scores are known."""
     unit: str = "tokens"
     """What `nominal_tokens` and `exact_tokens` count: BabyLM's anchors are numbers of words."""
+    left_out: tuple[str, ...] = ()
+    """Lines that name results which are not shown, since they cannot be compared with the others."""
 
     def _setting(self, section: str, key: str) -> object | None:
         values = self.recipe.get(section)

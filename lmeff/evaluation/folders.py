@@ -10,6 +10,7 @@ from lmeff.errors import InputError
 from lmeff.evaluation.beginnings import warn_of_bos
 from lmeff.evaluation.following import follow_run
 from lmeff.evaluation.harness import Evaluation
+from lmeff.evaluation.results import about_of
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 from lmeff.evaluation.tasks import check_tasks
 from lmeff.evaluation.weights_results import measure_at_anchor
@@ -36,6 +37,7 @@ def evaluation_of(
         limit=section.limit,
         batch_size=section.batch_size,
         precision=section.precision,
+        context_start=section.context_start,
         exact=exact,
         device=device,
         before_batch=before_batch,
@@ -111,6 +113,8 @@ def evaluate_folders(
     def score(subject: Subject, model_folder: Path) -> None:
         warn_of_bos(subject.name, model_folder)
         evaluation = evaluation_of(section, model_folder, subject.output, exact=exact, device=device)
+        if line := other_start_line(evaluation):
+            print(f"{subject.name}: {line}", flush=True)
         for line in score_lines(evaluation.run()):
             print(f"{subject.name}  {line}", flush=True)
 
@@ -134,6 +138,23 @@ def _keep_fuller_results(subjects: Sequence[Subject], section: EvaluationSection
             )
 
 
+def other_start_line(evaluation: Evaluation) -> str | None:
+    """Why results of the same model that are there are made again, where that is what contexts began with."""
+    found: dict[str | None, list[str]] = {}
+    for task in evaluation.tasks:
+        about = about_of(evaluation.output / f"{task}.json")
+        start = (about.get("settings") or {}).get("context_start")
+        if about.get("weights_sha256") == evaluation.weights_sha256 and start != evaluation.context_start:
+            found.setdefault(start, []).append(task)
+    if not found:
+        return None
+    made = [
+        f"{', '.join(tasks)} " + (f"with context_start {start}" if start else "by a version without context_start")
+        for start, tasks in found.items()
+    ]
+    return f"scored again with context_start {evaluation.context_start}; it was scored on {'; '.join(made)}"
+
+
 def score_lines(results: Mapping[str, dict]) -> Iterator[str]:
     """A line for each task or, of groups that have no score of their own, each task in it."""
     for task, result in results.items():
@@ -144,7 +165,10 @@ def score_lines(results: Mapping[str, dict]) -> Iterator[str]:
         for name, scores in shown.items():
             accuracy, ties = scores.get("acc,none"), scores.get("ties,none") or 0
             value = f"{accuracy:.4f}" if accuracy is not None else _metrics_text(scores)
-            yield f"{name}  {value}" + (f"  ({ties:.2%} ties)" if ties else "")
+            beside = [f"{ties:.2%} ties"] if ties else []
+            if (majority := scores.get("majority,none")) is not None:
+                beside.append(f"{majority:.4f} for the most frequent label alone")
+            yield f"{name}  {value}" + (f"  ({'; '.join(beside)})" if beside else "")
 
 
 def _metrics_text(scores: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from transformers.integrations import deepspeed as hf_deepspeed
 
 from lmeff.errors import InputError
 from lmeff.evaluation.adaptive import Adapted, adapt, are_pairs
+from lmeff.evaluation.answer_tokens import ContextStart, check_context_start
 from lmeff.evaluation.compiled import CompiledScorer, compiled_scorer, is_worth_compiling
 from lmeff.evaluation.encoding import (
     EncodesAhead,
@@ -60,6 +61,8 @@ class LmeffLM(EncodesAhead):
         exact: lm-eval's own scoring, with its batches, bit for bit.
         precision: `float32`; or `adaptive`: minimal pairs in bfloat16, and again in float32 where that could change which
             sentence is the more probable one. The log-likelihoods of the other pairs are bfloat16's.
+        context_start: `bos`: a context begins with one BOS, like every text; stock lm-eval does so with `add_bos_token=True`.
+            `tokenizer`: with what its tokenizer puts there by itself.
         batch_size: texts in one forward pass; `auto` for as many as suit the device.
         others: as lm-eval's `HFLM` takes them.
     """
@@ -70,6 +73,7 @@ class LmeffLM(EncodesAhead):
         *,
         exact: bool = False,
         precision: Literal["float32", "adaptive"] = "float32",
+        context_start: ContextStart = "bos",
         batch_size: int | str | None = "auto",
         dtype: str | torch.dtype | None = "float32",
         softmax_dtype: str | torch.dtype | None = "float32",
@@ -82,6 +86,9 @@ class LmeffLM(EncodesAhead):
             raise InputError(f"precision={precision}: float32 or adaptive")
         if exact and precision == "adaptive":
             raise InputError("exact=true is lm-eval's own scoring in float32; it goes without precision=adaptive")
+        check_context_start(context_start)
+        if context_start == "bos" and others.get("add_bos_token") is False:
+            raise InputError("add_bos_token=false contradicts context_start=bos; it goes with context_start=tokenizer")
         # lm-eval's cache for last tokens answers wrongly where two requests divide the same tokens differently.
         others.setdefault("logits_cache", exact)
         automatic = str(batch_size).startswith("auto")
@@ -94,7 +101,7 @@ class LmeffLM(EncodesAhead):
             softmax_dtype=softmax_dtype,
             **others,
         )
-        self.exact, self.adaptive = exact, precision == "adaptive"
+        self.exact, self.adaptive, self.context_start = exact, precision == "adaptive", context_start
         default = _TEXTS_AT_ONCE.get(self.device.type, 256)
         self._texts_at_once, self._automatic = default if automatic else int(self.batch_size), automatic
         self.progress = True
@@ -231,12 +238,11 @@ class LmeffLM(EncodesAhead):
 
     @cached_property
     def _encoding_digest(self) -> tuple:
-        return tokenizer_digest(self.tokenizer), self.add_bos_token, self.prefix_token_id, self.max_length
+        start = self.context_start, self.add_bos_token, self.prefix_token_id
+        return tokenizer_digest(self.tokenizer), *start, self.max_length
 
     def _loglikelihood_tokens(self, requests: list, **options: Any) -> list[Answer]:
         """For what comes as tokens: windows of `loglikelihood_rolling`."""
-        if self._recorded is not None:
-            return super()._loglikelihood_tokens(requests, **options)
         check_ids(requests, self.model)
         if self.exact or not self._trees:
             return self._by_lm_eval(super()._loglikelihood_tokens, requests, **options)
@@ -286,6 +292,7 @@ def load_model(
     progress: bool,
     exact: bool = False,
     precision: str = "float32",
+    context_start: ContextStart = "bos",
 ) -> LmeffLM:
     """The model of a folder in float32, ready for lm-eval. Raises InputError as `load_causal_model` does.
 
@@ -297,7 +304,8 @@ def load_model(
         model = load_causal_model(folder)
     model.config.use_cache = False  # scoring is one forward pass; keys and values would be kept for nothing
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    wrapped = LmeffLM(model.to(device), tokenizer=tokenizer, batch_size=batch_size, exact=exact, precision=precision)
+    options = {"batch_size": batch_size, "exact": exact, "precision": precision, "context_start": context_start}
+    wrapped = LmeffLM(model.to(device), tokenizer=tokenizer, **options)
     wrapped.progress = progress
     return wrapped
 

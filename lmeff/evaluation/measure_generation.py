@@ -75,6 +75,7 @@ class Wanted:
         """What besides weights, tokenizer and prompts decides the texts."""
         found = {
             "version": _VERSION,
+            "context_start": "bos",  # a prompt begins with one, whatever the tokenizer adds
             "dtype": "float32",
             "max_new_tokens": self.max_new_tokens,
             "samples": self.samples,

@@ -227,6 +227,7 @@ def _check_windows(model_folder: Path, wanted: Wanted) -> None:
 def _settings(model_folder: Path, wanted: Wanted) -> dict[str, Any]:
     """What besides weights and text decides the numbers, and what part of the text it is. Raises InputError."""
     found = {"version": _VERSION, "dtype": "float32", "way": wanted.way, "length": _length(model_folder, wanted)}
+    found["context_start"] = "bos"  # a document begins with one, whatever the tokenizer adds
     if wanted.way == "strided":
         found["stride"] = wanted.stride or max(1, found["length"] // 2)
         if found["stride"] >= found["length"]:

@@ -151,6 +151,20 @@ def write_table(path: Path, table: pa.Table) -> None:
         aside.unlink(missing_ok=True)
 
 
+def has_pairs(path: Path, about: dict) -> bool:
+    """Whether the pairs of a result, if it is one of minimal pairs, are beside it."""
+    num_pairs, table = about.get("num_pairs"), path.parent / "pairs" / f"{path.stem}.parquet"
+    return num_pairs is None or (table.is_file() and pq.read_metadata(table).num_rows == num_pairs)
+
+
+def task_config(task: Any) -> dict:
+    """The task's configuration without what names this machine."""
+    config = task.config.to_dict(keep_callable=True)
+    metadata, hidden = config.get("metadata") or {}, ("config_source", "data_paths", "tokenizer")
+    config["metadata"] = {key: value for key, value in metadata.items() if key not in hidden}
+    return config
+
+
 def plain(value: Any) -> Any:
     """`value` as JSON can hold it: functions by name, NaN and infinity as null, all else unknown as text."""
     if isinstance(value, Mapping):

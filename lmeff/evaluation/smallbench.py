@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lmeff.errors import InputError
+from lmeff.evaluation.answer_tokens import split_tokens
 from lmeff.evaluation.records import Document
 
 SEED = 42
@@ -94,7 +95,7 @@ def chosen(documents: Sequence[Document], name: str) -> tuple[Document, ...]:
 
 
 def with_token_counts(documents: Sequence[Document], model: Mapping[str, object]) -> list[Document]:
-    """The documents with `num_tokens`, how many tokens each choice adds to the context, as lm-eval cuts them.
+    """The documents with `num_tokens`, how many tokens of each choice are scored after the context.
 
     Args:
         model: lm-eval's model arguments: `tokenizer`, or else `pretrained` with `revision`.
@@ -109,12 +110,7 @@ def with_token_counts(documents: Sequence[Document], model: Mapping[str, object]
             "SmallBench divides by the tokens of an answer, so it must know the tokenizer: give lm-eval "
             '--model_args pretrained=... or --metadata \'{"tokenizer": "FOLDER"}\''
         )
-    encode = AutoTokenizer.from_pretrained(source, revision=model.get("revision") or "main", trust_remote_code=False)
-    contexts = [document["context"] for document in documents]
-    lengths = [len(ids) for ids in encode(contexts)["input_ids"]]
-    counts: list[list[int]] = [[] for _ in documents]
-    for index in range(len(documents[0]["choices"])):
-        whole = encode([document["context"] + document["choices"][index] for document in documents])["input_ids"]
-        for count, ids, length in zip(counts, whole, lengths, strict=True):
-            count.append(len(ids) - length)
-    return [{**document, "num_tokens": count} for document, count in zip(documents, counts, strict=True)]
+    tokenizer = AutoTokenizer.from_pretrained(source, revision=model.get("revision") or "main", trust_remote_code=False)
+    texts = [(document["context"], choice) for document in documents for choice in document["choices"]]
+    counts = iter([len(answer) for _, answer in split_tokens(tokenizer, texts)])
+    return [{**document, "num_tokens": [next(counts) for _ in document["choices"]]} for document in documents]

@@ -219,6 +219,10 @@ class Evaluation(Section):
     """Texts scored at once; auto: 256 on a CPU, 2048 on a GPU, halved where memory is short."""
     precision: Literal["float32", "adaptive"] = "float32"
     """adaptive: bfloat16 decides the minimal pairs that its error cannot change, and float32 all else."""
+    context_start: Literal["bos", "tokenizer"] = "bos"
+    """What a context begins with, before what is scored after it (EWoK, COMPS, SmallBench and the like). bos: one `<s>`, as in
+    training, whatever the tokenizer adds. tokenizer: what the tokenizer puts there by itself. Sentences without a context are
+    scored after one `<s>` in any case."""
     dev_tokens: PositiveCount = 100_000
     """Held-out tokens on which dev_loss is taken at every anchor: documents from all over it, always the same."""
 

@@ -123,6 +123,7 @@ def eval_results(scores: Sequence[CardScore]) -> list[EvalResult]:
             metric_value=score.value,
         )
         for score in scores
+        if score.metric != "majority"  # a baseline of the task, and nothing of the model
     ]
 
 
