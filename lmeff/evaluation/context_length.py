@@ -45,17 +45,14 @@ def window_length(config: PreTrainedConfig) -> int:
 
 
 def longest_of_fixed_positions(config: PreTrainedConfig) -> int | None:
-    """Beyond so many tokens a text is given other rotary frequencies, and with it every text of its batch (LongRoPE, dynamic
-    NTK). None for a model that never does."""
+    """Beyond so many tokens a text gets other rotary frequencies, and with it every text of its batch (LongRoPE, Ding et al.
+    2024). None for a model that never does."""
     config = config.get_text_config()
     most = context_length(config)
     parameters = getattr(config, "rope_parameters", None) or {}
     kinds = [one for one in (parameters, *parameters.values()) if isinstance(one, dict)]
-    changing = [one for one in kinds if one.get("rope_type") in ("longrope", "dynamic")]
-    if not changing:
-        return None
-    lengths = [_positive(one.get("original_max_position_embeddings")) or most for one in changing]
-    found = min((length for length in lengths if length is not None), default=None)
+    originals = [one.get("original_max_position_embeddings") for one in kinds if one.get("rope_type") == "longrope"]
+    found = min(filter(None, map(_positive, originals)), default=None)
     return found if found is not None and (most is None or found < most) else None
 
 

@@ -125,7 +125,9 @@ def _check_shapes(folder: Path, mismatched: Iterable[tuple[str, Any, Any]]) -> N
     if found := sorted((name, tuple(own), tuple(wanted)) for name, own, wanted in mismatched):
         name, own, wanted = found[0]
         shapes = [" x ".join(map(str, shape)) for shape in (own, wanted)]
-        raise InputError(f"{folder}: its weights have {name} of {shapes[0]}, its configuration {shapes[1]}{_more(found)}")
+        raise InputError(
+            f"{folder}: its weights have {name} of {shapes[0]}, its configuration {shapes[1]}{_more(found)}"
+        )
 
 
 def check_whole(folder: Path, missing: Iterable[str]) -> None:
@@ -160,12 +162,13 @@ def _check_tied(folder: Path, model: PreTrainedModel) -> None:
     """transformers 5 takes a head of its own where the weights have one, older versions the embeddings."""
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     is_tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False) and model._tied_weights_keys
-    if is_tied and head is not None and head.weight is not embeddings.weight:
-        if head.weight.shape != embeddings.weight.shape or not torch.equal(head.weight, embeddings.weight):
-            raise InputError(
-                f"{folder}: its weights have an output embedding of their own, its configuration says that it is the input"
-                " embedding (tie_word_embeddings)"
-            )
+    if not is_tied or head is None or head.weight is embeddings.weight:
+        return
+    if head.weight.shape != embeddings.weight.shape or not torch.equal(head.weight, embeddings.weight):
+        raise InputError(
+            f"{folder}: its weights have an output embedding of their own; its configuration says that it is the input"
+            " embedding (tie_word_embeddings)"
+        )
 
 
 def _more(found: list) -> str:
@@ -176,7 +179,9 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerBase, num_embeddings: int) -> 
     """Raises InputError for a tokenizer with ordinary tokens that a model has no embedding for: it is another model's. Special
     tokens that were added to it are an error when a text has one (`check_token`)."""
     added = set(tokenizer.added_tokens_decoder)
-    check_token(max((token for token in tokenizer.get_vocab().values() if token not in added), default=0), num_embeddings)
+    check_token(
+        max((token for token in tokenizer.get_vocab().values() if token not in added), default=0), num_embeddings
+    )
 
 
 def check_token(token: int, num_embeddings: int) -> None:
