@@ -52,6 +52,17 @@ def load_language_model(folder: Path, precision: str = "float32") -> PreTrainedM
 
     Raises InputError for a model of another kind, and for weights that are not those of the configuration.
     """
+    model = _load_checked(folder, dtype=DTYPES[precision])
+    _check_tied(folder, model)
+    return model
+
+
+def check_language_model(folder: Path) -> None:
+    """Raises InputError as `load_language_model` does, without reading the weights, for one that others load."""
+    _load_checked(folder, device_map="meta")
+
+
+def _load_checked(folder: Path, **options: Any) -> PreTrainedModel:
     config = load_config(folder)
     _check_one_stack(folder, config)
     if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
@@ -60,11 +71,10 @@ def load_language_model(folder: Path, precision: str = "float32") -> PreTrainedM
         auto = AutoModelForMaskedLM
     else:
         raise InputError(f"{folder}: transformers has no language model of the kind {config.model_type}")
-    model, info = _from_pretrained(auto, folder, dtype=DTYPES[precision])
+    model, info = _from_pretrained(auto, folder, **options)
     _check_shapes(folder, info["mismatched_keys"])
     check_whole(folder, info["missing_keys"])
     _check_no_more(folder, (name for name in info["unexpected_keys"] if not _OTHER_HEADS.search(name)))
-    _check_tied(folder, model)
     return model
 
 

@@ -20,6 +20,7 @@ from transformers import (
 
 from lmeff.cli import main
 from lmeff.errors import InputError
+from lmeff.evaluation.language_model import LmeffLM
 from lmeff.evaluation.loading import load_language_model
 
 VERBS = ("eval", "perplexity", "generate", "finetune", "profile")
@@ -79,6 +80,14 @@ def test_weights_of_more_layers_than_the_configuration_are_no_model(verb, tmp_pa
         "its weights have model.layers.2.input_layernorm.weight and 17 more, which its configuration has no place for"
     )
     refusal(verb, tmp_path / "model", message, said)
+
+
+def test_lm_evals_own_command_line_refuses_other_weights_too(tmp_path):
+    save_model(tmp_path, num_hidden_layers=4)
+    assert LmeffLM(str(tmp_path), device="cpu").max_length == 128
+    edit(tmp_path, num_hidden_layers=2)
+    with pytest.raises(InputError, match="which its configuration has no place for"):
+        LmeffLM(str(tmp_path), device="cpu")
 
 
 @pytest.mark.parametrize("verb", VERBS)
