@@ -33,7 +33,7 @@ from lmeff.evaluation.encoding import (
 )
 from lmeff.evaluation.held_text import beginning_and_end
 from lmeff.evaluation.lengths import KnowsLengths
-from lmeff.evaluation.loading import check_language_model, check_tokenizer, load_causal_model
+from lmeff.evaluation.loading import check_language_model, check_one_stack, check_tokenizer, load_causal_model
 from lmeff.evaluation.prefix_tree import Layout, lay_out
 from lmeff.evaluation.profiling_passes import is_out_of_memory
 from lmeff.evaluation.tree_scorer import Answer, TreeScorer, Undecided, finish, takes_trees
@@ -99,6 +99,7 @@ class LmeffLM(KnowsLengths, EncodesAhead):
             **others,
         )
         if isinstance(pretrained, str):  # a model that was handed over was looked at by who loaded it
+            check_one_stack(pretrained, self.model.config)
             if Path(pretrained).is_dir():
                 check_language_model(Path(pretrained))
             check_causal(self.model, pretrained)

@@ -64,7 +64,7 @@ def check_language_model(folder: Path) -> None:
 
 def _load_checked(folder: Path, **options: Any) -> PreTrainedModel:
     config = load_config(folder)
-    _check_one_stack(folder, config)
+    check_one_stack(folder, config)
     if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
         auto = AutoModelForCausalLM
     elif type(config) in MODEL_FOR_MASKED_LM_MAPPING:
@@ -81,7 +81,7 @@ def _load_checked(folder: Path, **options: Any) -> PreTrainedModel:
 def check_can_classify(folder: Path) -> None:
     """Raises InputError for a model that transformers has no classifier of."""
     config = load_config(folder)
-    _check_one_stack(folder, config)
+    check_one_stack(folder, config)
     if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
         raise InputError(
             f"{folder}: transformers has no classification head for the kind {config.model_type}, so it cannot be fine-tuned"
@@ -124,10 +124,11 @@ def _of_any_layer(name: str) -> str:
     return re.sub(r"(?<=\.)\d+(?=\.|$)", "N", name)
 
 
-def _check_one_stack(folder: Path, config: PreTrainedConfig) -> None:
+def check_one_stack(name: object, config: PreTrainedConfig) -> None:
+    """Raises InputError for an encoder-decoder. `name`: what the user called it."""
     if getattr(config, "is_encoder_decoder", False):
         raise InputError(
-            f"{folder}: an encoder-decoder ({config.model_type}); models of one stack can be measured, not of two"
+            f"{name}: an encoder-decoder ({config.model_type}); models of one stack can be measured, not of two"
         )
 
 

@@ -216,6 +216,8 @@ class _Unsuitable(InputError):
 
 def _check_windows(model_folder: Path, wanted: Wanted) -> None:
     """Raises InputError for windows that the model cannot take; what is wrong with its files is told when its turn comes."""
+    if not (wanted.length or wanted.stride):
+        return
     try:
         _settings(model_folder, wanted)
     except _Unsuitable:

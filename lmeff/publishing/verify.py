@@ -94,6 +94,9 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
             continue
         try:
             model = load_causal_model(folder)
+        except InputError as error:
+            wrong.append(str(error))
+            continue
         except Exception as error:  # whatever is wrong with one, the others are looked at
             wrong.append(f"{folder}: does not load: {' '.join(str(error).split())}")
             continue
