@@ -159,6 +159,12 @@ def test_a_length_has_many_names(config, wanted):
     assert context_length(config) == wanted
 
 
+def test_a_model_without_a_limit_is_fine_tuned_with_the_length_that_is_wanted(tmp_path):
+    BIDIRECTIONAL["xlnet"].save_pretrained(tmp_path)
+    assert BIDIRECTIONAL["xlnet"].max_position_embeddings == -1
+    assert longest(tmp_path, FinetuneSettings(max_length=100)) == 100
+
+
 def test_other_frequencies_begin_where_the_configuration_says():
     assert longest_of_fixed_positions(DECODERS["phi-3, longrope"]) == 24
     assert longest_of_fixed_positions(DECODERS["llama"]) is None

@@ -164,9 +164,9 @@ def test_layers_too_many_are_found_without_a_prefix_too(tmp_path):
     )
     from lmeff.evaluation.loading import load_config, load_with_new_head
 
-    with pytest.raises(InputError, match=r"its weights have h\.1\.attn\.c_attn\.bias and 11 more"):
+    with pytest.raises(InputError, match=r"its weights have h\.1\.attn\.c_attn\.weight and 10 more"):
         load_language_model(tmp_path)
-    with pytest.raises(InputError, match=r"its weights have h\.1\.attn\.c_attn\.bias and 11 more"):
+    with pytest.raises(InputError, match=r"its weights have h\.1\.attn\.c_attn\.weight and 10 more"):
         load_with_new_head(tmp_path, load_config(tmp_path, num_labels=2))
 
 
