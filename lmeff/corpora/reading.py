@@ -14,6 +14,7 @@ import orjson
 import pyarrow
 from pyarrow import parquet
 
+from lmeff.corpora.characters import check_characters
 from lmeff.corpora.sources import JSON_SUFFIXES, open_text, plain_name
 from lmeff.errors import InputError
 
@@ -24,7 +25,6 @@ _PIECE_CHARACTERS = 1 << 20
 _TABLE_ROWS = 1_000
 _EVERYTHING = "{*}"
 """The template for all values of a record, whatever their names."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,7 @@ def _fill(record: object, templates: Sequence[str], where: str) -> str:
         fields = _fields(template)
         text = _plain(record[fields[0]]) if template == f"{{{fields[0]}}}" else _formatted(template, fields, record)
     if template is not None:
-        if not text.isascii() and _SURROGATE.search(text):
-            raise InputError(f"{where}: holds half of a character (a lone \\ud800-\\udfff escape)")
+        check_characters(text, where)
         return text
     raise InputError(
         f"{where}: has none of the fields that corpus.text wants ({'; '.join(templates)});"

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 from lmeff.errors import InputError
 from lmeff.evaluation.answer_tokens import ContextStart, after_start, own_tokens, split_tokens, tokens_in_front
 from lmeff.evaluation.held_text import beginning_and_end
+from lmeff.evaluation.loading import check_token
 from lmeff.evaluation.prefix_tree import Request
 
 TokenRequest = tuple[tuple[str, str] | None, list[int], list[int]]
@@ -63,8 +64,7 @@ def check_lengths(requests: Sequence[TokenRequest], max_length: int) -> None:
 def check_ids(requests: Sequence[TokenRequest], model: PreTrainedModel) -> None:
     """Raises InputError for a token that the model has no embedding for: its tokenizer is another model's."""
     largest = max((max(*context, *rest) for _, context, rest in requests), default=0)
-    if largest >= (size := model.get_input_embeddings().num_embeddings):
-        raise InputError(f"the tokenizer gives token {largest}; the model has embeddings of {size} tokens")
+    check_token(largest, model.get_input_embeddings().num_embeddings)
 
 
 def model_requests(requests: Sequence[TokenRequest], max_length: int) -> list[Request]:

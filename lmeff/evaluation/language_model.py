@@ -20,6 +20,7 @@ from transformers.integrations import deepspeed as hf_deepspeed
 from lmeff.errors import InputError
 from lmeff.evaluation.adaptive import Adapted, adapt, are_pairs
 from lmeff.evaluation.answer_tokens import ContextStart, check_context_start
+from lmeff.evaluation.causality import check_causal
 from lmeff.evaluation.compiled import CompiledScorer, compiled_scorer, is_worth_compiling
 from lmeff.evaluation.encoding import (
     EncodesAhead,
@@ -31,8 +32,11 @@ from lmeff.evaluation.encoding import (
     model_requests,
     tokenizer_digest,
 )
+from lmeff.evaluation.held_text import beginning_and_end
+from lmeff.evaluation.lengths import KnowsLengths
+from lmeff.evaluation.loading import check_language_model, check_one_stack, check_tokenizer, load_causal_model
 from lmeff.evaluation.prefix_tree import Layout, lay_out
-from lmeff.evaluation.profiling_passes import is_out_of_memory, load_causal_model
+from lmeff.evaluation.profiling_passes import is_out_of_memory
 from lmeff.evaluation.tree_scorer import Answer, TreeScorer, Undecided, finish, takes_trees
 
 _TEXTS_AT_ONCE = {"cpu": 256, "cuda": 2048}
@@ -46,7 +50,7 @@ Ready = Callable[[], list[Answer]]
 """Gives answers that may still be on their way from the device."""
 
 
-class LmeffLM(EncodesAhead):
+class LmeffLM(KnowsLengths, EncodesAhead):
     """lm-eval's Hugging Face model, scoring log-likelihoods of any task several times faster.
 
     Texts of a task are encoded at once, laid out as trees of prefixes, and given logits only where a token is scored, with
@@ -101,6 +105,11 @@ class LmeffLM(EncodesAhead):
             softmax_dtype=softmax_dtype,
             **others,
         )
+        if isinstance(pretrained, str):  # a model that was handed over was looked at by who loaded it
+            check_one_stack(pretrained, self.model.config)
+            if Path(pretrained).is_dir():
+                check_language_model(Path(pretrained))
+            check_causal(self.model, pretrained)
         self.exact, self.adaptive, self.context_start = exact, precision == "adaptive", context_start
         default = _TEXTS_AT_ONCE.get(self.device.type, 256)
         self._texts_at_once, self._automatic = default if automatic else int(self.batch_size), automatic
@@ -185,8 +194,8 @@ class LmeffLM(EncodesAhead):
         longest = self.max_length + 1
         self.num_cut[task] = sum(len(context) + len(rest) > longest for _, context, rest in encoded)
         check_ids(encoded, self.model)
-        if self.exact or not self._trees:
-            answers = finite(self._by_lm_eval(super()._loglikelihood_tokens, encoded, disable_tqdm=True), instances)
+        if self.exact or not self._trees or self.must_be_alone(encoded):
+            answers = finite(self._tokens_by_lm_eval(encoded, disable_tqdm=True), instances)
             return lambda: answers
         if self.adaptive and are_pairs(instances):
             self.adapted[task] = self._adapt(instances, encoded)
@@ -205,12 +214,16 @@ class LmeffLM(EncodesAhead):
         rough = self._with_room(lambda size: scorer.score(self._layout(instances, encoded, 2 * size)))
         return replace(adapt(rough, exactly), compiled=isinstance(scorer, CompiledScorer))
 
-    def _by_lm_eval(self, ask: Callable[..., list], requests: list, **options: Any) -> list:
+    def _tokens_by_lm_eval(self, requests: list[TokenRequest], **options: Any) -> list[Answer]:
+        at_most = 1 if self.must_be_alone(requests) else None
+        return self._by_lm_eval(super()._loglikelihood_tokens, requests, at_most, **options)
+
+    def _by_lm_eval(self, ask: Callable[..., list], requests: list, at_most: int | None = None, **options: Any) -> list:
         def score(size: int) -> list:
             self.batch_size_per_gpu = size
             return ask(requests, **options)
 
-        return self._with_room(score, _LM_EVALS_AT_ONCE if self._automatic else None)
+        return self._with_room(score, at_most or (_LM_EVALS_AT_ONCE if self._automatic else None))
 
     def _with_room(self, score: Callable[[int], Any], at_most: int | None = None) -> Any:
         """`score(texts at once)`, with half as many after each time that the memory does not suffice."""
@@ -244,8 +257,8 @@ class LmeffLM(EncodesAhead):
     def _loglikelihood_tokens(self, requests: list, **options: Any) -> list[Answer]:
         """For what comes as tokens: windows of `loglikelihood_rolling`."""
         check_ids(requests, self.model)
-        if self.exact or not self._trees:
-            return self._by_lm_eval(super()._loglikelihood_tokens, requests, **options)
+        if self.exact or not self._trees or self.must_be_alone(requests):
+            return self._tokens_by_lm_eval(requests, **options)
         check_lengths(requests, self.max_length)
         found = model_requests(requests, self.max_length)
         return self._with_room(lambda size: self._scorer.score(lay_out(found, size)))
@@ -304,6 +317,8 @@ def load_model(
         model = load_causal_model(folder)
     model.config.use_cache = False  # scoring is one forward pass; keys and values would be kept for nothing
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    beginning_and_end(tokenizer)
+    check_tokenizer(tokenizer, model.get_input_embeddings().num_embeddings)
     options = {"batch_size": batch_size, "exact": exact, "precision": precision, "context_start": context_start}
     wrapped = LmeffLM(model.to(device), tokenizer=tokenizer, **options)
     wrapped.progress = progress

@@ -26,7 +26,7 @@ HIGHER_IS_BETTER = {
     "completion_accuracy": True,
     "consistency": True,
 }
-_VERSION = 1
+_VERSION = 2
 """Raised whenever the same model and settings would write other texts or give other numbers."""
 _COLUMNS = {
     "distinct-1": "distinct_1",

@@ -14,7 +14,7 @@ from lmeff.evaluation.replacing import check_name, keep_other
 from lmeff.evaluation.results import take_over, tokenizer_files_sha256, weights_sha256
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 from lmeff.evaluation.windows import packed_windows, strided_windows
-from lmeff.files import read_json, sha256_file
+from lmeff.files import sha256_file
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions.remote import is_remote
@@ -216,6 +216,8 @@ class _Unsuitable(InputError):
 
 def _check_windows(model_folder: Path, wanted: Wanted) -> None:
     """Raises InputError for windows that the model cannot take; what is wrong with its files is told when its turn comes."""
+    if not (wanted.length or wanted.stride):
+        return
     try:
         _settings(model_folder, wanted)
     except _Unsuitable:
@@ -242,10 +244,10 @@ def _settings(model_folder: Path, wanted: Wanted) -> dict[str, Any]:
 
 def _length(model_folder: Path, wanted: Wanted) -> int:
     """Tokens of a window. Raises InputError, `_Unsuitable` when the model cannot take so many."""
-    config = read_json(model_folder / "config.json")
-    most = next(
-        (config[name] for name in ("max_position_embeddings", "n_positions", "n_ctx") if config.get(name)), None
-    )
+    from lmeff.evaluation.context_length import context_length
+    from lmeff.evaluation.loading import load_config
+
+    most = context_length(load_config(model_folder))
     if wanted.length:
         if wanted.length < 2 or (most and wanted.length > most):
             raise _Unsuitable(

@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from lmeff.corpora.characters import check_characters
 from lmeff.errors import InputError
 
 DEFAULT_PROMPTS = Path(__file__).parent / "prompts.jsonl"
@@ -59,4 +60,6 @@ def _parse(line: str, where: str) -> Prompt:
         raise InputError(f"{where}: expected must be a list of texts")
     if not isinstance(group := record.get("group"), str | None):
         raise InputError(f"{where}: group must be a name")
+    for text in (record["prompt"], *expected):
+        check_characters(text, where)
     return Prompt(record["prompt"], tuple(expected), group)

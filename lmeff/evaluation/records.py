@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from lmeff.corpora.characters import check_characters
 from lmeff.errors import InputError
 
 Document = dict[str, Any]
@@ -26,6 +27,7 @@ def text(record: dict, field: str, where: str) -> str:
     value = record.get(field)
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{where}: {field} is missing or holds no text")
+    check_characters(value, f"{where}: {field}")
     return value
 
 
@@ -78,6 +80,8 @@ def entity_tracking(record: dict, where: str) -> Document:
         raise InputError(f"{where}: options must be a list of at least two texts, the right one first")
     if not isinstance(num, int):
         raise InputError(f"{where}: numops must be the number of operations")
+    for option in options:
+        check_characters(option, f"{where}: options")
     return {"context": text(record, "input_prefix", where), "choices": options, "numops": num}
 
 

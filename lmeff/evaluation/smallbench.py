@@ -9,6 +9,7 @@ arguments of the model (`pretrained`, `tokenizer`, `revision`) for such needs.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lmeff.corpora.characters import check_characters
 from lmeff.errors import InputError
 from lmeff.evaluation.answer_tokens import split_tokens
 from lmeff.evaluation.records import Document
@@ -71,6 +72,7 @@ def _shown(record: dict, field: str, where: str) -> str:
     """The text of a field, which may be empty: in simplified GLUE a sentence may have been simplified away."""
     if not isinstance(record.get(field), str):
         raise InputError(f"{where}: {field} is missing or no text")
+    check_characters(record[field], f"{where}: {field}")
     return record[field]
 
 

@@ -69,9 +69,9 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
     """Loads every model and takes its held-out loss again."""
     import numpy as np
     import torch
-    from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
+    from lmeff.evaluation.loading import load_causal_model
     from lmeff.tokens import find_tokens
     from lmeff.training.dev import dev_text, negative_log_likelihood, summarize
 
@@ -93,7 +93,10 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
         if anchor.same_as is not None or anchor.dev_loss is None:
             continue
         try:
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+            model = load_causal_model(folder)
+        except InputError as error:
+            wrong.append(str(error))
+            continue
         except Exception as error:  # whatever is wrong with one, the others are looked at
             wrong.append(f"{folder}: does not load: {' '.join(str(error).split())}")
             continue

@@ -293,9 +293,12 @@ def test_a_masked_model_is_not_scored_as_a_causal_one(tokenizer, tmp_path):
 def test_a_tokenizer_of_another_model_is_told_before_a_gpu_fails(tokenizer, tmp_path):
     AutoModelForCausalLM.from_config(LlamaConfig(**{**SHAPE, "vocab_size": 300})).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    for options in ({}, {"exact": True}):
-        model = load_model(tmp_path, "cpu", progress=False, **options)
-        with pytest.raises(InputError, match=r"the tokenizer gives token \d+; the model has embeddings of 300 tokens"):
+    told = r"the tokenizer gives token \d+; the model has embeddings of 300 tokens"
+    with pytest.raises(InputError, match=told):
+        load_model(tmp_path, "cpu", progress=False)
+    for options in ({}, {"exact": True}):  # as lm-eval's own command line loads it
+        model = LmeffLM(str(tmp_path), device="cpu", **options)
+        with pytest.raises(InputError, match=told):
             model.loglikelihood(instances(("", "Anna sees the old doctors who thought about themselves.")))
 
 

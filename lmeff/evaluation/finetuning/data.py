@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmeff.corpora.characters import check_characters
 from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.finetuning.tasks import HUB, HUB_CONFIGS, Task, suites_with
 from lmeff.evaluation.results import requests_sha256
@@ -97,7 +98,7 @@ def load_task(
         raise InputError(f"{folder}: no {_file_names(task, task.validation[0])[0]}, on which {task.name} is scored")
     labels = task.labels
     if labels == ():
-        labels = tuple(sorted({_label_name(_field(row, task.label, where)) for where, row in rows[task.train]}))
+        labels = tuple(sorted({_label_name(_known_label(task, row, where)) for where, row in rows[task.train]}))
         if len(labels) < 2:
             raise InputError(f"{folder or task.files['train']}: all training examples of {task.name} have one label")
     examples = {
@@ -258,11 +259,23 @@ def _field(row: Mapping[str, Any], name: str, where: str) -> Any:
     return row[name]
 
 
+def _known_label(task: Task, row: Mapping[str, Any], where: str) -> Any:
+    """A label out of which the labels of a task are found: -1 is none, unless a recipe names it."""
+    value = _field(row, task.label, where)
+    if str(value) in ("-1", "-1.0"):
+        raise InputError(
+            f"{where}: its label is -1, which in published data says that it is hidden; leave such examples out, or name the"
+            f" labels with tasks.{task.name}.labels"
+        )
+    return value
+
+
 def _example(task: Task, labels: tuple[str, ...] | None, index: int, row: Mapping[str, Any], where: str) -> Example:
     texts = {name: _field(row, name, where) for name in task.columns}
     for name, text in texts.items():
         if not isinstance(text, str) and not (name.endswith("_index") and isinstance(text, int)):
             raise InputError(f"{where}: {name} must be text, not {text!r:.60}")
+        check_characters(str(text), f"{where}: {name}")
     try:
         first, second = task.texts(texts) if task.texts else (*texts.values(), None)[:2]
     except ValueError as error:
