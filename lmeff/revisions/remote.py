@@ -10,6 +10,7 @@ from lmeff.errors import InputError, RunFailed
 from lmeff.quantities import parse_count
 from lmeff.revisions.account import token
 from lmeff.revisions.names import MAIN
+from lmeff.revisions.reach import asked_once
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[^@\s]+)?")
 _COUNTS = {
@@ -155,5 +156,5 @@ def download(model: RemoteModel) -> Path:
     from lmeff.revisions.hub import asking
 
     options = {"allow_patterns": _FILES, "ignore_patterns": _NOT_NEEDED, "token": token() or False}
-    with asking():
+    with asking(), asked_once():
         return Path(snapshot_download(model.repository, revision=model.commit, **options))
