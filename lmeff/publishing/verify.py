@@ -65,7 +65,7 @@ def _faults(run: Path, folders: list[Path]) -> Iterator[str]:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(names) if len(names) <= 3 else f"{len(names)} revisions, {names[0]} to {names[-1]},"
+    return ", ".join(names) if len(names) <= 3 else f"{len(names)} revisions ({names[0]} to {names[-1]})"
 
 
 def _twins(folders: list[Path]) -> Iterator[str]:

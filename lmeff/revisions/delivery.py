@@ -60,18 +60,20 @@ def deliver(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], floa
     raise NotDelivered(f"branch {branch} of {repository} moved under {_ATTEMPTS} attempts")
 
 
-def _correction(
-    hub: Hub, entry: Entry, folder: Path, head: str, remote: Mapping[str, RemoteFile]
-) -> dict[str, Path]:
-    """What turns a branch that holds this revision as it was before it was mended into what it is now; no weights. Raises Refused
-    for any other branch."""
+def _correction(hub: Hub, entry: Entry, folder: Path, head: str, remote: Mapping[str, RemoteFile]) -> dict[str, Path]:
+    """What turns a branch that holds this revision as it was before it was mended into what it is now; no weights. Raises
+    Refused for any other branch."""
     where = f"branch {entry.branch} of {entry.repository}"
     if MENDED in remote and is_before(folder, hub.read(entry.repository, head, MENDED)):
-        raise Refused(f"{where} holds this very model with corrected files; lmeff publish --mend corrects those here too")
+        raise Refused(
+            f"{where} holds this very model with corrected files; lmeff publish --mend corrects those here too"
+        )
     weights = read_manifest(folder).files[_WEIGHTS]
     if not was_before(folder, remote[_MANIFEST]) or remote[_WEIGHTS].sha256 not in (None, weights.sha256):
         raise Refused(f"{where} holds another model; it is never overwritten")
-    cards = {name: path for name, path in card_files(folder).items() if name not in remote or not remote[name].holds(path)}
+    cards = {
+        name: path for name, path in card_files(folder).items() if name not in remote or not remote[name].holds(path)
+    }
     return {name: folder / name for name in corrected_files(folder)} | cards
 
 

@@ -1,8 +1,8 @@
-"""Revisions of older versions of lmeff whose files some versions of transformers read otherwise than we do: naming the fault, and
-correcting it without touching weights.
+"""Revisions of older versions of lmeff whose files some versions of transformers read otherwise than we do: naming the fault,
+and correcting it without touching weights.
 
-A corrected folder has a manifest of its own, which covers it whole, and `mended.json`, which names the manifest and the files that
-were there before. So it can be verified like any other, and a branch that holds the revision as it was is known to hold it.
+A corrected folder has a manifest of its own, which covers it whole, and `mended.json`, which names the manifest and the files
+that were there before. So it can be verified like any other, and a branch that holds the revision as it was is known for it.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lmeff.errors import InputError
-from lmeff.files import describe_files, new_folder, read_json, sha256_file, write_json
+from lmeff.files import new_folder, read_json, sha256_file, write_json
 from lmeff.models.config_file import complete_config, config_fault
 from lmeff.recipe.documents import FORMAT, Document, FileEntry, Sha256
 from lmeff.revisions.hub import RemoteFile, git_blob
@@ -47,9 +47,7 @@ def faults(folder: Path) -> dict[str, str]:
     if not all((folder / name).is_file() for name in (_CONFIG, _TOKENIZER_CONFIG, "tokenizer.json")):
         return {}
     found = {
-        _TOKENIZER_CONFIG: tokenizer_fault(
-            read_json(folder / _TOKENIZER_CONFIG), read_json(folder / "tokenizer.json")
-        ),
+        _TOKENIZER_CONFIG: tokenizer_fault(read_json(folder / _TOKENIZER_CONFIG), read_json(folder / "tokenizer.json")),
         _CONFIG: config_fault(read_json(folder / _CONFIG)),
     }
     return {name: fault for name, fault in found.items() if fault}
@@ -84,10 +82,14 @@ def mend(folder: Path) -> list[str]:
         for name in names:
             write_json(aside / name, complete[name](read_json(folder / name)))
         write_json(aside / MENDED, document.model_dump())
-        changed = describe_files(aside, exclude=tuple(path.name for path in aside.iterdir() if path.name not in (*names, MENDED)))
-        files = {name: entry.model_dump() for name, entry in manifest.files.items()} | changed
+        files = {name: entry.model_dump() for name, entry in manifest.files.items()}
+        files |= {name: _described(aside / name) for name in (*names, MENDED)}
         write_json(aside / _MANIFEST, {"format": FORMAT, "files": dict(sorted(files.items()))})
     return names
+
+
+def _described(path: Path) -> dict[str, Any]:
+    return {"sha256": sha256_file(path), "bytes": path.stat().st_size}
 
 
 def _link(path: Path, target: Path) -> None:
@@ -105,7 +107,9 @@ def corrections(folder: Path) -> list[Correction]:
 
 def was_before(folder: Path, manifest: RemoteFile) -> bool:
     """Whether a manifest on the Hub is that of this very revision before a correction."""
-    return any(manifest.blob == one.manifest_blob or manifest.sha256 == one.manifest_sha256 for one in corrections(folder))
+    return any(
+        manifest.blob == one.manifest_blob or manifest.sha256 == one.manifest_sha256 for one in corrections(folder)
+    )
 
 
 def is_before(folder: Path, mended: bytes) -> bool:
@@ -122,5 +126,3 @@ def corrected_files(folder: Path) -> list[str]:
     """Every file that differs from the revision as it was first: the corrected ones, what says so, and the manifest."""
     names = {name for one in corrections(folder) for name in one.files}
     return [*sorted(names), MENDED, _MANIFEST]
-
-

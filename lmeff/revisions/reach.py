@@ -45,8 +45,8 @@ def known_away() -> str | None:
 
 @contextmanager
 def asked_once() -> Iterator[None]:
-    """While the Hub is known to be away, its libraries take what the cache has and ask nothing: each of them would try six times
-    within half a minute, for every revision and every set of data."""
+    """While the Hub is known to be away, its libraries take what the cache has and ask nothing: each of them would try six
+    times within half a minute, for every revision and every set of data."""
     if known_away() is None and (why := unreachable()):
         note_away(why)
     with ExitStack() as stack:

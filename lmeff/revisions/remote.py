@@ -55,7 +55,12 @@ def fetch_tokenizer(what: str) -> Path:
             f"{what}: neither a {TOKENIZER}, nor a folder with one, nor NAMESPACE/REPO[@REVISION] on the Hub"
         )
     from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     from lmeff.revisions.hub import NotDelivered, Unavailable, asking
 
@@ -68,6 +73,8 @@ def fetch_tokenizer(what: str) -> Path:
                 # Asked first, since a download alone tries for half a minute to reach a Hub that is not there.
                 api.model_info(repository, revision=revision, timeout=_ASK_SECONDS)
                 return Path(api.hf_hub_download(repository, TOKENIZER, revision=revision))
+            except GatedRepoError:
+                raise
             except RepositoryNotFoundError:
                 raise InputError(f"{what}: no such repository on the Hub, or the token may not see it") from None
             except RevisionNotFoundError:

@@ -1,7 +1,7 @@
 """A tokenizer's files as a revision carries them: the same ids in every transformers from 4.46 on.
 
-transformers 4.51 and 4.57 believe `tokenizer_config.json` more than `tokenizer.json`: without `add_prefix_space` there they take
-the space from before the first word.
+transformers 4.51 and 4.57 believe `tokenizer_config.json` more than `tokenizer.json`: without `add_prefix_space` there they
+take the space from before the first word.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ def tokenizer_fault(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> 
     wanted = (tokenizer.get("pre_tokenizer") or {}).get("add_prefix_space")
     if wanted is None or config.get("add_prefix_space", False) == wanted:
         return None
-    return "some transformers 4 (4.51 and 4.57 among them) give the first word of a text other ids, as it has no add_prefix_space"
+    return "without add_prefix_space, transformers 4.51, 4.57 and others give the first word of a text other ids"
 
 
 def with_bos(tokenizer: Mapping[str, Any]) -> dict[str, Any]:
