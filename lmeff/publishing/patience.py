@@ -33,7 +33,9 @@ class Patience:
         self._tried[entry.revision] = time.time()
 
     def is_due(self, entry: Entry) -> bool:
-        return self._due(entry) <= time.time()
+        """Whether to try an entry now; the first attempt is always made."""
+        is_over = entry.revision in self._tried and time.time() > self._begun + self._seconds
+        return not is_over and self._due(entry) <= time.time()
 
     def _due(self, entry: Entry) -> float:
         """When to try an entry again, seconds since 1970."""
@@ -46,7 +48,7 @@ class Patience:
         asked = [entry.not_before for entry in entries if entry.is_asked_wait]
         tried = [one for one in entries if one.revision in self._tried]
         until = max(asked) if asked else min(map(self._due, tried or entries))
-        if until > self._begun + self._seconds:
+        if max(until, time.time()) > self._begun + self._seconds:
             return False
         why = next((one.error for one in sorted(entries, key=lambda one: -one.attempts) if one.error), "not tried yet")
         is_terminal = sys.stderr.isatty()
