@@ -43,7 +43,7 @@ def publish(
     if mends:
         mend_all(run, revisions)
         if not known and namespace is None and recipe.publish.to == "local":
-            print(f"{run}: nothing of it is on the Hub; lmeff publish {run} would send it")
+            print(f"{run}: it was not published from here; lmeff publish {run} sends it")
             return []
     if namespace is None and known:
         namespace = known[0].repository.partition("/")[0]  # where the others went

@@ -22,13 +22,15 @@ def test_scores_perplexity_and_texts(tokenizer_folder: Path, tmp_path: Path, mon
     for name in ("before", "mended"):
         make_old(models / name)
     assert mend(models / "mended")
+    for recipe in models.glob("*/recipe.yaml"):
+        recipe.unlink()  # it is no whole one
     Path("text.txt").write_text("The dogs that the boy saw.\n\nRan away, and <s> came </s> back.\n")
     Path("prompts.jsonl").write_text(json.dumps({"prompt": "The cat"}) + "\n" + json.dumps({"prompt": " sat on"}))
     own_pairs = Path("pairs")
     own_pairs.mkdir()
     pair = {"sentence_good": "The dogs ran.", "sentence_bad": "The dogs runs."}
     (own_pairs / "mine.jsonl").write_text(json.dumps(pair))
-    words = ["--tasks", "lmeff_synthetic,lmeff_pairs", "--data", "pairs=pairs", "--limit", "3"]
+    words = ["--tasks", "lmeff_synthetic,lmeff_pairs", "--path", "pairs=pairs", "--limit", "3"]
     assert main(["eval", "models", *words, "--output", "out"]) == 0
     assert main(["perplexity", "models", "--text", "text.txt", "--output", "out"]) == 0
     assert main(["generate", "models", "--prompts", "prompts.jsonl", "--samples", "2", "--output", "out"]) == 0
