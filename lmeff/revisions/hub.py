@@ -143,7 +143,8 @@ def _meaning(error: HfHubHTTPError) -> Exception:
     if status == 401 and not isinstance(error, GatedRepoError):
         return Unavailable("the Hub rejects the token (401)", _REJECTED_SECONDS, is_rejected=True)
     if status in (401, 403):
-        said = f"the Hub refuses ({status}): {sentence or 'it does not say why; see what the token may do'}"
+        what = "what the token asks for" if status == 403 else "this without a token that may see it"
+        said = f"the Hub refuses {what} ({status}): {sentence or 'it does not say why'}"
         return Unavailable(said, _REJECTED_SECONDS, is_rejected=True)
     return NotDelivered(f"the Hub answers {status}: {sentence}" if sentence else _first_line(error))
 
