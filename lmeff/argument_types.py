@@ -16,6 +16,16 @@ def positive(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
 
 
+def not_negative(text: str) -> float:
+    """A number, 0 or above."""
+    try:
+        if (number := parse_number(text)) >= 0:
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number, 0 or above")
+
+
 def share(text: str) -> float:
     """A number above 0, 1 at the most."""
     if (number := positive(text)) > 1:

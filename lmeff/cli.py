@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lmeff
-from lmeff.argument_types import positive, positive_int, positive_ints
+from lmeff.argument_types import not_negative, positive, positive_int, positive_ints
 from lmeff.cli_evaluation import add_evaluation_verbs
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 
@@ -186,7 +186,7 @@ def _publish(options: argparse.Namespace) -> int:
     from lmeff.publishing.courier import say_what_is_left
     from lmeff.publishing.publish import publish
 
-    left = publish(Path(options.run), options.namespace)
+    left = publish(Path(options.run), options.namespace, options.wait, options.mend)
     if left:
         print(say_what_is_left(Path(options.run), left), file=sys.stderr)
     return EXIT_FAILED if left else 0
@@ -267,7 +267,10 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb("publish", _publish, "deliver what is not on the Hub yet of a run, and cards that have changed since")
     sub.add_argument("run", metavar="RUN")
     sub.add_argument("--namespace", metavar="NAME", help="user or organisation, in place of the recipe's")
-    sub.add_argument("--require", action="store_true", help="the default: exit code 1 when something is left")
+    text = "seconds to go on trying where the Hub is in trouble (600; 30 where it cannot be reached at all)"
+    sub.add_argument("--wait", type=not_negative, metavar="SECONDS", help=text)
+    text = "first correct files that some versions of transformers read otherwise than lmeff does; weights stay as they are"
+    sub.add_argument("--mend", action="store_true", help=text)
     sub = verb("verify", _verify, "compare the revisions of a run with their manifests, their losses and the Hub")
     sub.add_argument("run", metavar="RUN")
     sub.add_argument("--local", action="store_true", help="do not ask the Hub")

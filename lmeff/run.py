@@ -12,12 +12,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lmeff.command_line import Asked, read_arguments
-from lmeff.errors import RunFailed
+from lmeff.errors import EXIT_FAILED, RunFailed
 from lmeff.evaluation.tasks import check_tasks, check_without_lm_eval, fetch_data
 from lmeff.files import write_text
 from lmeff.plan import check_data, make_plan
 from lmeff.revisions.account import namespace
 from lmeff.revisions.names import hub_names
+from lmeff.revisions.outbox import Outbox
 from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, record_changes, run_folder
 from lmeff.training.launcher import settle_launch
 from lmeff.training.process import launched_rank, launched_world_size, leave, outcome, report_failure
@@ -129,7 +130,7 @@ def _main(argv: Sequence[str] | None, stop: StopRequests) -> int:
                 if launched_rank() == 0:
                     print(finished_words(asked.folder, asked.resolved, before.tokens))
                     print(f"report: {folder / 'report.html'}")
-                return 0
+                return EXIT_FAILED if asked.resolved.recipe.publish.require and Outbox(folder).undelivered() else 0
             settle_launch(asked.resolved)
             held.enter_context(claimed_by_first(asked.folder))
             if launched_rank() == 0:

@@ -11,6 +11,7 @@ from lmeff.errors import InputError
 from lmeff.evaluation.records import LAYOUTS, Document, asked
 from lmeff.evaluation.smallbench import PROMPTS, chosen, question, with_token_counts
 from lmeff.evaluation.sources import DATA_VARIABLE, SOURCES, data_file, data_folder
+from lmeff.revisions.reach import asked_once, known_away
 
 _PATHS: ContextVar[Mapping[str, str] | None] = ContextVar("paths", default=None)
 
@@ -127,11 +128,13 @@ def _operations(found: Sequence[Document], uid: str, folder: Path) -> tuple[Docu
 def _from_hub(source: str, uid: str) -> Sequence[Document]:
     name = data_name(source)
     try:
-        return _hub_documents(source, uid)
+        with asked_once():
+            return _hub_documents(source, uid)
     except InputError:
         raise
     except Exception as error:  # each library on the way to the Hub has exceptions of its own
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+        reason = known_away() or reason
         raise InputError(
             f"{SOURCES[name].title} ({uid}) cannot be read from the Hub dataset {SOURCES[name].published} ({reason}); to use "
             f"local files, set evaluation.paths.{name} to their folder, or {DATA_VARIABLE} to the folder that holds them as "

@@ -18,6 +18,7 @@ from lmeff.files import sha256_file
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions.remote import is_remote
+from lmeff.tokens.published import prepared_sha256
 
 SPLITS = ("dev", "train")
 _VERSION = 1
@@ -101,7 +102,7 @@ class _Texts:
 
     def of(self, model_folder: Path) -> HeldText:
         if self._split is not None:
-            if sha256_file(model_folder / "tokenizer.json") != self._split.tokenizer_sha256:
+            if prepared_sha256(model_folder) != self._split.tokenizer_sha256:
                 raise InputError("its tokenizer is not the one that the run's tokens were made with; use --text PATH")
             return self._split
         key = tokenizer_files_sha256(model_folder)

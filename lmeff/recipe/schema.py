@@ -25,6 +25,9 @@ class Tokenizer(Section):
     sample: PositiveCount | None = None
     """Bytes of training text, such as `100M`, on which the tokenizer is trained: about so many, from all over it; which text is
     decided by its content alone. Default: all of it."""
+    add_bos: bool = False
+    """Publish a tokenizer that puts `<s>` in front of every text by itself, for pipelines that add nothing of their own.
+    Training and our own scores are the same either way."""
 
 
 class Model(Section):

@@ -57,7 +57,7 @@ model = AutoModelForCausalLM.from_pretrained(name, revision=revision)
 tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
 ```
 
-Every training document began with `<s>`. The tokenizer does not add it: put it in front of a prompt.
+Every training document began with `<s>`. {bos}
 
 ## Its place on the curve
 
@@ -87,6 +87,8 @@ It has seen little text, and is meant for the study of learning, not for use. It
 safe, repeats what its text says and leaves out, and its sentences should not be taken for facts. Held-out loss and scores hold
 for the tokenizer, text and settings named here.
 """
+
+_PUT_BOS = "The tokenizer does not add it: put it in front of a prompt."
 
 _MAIN = """\
 ---
@@ -235,7 +237,9 @@ def model_card(
     if train:
         about_text += f", {train['num_documents']:,} documents, {train['num_tokens']:,} tokens"
     model = recipe.model.model_dump(exclude_none=True, exclude_defaults=True)
+    adds = "The tokenizer adds it to every text." if recipe.tokenizer.add_bos else _PUT_BOS
     return _CARD.format(
+        bos=adds,
         metadata=_metadata(f"{recipe.name}, {revision}", recipe.publish.license, own),
         name=recipe.name,
         seed=recipe.seed,

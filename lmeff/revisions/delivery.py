@@ -9,12 +9,13 @@ from typing import Any
 
 from lmeff.files import sha256_file
 from lmeff.revisions.hub import Hub, Moved, NotDelivered, RemoteFile, Unavailable
+from lmeff.revisions.mending import MENDED, corrected_files, is_before, was_before
 from lmeff.revisions.names import MAIN
 from lmeff.revisions.outbox import Entry
 from lmeff.revisions.store import MUTABLE, differences, read_manifest
 
 INDEX = "revisions.json"
-_MANIFEST = "manifest.json"
+_MANIFEST, _WEIGHTS = "manifest.json", "model.safetensors"
 _ATTEMPTS = 4
 _FREE = (".gitattributes", *MUTABLE)
 
@@ -42,20 +43,38 @@ def deliver(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], floa
             head = initial
         remote = hub.files(repository, head)
         if _MANIFEST in remote:
-            if not remote[_MANIFEST].holds(folder / _MANIFEST):
-                raise Refused(f"branch {branch} of {repository} holds another model; it is never overwritten")
-            return _compared(hub, entry, folder, head, remote, initial)
-        if head != initial:
+            if remote[_MANIFEST].holds(folder / _MANIFEST):
+                return _compared(hub, entry, folder, head, remote, initial)
+            files = _correction(hub, entry, folder, head, remote)
+            message = f"Corrected: {', '.join(name for name in files if name in corrected_files(folder)[:-2])}"
+        elif head != initial:
             raise Refused(f"branch {branch} of {repository} holds what lmeff did not put there")
+        else:
+            files, message = payload(folder), f"{entry.revision}, {read_sha256(folder)[:12]}"
         wait_for(take_commit)
         try:
-            head = hub.commit(
-                repository, branch, head, payload(folder), f"{entry.revision}, {read_sha256(folder)[:12]}"
-            )
+            head = hub.commit(repository, branch, head, files, message)
         except Moved:
             continue
         return _compared(hub, entry, folder, head, hub.files(repository, head), initial)
     raise NotDelivered(f"branch {branch} of {repository} moved under {_ATTEMPTS} attempts")
+
+
+def _correction(hub: Hub, entry: Entry, folder: Path, head: str, remote: Mapping[str, RemoteFile]) -> dict[str, Path]:
+    """What turns a branch that holds this revision as it was before it was mended into what it is now; no weights. Raises
+    Refused for any other branch."""
+    where = f"branch {entry.branch} of {entry.repository}"
+    if MENDED in remote and is_before(folder, hub.read(entry.repository, head, MENDED)):
+        raise Refused(
+            f"{where} holds this very model with corrected files; lmeff publish --mend corrects those here too"
+        )
+    weights = read_manifest(folder).files[_WEIGHTS]
+    if not was_before(folder, remote[_MANIFEST]) or remote[_WEIGHTS].sha256 not in (None, weights.sha256):
+        raise Refused(f"{where} holds another model; it is never overwritten")
+    cards = {
+        name: path for name, path in card_files(folder).items() if name not in remote or not remote[name].holds(path)
+    }
+    return {name: folder / name for name in corrected_files(folder)} | cards
 
 
 def wait_for(take_commit: Callable[[], float]) -> None:
@@ -67,7 +86,7 @@ def wait_for(take_commit: Callable[[], float]) -> None:
 
 def read_sha256(folder: Path) -> str:
     """The hash of a revision's weights, as its manifest gives it."""
-    return read_manifest(folder).files["model.safetensors"].sha256
+    return read_manifest(folder).files[_WEIGHTS].sha256
 
 
 def payload(folder: Path) -> dict[str, Path]:
@@ -155,11 +174,16 @@ def update_main(
         )
         index = json.dumps({"format": 1, "revisions": ordered}, indent=2) + "\n"
         wanted = {INDEX: index.encode(), **make_files(ordered, remote)}
-        if _MANIFEST in wanted and _MANIFEST in remote and not remote[_MANIFEST].holds(wanted[_MANIFEST]):
+        if _MANIFEST in wanted and _MANIFEST in remote and not _is_same_model(wanted[_MANIFEST], remote[_MANIFEST]):
             raise Refused(f"the main branch of {entry.repository} holds another final model (publish.final_on_main)")
         return wanted
 
     return update_files(hub, entry.repository, MAIN, files, take_commit, "Card and index")
+
+
+def _is_same_model(manifest: Path, remote: RemoteFile) -> bool:
+    """Whether a manifest on the Hub is that of a revision's folder, as it is or as it was before it was mended."""
+    return remote.holds(manifest) or was_before(manifest.parent, remote)
 
 
 def update_files(

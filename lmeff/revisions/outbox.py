@@ -41,6 +41,8 @@ class Entry(Document):
     """Whether the Hub itself, or its quota, asks to wait so long."""
     hub_is_down: bool = False
     """Whether the last attempt failed for a reason that holds for all revisions: no network, a rate limit, a rejected token."""
+    is_rejected: bool = False
+    """Whether the Hub refused the token or what it may do, which waiting does not change."""
     error: str | None = None
     """Why the last attempt failed."""
     is_held: bool = False
@@ -142,11 +144,13 @@ class Outbox:
         *,
         is_asked_wait: bool = False,
         hub_is_down: bool = False,
+        is_rejected: bool = False,
     ) -> None:
         """Notes a failed attempt; where the Hub gave no time, the wait doubles from five seconds to ten minutes."""
         if wait_seconds is None:
             wait_seconds = min(_FIRST_WAIT_SECONDS * 2 ** min(entry.attempts, 20), _LONGEST_WAIT_SECONDS)
         fields = {"error": why, "not_before": time.time() + wait_seconds, "hub_is_down": hub_is_down}
+        fields["is_rejected"] = is_rejected
         self._close(entry, attempts=entry.attempts + 1, is_asked_wait=is_asked_wait, **fields)
 
     def refused(self, entry: Entry, why: str) -> None:
@@ -159,6 +163,7 @@ class Outbox:
             there = self._there(entry.revision)
             if _is_same(there, entry):
                 fields = {"commit": commit, "card_sha256": card_sha256, "error": None, "hub_is_down": False}
+                fields["is_rejected"] = False
                 state = "delivered" if there.opened == entry.opened else there.state
                 self._write(there, state=state, attempts=0, not_before=0.0, is_asked_wait=False, **fields)
 

@@ -4,7 +4,7 @@ Conventions, the same in training and evaluation:
 - The text is brought to NFKC form. All 256 bytes are in the vocabulary, so nothing is ever unknown or dropped.
 - A space is put before the first word, so that it is tokenised as the same word anywhere else.
 - The tokenizer adds no special token by itself. A training document is `<s> text </s>`; whoever scores or generates puts
-  one `<s>` in front, as lm-eval does.
+  one `<s>` in front, as lm-eval does. `tokens.published` makes one that adds it, for `tokenizer.add_bos`.
 """
 
 from collections.abc import Iterable
@@ -56,6 +56,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     write_json(folder / "special_tokens_map.json", special)
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
+        "add_prefix_space": True,
         "model_input_names": ["input_ids", "attention_mask"],
         "clean_up_tokenization_spaces": False,
     }

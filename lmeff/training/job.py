@@ -130,6 +130,7 @@ def _store(job: Job, plan: PlanDocument, changes: list[dict[str, Any]]) -> Revis
         write_card=lambda anchor, revision: job.write_card(plan, anchor, revision),
         on_saved=job.on_saved,
         may_replace=job.may_replace,
+        add_bos=job.recipe.tokenizer.add_bos,
     )
 
 

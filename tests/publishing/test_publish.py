@@ -178,7 +178,7 @@ def enter(run: Path) -> Outbox:
         ("POST .*/batch", "reset", {}, "Error", 5),
         ("POST .*/commit/", "reset", {}, "Error", 5),
         (".*", "status", {"status": 401, "headers": {"X-Error-Code": "RepoNotFound"}}, "token", 600),
-        ("POST .*/create", "status", {"status": 403}, "token", 600),
+        ("POST .*/create", "status", {"status": 403}, "the Hub refuses what the token asks for (403): a fault", 600),
     ],
 )
 def test_a_hub_in_trouble(
