@@ -37,6 +37,9 @@ class Rules:
     dev_share: float | None = None
     """Share that is held out; None when the side is known."""
     side: str = "train"
+    whole_characters: int | None = None
+    """Documents of up to so many characters are on one side as a whole; longer ones are cut. None: the rule of older versions,
+    which cut documents above 16,000 characters, each segment on a side of its own."""
     evaluation_files: tuple[Path, ...] = ()
     """Data whose sentences are taken out."""
     evaluation_words: int | None = None
@@ -48,7 +51,7 @@ class Piece:
 
     side: str
     line: bytes
-    """A JSON object with text and domain, and a line break."""
+    """A JSON object with text, domain and, where it is a piece of a document that was cut, the document; and a line break."""
     num_bytes: int
     """Of the text alone."""
     num_words: int
@@ -59,6 +62,8 @@ class Kept:
     """A document that passed what can be said about it alone."""
 
     pieces: list[Piece]
+    is_cut: bool = False
+    """Whether it was cut for its length, with pieces on both sides perhaps."""
     key: int | None = None
     """The same for texts that differ in white space alone (xxh3, 64 bits)."""
     near_keys: list[int] = field(default_factory=list)
@@ -140,17 +145,27 @@ class DocumentMaker:
 
     def keep(self, text: str, domain: str) -> Kept:
         """A document in the form in which it is written."""
-        pieces = [
-            Piece(side, _line(piece, domain), num_bytes(piece), num_words(piece))
-            for side, piece in self._pieces(text, domain)
-        ]
+        is_cut, found = self._pieces(text, domain)
+        name = f"{_key(text):016x}" if is_cut else None
+        pieces = [Piece(side, _line(piece, domain, name), num_bytes(piece), num_words(piece)) for side, piece in found]
         if not self.rules.deduplicate:
-            return Kept(pieces)
+            return Kept(pieces, is_cut)
         near = self._near_keys(text).tolist() if self.rules.deduplicate == "near" else []
-        return Kept(pieces, _key(text), near)
+        return Kept(pieces, is_cut, _key(text), near)
 
-    def _pieces(self, text: str, domain: str) -> Iterator[tuple[str, str]]:
-        """(side, text); long held-out documents in segments, so that a sample of them is not one book."""
+    def _pieces(self, text: str, domain: str) -> tuple[bool, Iterable[tuple[str, str]]]:
+        """Whether the document is cut, and its pieces: (side, text)."""
+        rules = self.rules
+        if rules.whole_characters is None:
+            return False, self._pieces_of_older_versions(text, domain)
+        if rules.dev_share is None:
+            return False, [(rules.side, text)]
+        if len(text) <= rules.whole_characters:
+            return False, [(split.side(text, rules.dev_share), text)]
+        found = split.split([Document(text, domain)], rules.dev_share)
+        return True, [(side, piece.text) for side, piece in found]
+
+    def _pieces_of_older_versions(self, text: str, domain: str) -> Iterator[tuple[str, str]]:
         rules = self.rules
         if split.is_one_segment(text):
             yield rules.side if rules.dev_share is None else split.side(text, rules.dev_share), text
@@ -190,5 +205,6 @@ def _key(text: str) -> int:
     return xxhash.xxh3_64_intdigest(letters)
 
 
-def _line(text: str, domain: str) -> bytes:
-    return orjson.dumps({"text": text, "domain": domain}, option=orjson.OPT_APPEND_NEWLINE)
+def _line(text: str, domain: str, document: str | None = None) -> bytes:
+    record = {"text": text, "domain": domain} | ({"document": document} if document else {})
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)

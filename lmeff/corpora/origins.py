@@ -78,9 +78,15 @@ class LocalHashes:
         except (OSError, ValueError):
             self._known = {}
         self._changed = False
+        self._seen: dict[Path, str] = {}
 
     def of(self, path: Path) -> str:
-        """xxh3 of the content, 128 bits. Raises InputError for a file that cannot be read."""
+        """xxh3 of the content, 128 bits; each file is read once. Raises InputError for a file that cannot be read."""
+        if path not in self._seen:
+            self._seen[path] = self._of(path)
+        return self._seen[path]
+
+    def _of(self, path: Path) -> str:
         try:
             status = path.stat()
             if status.st_size < _LARGE_BYTES:
@@ -100,11 +106,18 @@ class LocalHashes:
 
 
 def local_files(
-    paths: Sequence[str] | None, key: str, hashes: LocalHashes, name: str, domains: list[str] | None
+    paths: Sequence[str] | None,
+    key: str,
+    hashes: LocalHashes,
+    name: str,
+    domains: list[str] | None,
+    with_hidden: bool = False,
 ) -> list[SourceFile]:
     """The files that `paths` name. A file's domain is `name`, else its stem. Raises InputError naming `key`."""
     chosen = [
-        path for path in sources.find_files(paths or [], key) if domains is None or sources.domain(path) in domains
+        path
+        for path in sources.find_files(paths or [], key, with_hidden)
+        if domains is None or sources.domain(path) in domains
     ]
     found = []
     for path in chosen:

@@ -36,32 +36,46 @@ def _position(text: str) -> float:
     return xxhash.xxh3_64_intdigest(text.strip().encode()) / 2**64
 
 
+def longest_whole(dev_share: float, num_bytes: int) -> int:
+    """Characters of the longest document that stays whole in a text of so many bytes: as many as are held out of all of it.
+
+    A longer one alone would be more than all that is to be held out. What is one segment is never cut.
+    """
+    return max(2 * _SEGMENT_CHARACTERS, int(dev_share * num_bytes))
+
+
 def is_one_segment(text: str) -> bool:
     """Whether a text is too short to be cut."""
     return len(text) <= 2 * _SEGMENT_CHARACTERS
 
 
 def side(text: str, dev_share: float) -> str:
-    """`dev` or `train`, for a text that is one segment."""
+    """`dev` or `train`, for a text that stays whole."""
     return "dev" if _position(text) < dev_share else "train"
 
 
-def smallest_share(documents: Iterable[Document]) -> float | None:
-    """The smallest `dev_share` that holds anything out; None when the text is a single segment."""
-    positions = {_position(piece) for document in documents for piece in segments(document.text)}
+def smallest_share(documents: Iterable[Document], whole_characters: int) -> float | None:
+    """The smallest `dev_share` that holds anything out; None when there is nothing but one piece of text. Documents of up to
+    `whole_characters` are not cut."""
+    positions = {
+        _position(piece)
+        for document in documents
+        for piece in ([document.text] if len(document.text) <= whole_characters else segments(document.text))
+    }
     return min(positions) * (1 + 1e-12) if len(positions) > 1 else None
 
 
 def split(documents: Iterable[Document], dev_share: float) -> Iterator[tuple[str, Document]]:
-    """Yields ("train" | "dev", document). Neighbouring segments of one document that go the same way stay together."""
+    """Yields ("train" | "dev", document) of documents that are cut in segments, each of which is on a side of its own.
+    Neighbouring segments of one document that go the same way stay together."""
     for document in documents:
         sides: list[tuple[str, str]] = []
         for piece in segments(document.text):
-            side = "dev" if _position(piece) < dev_share else "train"
-            if sides and sides[-1][0] == side:
-                sides[-1] = (side, sides[-1][1] + piece)
+            where = side(piece, dev_share)
+            if sides and sides[-1][0] == where:
+                sides[-1] = (where, sides[-1][1] + piece)
             else:
-                sides.append((side, piece))
-        for side, text in sides:
+                sides.append((where, piece))
+        for where, text in sides:
             if text := text.strip():
-                yield side, replace(document, text=text)
+                yield where, replace(document, text=text)

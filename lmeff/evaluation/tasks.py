@@ -14,6 +14,7 @@ import yaml
 from lmeff.errors import InputError
 from lmeff.evaluation.data import data_name, documents, pair_files, task_name
 from lmeff.evaluation.sources import DATA_NAMES, SOURCES, Source, data_file, data_folder
+from lmeff.recipe.places import where_looked
 
 PAIRS = "lmeff_pairs"
 """The group whose tasks are the files of a folder."""
@@ -105,7 +106,7 @@ def fetch_data(tasks: Sequence[str], paths: Mapping[str, str]) -> None:
 
 def _check_names(tasks: Sequence[str], include_path: str | None) -> list[str]:
     if include_path and not Path(include_path).is_dir():
-        return [f"{include_path}: no such folder (evaluation.include_path)"]
+        return [f"{include_path}: no such folder (evaluation.include_path){where_looked(include_path)}"]
     own = own_task_names()
     known = set(own)
     if include_path and not known.issuperset(tasks):

@@ -28,7 +28,7 @@ def message(function, *arguments) -> str:
         ('{"sentence_good": "He runs."}\n', "line 1: sentence_bad is missing"),
         ('{"sentence_good": "", "sentence_bad": "He run."}\n', "line 1: sentence_good is missing or holds no text"),
         ("\n", "holds no pairs"),
-        (b"\xff\xfe", "cannot be read"),
+        (b"\xff\xfe", ":1: is not UTF-8 text (byte 0xff at offset 0"),
     ],
 )
 def test_a_damaged_file_is_named_with_its_line(tmp_path, content, expected):
