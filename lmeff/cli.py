@@ -30,14 +30,12 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from lmeff.corpora import prepare_text
     from lmeff.recipe import read_recipe
-    from lmeff.tokens import prepare_packing, prepare_tokenizer, prepare_tokens
+    from lmeff.tokens import prepare_packing, prepare_run
     from lmeff.tokens.summary import describe_prepared
 
     recipe = read_recipe(options.recipe, options.overrides).recipe
-    corpus = prepare_text(recipe.corpus, recipe.paths.data)
-    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size, recipe.tokenizer.sample))
+    corpus, tokens = prepare_run(recipe, Path(options.recipe).parent)
     best_fit = recipe.batch.packing == "best_fit"
     packing = prepare_packing(tokens, recipe.batch.sequence_length) if best_fit else None
     for line in describe_prepared(corpus, tokens, packing):

@@ -35,11 +35,9 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
         state.write("running")
 
     # ---- text and tokens: once, before any process group exists; the other processes wait at a file lock
-    from lmeff.corpora import prepare_text
-    from lmeff.tokens import positions_per_epoch, prepare_tokenizer, prepare_tokens
+    from lmeff.tokens import positions_per_epoch, prepare_run
 
-    corpus = prepare_text(recipe.corpus, recipe.paths.data)
-    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size, recipe.tokenizer.sample))
+    corpus, tokens = prepare_run(recipe, folder, accept_other=asked.accept_changes)
     check_data(recipe, positions_per_epoch(tokens, recipe.batch))
 
     # ---- evaluation: every task and its data must be there before a step is trained

@@ -109,8 +109,7 @@ def _in_folder(folder: Path, with_hidden: bool) -> list[Path]:
     visible = [
         file
         for file in folder.rglob("*")
-        if file.is_file()
-        and (with_hidden or not any(part.startswith(".") for part in file.relative_to(folder).parts))
+        if file.is_file() and (with_hidden or not any(part.startswith(".") for part in file.relative_to(folder).parts))
     ]
     if saved := next((file.parent for file in visible if file.suffix == ".arrow" and _is_saved(file.parent)), None):
         raise InputError(f"{saved}: is a data set of `datasets.save_to_disk`, which is not read; {_to_parquet(saved)}")

@@ -71,8 +71,9 @@ def _training_files(
 
 
 def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes, with_hidden: bool = False) -> list[Stage]:
-    """Held-out files first, so that training text can be held against them, then the sources in their order. `with_hidden`: with
-    the hidden files of folders, which older versions read.
+    """Held-out files first, so that training text can be held against them, then the sources in their order.
+
+    `with_hidden`: with the hidden files of folders, which older versions read.
 
     Raises InputError when a file is missing or held out and trained on at once, RunFailed when the Hub cannot be asked.
     """

@@ -89,7 +89,7 @@ def test_packed_windows_predict_what_the_held_out_loss_of_training_does(document
     ids[lengths.cumsum() - lengths], ids[lengths.cumsum() - 1] = 1, 2
     table = np.stack([lengths, 3 * lengths], 1)
     stream = SimpleNamespace(slice=lambda start, stop: ids[start:stop])
-    trained = dev_text(SimpleNamespace(dev=stream, dev_documents=table), 999, 11, document_mask)
+    trained = dev_text(SimpleNamespace(dev=stream, dev_documents=table, dev_pieces=None), 999, 11, document_mask)
     text = HeldText(ids, lengths, 3 * lengths, lengths, ("x",) * 5, True)
     windows = packed_windows(text, 11, document_mask)
     torch.manual_seed(0)
