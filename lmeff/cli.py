@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lmeff
-from lmeff.argument_types import positive, positive_int, positive_ints
+from lmeff.argument_types import expand_paths, positive, positive_int, positive_ints
 from lmeff.cli_evaluation import add_evaluation_verbs
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 
@@ -251,6 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return lm_eval(words[1:])
         options = _parser().parse_args(words)
+        expand_paths(options)
         return options.action(options) or 0
     except InputError as error:
         print(error, file=sys.stderr)
