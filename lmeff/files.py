@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lmeff.errors import InputError, RunFailed, TooLittleText
+from lmeff.progress import shown
 
 
 def usable_folder(path: str | Path, key: str) -> Path:
@@ -210,5 +211,9 @@ def locked(path: str | Path) -> Iterator[None]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with shown(f"waiting for another process ({path.name})"):
+                fcntl.flock(file, fcntl.LOCK_EX)
         yield

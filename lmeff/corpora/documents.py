@@ -1,7 +1,9 @@
 """What becomes of one batch of records, whoever works on it: pure functions of the text and the rules."""
 
+import multiprocessing
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +20,7 @@ from lmeff.corpora.overlap import Overlap
 from lmeff.corpora.quality import language_share, repetition
 from lmeff.corpora.reading import Batch, Form, texts_of
 from lmeff.corpora.sources import Document
+from lmeff.progress import shown
 
 _DEFAULT_LANGUAGE_SHARE = 0.65
 
@@ -98,7 +101,8 @@ class DocumentMaker:
     @cached_property
     def _evaluation(self) -> Decontamination | Overlap:
         files, num_words = self.rules.evaluation_files, self.rules.evaluation_words
-        return Overlap(files, num_words) if num_words else Decontamination(files)
+        with nullcontext() if multiprocessing.parent_process() else shown("sentences of evaluation data"):
+            return Overlap(files, num_words) if num_words else Decontamination(files)
 
     @cached_property
     def _near_keys(self) -> NearKeys:

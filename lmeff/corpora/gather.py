@@ -24,6 +24,7 @@ from lmeff.corpora.text_shards import TextWriter
 from lmeff.corpora.workers import end_with_parent, in_order, num_workers, worker_pool
 from lmeff.errors import TooLittleText
 from lmeff.files import write_text
+from lmeff.progress import progress
 
 SIDES = ("train", "dev")
 JOURNAL = "journal.json"
@@ -106,8 +107,7 @@ class Gathering:
         todo = sum(file.size for stage in self._stages for file in stage.files)
         done = sum(file.size for stage in self._stages[: self._place[0]] for file in stage.files)
         with ExitStack() as stack:
-            bar = tqdm(desc="text", unit="B", unit_scale=True, delay=2, total=todo, initial=done)
-            stack.enter_context(bar)
+            bar = stack.enter_context(progress("text", todo, done))
             num_beside = num_workers(todo, _FEW_BYTES) - 1
             rules = [stage.rules for stage in self._stages]
             pool = None

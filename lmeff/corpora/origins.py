@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import xxhash
-from tqdm import tqdm
 
 from lmeff.corpora import sources
 from lmeff.corpora.sources import is_source, plain_name
 from lmeff.errors import InputError, RunFailed
 from lmeff.files import read_json, sha256_file, write_json
+from lmeff.progress import progress, shown
 from lmeff.recipe.corpus_schema import TextSource
 
 _LARGE_BYTES = 64 << 20
@@ -60,7 +60,7 @@ def _hash_file(path: Path) -> str:
     digest = xxhash.xxh3_128()
     with (
         open(path, "rb") as file,
-        tqdm(desc=f"hash of {path.name}", unit="B", unit_scale=True, delay=2, total=path.stat().st_size) as bar,
+        progress(f"hash of {path.name}", path.stat().st_size) as bar,
     ):
         while piece := file.read(1 << 22):
             digest.update(piece)
@@ -120,10 +120,12 @@ def local_files(
         if domains is None or sources.domain(path) in domains
     ]
     found = []
-    for path in chosen:
-        stem = sources.domain(path)
-        size, identity = path.stat().st_size, hashes.of(path)
-        found.append(SourceFile(name or stem, size, identity, stem, sources.kind(path), path))
+    with progress("hashes of files", len(chosen), unit=" files") as bar:
+        for path in chosen:
+            stem = sources.domain(path)
+            size, identity = path.stat().st_size, hashes.of(path)
+            found.append(SourceFile(name or stem, size, identity, stem, sources.kind(path), path))
+            bar.update()
     if paths and domains and (missing := sorted(set(domains) - {sources.domain(path) for path in chosen})):
         raise InputError(f"corpus.domains: {missing[0]!r} is no file of {', '.join(paths)}")
     return found
@@ -159,14 +161,15 @@ def _listing(repository: str, revision: str, data: Path) -> dict[str, Any]:
     from huggingface_hub.hf_api import RepoFile
 
     try:
-        api = HfApi()
-        commit = api.dataset_info(repository, revision=revision).sha
-        tree = api.list_repo_tree(repository, recursive=True, revision=commit, repo_type="dataset")
-        files = {
-            entry.path: [entry.size, entry.lfs.sha256 if entry.lfs else entry.blob_id]
-            for entry in tree
-            if isinstance(entry, RepoFile)
-        }
+        with shown(f"files of {repository} on the Hub"):
+            api = HfApi()
+            commit = api.dataset_info(repository, revision=revision).sha
+            tree = api.list_repo_tree(repository, recursive=True, revision=commit, repo_type="dataset")
+            files = {
+                entry.path: [entry.size, entry.lfs.sha256 if entry.lfs else entry.blob_id]
+                for entry in tree
+                if isinstance(entry, RepoFile)
+            }
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise InputError(f"corpus.hub: {repository}@{revision}: no data set that you may read has this name") from None
     except Exception as error:  # the client raises what its HTTP library does, which differs by version
@@ -235,7 +238,8 @@ def _splits(source: TextSource, commit: str) -> dict[str, list[str]]:
     import datasets
 
     try:
-        builder = datasets.load_dataset_builder(source.hub, source.config, revision=commit)
+        with shown(f"splits of {source.hub} on the Hub"):
+            builder = datasets.load_dataset_builder(source.hub, source.config, revision=commit)
     except ValueError as error:
         raise InputError(f"corpus.hub: {source.hub}: {' '.join(str(error).split())}") from None
     except Exception as error:

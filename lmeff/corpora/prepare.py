@@ -23,6 +23,7 @@ from lmeff.corpora.stages import describe, find_stages, with_download
 from lmeff.corpora.text_shards import TextShard, read_words, summary
 from lmeff.errors import InputError
 from lmeff.files import describe_files, locked, read_json, unfinished_folder, usable_folder, write_json
+from lmeff.progress import shown
 from lmeff.recipe.schema import Corpus
 
 TEXT_FORMAT = 1
@@ -158,7 +159,8 @@ def prepare_text(corpus: Corpus, data: str | Path, by_older_rule: bool = False) 
             read = [str(file) for stage in plan.stages for file in stage.files]
             with unfinished_folder(plan.folder / "text") as aside:
                 manifest |= _write_whole(aside, corpus, plan.stages)
-                manifest |= {"rules": plan.rules, "sources": read, "files": describe_files(aside)}
+                with shown("sha256 of the text"):
+                    manifest |= {"rules": plan.rules, "sources": read, "files": describe_files(aside)}
                 write_json(aside / "manifest.json", manifest)
     return TextCorpus(plan.folder, read_json(plan.manifest), mixture_of(corpus))
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
-from tqdm import tqdm
 
 from lmeff.corpora import TextCorpus
 from lmeff.corpora.documents import num_bytes, num_words
@@ -93,8 +92,7 @@ def write_pieces(folder: Path, corpus: TextCorpus, tokenizer_file: Path, table: 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.encode_special_tokens = True
     rows: list[tuple[int, int, int, int]] = []
-    texts = tqdm(corpus.documents("dev"), "long held-out documents", total=len(table), delay=2)
-    for index, (text, (num_tokens, size)) in enumerate(zip(texts, table.tolist(), strict=True)):
+    for index, (text, (num_tokens, size)) in enumerate(zip(corpus.documents("dev"), table.tolist(), strict=True)):
         cuts = list(_cuts(tokenizer, text, num_tokens)) if num_tokens > 2 * _PIECE_TOKENS else []
         tokens = np.diff([0, *(token for token, _ in cuts), num_tokens]).tolist()
         places = [0, *(place for _, place in cuts), len(text)]

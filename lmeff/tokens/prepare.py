@@ -14,6 +14,7 @@ from lmeff.corpora import TextCorpus
 from lmeff.corpora.mixture import Passes
 from lmeff.corpora.text_shards import TextShard
 from lmeff.files import describe_files, locked, read_json, sha256_file, unfinished_folder, write_json
+from lmeff.progress import shown
 from lmeff.tokens.held_out import PIECES, write_pieces
 from lmeff.tokens.shard_encoding import ShardJob, damaged, encode_shards
 from lmeff.tokens.shards import TokenStream
@@ -143,7 +144,8 @@ def _write_whole(aside: Path, corpus: TextCorpus, tokenizer_file: Path) -> dict[
     }
     splits = {side: _write_side(aside, side, order) for side, order in orders.items()}
     if "held_out" in corpus.manifest["rules"]:  # by the rule of older versions no document is long
-        write_pieces(aside, corpus, tokenizer_file, np.load(aside / "dev.documents.npy"))
+        with shown("places at which long held-out documents may be cut"):
+            write_pieces(aside, corpus, tokenizer_file, np.load(aside / "dev.documents.npy"))
     used = {shard.name for order in orders.values() for shard, _ in order}
     backends = sorted({str(job.backend) for job in jobs})
     for shard, job in zip(all_shards, jobs, strict=True):
@@ -179,7 +181,9 @@ def prepare_tokens(corpus: TextCorpus, tokenizer_folder: Path) -> Tokens:
                 manifest |= {"tokenizer_sha256": sha256, "vocab_size": _vocab_size(tokenizer_file)}
                 with suppress(FileNotFoundError):
                     manifest_path.unlink()
-                write_json(aside / "manifest.json", manifest | {"files": describe_files(aside)})
+                with shown("sha256 of the tokens"):
+                    manifest |= {"files": describe_files(aside)}
+                write_json(aside / "manifest.json", manifest)
     return Tokens(folder, tokenizer_folder, read_json(manifest_path))
 
 

@@ -202,5 +202,5 @@ def test_a_run_of_an_older_version_gets_its_tokens_again(tmp_path: Path, work: s
     if work == "revision":
         content["tokens"]["fingerprint"] = "0" * 32
         written.write_text(json.dumps(content))
-        with pytest.raises(InputError, match="training tokens were 0000.*go on with --accept-changes"):
+        with pytest.raises(InputError, match=r"training tokens were 0000.*go on with --accept-changes"):
             prepare_run(recipe, run, accept_other=False)
