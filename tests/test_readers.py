@@ -33,7 +33,7 @@ def texts(path: Path) -> list[str]:
 
 def finetuned(path: Path) -> list[str]:
     names = {split: str(path) for split in ("train", "validation")}
-    task = Task("mine", "own", ("text",), ("acc",), labels=(), files=names)
+    task = Task("mine", "own", ("text",), (), ("acc",), ("acc",), files=names)
     data = load_task(task, FinetuneSettings(), None, {})
     return sorted(example.first for example in data.validation["validation"])
 

@@ -49,7 +49,7 @@ def task_name(source: str, uid: str) -> str:
 def pair_files(paths: Mapping[str, str]) -> list[str]:
     """Names without `.jsonl` of the user's own files of minimal pairs, each a paradigm. Raises InputError."""
     folder = data_folder("pairs", paths)
-    names = sorted(path.stem for path in folder.glob("*.jsonl"))
+    names = sorted(path.stem for path in folder.glob("*.jsonl") if not path.name.startswith("."))
     if not names:
         raise InputError(f"{folder}: holds no *.jsonl with {SOURCES['pairs'].keys}")
     return names

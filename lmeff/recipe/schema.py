@@ -220,7 +220,8 @@ class Evaluation(Section):
     precision: Literal["float32", "adaptive"] = "float32"
     """adaptive: bfloat16 decides the minimal pairs that its error cannot change, and float32 all else."""
     dev_tokens: PositiveCount = 100_000
-    """Held-out tokens on which dev_loss is taken at every anchor: documents from all over it, always the same."""
+    """Held-out tokens on which dev_loss is taken at every anchor: documents, and stretches of long ones, from all over the
+    held-out text, always the same."""
 
 
 def _check_template(template: str, allowed: set[str]) -> str:
