@@ -15,6 +15,7 @@ from lmeff.command_line import Asked, read_arguments
 from lmeff.errors import RunFailed
 from lmeff.files import write_text
 from lmeff.plan import check_data, make_plan
+from lmeff.progress import shown
 from lmeff.revisions.account import namespace
 from lmeff.revisions.names import hub_names
 from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, record_changes, run_folder
@@ -41,7 +42,8 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     check_data(recipe, positions_per_epoch(tokens, recipe.batch))
 
     # ---- evaluation: every task and its data must be there before a step is trained
-    from accelerate import PartialState
+    with shown("loading PyTorch"):
+        from accelerate import PartialState
 
     from lmeff.evaluation.folders import evaluate_together
     from lmeff.evaluation.tasks import check_tasks, fetch_data
@@ -67,7 +69,9 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     from lmeff.training.engine import settle_process
 
     settle_process(recipe.deterministic)
-    from lmeff.training.job import Job, finish_state, train
+
+    with shown("loading transformers"):
+        from lmeff.training.job import Job, finish_state, train
 
     courier = Courier(folder, recipe, names if launched_rank() == 0 else None)
     job = Job(

@@ -135,7 +135,7 @@ def test_null_is_no_answer_and_no_group_of_a_prompt_and_no_sentence(tmp_path):
     path.write_text(lines({"sentence_good": None, "sentence_bad": "B."}))
     with pytest.raises(InputError, match="line 1: sentence_good is missing or holds no text"):
         read_documents(path, "pairs")
-    path.write_text(lines({"text": None, "label": 0}))
+    path.write_text(lines({"text": None, "label": 0}, {"text": "B.", "label": 1}))
     with pytest.raises(InputError, match="line 1: field 'text' is null"):
         finetuned(path)
 
