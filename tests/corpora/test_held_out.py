@@ -1,5 +1,6 @@
 """A6: what belongs together is on one side; text and runs of older versions keep theirs."""
 
+import hashlib
 import json
 import random
 from pathlib import Path
@@ -137,6 +138,13 @@ def test_text_of_an_older_version_keeps_its_split(tmp_path: Path) -> None:
     older = prepare_text(settings, tmp_path / "older", by_older_rule=True)
     assert older.fingerprint == fingerprint
     assert older.folder.name == f"books-{fingerprint[:8]}"
+    # What the version before wrote for this text, measured with it.
+    assert fingerprint == "dec351d6059e51d564a1b6637db99189"
+    digests = {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        for path in (older.folder / "text").glob("*.jsonl")
+    }
+    assert digests == {"dev-00000.jsonl": "40c2db890701fc5e", "train-00000.jsonl": "77247a3257539a5a"}
     before = {path: path.read_bytes() for path in older.folder.rglob("*") if path.is_file()}
     again = prepare_text(settings, tmp_path / "older")
     assert again.fingerprint == fingerprint
