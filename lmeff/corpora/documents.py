@@ -19,7 +19,7 @@ from lmeff.corpora.near import NearKeys
 from lmeff.corpora.overlap import Overlap
 from lmeff.corpora.quality import language_share, repetition
 from lmeff.corpora.reading import Batch, Form, texts_of
-from lmeff.corpora.sources import Document
+from lmeff.corpora.sources import Document, kind
 from lmeff.progress import shown
 
 _DEFAULT_LANGUAGE_SHARE = 0.65
@@ -40,9 +40,9 @@ class Rules:
     dev_share: float | None = None
     """Share that is held out; None when the side is known."""
     side: str = "train"
-    whole_characters: int | None = None
-    """Documents of up to so many characters are on one side as a whole; longer ones are cut. None: the rule of older versions,
-    which cut documents above 16,000 characters, each segment on a side of its own."""
+    whole_characters: tuple[int, int] | None = None
+    """Rows, and files, of up to so many characters are on one side as a whole; longer ones are cut. None: the rule of older
+    versions, which cut documents above 16,000 characters, each segment on a side of its own."""
     evaluation_files: tuple[Path, ...] = ()
     """Data whose sentences are taken out."""
     evaluation_words: int | None = None
@@ -110,10 +110,14 @@ class DocumentMaker:
 
     def __call__(self, batch: Batch, domain: str, stem: str) -> Outcome:
         """`stem`: that of the file, by which it is cleaned."""
-        return self.of_texts(texts_of(batch, self.rules.form), domain, stem, batch.num_characters)
+        form = self.rules.form
+        is_file = kind(batch.path) == "text" and not (form.separator or form.begins or form.join)
+        return self.of_texts(texts_of(batch, form), domain, stem, batch.num_characters, is_file)
 
-    def of_texts(self, texts: Iterable[str], domain: str, stem: str, num_characters: int) -> Outcome:
-        """What becomes of texts, which were so many characters in their file."""
+    def of_texts(
+        self, texts: Iterable[str], domain: str, stem: str, num_characters: int, is_file: bool = False
+    ) -> Outcome:
+        """What becomes of texts, which were so many characters in their file. `is_file`: each is a file of plain text."""
         rules, outcome = self.rules, Outcome(domain, num_characters)
         cleaning = Cleaning(rules.clean)
         for text in texts:
@@ -127,7 +131,7 @@ class DocumentMaker:
             if reason := self._reason(text):
                 outcome.left_out[reason] += 1
             else:
-                outcome.kept.append(self.keep(text, domain))
+                outcome.kept.append(self.keep(text, domain, is_file))
         outcome.cleaning = cleaning.counts.get(stem, {})
         return outcome
 
@@ -147,9 +151,9 @@ class DocumentMaker:
                 return f"not in language {rules.language}"
         return None
 
-    def keep(self, text: str, domain: str) -> Kept:
+    def keep(self, text: str, domain: str, is_file: bool = False) -> Kept:
         """A document in the form in which it is written."""
-        is_cut, found = self._pieces(text, domain)
+        is_cut, found = self._pieces(text, domain, is_file)
         name = f"{_key(text):016x}" if is_cut else None
         pieces = [Piece(side, _line(piece, domain, name), num_bytes(piece), num_words(piece)) for side, piece in found]
         if not self.rules.deduplicate:
@@ -157,14 +161,14 @@ class DocumentMaker:
         near = self._near_keys(text).tolist() if self.rules.deduplicate == "near" else []
         return Kept(pieces, is_cut, _key(text), near)
 
-    def _pieces(self, text: str, domain: str) -> tuple[bool, Iterable[tuple[str, str]]]:
+    def _pieces(self, text: str, domain: str, is_file: bool) -> tuple[bool, Iterable[tuple[str, str]]]:
         """Whether the document is cut, and its pieces: (side, text)."""
         rules = self.rules
         if rules.whole_characters is None:
             return False, self._pieces_of_older_versions(text, domain)
         if rules.dev_share is None:
             return False, [(rules.side, text)]
-        if len(text) <= rules.whole_characters:
+        if len(text) <= rules.whole_characters[is_file]:
             return False, [(split.side(text, rules.dev_share), text)]
         found = split.split([Document(text, domain)], rules.dev_share)
         return True, [(side, piece.text) for side, piece in found]

@@ -18,7 +18,7 @@ from lmeff.corpora.mixture import Mixture, mixture_of
 from lmeff.corpora.origins import LocalHashes
 from lmeff.corpora.record_text import check_templates
 from lmeff.corpora.sources import Document
-from lmeff.corpora.split import smallest_share
+from lmeff.corpora.split import segments, smallest_share
 from lmeff.corpora.stages import describe, find_stages, with_download
 from lmeff.corpora.text_shards import TextShard, read_words, summary
 from lmeff.errors import InputError
@@ -95,16 +95,14 @@ def _write_synthetic(corpus: Corpus, gathering: Gathering) -> None:
 
 
 def _write_whole(folder: Path, corpus: Corpus, stages: list[Stage]) -> dict[str, Any]:
-    """Writes both sides. Text so short that nothing falls into the held-out share gives up its smallest segment."""
+    """Writes both sides. Text so short that one of them gets nothing gives up the document, or segment, that comes first."""
     gathering = _gather(folder, corpus, stages)
     counts = {side: summary(gathering.writers[side].shards) for side in SIDES}
-    if counts["train"]["num_documents"] and not counts["dev"]["num_documents"] and stages[0].rules.dev_share:
-        texts = (
-            Document(orjson.loads(line)["text"], "")
-            for shard in gathering.writers["train"].shards
-            for line in (folder / shard.name).read_bytes().splitlines()
-        )
-        if (share := smallest_share(texts, stages[0].rules.whole_characters or 0)) is None:
+    empty = [side for side in SIDES if not counts[side]["num_documents"]]
+    if len(empty) == 1 and stages[0].rules.dev_share:
+        shards = [shard for side in SIDES for shard in gathering.writers[side].shards]
+        is_older = stages[0].rules.whole_characters is None
+        if (share := smallest_share(_candidates(folder, shards, is_older))) is None:
             raise InputError(
                 "corpus.dev_paths: the text is one short piece, too little to hold any out; give corpus.dev_paths"
             )
@@ -117,12 +115,20 @@ def _write_whole(folder: Path, corpus: Corpus, stages: list[Stage]) -> dict[str,
     gathering.forget()
     return {
         "splits": counts,
-        "cut": gathering.cut | {"longest_whole_characters": stages[0].rules.whole_characters} if stages else {},
+        "cut": gathering.cut,
         "short": gathering.short,
         "cleaning": gathering.cleaning,
         "left_out": gathering.left_out,
         "decontaminated": {"num_sentences": gathering.num_taken_out, "examples": gathering.examples},
     }
+
+
+def _candidates(folder: Path, shards: list[TextShard], by_older_rule: bool) -> Iterator[str]:
+    """What could be held out of text that is all on one side."""
+    for shard in shards:
+        for line in (folder / shard.name).read_bytes().splitlines():
+            record = orjson.loads(line)
+            yield from segments(record["text"]) if by_older_rule or "document" in record else [record["text"]]
 
 
 def _check_enough(corpus: Corpus, gathering: Gathering, counts: dict[str, Any], wanted: set[str]) -> None:

@@ -9,6 +9,8 @@ import xxhash
 from lmeff.corpora.sources import Document
 
 _SEGMENT_CHARACTERS = 8_000
+_LARGEST_ROW, _LARGEST_FILE = 0.5, 0.1
+"""Shares of all the text."""
 _BREAKS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"(?<=[.!?])\s"), re.compile(r"\s"))
 
 
@@ -36,12 +38,14 @@ def _position(text: str) -> float:
     return xxhash.xxh3_64_intdigest(text.strip().encode()) / 2**64
 
 
-def longest_whole(dev_share: float, num_bytes: int) -> int:
-    """Characters of the longest document that stays whole in a text of so many bytes: as many as are held out of all of it.
+def longest_whole(num_bytes: int, dev_share: float, is_file: bool) -> int:
+    """Characters of the longest document that stays whole in a text of so many bytes.
 
-    A longer one alone would be more than all that is to be held out. What is one segment is never cut.
+    A row, or what a separator ends, is cut only when it is more than half of the text, or the only one. A file of plain text is
+    one document since nothing says where its documents end: it is cut when it is more than a tenth, or than the held-out share.
     """
-    return max(2 * _SEGMENT_CHARACTERS, int(dev_share * num_bytes))
+    share = max(dev_share, _LARGEST_FILE) if is_file else _LARGEST_ROW
+    return max(2 * _SEGMENT_CHARACTERS, int(share * num_bytes))
 
 
 def is_one_segment(text: str) -> bool:
@@ -54,14 +58,9 @@ def side(text: str, dev_share: float) -> str:
     return "dev" if _position(text) < dev_share else "train"
 
 
-def smallest_share(documents: Iterable[Document], whole_characters: int) -> float | None:
-    """The smallest `dev_share` that holds anything out; None when there is nothing but one piece of text. Documents of up to
-    `whole_characters` are not cut."""
-    positions = {
-        _position(piece)
-        for document in documents
-        for piece in ([document.text] if len(document.text) <= whole_characters else segments(document.text))
-    }
+def smallest_share(pieces: Iterable[str]) -> float | None:
+    """The smallest `dev_share` that holds one of the pieces out; None when there is nothing but one piece of text."""
+    positions = {_position(piece) for piece in pieces}
     return min(positions) * (1 + 1e-12) if len(positions) > 1 else None
 
 

@@ -112,7 +112,7 @@ def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes, with_hidden: bo
     elif corpus.dev_files and corpus.hub:
         dev_files = hub_files(corpus, corpus.dev_files, "", data)
     share, num_bytes = corpus.dev_share or DEV_SHARE, sum(file.size for stage in stages for file in stage.files)
-    whole = longest_whole(share, num_bytes)
+    whole = (longest_whole(num_bytes, share, is_file=False), longest_whole(num_bytes, share, is_file=True))
     stages = [replace(stage, rules=replace(stage.rules, whole_characters=whole)) for stage in stages]
     if not dev_files:
         return stages

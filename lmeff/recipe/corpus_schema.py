@@ -115,7 +115,8 @@ class Corpus(TextSource):
     sentences that are the same."""
     dev_share: Annotated[Number, Field(gt=0, lt=0.5)] | None = None
     """Share of the text held out when there are no `dev_paths` (default 0.01): whole documents; which ones is decided by their
-    content alone. Only a document longer than all that is to be held out is cut, with pieces on both sides."""
+    content alone, so that of few documents it is about this share. Only what is too much to be held out whole is cut, with
+    pieces on both sides: a row that is more than half of the text, a file without `separator` that is more than a tenth."""
     epochs: Annotated[Number, Field(gt=0)] = 1
     """How often the training text may be read. An anchor beyond `epochs` is an error."""
     synthetic: Synthetic = Synthetic()

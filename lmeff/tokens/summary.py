@@ -42,10 +42,14 @@ def _held_out(manifest: dict[str, Any]) -> Iterator[str]:
         yield f"  {OLDER_RULE}"
     elif cut.get("num_documents"):
         yield (
-            f"  cut, since they are longer than all that is to be held out ({cut['longest_whole_characters']:,} characters):"
-            f" documents {cut['num_documents']:,}, of which {cut['num_held_out_pieces']:,} pieces are held out and the rest is"
-            " trained on; corpus.separator says where documents of a file end, corpus.dev_paths names text to hold out"
+            f"  cut, since each is too much of the text to be held out whole: documents {cut['num_documents']:,}, of which"
+            f" {cut['num_held_out_pieces']:,} pieces are held out and the rest is trained on; corpus.separator says where"
+            " documents of a file end, corpus.dev_paths names text to hold out"
         )
+    sizes = {side: split["num_bytes"] for side, split in manifest["splits"].items()}
+    wanted, found = manifest["rules"].get("dev_share"), sizes["dev"] / sum(sizes.values())
+    if wanted and not wanted / 2 <= found <= 2 * wanted:
+        yield f"  held out: {found:.1%} of the text, where corpus.dev_share is {wanted:.1%}, since documents stay whole"
 
 
 def _left_out(manifest: dict[str, Any]) -> Iterator[str]:

@@ -11,7 +11,10 @@ import xxhash
 
 from lmeff.cli import main
 from lmeff.corpora import TextCorpus, prepare_text
+from lmeff.errors import InputError
+from lmeff.recipe import Recipe, read_recipe
 from lmeff.recipe.schema import Corpus
+from lmeff.tokens import prepare_run, prepare_tokenizer, prepare_tokens
 
 WORDS = [f"w{index}" for index in range(500)]
 
@@ -51,16 +54,35 @@ def test_no_book_is_held_out_in_part(tmp_path: Path) -> None:
     assert corpus.manifest["cut"]["num_documents"] == 0
 
 
-def test_what_is_longer_than_all_that_is_held_out_is_cut_and_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_few_books_are_held_out_whole_and_the_share_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Of five books one is, though that is a fifth of the text."""
+    texts = [book(seed, 40_000) for seed in range(5)]
+    write(tmp_path / "a.jsonl", texts)
+    corpus = prepare_text(recipe_of(tmp_path, "data", 0.01).corpus, tmp_path / "data")
+    assert all(len(one) == 1 for one in line_sides(corpus, texts))
+    assert len(sides(corpus)["dev"]) == 1
+    assert main(["prepare", str(tmp_path / "r.yaml")]) == 0
+    said = capsys.readouterr().out
+    assert "held out: 20.0% of the text, where corpus.dev_share is 1.0%, since documents stay whole" in said
+    assert "cut" not in said
+
+
+def test_of_documents_that_are_all_held_out_one_is(tmp_path: Path) -> None:
+    texts = [text for text in (book(seed, 20_000) for seed in range(40)) if position(text) < 0.3][:3]
+    settings = write(tmp_path / "a.jsonl", texts).model_copy(update={"dev_share": 0.3})
+    assert sides(prepare_text(settings, tmp_path / "data"))["dev"] == [min(texts, key=position)]
+
+
+def position(text: str) -> float:
+    return xxhash.xxh3_64_intdigest(text.encode()) / 2**64
+
+
+def test_what_is_most_of_the_text_is_cut_and_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     texts = [book(0, 400_000), *(book(seed, 20_000) for seed in range(1, 11))]
-    settings = write(tmp_path / "a.jsonl", texts)
-    corpus = prepare_text(settings, tmp_path / "data")
-    num_bytes = (tmp_path / "a.jsonl").stat().st_size
+    write(tmp_path / "a.jsonl", texts)
+    corpus = prepare_text(recipe_of(tmp_path, "data", 0.1).corpus, tmp_path / "data")
     assert [len(one) for one in line_sides(corpus, texts)] == [2] + [1] * 10
     cut = corpus.manifest["cut"]
-    assert cut["longest_whole_characters"] == int(0.1 * num_bytes)
     assert cut["num_documents"] == 1
     rows = [
         json.loads(line)
@@ -69,20 +91,26 @@ def test_what_is_longer_than_all_that_is_held_out_is_cut_and_said(
     ]
     pieces = [row for row in rows if "document" in row]
     assert len({row["document"] for row in pieces}) == 1
-    held_out = [text for text in sides(corpus)["dev"] if text.startswith("book 0 ") or " 0 line" in text[:20]]
+    held_out = [text for text in sides(corpus)["dev"] if "book 0 line" in text]
     assert cut["num_held_out_pieces"] == len(held_out) > 0
     size = sum(map(len, sides(corpus)["dev"])) / sum(map(len, texts))
     assert 0.03 < size < 0.25
-    recipe = tmp_path / "r.yaml"
-    recipe.write_text(
-        f"name: x\ncorpus: {{name: books, paths: ['{tmp_path}/a.jsonl'], dev_share: 0.1}}\ntokenizer: {{vocab_size: 300}}\n"
-        "model: {size: 20m}\nbatch: {tokens: 256}\nanchors: {tokens: [100k]}\n"
-        f"paths: {{data: '{tmp_path}/data'}}\nschedule: {{warmup: 0}}\n"
-    )
-    assert main(["prepare", str(recipe)]) == 0
+    assert main(["prepare", str(tmp_path / "r.yaml")]) == 0
     said = capsys.readouterr().out
-    assert f"cut, since they are longer than all that is to be held out ({int(0.1 * num_bytes):,} characters)" in said
-    assert "documents 1, of which" in said
+    assert "cut, since each is too much of the text to be held out whole: documents 1, of which" in said
+
+
+def test_files_of_plain_text(tmp_path: Path) -> None:
+    """Twenty books stay whole; of three files each is too much to be held out, and nothing says where their documents end."""
+    for count, is_whole in ((20, True), (3, False)):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        texts = [book(seed, 200_000) for seed in range(count)]
+        for index, text in enumerate(texts):
+            (folder / f"{index}.txt").write_text(text)
+        corpus = prepare_text(Corpus(name="files", paths=[str(folder)], dev_share=0.05), tmp_path / "data")
+        assert all(len(one) == 1 for one in line_sides(corpus, texts)) == is_whole
+        assert sides(corpus)["dev"]
 
 
 def test_one_file_of_text_is_cut_since_it_must_be(tmp_path: Path) -> None:
@@ -167,14 +195,12 @@ def test_text_of_an_older_version_with_hidden_files_is_found(tmp_path: Path) -> 
     assert any("hidden" in text for text in prepare_text(settings, tmp_path / "older").documents("train"))
 
 
-def recipe_of(tmp_path: Path, data: str):
-    from lmeff.recipe import read_recipe
-
+def recipe_of(tmp_path: Path, data: str, dev_share: float = 0.1) -> Recipe:
     path = tmp_path / "r.yaml"
     path.write_text(
-        f"name: x\ncorpus: {{name: books, paths: ['{tmp_path}/a.jsonl'], dev_share: 0.1}}\ntokenizer: {{vocab_size: 300}}\n"
-        "model: {size: 20m}\nbatch: {tokens: 256}\nanchors: {tokens: [100k]}\nschedule: {warmup: 0}\n"
-        f"paths: {{data: '{tmp_path}/{data}'}}\n"
+        f"name: x\ncorpus: {{name: books, paths: ['{tmp_path}/a.jsonl'], dev_share: {dev_share}}}\n"
+        "tokenizer: {vocab_size: 300}\nmodel: {size: 20m}\nbatch: {tokens: 256}\nanchors: {tokens: [100k]}\n"
+        f"schedule: {{warmup: 0}}\npaths: {{data: '{tmp_path}/{data}'}}\n"
     )
     return read_recipe(path).recipe
 
@@ -182,9 +208,6 @@ def recipe_of(tmp_path: Path, data: str):
 @pytest.mark.parametrize("work", ["revision", "checkpoint"])
 def test_a_run_of_an_older_version_gets_its_tokens_again(tmp_path: Path, work: str) -> None:
     """Also where its prepared text is gone: from what its revisions and checkpoints say."""
-    from lmeff.errors import InputError
-    from lmeff.tokens import prepare_run, prepare_tokenizer, prepare_tokens
-
     settings = write(tmp_path / "a.jsonl", [book(seed, 40_000) for seed in range(8)])
     older = prepare_text(settings, tmp_path / "older", by_older_rule=True)
     tokens = prepare_tokens(older, prepare_tokenizer(older, 300))
