@@ -9,6 +9,7 @@ import yaml
 from lmeff import cli
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
+from lmeff.evaluation.sources import data_folder
 from lmeff.recipe import read_recipe
 from lmeff.recipe.finetune_schema import FinetuneRecipe
 from lmeff.recipe.reading import read_section
@@ -146,6 +147,22 @@ def test_options_of_the_command_line(capsys, tmp_path):
     write_words("../home/text.jsonl")
     assert cli.main(["corpora", "show", "mine", "--sample", "--paths", "~/text.jsonl"]) == 0
     assert f"{tmp_path}/home/text.jsonl: 300 of 300 documents" in capsys.readouterr().out
+
+
+def test_evaluation_data_of_the_command_line_and_the_environment(tmp_path, monkeypatch):
+    """A shell leaves `~` in `--path blimp=~/blimp` as it is."""
+    (tmp_path / "home" / "eval" / "blimp").mkdir(parents=True)
+    assert data_folder("blimp", {"blimp": "~/eval/blimp"}) == tmp_path / "home" / "eval" / "blimp"
+    monkeypatch.setenv("LMEFF_EVAL_DATA", "$HOME/eval")
+    assert data_folder("blimp", {}) == tmp_path / "home" / "eval" / "blimp"
+    monkeypatch.setenv("LMEFF_EVAL_DATA", "$NOWHERE/eval")
+    with pytest.raises(InputError, match="the variable NOWHERE is not set"):
+        data_folder("blimp", {})
+    path = write("../exp/r.yaml", RECIPE + "evaluation: {paths: {blimp: gone}, include_path: none}\n")
+    recipe = read_recipe(path).recipe
+    with pytest.raises(InputError) as caught:
+        data_folder("blimp", recipe.evaluation.paths)
+    assert str(caught.value).endswith(f"looked beside {path} and in the working directory, {Path.cwd()}")
 
 
 def test_the_copy_in_a_run_folder_names_the_same_text():
