@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lmeff
-from lmeff.argument_types import not_negative, positive, positive_int, positive_ints
+from lmeff.argument_types import expand_paths, not_negative, positive, positive_int, positive_ints
 from lmeff.cli_evaluation import add_evaluation_verbs
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 
@@ -40,14 +40,12 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from lmeff.corpora import prepare_text
     from lmeff.recipe import read_recipe
-    from lmeff.tokens import prepare_packing, prepare_tokenizer, prepare_tokens
+    from lmeff.tokens import prepare_packing, prepare_run
     from lmeff.tokens.summary import describe_prepared
 
     recipe = read_recipe(options.recipe, options.overrides).recipe
-    corpus = prepare_text(recipe.corpus, recipe.paths.data)
-    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size, recipe.tokenizer.sample))
+    corpus, tokens = prepare_run(recipe, Path(options.recipe).parent)
     best_fit = recipe.batch.packing == "best_fit"
     packing = prepare_packing(tokens, recipe.batch.sequence_length) if best_fit else None
     for line in describe_prepared(corpus, tokens, packing):
@@ -287,6 +285,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             return lm_eval(words[1:])
         options = _parser().parse_args(words)
+        expand_paths(options)
         return options.action(options) or 0
     except InputError as error:
         print(error, file=sys.stderr)

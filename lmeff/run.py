@@ -16,6 +16,7 @@ from lmeff.errors import EXIT_FAILED, RunFailed
 from lmeff.evaluation.tasks import check_tasks, check_without_lm_eval, fetch_data
 from lmeff.files import write_text
 from lmeff.plan import check_data, make_plan
+from lmeff.progress import shown
 from lmeff.revisions.account import namespace
 from lmeff.revisions.names import hub_names
 from lmeff.revisions.outbox import Outbox
@@ -40,15 +41,14 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     check_without_lm_eval(wanted.tasks, wanted.include_path, wanted.paths)
 
     # ---- text and tokens: once, before any process group exists; the other processes wait at a file lock
-    from lmeff.corpora import prepare_text
-    from lmeff.tokens import positions_per_epoch, prepare_tokenizer, prepare_tokens
+    from lmeff.tokens import positions_per_epoch, prepare_run
 
-    corpus = prepare_text(recipe.corpus, recipe.paths.data)
-    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size, recipe.tokenizer.sample))
+    corpus, tokens = prepare_run(recipe, folder, accept_other=asked.accept_changes)
     check_data(recipe, positions_per_epoch(tokens, recipe.batch))
 
     # ---- evaluation: what lm-eval itself must read, and data of the Hub, before a step is trained
-    from accelerate import PartialState
+    with shown("loading PyTorch"):
+        from accelerate import PartialState
 
     from lmeff.evaluation.folders import evaluate_together
     from lmeff.evaluation.weights_results import measure_finished
@@ -72,7 +72,9 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     from lmeff.training.engine import settle_process
 
     settle_process(recipe.deterministic)
-    from lmeff.training.job import Job, finish_state, train
+
+    with shown("loading transformers"):
+        from lmeff.training.job import Job, finish_state, train
 
     courier = Courier(folder, recipe, names if launched_rank() == 0 else None)
     job = Job(

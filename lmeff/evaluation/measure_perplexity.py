@@ -96,6 +96,16 @@ class _Texts:
             self._split = split_text(subjects[-1].model_folder, wanted.split or "dev", wanted.limit)
             self._corpus = corpus_fingerprint(subjects[-1].model_folder)
 
+    @property
+    def note(self) -> str | None:
+        """What to say of the text before any number of it."""
+        if self._split is None or not self._split.is_by_older_rule:
+            return None
+        return (
+            "this text was prepared by an older version, which cut documents above 16,000 characters: their pieces count as"
+            " documents, and standard errors as if they were independent"
+        )
+
     def is_of_other_corpus(self, model_folder: Path) -> bool:
         """Whether the model was trained on another corpus than the split is of, and so perhaps on what it holds out."""
         return self._split is not None and corpus_fingerprint(model_folder) != self._corpus
@@ -137,6 +147,8 @@ def measure_perplexity(
     if subjects[0].model_folder is not None:
         _check_windows(subjects[0].model_folder, wanted)
     texts = _Texts(wanted, subjects)
+    if texts.note:
+        print(texts.note, flush=True)
     for subject in (subject for subject in subjects if subject.model_folder is not None):
         _keep_other_text(subject, subject.model_folder, texts, wanted)
     width = max(len(subject.name) for subject in subjects)

@@ -97,15 +97,21 @@ def summarise(losses: np.ndarray, windows: Windows, text: HeldText) -> dict[str 
     num_documents = len(text.lengths)
     nats = np.bincount(windows.documents, losses, num_documents)
     tokens = np.bincount(windows.documents, windows.is_scored, num_documents)
+    groups = np.arange(num_documents) if text.groups is None else text.groups
     domains = np.array(text.domains, dtype=object)
     masks = {None: np.ones(num_documents, bool)} | {name: domains == name for name in sorted(set(text.domains))}
     return {
-        name: _summary(nats[mask], tokens[mask], text.num_bytes[mask], text.num_words[mask])
+        name: _summary(nats[mask], tokens[mask], text.num_bytes[mask], text.num_words[mask], groups[mask])
         for name, mask in masks.items()
     }
 
 
-def _summary(nats: np.ndarray, tokens: np.ndarray, num_bytes: np.ndarray, num_words: np.ndarray) -> dict:
+def _summary(
+    nats: np.ndarray, tokens: np.ndarray, num_bytes: np.ndarray, num_words: np.ndarray, groups: np.ndarray
+) -> dict:
+    """`groups`: equal ones are pieces of one document, which count as that."""
+    _, groups = np.unique(groups, return_inverse=True)
+    nats, tokens, num_bytes, num_words = (np.bincount(groups, part) for part in (nats, tokens, num_bytes, num_words))
     sum_nats, sum_tokens, sum_bytes, sum_words = (
         float(values.sum()) for values in (nats, tokens, num_bytes, num_words)
     )

@@ -227,7 +227,8 @@ class Evaluation(Section):
     training, whatever the tokenizer adds. tokenizer: what the tokenizer puts there by itself. Sentences without a context are
     scored after one `<s>` in any case."""
     dev_tokens: PositiveCount = 100_000
-    """Held-out tokens on which dev_loss is taken at every anchor: documents from all over it, always the same."""
+    """Held-out tokens on which dev_loss is taken at every anchor: documents, and stretches of long ones, from all over the
+    held-out text, always the same."""
 
 
 def _check_template(template: str, allowed: set[str]) -> str:

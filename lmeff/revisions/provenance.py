@@ -62,7 +62,9 @@ def provenance(settings: Mapping[str, str], corpus: Mapping[str, Any], tokens: M
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {package: _installed(package) for package in _PACKAGES},
-        "corpus": _chosen(corpus, ("name", "fingerprint", "rules", "splits", "sources", "left_out", "decontaminated")),
+        "corpus": _chosen(
+            corpus, ("name", "fingerprint", "rules", "splits", "sources", "cut", "left_out", "decontaminated")
+        ),
         "tokens": _chosen(tokens, ("fingerprint", "tokenizer_sha256", "vocab_size", "splits", "mixture", "passes")),
         "settings": dict(settings),
     }

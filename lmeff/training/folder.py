@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from lmeff.training.state import now, slurm_job
 
 _FREE_SECTIONS = {"paths", "checkpoints", "evaluation", "publish"}
 """Sections that do not change what is trained."""
+_TEXT_PATHS = ("corpus.paths", "corpus.dev_paths", "corpus.file", "corpus.decontaminate", "corpus.sources.*.paths")
 _FREE = {"batch.log_samples", "batch.micro"}
 _FIXED = (
     "batch.tokens ",
@@ -73,6 +75,17 @@ def _decides(key: str) -> bool:
     return key not in _FREE and section not in _FREE_SECTIONS and not (section == "training" and rest in _FREE_TRAINING)
 
 
+def _is_moved(key: str, before: Any, after: Any) -> bool:
+    """Whether two values name files of the same names in another place, or seen from another one. Whether the text in them is
+    still the same is told by its own fingerprint."""
+    if not any(fnmatchcase(key, pattern) for pattern in _TEXT_PATHS):
+        return False
+    names = [
+        [Path(path).name for path in ([value] if isinstance(value, str) else value or [])] for value in (before, after)
+    ]
+    return names[0] == names[1]
+
+
 def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
     """How the run in `folder` was told to train otherwise, one line a setting; empty for the same run and for one that has
     nothing to lose yet."""
@@ -86,7 +99,11 @@ def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
     before, after = _flat(kept), _flat(yaml.safe_load(resolved.to_yaml()))
     # A setting that came into lmeff after the run began had its default then.
     before |= {key: _default(key) for key in after.keys() - before.keys()}
-    keys = sorted(key for key in before.keys() | after.keys() if _decides(key) and before.get(key) != after.get(key))
+    keys = sorted(
+        key
+        for key in before.keys() | after.keys()
+        if _decides(key) and before.get(key) != after.get(key) and not _is_moved(key, before.get(key), after.get(key))
+    )
     return [f"{key} was {before.get(key)}, is now {after.get(key)}" for key in keys]
 
 

@@ -334,7 +334,6 @@ def test_a_text_file_holds_a_prompt_a_line(model_folder, tmp_path, capsys):
     [
         ('{"prompt": "a"}\n{"prompt"', "p.jsonl:2: not JSON"),
         ('{"text": "a"}', "p.jsonl:1: must be an object with a text called prompt"),
-        ('{"prompt": "a", "expect": "b"}', "'expect' is none of prompt, expected, group"),
         ('{"prompt": "a", "expected": [1]}', "expected must be a list of texts"),
         ('{"prompt": "a"}\n{"prompt": "a"}', "p.jsonl:2: stands there already: 'a'"),
         ('{"prompt": "a", "group": "x"}', "group 'x' has one prompt"),

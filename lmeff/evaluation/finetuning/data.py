@@ -14,7 +14,9 @@ from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.finetuning.tasks import HUB, HUB_CONFIGS, Task, suites_with
 from lmeff.evaluation.results import requests_sha256
 from lmeff.evaluation.sources import DATA_VARIABLE
+from lmeff.files import parse_json, text_lines
 from lmeff.recipe.finetune_schema import FinetuneSettings
+from lmeff.recipe.places import expanded, where_looked
 
 Row = tuple[str, Mapping[str, Any]]
 """Where an example stands, for messages, and its fields."""
@@ -151,13 +153,14 @@ def data_folder(task: Task, folder: str | None, paths: Mapping[str, str], groups
 def _suite_folder(suite: str, paths: Mapping[str, str]) -> Path | None:
     if suite in paths:
         return _existing(paths[suite], f"evaluation.paths.{suite}")
-    root = os.environ.get(DATA_VARIABLE)
+    root = expanded(os.environ.get(DATA_VARIABLE, ""))
     return Path(root) / suite if root and (Path(root) / suite).is_dir() else None
 
 
 def _existing(folder: str, said_by: str) -> Path:
+    folder = expanded(folder)
     if not Path(folder).is_dir():
-        raise InputError(f"{said_by}: {folder}: no such folder")
+        raise InputError(f"{said_by}: {folder}: no such folder{where_looked(folder)}")
     return Path(folder)
 
 
@@ -212,7 +215,10 @@ def _file_names(task: Task, split: str) -> list[str]:
 def _read(task: Task, split: str, folder: Path | None) -> list[Row] | None:
     """The rows of a split; None when the folder has no such file."""
     if task.files:
-        return list(_lines(Path(task.files[split])))
+        path = Path(task.files[split])
+        if not path.exists():
+            raise InputError(f"{path}: cannot be read (No such file or directory){where_looked(str(path))}")
+        return list(_lines(path))
     if folder is None:
         return _from_hub(task, split)
     found = [folder / name for name in _file_names(task, split) if (folder / name).is_file()]
@@ -220,20 +226,13 @@ def _read(task: Task, split: str, folder: Path | None) -> list[Row] | None:
 
 
 def _lines(path: Path) -> Iterable[Row]:
-    number, is_empty = 0, True
-    try:
-        with open(path, encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise InputError(f"{path}, line {number}: must be an object with the fields of an example")
-                    is_empty = False
-                    yield f"{path}, line {number}", row
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno})") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    is_empty = True
+    for number, line in text_lines(path):
+        row = parse_json(line, f"{path}, line {number}")
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number}: must be an object with the fields of an example")
+        is_empty = False
+        yield f"{path}, line {number}", row
     if is_empty:
         raise InputError(f"{path}: holds no examples")
 
@@ -254,7 +253,9 @@ def _from_hub(task: Task, split: str) -> list[Row]:
 
 
 def _field(row: Mapping[str, Any], name: str, where: str) -> Any:
-    if row.get(name) is None:
+    if name in row and row[name] is None:
+        raise InputError(f"{where}: field {name!r} is null")
+    if name not in row:
         raise InputError(f"{where}: no field {name!r}; it has {', '.join(row) or 'none'}")
     return row[name]
 
