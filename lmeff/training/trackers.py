@@ -83,8 +83,12 @@ class Trackio:
 
     def begin(self, step: int) -> int:
         import trackio
+        from trackio.utils import TRACKIO_DIR
 
         tracked, arguments = self._tracked, self._tracked.arguments
+        is_local = not (arguments.trackio_space_id or {"TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL"} & os.environ.keys())
+        if is_local:
+            TRACKIO_DIR.mkdir(parents=True, exist_ok=True)
         ours = _note(tracked, "trackio")
         self._run = trackio.init(
             project=tracked.project,
@@ -101,7 +105,6 @@ class Trackio:
         _keep_note(tracked, "trackio", self._run.id)
         if not goes_on:
             return -1
-        is_local = trackio.context_vars.current_server.get() is None
         return _forget_after(tracked.project, self._run.id, step) if is_local else self._run._next_step - 1
 
     def tell(self, step: int, values: Mapping[str, float]) -> None:

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -16,12 +17,12 @@ def run_in_child(
     *words: str,
     output: Path,
     kill_at_write: int | None = None,
-    kill_in: str = "",
+    kill_in: str = "*",
     variables: dict[str, str] | None = None,
 ) -> tuple[int, str]:
     """Exit code, negative for a signal, and what `lmeff.run WORDS` printed, which is in the file `output` too.
 
-    With `kill_at_write` it kills itself at that write to a run's files whose paths end in `kill_in`, counted from 1.
+    With `kill_at_write` it kills itself at that write to a run's files, counted from 1, of those whose paths fit `kill_in`.
     """
     process = _CONTEXT.Process(target=_child, args=(words, output, kill_at_write, kill_in, variables or {}))
     process.start()
@@ -55,7 +56,7 @@ def _child(
     sys.exit(code)
 
 
-def _kill_at_write(count: int, ending: str) -> None:
+def _kill_at_write(count: int, pattern: str) -> None:
     seen = 0
 
     def watch(event: str, arguments: tuple) -> None:
@@ -64,7 +65,7 @@ def _kill_at_write(count: int, ending: str) -> None:
             writes = isinstance(arguments[1], str) and any(letter in arguments[1] for letter in "wax+")
         else:
             writes = event in ("os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "os.mkdir")
-        if writes and "/outputs/" in str(arguments[0]) and str(arguments[0]).endswith(ending):
+        if writes and "/outputs/" in str(arguments[0]) and fnmatchcase(str(arguments[0]), pattern):
             seen += 1
             if seen == count:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -12,6 +12,7 @@ from lmeff.revisions import differences, list_revisions
 from tests.launching import curve, read_lines, run_folder, state_of, weights, write_recipe
 from tests.training.children import finish_in_child, run_in_child
 
+pytestmark = pytest.mark.slow
 CONSTANT = "schedule.name=constant"
 SHORT, LONG = "anchors.tokens=[0,5k,20k]", "anchors.tokens=[0,5k,20k,30k]"
 ACCEPT = "--accept-changes"
@@ -95,16 +96,28 @@ def test_without_leave_it_is_refused(recipe: Path, short: Path) -> None:
     assert "or go on with --accept-changes" in refusal(recipe, "short", CONSTANT, LONG)
 
 
-@pytest.mark.slow
+WRITES = [
+    ("*/.recipe.yaml.*", 2),
+    ("*/.state.json.*", 2),
+    ("*/.plan.json.*", 2),
+    ("*/run.log.jsonl", 10),
+    ("*/revisions/.seed-1-tokens-30k.*", 3),
+    ("*/revisions/seed-1", 1),
+    ("*/revisions/.seed-1.????????.tmp", 5),
+    ("*/revisions/.seed-1.????????.tmp", 6),
+]
+"""Killed before this write to such a path: from the first one of the longer run to the last one of its final model."""
+
+
 def test_killed_at_any_write(recipe: Path, short: Path, whole: Path) -> None:
     """At the beginning, between the old final model and the new one, and at the end; what is read is whole at any time."""
     old, new = weights(short)["seed-1"], weights(whole)["seed-1"]
     output, seen = recipe.parent / "killed.txt", set()
-    for number, write in enumerate([7, 10, 13, 19, 26, 120, 188, 189, 200, 216, 221, 230, 231, 232, 233, 248, 249]):
+    for number, (kill_in, write) in enumerate(WRITES):
         name = f"killed_{number}"
         run = copy(recipe, "short", name)
         words = (str(recipe), f"name={name}", CONSTANT, LONG, ACCEPT)
-        code, said = run_in_child(*words, output=output, kill_at_write=write)
+        code, said = run_in_child(*words, output=output, kill_at_write=write, kill_in=kill_in)
         assert code == -signal.SIGKILL, said
         final = run / "revisions" / "seed-1"
         assert state_of(run)["state"] != "complete" or weights(run)["seed-1"] == old, "it says what is there"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ project = sys.argv[1]
 records = SQLiteStorage.get_run_records(project)
 print(json.dumps([[one["name"], SQLiteStorage.get_logs(project, run_id=one["id"])] for one in records]))
 """
+EXTRA: dict[str, str] = {}
 BOTH = "training.report_to=[trackio,tensorboard]"
 
 
@@ -31,7 +33,7 @@ def recipe(tmp_path: Path) -> Path:
 
 
 def variables(recipe: Path) -> dict[str, str]:
-    return {"TRACKIO_DIR": str(recipe.parent / "trackio"), "HF_HUB_OFFLINE": "1"}
+    return {"TRACKIO_DIR": str(recipe.parent / "trackio"), "HF_HUB_OFFLINE": "1"} | EXTRA
 
 
 def train(recipe: Path, *words: str) -> str:
@@ -46,7 +48,7 @@ def kill(recipe: Path, *words: str, before_line: int) -> None:
         output=recipe.parent / "said.txt",
         variables=variables(recipe),
         kill_at_write=before_line,
-        kill_in="run.log.jsonl",
+        kill_in="*run.log.jsonl",
     )
     assert code == -signal.SIGKILL, said
 
@@ -154,12 +156,24 @@ def test_a_run_of_the_same_name_is_another_one(recipe: Path) -> None:
     assert_whole(run, runs[lengths.index(40)][1], in_tensorboard(run / "tensorboard" / "job-seed-1"))
 
 
-def test_a_tracker_that_fails_ends_no_run(recipe: Path) -> None:
-    (recipe.parent / "trackio").write_text("in the way")
+@pytest.mark.parametrize("broken", ["trackio", "tensorboard"])
+def test_a_tracker_that_fails_ends_no_run(recipe: Path, broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is where its folder should be. The other tracker is told everything."""
+    in_the_way = recipe.parent / broken
+    in_the_way.write_text("in the way")
+    if broken == "tensorboard":
+        monkeypatch.setitem(EXTRA, "TENSORBOARD_LOGGING_DIR", str(in_the_way))
     said = train(recipe, BOTH)
-    told = [line for line in said.splitlines() if line.startswith("trackio (training.report_to) is told nothing more")]
-    assert len(told) == 1, said
+    assert len(re.findall(rf"{broken} \(training.report_to\) is told nothing more of this run: .*in.*", said)) == 1, (
+        said
+    )
     assert "Traceback" not in said
+    assert "Warning" not in said
     run = run_folder(recipe)
     assert json.loads((run / "state.json").read_text())["state"] == "complete"
-    assert [tokens for tokens, _ in in_tensorboard(run / "tensorboard" / "job-seed-1")["train/loss"]][-1] == 40 * 512
+    if broken == "trackio":
+        told = in_tensorboard(run / "tensorboard" / "job-seed-1")["train/loss"]
+        assert [tokens for tokens, _ in told] == [512 * step for step in range(1, 41)]
+    else:
+        ((_, logs),) = in_trackio(recipe)
+        assert [line["step"] for line in logs if "train/loss" in line] == list(range(1, 41))
