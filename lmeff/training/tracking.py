@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.files import read_json
@@ -111,7 +112,7 @@ class TrackingCallback(TrainerCallback):
         except Exception as error:  # whatever a tracker does, the run goes on
             self._begun.pop(name, None)
             said = " ".join(str(error).split()) or type(error).__name__
-            print(f"{name} (training.report_to) is told nothing more of this run: {said}", file=sys.stderr)
+            tqdm.write(f"{name} (training.report_to) is told nothing more of this run: {said}", file=sys.stderr)
 
 
 def _of_record(record: LogRecord) -> Values:

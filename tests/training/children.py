@@ -2,9 +2,8 @@
 
 import multiprocessing
 import os
-import signal
 import sys
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -16,22 +15,23 @@ _CONTEXT.set_forkserver_preload(
 def run_in_child(
     *words: str,
     output: Path,
-    kill_at_write: int | None = None,
-    kill_in: str = "*",
-    variables: dict[str, str] | None = None,
+    faults: Sequence[Callable[[], None]] = (),
+    variables: Mapping[str, str] | None = None,
 ) -> tuple[int, str]:
     """Exit code, negative for a signal, and what `lmeff.run WORDS` printed, which is in the file `output` too.
 
-    With `kill_at_write` it kills itself at that write to a run's files, counted from 1, of those whose paths fit `kill_in`.
+    `faults` are called before the run begins: functions of `faulty.py`, with `functools.partial`.
     """
-    process = _CONTEXT.Process(target=_child, args=(words, output, kill_at_write, kill_in, variables or {}))
+    process = _CONTEXT.Process(target=_child, args=(words, output, tuple(faults), dict(variables or {})))
     process.start()
     process.join(300)
-    assert process.exitcode is not None, "it took too long"
+    if process.exitcode is None:
+        process.kill()
+        raise AssertionError(f"it took too long: {output.read_text()}")
     return process.exitcode, output.read_text()
 
 
-def finish_in_child(*words: str, output: Path, variables: dict[str, str] | None = None) -> str:
+def finish_in_child(*words: str, output: Path, variables: Mapping[str, str] | None = None) -> str:
     """What a run that must succeed printed."""
     code, said = run_in_child(*words, output=output, variables=variables)
     assert code == 0, said
@@ -39,35 +39,18 @@ def finish_in_child(*words: str, output: Path, variables: dict[str, str] | None 
 
 
 def _child(
-    words: tuple[str, ...], output: Path, kill_at_write: int | None, kill_in: str, variables: dict[str, str]
+    words: tuple[str, ...], output: Path, faults: tuple[Callable[[], None], ...], variables: dict[str, str]
 ) -> None:
     descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
     os.environ.update(variables)
-    if kill_at_write is not None:
-        _kill_at_write(kill_at_write, kill_in)
     from lmeff.run import main
 
+    for fault in faults:
+        fault()
     code = main(list(words))
     sys.stdout.flush()
     sys.stderr.flush()
     sys.exit(code)
-
-
-def _kill_at_write(count: int, pattern: str) -> None:
-    seen = 0
-
-    def watch(event: str, arguments: tuple) -> None:
-        nonlocal seen
-        if event == "open":
-            writes = isinstance(arguments[1], str) and any(letter in arguments[1] for letter in "wax+")
-        else:
-            writes = event in ("os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "os.mkdir")
-        if writes and "/outputs/" in str(arguments[0]) and fnmatchcase(str(arguments[0]), pattern):
-            seen += 1
-            if seen == count:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(watch)

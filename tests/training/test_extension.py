@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import yaml
 from lmeff.revisions import differences, list_revisions
 from tests.launching import curve, read_lines, run_folder, state_of, weights, write_recipe
 from tests.training.children import finish_in_child, run_in_child
+from tests.training.faulty import kill_at_write
 
 pytestmark = pytest.mark.slow
 CONSTANT = "schedule.name=constant"
@@ -89,6 +91,11 @@ def test_a_complete_run_trains_on(recipe: Path, short: Path, whole: Path) -> Non
     assert_extended(run, whole)
     assert (run / "revisions" / OLD_FINAL / "manifest.json").read_bytes() == kept
     assert json.loads((run / "revisions" / OLD_FINAL / "provenance.json").read_text())["accepted_changes"] == []
+    for revision in ("seed-1-tokens-5k", OLD_FINAL, NEW_FINAL):
+        for name in ("weights.json", "similarity.json"):
+            ours, theirs = (json.loads((one / "results" / revision / name).read_text()) for one in (run, whole))
+            assert (ours["results"], ours["lmeff"]) == (theirs["results"], theirs["lmeff"])
+            assert ours["compared_with"] == theirs["compared_with"]
     assert "complete at 30,208 tokens; nothing to do" in train(recipe, "longer", CONSTANT, LONG, ACCEPT)
 
 
@@ -113,11 +120,11 @@ def test_killed_at_any_write(recipe: Path, short: Path, whole: Path) -> None:
     """At the beginning, between the old final model and the new one, and at the end; what is read is whole at any time."""
     old, new = weights(short)["seed-1"], weights(whole)["seed-1"]
     output, seen = recipe.parent / "killed.txt", set()
-    for number, (kill_in, write) in enumerate(WRITES):
+    for number, (pattern, write) in enumerate(WRITES):
         name = f"killed_{number}"
         run = copy(recipe, "short", name)
         words = (str(recipe), f"name={name}", CONSTANT, LONG, ACCEPT)
-        code, said = run_in_child(*words, output=output, kill_at_write=write, kill_in=kill_in)
+        code, said = run_in_child(*words, output=output, faults=[partial(kill_at_write, write, pattern)])
         assert code == -signal.SIGKILL, said
         final = run / "revisions" / "seed-1"
         assert state_of(run)["state"] != "complete" or weights(run)["seed-1"] == old, "it says what is there"
