@@ -101,11 +101,11 @@ class Trackio:
             private=tracked.private,
             embed=False,
         )
-        goes_on = ours == self._run.id
-        _keep_note(tracked, "trackio", self._run.id)
-        if not goes_on:
+        if not ours:
+            _keep_note(tracked, "trackio", self._run.id)
             return -1
-        return _forget_after(tracked.project, self._run.id, step) if is_local else self._run._next_step - 1
+        self._run.id = ours  # it looks for a run by its name, and may have found none, or another one
+        return _forget_after(tracked.project, ours, step) if is_local else self._run._next_step - 1
 
     def tell(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=step)
@@ -125,9 +125,14 @@ class Trackio:
 
 
 def _forget_after(project: str, run_id: str, step: int) -> int:
-    """Removes a local trackio run's records past `step`, and its last step, which may not be whole. Returns the step before."""
+    """Removes a local trackio run's records past `step`, and its last step, which may not be whole. Returns the step before.
+    On a network file system trackio only ever appends, and nothing is removed."""
     from trackio.sqlite_storage import SQLiteStorage
+    from trackio.utils import get_storage_mode
 
+    if get_storage_mode() != "sqlite":
+        return step
+    SQLiteStorage.init_db(project)
     with closing(sqlite3.connect(SQLiteStorage.get_project_db_path(project), timeout=30)) as database, database:
         (last,) = database.execute("SELECT MAX(step) FROM metrics WHERE run_id = ?", (run_id,)).fetchone()
         first = step + 1 if last is None else min(step + 1, last)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lmeff.revisions import differences, list_revisions
-from tests.launching import curve, read_lines, run_folder, state_of, weights, write_recipe
+from tests.launching import curve, finish, read_lines, run_folder, start, state_of, weights, write_recipe
 from tests.training.children import finish_in_child, run_in_child
 from tests.training.faulty import kill_at_write
 
@@ -97,6 +97,22 @@ def test_a_complete_run_trains_on(recipe: Path, short: Path, whole: Path) -> Non
             assert (ours["results"], ours["lmeff"]) == (theirs["results"], theirs["lmeff"])
             assert ours["compared_with"] == theirs["compared_with"]
     assert "complete at 30,208 tokens; nothing to do" in train(recipe, "longer", CONSTANT, LONG, ACCEPT)
+
+
+def test_by_several_processes(recipe: Path, short: Path) -> None:
+    """They all see the same, whichever of them is first; the refusal is one line."""
+    run = copy(recipe, "short", "together")
+    words = (str(recipe), "name=together")
+    process = start("cpu_ddp", *words, LONG, ACCEPT)
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode != 0
+    assert (
+        said.count("cannot go on: schedule.name: its steps had the learning rates of 'constant', not of 'cosine'") == 1
+    )
+    finish(start("cpu_ddp", *words, CONSTANT, LONG, ACCEPT))
+    assert (anchor(run, "seed-1")["same_as"], anchor(run, "seed-1")["world_size"]) == (NEW_FINAL, 2)
+    assert anchor(run, OLD_FINAL)["world_size"] == 1
+    assert state_of(run)["state"] == "complete"
 
 
 def test_without_leave_it_is_refused(recipe: Path, short: Path) -> None:
