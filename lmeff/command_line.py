@@ -33,7 +33,8 @@ def read_arguments(argv: Sequence[str] | None, description: str | None = None) -
         prog="lmeff.run", description=description, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("words", nargs="+", metavar="RECIPE.yaml | section.key=value")
-    parser.add_argument("--accept-changes", action="store_true", help="go on although the recipe or its text changed")
+    text = "go on although the recipe or its text changed; a complete run trains on to a new last anchor"
+    parser.add_argument("--accept-changes", action="store_true", help=text)
     text = "which of several recipes, or part of a recipe in parts, from 0 (the task of a Slurm array)"
     parser.add_argument("--index", type=int, help=text)
     text = "an error (exit code 1) when a revision could not be delivered to the Hub; the same as publish.require=true"

@@ -14,13 +14,13 @@ from pathlib import Path
 from lmeff.command_line import Asked, read_arguments
 from lmeff.errors import EXIT_FAILED, RunFailed
 from lmeff.evaluation.tasks import check_tasks, check_without_lm_eval, fetch_data
-from lmeff.files import write_text
 from lmeff.plan import check_data, make_plan
 from lmeff.progress import shown
 from lmeff.revisions.account import namespace
 from lmeff.revisions.names import hub_names
 from lmeff.revisions.outbox import Outbox
-from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, record_changes, run_folder
+from lmeff.training.extension import check_extension, is_finished, take_recipe
+from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, run_folder
 from lmeff.training.launcher import settle_launch
 from lmeff.training.process import launched_rank, launched_world_size, leave, outcome, report_failure
 from lmeff.training.signals import StopRequests
@@ -51,6 +51,7 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
         from accelerate import PartialState
 
     from lmeff.evaluation.folders import evaluate_together
+    from lmeff.evaluation.results import scores_of
     from lmeff.evaluation.weights_results import measure_finished
 
     check_tasks(wanted.tasks, wanted.include_path, wanted.paths)
@@ -90,6 +91,7 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
         accepted_changes=changes,
         on_saved=courier.add,
         may_replace=courier.may_replace,
+        scores=lambda revision: scores_of(folder / "results" / revision.name, wanted.tasks),
     )
     with courier:
         plan = train(job, asked.part)
@@ -127,8 +129,9 @@ def _main(argv: Sequence[str] | None, stop: StopRequests) -> int:
             asked = read_arguments(argv, __doc__)
             folder = run_folder(asked.resolved)
             changes = check_same_recipe(folder, asked.resolved, asked.accept_changes)
+            check_extension(folder, asked.resolved.recipe, changes)
             before = read_state(asked.folder)
-            if before and before.state == "complete":
+            if is_finished(folder, asked.resolved.recipe, asked.part):
                 if launched_rank() == 0:
                     print(finished_words(asked.folder, asked.resolved, before.tokens))
                     print(f"report: {folder / 'report.html'}")
@@ -136,8 +139,7 @@ def _main(argv: Sequence[str] | None, stop: StopRequests) -> int:
             settle_launch(asked.resolved)
             held.enter_context(claimed_by_first(asked.folder))
             if launched_rank() == 0:
-                record_changes(folder, before.step if before else 0, changes)
-                write_text(folder / "recipe.yaml", asked.resolved.to_yaml())
+                take_recipe(folder, asked.resolved, before.step if before else 0, changes)
             state = RunState(asked.folder, asked.resolved.recipe.batch.tokens, before)
             run(asked, folder, state, stop, changes if asked.accept_changes else None)
             return 0

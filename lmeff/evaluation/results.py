@@ -94,6 +94,19 @@ def read_result(path: Path) -> dict:
     return content if isinstance(content, dict) else {}
 
 
+def scores_of(folder: Path, tasks: Iterable[str]) -> dict[str, float]:
+    """`TASK/METRIC` and its value, for the tasks or groups that `folder` has a result of, without what is below them."""
+    scores = {}
+    for path in (folder / f"{task}.json" for task in tasks):
+        content = read_json(path) if path.exists() else {"results": {}}
+        values = {**content["results"], **(content.get("groups") or {})}.get(path.stem, {})
+        for name, value in values.items():
+            metric, comma, _ = name.partition(",")
+            if comma and not metric.endswith("_stderr") and isinstance(value, int | float):
+                scores[f"{path.stem}/{name.removesuffix(',none')}"] = float(value)
+    return scores
+
+
 def take_over(path: Path, folder: Path, beside: Sequence[str] = ()) -> None:
     """Copies the result `path.name` from another model's folder to `path`; first its side files, relative to the folder."""
     if folder != path.parent:

@@ -45,6 +45,11 @@ class _Point:
         return self.anchor.same_as is not None or self.folder.name == final_name(self.anchor.seed)
 
     @property
+    def is_twin(self) -> bool:
+        """Whether it is a final model that is an anchor too: of a run that trains on, another one takes its name."""
+        return self.anchor.same_as is not None
+
+    @property
     def name(self) -> str:
         """The revision's; the folder of a model from the Hub is called after its commit."""
         seed = self.anchor.seed
@@ -69,7 +74,7 @@ def find_neighbours(folder: Path, others: Iterable[Path]) -> Neighbours:
     if me is None:
         return Neighbours()
     points = [point for other in others if (point := _point(other)) and point.anchor.seed == me.anchor.seed]
-    before = [point for point in points if point.anchor.exact_tokens < me.anchor.exact_tokens]
+    before = [point for point in points if point.anchor.exact_tokens < me.anchor.exact_tokens and not point.is_twin]
     return Neighbours(
         previous=max(before, key=lambda point: point.anchor.exact_tokens).folder if before else None,
         initial=next((point.folder for point in before if point.anchor.exact_tokens == 0), None),

@@ -85,4 +85,6 @@ def _deliver_main(hub: Hub, entry: Entry, run: Path, take_commit: Callable[[], f
         card = main_card(recipe, entry.repository, index, picture=shown, has_weights=has_weights)
         return {**weights, "README.md": card.encode(), **({"curves.png": picture} if picture.exists() else {})}
 
-    return update_main(hub, entry, index_rows(run, delivered), files, take_commit)
+    known = Outbox(run).read(final_name(recipe.seed)) if final else None
+    former = known.former_manifests if known else ()
+    return update_main(hub, entry, index_rows(run, delivered), files, take_commit, former)

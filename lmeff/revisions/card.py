@@ -67,7 +67,7 @@ Every training document began with `<s>`. {bos}
 
 | | |
 |---|---|
-| training loss (nats per token) | {loss} |
+| training loss (nats per token){loss_steps} | {loss} |
 | held-out loss (nats per token) | {dev_loss} |
 | held-out bits per byte | {dev_bits_per_byte} |
 | text | {data} |
@@ -257,6 +257,7 @@ def model_card(
         curve=_curve(rows, anchor),
         picture=f"\n![The learning curve up to here]({picture})\n" if picture else "",
         loss=_loss(anchor.loss),
+        loss_steps=f", of step {anchor.step:,} alone" if anchor.loss is not None else "",
         dev_loss=_loss(anchor.dev_loss),
         dev_bits_per_byte=_loss(anchor.dev_bits_per_byte),
         data=about_text,

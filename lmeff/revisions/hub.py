@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -216,10 +216,15 @@ class Hub:
         with asking(), tempfile.TemporaryDirectory() as folder:
             return Path(self._api.hf_hub_download(repository, path, revision=commit, cache_dir=folder)).read_bytes()
 
-    def commit(self, repository: str, branch: str, parent: str, files: Mapping[str, bytes | Path], message: str) -> str:
-        """Adds or replaces files in one commit on top of `parent`, and returns it. Raises Moved when the branch moved."""
+    def commit(
+        self, repository: str, branch: str, parent: str, files: Mapping[str, bytes | Path | None], message: str
+    ) -> str:
+        """Adds, replaces or (None) removes files in one commit on top of `parent`, and returns it. Raises Moved when the
+        branch moved."""
         operations = [
-            CommitOperationAdd(path, str(content) if isinstance(content, Path) else content)
+            CommitOperationDelete(path)
+            if content is None
+            else CommitOperationAdd(path, str(content) if isinstance(content, Path) else content)
             for path, content in files.items()
         ]
         with asking():

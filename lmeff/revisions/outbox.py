@@ -49,6 +49,8 @@ class Entry(Document):
     """Whether its folder is about to be replaced, and nothing may be sent from it."""
     may_be_seen: bool = False
     """Whether an attempt got so far that the revision may be on its branch; from then on its folder stays as it is."""
+    former_manifests: tuple[Sha256, ...] = ()
+    """Of the final models that went to this branch before, when the run was shorter: only from these it moves on."""
     commit: str | None = None
     """The commit on the Hub that was verified."""
     card_sha256: Sha256 | None = None
@@ -103,6 +105,10 @@ class Outbox:
                 if there.is_held:
                     self._write(there, is_held=False)
                 return
+            is_same_place = there is not None and (there.repository, there.branch) == (repository, branch)
+            former = there.former_manifests if is_same_place else ()
+            if is_same_place and there.may_be_seen and there.manifest_sha256 is not None:
+                former += (there.manifest_sha256,)
             entry = Entry(
                 revision=revision,
                 repository=repository,
@@ -112,6 +118,7 @@ class Outbox:
                 opened=now,
                 manifest_sha256=manifest_sha256,
                 may_be_seen=there is not None and there.may_be_seen,
+                former_manifests=former,
             )
             write_json(self.path(revision), entry.model_dump())
 

@@ -120,7 +120,7 @@ def read_manifest(folder: Path) -> ManifestDocument:
 
 def list_revisions(run: Path) -> list[Path]:
     """The complete anchors of a run in the order of their tokens; the final revision, which equals the last, is left out."""
-    folders = [path.parent for path in (run / "revisions").glob("*/manifest.json")]
+    folders = [path.parent for path in (run / "revisions").glob("[!.]*/manifest.json")]
     anchors = [(AnchorDocument.model_validate(read_json(folder / "anchor.json")), folder) for folder in folders]
     return [
         folder for anchor, folder in sorted(anchors, key=lambda pair: pair[0].exact_tokens) if anchor.same_as is None

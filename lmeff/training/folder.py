@@ -22,7 +22,7 @@ from lmeff.recipe.lengths import by_tokens
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions.outbox import Outbox
 from lmeff.training.process import launch_id, launched_rank
-from lmeff.training.state import now, slurm_job
+from lmeff.training.state import now, read_state, slurm_job
 
 _FREE_SECTIONS = {"paths", "checkpoints", "evaluation", "publish"}
 """Sections that do not change what is trained."""
@@ -126,7 +126,8 @@ def record_changes(folder: Path, step: int, changes: list[str]) -> list[dict[str
     """Adds what was accepted at `step` to the run's list of accepted changes, and returns all of it, for the provenance."""
     path = folder / "accepted_changes.json"
     recorded = read_json(path)["changes"] if path.exists() else []
-    if changes:
+    # A start that was killed before it got further has recorded them already.
+    if changes and not (recorded and recorded[-1]["changes"] == changes):
         recorded = [*recorded, {"step": step, "time": now(), "changes": changes}]
         write_json(path, {"format": FORMAT, "changes": recorded})
     return recorded
@@ -135,6 +136,12 @@ def record_changes(folder: Path, step: int, changes: list[str]) -> list[dict[str
 def part_folder(run: Path, part: PlanPart) -> Path:
     """Where a part keeps its checkpoints, log and state: the run's own folder when it is all of the run."""
     return run / "parts" / part.name if part.name else run
+
+
+def is_done(folder: Path, part: PlanPart) -> bool:
+    """Whether a part of the run in `folder` was trained to its end. A run without parts says so itself."""
+    state = read_state(part_folder(folder, part)) if part.name else None
+    return state is not None and state.state == "complete" and state.step >= part.last_step
 
 
 def check_space(folder: Path, plan: PlanDocument) -> None:
