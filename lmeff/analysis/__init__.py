@@ -1,25 +1,35 @@
 """Finished or growing runs, read into a tidy table, learning curves with honest uncertainty, and a report page."""
 
-from lmeff.analysis.charts import write_png
+from lmeff.analysis.comparable import comparison_notes
 from lmeff.analysis.curves import Change, change
+from lmeff.analysis.drawing import write_png
+from lmeff.analysis.exports import curves_csv, curves_json
+from lmeff.analysis.figures import write_figures
+from lmeff.analysis.groups import group_runs
 from lmeff.analysis.mixed import mixed_notes
 from lmeff.analysis.reading import read_runs
-from lmeff.analysis.report import show_run, write_report
+from lmeff.analysis.report import check_output, show_run, write_output, write_report
 from lmeff.analysis.runs import Anchor, Run
-from lmeff.analysis.table import curves_csv, curves_json, print_curves, tidy_table
+from lmeff.analysis.table import tidy_table
+from lmeff.analysis.text import print_curves
 
 __all__ = [
     "Anchor",
     "Change",
     "Run",
     "change",
+    "check_output",
+    "comparison_notes",
     "curves_csv",
     "curves_json",
+    "group_runs",
     "mixed_notes",
     "print_curves",
     "read_runs",
     "show_run",
     "tidy_table",
+    "write_figures",
+    "write_output",
     "write_png",
     "write_report",
 ]

@@ -8,6 +8,8 @@ from lmeff.analysis.runs import Anchor, Run
 
 _NOT_COMPARED = ("model_files_sha256", "config_sha256", "batch_size")
 """Settings that tell models apart, or decide how fast scores are made and not what they are."""
+_NAMES = {"task_files_sha256": "task files"}
+"""Settings by a name that people read."""
 
 
 def mixed_notes(run: Run) -> list[str]:
@@ -16,7 +18,7 @@ def mixed_notes(run: Run) -> list[str]:
     notes = [note for anchor in run.anchors if (note := _mixed_weights(run, anchor))]
     for task in run.headline_tasks:
         results = {anchor.tokens_name: anchor.results.tasks.get(task) for anchor in run.anchors}
-        abouts = {tokens: _conditions(one.about) for tokens, one in results.items() if one and one.about}
+        abouts = {tokens: conditions(one.about) for tokens, one in results.items() if one and one.about}
         keys = {tokens: json.dumps(about, sort_keys=True) for tokens, about in abouts.items()}
         if len(set(keys.values())) < 2:
             continue
@@ -41,7 +43,7 @@ def _mixed_weights(run: Run, anchor: Anchor) -> str | None:
     )
 
 
-def _conditions(about: dict) -> dict:
+def conditions(about: dict) -> dict:
     """What has to be the same for two results to be comparable, by name."""
     settings = {name: value for name, value in (about.get("settings") or {}).items() if name not in _NOT_COMPARED}
     return {
@@ -68,8 +70,19 @@ def _listed(names: dict) -> str:
     return f"anchors {', '.join(most)} and {last} were" if most else f"anchor {last} was"
 
 
+def setting_words(about: dict, usual: dict) -> dict[str, str]:
+    """By name, as people read them, the conditions of `about` that are not those of `usual`."""
+    other = {"data": None, "settings": {}} | usual
+    found = {}
+    for name in _differences(about, other):
+        value = about["data"] if name == "data" else about["settings"].get(name)
+        words = "all" if name == "limit" and value is None else str(value)
+        found[_NAMES.get(name, name)] = words[:8] if name == "data" or name.endswith("sha256") else words
+    return found
+
+
 def _kinds(differing: set[str]) -> str:
     """`data and settings (limit, precision)`."""
-    settings = sorted(differing - {"data"})
+    settings = sorted(_NAMES.get(name, name) for name in differing - {"data"})
     kinds = ["data"] if "data" in differing else []
     return " and ".join([*kinds, *([f"settings ({', '.join(settings)})"] if settings else [])])
