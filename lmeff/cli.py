@@ -84,22 +84,11 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _curves(options: argparse.Namespace) -> None:
-    from lmeff.analysis import (
-        comparison_notes,
-        curves_csv,
-        curves_json,
-        group_runs,
-        mixed_notes,
-        print_curves,
-        read_runs,
-    )
+    from lmeff.analysis import all_notes, curves_csv, curves_json, print_curves, read_runs
 
     runs = read_runs(options.paths)
-    if options.json or options.csv:
-        notes = [f"{run.name}, seed {run.seed}: {note}" for run in runs for note in mixed_notes(run)]
-        notes += [f"not comparable: {note}" for note in comparison_notes(group_runs(runs))]
-        for note in notes:
-            print(note, file=sys.stderr)
+    for note in all_notes(runs) if options.json or options.csv else ():
+        print(note, file=sys.stderr)
     if options.json:
         print(json.dumps(curves_json(runs), indent=2, allow_nan=False))
     else:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 NORMAL_95 = 1.959964
 """Half the width of a 95% interval in standard errors."""
+SHARES = ("acc", "acc_norm", "acc_sum", "exact_match", "completion_accuracy", "ties")
+"""Metrics that are a share of examples."""
 
 
 def wilson(share: float, num_examples: float) -> tuple[float, float]:
@@ -36,6 +38,17 @@ def share_interval(share: float, stderr: float | None, num_examples: int | None)
         corrected = num_examples / (num_examples - 1) if num_examples and num_examples > 1 else 1.0
         return wilson(share, corrected * share * (1 - share) / stderr**2)
     return wilson(share, num_examples) if num_examples else None
+
+
+def metric_interval(
+    metric: str, value: float, stderr: float | None, num_examples: int | None
+) -> tuple[float, float] | None:
+    """The 95% interval over examples: `share_interval` for a share, 1.96 standard errors to both sides for another metric."""
+    if metric.partition(",")[0] in SHARES:
+        return share_interval(value, stderr, num_examples)
+    if stderr is None or not math.isfinite(stderr):
+        return None
+    return value - NORMAL_95 * stderr, value + NORMAL_95 * stderr
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:

@@ -1,11 +1,9 @@
 """Finished or growing runs, read into a tidy table, learning curves with honest uncertainty, and a report page."""
 
-from lmeff.analysis.comparable import comparison_notes
 from lmeff.analysis.curves import Change, change
 from lmeff.analysis.drawing import write_png
-from lmeff.analysis.exports import curves_csv, curves_json
+from lmeff.analysis.exports import all_notes, curves_csv, curves_json
 from lmeff.analysis.figures import write_figures
-from lmeff.analysis.groups import group_runs
 from lmeff.analysis.mixed import mixed_notes
 from lmeff.analysis.reading import read_runs
 from lmeff.analysis.report import check_output, show_run, write_output, write_report
@@ -17,12 +15,11 @@ __all__ = [
     "Anchor",
     "Change",
     "Run",
+    "all_notes",
     "change",
     "check_output",
-    "comparison_notes",
     "curves_csv",
     "curves_json",
-    "group_runs",
     "mixed_notes",
     "print_curves",
     "read_runs",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from lmeff.analysis.groups import Group
-from lmeff.analysis.mixed import conditions, setting_words
+from lmeff.analysis.mixed import conditions, setting_words, value_words
 from lmeff.analysis.results import TaskResult
 from lmeff.analysis.runs import Run
 from lmeff.analysis.words import over_examples
@@ -65,31 +65,31 @@ def loss_clusters(groups: Sequence[Group]) -> list[list[Group]]:
     return clusters(with_loss, lambda one, other: same_loss(one.runs[0], other.runs[0]))
 
 
-def score_clusters(groups: Sequence[Group], task: str) -> list[list[Group]]:
-    """Groups whose last results of a task can be compared; those without one are in none."""
+def score_clusters(groups: Sequence[Group], task: str) -> list[list[Run]]:
+    """Runs whose last results of a task can be compared; those without one are in none."""
     return clusters(
-        [group for group in groups if _last(group, task)],
+        [run for group in groups for run in group.runs if _last(run, task)],
         lambda one, other: same_conditions(_last(one, task), _last(other, task)),
     )
 
 
 def comparison_notes(groups: Sequence[Group]) -> list[str]:
     """A line for everything that some of these have in common by name only."""
-    tasks = dict.fromkeys(task for group in groups for run in group.runs for task in run.headline_tasks)
+    runs = [run for group in groups for run in group.runs]
+    tasks = dict.fromkeys(task for run in runs for task in run.headline_tasks)
     notes = [*_loss_notes(groups), *(note for task in tasks for note in _score_notes(groups, task))]
     return [*notes, *_weights_notes(groups)]
 
 
 def _loss_notes(groups: Sequence[Group]) -> list[str]:
-    apart = loss_clusters(groups)
-    firsts = [members[0].runs[0] for members in apart]
+    with_loss = [run for group in groups for run in group.runs if _has_loss(run)]
     notes = []
-    if len(clusters(firsts, same_held_out_text)) > 1:
+    if len(texts := clusters(with_loss, same_held_out_text)) > 1:
         notes.append(
-            f"{_names(apart)} have other held-out texts: neither their losses nor their bits per byte can be compared"
+            f"{_names(groups, texts)} have other held-out texts: neither their losses nor their bits per byte can be compared"
         )
-    if len(clusters(firsts, same_tokenizer)) > 1:
-        named = _names(apart, lambda group: f" ({size:,} entries)" if (size := group.runs[0].vocab_size) else "")
+    if len(tokenizers := clusters(with_loss, same_tokenizer)) > 1:
+        named = _names(groups, tokenizers, lambda run: f" ({run.vocab_size:,} entries)" if run.vocab_size else "")
         more = "" if notes else "; bits per byte can"
         notes.append(
             f"{named} have other tokenizers: a token is another amount of text, and losses and perplexities per token cannot"
@@ -101,27 +101,23 @@ def _loss_notes(groups: Sequence[Group]) -> list[str]:
 def _score_notes(groups: Sequence[Group], task: str) -> list[str]:
     apart = score_clusters(groups, task)
     if len(apart) > 1:
-        results = [_last(members[0], task) for members in apart]
-        found = [conditions(result.about) if result.about else None for result in results]
-        differing = {
-            name
-            for about in filter(None, found)
-            for other in filter(None, found)
-            for name in setting_words(about, other)
-        }
+        abouts = [conditions(result.about) for members in apart if (result := _last(members[0], task)).about]
+        differing = {name for one in abouts for other in abouts for name in setting_words(one, other)}
 
-        def say(group: Group) -> str:
-            result = _last(group, task)
+        def say(run: Run) -> str:
+            result = _last(run, task)
             count = "an unknown number of" if result.num_examples is None else f"{result.num_examples:,}"
-            over = f"over {count} {over_examples(group.runs[0], task)}"
-            about = setting_words(conditions(result.about), {}) if result.about else {}
-            return " " + ", ".join([over, *(f"{name} {about[name]}" for name in sorted(differing & set(about)))])
+            about = conditions(result.about) if result.about else None
+            words = {name: value_words(about, name) for name in sorted(differing)} if about else {}
+            over = f" over {count} {over_examples(run, task)}"
+            return ", ".join([over, *(f"{name} {value}" for name, value in words.items())])
 
-        return [f"{task}: {_names(apart, say, '; ')}: not scored alike, so the scores cannot be compared"]
-    per_token = [group for group in groups if (result := _last(group, task)) and result.num_tokens]
+        named = _names(groups, apart, say, "; ")
+        return [f"{task}: {named}: not scored alike, so the scores cannot be compared"]
+    per_token = [run for members in apart for run in members if _last(run, task).num_tokens]
     counts = clusters(per_token, lambda one, other: _last(one, task).num_tokens == _last(other, task).num_tokens)
     if len(counts) > 1:
-        named = _names(counts, lambda group: f" ({_last(group, task).num_tokens:,} tokens)")
+        named = _names(groups, counts, lambda run: f" ({_last(run, task).num_tokens:,} tokens)")
         return [
             f"{task}: {named} cut the text into other tokens: losses and perplexities per token cannot be compared; "
             "bits per byte can"
@@ -130,11 +126,11 @@ def _score_notes(groups: Sequence[Group], task: str) -> list[str]:
 
 
 def _weights_notes(groups: Sequence[Group]) -> list[str]:
-    weighed = [group for group in groups if any(anchor.results.weights for run in group.runs for anchor in run.anchors)]
-    shapes = clusters(weighed, lambda one, other: _shape(one.runs[0]) == _shape(other.runs[0]))
+    weighed = [run for group in groups for run in group.runs if any(anchor.results.weights for anchor in run.anchors)]
+    shapes = clusters(weighed, lambda one, other: _shape(one) == _shape(other))
     if len(shapes) < 2:
         return []
-    return [f"weights: {_names(shapes)} are models of other shapes: norms and ranks differ by that alone"]
+    return [f"weights: {_names(groups, shapes)} are models of other shapes: norms and ranks differ by that alone"]
 
 
 def _shape(run: Run) -> str:
@@ -142,14 +138,33 @@ def _shape(run: Run) -> str:
 
 
 def _names(
-    apart: Sequence[Sequence[Group]], more: Callable[[Group], str] = lambda group: "", mark: str = " and "
+    groups: Sequence[Group],
+    apart: Sequence[Sequence[Run]],
+    more: Callable[[Run], str] = lambda run: "",
+    mark: str = " and ",
 ) -> str:
-    return mark.join(", ".join(group.label for group in members) + more(members[0]) for members in apart)
+    """The runs of every cluster by the label of their group, and by their seed too where a group is in several clusters."""
+    split = {group.label for group in groups if sum(_is_among(group, members) for members in apart) > 1}
+    named = []
+    for members in apart:
+        ours = {id(run) for run in members}
+        labels = [
+            f"{group.runs[0].name}, seed {run.seed}" if group.label in split else group.label
+            for group in groups
+            for run in group.runs
+            if id(run) in ours
+        ]
+        named.append(", ".join(dict.fromkeys(labels)) + more(members[0]))
+    return mark.join(named)
 
 
-def _last(group: Group, task: str) -> TaskResult | None:
+def _is_among(group: Group, members: Sequence[Run]) -> bool:
+    return bool({id(run) for run in group.runs} & {id(run) for run in members})
+
+
+def _last(run: Run, task: str) -> TaskResult | None:
     """The result at the last anchor that has one."""
-    found = [anchor.results.tasks[task] for run in group.runs for anchor in run.anchors if task in anchor.results.tasks]
+    found = [anchor.results.tasks[task] for anchor in run.anchors if task in anchor.results.tasks]
     return found[-1] if found else None
 
 

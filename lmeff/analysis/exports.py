@@ -12,8 +12,9 @@ from lmeff.analysis.mixed import mixed_notes
 from lmeff.analysis.results import Score
 from lmeff.analysis.runs import Anchor, Run
 from lmeff.analysis.seeds import seed_changes, seed_means, with_seed_columns
-from lmeff.analysis.table import LOSSES, accuracy_stderr, interval_of, tidy_table
+from lmeff.analysis.table import LOSSES, accuracy_stderr, tidy_table
 from lmeff.analysis.words import over_examples
+from lmeff.intervals import metric_interval
 
 FORMAT = 1
 
@@ -36,6 +37,12 @@ def curves_json(runs: Sequence[Run]) -> dict:
         "seeds": [_seeds_json(group) for group in groups if len(group.runs) > 1],
         "notes": comparison_notes(groups),
     }
+
+
+def all_notes(runs: Sequence[Run]) -> list[str]:
+    """What cannot be compared within a run and across runs, a line each."""
+    notes = [f"{run.name}, seed {run.seed}: {note}" for run in runs for note in mixed_notes(run)]
+    return notes + [f"not comparable: {note}" for note in comparison_notes(group_runs(runs))]
 
 
 def _means(group: Group) -> pd.DataFrame:
@@ -96,6 +103,6 @@ def _anchor_json(run: Run, anchor: Anchor) -> dict:
 def _score_json(run: Run, anchor: Anchor, task: str, metric: str, score: Score) -> dict:
     """`value`, `stderr`, and `low` and `high` of the 95% interval."""
     stderr = accuracy_stderr(run, anchor, task) if metric == "acc" else score.stderr
-    interval = interval_of(metric, Score(score.value, stderr), anchor.results.tasks[task].num_examples)
+    interval = metric_interval(metric, score.value, stderr, anchor.results.tasks[task].num_examples)
     low, high = interval or (None, None)
     return {"value": score.value, "stderr": stderr, "low": low, "high": high}

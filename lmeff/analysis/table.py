@@ -6,10 +6,9 @@ from math import isfinite
 import pandas as pd
 
 from lmeff.analysis.curves import summarise_pairs
-from lmeff.analysis.results import Score
 from lmeff.analysis.runs import Anchor, Run
 from lmeff.analysis.words import over_examples
-from lmeff.intervals import NORMAL_95, percent_interval, share_interval
+from lmeff.intervals import metric_interval, percent_interval, share_interval
 
 COLUMNS = {
     "run": "str",
@@ -32,8 +31,6 @@ COLUMNS = {
     "high": "float64",
     "interval_over": "str",
 }
-SHARES = ("acc", "acc_norm", "acc_sum", "exact_match", "completion_accuracy", "ties")
-"""Metrics that are a share of examples."""
 LOSSES = {"loss": "train", "dev_loss": "dev", "dev_bits_per_byte": "dev", "dev_perplexity": "dev"}
 """Losses that `anchor.json` holds, and the `task` of their rows."""
 
@@ -90,7 +87,7 @@ def _anchor_rows(run: Run, anchor: Anchor, over: _Over) -> Iterator[dict]:
     for task, result in anchor.results.tasks.items():
         for metric, score in result.metrics.items():
             stderr = accuracy_stderr(run, anchor, task) if metric == "acc" else score.stderr
-            interval = interval_of(metric, Score(score.value, stderr), result.num_examples)
+            interval = metric_interval(metric, score.value, stderr, result.num_examples)
             low, high = interval or (None, None)
             yield {
                 **shared,
@@ -116,15 +113,6 @@ def accuracy_stderr(run: Run, anchor: Anchor, task: str) -> float | None:
         return stated
     summary = summarise_pairs(run, anchor, task)
     return summary.stderr if summary and isfinite(summary.stderr) else None
-
-
-def interval_of(metric: str, score: Score, num_examples: int | None) -> tuple[float, float] | None:
-    """The 95% interval over examples: Wilson's for a share, 1.96 standard errors to both sides for other metrics."""
-    if metric.partition(",")[0] in SHARES:
-        return share_interval(score.value, score.stderr, num_examples)
-    if score.stderr is None or not isfinite(score.stderr):
-        return None
-    return score.value - NORMAL_95 * score.stderr, score.value + NORMAL_95 * score.stderr
 
 
 def accuracy_interval(run: Run, anchor: Anchor, task: str) -> tuple[float, float] | None:
