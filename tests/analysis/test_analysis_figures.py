@@ -150,6 +150,6 @@ def test_what_is_saved_from_a_dark_page_on_a_phone_is_light_and_wide(run, tmp_pa
     assert "#e8eaed" in shown, "the page itself is dark"
     # On the page the subtitle is broken into the lines that its width takes, in the file it is broken anew.
     lines = re.findall(r">([^<>]+)</t(?:ext|span)>", shown)
-    assert "lmeff_blimp; band: 95%" in lines
+    assert "over pairs" in lines
     assert "lmeff_blimp; band: 95% interval over pairs" not in lines
     assert "lmeff_blimp; band: 95% interval over pairs" in words_of(svg)
