@@ -95,12 +95,11 @@ def _curves(options: argparse.Namespace) -> None:
     from lmeff.early import check_run_folders
 
     check_run_folders(options.paths)
-    from lmeff.analysis import curves_csv, curves_json, mixed_notes, print_curves, read_runs
+    from lmeff.analysis import all_notes, curves_csv, curves_json, print_curves, read_runs
 
     runs = read_runs(options.paths)
-    for run in runs if options.json or options.csv else ():
-        for note in mixed_notes(run):
-            print(f"{run.name}, seed {run.seed}: {note}", file=sys.stderr)
+    for note in all_notes(runs) if options.json or options.csv else ():
+        print(note, file=sys.stderr)
     if options.json:
         print(json.dumps(curves_json(runs), indent=2, allow_nan=False))
     else:
@@ -111,9 +110,21 @@ def _report(options: argparse.Namespace) -> None:
     from lmeff.early import check_run_folders
 
     check_run_folders(options.paths)
-    from lmeff.analysis import read_runs, write_report
+    from lmeff.analysis import check_output, read_runs, write_figures, write_output
 
-    print(write_report(read_runs(options.paths), Path(options.output)))
+    if options.figure and not options.output:
+        raise InputError(f"--figure {options.figure}: into which file? Name a .png, .svg or .pdf with -o")
+    written = []
+    if options.output or not options.figures:
+        output = Path(options.output or "report.html")
+        check_output(output, options.figure)
+        runs = read_runs(options.paths)
+        written += write_output(runs, output if options.output else output.absolute(), options.figure)
+    else:
+        runs = read_runs(options.paths)
+    if options.figures:
+        written += write_figures(runs, Path(options.figures))
+    print("\n".join(map(str, written)))
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -244,9 +255,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("paths", nargs="+", metavar="PATH")
     sub.add_argument("--json", action="store_true")
     sub.add_argument("--csv", action="store_true", help="the tidy table")
-    sub = verb("report", _report, "one HTML page with the learning curves of runs, and its main picture as PNG")
+    sub = verb("report", _report, "one HTML page with the learning curves of runs, or its figures as PNG, SVG or PDF")
     sub.add_argument("paths", nargs="+", metavar="PATH")
-    sub.add_argument("-o", "--output", default="report.html", metavar="FILE.html")
+    text = "the page and its main picture (default: report.html here); .png or .svg a figure, .pdf all of them, a page each"
+    sub.add_argument("-o", "--output", metavar="FILE", help=text)
+    text = "of a .png, .svg or .pdf: main (default), phenomena, paradigms or weights"
+    sub.add_argument("--figure", metavar="NAME", help=text)
+    sub.add_argument("--figures", metavar="DIR", help="every figure as PNG, SVG and PDF into this folder")
     sub = verb("status", _status, "what runs are doing")
     sub.add_argument("paths", nargs="+", metavar="PATH")
     sub = verb(

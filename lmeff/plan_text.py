@@ -1,6 +1,6 @@
 """A plan for people."""
 
-from lmeff.quantities import format_bytes, format_duration, format_short
+from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
 from lmeff.recipe.documents import PlanDocument, PlanMemory
 
 
@@ -30,7 +30,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "") -> str:
     parameters = plan.parameters
     share = parameters.embedding / parameters.total
     devices = "1 device" if plan.world_size == 1 else f"{plan.world_size} devices"
-    warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_short(plan.warmup_steps * plan.batch_tokens)} tokens)"
+    warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_tokens(plan.warmup_steps * plan.batch_tokens)} tokens)"
     per_token, causal = format_short(plan.flops_per_token), format_short(plan.flops_per_token_causal)
     disk, revision, hub = map(format_bytes, (plan.disk_bytes, plan.revision_bytes, plan.hub_bytes))
     counted = f" and {format_bytes(plan.data_bytes or 0)} of text and tokens (estimated)"
@@ -49,19 +49,19 @@ def format_plan(plan: PlanDocument, speed_from: str = "") -> str:
     ]
     if plan.mode != "snapshot":
         lines.append(
-            f"parts      {len(plan.parts)}, {format_short(plan.trained_tokens)} tokens together: "
+            f"parts      {len(plan.parts)}, {format_tokens(plan.trained_tokens)} tokens together: "
             + ", ".join(f"{part.name} ({part.first_step:,} to {part.last_step:,})" for part in plan.parts)
         )
     if plan.hours is not None:
         lines.append(
-            f"time       {format_duration(plan.hours * 3600)} at {format_short(plan.tokens_per_second)} tokens/s"
+            f"time       {format_duration(plan.hours * 3600)} at {format_tokens(plan.tokens_per_second)} tokens/s"
             + (f": {speed_from}" if speed_from else "")
         )
     else:
         lines.append("time       give --tokens-per-second N, or --gpu NAME --mfu 0.4, or --measure to try this machine")
     rows = [["anchor", "step", "exact tokens", "deviation"]]
     rows += [
-        [anchor.name, f"{anchor.step:,}", f"{anchor.exact_tokens:,}", f"+{anchor.deviation:,}"]
+        [format_tokens(anchor.nominal_tokens), f"{anchor.step:,}", f"{anchor.exact_tokens:,}", f"+{anchor.deviation:,}"]
         for anchor in plan.anchors
     ]
     alone = "; ZeRO divides nothing on one, see --devices" if plan.world_size == 1 else ""

@@ -13,7 +13,7 @@ from lmeff.evaluation.results import weights_sha256
 from lmeff.evaluation.subjects import Subject, find_subjects, outputs_of, score_each
 from lmeff.evaluation.weights import Weights, compare, norms_and_ranks
 from lmeff.files import read_json
-from lmeff.quantities import format_count
+from lmeff.quantities import format_tokens
 from lmeff.recipe.documents import AnchorDocument
 from lmeff.revisions import anchor_name, final_name, list_revisions
 
@@ -243,7 +243,7 @@ def weights_table(rows: Sequence[dict]) -> str:
     """For a terminal: a line for every model."""
     lines = [["model", "tokens", *(title.strip() for title in _COLUMNS)]]
     for row in rows:
-        cells = [row["name"], "-" if row["tokens"] is None else format_count(row["tokens"])]
+        cells = [row["name"], "-" if row["tokens"] is None else format_tokens(row["tokens"])]
         for task, metric in _COLUMNS.values():
             value = row[task].get(metric)
             cells.append("-" if value is None else f"{value:.4f}" if "_to_" in metric else f"{value:.4g}")

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.files import write_text
-from lmeff.quantities import format_count, format_short
+from lmeff.quantities import format_tokens
 from lmeff.recipe.documents import LogRecord, PlanDocument
 from lmeff.training.state import RunState, now
 from lmeff.training.trainer import LmeffTrainer
@@ -132,7 +132,7 @@ class ProgressCallback(TrainerCallback):
 
     def _next(self, step: int) -> None:
         following = [anchor for anchor in self.plan.anchors if anchor.step > step]
-        self._shown["next anchor"] = format_count(following[0].nominal_tokens) if following else "none"
+        self._shown["next anchor"] = format_tokens(following[0].nominal_tokens) if following else "none"
         self._bar.set_postfix(self._shown, refresh=False)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
@@ -149,8 +149,8 @@ class ProgressCallback(TrainerCallback):
             self.close()
             step, seconds = self._start
             tokens, seconds = self.plan.batch_tokens, max(1e-9, self.trainer.train_seconds - seconds)
-            speed = format_short((state.global_step - step) * tokens / seconds)
-            print(f"{format_short(state.global_step * tokens)} tokens, {speed} tokens/s of training", file=sys.stderr)
+            speed = format_tokens((state.global_step - step) * tokens / seconds)
+            print(f"{format_tokens(state.global_step * tokens)} tokens, {speed} tokens/s of training", file=sys.stderr)
 
     def close(self) -> None:
         """Ends the bar's line, so that what is said next stands on its own."""

@@ -351,7 +351,7 @@ def test_a_folder_of_babylm_checkpoints_is_scored_in_the_order_of_words_and_draw
     ]
     assert main(["curves", "outputs/eval"]) == 0
     shown = capsys.readouterr().out
-    assert [line.split()[0] for line in shown.splitlines() if "±" in line] == ["9M", "10M", "100M"]
+    assert [line.split()[0] for line in shown.splitlines() if " [" in line] == ["9M", "10M", "100M"]
     assert "words" in shown.split("\n\n")[1].splitlines()[0]
     assert "from 9M to 100M words" in shown
     assert main(["report", "outputs/eval", "-o", "page.html"]) == 0
