@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from lmeff.errors import InputError
 from lmeff.quantities import format_count, parse_count
 from lmeff.recipe.checks import cross_check
+from lmeff.recipe.finding import close_to_shipped, find_base, find_recipe
 from lmeff.recipe.mistakes import as_lines, mistakes_of
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.trainer_fields import check_training
@@ -48,9 +49,10 @@ class Resolved:
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Resolved:
     """Reads a recipe with everything it extends, then `section.key=value` overrides.
 
-    Raises InputError with all mistakes at once, each one line that starts with `FILE:LINE:` or `command line:`.
+    A name without an ending that no file has, such as `quickstart`, means the recipe that comes with lmeff. Raises InputError
+    with all mistakes at once, each one line that starts with `FILE:LINE:` or `command line:`.
     """
-    main, merged = os.path.normpath(os.fspath(path)), _Merged()
+    main, merged = find_recipe(path), _Merged()
     merged.add_file(main, chain=())
     for word in overrides:
         merged.add_override(word)
@@ -81,7 +83,7 @@ def read_section(kind: type[Kind], path: str | Path | None, overrides: Sequence[
     alone. Raises InputError like `read_recipe`."""
     merged = _Merged()
     if path is not None:
-        merged.add_file(os.path.normpath(os.fspath(path)), chain=())
+        merged.add_file(find_recipe(path), chain=())
     for word in overrides:
         merged.add_override(word)
     try:
@@ -150,8 +152,7 @@ class _Merged:
             return
         mark = layer.marks.get(("extends",))
         for base in self._bases(layer):
-            base = os.path.normpath(os.path.join(os.path.dirname(path), base))
-            self.add_file(base, (*chain, path), f"{mark}: extends: ")
+            self.add_file(find_base(base, path), (*chain, path), f"{mark}: extends: ")
         self._merge(layer)
         if path in self.sources:
             self.sources.remove(path)
@@ -239,7 +240,7 @@ def _read_text(path: str) -> str:
         with open(path, "rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path}: no such file{_near(path)}") from None
+        raise InputError(f"{path}: no such file{_near(path) or close_to_shipped(path)}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, not a recipe{_near(os.path.join(path, ''))}") from None
     except (OSError, ValueError) as error:
