@@ -70,8 +70,8 @@ def schema_text() -> str:
 
 
 def write_slurm(folder: Path) -> list[str]:
-    """Writes the Slurm templates, with their paths and this Python environment; lines to print. Raises InputError for files that
-    are there."""
+    """Writes the Slurm templates, with their paths and this Python environment; lines to print. Raises InputError for files
+    that are there."""
     if not re.fullmatch(r"[\w./-]+", folder.as_posix()):
         raise InputError(f"--slurm {folder}: its name goes into shell scripts; take letters, digits, '.', '_' and '-'")
     sources = sorted(path for path in (FOLDER / "slurm").iterdir() if path.is_file())

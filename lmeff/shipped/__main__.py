@@ -1,4 +1,4 @@
-"""For shell scripts: `python -m lmeff.shipped launchers NAME` prints the path of a launcher configuration, and likewise of a recipe."""
+"""For shell scripts: `python -m lmeff.shipped launchers NAME` prints the path of a launcher configuration."""
 
 import sys
 
