@@ -15,6 +15,7 @@ from lmeff.command_line import Asked, read_arguments
 from lmeff.errors import RunFailed
 from lmeff.files import write_text
 from lmeff.plan import check_data, make_plan
+from lmeff.plan_text import format_start
 from lmeff.revisions.account import namespace
 from lmeff.revisions.names import hub_names
 from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, record_changes, run_folder
@@ -33,6 +34,7 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     names = hub_names(recipe, plan, namespace()) if recipe.publish.to == "hub" else None
     if launched_rank() == 0:
         state.write("running")
+        print(format_start(recipe, plan, folder), flush=True)
 
     # ---- text and tokens: once, before any process group exists; the other processes wait at a file lock
     from lmeff.corpora import prepare_text

@@ -55,7 +55,7 @@ def _for_files(node: Any) -> Any:
 
 
 def _is_noise(key: str, value: Any) -> bool:
-    """What pydantic says of a section and does not hold for a file. A recipe's own key of that name has a mapping as its value."""
+    """What pydantic says of a section and does not hold for a file. A key of a recipe has a mapping as its value."""
     return (key == "required" and isinstance(value, list)) or (key == "title" and isinstance(value, str))
 
 
