@@ -1,6 +1,6 @@
 """`lmeff eval`: which models a folder holds, and scoring them one after another."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,8 @@ from lmeff.errors import InputError
 from lmeff.evaluation.beginnings import warn_of_bos
 from lmeff.evaluation.following import follow_run
 from lmeff.evaluation.harness import Evaluation
-from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.evaluation.score_table import ScoreTable
+from lmeff.evaluation.subjects import Subject, find_subjects, score_each, where_results_are
 from lmeff.evaluation.tasks import check_tasks
 from lmeff.evaluation.weights_results import measure_at_anchor
 from lmeff.files import read_json
@@ -108,15 +109,26 @@ def evaluate_folders(
     if output is None and section.limit:
         _keep_fuller_results(subjects, section)
 
+    names = [subject.name for subject in subjects] or ["seed-0-tokens-1250M"]  # those to follow are not there yet
+    table = ScoreTable(names, section.tasks)
+    scored: list[Path] = []
+
     def score(subject: Subject, model_folder: Path) -> None:
         warn_of_bos(subject.name, model_folder)
         evaluation = evaluation_of(section, model_folder, subject.output, exact=exact, device=device)
-        for line in score_lines(evaluation.run()):
-            print(f"{subject.name}  {line}", flush=True)
+        found = evaluation.run()
+        if not scored:
+            print(table.header(), flush=True)
+        scored.append(subject.output)
+        print("\n".join(table.lines(subject.name, found)), flush=True)
 
-    if follow:
-        return follow_run(Path(what), partial(find_subjects, what, None, True, output), score, revisions)
-    score_each(subjects, score)
+    try:
+        if follow:
+            return follow_run(Path(what), partial(find_subjects, what, None, True, output), score, revisions)
+        score_each(subjects, score)
+    finally:
+        if scored:
+            print(where_results_are(scored), flush=True)
     return subjects
 
 
@@ -132,23 +144,3 @@ def _keep_fuller_results(subjects: Sequence[Subject], section: EvaluationSection
             raise InputError(
                 f"--limit: {path} is the result over {over}; give another one its own folder with --output DIR"
             )
-
-
-def score_lines(results: Mapping[str, dict]) -> Iterator[str]:
-    """A line for each task or, of groups that have no score of their own, each task in it."""
-    for task, result in results.items():
-        if num_cut := result["lmeff"].get("num_cut"):
-            yield f"{task}: {num_cut:,} contexts are longer than the model takes and lost their beginning"
-        own = result["results"].get(task, {})
-        shown = {task: own} if any("," in key for key in own) else result["results"]
-        for name, scores in shown.items():
-            accuracy, ties = scores.get("acc,none"), scores.get("ties,none") or 0
-            value = f"{accuracy:.4f}" if accuracy is not None else _metrics_text(scores)
-            yield f"{name}  {value}" + (f"  ({ties:.2%} ties)" if ties else "")
-
-
-def _metrics_text(scores: Mapping[str, Any]) -> str:
-    """`spearman 0.4312  f1 0.7000`, of a task without an accuracy."""
-    named = {key.removesuffix(",none"): value for key, value in scores.items() if "," in key and "_stderr," not in key}
-    numbers = {name: value for name, value in named.items() if isinstance(value, int | float)}
-    return "  ".join(f"{name} {value:.4f}" for name, value in numbers.items()) or "no score"

@@ -148,6 +148,14 @@ def _write_note(subject: Subject) -> None:
         write_json(note, content)
 
 
+def where_results_are(outputs: Sequence[Path]) -> str:
+    """A line for the end: the folder of the results, or the one that holds them all, and what shows them."""
+    parents = sorted({output.parent for output in outputs})
+    place = f"{outputs[0]}" if len(outputs) == 1 else f"{', '.join(map(str, parents))}, a folder a revision"
+    curves = " ".join(str(parent.parent if parent.name == "results" else parent) for parent in parents)
+    return f"results: {place}; as a table or a page: lmeff curves {curves}, lmeff report {curves}"
+
+
 def score_each(subjects: Sequence[Subject], score: Callable[[Subject, Path], None]) -> None:
     """Calls `score(subject, model_folder)` for every model. A model for which that fails is named and the others go on;
     RunFailed is raised at the end."""
