@@ -3,8 +3,8 @@
     python tests/benchmarks/prepare_speed.py [--megabytes 100] [--repeats 3] [--folder DIR]
 
 Real text (Leaner, from the folder that LMEFF_TEST_DATA names), as often as the size asks for, each time with the sentences of
-its documents in another order; one tokenizer of 16,000 entries. Every way starts from the same JSON lines on disk, in a process of its own, the
-ways interleaved. Printed are tokens/s (median) and ratios. The ways:
+its documents in another order; one tokenizer of 16,000 entries. Every way starts from the same JSON lines on disk, in a process
+of its own, the ways interleaved. Printed are tokens/s (median) and ratios. The ways:
 
 - `prepare`: all of `lmeff prepare` after the tokenizer: reading, exact deduplication, split, text shards, token shards, hashes
 - `prepare, again from text`: token shards alone, from the text shards
