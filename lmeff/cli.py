@@ -9,8 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lmeff
-from lmeff.argument_types import expand_paths, not_negative, positive, positive_int, positive_ints
+from lmeff.argument_types import (
+    expand_paths,
+    not_negative,
+    overrides_anywhere,
+    positive,
+    positive_int,
+    positive_ints,
+)
 from lmeff.cli_evaluation import add_evaluation_verbs
+from lmeff.cli_help import Parser, check_verb, grouped_verbs
+from lmeff.cli_training import add_training_verbs
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 
 
@@ -208,15 +217,19 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lmeff", description=lmeff.__doc__)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog="lmeff", description=lmeff.__doc__, usage="lmeff VERB ...", formatter_class=form)
     parser.add_argument("--version", action="version", version=f"lmeff {lmeff.__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    verbs = parser.add_subparsers(metavar="VERB", required=True, help=argparse.SUPPRESS)
+    summaries: dict[str, str] = {}
 
     def verb(name: str, action, summary: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, help=summary, description=summary)
+        summaries[name] = summary
+        sub = verbs.add_parser(name, description=summary, prog=f"lmeff {name}")
         sub.set_defaults(action=action)
         return sub
 
+    add_training_verbs(verb)
     for name, action, summary in (
         ("plan", _plan, "what a recipe will do and cost, in steps, parameters, FLOPs, memory, disk and hours"),
         ("prepare", _prepare, "write a recipe's text, tokenizer and tokens, as a run would"),
@@ -225,6 +238,7 @@ def _parser() -> argparse.ArgumentParser:
         sub = verb(name, action, summary)
         sub.add_argument("recipe", metavar="RECIPE.yaml")
         sub.add_argument("overrides", nargs="*", metavar="section.key=value")
+        overrides_anywhere(sub)
         if name == "tokenizer":
             text = "folders with a tokenizer.json, such files, or NAMESPACE/REPO[@REVISION] on the Hub"
             sub.add_argument("--beside", nargs="+", action="extend", default=[], metavar="WHAT", help=text)
@@ -270,6 +284,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("what", choices=["lr", "overfit", "memory"])
     sub.add_argument("recipe", metavar="RECIPE.yaml")
     sub.add_argument("overrides", nargs="*", metavar="section.key=value")
+    overrides_anywhere(sub)
     sub.add_argument("--steps", type=positive_int, metavar="N", help="steps at the most (lr: 120, overfit: 400)")
     sub.add_argument("--first", type=positive, default=1e-6, metavar="RATE", help="lr: the rate to begin with (1e-6)")
     sub.add_argument("--last", type=positive, default=1.0, metavar="RATE", help="lr: the rate to end with (1)")
@@ -288,6 +303,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("run", metavar="RUN")
     sub.add_argument("--local", action="store_true", help="do not ask the Hub")
     sub.add_argument("--no-reload", action="store_true", help="do not load the models and take their losses again")
+    parser.epilog = grouped_verbs(summaries)
     return parser
 
 
@@ -299,7 +315,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             from lmeff.evaluation.command_line import lm_eval
 
             return lm_eval(words[1:])
-        options = _parser().parse_args(words)
+        parser = _parser()
+        check_verb(parser, words)
+        options = parser.parse_args(words)
         expand_paths(options)
         return options.action(options) or 0
     except InputError as error:

@@ -1,7 +1,10 @@
 """A plan for people."""
 
+from pathlib import Path
+
 from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
 from lmeff.recipe.documents import PlanDocument, PlanMemory
+from lmeff.recipe.schema import Recipe
 
 
 def _table(rows: list[list[str]]) -> list[str]:
@@ -71,3 +74,21 @@ def format_plan(plan: PlanDocument, speed_from: str = "") -> str:
     lines += _memory(plan.memory, f"in bfloat16, as on a GPU that has it{alone}")
     lines += ["", *_memory(plan.memory_float32, "in float32, as on any other device")]
     return "\n".join(lines)
+
+
+def format_start(recipe: Recipe, plan: PlanDocument, folder: Path) -> str:
+    """What a run says before its first stage: where it writes, how large it is, and what it will do."""
+    parameters, tasks = plan.parameters, recipe.evaluation.tasks
+    anchors = f"{len(plan.anchors)} anchors" if len(plan.anchors) > 1 else "one anchor"
+    parts = f", in {len(plan.parts)} parts" if plan.mode != "snapshot" else ""
+    scored = f"scored on {', '.join(tasks)}" if tasks and recipe.evaluation.at_anchors else "not scored"
+    return "\n".join(
+        (
+            f"{plan.name}, seed {plan.seed}, in {folder}",
+            f"  model   {format_short(parameters.total)} parameters, {format_short(parameters.non_embedding)} of them"
+            f" without embeddings",
+            f"  length  {format_tokens(plan.num_tokens)} tokens in {plan.num_steps:,} steps{parts}; {anchors}, {scored}",
+            f"  stages  text ({recipe.corpus.name}), tokenizer and tokens in {recipe.paths.data}/;"
+            f" training; {folder / 'report.html'}",
+        )
+    )

@@ -15,6 +15,7 @@ from lmeff.command_line import Asked, read_arguments
 from lmeff.errors import EXIT_FAILED, RunFailed
 from lmeff.evaluation.tasks import check_tasks, check_without_lm_eval, fetch_data
 from lmeff.plan import check_data, make_plan
+from lmeff.plan_text import format_start
 from lmeff.progress import shown
 from lmeff.revisions.account import namespace
 from lmeff.revisions.names import hub_names
@@ -35,10 +36,11 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     plan = make_plan(recipe, world_size=launched_world_size())
     state.anchors = plan.anchors
     names = hub_names(recipe, plan, namespace()) if recipe.publish.to == "hub" else None
-    if launched_rank() == 0:
-        state.write("running")
     wanted = recipe.evaluation
     check_without_lm_eval(wanted.tasks, wanted.include_path, wanted.paths)
+    if launched_rank() == 0:
+        state.write("running")
+        print(format_start(recipe, plan, folder), flush=True)
 
     # ---- text and tokens: once, before any process group exists; the other processes wait at a file lock
     from lmeff.tokens import positions_per_epoch, prepare_run
@@ -48,33 +50,25 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
 
     # ---- evaluation: what lm-eval itself must read, and data of the Hub, before a step is trained
     with shown("loading PyTorch"):
-        from accelerate import PartialState
-
-    from lmeff.evaluation.folders import evaluate_together
-    from lmeff.evaluation.results import scores_of
-    from lmeff.evaluation.weights_results import measure_finished
+        from lmeff.evaluation.folders import evaluate_together
+        from lmeff.evaluation.results import scores_of
+        from lmeff.evaluation.weights_results import measure_finished
 
     check_tasks(wanted.tasks, wanted.include_path, wanted.paths)
     if wanted.at_anchors:
         fetch_data(wanted.tasks, wanted.paths)
-
-    evaluate = evaluate_together(
-        wanted,
-        folder / "results",
-        (launched_rank(), launched_world_size()),
-        wait_for_everyone=lambda: PartialState().wait_for_everyone(),
-        before_batch=stop.check,
-    )
+    ranks = (launched_rank(), launched_world_size())
+    evaluate = evaluate_together(wanted, folder / "results", ranks, before_batch=stop.check)
 
     # ---- model and training: anchors become revisions on the way, and go to the Hub from a process beside it
     from lmeff.publishing.courier import Courier, say_what_is_left
     from lmeff.revisions import provenance
     from lmeff.revisions.card import model_card
-    from lmeff.training.engine import settle_process
-
-    settle_process(recipe.deterministic)
 
     with shown("loading transformers"):
+        from lmeff.training.engine import settle_process
+
+        settle_process(recipe.deterministic)
         from lmeff.training.job import Job, finish_state, train
 
     courier = Courier(folder, recipe, names if launched_rank() == 0 else None)
@@ -127,20 +121,19 @@ def _main(argv: Sequence[str] | None, stop: StopRequests) -> int:
     with ExitStack() as held:
         try:
             asked = read_arguments(argv, __doc__)
-            folder = run_folder(asked.resolved)
+            folder, recipe = run_folder(asked.resolved), asked.resolved.recipe
             changes = check_same_recipe(folder, asked.resolved, asked.accept_changes)
-            check_extension(folder, asked.resolved.recipe, changes)
+            check_extension(folder, recipe, changes)
             before = read_state(asked.folder)
-            if is_finished(folder, asked.resolved.recipe, asked.part):
+            if is_finished(folder, recipe, asked.part):
                 if launched_rank() == 0:
                     print(finished_words(asked.folder, asked.resolved, before.tokens))
-                    print(f"report: {folder / 'report.html'}")
-                return EXIT_FAILED if asked.resolved.recipe.publish.require and Outbox(folder).undelivered() else 0
+                return EXIT_FAILED if recipe.publish.require and Outbox(folder).undelivered() else 0
             settle_launch(asked.resolved)
             held.enter_context(claimed_by_first(asked.folder))
             if launched_rank() == 0:
                 take_recipe(folder, asked.resolved, before.step if before else 0, changes)
-            state = RunState(asked.folder, asked.resolved.recipe.batch.tokens, before)
+            state = RunState(asked.folder, recipe.batch.tokens, before)
             run(asked, folder, state, stop, changes if asked.accept_changes else None)
             return 0
         except (Exception, KeyboardInterrupt) as error:

@@ -15,6 +15,7 @@ from lmeff.evaluation.prompts import DEFAULT_PROMPTS, Prompt, read_prompts
 from lmeff.evaluation.replacing import check_name, keep_other
 from lmeff.evaluation.results import model_files_sha256, take_over, weights_sha256
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.evaluation.text_samples import shown_texts
 from lmeff.files import sha256_file, write_text
 
 _PARTS = ("completion", "consistency")
@@ -119,7 +120,13 @@ def measure_generation(
         )
         print("  ".join([subject.name.ljust(width), *cells]), flush=True)
 
-    score_each(subjects, score)
+    try:
+        score_each(subjects, score)
+    finally:
+        if written := [subject for subject in subjects if subject.name in results]:
+            print("\n".join(shown_texts(written[-1].name, written[-1].output / wanted.texts)), flush=True)
+        if len(written) > 1:
+            print(f"those of the others: {wanted.texts} in the folders beside it", flush=True)
 
 
 def _keep_other_prompts(subject: Subject, model_folder: Path, prompts: Sequence[Prompt], task: str) -> None:

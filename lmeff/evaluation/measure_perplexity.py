@@ -12,7 +12,7 @@ from lmeff.evaluation.held_text import HeldText, check_files, corpus_fingerprint
 from lmeff.evaluation.measures import find_measure, write_measure
 from lmeff.evaluation.replacing import check_name, keep_other
 from lmeff.evaluation.results import take_over, tokenizer_files_sha256, weights_sha256
-from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.evaluation.subjects import Subject, find_subjects, score_each, where_results_are
 from lmeff.evaluation.windows import packed_windows, strided_windows
 from lmeff.files import sha256_file
 from lmeff.recipe import read_recipe
@@ -169,7 +169,11 @@ def measure_perplexity(
             name = "all" if task == wanted.task else task.removeprefix(f"{wanted.task}_")
             print(_row(subject.name.ljust(width), name, f"{counts['num_tokens']:,}", *numbers), flush=True)
 
-    score_each(subjects, score)
+    try:
+        score_each(subjects, score)
+    finally:
+        if scored := [subject.output for subject in subjects if subject.name in results]:
+            print(where_results_are(scored), flush=True)
 
 
 def _keep_other_text(subject: Subject, model_folder: Path, texts: _Texts, wanted: Wanted) -> None:

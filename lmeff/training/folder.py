@@ -191,7 +191,8 @@ def claimed_by_first(folder: Path) -> AbstractContextManager[None]:
 
 
 def finished_words(folder: Path, resolved: Resolved, tokens: int) -> str:
-    """What there is to say of a complete run: that nothing is to do, and which wanted tasks it was not scored on."""
+    """What there is to say of a complete run: that nothing is to do, which wanted tasks it was not scored on, and where its
+    report is."""
     words = f"{folder} is complete at {tokens:,} tokens; nothing to do"
     results = run_folder(resolved) / "results"
     missing = [task for task in resolved.recipe.evaluation.tasks if not any(results.glob(f"*/{task}.json"))]
@@ -201,4 +202,4 @@ def finished_words(folder: Path, resolved: Resolved, tokens: int) -> str:
         words += (
             f"\nnot on the Hub yet, {', '.join(one.revision for one in left)}: lmeff publish {run_folder(resolved)}"
         )
-    return words
+    return words + f"\nreport: {run_folder(resolved) / 'report.html'}"

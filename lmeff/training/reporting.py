@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -117,6 +118,7 @@ class ProgressCallback(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         if not state.is_world_process_zero or args.disable_tqdm:
             return
+        print(f"training on {_devices(args)}", file=sys.stderr, flush=True)
         self._start = (state.global_step, self.trainer.train_seconds)
         self._bar = tqdm(
             total=self.plan.num_tokens,
@@ -156,3 +158,14 @@ class ProgressCallback(TrainerCallback):
         """Ends the bar's line, so that what is said next stands on its own."""
         if self._bar is not None:
             self._bar.close()
+
+
+def _devices(args: TrainingArguments) -> str:
+    """`the CPU, 2 processes of 1 thread`, or `2 x NVIDIA H100 80GB HBM3`."""
+    processes = args.world_size
+    if args.device.type == "cuda":
+        name = torch.cuda.get_device_name(args.device)
+        return name if processes == 1 else f"{processes} x {name}"
+    threads = torch.get_num_threads()
+    each = f"{threads} thread{'s' if threads > 1 else ''}"
+    return f"the CPU with {each}" if processes == 1 else f"the CPU, {processes} processes with {each} each"

@@ -323,7 +323,9 @@ def test_a_text_file_holds_a_prompt_a_line(model_folder, tmp_path, capsys):
     assert run(model_folder, "--prompts", tmp_path / "p.txt", "--max-new-tokens", 3, "--output", tmp_path / "out") == 0
     records = [json.loads(line) for line in (tmp_path / "out" / "generations.jsonl").read_text().splitlines()]
     assert {record["prompt"] for record in records} == {"Anna sees", "Boris {hears}"}
-    header, row = capsys.readouterr().out.strip().splitlines()
+    header, row, *shown, place = capsys.readouterr().out.strip().splitlines()
+    assert [line.partition(" |")[0].strip() for line in shown[1:]] == ["Anna sees", "Boris {hears}"]
+    assert place == f"all 6 texts: {tmp_path / 'out' / 'generations.jsonl'}"
     assert header.split()[:2] == ["revision", "distinct-1"]
     assert "right" not in header
     assert len(row.split()) == len(header.split())

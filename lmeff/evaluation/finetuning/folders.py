@@ -14,7 +14,7 @@ from lmeff.evaluation.finetuning.table import ScoreTable
 from lmeff.evaluation.finetuning.tasks import GROUPS, PREFIX, Task, Wanted, find_tasks
 from lmeff.evaluation.measures import find_measure, read_measure, write_measure
 from lmeff.evaluation.results import about_of, model_files_sha256, take_over, weights_sha256, write_table
-from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.evaluation.subjects import Subject, find_subjects, score_each, where_results_are
 from lmeff.files import sha256_file
 from lmeff.recipe import read_recipe
 from lmeff.recipe.finetune_schema import FinetuneRecipe, FinetuneSettings
@@ -88,6 +88,7 @@ def finetune_folders(request: Request) -> list[Subject]:
             raise RunFailed("; ".join(dict.fromkeys(failures)))  # what is wrong with the model once
 
     score_each(subjects, score)
+    print(where_results_are([subject.output for subject in subjects]), flush=True)
     return subjects
 
 
