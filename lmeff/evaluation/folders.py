@@ -51,8 +51,8 @@ def evaluate_together(
     ranks: tuple[int, int],
     before_batch: Callable[[], None],
 ) -> Callable[[Path], None]:
-    """Returns what scores a revision into `results/NAME`. Collective: every process of a run calls it. `ranks` are this process's
-    rank and the number of processes. When `before_batch` raises KeyboardInterrupt, what is missing is left to the next call."""
+    """Returns what scores a revision into `results/NAME`. Collective: every process of a run calls it. `ranks` are the rank
+    and the number of processes. When `before_batch` raises KeyboardInterrupt, what is missing is left to the next call."""
     from accelerate import PartialState
 
     rank, world_size = ranks

@@ -191,7 +191,7 @@ class Evaluation:
         if pending := self._pending(results):
             import lm_eval
 
-            from lmeff.evaluation.language_model import ReplayLM
+            from lmeff.evaluation.replay import ReplayLM
             from lmeff.evaluation.undisturbed import undisturbed
 
             with undisturbed():

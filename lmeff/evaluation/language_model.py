@@ -1,4 +1,4 @@
-"""The models lm-eval sees: the fast scorer `lmeff`, and one that repeats its answers."""
+"""The model lm-eval sees: the fast scorer `lmeff`."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
 from tqdm import tqdm
 from transformers import AutoTokenizer
 from transformers.integrations import deepspeed as hf_deepspeed
@@ -278,23 +277,6 @@ def finite(answers: list[Found], instances: Sequence[Instance]) -> list[Found]:
                 f"{instance.task_name}, {kind} {instance.doc_id}: a log-probability is {value}, not finite"
             )
     return answers
-
-
-class ReplayLM(LM):
-    """Answers every request as it was answered before: `{task: {request type: [answer, ...]}}`, in the order of asking.
-
-    lm-eval then computes its results, with its own groups and error bars, from answers that several processes gave.
-    """
-
-    def __init__(self, answers: dict[str, dict[str, list]]) -> None:
-        super().__init__()
-        self._answers = {(task, kind): iter(given) for task, kinds in answers.items() for kind, given in kinds.items()}
-
-    def _replay(self, requests: list[Instance]) -> list:
-        answers = (next(self._answers[request.task_name, request.request_type]) for request in requests)
-        return [tuple(answer) if isinstance(answer, list) else answer for answer in answers]  # JSON has no tuples
-
-    loglikelihood = loglikelihood_rolling = generate_until = _replay
 
 
 def load_model(
