@@ -167,6 +167,7 @@ SMALL = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2, "num_atte
     ("config", "wanted"),
     [
         (RobertaConfig(**SMALL, intermediate_size=16, max_position_embeddings=514), 512),
+        (RobertaConfig(**SMALL, intermediate_size=16, max_position_embeddings=514, pad_token_id=63), 450),
         (BertConfig(**SMALL, intermediate_size=16, max_position_embeddings=512), 512),
         (OPTConfig(**SMALL, ffn_dim=16, max_position_embeddings=2048, word_embed_proj_dim=16), 2048),
         (MptConfig(vocab_size=300, d_model=16, n_layers=2, n_heads=2, max_seq_len=128), 128),
