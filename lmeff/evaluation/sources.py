@@ -130,6 +130,14 @@ SOURCES: dict[str, Source] = {
 DATA_NAMES = (*SOURCES, "glue", "superglue", "babylm", "leaner_glue")
 
 
+def data_root() -> Path | None:
+    """The folder that LMEFF_EVAL_DATA names, if any. Raises InputError for a variable in it that is not set."""
+    try:
+        return Path(expanded(root)) if (root := os.environ.get(DATA_VARIABLE)) else None
+    except InputError as error:
+        raise InputError(f"{DATA_VARIABLE}: {error}") from None
+
+
 def data_folder(name: str, paths: Mapping[str, str]) -> Path | None:
     """The local folder of a set of data, or None for the Hub.
 
@@ -139,11 +147,11 @@ def data_folder(name: str, paths: Mapping[str, str]) -> Path | None:
 
     Raises InputError for a folder that is not there, and when none is named for data that the Hub does not have.
     """
-    source, everything = SOURCES[name], expanded(os.environ.get(DATA_VARIABLE, ""))
+    source, everything = SOURCES[name], None if name in paths else data_root()
     if name in paths:
         candidates, named_by = [Path(expanded(paths[name]))], f"evaluation.paths.{name}"
     elif everything:
-        candidates, named_by = [Path(everything) / folder for folder in source.folders], DATA_VARIABLE
+        candidates, named_by = [everything / folder for folder in source.folders], DATA_VARIABLE
     elif source.hub:
         return None
     else:

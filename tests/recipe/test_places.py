@@ -156,7 +156,7 @@ def test_evaluation_data_of_the_command_line_and_the_environment(tmp_path, monke
     monkeypatch.setenv("LMEFF_EVAL_DATA", "$HOME/eval")
     assert data_folder("blimp", {}) == tmp_path / "home" / "eval" / "blimp"
     monkeypatch.setenv("LMEFF_EVAL_DATA", "$NOWHERE/eval")
-    with pytest.raises(InputError, match="the variable NOWHERE is not set"):
+    with pytest.raises(InputError, match=r"LMEFF_EVAL_DATA: .*the variable NOWHERE is not set"):
         data_folder("blimp", {})
     path = write("../exp/r.yaml", RECIPE + "evaluation: {paths: {blimp: gone}, include_path: none}\n")
     recipe = read_recipe(path).recipe

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from lmeff.corpora.characters import check_characters
 from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.finetuning.tasks import HUB, HUB_CONFIGS, Task, suites_with
 from lmeff.evaluation.results import requests_sha256
-from lmeff.evaluation.sources import DATA_VARIABLE
+from lmeff.evaluation.sources import DATA_VARIABLE, data_root
 from lmeff.files import parse_json, text_lines
 from lmeff.recipe.finetune_schema import FinetuneSettings
 from lmeff.recipe.places import expanded, where_looked
@@ -153,8 +152,8 @@ def data_folder(task: Task, folder: str | None, paths: Mapping[str, str], groups
 def _suite_folder(suite: str, paths: Mapping[str, str]) -> Path | None:
     if suite in paths:
         return _existing(paths[suite], f"evaluation.paths.{suite}")
-    root = expanded(os.environ.get(DATA_VARIABLE, ""))
-    return Path(root) / suite if root and (Path(root) / suite).is_dir() else None
+    root = data_root()
+    return root / suite if root and (root / suite).is_dir() else None
 
 
 def _existing(folder: str, said_by: str) -> Path:
