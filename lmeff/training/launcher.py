@@ -72,8 +72,8 @@ def settle_launch(resolved: Resolved) -> None:
     if _is_true("ACCELERATE_USE_DEEPSPEED") and resolved.recipe.optimizer.name == "schedule_free_adamw":
         where = resolved.provenance["optimizer.name"]
         raise InputError(
-            f"{where}: optimizer.name: 'schedule_free_adamw' does not run under DeepSpeed ZeRO, which keeps the weights to average"
-            " apart from the model's; use DDP (launchers/ddp.yaml)"
+            f"{where}: optimizer.name: 'schedule_free_adamw' does not run under DeepSpeed ZeRO, which keeps the weights to"
+            " average apart from the model's; use DDP (launchers/ddp.yaml)"
         )
     for note in notes if launched_rank() == 0 else ():
         print(note, file=sys.stderr, flush=True)
