@@ -1,9 +1,20 @@
 #!/usr/bin/env bash
 # Sets up .venv and what the tests need beyond pip, then runs the whole suite.
 #   bash launchers/test.sh [pytest arguments]
+# System packages (a compiler, a browser, Slurm) are installed in CI (CI=true), else only when you say yes, here or beforehand
+# with LMEFF_INSTALL_PACKAGES=yes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . launchers/environment.sh
+
+# Whether these system packages may be installed: by CI, or where somebody says yes.
+may_install() {
+  ((EUID == 0)) && command -v apt-get >/dev/null || return 1
+  if [[ ${CI:-} || ${LMEFF_INSTALL_PACKAGES:-} == yes ]]; then return 0; fi
+  [[ -t 0 && -t 2 ]] || return 1
+  read -r -p "tests: install the system packages $* with apt-get? [y/N] " answer
+  [[ $answer == [yY]* ]]
+}
 
 # DeepSpeed compiles an extension on its first run on a CPU.
 missing=()
@@ -15,13 +26,13 @@ command -v chromium >/dev/null || missing+=(chromium)
 # Jobs run in a Slurm on this machine, which their tests start and stop.
 type slurmctld munged >/dev/null 2>&1 || missing+=(slurm-wlm munge)
 if ((${#missing[@]})); then
-  if ((EUID == 0)) && command -v apt-get >/dev/null; then
+  if may_install "${missing[@]}"; then
     echo "tests: installing ${missing[*]}" >&2
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
   else
     echo "tests: DeepSpeed on a CPU needs g++ and Python's headers, the report's test a browser, those of slurm/ a Slurm;" \
-      "install: ${missing[*]}" >&2
+      "their tests fail or are skipped without: apt-get install ${missing[*]}" >&2
   fi
 fi
 

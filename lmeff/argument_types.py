@@ -5,6 +5,9 @@ import re
 
 from lmeff.quantities import parse_number
 
+_PATHS = {"recipe", "what", "run", "paths", "output", "text", "prompts", "data", "include_path", "beside"}
+"""Options that are paths, by the names under which argparse keeps them."""
+
 
 def positive(text: str) -> float:
     """A number above 0, as a person writes it: `3e-4`, `60k`."""
@@ -14,6 +17,16 @@ def positive(text: str) -> float:
     except ValueError:
         pass
     raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+
+
+def not_negative(text: str) -> float:
+    """A number, 0 or above."""
+    try:
+        if (number := parse_number(text)) >= 0:
+            return number
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number, 0 or above")
 
 
 def share(text: str) -> float:
@@ -33,6 +46,21 @@ def positive_int(text: str) -> int:
 def positive_ints(text: str) -> list[int]:
     """Whole numbers above 0 between commas."""
     return [positive_int(part) for part in text.split(",")]
+
+
+def expand_paths(options: argparse.Namespace) -> None:
+    """Replaces `~` and variables in all paths of a command line, which a shell leaves in words such as `--output=~/out`.
+
+    Raises InputError for a variable that is not set.
+    """
+    from lmeff.recipe.places import expanded  # late: it brings pydantic
+
+    for name in _PATHS & vars(options).keys():
+        value = getattr(options, name)
+        if isinstance(value, str):
+            setattr(options, name, expanded(value))
+        elif isinstance(value, list):
+            setattr(options, name, list(map(expanded, value)))
 
 
 def overrides_anywhere(parser: argparse.ArgumentParser) -> None:

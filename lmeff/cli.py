@@ -9,8 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import lmeff
-from lmeff.argument_types import positive, positive_int, positive_ints
+from lmeff.argument_types import (
+    expand_paths,
+    not_negative,
+    overrides_anywhere,
+    positive,
+    positive_int,
+    positive_ints,
+)
 from lmeff.cli_evaluation import add_evaluation_verbs
+from lmeff.cli_help import Parser, check_verb, grouped_verbs
+from lmeff.cli_training import add_training_verbs
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 
 
@@ -40,14 +49,12 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _prepare(options: argparse.Namespace) -> None:
-    from lmeff.corpora import prepare_text
     from lmeff.recipe import read_recipe
-    from lmeff.tokens import prepare_packing, prepare_tokenizer, prepare_tokens
+    from lmeff.tokens import prepare_packing, prepare_run
     from lmeff.tokens.summary import describe_prepared
 
     recipe = read_recipe(options.recipe, options.overrides).recipe
-    corpus = prepare_text(recipe.corpus, recipe.paths.data)
-    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size, recipe.tokenizer.sample))
+    corpus, tokens = prepare_run(recipe, Path(options.recipe).parent)
     best_fit = recipe.batch.packing == "best_fit"
     packing = prepare_packing(tokens, recipe.batch.sequence_length) if best_fit else None
     for line in describe_prepared(corpus, tokens, packing):
@@ -97,12 +104,11 @@ def _curves(options: argparse.Namespace) -> None:
     from lmeff.early import check_run_folders
 
     check_run_folders(options.paths)
-    from lmeff.analysis import curves_csv, curves_json, mixed_notes, print_curves, read_runs
+    from lmeff.analysis import all_notes, curves_csv, curves_json, print_curves, read_runs
 
     runs = read_runs(options.paths)
-    for run in runs if options.json or options.csv else ():
-        for note in mixed_notes(run):
-            print(f"{run.name}, seed {run.seed}: {note}", file=sys.stderr)
+    for note in all_notes(runs) if options.json or options.csv else ():
+        print(note, file=sys.stderr)
     if options.json:
         print(json.dumps(curves_json(runs), indent=2, allow_nan=False))
     else:
@@ -113,9 +119,21 @@ def _report(options: argparse.Namespace) -> None:
     from lmeff.early import check_run_folders
 
     check_run_folders(options.paths)
-    from lmeff.analysis import read_runs, write_report
+    from lmeff.analysis import check_output, read_runs, write_figures, write_output
 
-    print(write_report(read_runs(options.paths), Path(options.output)))
+    if options.figure and not options.output:
+        raise InputError(f"--figure {options.figure}: into which file? Name a .png, .svg or .pdf with -o")
+    written = []
+    if options.output or not options.figures:
+        output = Path(options.output or "report.html")
+        check_output(output, options.figure)
+        runs = read_runs(options.paths)
+        written += write_output(runs, output if options.output else output.absolute(), options.figure)
+    else:
+        runs = read_runs(options.paths)
+    if options.figures:
+        written += write_figures(runs, Path(options.figures))
+    print("\n".join(map(str, written)))
 
 
 def _status(options: argparse.Namespace) -> None:
@@ -186,7 +204,7 @@ def _publish(options: argparse.Namespace) -> int:
     from lmeff.publishing.courier import say_what_is_left
     from lmeff.publishing.publish import publish
 
-    left = publish(Path(options.run), options.namespace)
+    left = publish(Path(options.run), options.namespace, options.wait, options.mend)
     if left:
         print(say_what_is_left(Path(options.run), left), file=sys.stderr)
     return EXIT_FAILED if left else 0
@@ -199,15 +217,19 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lmeff", description=lmeff.__doc__)
+    form = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog="lmeff", description=lmeff.__doc__, usage="lmeff VERB ...", formatter_class=form)
     parser.add_argument("--version", action="version", version=f"lmeff {lmeff.__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    verbs = parser.add_subparsers(metavar="VERB", required=True, help=argparse.SUPPRESS)
+    summaries: dict[str, str] = {}
 
     def verb(name: str, action, summary: str) -> argparse.ArgumentParser:
-        sub = verbs.add_parser(name, help=summary, description=summary)
+        summaries[name] = summary
+        sub = verbs.add_parser(name, description=summary, prog=f"lmeff {name}")
         sub.set_defaults(action=action)
         return sub
 
+    add_training_verbs(verb)
     for name, action, summary in (
         ("plan", _plan, "what a recipe will do and cost, in steps, parameters, FLOPs, memory, disk and hours"),
         ("prepare", _prepare, "write a recipe's text, tokenizer and tokens, as a run would"),
@@ -216,6 +238,7 @@ def _parser() -> argparse.ArgumentParser:
         sub = verb(name, action, summary)
         sub.add_argument("recipe", metavar="RECIPE.yaml")
         sub.add_argument("overrides", nargs="*", metavar="section.key=value")
+        overrides_anywhere(sub)
         if name == "tokenizer":
             text = "folders with a tokenizer.json, such files, or NAMESPACE/REPO[@REVISION] on the Hub"
             sub.add_argument("--beside", nargs="+", action="extend", default=[], metavar="WHAT", help=text)
@@ -246,9 +269,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("paths", nargs="+", metavar="PATH")
     sub.add_argument("--json", action="store_true")
     sub.add_argument("--csv", action="store_true", help="the tidy table")
-    sub = verb("report", _report, "one HTML page with the learning curves of runs, and its main picture as PNG")
+    sub = verb("report", _report, "one HTML page with the learning curves of runs, or its figures as PNG, SVG or PDF")
     sub.add_argument("paths", nargs="+", metavar="PATH")
-    sub.add_argument("-o", "--output", default="report.html", metavar="FILE.html")
+    text = "the page and its main picture (default: report.html here); .png or .svg a figure, .pdf all of them, a page each"
+    sub.add_argument("-o", "--output", metavar="FILE", help=text)
+    text = "of a .png, .svg or .pdf: main (default), phenomena, paradigms or weights"
+    sub.add_argument("--figure", metavar="NAME", help=text)
+    sub.add_argument("--figures", metavar="DIR", help="every figure as PNG, SVG and PDF into this folder")
     sub = verb("status", _status, "what runs are doing")
     sub.add_argument("paths", nargs="+", metavar="PATH")
     sub = verb(
@@ -257,6 +284,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("what", choices=["lr", "overfit", "memory"])
     sub.add_argument("recipe", metavar="RECIPE.yaml")
     sub.add_argument("overrides", nargs="*", metavar="section.key=value")
+    overrides_anywhere(sub)
     sub.add_argument("--steps", type=positive_int, metavar="N", help="steps at the most (lr: 120, overfit: 400)")
     sub.add_argument("--first", type=positive, default=1e-6, metavar="RATE", help="lr: the rate to begin with (1e-6)")
     sub.add_argument("--last", type=positive, default=1.0, metavar="RATE", help="lr: the rate to end with (1)")
@@ -267,11 +295,15 @@ def _parser() -> argparse.ArgumentParser:
     sub = verb("publish", _publish, "deliver what is not on the Hub yet of a run, and cards that have changed since")
     sub.add_argument("run", metavar="RUN")
     sub.add_argument("--namespace", metavar="NAME", help="user or organisation, in place of the recipe's")
-    sub.add_argument("--require", action="store_true", help="the default: exit code 1 when something is left")
+    text = "seconds to go on trying where the Hub is in trouble (600; 30 where it cannot be reached at all)"
+    sub.add_argument("--wait", type=not_negative, metavar="SECONDS", help=text)
+    text = "first correct files that some versions of transformers read otherwise than lmeff does; weights stay as they are"
+    sub.add_argument("--mend", action="store_true", help=text)
     sub = verb("verify", _verify, "compare the revisions of a run with their manifests, their losses and the Hub")
     sub.add_argument("run", metavar="RUN")
     sub.add_argument("--local", action="store_true", help="do not ask the Hub")
     sub.add_argument("--no-reload", action="store_true", help="do not load the models and take their losses again")
+    parser.epilog = grouped_verbs(summaries)
     return parser
 
 
@@ -283,7 +315,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from lmeff.evaluation.command_line import lm_eval
 
             return lm_eval(words[1:])
-        options = _parser().parse_args(words)
+        parser = _parser()
+        check_verb(parser, words)
+        options = parser.parse_args(words)
+        expand_paths(options)
         return options.action(options) or 0
     except InputError as error:
         print(error, file=sys.stderr)

@@ -39,7 +39,7 @@ def _eval(options: argparse.Namespace) -> None:
         from lmeff.publishing.results import check_publishable, publish_results
 
         check_publishable(options)
-    names = ("limit", "precision", "batch_size", "include_path")
+    names = ("limit", "precision", "context_start", "batch_size", "include_path")
     changes = {name: value for name in names if (value := getattr(options, name))}
     changes["paths"] = dict(options.path)
     subjects = evaluate_folders(
@@ -195,6 +195,8 @@ def add_evaluation_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
         "adaptive: minimal pairs in bfloat16, and in float32 too where that could change them (the recipe's, float32)"
     )
     sub.add_argument("--precision", choices=["float32", "adaptive"], help=text)
+    text = "what a context begins with: one <s>, or what the tokenizer puts there by itself (the recipe's, bos)"
+    sub.add_argument("--context-start", choices=["bos", "tokenizer"], help=text)
     sub.add_argument("--exact", action="store_true", help="lm-eval's own scoring in place of the fast one")
     sub.add_argument("--batch-size", type=_batch_size, metavar="N|auto", help="texts scored at once (the recipe's)")
     sub.add_argument("--device", choices=["cpu", "cuda"], help="default: the GPU where there is one")

@@ -33,7 +33,8 @@ def read_arguments(argv: Sequence[str] | None, description: str | None = None) -
         prog="lmeff.run", description=description, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("words", nargs="+", metavar="RECIPE.yaml | section.key=value")
-    parser.add_argument("--accept-changes", action="store_true", help="go on although the recipe or its text changed")
+    text = "go on although the recipe or its text changed; a complete run trains on to a new last anchor"
+    parser.add_argument("--accept-changes", action="store_true", help=text)
     text = "which of several recipes, or part of a recipe in parts, from 0 (the task of a Slurm array)"
     parser.add_argument("--index", type=int, help=text)
     text = "an error (exit code 1) when a revision could not be delivered to the Hub; the same as publish.require=true"
@@ -47,13 +48,23 @@ def read_arguments(argv: Sequence[str] | None, description: str | None = None) -
     if options.index is None and len(files) > 1:
         raise InputError(f"{len(files)} recipes given; say with --index N which one to run, 0 to {len(files) - 1}")
     if len(files) > 1:
-        return Asked(read_recipe(_chosen(files, index, "recipes"), settings), None, options.accept_changes)
-    resolved = read_recipe(files[0], settings)
+        resolved = _read(_chosen(files, index, "recipes"), settings, options.require)
+        return Asked(resolved, None, options.accept_changes)
+    resolved = _read(files[0], settings, options.require)
     if resolved.recipe.anchors.mode == "snapshot" or options.index is None:
         _chosen(files, index, "recipe")
         return Asked(resolved, None, options.accept_changes)
     _chosen([part.name for part in make_plan(resolved.recipe).parts], index, "parts")
     return Asked(resolved, index, options.accept_changes)
+
+
+def _read(file: str, settings: Sequence[str], require: bool) -> Resolved:
+    resolved = read_recipe(file, settings)
+    if require and resolved.recipe.publish.to == "local":
+        raise InputError(
+            "--require: publish.to is local, and nothing is delivered that it could require; publish.to=hub"
+        )
+    return resolved
 
 
 def _chosen(choices: Sequence[str], index: int, what: str) -> str:

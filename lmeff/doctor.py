@@ -23,9 +23,19 @@ from lmeff.quantities import format_bytes
 
 PROJECT = Path(__file__).resolve().parent.parent
 SET_UP = "bash launchers/environment.sh"
+"""In a checkout; elsewhere pip does it."""
 MIN_PYTHON = (3, 11)
 MIN_FREE_DISK_BYTES = 20 * 10**9
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+
+def in_checkout() -> bool:
+    """Whether this is the project as it is developed, with its tests, and not an installed package."""
+    return (PROJECT / "launchers" / "environment.sh").is_file() and (PROJECT / "tests").is_dir()
+
+
+def _set_up(requirement: str) -> str:
+    return SET_UP if in_checkout() else f"pip install '{requirement}'"
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,9 @@ def _python() -> Check:
     found = f"{platform.python_version()} at {sys.executable}"
     if sys.version_info >= MIN_PYTHON:
         return Check("Python", "ok", found)
-    return Check("Python", "missing", found, f"install Python {'.'.join(map(str, MIN_PYTHON))} or newer, then {SET_UP}")
+    return Check(
+        "Python", "missing", found, f"install Python {'.'.join(map(str, MIN_PYTHON))} or newer, then {_set_up('lmeff')}"
+    )
 
 
 def requirements() -> list[Requirement]:
@@ -103,11 +115,11 @@ def _packages() -> Iterator[Check]:
         wanted = f"needs {requirement.specifier}" if requirement.specifier else "any version"
         version = next((one.version for one in metadata.distributions(name=requirement.name)), None)
         if not version:
-            yield Check(requirement.name, "missing", f"not installed ({wanted})", SET_UP)
+            yield Check(requirement.name, "missing", f"not installed ({wanted})", _set_up(str(requirement)))
         elif requirement.specifier.contains(version, prereleases=True):
             yield Check(requirement.name, "ok", f"{version} ({wanted})")
         else:
-            yield Check(requirement.name, "missing", f"{version} ({wanted})", SET_UP)
+            yield Check(requirement.name, "missing", f"{version} ({wanted})", _set_up(str(requirement)))
 
 
 def _read(path: str) -> str:
@@ -160,12 +172,12 @@ def _gpus() -> Iterator[Check]:
     query = "--query-gpu=index,name,memory.total,driver_version,compute_cap"
     output = _run("nvidia-smi", query, "--format=csv,noheader,nounits")
     if not output:
-        yield Check("GPU", "note", "none found (nvidia-smi); training runs on the CPU, see launchers/cpu.yaml")
+        yield Check("GPU", "note", "none found (nvidia-smi); training runs on the CPU (lmeff train --launcher cpu)")
         return
     yield from parse_gpus(output)
     torch_version = next((one.version for one in metadata.distributions(name="torch")), "")
     if torch_version.endswith("+cpu"):
-        how = "remove .venv and the index or wheel folder that pip takes CPU builds from, then " + SET_UP
+        how = "remove .venv and the index or wheel folder that pip takes CPU builds from, then " + _set_up("torch")
         yield Check("CUDA", "note", f"torch {torch_version} is a CPU build: it does not see the GPU", how)
 
 
@@ -186,7 +198,7 @@ def parse_gpus(output: str) -> Iterator[Check]:
 
 
 def _compiler() -> Iterator[Check]:
-    purpose = "only DeepSpeed on a CPU (launchers/cpu_zero*.yaml) needs it"
+    purpose = "only DeepSpeed on a CPU (the launchers cpu_zero1, 2, 3) needs it"
     compiler = shutil.which("g++")
     if compiler:
         yield Check("g++", "ok", compiler)
@@ -201,7 +213,7 @@ def _compiler() -> Iterator[Check]:
     if ninja:
         yield Check("ninja", "ok", ninja)
     else:
-        yield Check("ninja", "note", f"not found; {purpose}", SET_UP)
+        yield Check("ninja", "note", f"not found; {purpose}", _set_up("ninja"))
     folder = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or Path.home() / ".cache" / "torch_extensions")
     for lock in sorted(folder.glob("**/lock")):
         found = f"{lock}: DeepSpeed is building its extension, or was killed at it; then ZeRO on a CPU waits for ever"
@@ -216,10 +228,12 @@ def _programs() -> Iterator[Check]:
         yield Check("git", "note", "not found; provenance.json will name no commit", "apt-get install git")
     absent = [name for name in ("sbatch", "squeue") if not shutil.which(name)]
     if absent:
-        found = f"{' and '.join(absent)} not found; runs start by hand (launchers/README.md)"
+        found = f"{' and '.join(absent)} not found; runs start by hand (lmeff train)"
         yield Check("Slurm", "note", found, "log in where jobs are submitted, or load your cluster's module")
     else:
         yield Check("Slurm", "ok", (_run("sbatch", "--version") or "").strip() or str(shutil.which("sbatch")))
+    if not in_checkout():
+        return
     browser = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if browser:
         yield Check("Chromium", "ok", browser)
@@ -243,12 +257,8 @@ def _hub_token() -> Check:
 
 
 def _data() -> Iterator[Check]:
-    folder = Path(os.environ.get("LMEFF_TEST_DATA", PROJECT.parent / "shared" / "data"))
-    if folder.is_dir():
-        yield Check("test data", "ok", str(folder))
-    else:
-        how = "set LMEFF_TEST_DATA to the folder that holds blimp/ and others"
-        yield Check("test data", "note", f"not at {folder}; tests and benchmarks that need them are skipped", how)
+    if in_checkout():
+        yield _test_data(os.environ.get("LMEFF_TEST_DATA"))
     variable = os.environ.get("LMEFF_EVAL_DATA")
     if not variable:
         how = "set LMEFF_EVAL_DATA, or evaluation.paths.blimp in the recipe, to score without a network"
@@ -261,3 +271,11 @@ def _data() -> Iterator[Check]:
     else:
         how = "set LMEFF_EVAL_DATA to a folder that holds blimp/ or others"
         yield Check("evaluation data", "missing", f"{variable} (LMEFF_EVAL_DATA) has no folder such as blimp", how)
+
+
+def _test_data(variable: str | None) -> Check:
+    if variable and Path(variable).is_dir():
+        return Check("test data", "ok", variable)
+    found = f"LMEFF_TEST_DATA, {variable}, is no folder" if variable else "LMEFF_TEST_DATA is not set"
+    how = "only tests and benchmarks need it: the folder that holds blimp/, leaner/ and others"
+    return Check("test data", "note", found, how)

@@ -1,4 +1,4 @@
-"""Writing so that nothing half-written is ever read: write aside, fsync, rename."""
+"""Writing so that nothing half-written is ever read: write aside, fsync, rename. And reading text that people hand in."""
 
 import errno
 import fcntl
@@ -11,9 +11,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from lmeff.errors import InputError, RunFailed, TooLittleText
+from lmeff.progress import shown
 
 
 def usable_folder(path: str | Path, key: str) -> Path:
@@ -75,6 +76,49 @@ def read_json(path: str | Path) -> Any:
         raise InputError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not readable as JSON ({error})") from None
+
+
+def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """(number, line) of the lines of a text file that are not blank: UTF-8 with or without a byte order mark, any line ends.
+
+    Raises InputError naming the file, and for bytes that are not UTF-8 their place.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
+    except UnicodeDecodeError:
+        raise InputError(not_utf8(path)) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def parse_json(line: str, where: str) -> Any:
+    """The JSON value of a line. Raises InputError."""
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+    except RecursionError:
+        raise InputError(f"{where}: not JSON (nested too deeply)") from None
+
+
+def not_utf8(path: str | Path, unpacked: IO[bytes] | None = None) -> str:
+    """What to say of a file that is not UTF-8: the line and the offset of the first byte that is not. `unpacked`: the content
+    of a compressed file, from its beginning."""
+    offset = 0
+    with unpacked or open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                is_utf16 = number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff")
+                advice = "it looks like UTF-16: save it as UTF-8" if is_utf16 else "save it as UTF-8"
+                byte, place = line[error.start], offset + error.start
+                return (
+                    f"{path}:{number}: is not UTF-8 text (byte {byte:#04x} at offset {place:,} of the file); {advice}"
+                )
+            offset += len(line)
+    return f"{path}: is not UTF-8 text; save it as UTF-8"
 
 
 def sha256_file(path: str | Path) -> str:
@@ -167,5 +211,9 @@ def locked(path: str | Path) -> Iterator[None]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            with shown(f"waiting for another process ({path.name})"):
+                fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,7 +1,10 @@
 """A plan for people."""
 
-from lmeff.quantities import format_bytes, format_duration, format_short
+from pathlib import Path
+
+from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
 from lmeff.recipe.documents import PlanDocument, PlanMemory
+from lmeff.recipe.schema import Recipe
 
 
 def _table(rows: list[list[str]]) -> list[str]:
@@ -30,7 +33,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "") -> str:
     parameters = plan.parameters
     share = parameters.embedding / parameters.total
     devices = "1 device" if plan.world_size == 1 else f"{plan.world_size} devices"
-    warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_short(plan.warmup_steps * plan.batch_tokens)} tokens)"
+    warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_tokens(plan.warmup_steps * plan.batch_tokens)} tokens)"
     per_token, causal = format_short(plan.flops_per_token), format_short(plan.flops_per_token_causal)
     disk, revision, hub = map(format_bytes, (plan.disk_bytes, plan.revision_bytes, plan.hub_bytes))
     counted = f" and {format_bytes(plan.data_bytes or 0)} of text and tokens (estimated)"
@@ -49,19 +52,19 @@ def format_plan(plan: PlanDocument, speed_from: str = "") -> str:
     ]
     if plan.mode != "snapshot":
         lines.append(
-            f"parts      {len(plan.parts)}, {format_short(plan.trained_tokens)} tokens together: "
+            f"parts      {len(plan.parts)}, {format_tokens(plan.trained_tokens)} tokens together: "
             + ", ".join(f"{part.name} ({part.first_step:,} to {part.last_step:,})" for part in plan.parts)
         )
     if plan.hours is not None:
         lines.append(
-            f"time       {format_duration(plan.hours * 3600)} at {format_short(plan.tokens_per_second)} tokens/s"
+            f"time       {format_duration(plan.hours * 3600)} at {format_tokens(plan.tokens_per_second)} tokens/s"
             + (f": {speed_from}" if speed_from else "")
         )
     else:
         lines.append("time       give --tokens-per-second N, or --gpu NAME --mfu 0.4, or --measure to try this machine")
     rows = [["anchor", "step", "exact tokens", "deviation"]]
     rows += [
-        [anchor.name, f"{anchor.step:,}", f"{anchor.exact_tokens:,}", f"+{anchor.deviation:,}"]
+        [format_tokens(anchor.nominal_tokens), f"{anchor.step:,}", f"{anchor.exact_tokens:,}", f"+{anchor.deviation:,}"]
         for anchor in plan.anchors
     ]
     alone = "; ZeRO divides nothing on one, see --devices" if plan.world_size == 1 else ""
@@ -71,3 +74,21 @@ def format_plan(plan: PlanDocument, speed_from: str = "") -> str:
     lines += _memory(plan.memory, f"in bfloat16, as on a GPU that has it{alone}")
     lines += ["", *_memory(plan.memory_float32, "in float32, as on any other device")]
     return "\n".join(lines)
+
+
+def format_start(recipe: Recipe, plan: PlanDocument, folder: Path) -> str:
+    """What a run says before its first stage: where it writes, how large it is, and what it will do."""
+    parameters, tasks = plan.parameters, recipe.evaluation.tasks
+    anchors = f"{len(plan.anchors)} anchors" if len(plan.anchors) > 1 else "one anchor"
+    parts = f", in {len(plan.parts)} parts" if plan.mode != "snapshot" else ""
+    scored = f"scored on {', '.join(tasks)}" if tasks and recipe.evaluation.at_anchors else "not scored"
+    return "\n".join(
+        (
+            f"{plan.name}, seed {plan.seed}, in {folder}",
+            f"  model   {format_short(parameters.total)} parameters, {format_short(parameters.non_embedding)} of them"
+            f" without embeddings",
+            f"  length  {format_tokens(plan.num_tokens)} tokens in {plan.num_steps:,} steps{parts}; {anchors}, {scored}",
+            f"  stages  text ({recipe.corpus.name}), tokenizer and tokens in {recipe.paths.data}/;"
+            f" training; {folder / 'report.html'}",
+        )
+    )

@@ -68,6 +68,16 @@ def format_short(value: float, unit: str = "") -> str:
     return "".join(_rounded(value, units)) + unit
 
 
+def format_tokens(count: float) -> str:
+    """A count as people read it, in tables, on axes and in a plan: `60k`, `1.6M`, `1.25B`, `2B`. Up to four digits are exact,
+    so that neighboring anchors keep apart; longer numbers are rounded to three. Names on disk are `format_count`'s."""
+    units = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"), (1, ""))
+    scale, unit = next(((scale, unit) for scale, unit in units if abs(count) >= scale), units[-1])
+    exact = f"{count / scale:.4g}"
+    is_exact = round(float(exact) * scale) == count and float(exact) < 1000
+    return exact + unit if is_exact else "".join(_rounded(count, units))
+
+
 def format_bytes(num_bytes: float) -> str:
     """Bytes for people, in powers of 1,000: `1.4 GB`."""
     units = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))

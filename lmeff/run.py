@@ -12,13 +12,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from lmeff.command_line import Asked, read_arguments
-from lmeff.errors import RunFailed
+from lmeff.errors import EXIT_FAILED, RunFailed
 from lmeff.evaluation.tasks import check_tasks, check_without_lm_eval, fetch_data
-from lmeff.files import write_text
 from lmeff.plan import check_data, make_plan
+from lmeff.plan_text import format_start
+from lmeff.progress import shown
 from lmeff.revisions.account import namespace
 from lmeff.revisions.names import hub_names
-from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, record_changes, run_folder
+from lmeff.revisions.outbox import Outbox
+from lmeff.training.extension import check_extension, is_finished, take_recipe
+from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, run_folder
 from lmeff.training.launcher import settle_launch
 from lmeff.training.process import launched_rank, launched_world_size, leave, outcome, report_failure
 from lmeff.training.signals import StopRequests
@@ -33,45 +36,40 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     plan = make_plan(recipe, world_size=launched_world_size())
     state.anchors = plan.anchors
     names = hub_names(recipe, plan, namespace()) if recipe.publish.to == "hub" else None
-    if launched_rank() == 0:
-        state.write("running")
     wanted = recipe.evaluation
     check_without_lm_eval(wanted.tasks, wanted.include_path, wanted.paths)
+    if launched_rank() == 0:
+        state.write("running")
+        print(format_start(recipe, plan, folder), flush=True)
 
     # ---- text and tokens: once, before any process group exists; the other processes wait at a file lock
-    from lmeff.corpora import prepare_text
-    from lmeff.tokens import positions_per_epoch, prepare_tokenizer, prepare_tokens
+    from lmeff.tokens import positions_per_epoch, prepare_run
 
-    corpus = prepare_text(recipe.corpus, recipe.paths.data)
-    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size, recipe.tokenizer.sample))
+    corpus, tokens = prepare_run(recipe, folder, accept_other=asked.accept_changes)
     check_data(recipe, positions_per_epoch(tokens, recipe.batch))
 
     # ---- evaluation: what lm-eval itself must read, and data of the Hub, before a step is trained
-    from accelerate import PartialState
-
-    from lmeff.evaluation.folders import evaluate_together
-    from lmeff.evaluation.weights_results import measure_finished
+    with shown("loading PyTorch"):
+        from lmeff.evaluation.folders import evaluate_together
+        from lmeff.evaluation.results import scores_of
+        from lmeff.evaluation.weights_results import measure_finished
 
     check_tasks(wanted.tasks, wanted.include_path, wanted.paths)
     if wanted.at_anchors:
         fetch_data(wanted.tasks, wanted.paths)
-
-    evaluate = evaluate_together(
-        wanted,
-        folder / "results",
-        (launched_rank(), launched_world_size()),
-        wait_for_everyone=lambda: PartialState().wait_for_everyone(),
-        before_batch=stop.check,
-    )
+    ranks = (launched_rank(), launched_world_size())
+    evaluate = evaluate_together(wanted, folder / "results", ranks, before_batch=stop.check)
 
     # ---- model and training: anchors become revisions on the way, and go to the Hub from a process beside it
     from lmeff.publishing.courier import Courier, say_what_is_left
     from lmeff.revisions import provenance
     from lmeff.revisions.card import model_card
-    from lmeff.training.engine import settle_process
 
-    settle_process(recipe.deterministic)
-    from lmeff.training.job import Job, finish_state, train
+    with shown("loading transformers"):
+        from lmeff.training.engine import settle_process
+
+        settle_process(recipe.deterministic)
+        from lmeff.training.job import Job, finish_state, train
 
     courier = Courier(folder, recipe, names if launched_rank() == 0 else None)
     job = Job(
@@ -87,6 +85,7 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
         accepted_changes=changes,
         on_saved=courier.add,
         may_replace=courier.may_replace,
+        scores=lambda revision: scores_of(folder / "results" / revision.name, wanted.tasks),
     )
     with courier:
         plan = train(job, asked.part)
@@ -122,20 +121,19 @@ def _main(argv: Sequence[str] | None, stop: StopRequests) -> int:
     with ExitStack() as held:
         try:
             asked = read_arguments(argv, __doc__)
-            folder = run_folder(asked.resolved)
+            folder, recipe = run_folder(asked.resolved), asked.resolved.recipe
             changes = check_same_recipe(folder, asked.resolved, asked.accept_changes)
+            check_extension(folder, recipe, changes)
             before = read_state(asked.folder)
-            if before and before.state == "complete":
+            if is_finished(folder, recipe, asked.part):
                 if launched_rank() == 0:
                     print(finished_words(asked.folder, asked.resolved, before.tokens))
-                    print(f"report: {folder / 'report.html'}")
-                return 0
+                return EXIT_FAILED if recipe.publish.require and Outbox(folder).undelivered() else 0
             settle_launch(asked.resolved)
             held.enter_context(claimed_by_first(asked.folder))
             if launched_rank() == 0:
-                record_changes(folder, before.step if before else 0, changes)
-                write_text(folder / "recipe.yaml", asked.resolved.to_yaml())
-            state = RunState(asked.folder, asked.resolved.recipe.batch.tokens, before)
+                take_recipe(folder, asked.resolved, before.step if before else 0, changes)
+            state = RunState(asked.folder, recipe.batch.tokens, before)
             run(asked, folder, state, stop, changes if asked.accept_changes else None)
             return 0
         except (Exception, KeyboardInterrupt) as error:

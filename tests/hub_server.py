@@ -84,6 +84,10 @@ class Fault:
     status: int = 503
     headers: dict[str, str] = field(default_factory=dict)
     times: float = float("inf")
+    says: str = "a fault"
+    """The Hub's own sentence, for `status`."""
+    num_met: int = 0
+    """How many requests met it."""
 
 
 class Refuse(Exception):
@@ -169,6 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         fault = next((one for one in self.hub.faults if one.times > 0 and re.search(one.where, what)), None)
         if fault:
             fault.times -= 1
+            fault.num_met += 1
             if fault.how == "hang":
                 self.hub.closing.wait(60)
             if fault.how in ("hang", "reset"):
@@ -176,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.connection.close()
                 return
             if fault.how == "status":
-                self._send(fault.status, {"error": "a fault"}, fault.headers, what)
+                self._send(fault.status, {"error": fault.says}, fault.headers, what)
                 return
         try:
             with self.hub.lock:

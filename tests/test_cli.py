@@ -1,6 +1,7 @@
 """The verbs on a finished run: eval, curves, report, status, verify, and what they say to wrong input."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -20,7 +21,13 @@ def test_eval_scores_the_revisions_and_curves_show_them(run: Path, capsys: pytes
     assert "--output" in capsys.readouterr().err
     output = run.parent / "part"
     assert main(["eval", str(run), "--tasks", "lmeff_synthetic", "--limit", "2", "--output", str(output)]) == 0
-    assert "seed-0-tokens-200k  lmeff_synthetic  0." in capsys.readouterr().out
+    header, line, place = capsys.readouterr().out.splitlines()
+    assert header.split() == ["revision", "task", "accuracy", "95%", "interval"]
+    assert re.fullmatch(
+        r"seed-0-tokens-200k  lmeff_synthetic +\d+\.\d\d%  \[\d+\.\d, \d+\.\d\] over 28 pairs( .*ties)?", line
+    )
+    assert place.startswith(f"results: {output / 'seed-0-tokens-200k'}; ")
+    assert f"lmeff curves {output}" in place
     shutil.copytree(output, run / "results", dirs_exist_ok=True)
     assert main(["curves", str(run)]) == 0
     assert "lmeff_synthetic" in capsys.readouterr().out

@@ -131,6 +131,8 @@ def test_a_token_is_found_and_never_shown(monkeypatch, tmp_path, capsys):
 
 
 def test_data_folders(monkeypatch, tmp_path):
+    monkeypatch.delenv("LMEFF_TEST_DATA", raising=False)
+    assert (found("test data").status, found("test data").found) == ("note", "LMEFF_TEST_DATA is not set")
     monkeypatch.setenv("LMEFF_TEST_DATA", str(tmp_path / "none"))
     assert found("test data").status == "note"
     monkeypatch.setenv("LMEFF_TEST_DATA", str(tmp_path))
@@ -141,3 +143,12 @@ def test_data_folders(monkeypatch, tmp_path):
     (tmp_path / "blimp").mkdir()
     assert found("evaluation data").status == "ok"
     assert print_report() == 0
+
+
+def test_an_installed_package_is_told_nothing_of_tests_and_scripts(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor, "PROJECT", tmp_path)
+    monkeypatch.setattr(doctor, "requirements", lambda: [Requirement("lmeff-no-such-package>=1.2")])
+    checks = report()
+    assert not {"test data", "Chromium"} & {check.name for check in checks}
+    assert found("lmeff-no-such-package").how == "pip install 'lmeff-no-such-package>=1.2'"
+    assert "launchers/" not in format_report(checks)

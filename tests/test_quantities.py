@@ -10,6 +10,7 @@ from lmeff.quantities import (
     format_count,
     format_duration,
     format_short,
+    format_tokens,
     parse_count,
     parse_number,
 )
@@ -133,3 +134,27 @@ def test_bytes(num_bytes, text):
 )
 def test_durations(seconds, text):
     assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (999, "999"),
+        (60_000, "60k"),
+        (131_072, "131k"),
+        (999_999, "1M"),
+        (1_600_000, "1.6M"),
+        (25_000_000, "25M"),
+        (232_930_560, "233M"),
+        (999_950_000, "1B"),
+        (1_234_000_000, "1.234B"),
+        (1_235_000_000, "1.235B"),
+        (1_250_000_000, "1.25B"),
+        (2_000_000_000, "2B"),
+        (3.7e9, "3.7B"),
+        (1_500_000_000_000, "1.5T"),
+    ],
+)
+def test_counts_people_read(count, text):
+    assert format_tokens(count) == text

@@ -13,7 +13,7 @@ PACKAGE = PROJECT / "lmeff"
 
 # A name imports names of the lines above it, and itself; names of one line do not know each other.
 ORDER = (
-    ("__init__", "errors", "files", "quantities"),
+    ("__init__", "errors", "files", "intervals", "progress", "quantities", "shipped"),
     ("recipe",),
     ("corpora",),
     ("tokens",),
@@ -25,7 +25,8 @@ ORDER = (
     ("analysis",),
     ("probes", "distillation", "curriculum", "simplification", "instruction", "sweeps"),
     ("command_line", "publishing", "argument_types", "early"),
-    ("run", "doctor", "cli_evaluation"),
+    ("launch", "starter", "cli_help"),
+    ("run", "doctor", "cli_evaluation", "cli_training"),
     ("cli",),
 )
 BASE = ORDER[0]

@@ -4,22 +4,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lmeff.analysis.charts import write_png
     from lmeff.analysis.curves import Change, change
+    from lmeff.analysis.drawing import write_png
+    from lmeff.analysis.exports import all_notes, curves_csv, curves_json
+    from lmeff.analysis.figures import write_figures
     from lmeff.analysis.mixed import mixed_notes
     from lmeff.analysis.reading import read_runs
-    from lmeff.analysis.report import show_run, write_report
+    from lmeff.analysis.report import check_output, show_run, write_output, write_report
     from lmeff.analysis.runs import Anchor, Run
-    from lmeff.analysis.table import curves_csv, curves_json, print_curves, tidy_table
+    from lmeff.analysis.table import tidy_table
+    from lmeff.analysis.text import print_curves
 
 _HOMES = {
-    "charts": ("write_png",),
     "curves": ("Change", "change"),
+    "drawing": ("write_png",),
+    "exports": ("all_notes", "curves_csv", "curves_json"),
+    "figures": ("write_figures",),
     "mixed": ("mixed_notes",),
     "reading": ("read_runs",),
-    "report": ("show_run", "write_report"),
+    "report": ("check_output", "show_run", "write_output", "write_report"),
     "runs": ("Anchor", "Run"),
-    "table": ("curves_csv", "curves_json", "print_curves", "tidy_table"),
+    "table": ("tidy_table",),
+    "text": ("print_curves",),
 }
 """The modules that are imported when one of their names is asked for, so that reading runs needs no charts."""
 
@@ -27,7 +33,9 @@ __all__ = [
     "Anchor",
     "Change",
     "Run",
+    "all_notes",
     "change",
+    "check_output",
     "curves_csv",
     "curves_json",
     "mixed_notes",
@@ -35,6 +43,8 @@ __all__ = [
     "read_runs",
     "show_run",
     "tidy_table",
+    "write_figures",
+    "write_output",
     "write_png",
     "write_report",
 ]

@@ -1,54 +1,58 @@
 """Learning curves as Vega-Lite charts, made with Altair. Colours and type come from a theme that a page may set."""
 
 import math
-import re
+import textwrap
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import altair as alt
 import pandas as pd
-import vl_convert
 
+from lmeff.analysis.comparable import clusters, loss_clusters, same_held_out_text, score_clusters
 from lmeff.analysis.curves import CHANCE
-from lmeff.analysis.runs import Run
-from lmeff.analysis.series import Series, curve_points, make_series, training_loss
+from lmeff.analysis.series import Series, curve_points, training_loss
 from lmeff.analysis.table import OTHER_METRICS, headline_metric
 from lmeff.analysis.themes import LIGHT
-from lmeff.errors import InputError
-from lmeff.files import write_bytes
-from lmeff.quantities import format_count
+from lmeff.analysis.token_axis import TokenAxis
+from lmeff.analysis.words import has_pair_scores
+from lmeff.quantities import format_tokens
 
-VEGA_LITE_VERSION = re.match(r"v?(\d+\.\d+)", alt.SCHEMA_VERSION)[1]
 LOSS = "Loss, nats per token"
+HEADER_CHARACTERS = 34
+HEADER_LABEL = "split(trim(replace(datum.label, regexp('(.{1,WIDTH})( |$)', 'g'), '$1\\n')), '\\n')"
+"""Breaks the name of a small panel into lines of at most so many characters. Page.js sets the number for its width."""
 LEGEND = "chosen"
 """Name of the selection that a click into the legend makes."""
 TOKEN_LABEL = "replace(format(datum.value, '~s'), 'G', 'B')"
 """Axis labels such as 25M and 1.5B, with the letters that recipes use."""
-MANY_TOKENS_APART = 20
-"""Above this ratio of the last to the first anchor the token axis starts out logarithmic."""
 PANEL_SPACING = 80
 """Between plotting areas, with room for an axis."""
-PNG_PIXELS_PER_INCH = 160
+SUBTITLE_CHARACTERS = 66
+"""What fits over a panel in one line; the page breaks them anew for its width."""
+SUBTITLE_LINE_HEIGHT = 15
 
 
 def main_figure(series: Sequence[Series]) -> dict | None:
     """Loss, and the accuracy of every headline task, against training tokens; None when nothing was measured yet.
 
-    Returns a Vega-Lite specification whose `usermeta` says how to draw the token axis.
+    Losses that cannot be compared have panels of their own, beside one of bits per byte where those can. Returns a Vega-Lite
+    specification whose `usermeta` says how to draw the token axis, and holds the subtitles of the panels as one line each.
     """
-    panels = [_loss_panel(series), *(_accuracy_panel(series, task) for task in headline_tasks(series))]
-    panels = [panel for panel in panels if panel is not None]
+    panels = [*_loss_panels(series), *(_accuracy_panel(series, task) for task in headline_tasks(series))]
     if not panels:
         return None
     if len(series) > 1:
         panels[0] = panels[0]._replace(layers=with_legend_click(panels[0].layers))
+    subtitles = [textwrap.wrap(panel.subtitle, SUBTITLE_CHARACTERS) for panel in panels]
     charts = [
-        alt.layer(*panel.layers, data=inline(panel.points), title=alt.TitleParams(panel.title, subtitle=panel.subtitle))
-        for panel in panels
+        alt.layer(*panel.layers, data=inline(panel.points), title=alt.TitleParams(panel.title, subtitle=subtitle or ""))
+        for panel, subtitle in zip(panels, subtitles, strict=True)
     ]
     charts = [chart.properties(width=400, height=280) for chart in charts]
-    return TokenAxis(series, 0.1).finished(alt.concat(*charts, columns=2, spacing=PANEL_SPACING, bounds="flush"))
+    spacing = PANEL_SPACING + SUBTITLE_LINE_HEIGHT * (max(map(len, subtitles)) - 1)
+    spec = TokenAxis(series, 0.1).finished(alt.concat(*charts, columns=2, spacing=spacing, bounds="flush"))
+    spec["usermeta"]["subtitles"] = [panel.subtitle for panel in panels]
+    return spec
 
 
 def task_panels(series: Sequence[Series], tasks: dict[str, str], picked: Sequence[str] | None = None) -> dict | None:
@@ -66,7 +70,14 @@ def task_panels(series: Sequence[Series], tasks: dict[str, str], picked: Sequenc
     if len(series) > 1:
         layers = with_legend_click(layers)
     titles = [title for task, title in tasks.items() if task in set(points["task"])]
-    header = alt.Header(title=None, labelAnchor="start", labelFontWeight="bold", labelPadding=4, labelLimit=230)
+    header = alt.Header(
+        title=None,
+        labelAnchor="start",
+        labelFontWeight="bold",
+        labelPadding=4,
+        labelLimit=0,
+        labelExpr=HEADER_LABEL.replace("WIDTH", str(HEADER_CHARACTERS)),
+    )
     cell = alt.layer(*layers).properties(width=230, height=150)
     chart = cell.facet(alt.Facet("title:N", sort=titles, header=header), columns=3, spacing=18, data=inline(points))
     chart = chart.resolve_axis(x="independent", y="independent")
@@ -88,72 +99,7 @@ def _metric(series: Sequence[Series], task: str) -> str | None:
 
 def has_pairs(series: Sequence[Series], tasks: Sequence[str] | dict[str, str]) -> bool:
     """Whether scores of minimal pairs are behind the tasks, so that guessing gets one half of them right."""
-    runs = [run for each in series for run in each.runs]
-    return any(
-        anchor.paradigm_scores.index.isin(run.paradigms(task)).any()
-        for run in runs
-        for anchor in run.anchors
-        for task in tasks
-    )
-
-
-def write_png(runs: Sequence[Run], path: str | Path, title: str | None = None) -> Path:
-    """The main figure as a PNG on white. Raises InputError when there is nothing to draw yet."""
-    path = Path(path)
-    spec = main_figure(make_series(runs))
-    if spec is None:
-        raise InputError(f"{path}: nothing to draw; no anchor has a loss or an accuracy yet")
-    write_bytes(path, render_png(spec, title))
-    return path
-
-
-def render_png(spec: dict, title: str | None = None) -> bytes:
-    """A specification as PNG bytes, in the light theme."""
-    named = {"title": {"text": title, "anchor": "start", "fontSize": 16, "offset": 14}} if title else {}
-    config = {**LIGHT, "padding": 16}
-    return vl_convert.vegalite_to_png({**spec, **named, "config": config}, VEGA_LITE_VERSION, ppi=PNG_PIXELS_PER_INCH)
-
-
-class TokenAxis:
-    """The x axis of a chart: where its logarithmic form turns linear, so that 0 has a place, and its ticks."""
-
-    def __init__(self, series: Sequence[Series], least_share: float) -> None:
-        anchors = sorted({int(tokens) for each in series for tokens in each.table["nominal_tokens"]})
-        positive = [tokens for tokens in anchors if tokens] or [1]
-        # A symlog that turns linear a quarter of the way to the first anchor gives it the room of two doublings or so.
-        constant = positive[0] / 4
-        share = {tokens: math.log1p(tokens / constant) / math.log1p(positive[-1] / constant) for tokens in anchors}
-        ticks: list[int] = []
-        for tokens in reversed(anchors):
-            if not ticks or share[ticks[-1]] - share[tokens] >= least_share:
-                ticks.append(tokens)
-        far_apart = positive[-1] / positive[0] >= MANY_TOKENS_APART
-        self.meta = {"log": far_apart, "constant": constant, "ticks": ticks[::-1] or [0]}
-        self.title = f"Training {series[0].unit}"
-
-    def finished(self, chart: alt.TopLevelMixin) -> dict:
-        """The chart's specification with this axis on every `tokens` channel."""
-        spec = chart.to_dict()
-        spec.pop("config", None)
-        _set_token_axes(spec, self.meta, self.title)
-        return {**spec, "usermeta": {"token_axis": self.meta}}
-
-
-def _set_token_axes(node: object, meta: dict, title: str) -> None:
-    """The same walk as in page.js, which repeats it when the reader switches the axis."""
-    if isinstance(node, list):
-        for each in node:
-            _set_token_axes(each, meta, title)
-    elif isinstance(node, dict):
-        if node.get("field") == "tokens" and "axis" in node:
-            node["title"] = title
-            log = {"type": "symlog", "constant": meta["constant"], "nice": False}
-            node["scale"] = log if meta["log"] else {"type": "linear", "nice": False}
-            # Vega thins given values to the tick count, so it may have one of the two.
-            node["axis"] |= {"values": meta["ticks"]} if meta["log"] else {"tickCount": 5}
-        for key, each in node.items():
-            if key != "datasets":
-                _set_token_axes(each, meta, title)
+    return any(has_pair_scores(run, task) for each in series for run in each.runs for task in tasks)
 
 
 class Panel(NamedTuple):
@@ -168,9 +114,31 @@ def with_legend_click(layers: list[alt.Chart]) -> list[alt.Chart]:
     return [*layers[:-1], layers[-1].add_params(alt.selection_point(name=LEGEND, fields=["series"], bind="legend"))]
 
 
-def _loss_panel(series: Sequence[Series]) -> Panel | None:
-    points = _all_points(series, ["dev"], "dev_loss", 1)
-    training = pd.concat([training_loss(each) for each in series], ignore_index=True)
+def _loss_panels(series: Sequence[Series]) -> list[Panel]:
+    """One where all losses can be compared; otherwise one of bits per byte for every text that several of them share, then one
+    a tokenizer and text."""
+    by_label = {each.label: each for each in series}
+    apart = [[by_label[group.label] for group in members] for members in loss_clusters([each.group for each in series])]
+    if len(apart) < 2:
+        return [panel for members in apart if (panel := _loss_panel(series, members, ""))]
+    panels = []
+    for texts in clusters(apart, lambda one, other: same_held_out_text(one[0].runs[0], other[0].runs[0])):
+        members = [each for cluster in texts for each in cluster]
+        points = _all_points(members, ["dev"], "dev_bits_per_byte", 1)
+        if len(texts) > 1 and not points.empty:
+            layers = curve_layers(points, "Bits per byte", len(series), loss_scale(points["value"]))
+            panels.append(
+                Panel(layers, points, "Compression", "of one held-out text by other tokenizers" + _band(points))
+            )
+    for members in apart:
+        names = ", ".join(each.label for each in members)
+        panels.append(_loss_panel(series, members, f"{names} alone, on its own tokens and text; "))
+    return [panel for panel in panels if panel]
+
+
+def _loss_panel(series: Sequence[Series], members: Sequence[Series], before: str) -> Panel | None:
+    points = _all_points(members, ["dev"], "dev_loss", 1)
+    training = pd.concat([training_loss(each) for each in members], ignore_index=True)
     if points.empty and training.empty:
         return None
     layers, scale = [], loss_scale(pd.concat([points["value"], training["value"]]))
@@ -180,19 +148,26 @@ def _loss_panel(series: Sequence[Series]) -> Panel | None:
     if not points.empty:
         layers += curve_layers(points, LOSS, len(series), scale)
     words = [*(["thin: training text"] if len(training) else []), *(["thick: held-out text"] if len(points) else [])]
-    return Panel(layers, points, "Loss", "; ".join(reversed(words)))
+    return Panel(layers, points, "Loss", before + "; ".join(reversed(words)) + _band(points))
+
+
+def _band(points: pd.DataFrame) -> str:
+    """What the bands of a panel are, in words that follow others."""
+    spreads = [words for words in dict.fromkeys(points["spread"]) if words]
+    return f"; band: {' or '.join(spreads)}" if spreads else ""
 
 
 def _accuracy_panel(series: Sequence[Series], task: str) -> Panel:
+    groups = [each.group for each in series]
+    apart = "; not scored alike, so not comparable: see the notes" if len(score_clusters(groups, task)) > 1 else ""
     if (metric := _metric(series, task)) in OTHER_METRICS:
-        return _score_panel(series, task, metric)
+        panel = _score_panel(series, task, metric)
+        return panel._replace(subtitle=panel.subtitle + apart)
     points = _all_points(series, [task], "acc", 100)
     paired = has_pairs(series, [task])
-    spreads = [words for words in dict.fromkeys(points["spread"]) if words]
-    band = "95% interval, or range over seeds" if len(spreads) > 1 else "".join(spreads)
     layers = curve_layers(points, "Correct, %", len(series), _percent_scale(points, paired), paired, label_chance=True)
     title = "Accuracy on minimal pairs" if paired else "Accuracy"
-    return Panel(layers, points, title, f"{task}; band: {band}" if band else task)
+    return Panel(layers, points, title, task + _band(points) + apart)
 
 
 def _score_panel(series: Sequence[Series], task: str, metric: str) -> Panel:
@@ -260,7 +235,7 @@ def _y(field: str, title: str | None, scale: alt.Scale) -> alt.Y:
 def _color(num_series: int) -> alt.Color:
     """By series. More than the eight colours that can be told apart become a gradient in the order of the series."""
     scale = alt.Scale(scheme="viridis") if num_series > len(LIGHT["range"]["category"]) else alt.Undefined
-    legend = alt.Legend(title=None, orient="top", labelLimit=320, symbolOpacity=1) if num_series > 1 else None
+    legend = alt.Legend(title=None, orient="top", labelLimit=0, symbolOpacity=1) if num_series > 1 else None
     return alt.Color("series:N", sort=None, scale=scale, legend=legend)
 
 
@@ -285,7 +260,7 @@ def _all_points(series: Sequence[Series], tasks: Iterable[str], metric: str, sca
     points = pd.concat([curve_points(each, tasks, metric, scale) for each in series], ignore_index=True)
     if points.empty:
         return points
-    points["when"] = [f"{format_count(tokens)} {series[0].unit}" for tokens in points["anchor"]]
+    points["when"] = [f"{format_tokens(tokens)} {series[0].unit}" for tokens in points["anchor"]]
     form = {"acc": "{:.1f}%", "score": "{:.1f}"}.get(metric, "{:.3f}")
     values = points[["value", "low", "high", "spread"]].itertuples(index=False)
     points["shown"] = [

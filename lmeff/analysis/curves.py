@@ -11,14 +11,14 @@ import pandas as pd
 
 from lmeff.analysis.runs import Anchor, Run
 from lmeff.errors import InputError
+from lmeff.quantities import format_count, format_tokens, parse_count
 
-NORMAL_95 = 1.959964
-"""Half the width of a 95% interval in standard errors."""
 CHANCE = 0.5
 """Accuracy of guessing on minimal pairs."""
 NUM_RESAMPLES = 10_000
 ACQUIRED = 0.75
-"""A paradigm counts as acquired at the first anchor that reaches this accuracy: half way from chance to perfect."""
+"""A paradigm counts as acquired from the anchor on after which it stays at or above this accuracy: half way from chance to
+perfect. `lmeff.analysis.series.acquisition_order` has the whole rule."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Change:
     """Revision, as `last`."""
     last: str
     first_tokens: str
-    """Nominal tokens as people write them, as `last_tokens`."""
+    """Nominal tokens as revisions are named, such as `1250M`; as `last_tokens`."""
     last_tokens: str
     points: float
     low: float
@@ -52,10 +52,17 @@ class Change:
     unit: str = "tokens"
     """What the anchors count."""
 
+    @property
+    def span(self) -> str:
+        """`from 0 to 2B tokens`."""
+        first, last = (format_tokens(parse_count(tokens)) for tokens in (self.first_tokens, self.last_tokens))
+        return f"from {first} to {last} {self.unit}"
+
     def __str__(self) -> str:
         return (
-            f"{self.task}: {self.points:+.1f} points from {self.first_tokens} to {self.last_tokens} {self.unit} "
-            f"(95% interval {self.low:.1f} to {self.high:.1f}, paired bootstrap over {self.num_pairs:,} pairs)"
+            f"{self.task}: {self.points:+.1f} points {self.span} "
+            f"(95% interval {self.low:.1f} to {self.high:.1f} over {self.num_pairs:,} pairs, paired bootstrap; "
+            "how seeds differ is not in it)"
         )
 
 
@@ -116,8 +123,8 @@ def change(
         task=task,
         first=before.revision,
         last=after.revision,
-        first_tokens=before.tokens_name,
-        last_tokens=after.tokens_name,
+        first_tokens=format_count(before.document.nominal_tokens),
+        last_tokens=format_count(after.document.nominal_tokens),
         points=100 * float(observed),
         low=100 * float(low),
         high=100 * float(high),

@@ -3,22 +3,27 @@ different weights."""
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 
 from lmeff.analysis.runs import Anchor, Run
+from lmeff.quantities import format_tokens
 
 _NOT_COMPARED = ("model_files_sha256", "config_sha256", "batch_size")
 """Settings that tell models apart, or decide how fast scores are made and not what they are."""
+_NAMES = {"task_files_sha256": "task files"}
+"""Settings by a name that people read."""
 
 
 def mixed_notes(run: Run) -> list[str]:
     """A line for each task whose results at some anchors were made with other data or settings than those at most of them, and
     for each anchor whose tasks were not all scored with the same weights."""
-    notes = [note for anchor in run.anchors if (note := _mixed_weights(run, anchor))]
+    notes = [*run.left_out, *(note for anchor in run.anchors if (note := _mixed_weights(run, anchor)))]
     for task in run.headline_tasks:
-        results = {anchor.tokens_name: anchor.results.tasks.get(task) for anchor in run.anchors}
-        abouts = {tokens: _conditions(one.about) for tokens, one in results.items() if one and one.about}
+        results = {anchor.document.nominal_tokens: anchor.results.tasks.get(task) for anchor in run.anchors}
+        abouts = {tokens: conditions(one.about) for tokens, one in results.items() if one and one.about}
         keys = {tokens: json.dumps(about, sort_keys=True) for tokens, about in abouts.items()}
         if len(set(keys.values())) < 2:
+            notes += _other_counts(task, {tokens: one.num_examples for tokens, one in results.items() if one})
             continue
         usual_key = Counter(reversed(keys.values())).most_common(1)[0][0]  # of equally many, what the last ones have
         usual = json.loads(usual_key)
@@ -26,6 +31,16 @@ def mixed_notes(run: Run) -> list[str]:
         differing = {name for about in others.values() for name in _differences(about, usual)}
         notes.append(f"{task}: {_listed(others)} scored with other {_kinds(differing)} than the others")
     return notes
+
+
+def _other_counts(task: str, counts: dict[int, int | None]) -> list[str]:
+    """Where results do not say what they were made with, the number of examples still tells."""
+    usual = Counter(reversed(counts.values())).most_common(1)[0][0] if counts else None
+    others = {tokens: count for tokens, count in counts.items() if count != usual and count is not None}
+    if not others or usual is None:
+        return []
+    numbers = ", ".join(f"{count:,}" for count in dict.fromkeys(others.values()))
+    return [f"{task}: {_listed(others)} scored over {numbers} examples, the others over {usual:,}"]
 
 
 def _mixed_weights(run: Run, anchor: Anchor) -> str | None:
@@ -41,20 +56,14 @@ def _mixed_weights(run: Run, anchor: Anchor) -> str | None:
     )
 
 
-def _conditions(about: dict) -> dict:
+def conditions(about: dict) -> dict:
     """What has to be the same for two results to be comparable, by name."""
-    settings = {name: value for name, value in (about.get("settings") or {}).items() if name not in _NOT_COMPARED}
-    return {
-        "data": about.get("data_sha256"),
-        "settings": {name: _without_model(value) for name, value in settings.items()},
-    }
-
-
-def _without_model(value: object) -> object:
-    """A setting; of a group of fine-tuned tasks it is the settings of one of them."""
-    if isinstance(value, dict):
-        return {name: inner for name, inner in value.items() if name not in _NOT_COMPARED}
-    return value
+    settings: dict[str, object] = {}
+    for name, value in (about.get("settings") or {}).items():
+        # Of a group of fine-tuned tasks a setting is the settings of one of them.
+        inner = {f"{name}.{key}": value[key] for key in value} if isinstance(value, dict) else {name: value}
+        settings |= {key: one for key, one in inner.items() if key.rpartition(".")[2] not in _NOT_COMPARED}
+    return {"data": about.get("data_sha256"), "settings": settings}
 
 
 def _differences(about: dict, usual: dict) -> list[str]:
@@ -63,13 +72,27 @@ def _differences(about: dict, usual: dict) -> list[str]:
     return [*(["data"] if about["data"] != usual["data"] else []), *names]
 
 
-def _listed(names: dict) -> str:
-    *most, last = names
+def _listed(anchors: Iterable[int]) -> str:
+    *most, last = map(format_tokens, anchors)
     return f"anchors {', '.join(most)} and {last} were" if most else f"anchor {last} was"
+
+
+def setting_words(about: dict, usual: dict) -> list[str]:
+    """The conditions in which two differ, as people read them."""
+    return [_NAMES.get(name, name) for name in _differences(about, usual)]
+
+
+def value_words(about: dict, name: str) -> str:
+    """One of the conditions, by a name of `setting_words`."""
+    key = next((key for key, word in _NAMES.items() if word == name), name)
+    value = about["data"] if key == "data" else about["settings"].get(key)
+    if key == "limit" and value is None:
+        return "none"
+    return str(value)[:8] if key == "data" or key.endswith("sha256") else str(value)
 
 
 def _kinds(differing: set[str]) -> str:
     """`data and settings (limit, precision)`."""
-    settings = sorted(differing - {"data"})
+    settings = sorted(_NAMES.get(name, name) for name in differing - {"data"})
     kinds = ["data"] if "data" in differing else []
     return " and ".join([*kinds, *([f"settings ({', '.join(settings)})"] if settings else [])])

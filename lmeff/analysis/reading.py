@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from lmeff.analysis.conventions import with_one_context_start
 from lmeff.analysis.other_models import read_collections, result_folders
 from lmeff.analysis.runs import Run, read_run
 from lmeff.errors import InputError
@@ -11,6 +12,7 @@ from lmeff.errors import InputError
 
 def read_runs(paths: Sequence[str | Path]) -> list[Run]:
     """Every run at or under the given paths, each once, in the order of the paths, then the models that are no run of ours.
+    Results that cannot be compared with the others' are left out (`Run.left_out`).
 
     Raises InputError with one line for each path that does not exist or holds no run, and for a damaged file.
     """
@@ -18,7 +20,7 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
     unique: dict[Path, Path] = {}
     for folder in folders:
         unique.setdefault(folder.resolve(), folder)
-    return [*(read_run(folder) for folder in unique.values()), *read_collections(collected)]
+    return with_one_context_start([*map(read_run, unique.values()), *read_collections(collected)])
 
 
 def find_folders(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:

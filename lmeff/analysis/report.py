@@ -1,30 +1,54 @@
-"""One self-contained HTML page about one run or several, and the main figure beside it as a PNG."""
+"""One self-contained HTML page about one run or several, with the main figure beside it as a PNG; or figures alone."""
 
 import base64
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import jinja2
 import vl_convert
 
-from lmeff.analysis.charts import VEGA_LITE_VERSION, has_pairs, headline_tasks, main_figure, render_png, task_panels
+from lmeff.analysis.charts import headline_tasks
+from lmeff.analysis.comparable import comparison_notes
 from lmeff.analysis.curves import ACQUIRED, NUM_RESAMPLES
+from lmeff.analysis.drawing import ENDINGS, VEGA_LITE_VERSION, render_png
+from lmeff.analysis.figures import drawn_paradigms, page_figures, write_figure
 from lmeff.analysis.reading import read_runs
 from lmeff.analysis.runs import Run
 from lmeff.analysis.series import Series, make_series
-from lmeff.analysis.table import print_curves
+from lmeff.analysis.text import print_curves
 from lmeff.analysis.themes import DARK, DARK_CELLS, LIGHT, LIGHT_CELLS, cell_css
-from lmeff.analysis.views import RunView, paradigm_table, paradigms_of, phenomena_of, task_titles
-from lmeff.analysis.weights_charts import weights_figure
+from lmeff.analysis.views import RunView, SeedView, paradigm_tables
 from lmeff.errors import InputError
 from lmeff.files import write_text
 
 PAGE = Path(__file__).parent / "page"
-NUM_PICKED = 6
-"""Paradigms drawn before the reader chooses, spread over the order of acquisition."""
+PAGE_ENDINGS = (".html", ".htm")
+
+
+def write_output(runs: Sequence[Run], output: str | Path, figure: str | None = None) -> list[Path]:
+    """What the ending of `output` says: a page with its picture, or figures. Returns the files. Raises InputError."""
+    output = Path(output)
+    check_output(output, figure)
+    if not output.is_dir() and output.suffix.lower() in ENDINGS:
+        return [write_figure(runs, output, figure)]
+    page = write_report(runs, output)
+    return [page, *(path for path in [page.with_suffix(".png")] if path.is_file())]
+
+
+def check_output(output: Path, figure: str | None) -> None:
+    """Raises InputError for a file that cannot be written as its name says."""
+    ending = output.suffix.lower()
+    is_page = output.is_dir() or ending in PAGE_ENDINGS
+    if not is_page and ending not in ENDINGS:
+        raise InputError(
+            f"{output}: the ending says what is written: .html a page, .png or .svg a figure, .pdf all figures; "
+            f"{ending or 'no ending'} is none of them"
+        )
+    if is_page and figure is not None:
+        raise InputError(f"--figure {figure}: a page holds all figures; name a .png, .svg or .pdf with -o")
 
 
 def write_report(runs: Sequence[Run], output: str | Path, title: str | None = None) -> Path:
@@ -40,51 +64,35 @@ def write_report(runs: Sequence[Run], output: str | Path, title: str | None = No
         output = output / "report.html"
     if output.suffix.lower() == ".png":
         raise InputError(f"{output}: name the page, such as report.html; its figure gets the same name with .png")
-    series = make_series(runs)
-    figure = main_figure(series)
-    image = render_png(figure) if figure else None
-    write_text(output, render_page(series, title, figure, image))
+    text, image = render_page(make_series(runs), title)
+    write_text(output, text)
     if image:
         output.with_suffix(".png").write_bytes(image)
     return output
 
 
-def _pairs_only(series: Sequence[Series], tasks: Iterable[str]) -> list[str]:
-    """Those with scores of minimal pairs, which share a line for chance; all of them where there are no such."""
-    tasks = list(tasks)
-    return [task for task in tasks if has_pairs(series, [task])] or tasks
-
-
-def render_page(series: Sequence[Series], title: str | None, figure: dict | None, image: bytes | None) -> str:
-    """The page as text. `image` is what readers without JavaScript see in place of `figure`."""
+def render_page(series: Sequence[Series], title: str | None) -> tuple[str, bytes | None]:
+    """The page as text, and its main figure as PNG bytes, for readers without JavaScript; None when there is no figure."""
     views = [RunView(run, label) for run, label in _labelled(series)]
-    paradigms = task_titles(series, paradigms_of(series))
-    tables = [paradigm_table(each, paradigms) for each in series]
-    tables = [table for table in tables if table.rows]
-    phenomena = _pairs_only(series, phenomena_of(series))
-    figures = {"main": figure, "phenomena": task_panels(series, task_titles(series, phenomena))}
-    if order := _pairs_only(series, dict.fromkeys(row.task for table in tables for row in table.rows)):
-        picked = [order[i * (len(order) - 1) // (NUM_PICKED - 1)] for i in range(NUM_PICKED)]
-        figures["paradigms"] = task_panels(
-            series, {task: paradigms[task] for task in order}, list(dict.fromkeys(picked))
-        )
-    figures["weights"] = weights_figure(series)
-    figures = {name: spec for name, spec in figures.items() if spec is not None}
+    tables = paradigm_tables(series)
+    figures = page_figures(series, tables)
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
-    return environment.from_string(_asset("report.html.in")).render(
+    image = render_png(figures["main"]) if "main" in figures else None
+    page = environment.from_string(_asset("report.html.in")).render(
         title=title or (views[0].run.name if len(views) == 1 else f"{len(views)} runs compared"),
         views=views,
         tables=tables,
-        drawn=order,
+        drawn=drawn_paradigms(series, tables),
         tasks=headline_tasks(series),
         figures=figures,
         image=base64.b64encode(image).decode() if image else None,
         acquired=round(100 * ACQUIRED),
         num_resamples=NUM_RESAMPLES,
         series_by_kind=len(series) == 1,
-        seeds=any(len(each.runs) > 1 for each in series),
+        seed_views=[SeedView(each) for each in series if len(each.runs) > 1],
+        notes=comparison_notes([each.group for each in series]),
         styles=_asset("page.css")
         .replace("/* light cells */", cell_css(LIGHT_CELLS))
         .replace("/* dark cells */", cell_css(DARK_CELLS)),
@@ -92,6 +100,7 @@ def render_page(series: Sequence[Series], title: str | None, figure: dict | None
         libraries=_libraries() if figures else "",
         script=_asset("page.js"),
     )
+    return page, image
 
 
 def _labelled(series: Sequence[Series]) -> list[tuple[Run, str]]:

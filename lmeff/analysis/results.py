@@ -29,6 +29,9 @@ class TaskResult:
     about: dict = field(default_factory=dict)
     """What the result depends on: `weights_sha256`, `data_sha256`, `settings`. Empty for results that others made."""
 
+    num_tokens: int | None = None
+    """Into so many tokens the model's tokenizer cut the text; None where that does not matter."""
+
     @property
     def limit(self) -> int | None:
         """Only so many examples of each task were scored; None: all."""
@@ -100,7 +103,8 @@ def _parse_results(content: dict, path: Path) -> Results:
     for task, values in {**content["results"], **(content.get("groups") or {})}.items():
         metrics = _parse_metrics(values, f"{path}: {task}")
         if metrics:
-            tasks[task] = TaskResult(metrics, num_examples(task), content.get("lmeff") or {})
+            num_tokens = ((content.get("counts") or {}).get(task) or {}).get("num_tokens")
+            tasks[task] = TaskResult(metrics, num_examples(task), content.get("lmeff") or {}, num_tokens)
     return Results(tasks, subtasks)
 
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from lmeff.analysis.results import Results, WrittenText, pair_files, read_pairs, read_results, read_texts
 from lmeff.errors import InputError
 from lmeff.files import read_json
-from lmeff.quantities import format_count, format_short, parse_count
+from lmeff.quantities import format_short, format_tokens, parse_count
 from lmeff.recipe.documents import AnchorDocument, Document, LogRecord, PlanDocument, StateDocument
 
 AnyDocument = TypeVar("AnyDocument", bound=Document)
@@ -50,8 +50,8 @@ class Anchor:
 
     @property
     def tokens_name(self) -> str:
-        """The anchor as people write it, such as `25M`."""
-        return format_count(self.document.nominal_tokens)
+        """The anchor as people read it, such as `25M` or `1.25B`."""
+        return format_tokens(self.document.nominal_tokens)
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,8 @@ class Run:
     """The repository or folder whose revisions these are, when they are no run of ours: then only scores are known."""
     unit: str = "tokens"
     """What `nominal_tokens` and `exact_tokens` count: BabyLM's anchors are numbers of words."""
+    left_out: tuple[str, ...] = ()
+    """Lines that name results which are not shown, since they cannot be compared with the others."""
 
     def _setting(self, section: str, key: str) -> object | None:
         values = self.recipe.get(section)
@@ -85,6 +87,15 @@ class Run:
     def corpus(self) -> str | None:
         name = self._setting("corpus", "name")
         return None if name is None else str(name)
+
+    @cached_property
+    def provenance(self) -> dict:
+        """The last anchor's `provenance.json`: which text and tokenizer its losses are of. Empty where there is none. Raises
+        InputError when it is damaged."""
+        folders = (self.folder / "revisions" / anchor.revision for anchor in reversed(self.anchors))
+        path = next((path for folder in folders if (path := folder / "provenance.json").is_file()), None)
+        found = read_json(path) if path else {}
+        return found if isinstance(found, dict) else {}
 
     @property
     def num_parameters(self) -> int | None:

@@ -1,19 +1,20 @@
 """The lines of a chart: runs that differ only in their seed become one series, with a band."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from lmeff.analysis.curves import ACQUIRED, NORMAL_95
+from lmeff.analysis.curves import ACQUIRED
+from lmeff.analysis.groups import Group, check_one_unit, group_runs
 from lmeff.analysis.runs import Run
+from lmeff.analysis.seeds import seed_means
 from lmeff.analysis.table import tidy_table
-from lmeff.errors import InputError
 
 NUM_LOG_POINTS = 400
 """Points that a training-loss line is thinned to, half of them spaced evenly in tokens and half in their logarithm."""
+_POINTS = ["series", "task", "tokens", "anchor", "value", "low", "high", "seed", "spread"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class Series:
     """Their tidy table."""
 
     @property
+    def group(self) -> Group:
+        return Group(self.label, self.runs)
+
+    @property
     def unit(self) -> str:
         """What its anchors count: tokens, words or steps."""
         return self.runs[0].unit
@@ -36,67 +41,39 @@ class Series:
 
 
 def make_series(runs: Sequence[Run]) -> list[Series]:
-    """Groups runs by recipe without seed and paths. The same seed twice makes two series: that is no second sample.
-
-    Raises InputError when some count tokens and others words: they cannot share an axis.
-    """
-    one_of = {run.unit: run for run in runs}
-    if len(one_of) > 1:
-        units = ", ".join(f"{run.name} counts {unit}" for unit, run in one_of.items())
-        raise InputError(f"these cannot be drawn along one axis: {units}; draw them apart")
-    groups: dict[str, list[list[Run]]] = {}
-    for run in runs:
-        recipe = {key: value for key, value in run.recipe.items() if key not in ("seed", "paths")}
-        alike = groups.setdefault(json.dumps([run.name, run.source, recipe], sort_keys=True, default=str), [])
-        for members in alike:
-            if run.seed not in {member.seed for member in members}:
-                members.append(run)
-                break
-        else:
-            alike.append([run])
-    members = [tuple(sorted(each, key=lambda run: run.seed)) for alike in groups.values() for each in alike]
-    return [Series(label, each, tidy_table(each)) for label, each in zip(_labels(members), members, strict=True)]
-
-
-def _labels(groups: list[tuple[Run, ...]]) -> list[str]:
-    """The shortest names that tell the series apart: name, name and seeds, then with the folder they lie in."""
-    forms = []
-    for runs in groups:
-        seeds = ", ".join(str(run.seed) for run in runs)
-        name = runs[0].name
-        named = f"{name}, seed{'s' if len(runs) > 1 else ''} {seeds}"
-        forms.append((name, named, f"{runs[0].folder.resolve().parents[1].name}/{named}"))
-    labels: list[str] = []
-    for form in forms:
-        unique = [text for level, text in enumerate(form) if sum(other[level] == text for other in forms) == 1]
-        label = unique[0] if unique else form[-1]
-        copies = labels.count(label)
-        labels.append(f"{label} ({copies + 1})" if copies else label)
-    return labels
+    """The groups of `group_runs` as lines of a chart. Raises InputError when runs cannot share an axis."""
+    check_one_unit(runs)
+    return [Series(group.label, group.runs, tidy_table(group.runs)) for group in group_runs(runs)]
 
 
 def curve_points(series: Series, tasks: Iterable[str], metric: str, scale: float = 1.0) -> pd.DataFrame:
     """Points of curves: `series`, `task`, `tokens`, `anchor`, `value`, `low`, `high`, `seed`, `spread`.
 
-    With one run, `low` to `high` is the 95% interval over examples (1.96 standard errors). With several, the rows
-    without `seed` are their mean with the lowest and the highest seed, at the anchors that all of them have, and the
-    rows with `seed` are the runs. `spread` says in words which of the two it is. `scale` multiplies values.
+    With one run, `low` to `high` is the 95% interval over examples. With several, the rows without `seed` are their mean with
+    its 95% t interval over seeds, at the anchors that all of them have and measured alike, and the rows with `seed` are the
+    runs. `spread` says in words which of the two it is. `scale` multiplies values.
     """
-    table = series.table[(series.table["metric"] == metric) & series.table["task"].isin(list(tasks))].copy()
-    table[["value", "stderr"]] *= scale
-    table = table.assign(series=series.label, tokens=table["exact_tokens"], anchor=table["nominal_tokens"])
-    columns = ["series", "task", "tokens", "anchor", "value", "low", "high", "seed", "spread"]
+    table = series.table[(series.table["metric"] == metric) & series.table["task"].isin(list(tasks))]
+    points = table.assign(series=series.label, tokens=table["exact_tokens"], anchor=table["nominal_tokens"])
     if len(series.runs) == 1:
-        half = NORMAL_95 * table["stderr"].fillna(0.0)
-        spread = np.where(table["stderr"].notna(), "95% interval over examples", "")
-        return table.assign(low=table["value"] - half, high=table["value"] + half, seed=None, spread=spread)[columns]
-    seeds = table.assign(low=np.nan, high=np.nan, spread="")
-    grouped = table.groupby(["series", "task", "anchor"], sort=False)["value"]
-    mean = grouped.agg(value="mean", low="min", high="max", num="size").reset_index()
-    mean["tokens"] = table.groupby(["series", "task", "anchor"], sort=False)["tokens"].first().to_numpy()
-    mean = mean[mean["num"] == table["seed"].nunique()]
-    mean = mean.assign(seed=None, spread="lowest to highest of " + mean["num"].astype(str) + " seeds")
-    return pd.concat([mean[columns], seeds[columns]], ignore_index=True)
+        spread = np.where(points["low"].notna(), "95% interval over " + points["interval_over"].fillna(""), "")
+        whole = points.assign(seed=None, spread=spread)
+        whole[["low", "high"]] = whole[["low", "high"]].apply(lambda column: column.fillna(whole["value"]))
+        return _scaled(whole, scale)
+    seeds = points.assign(low=np.nan, high=np.nan, spread="")
+    mean = seed_means(series.group, table)
+    mean = mean[mean["num_seeds"] == table["seed"].nunique()]
+    tokens = table.groupby("nominal_tokens")["exact_tokens"].first()
+    mean = mean.assign(series=series.label, anchor=mean["nominal_tokens"], value=mean["mean"], seed=None)
+    mean = mean.assign(tokens=mean["nominal_tokens"].map(tokens))
+    mean = mean.assign(spread="95% t interval over " + mean["num_seeds"].astype(str) + " seeds")
+    return _scaled(pd.concat([mean[_POINTS], seeds[_POINTS]], ignore_index=True), scale)
+
+
+def _scaled(points: pd.DataFrame, scale: float) -> pd.DataFrame:
+    points = points[_POINTS].copy()
+    points[["value", "low", "high"]] *= scale
+    return points
 
 
 def training_loss(series: Series) -> pd.DataFrame:
@@ -117,15 +94,29 @@ def _thinned(run: Run) -> pd.DataFrame:
 
 
 def acquisition_order(series: Series, tasks: Iterable[str]) -> list[tuple[str, int | None]]:
-    """Tasks with the nominal tokens of the first anchor at which they reach 75% (None: never), earliest first.
+    """Tasks with the nominal tokens of the anchor at which they were learned (None: never), earliest first.
 
-    Among tasks of one anchor the higher final accuracy goes first.
+    A task is learned at the first anchor from which on, to the last, the whole 95% interval of its accuracy stays at or above
+    75%. Anchor 0 never counts: a model that was not trained has learned nothing, whatever its accuracy. Of several seeds each
+    has to have learned it, each by its own interval over pairs. Among tasks of one anchor the higher final accuracy goes first.
     """
-    points = curve_points(series, tasks, "acc")
-    points = points[points["seed"].isna()].sort_values("tokens")
+    table = series.table[(series.table["metric"] == "acc") & series.table["task"].isin(list(tasks))]
     keys = []
-    for task, curve in points.groupby("task", sort=False):
-        reached = curve.loc[curve["value"] >= ACQUIRED, "anchor"]
-        first = int(reached.iloc[0]) if len(reached) else None
-        keys.append((float("inf") if first is None else first, -curve["value"].iloc[-1], str(task), first))
+    for task, rows in table.sort_values("exact_tokens", kind="stable").groupby("task", sort=False):
+        firsts = [_learned_at(run) for _, run in rows.groupby("seed")]
+        first = None if None in firsts else max(firsts)
+        final = rows.groupby("seed")["value"].last().mean()
+        keys.append((float("inf") if first is None else first, -final, str(task), first))
     return [(task, first) for _, _, task, first in sorted(keys, key=lambda key: key[:3])]
+
+
+def _learned_at(rows: pd.DataFrame) -> int | None:
+    """Of one run's rows of a task in rising order of tokens, see `acquisition_order`."""
+    rows = rows[rows["nominal_tokens"] > 0]
+    first = None
+    for tokens, low in zip(rows["nominal_tokens"], rows["low"], strict=True):
+        if not low >= ACQUIRED:  # also where there is no interval
+            first = None
+        elif first is None:
+            first = int(tokens)
+    return first

@@ -7,10 +7,13 @@ from lmeff.analysis.charts import has_pairs
 from lmeff.analysis.curves import ACQUIRED, Change, changes, summarise_pairs
 from lmeff.analysis.mixed import mixed_notes
 from lmeff.analysis.runs import Anchor, Run
+from lmeff.analysis.seeds import seed_changes
 from lmeff.analysis.series import Series, acquisition_order, curve_points
-from lmeff.analysis.table import OTHER_METRICS, accuracy, loss_text, shown_by, tokens_text
+from lmeff.analysis.table import OTHER_METRICS, accuracy, accuracy_interval, loss_text, shown_by
+from lmeff.analysis.text import seeds_table
 from lmeff.analysis.themes import cell_level
-from lmeff.quantities import format_count, format_duration, format_short
+from lmeff.analysis.words import over_examples
+from lmeff.quantities import format_duration, format_tokens
 
 STATES = {
     "running": "Running",
@@ -34,6 +37,10 @@ class RunView:
         self.tasks = [task for task in run.headline_tasks if any(accuracy(anchor, task) for anchor in run.anchors)]
         self.changes: list[Change] = changes(run)
         self.mixed: list[str] = mixed_notes(run)
+        self.overs = dict.fromkeys(
+            over_examples(run, task) for task in self.tasks if shown_by(run, task) not in OTHER_METRICS
+        )
+        """What the intervals in its tables are over: `pairs`, `examples`."""
         self.ties = any(summarise_pairs(run, anchor, task) for anchor in run.anchors for task in self.tasks)
 
     @property
@@ -68,14 +75,14 @@ class RunView:
         run = self.run
         if run.source:
             return f"{len(run.anchors)} revisions of {run.source}, the last after {self.tokens_text} {run.unit}."
-        model = f"A model of {format_short(run.num_parameters)} parameters" if run.num_parameters else "A model"
+        model = f"A model of {format_tokens(run.num_parameters)} parameters" if run.num_parameters else "A model"
         last = run.anchors[-1].document if run.anchors else None
         if not run.tokens:
             return f"{model}, not trained yet."
-        text = f"{model}, trained on {tokens_text(run.tokens)} tokens" + (f" of {run.corpus}" if run.corpus else "")
+        text = f"{model}, trained on {format_tokens(run.tokens)} tokens" + (f" of {run.corpus}" if run.corpus else "")
         if last and last.exact_tokens:
             passes = f"{last.epoch:.2g} pass{'' if last.epoch == 1 else 'es'}"
-            until = "" if last.exact_tokens >= run.tokens else f" up to {format_count(last.nominal_tokens)} tokens"
+            until = "" if last.exact_tokens >= run.tokens else f" up to {format_tokens(last.nominal_tokens)} tokens"
             devices = f"{last.world_size} devices ({last.device})" if last.world_size > 1 else last.device
             text += (
                 f" ({passes} over the text) in {format_duration(last.train_seconds)} of training{until} on {devices}"
@@ -84,11 +91,11 @@ class RunView:
 
     @property
     def parameters_text(self) -> str:
-        return format_short(self.run.num_parameters) if self.run.num_parameters else "-"
+        return format_tokens(self.run.num_parameters) if self.run.num_parameters else "-"
 
     @property
     def tokens_text(self) -> str:
-        return tokens_text(self.run.tokens)
+        return format_tokens(self.run.tokens)
 
     @property
     def tiles(self) -> list[tuple[str, str, str]]:
@@ -96,15 +103,19 @@ class RunView:
         tiles = []
         for task in self.tasks:
             last = next(anchor for anchor in reversed(self.run.anchors) if accuracy(anchor, task))
-            small = f"% right, at {last.tokens_name} {self.run.unit}; ± is half the 95% interval"
+            at = f"at {last.tokens_name} {self.run.unit}"
             if (metric := shown_by(self.run, task)) in OTHER_METRICS:
-                small = f"{OTHER_METRICS[metric]}; at {last.tokens_name} {self.run.unit}"
-            what = "Score" if metric in OTHER_METRICS else "Accuracy"
-            tiles.append((f"{what}, {task}", accuracy(last, task, self.run), small))
+                what, small = "Score", f"{OTHER_METRICS[metric]}; {at}"
+            else:
+                what, small = "Accuracy", f"% right, {at}"
+                if interval := accuracy_interval(self.run, last, task):
+                    low, high = (f"{100 * end:.1f}" for end in interval)
+                    small += f"; 95% interval {low} to {high} over {over_examples(self.run, task)}, one seed"
+            tiles.append((f"{what}, {task}", accuracy(last, task), small))
         for each in self.changes:
-            span = f"95% interval {each.low:.1f} to {each.high:.1f}; from {each.first_tokens} to {each.last_tokens} {each.unit}"
+            span = f"95% interval {each.low:.1f} to {each.high:.1f} over pairs, one seed"
             what = f"Change, {each.task}" if len(self.changes) > 1 else "Change in accuracy"
-            tiles.append((what, f"{each.points:+.1f} points", span))
+            tiles.append((what, f"{each.points:+.1f} points", f"{span}; {each.span}"))
         losses = [anchor for anchor in self.run.anchors if anchor.document.dev_loss is not None]
         if losses:
             last, where = losses[-1].document, f"at {losses[-1].tokens_name} tokens"
@@ -159,6 +170,17 @@ class RunView:
         return [f"{launch} -m lmeff.run recipe.yaml", f"lmeff report {folder} -o report.html"]
 
 
+class SeedView:
+    """The means of a recipe that was trained with several seeds, as the page shows them."""
+
+    def __init__(self, series: Series) -> None:
+        self.label = series.label
+        self.num_seeds = len(series.runs)
+        self.unit = series.unit
+        self.table = seeds_table(series.group, series.table)
+        self.changes = seed_changes(series.group)
+
+
 def _first_texts(anchor: Anchor) -> dict[str, str]:
     """By prompt the first text, with an ellipsis where it was cut."""
     texts: dict[str, str] = {}
@@ -174,9 +196,9 @@ class ParadigmRow:
     title: str
     phenomenon: str
     acquired: str | None
-    """Tokens of the first anchor at 75% or more."""
+    """Tokens of the anchor at which it was learned, by the rule of `acquisition_order`."""
     cells: list[tuple[str, int | None, bool] | None]
-    """Per anchor the percentage, its colour, and whether it is the first at 75%; None where it was not measured. What are no
+    """Per anchor the percentage, its colour, and whether it was learned there; None where it was not measured. What are no
     minimal pairs has no colour and no such anchor, since another share of it may be right by chance."""
 
 
@@ -185,6 +207,12 @@ class ParadigmTable:
     label: str
     columns: list[str]
     rows: list[ParadigmRow]
+
+
+def paradigm_tables(series: Sequence[Series]) -> list[ParadigmTable]:
+    """One a series, those without a paradigm left out."""
+    paradigms = task_titles(series, paradigms_of(series))
+    return [table for each in series if (table := paradigm_table(each, paradigms)).rows]
 
 
 def paradigm_table(series: Series, titles: dict[str, str]) -> ParadigmTable:
@@ -205,9 +233,9 @@ def paradigm_table(series: Series, titles: dict[str, str]) -> ParadigmTable:
             else None
             for anchor in anchors
         ]
-        acquired = None if first is None else format_count(first)
+        acquired = None if first is None else format_tokens(first)
         rows.append(ParadigmRow(task, titles[task], parent_titles.get(parents[task], ""), acquired, cells))
-    return ParadigmTable(series.label, [format_count(int(anchor)) for anchor in anchors], rows)
+    return ParadigmTable(series.label, [format_tokens(int(anchor)) for anchor in anchors], rows)
 
 
 def _percent(value: float) -> str:

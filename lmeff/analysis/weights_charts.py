@@ -6,10 +6,11 @@ from typing import NamedTuple
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts import PANEL_SPACING, TokenAxis, curve_layers, inline, loss_scale, with_legend_click
+from lmeff.analysis.charts import PANEL_SPACING, curve_layers, inline, loss_scale, with_legend_click
 from lmeff.analysis.series import Series, curve_points
 from lmeff.analysis.table import WEIGHTS
-from lmeff.quantities import format_count, format_short
+from lmeff.analysis.token_axis import TokenAxis
+from lmeff.quantities import format_short, format_tokens
 
 KINDS = ("attention", "mlp", "embedding", "head")
 
@@ -57,7 +58,7 @@ def _points(series: Sequence[Series], metric: str) -> pd.DataFrame:
     if not found:
         return pd.DataFrame()
     points = pd.concat(found, ignore_index=True)
-    points["when"] = [f"{format_count(tokens)} tokens" for tokens in points["anchor"]]
+    points["when"] = [f"{format_tokens(tokens)} tokens" for tokens in points["anchor"]]
     small = metric.startswith(("change", "cosine"))
     points["shown"] = [f"{value:.4f}" if small else format_short(value) for value in points["value"]]
     return points

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import xxhash
-from tqdm import tqdm
 
 from lmeff.errors import InputError, RunFailed
 from lmeff.files import locked, new_folder
+from lmeff.progress import progress, shown
 from lmeff.recipe.schema import Corpus
 
 _OSF = "https://api.osf.io"
@@ -45,7 +45,8 @@ def fetch_track(corpus: Corpus, download: dict[str, Any], data: Path) -> dict[st
                 url, size, sha256 = _locate(download, archive)
                 with new_folder(unpacked) as aside:
                     _fetch(url, aside / archive, size, download.get("sha256", {}).get(archive) or sha256)
-                    _unpack(aside / archive, aside)
+                    with shown(f"unpacking {archive}"):
+                        _unpack(aside / archive, aside)
         found[setting] = [str(unpacked / inside) if inside else str(unpacked)]
     return found
 
@@ -112,7 +113,7 @@ def _fetch(url: str, path: Path, size: int | None, sha256: list[str]) -> None:
     digest = hashlib.sha256()
     with _open(url) as answer, open(path, "wb") as file:
         total = size or int(answer.headers.get("Content-Length") or 0) or None
-        with tqdm(desc=path.name, unit="B", unit_scale=True, delay=2, total=total) as bar:
+        with progress(path.name, total) as bar:
             try:
                 while piece := answer.read(1 << 20):
                     file.write(piece)

@@ -8,7 +8,9 @@ import yaml
 from pydantic import ValidationError
 
 from lmeff.errors import InputError
+from lmeff.files import not_utf8
 from lmeff.recipe.corpus_schema import Corpus, MixedSource, TextSource
+from lmeff.recipe.places import settle_description, where_looked
 
 _DESCRIPTION = {"title", "source", "licence", "needs", "contains", "download"}
 _OF_ONE_RECIPE = {"name", "file", "track", "epochs", "synthetic"}
@@ -28,10 +30,12 @@ def named_corpora() -> dict[str, dict[str, Any]]:
 
 def _read_description(path: Path) -> dict[str, Any]:
     try:
-        description = yaml.safe_load(path.read_text(encoding="utf-8"))
+        description = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise InputError(f"corpus.file: {path}: no such file") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"corpus.file: {path}: no such file{where_looked(str(path))}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"corpus.file: {not_utf8(path)}") from None
+    except (OSError, yaml.YAMLError) as error:
         raise InputError(f"corpus.file: {path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(description, dict):
         raise InputError(f"corpus.file: {path}: must be a mapping of settings such as 'paths: [FILE]'")
@@ -40,6 +44,10 @@ def _read_description(path: Path) -> dict[str, Any]:
         raise InputError(
             f"corpus.file: {path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_DESCRIPTION | _SETTINGS))}"
         )
+    try:
+        settle_description(description, str(path))
+    except InputError as error:
+        raise InputError(f"corpus.file: {path}: {error}") from None
     return description
 
 

@@ -1,7 +1,9 @@
 """What becomes of one batch of records, whoever works on it: pure functions of the text and the rules."""
 
+import multiprocessing
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +19,8 @@ from lmeff.corpora.near import NearKeys
 from lmeff.corpora.overlap import Overlap
 from lmeff.corpora.quality import language_share, repetition
 from lmeff.corpora.reading import Batch, Form, texts_of
-from lmeff.corpora.sources import Document
+from lmeff.corpora.sources import Document, kind
+from lmeff.progress import shown
 
 _DEFAULT_LANGUAGE_SHARE = 0.65
 
@@ -37,6 +40,9 @@ class Rules:
     dev_share: float | None = None
     """Share that is held out; None when the side is known."""
     side: str = "train"
+    whole_characters: tuple[int, int] | None = None
+    """Rows, and files, of up to so many characters are on one side as a whole; longer ones are cut. None: the rule of older
+    versions, which cut documents above 16,000 characters, each segment on a side of its own."""
     evaluation_files: tuple[Path, ...] = ()
     """Data whose sentences are taken out."""
     evaluation_words: int | None = None
@@ -48,7 +54,7 @@ class Piece:
 
     side: str
     line: bytes
-    """A JSON object with text and domain, and a line break."""
+    """A JSON object with text, domain and, where it is a piece of a document that was cut, the document; and a line break."""
     num_bytes: int
     """Of the text alone."""
     num_words: int
@@ -59,6 +65,8 @@ class Kept:
     """A document that passed what can be said about it alone."""
 
     pieces: list[Piece]
+    is_cut: bool = False
+    """Whether it was cut for its length, with pieces on both sides perhaps."""
     key: int | None = None
     """The same for texts that differ in white space alone (xxh3, 64 bits)."""
     near_keys: list[int] = field(default_factory=list)
@@ -93,7 +101,8 @@ class DocumentMaker:
     @cached_property
     def _evaluation(self) -> Decontamination | Overlap:
         files, num_words = self.rules.evaluation_files, self.rules.evaluation_words
-        return Overlap(files, num_words) if num_words else Decontamination(files)
+        with nullcontext() if multiprocessing.parent_process() else shown("sentences of evaluation data"):
+            return Overlap(files, num_words) if num_words else Decontamination(files)
 
     @cached_property
     def _near_keys(self) -> NearKeys:
@@ -101,10 +110,14 @@ class DocumentMaker:
 
     def __call__(self, batch: Batch, domain: str, stem: str) -> Outcome:
         """`stem`: that of the file, by which it is cleaned."""
-        return self.of_texts(texts_of(batch, self.rules.form), domain, stem, batch.num_characters)
+        form = self.rules.form
+        is_file = kind(batch.path) == "text" and not (form.separator or form.begins or form.join)
+        return self.of_texts(texts_of(batch, form), domain, stem, batch.num_characters, is_file)
 
-    def of_texts(self, texts: Iterable[str], domain: str, stem: str, num_characters: int) -> Outcome:
-        """What becomes of texts, which were so many characters in their file."""
+    def of_texts(
+        self, texts: Iterable[str], domain: str, stem: str, num_characters: int, is_file: bool = False
+    ) -> Outcome:
+        """What becomes of texts, which were so many characters in their file. `is_file`: each is a file of plain text."""
         rules, outcome = self.rules, Outcome(domain, num_characters)
         cleaning = Cleaning(rules.clean)
         for text in texts:
@@ -118,7 +131,7 @@ class DocumentMaker:
             if reason := self._reason(text):
                 outcome.left_out[reason] += 1
             else:
-                outcome.kept.append(self.keep(text, domain))
+                outcome.kept.append(self.keep(text, domain, is_file))
         outcome.cleaning = cleaning.counts.get(stem, {})
         return outcome
 
@@ -138,19 +151,29 @@ class DocumentMaker:
                 return f"not in language {rules.language}"
         return None
 
-    def keep(self, text: str, domain: str) -> Kept:
+    def keep(self, text: str, domain: str, is_file: bool = False) -> Kept:
         """A document in the form in which it is written."""
-        pieces = [
-            Piece(side, _line(piece, domain), num_bytes(piece), num_words(piece))
-            for side, piece in self._pieces(text, domain)
-        ]
+        is_cut, found = self._pieces(text, domain, is_file)
+        name = f"{_key(text):016x}" if is_cut else None
+        pieces = [Piece(side, _line(piece, domain, name), num_bytes(piece), num_words(piece)) for side, piece in found]
         if not self.rules.deduplicate:
-            return Kept(pieces)
+            return Kept(pieces, is_cut)
         near = self._near_keys(text).tolist() if self.rules.deduplicate == "near" else []
-        return Kept(pieces, _key(text), near)
+        return Kept(pieces, is_cut, _key(text), near)
 
-    def _pieces(self, text: str, domain: str) -> Iterator[tuple[str, str]]:
-        """(side, text); long held-out documents in segments, so that a sample of them is not one book."""
+    def _pieces(self, text: str, domain: str, is_file: bool) -> tuple[bool, Iterable[tuple[str, str]]]:
+        """Whether the document is cut, and its pieces: (side, text)."""
+        rules = self.rules
+        if rules.whole_characters is None:
+            return False, self._pieces_of_older_versions(text, domain)
+        if rules.dev_share is None:
+            return False, [(rules.side, text)]
+        if len(text) <= rules.whole_characters[is_file]:
+            return False, [(split.side(text, rules.dev_share), text)]
+        found = split.split([Document(text, domain)], rules.dev_share)
+        return True, [(side, piece.text) for side, piece in found]
+
+    def _pieces_of_older_versions(self, text: str, domain: str) -> Iterator[tuple[str, str]]:
         rules = self.rules
         if split.is_one_segment(text):
             yield rules.side if rules.dev_share is None else split.side(text, rules.dev_share), text
@@ -190,5 +213,6 @@ def _key(text: str) -> int:
     return xxhash.xxh3_64_intdigest(letters)
 
 
-def _line(text: str, domain: str) -> bytes:
-    return orjson.dumps({"text": text, "domain": domain}, option=orjson.OPT_APPEND_NEWLINE)
+def _line(text: str, domain: str, document: str | None = None) -> bytes:
+    record = {"text": text, "domain": domain} | ({"document": document} if document else {})
+    return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)

@@ -24,6 +24,7 @@ from lmeff.corpora.text_shards import TextWriter
 from lmeff.corpora.workers import end_with_parent, in_order, num_workers, worker_pool
 from lmeff.errors import TooLittleText
 from lmeff.files import write_text
+from lmeff.progress import progress
 
 SIDES = ("train", "dev")
 JOURNAL = "journal.json"
@@ -93,6 +94,8 @@ class Gathering:
         self.num_taken_out: int = saved.get("num_taken_out", 0)
         self.examples: list[str] = saved.get("examples", [])
         """The first sentences of evaluation data that were taken out."""
+        self.cut: dict[str, int] = saved.get("cut", {"num_documents": 0, "num_held_out_pieces": 0})
+        """Documents that were cut for their length, and pieces of them that are held out."""
         self.short: dict[str, int] = saved.get("short", {})
         """Words of the sources that have fewer than they should."""
         names = ("exact.train", "exact.dev", "near.train", "near.dev")
@@ -104,8 +107,7 @@ class Gathering:
         todo = sum(file.size for stage in self._stages for file in stage.files)
         done = sum(file.size for stage in self._stages[: self._place[0]] for file in stage.files)
         with ExitStack() as stack:
-            bar = tqdm(desc="text", unit="B", unit_scale=True, delay=2, total=todo, initial=done)
-            stack.enter_context(bar)
+            bar = stack.enter_context(progress("text", todo, done))
             num_beside = num_workers(todo, _FEW_BYTES) - 1
             rules = [stage.rules for stage in self._stages]
             pool = None
@@ -203,6 +205,8 @@ class Gathering:
             self._stage_words += kept.num_words
             self._remember(kept, side)
             self._held_out_words += sum(piece.num_words for piece in kept.pieces if piece.side == "dev")
+            self.cut["num_documents"] += kept.is_cut
+            self.cut["num_held_out_pieces"] += kept.is_cut and sum(piece.side == "dev" for piece in kept.pieces)
             for piece in kept.pieces:
                 self.writers[piece.side].write(piece, stage.source, domain)
         return False
@@ -255,7 +259,7 @@ class Gathering:
         state = {side: writer.save() for side, writer in self.writers.items()}
         state |= {"place": self._place, "stage_words": self._stage_words, "short": self.short}
         state |= {"held_out_words": self._held_out_words, "has_enough": self._has_enough}
-        state |= {"left_out": self.left_out, "cleaning": self.cleaning}
+        state |= {"cut": self.cut, "left_out": self.left_out, "cleaning": self.cleaning}
         state |= {"num_taken_out": self.num_taken_out, "examples": self.examples}
         state["keys"] = {name: keys.save() for name, keys in self._keys.items()}
         write_text(self._journal, json.dumps(state, ensure_ascii=False))

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import xxhash
-from tqdm import tqdm
 
 from lmeff.corpora import sources
 from lmeff.corpora.sources import is_source, plain_name
 from lmeff.errors import InputError, RunFailed
 from lmeff.files import read_json, sha256_file, write_json
+from lmeff.progress import progress, shown
 from lmeff.recipe.corpus_schema import TextSource
 
 _LARGE_BYTES = 64 << 20
@@ -60,7 +60,7 @@ def _hash_file(path: Path) -> str:
     digest = xxhash.xxh3_128()
     with (
         open(path, "rb") as file,
-        tqdm(desc=f"hash of {path.name}", unit="B", unit_scale=True, delay=2, total=path.stat().st_size) as bar,
+        progress(f"hash of {path.name}", path.stat().st_size) as bar,
     ):
         while piece := file.read(1 << 22):
             digest.update(piece)
@@ -78,9 +78,15 @@ class LocalHashes:
         except (OSError, ValueError):
             self._known = {}
         self._changed = False
+        self._seen: dict[Path, str] = {}
 
     def of(self, path: Path) -> str:
-        """xxh3 of the content, 128 bits. Raises InputError for a file that cannot be read."""
+        """xxh3 of the content, 128 bits; each file is read once. Raises InputError for a file that cannot be read."""
+        if path not in self._seen:
+            self._seen[path] = self._of(path)
+        return self._seen[path]
+
+    def _of(self, path: Path) -> str:
         try:
             status = path.stat()
             if status.st_size < _LARGE_BYTES:
@@ -100,17 +106,26 @@ class LocalHashes:
 
 
 def local_files(
-    paths: Sequence[str] | None, key: str, hashes: LocalHashes, name: str, domains: list[str] | None
+    paths: Sequence[str] | None,
+    key: str,
+    hashes: LocalHashes,
+    name: str,
+    domains: list[str] | None,
+    with_hidden: bool = False,
 ) -> list[SourceFile]:
     """The files that `paths` name. A file's domain is `name`, else its stem. Raises InputError naming `key`."""
     chosen = [
-        path for path in sources.find_files(paths or [], key) if domains is None or sources.domain(path) in domains
+        path
+        for path in sources.find_files(paths or [], key, with_hidden)
+        if domains is None or sources.domain(path) in domains
     ]
     found = []
-    for path in chosen:
-        stem = sources.domain(path)
-        size, identity = path.stat().st_size, hashes.of(path)
-        found.append(SourceFile(name or stem, size, identity, stem, sources.kind(path), path))
+    with progress("hashes of files", len(chosen), unit=" files") as bar:
+        for path in chosen:
+            stem = sources.domain(path)
+            size, identity = path.stat().st_size, hashes.of(path)
+            found.append(SourceFile(name or stem, size, identity, stem, sources.kind(path), path))
+            bar.update()
     if paths and domains and (missing := sorted(set(domains) - {sources.domain(path) for path in chosen})):
         raise InputError(f"corpus.domains: {missing[0]!r} is no file of {', '.join(paths)}")
     return found
@@ -146,14 +161,15 @@ def _listing(repository: str, revision: str, data: Path) -> dict[str, Any]:
     from huggingface_hub.hf_api import RepoFile
 
     try:
-        api = HfApi()
-        commit = api.dataset_info(repository, revision=revision).sha
-        tree = api.list_repo_tree(repository, recursive=True, revision=commit, repo_type="dataset")
-        files = {
-            entry.path: [entry.size, entry.lfs.sha256 if entry.lfs else entry.blob_id]
-            for entry in tree
-            if isinstance(entry, RepoFile)
-        }
+        with shown(f"files of {repository} on the Hub"):
+            api = HfApi()
+            commit = api.dataset_info(repository, revision=revision).sha
+            tree = api.list_repo_tree(repository, recursive=True, revision=commit, repo_type="dataset")
+            files = {
+                entry.path: [entry.size, entry.lfs.sha256 if entry.lfs else entry.blob_id]
+                for entry in tree
+                if isinstance(entry, RepoFile)
+            }
     except (RepositoryNotFoundError, RevisionNotFoundError):
         raise InputError(f"corpus.hub: {repository}@{revision}: no data set that you may read has this name") from None
     except Exception as error:  # the client raises what its HTTP library does, which differs by version
@@ -222,7 +238,8 @@ def _splits(source: TextSource, commit: str) -> dict[str, list[str]]:
     import datasets
 
     try:
-        builder = datasets.load_dataset_builder(source.hub, source.config, revision=commit)
+        with shown(f"splits of {source.hub} on the Hub"):
+            builder = datasets.load_dataset_builder(source.hub, source.config, revision=commit)
     except ValueError as error:
         raise InputError(f"corpus.hub: {source.hub}: {' '.join(str(error).split())}") from None
     except Exception as error:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow
 from pyarrow import parquet
 
-from lmeff.corpora.sources import TABLE_SUFFIX, open_text, plain_name
+from lmeff.corpora.sources import TABLE_SUFFIX, not_utf8_text, open_text, plain_name
 from lmeff.corpora.words import ngram_hashes, ngrams_at, word_hashes, words
 from lmeff.errors import InputError
 
@@ -136,8 +136,8 @@ def evaluation_texts(path: Path) -> Iterator[str]:
                     yield line
                 elif line.strip():
                     yield from _strings(_record(line, f"{path}:{number}"))
-    except UnicodeDecodeError as error:
-        raise InputError(f"corpus.decontaminate: {path}: not UTF-8 text ({error.reason})") from None
+    except UnicodeDecodeError:
+        raise InputError(f"corpus.decontaminate: {not_utf8_text(path)}") from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"corpus.decontaminate: {path}: cannot be read ({' '.join(str(error).split())})") from None
 

@@ -16,19 +16,22 @@ from lmeff.corpora.documents import DocumentMaker, Rules
 from lmeff.corpora.gather import JOURNAL, SIDES, Gathering, Stage
 from lmeff.corpora.mixture import Mixture, mixture_of
 from lmeff.corpora.origins import LocalHashes
-from lmeff.corpora.reading import check_templates
+from lmeff.corpora.record_text import check_templates
 from lmeff.corpora.sources import Document
-from lmeff.corpora.split import smallest_share
+from lmeff.corpora.split import segments, smallest_share
 from lmeff.corpora.stages import describe, find_stages, with_download
 from lmeff.corpora.text_shards import TextShard, read_words, summary
 from lmeff.errors import InputError
 from lmeff.files import describe_files, locked, read_json, unfinished_folder, usable_folder, write_json
+from lmeff.progress import shown
 from lmeff.recipe.schema import Corpus
 
 TEXT_FORMAT = 1
 """Raised whenever the same sources would give other text."""
 _LAYOUT = 2
 """Raised whenever the same text stands otherwise in its folder; it is then prepared again."""
+HELD_OUT = {"held_out": "documents"}
+"""The rule by which text is held out: whole documents. Text without it was prepared by an older one."""
 _SYNTHETIC_DEV_DOCUMENTS = 500
 
 
@@ -92,16 +95,14 @@ def _write_synthetic(corpus: Corpus, gathering: Gathering) -> None:
 
 
 def _write_whole(folder: Path, corpus: Corpus, stages: list[Stage]) -> dict[str, Any]:
-    """Writes both sides. Text so short that nothing falls into the held-out share gives up its smallest segment."""
+    """Writes both sides. Text so short that one of them gets nothing gives up the document, or segment, that comes first."""
     gathering = _gather(folder, corpus, stages)
     counts = {side: summary(gathering.writers[side].shards) for side in SIDES}
-    if counts["train"]["num_documents"] and not counts["dev"]["num_documents"] and stages[0].rules.dev_share:
-        texts = (
-            Document(orjson.loads(line)["text"], "")
-            for shard in gathering.writers["train"].shards
-            for line in (folder / shard.name).read_bytes().splitlines()
-        )
-        if (share := smallest_share(texts)) is None:
+    empty = [side for side in SIDES if not counts[side]["num_documents"]]
+    if len(empty) == 1 and stages[0].rules.dev_share:
+        shards = [shard for side in SIDES for shard in gathering.writers[side].shards]
+        is_older = stages[0].rules.whole_characters is None
+        if (share := smallest_share(_candidates(folder, shards, is_older))) is None:
             raise InputError(
                 "corpus.dev_paths: the text is one short piece, too little to hold any out; give corpus.dev_paths"
             )
@@ -114,11 +115,20 @@ def _write_whole(folder: Path, corpus: Corpus, stages: list[Stage]) -> dict[str,
     gathering.forget()
     return {
         "splits": counts,
+        "cut": gathering.cut,
         "short": gathering.short,
         "cleaning": gathering.cleaning,
         "left_out": gathering.left_out,
         "decontaminated": {"num_sentences": gathering.num_taken_out, "examples": gathering.examples},
     }
+
+
+def _candidates(folder: Path, shards: list[TextShard], by_older_rule: bool) -> Iterator[str]:
+    """What could be held out of text that is all on one side."""
+    for shard in shards:
+        for line in (folder / shard.name).read_bytes().splitlines():
+            record = orjson.loads(line)
+            yield from segments(record["text"]) if by_older_rule or "document" in record else [record["text"]]
 
 
 def _check_enough(corpus: Corpus, gathering: Gathering, counts: dict[str, Any], wanted: set[str]) -> None:
@@ -131,11 +141,12 @@ def _check_enough(corpus: Corpus, gathering: Gathering, counts: dict[str, Any], 
         raise InputError(f"corpus.sources.{empty[0]}: there is no text in it, after what is left out")
 
 
-def prepare_text(corpus: Corpus, data: str | Path) -> TextCorpus:
+def prepare_text(corpus: Corpus, data: str | Path, by_older_rule: bool = False) -> TextCorpus:
     """Writes the corpus under `data/NAME-HASH8/text` unless it is there already, and returns it.
 
     Any number of processes may call this at once; one does the work and the others wait for it. What a killed one had done is
-    gone on with. Raises InputError for text that is missing, unreadable or empty, RunFailed when it cannot be downloaded.
+    gone on with. Text that an older version prepared stays as it is, with its cuts of long documents; `by_older_rule` prepares
+    it so anew. Raises InputError for text that is missing, unreadable or empty, RunFailed when it cannot be downloaded.
     """
     data = usable_folder(data, "paths.data")
     corpus = with_download(complete(corpus), data)
@@ -144,19 +155,53 @@ def prepare_text(corpus: Corpus, data: str | Path) -> TextCorpus:
     check_templates(corpus.text or [])
     check_cleaners(corpus.clean)
     hashes = LocalHashes(data)
+    plans = _plans(corpus, data, hashes)
+    hashes.save()
+    older = plans[-1]
+    plan = older if by_older_rule or older.is_prepared else plans[0]
+    with locked(data / ".locks" / f"{plan.folder.name}.text"):
+        if not plan.is_prepared:
+            manifest = {"format": TEXT_FORMAT, "layout": _LAYOUT, "name": corpus.name, "fingerprint": plan.fingerprint}
+            read = [str(file) for stage in plan.stages for file in stage.files]
+            with unfinished_folder(plan.folder / "text") as aside:
+                manifest |= _write_whole(aside, corpus, plan.stages)
+                with shown("sha256 of the text"):
+                    manifest |= {"rules": plan.rules, "sources": read, "files": describe_files(aside)}
+                write_json(aside / "manifest.json", manifest)
+    return TextCorpus(plan.folder, read_json(plan.manifest), mixture_of(corpus))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is read by which rules, and where the text of it is."""
+
+    folder: Path
+    fingerprint: str
+    stages: list[Stage]
+    rules: dict[str, Any]
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "text" / "manifest.json"
+
+    @property
+    def is_prepared(self) -> bool:
+        return self.manifest.exists() and read_json(self.manifest).get("layout") == _LAYOUT
+
+
+def _plans(corpus: Corpus, data: Path, hashes: LocalHashes) -> list[_Plan]:
+    """The plan of this version and, last, that of older versions; generated text has one for all."""
     stages = find_stages(corpus, data, hashes)
     rules = describe(corpus, stages, hashes)
-    hashes.save()
+    if not stages:
+        return [_plan(corpus, data, stages, rules)]
+    older = find_stages(corpus, data, hashes, with_hidden=True)
+    older = [replace(stage, rules=replace(stage.rules, whole_characters=None)) for stage in older]
+    older_rules = describe(corpus, older, hashes, with_hidden=True)
+    return [_plan(corpus, data, stages, rules | HELD_OUT), _plan(corpus, data, older, older_rules)]
+
+
+def _plan(corpus: Corpus, data: Path, stages: list[Stage], rules: dict[str, Any]) -> _Plan:
     description = {"format": TEXT_FORMAT, "corpus": corpus.name} | rules
     fingerprint = xxhash.xxh3_128_hexdigest(json.dumps(description, sort_keys=True).encode())
-    folder = data / f"{corpus.name}-{fingerprint[:8]}"
-    manifest_path = folder / "text" / "manifest.json"
-    with locked(data / ".locks" / f"{folder.name}.text"):
-        if not (manifest_path.exists() and read_json(manifest_path).get("layout") == _LAYOUT):
-            manifest = {"format": TEXT_FORMAT, "layout": _LAYOUT, "name": corpus.name, "fingerprint": fingerprint}
-            read = [str(file) for stage in stages for file in stage.files]
-            with unfinished_folder(folder / "text") as aside:
-                manifest |= _write_whole(aside, corpus, stages)
-                manifest |= {"rules": rules, "sources": read, "files": describe_files(aside)}
-                write_json(aside / "manifest.json", manifest)
-    return TextCorpus(folder, read_json(manifest_path), mixture_of(corpus))
+    return _Plan(data / f"{corpus.name}-{fingerprint[:8]}", fingerprint, stages, rules)

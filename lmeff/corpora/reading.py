@@ -2,19 +2,17 @@
 
 import json
 import re
-import string
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-import orjson
 import pyarrow
 from pyarrow import parquet
 
-from lmeff.corpora.sources import JSON_SUFFIXES, open_text, plain_name
+from lmeff.corpora.record_text import EVERYTHING, fields_of, fill, parse
+from lmeff.corpora.sources import JSON_SUFFIXES, not_utf8_text, open_text, plain_name
 from lmeff.errors import InputError
 
 _BATCH_CHARACTERS = 1 << 20
@@ -22,9 +20,6 @@ _READ_CHARACTERS = 1 << 20
 _WHOLE_FILE_CHARACTERS = 16 << 20
 _PIECE_CHARACTERS = 1 << 20
 _TABLE_ROWS = 1_000
-_EVERYTHING = "{*}"
-"""The template for all values of a record, whatever their names."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -50,85 +45,12 @@ class Batch:
     num_characters: int
 
 
-# ---------------------------------------------------------------------- templates
-
-
-@lru_cache
-def _fields(template: str) -> tuple[str, ...]:
-    return tuple(name for _, name, _, _ in string.Formatter().parse(template) if name is not None)
-
-
-def check_templates(templates: Sequence[str]) -> None:
-    """Raises InputError for a template that is not `{field}` text."""
-    for template in templates:
-        if template == _EVERYTHING:
-            continue
-        try:
-            parts = [part for part in string.Formatter().parse(template) if part[1] is not None]
-        except ValueError as error:
-            raise InputError(f"corpus.text: {template!r}: {error}") from None
-        if not parts or not all(name.isidentifier() and not form and not change for _, name, form, change in parts):
-            raise InputError(f"corpus.text: {template!r} must name fields, as in '{{text}}'")
-
-
 def check_pattern(pattern: str) -> None:
     """Raises InputError for a `begins` that is no regular expression."""
     try:
         re.compile(pattern)
     except re.error as error:
         raise InputError(f"corpus.begins: {pattern!r} is not a regular expression ({error})") from None
-
-
-def _plain(value: object) -> str:
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _formatted(template: str, fields: Sequence[str], record: dict[str, Any]) -> str:
-    return template.format(**{name: _plain(record[name]) for name in fields})
-
-
-def _fitting(record: dict[str, Any], templates: Sequence[str]) -> str | None:
-    """The first template whose fields all hold something, else the first whose fields are all there."""
-    there = None
-    for template in templates:
-        values = list(record.values()) if template == _EVERYTHING else [record.get(name) for name in _fields(template)]
-        if all(values):
-            return template
-        if there is None and all(value is not None for value in values):
-            there = template
-    return there
-
-
-def _fill(record: object, templates: Sequence[str], where: str) -> str:
-    if not isinstance(record, dict):
-        raise InputError(f"{where}: a line must be a JSON object, this is a {type(record).__name__}")
-    template = _fitting(record, templates)
-    if template == _EVERYTHING:
-        text = "\n".join(map(_plain, record.values()))
-    elif template is not None:
-        fields = _fields(template)
-        text = _plain(record[fields[0]]) if template == f"{{{fields[0]}}}" else _formatted(template, fields, record)
-    if template is not None:
-        if not text.isascii() and _SURROGATE.search(text):
-            raise InputError(f"{where}: holds half of a character (a lone \\ud800-\\udfff escape)")
-        return text
-    raise InputError(
-        f"{where}: has none of the fields that corpus.text wants ({'; '.join(templates)});"
-        f" it has {', '.join(map(str, record)) or 'no field'}"
-    )
-
-
-def _parse(line: str, where: str) -> object:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        # The slower one also knows NaN and lone surrogates, and says where it stopped.
-        try:
-            return json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not readable as JSON ({error.msg} at character {error.pos + 1})") from None
-        except RecursionError:
-            raise InputError(f"{where}: not readable as JSON (nested too deeply)") from None
 
 
 def texts_of(batch: Batch, form: Form) -> Iterator[str]:
@@ -147,14 +69,14 @@ def _from_records(batch: Batch, form: Form) -> Iterator[str]:
         if isinstance(record, str):
             if not record.strip():
                 continue
-            record = _parse(record, f"{batch.path}:{number}")
-        yield _fill(record, form.text, f"{batch.path}:{number}")
+            record = parse(record, f"{batch.path}:{number}")
+        yield fill(record, form.text, f"{batch.path}:{number}")
 
 
 # ---------------------------------------------------------------------- files
 
 
-def _text_documents(file: IO[str], form: Form) -> Iterator[str]:
+def _text_documents(file: IO[str], path: Path, form: Form) -> Iterator[str]:
     if form.begins or form.join:
         yield from file  # lines, put together by `_grouped`
     elif form.separator is not None:
@@ -162,7 +84,7 @@ def _text_documents(file: IO[str], form: Form) -> Iterator[str]:
         while piece := file.read(_READ_CHARACTERS):
             *whole, rest = (rest + piece).split(form.separator)
             if len(rest) > _WHOLE_FILE_CHARACTERS:
-                raise InputError(f"{file.name}: no corpus.separator {form.separator!r} in 16 million characters")
+                raise InputError(f"{path}: no corpus.separator {form.separator!r} in 16 million characters")
             yield from whole
         yield rest
     else:
@@ -197,25 +119,32 @@ def _cut(text: str) -> int:
 def _rows(path: Path, form: Form) -> Iterator[dict[str, Any]]:
     try:
         table = parquet.ParquetFile(path)
-        wanted = {name for template in form.text if template != _EVERYTHING for name in _fields(template)}
-        columns = [name for name in table.schema_arrow.names if name in wanted or _EVERYTHING in form.text]
+        wanted = {name for template in form.text if template != EVERYTHING for name in fields_of(template)}
+        columns = [name for name in table.schema_arrow.names if name in wanted or EVERYTHING in form.text]
         if not columns:
             raise InputError(
                 f"{path}: has none of the columns that corpus.text wants ({'; '.join(form.text)});"
                 f" it has {', '.join(table.schema_arrow.names)}"
             )
-        for field in table.schema_arrow:
-            if field.name in columns and (
-                pyarrow.types.is_binary(field.type) or pyarrow.types.is_large_binary(field.type)
-            ):
-                raise InputError(f"{path}: column {field.name!r} holds bytes, not text")
+        for column in table.schema_arrow:
+            if column.name in columns and not _holds_text(column.type):
+                kind = "bytes" if "binary" in str(column.type) else str(column.type)
+                raise InputError(
+                    f"{path}: column {column.name!r} holds {kind}, not text, from row 1 on; make text of it first, or name"
+                    f" other columns in corpus.text ({', '.join(table.schema_arrow.names)})"
+                )
         for batch in table.iter_batches(_TABLE_ROWS, columns=columns):
-            # A missing value is an empty document.
-            yield from (
-                {name: "" if value is None else value for name, value in row.items()} for row in batch.to_pylist()
-            )
+            yield from batch.to_pylist()
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as Parquet ({' '.join(str(error).split())})") from None
+
+
+def _holds_text(kind: pyarrow.DataType) -> bool:
+    """Whether a column's values are texts or lists of texts; a column of nothing but nulls has the type null."""
+    types = pyarrow.types
+    if types.is_dictionary(kind) or types.is_list(kind) or types.is_large_list(kind):
+        return _holds_text(kind.value_type)
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind) or types.is_null(kind)
 
 
 def _grouped(texts: Iterable[str], form: Form) -> Iterator[str]:
@@ -294,13 +223,13 @@ def read_batches(path: Path, form: Form) -> Iterator[Batch]:
     try:
         with open_text(path) as file:
             if suffix not in JSON_SUFFIXES:
-                texts = _text_documents(file, form)
+                texts = _text_documents(file, path, form)
                 yield from _batched(path, _grouped(texts, form) if together else texts, True)
             elif together:
                 yield from _batched(path, _grouped(_flat(_batched(path, _lines(file, path), False), form), form), True)
             else:
                 yield from _batched(path, _lines(file, path), False)
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.object[error.start]:#04x}: {error.reason})") from None
+    except UnicodeDecodeError:
+        raise InputError(not_utf8_text(path)) from None
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None

@@ -9,6 +9,8 @@ import xxhash
 from lmeff.corpora.sources import Document
 
 _SEGMENT_CHARACTERS = 8_000
+_LARGEST_ROW, _LARGEST_FILE = 0.5, 0.1
+"""Shares of all the text."""
 _BREAKS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"(?<=[.!?])\s"), re.compile(r"\s"))
 
 
@@ -36,32 +38,43 @@ def _position(text: str) -> float:
     return xxhash.xxh3_64_intdigest(text.strip().encode()) / 2**64
 
 
+def longest_whole(num_bytes: int, dev_share: float, is_file: bool) -> int:
+    """Characters of the longest document that stays whole in a text of so many bytes.
+
+    A row, or what a separator ends, is cut only when it is more than half of the text, or the only one. A file of plain text is
+    one document since nothing says where its documents end: it is cut when it is more than a tenth, or than the held-out share.
+    """
+    share = max(dev_share, _LARGEST_FILE) if is_file else _LARGEST_ROW
+    return max(2 * _SEGMENT_CHARACTERS, int(share * num_bytes))
+
+
 def is_one_segment(text: str) -> bool:
     """Whether a text is too short to be cut."""
     return len(text) <= 2 * _SEGMENT_CHARACTERS
 
 
 def side(text: str, dev_share: float) -> str:
-    """`dev` or `train`, for a text that is one segment."""
+    """`dev` or `train`, for a text that stays whole."""
     return "dev" if _position(text) < dev_share else "train"
 
 
-def smallest_share(documents: Iterable[Document]) -> float | None:
-    """The smallest `dev_share` that holds anything out; None when the text is a single segment."""
-    positions = {_position(piece) for document in documents for piece in segments(document.text)}
+def smallest_share(pieces: Iterable[str]) -> float | None:
+    """The smallest `dev_share` that holds one of the pieces out; None when there is nothing but one piece of text."""
+    positions = {_position(piece) for piece in pieces}
     return min(positions) * (1 + 1e-12) if len(positions) > 1 else None
 
 
 def split(documents: Iterable[Document], dev_share: float) -> Iterator[tuple[str, Document]]:
-    """Yields ("train" | "dev", document). Neighbouring segments of one document that go the same way stay together."""
+    """Yields ("train" | "dev", document) of documents that are cut in segments, each of which is on a side of its own.
+    Neighbouring segments of one document that go the same way stay together."""
     for document in documents:
         sides: list[tuple[str, str]] = []
         for piece in segments(document.text):
-            side = "dev" if _position(piece) < dev_share else "train"
-            if sides and sides[-1][0] == side:
-                sides[-1] = (side, sides[-1][1] + piece)
+            where = side(piece, dev_share)
+            if sides and sides[-1][0] == where:
+                sides[-1] = (where, sides[-1][1] + piece)
             else:
-                sides.append((side, piece))
-        for side, text in sides:
+                sides.append((where, piece))
+        for where, text in sides:
             if text := text.strip():
-                yield side, replace(document, text=text)
+                yield where, replace(document, text=text)

@@ -13,8 +13,10 @@ from lmeff.corpora.documents import Rules
 from lmeff.corpora.gather import Stage
 from lmeff.corpora.origins import LocalHashes, SourceFile, hub_files, local_files, training_patterns
 from lmeff.corpora.quality import check_language
-from lmeff.corpora.reading import Form, check_pattern, check_templates
+from lmeff.corpora.reading import Form, check_pattern
+from lmeff.corpora.record_text import check_templates
 from lmeff.corpora.sources import kind
+from lmeff.corpora.split import longest_whole
 from lmeff.errors import InputError
 from lmeff.recipe.corpus_schema import Corpus, MixedSource
 
@@ -55,12 +57,12 @@ def _rules(corpus: Corpus, source: MixedSource, evaluation_files: tuple[Path, ..
 
 
 def _training_files(
-    name: str, source: MixedSource, data: Path, hashes: LocalHashes
+    name: str, source: MixedSource, data: Path, hashes: LocalHashes, with_hidden: bool
 ) -> tuple[list[SourceFile], list[SourceFile]]:
     """Training files of a source, and held-out ones where its data set has a split for them."""
     key = f"corpus.sources.{name}.paths" if name else "corpus.paths"
     if source.paths:
-        return local_files(source.paths, key, hashes, name, source.domains), []
+        return local_files(source.paths, key, hashes, name, source.domains, with_hidden), []
     if not source.hub:
         raise InputError(f"{key}: source {name!r} says neither paths nor hub")
     train, held_out = (source.files, None) if source.files else training_patterns(source, data)
@@ -68,14 +70,16 @@ def _training_files(
     return hub_files(source, train, name, data), dev
 
 
-def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes) -> list[Stage]:
+def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes, with_hidden: bool = False) -> list[Stage]:
     """Held-out files first, so that training text can be held against them, then the sources in their order.
+
+    `with_hidden`: with the hidden files of folders, which older versions read.
 
     Raises InputError when a file is missing or held out and trained on at once, RunFailed when the Hub cannot be asked.
     """
     if not has_place(corpus):
         return []
-    evaluation = tuple(sources.find_files(corpus.decontaminate, "corpus.decontaminate"))
+    evaluation = tuple(sources.find_files(corpus.decontaminate, "corpus.decontaminate", with_hidden))
     stages, dev_files = [], []
     mixture = sources_of(corpus)
     total = sum(source.weight or 0 for source in mixture.values())
@@ -91,7 +95,7 @@ def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes) -> list[Stage]:
             check_language(source.language)
         if source.begins:
             check_pattern(source.begins)
-        files, held_out = _training_files(name, source, data, hashes)
+        files, held_out = _training_files(name, source, data, hashes, with_hidden)
         dev_files += held_out
         _check_cleaned(name, source, files)
         amount, unit = corpus.budget_parts or (0, None)
@@ -104,16 +108,19 @@ def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes) -> list[Stage]:
         if limit != 0:
             stages.append(Stage(name, files, _rules(corpus, source, evaluation), limit, float(source.epochs)))
     if corpus.dev_paths:
-        dev_files = local_files(corpus.dev_paths, "corpus.dev_paths", hashes, "", corpus.domains)
+        dev_files = local_files(corpus.dev_paths, "corpus.dev_paths", hashes, "", corpus.domains, with_hidden)
     elif corpus.dev_files and corpus.hub:
         dev_files = hub_files(corpus, corpus.dev_files, "", data)
+    share, num_bytes = corpus.dev_share or DEV_SHARE, sum(file.size for stage in stages for file in stage.files)
+    whole = (longest_whole(num_bytes, share, is_file=False), longest_whole(num_bytes, share, is_file=True))
+    stages = [replace(stage, rules=replace(stage.rules, whole_characters=whole)) for stage in stages]
     if not dev_files:
         return stages
     _check_apart(stages, dev_files)
     train = [replace(stage, rules=replace(stage.rules, dev_share=None)) for stage in stages]
     # Held-out files are nobody's source; the corpus's own settings are theirs.
     rules = _rules(corpus, shared_settings(corpus), ())
-    return [Stage("", dev_files, replace(rules, dev_share=None, side="dev")), *train]
+    return [Stage("", dev_files, replace(rules, dev_share=None, side="dev", whole_characters=whole)), *train]
 
 
 def _check_cleaned(name: str, source: MixedSource, files: list[SourceFile]) -> None:
@@ -140,7 +147,7 @@ def _check_apart(stages: list[Stage], dev_files: list[SourceFile]) -> None:
 # ---------------------------------------------------------------------- what the text depends on
 
 
-def describe(corpus: Corpus, stages: list[Stage], hashes: LocalHashes) -> dict[str, Any]:
+def describe(corpus: Corpus, stages: list[Stage], hashes: LocalHashes, with_hidden: bool = False) -> dict[str, Any]:
     """What the text depends on. File names count only by their stems, which name the domains."""
     if not has_place(corpus):
         return {"synthetic": corpus.synthetic.model_dump(), "generator": synthetic.GENERATOR_VERSION}
@@ -153,7 +160,7 @@ def describe(corpus: Corpus, stages: list[Stage], hashes: LocalHashes) -> dict[s
         filters["repetition"] = True
     rules |= {"filters": filters} if filters else {}
     if corpus.decontaminate:
-        files = sources.find_files(corpus.decontaminate, "corpus.decontaminate")
+        files = sources.find_files(corpus.decontaminate, "corpus.decontaminate", with_hidden)
         rules["decontaminate"] = sorted(f"{kind(path)} {hashes.of(path)}" for path in files)
         rules |= {"decontaminate_words": corpus.decontaminate_words} if corpus.decontaminate_words else {}
     if corpus.budget and corpus.budget_parts[1] == "words":

@@ -1,6 +1,5 @@
 """Reading what tasks ask about: local files in their published layouts, the Hub, and pairs of `lmeff.corpora.synthetic`."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -11,6 +10,8 @@ from lmeff.errors import InputError
 from lmeff.evaluation.records import LAYOUTS, Document, asked
 from lmeff.evaluation.smallbench import PROMPTS, chosen, question, with_token_counts
 from lmeff.evaluation.sources import DATA_VARIABLE, SOURCES, data_file, data_folder
+from lmeff.files import parse_json, text_lines
+from lmeff.revisions.reach import asked_once, known_away
 
 _PATHS: ContextVar[Mapping[str, str] | None] = ContextVar("paths", default=None)
 
@@ -49,7 +50,7 @@ def task_name(source: str, uid: str) -> str:
 def pair_files(paths: Mapping[str, str]) -> list[str]:
     """Names without `.jsonl` of the user's own files of minimal pairs, each a paradigm. Raises InputError."""
     folder = data_folder("pairs", paths)
-    names = sorted(path.stem for path in folder.glob("*.jsonl"))
+    names = sorted(path.stem for path in folder.glob("*.jsonl") if not path.name.startswith("."))
     if not names:
         raise InputError(f"{folder}: holds no *.jsonl with {SOURCES['pairs'].keys}")
     return names
@@ -85,27 +86,21 @@ def read_documents(path: Path, layout: str) -> tuple[Document, ...]:
     """The documents of a JSON lines file; `layout` is a key of `LAYOUTS` or a task of SmallBench. Raises InputError."""
     try:
         stat = path.stat()
-        return _read(path, layout, stat.st_mtime_ns, stat.st_size)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    return _read(path, layout, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=512)  # a file is read again and again, for every checkpoint of a run
 def _read(path: Path, layout: str, _mtime_ns: int, _size: int) -> tuple[Document, ...]:
-    with open(path, encoding="utf-8") as lines:
-        found = tuple(
-            _line(line, layout, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()
-        )
+    found = tuple(_line(line, layout, f"{path}, line {number}") for number, line in text_lines(path))
     if not found:
         raise InputError(f"{path}: holds no {'pairs' if 'blimp' in layout or layout == 'pairs' else 'examples'}")
     return found
 
 
 def _line(line: str, layout: str, where: str) -> Document:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+    record = parse_json(line, where)
     if not isinstance(record, dict):
         keys = SOURCES["smallbench" if layout in PROMPTS else data_name(layout)].keys
         raise InputError(f"{where}: must be an object with {keys}")
@@ -127,11 +122,13 @@ def _operations(found: Sequence[Document], uid: str, folder: Path) -> tuple[Docu
 def _from_hub(source: str, uid: str) -> Sequence[Document]:
     name = data_name(source)
     try:
-        return _hub_documents(source, uid)
+        with asked_once():
+            return _hub_documents(source, uid)
     except InputError:
         raise
     except Exception as error:  # each library on the way to the Hub has exceptions of its own
         reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+        reason = known_away() or reason
         raise InputError(
             f"{SOURCES[name].title} ({uid}) cannot be read from the Hub dataset {SOURCES[name].published} ({reason}); to use "
             f"local files, set evaluation.paths.{name} to their folder, or {DATA_VARIABLE} to the folder that holds them as "

@@ -1,15 +1,19 @@
-"""Requests of lm-eval as token ids: all texts encoded in one batch, by lm-eval's own rules, once for all models of a run."""
+"""Requests of lm-eval as token ids: all texts of a task encoded in one batch, once for all models of a run."""
 
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
+import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from transformers import PreTrainedModel
 
 from lmeff.errors import InputError
+from lmeff.evaluation.answer_tokens import ContextStart, after_start, own_tokens, split_tokens, tokens_in_front
+from lmeff.evaluation.held_text import beginning_and_end
+from lmeff.evaluation.loading import check_token
 from lmeff.evaluation.prefix_tree import Request
 
 TokenRequest = tuple[tuple[str, str] | None, list[int], list[int]]
@@ -17,6 +21,8 @@ TokenRequest = tuple[tuple[str, str] | None, list[int], list[int]]
 
 _NUM_KEPT = 512
 _kept: OrderedDict[Hashable, Any] = OrderedDict()
+_slow_tokenizers: dict[int, Any] = {}
+"""Kept alive, so that no other object gets the number of one of them."""
 
 
 def keep(key: Hashable, make: Callable[[], Any]) -> Any:
@@ -40,7 +46,10 @@ def digest(texts: Iterable[str]) -> bytes:
 def tokenizer_digest(tokenizer: Any) -> bytes:
     """What decides the ids that a fast tokenizer gives; of a slow one, that it is this very object."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    return digest([backend.to_str()] if backend is not None else [f"{type(tokenizer)} {id(tokenizer)}"])
+    if backend is not None:
+        return digest([backend.to_str()])
+    _slow_tokenizers[id(tokenizer)] = tokenizer
+    return digest([f"{type(tokenizer)} {id(tokenizer)}"])
 
 
 def check_lengths(requests: Sequence[TokenRequest], max_length: int) -> None:
@@ -55,8 +64,7 @@ def check_lengths(requests: Sequence[TokenRequest], max_length: int) -> None:
 def check_ids(requests: Sequence[TokenRequest], model: PreTrainedModel) -> None:
     """Raises InputError for a token that the model has no embedding for: its tokenizer is another model's."""
     largest = max((max(*context, *rest) for _, context, rest in requests), default=0)
-    if largest >= (size := model.get_input_embeddings().num_embeddings):
-        raise InputError(f"the tokenizer gives token {largest}; the model has embeddings of {size} tokens")
+    check_token(largest, model.get_input_embeddings().num_embeddings)
 
 
 def model_requests(requests: Sequence[TokenRequest], max_length: int) -> list[Request]:
@@ -65,47 +73,84 @@ def model_requests(requests: Sequence[TokenRequest], max_length: int) -> list[Re
 
 
 class EncodesAhead(HFLM):
-    """lm-eval's Hugging Face model, with all texts of some requests encoded in one batch before it asks for them."""
+    """lm-eval's Hugging Face model with our way from texts to tokens, for its own code as for ours.
 
-    _encoded: dict[tuple[str, bool | None], list[int]] | None = None
-    _recorded: list[TokenRequest] | None = None
+    Every text of a causal model begins with one BOS or, where there is a context, as `context_start` says. Of an answer its own
+    tokens are scored, and nothing else.
+    """
+
+    context_start: ContextStart = "bos"
+
+    @property
+    def prefix_token_id(self) -> int:
+        """What a text begins with: BOS, without one EOS. Raises InputError for a tokenizer without both."""
+        if self.custom_prefix_token_id is not None:
+            return self.custom_prefix_token_id
+        return beginning_and_end(self.tokenizer)[0]
+
+    def get_model_info(self) -> dict[str, Any]:
+        """For the results of lm-eval's command line."""
+        return {**super().get_model_info(), "context_start": self.context_start}
 
     def token_requests(self, requests: Sequence[Instance]) -> list[TokenRequest]:
-        """The token ids that lm-eval scores for its requests: its own code, stopped before the model."""
+        """The tokens to read and to score for lm-eval's requests."""
         if empty := next((one for one in requests if not one.args[1]), None):
             raise InputError(f"{empty.task_name or 'a request'}: a text to score is empty")
-        self._recorded, self._encoded = [], self._encode([one.args for one in requests])
-        try:
-            super().loglikelihood(requests, disable_tqdm=True)
-            return self._recorded
-        finally:
-            self._recorded = self._encoded = None
+        texts = [one.args for one in requests]
+        if self.backend != "causal":
+            return [(each, *self._for_encoder(*each)) for each in texts]
+        start, front = self.prefix_token_id, self._front
+        pairs = split_tokens(self.tokenizer, texts)
+        return [(each, *after_start(start, front, *pair)) for each, pair in zip(texts, pairs, strict=True)]
 
-    def _loglikelihood_tokens(self, requests: list, **options: Any) -> list:
-        if self._recorded is None:
-            return super()._loglikelihood_tokens(requests, **options)
-        self._recorded += requests
-        return []
+    @property
+    def _front(self) -> list[int] | None:
+        """What a context begins with in place of BOS, which lm-eval's `add_bos_token` may forbid."""
+        if self.context_start == "bos":
+            return None
+        return [] if self.add_bos_token is False else tokens_in_front(self.tokenizer)
 
-    def tok_encode(self, string: str, add_special_tokens: bool | None = None, *rest: Any, **options: Any) -> list[int]:
-        if self._encoded is not None and not rest and not options:
-            known = self._encoded.get((string, add_special_tokens))
-            if known is not None:
-                return list(known)
-        return super().tok_encode(string, add_special_tokens, *rest, **options)
+    def _for_encoder(self, context: str, answer: str) -> tuple[list[int], list[int]]:
+        """lm-eval's own: the encoder reads what the tokenizer makes of a text."""
+        if context:
+            return self._encode_pair(context, answer)
+        return [self.prefix_token_id], self.tok_encode(answer, add_special_tokens=False)
 
-    def _encode(self, texts: Sequence[tuple[str, str]]) -> dict[tuple[str, bool | None], list[int]]:
-        """Ids by text and `add_special_tokens`, of what lm-eval will ask for: without a context the continuation alone, else
-        the context, less the spaces at its end, and both together. What is missing here is encoded when it is asked for."""
-        alone = dict.fromkeys(continuation for context, continuation in texts if not context)
-        pairs = [(context, continuation) for context, continuation in texts if context]
-        both = dict.fromkeys([part for context, rest in pairs for part in (context.rstrip(), context + rest)])
-        begin = self.tokenizer.decode(self.prefix_token_id)
-        both = [text for text in both if text and not (begin and text.startswith(begin))]
-        special = {} if self.add_bos_token is None else {"add_special_tokens": self.add_bos_token}
-        found: dict[tuple[str, bool | None], list[int]] = {}
-        for flag, chosen, options in ((False, list(alone), {"add_special_tokens": False}), (None, both, special)):
-            if chosen and super().tok_encode(chosen[0], flag) == self.tokenizer.encode(chosen[0], **options):
-                ids = self.tokenizer(chosen, return_attention_mask=False, **options)["input_ids"]
-                found.update(((text, flag), one) for text, one in zip(chosen, ids, strict=True))
-        return found
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """lm-eval's, with our tokens."""
+        return self._loglikelihood_tokens(self.token_requests(requests), disable_tqdm=disable_tqdm)
+
+    def tok_encode(
+        self,
+        string: str,
+        add_special_tokens: bool | None = None,
+        left_truncate_len: int | None = None,
+        **options: Any,
+    ) -> list[int]:
+        """Where lm-eval leaves it to the tokenizer (`loglikelihood_rolling`, which puts BOS in front): the text's own."""
+        if add_special_tokens is not None or self.backend != "causal":
+            return super().tok_encode(string, add_special_tokens, left_truncate_len, **options)
+        (ids,) = own_tokens(self.tokenizer, [string])
+        ids = ids[1:] if ids[:1] == [self.prefix_token_id] else ids
+        return ids[-left_truncate_len:] if left_truncate_len else ids
+
+    def tok_batch_encode(
+        self,
+        strings: list[str],
+        padding_side: str = "left",
+        left_truncate_len: int | None = None,
+        truncation: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `generate_until` goes on from, (texts, tokens) padded, and where it is no padding."""
+        if self.backend != "causal":
+            return super().tok_batch_encode(strings, padding_side, left_truncate_len, truncation)
+        start, front = self.prefix_token_id, self._front
+        rows = [after_start(start, front, own, [])[0] for own in own_tokens(self.tokenizer, strings)]
+        rows = [row[-left_truncate_len:] if left_truncate_len else row for row in rows]
+        width = max(map(len, rows))
+        ids = torch.full((len(rows), width), self.tokenizer.pad_token_id, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for number, row in enumerate(rows):
+            place = slice(width - len(row), width) if padding_side == "left" else slice(len(row))
+            ids[number, place], mask[number, place] = torch.tensor(row), 1
+        return ids, mask

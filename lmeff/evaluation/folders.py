@@ -1,6 +1,6 @@
 """`lmeff eval`: which models a folder holds, and scoring them one after another."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,9 @@ from lmeff.errors import InputError
 from lmeff.evaluation.beginnings import warn_of_bos
 from lmeff.evaluation.following import follow_run
 from lmeff.evaluation.harness import Evaluation
-from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.evaluation.results import about_of
+from lmeff.evaluation.score_table import ScoreTable
+from lmeff.evaluation.subjects import Subject, find_subjects, score_each, where_results_are
 from lmeff.evaluation.tasks import check_tasks
 from lmeff.evaluation.weights_results import measure_at_anchor
 from lmeff.files import read_json
@@ -36,6 +38,7 @@ def evaluation_of(
         limit=section.limit,
         batch_size=section.batch_size,
         precision=section.precision,
+        context_start=section.context_start,
         exact=exact,
         device=device,
         before_batch=before_batch,
@@ -46,12 +49,12 @@ def evaluate_together(
     section: EvaluationSection,
     results: Path,
     ranks: tuple[int, int],
-    *,
-    wait_for_everyone: Callable[[], None],
     before_batch: Callable[[], None],
 ) -> Callable[[Path], None]:
-    """Returns what scores a revision into `results/NAME`, called on every process of a run. `ranks` are this process's rank and
-    the number of processes. When `before_batch` raises KeyboardInterrupt, what is missing is left to the next call."""
+    """Returns what scores a revision into `results/NAME`. Collective: every process of a run calls it. `ranks` are the rank
+    and the number of processes. When `before_batch` raises KeyboardInterrupt, what is missing is left to the next call."""
+    from accelerate import PartialState
+
     rank, world_size = ranks
 
     def evaluate(revision: Path) -> None:
@@ -60,7 +63,7 @@ def evaluate_together(
             if section.weights and rank == 0:
                 measure_at_anchor(revision, results, before_batch)
             evaluation.score(rank, world_size)
-        wait_for_everyone()
+        PartialState().wait_for_everyone()
         if rank == 0 and evaluation.is_scored():
             evaluation.finish()
 
@@ -108,15 +111,28 @@ def evaluate_folders(
     if output is None and section.limit:
         _keep_fuller_results(subjects, section)
 
+    names = [subject.name for subject in subjects] or ["seed-0-tokens-1250M"]  # those to follow are not there yet
+    table = ScoreTable(names, section.tasks)
+    scored: list[Path] = []
+
     def score(subject: Subject, model_folder: Path) -> None:
         warn_of_bos(subject.name, model_folder)
         evaluation = evaluation_of(section, model_folder, subject.output, exact=exact, device=device)
-        for line in score_lines(evaluation.run()):
-            print(f"{subject.name}  {line}", flush=True)
+        if line := other_start_line(evaluation):
+            print(f"{subject.name}: {line}", flush=True)
+        found = evaluation.run()
+        if not scored:
+            print(table.header(), flush=True)
+        scored.append(subject.output)
+        print("\n".join(table.lines(subject.name, found)), flush=True)
 
-    if follow:
-        return follow_run(Path(what), partial(find_subjects, what, None, True, output), score, revisions)
-    score_each(subjects, score)
+    try:
+        if follow:
+            return follow_run(Path(what), partial(find_subjects, what, None, True, output), score, revisions)
+        score_each(subjects, score)
+    finally:
+        if scored:
+            print(where_results_are(scored), flush=True)
     return subjects
 
 
@@ -134,21 +150,18 @@ def _keep_fuller_results(subjects: Sequence[Subject], section: EvaluationSection
             )
 
 
-def score_lines(results: Mapping[str, dict]) -> Iterator[str]:
-    """A line for each task or, of groups that have no score of their own, each task in it."""
-    for task, result in results.items():
-        if num_cut := result["lmeff"].get("num_cut"):
-            yield f"{task}: {num_cut:,} contexts are longer than the model takes and lost their beginning"
-        own = result["results"].get(task, {})
-        shown = {task: own} if any("," in key for key in own) else result["results"]
-        for name, scores in shown.items():
-            accuracy, ties = scores.get("acc,none"), scores.get("ties,none") or 0
-            value = f"{accuracy:.4f}" if accuracy is not None else _metrics_text(scores)
-            yield f"{name}  {value}" + (f"  ({ties:.2%} ties)" if ties else "")
-
-
-def _metrics_text(scores: Mapping[str, Any]) -> str:
-    """`spearman 0.4312  f1 0.7000`, of a task without an accuracy."""
-    named = {key.removesuffix(",none"): value for key, value in scores.items() if "," in key and "_stderr," not in key}
-    numbers = {name: value for name, value in named.items() if isinstance(value, int | float)}
-    return "  ".join(f"{name} {value:.4f}" for name, value in numbers.items()) or "no score"
+def other_start_line(evaluation: Evaluation) -> str | None:
+    """Why results of the same model that are there are made again, where that is what contexts began with."""
+    found: dict[str | None, list[str]] = {}
+    for task in evaluation.tasks:
+        about = about_of(evaluation.output / f"{task}.json")
+        start = (about.get("settings") or {}).get("context_start")
+        if about.get("weights_sha256") == evaluation.weights_sha256 and start != evaluation.context_start:
+            found.setdefault(start, []).append(task)
+    if not found:
+        return None
+    made = [
+        f"{', '.join(tasks)} " + (f"with context_start {start}" if start else "by a version without context_start")
+        for start, tasks in found.items()
+    ]
+    return f"scored again with context_start {evaluation.context_start}; it was scored on {'; '.join(made)}"

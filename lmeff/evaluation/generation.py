@@ -9,18 +9,19 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, PreTrainedTokenizerBase
+from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from lmeff.errors import InputError
+from lmeff.evaluation.context_length import context_length
 from lmeff.evaluation.held_text import beginning_and_end, encoded
-
-_READS_PADDING = ("rwkv",)
-"""Models of transformers that take no notice of the attention mask."""
+from lmeff.evaluation.loading import check_token
+from lmeff.evaluation.writing import Way, find_way, write
 
 
 @dataclass(frozen=True)
@@ -101,20 +102,20 @@ def generate(
     bos, eos = beginning_and_end(tokenizer)
     prompts = list(dict.fromkeys(request.prompt for request in requests))
     ids = {prompt: [bos, *own] for prompt, own in zip(prompts, encoded(tokenizer, prompts), strict=True)}
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    num_embeddings, context = model.get_input_embeddings().num_embeddings, context_length(model.config)
     budgets = {}
     for prompt, own in ids.items():
+        check_token(max(own), num_embeddings)
         budgets[prompt] = min(sampling.max_new_tokens, context - len(own)) if context else sampling.max_new_tokens
         if budgets[prompt] < 1:
             raise InputError(f"the prompt {prompt!r} has {len(own)} tokens with BOS; the model takes {context} in all")
     ends = _ends(model, eos)
     found: dict[int, Generated] = {}
-    if model.config.model_type in _READS_PADDING:
-        batch_size = 1
-    batches = list(_batches(requests, ids, budgets, batch_size))
+    way = find_way(model, list(ids.values()), max(budgets.values()))
+    batches = list(_batches(requests, ids, budgets, batch_size, way))
     for rows in tqdm(batches, "Writing", unit="batch", disable=None, leave=False):
         chosen = [requests[row] for row in rows]
-        answers = _generate_batch(model, tokenizer, chosen, ids, budgets[chosen[0].prompt], sampling, ends)
+        answers = _generate_batch(model, tokenizer, chosen, ids, budgets[chosen[0].prompt], sampling, ends, way)
         found.update(zip(rows, answers, strict=True))
     return [found[row] for row in range(len(requests))]
 
@@ -126,18 +127,19 @@ def _ends(model: Any, eos: int | None) -> list[int]:
     return sorted({*own, *([] if eos is None else [eos])})
 
 
-def _batches(requests: Sequence[Request], ids: dict, budgets: dict, batch_size: int) -> Iterator[list[int]]:
-    """Rows with equally much room together, since none may go past what the model takes; prompts of like length together."""
-    order = sorted(
-        range(len(requests)), key=lambda row: (budgets[requests[row].prompt], len(ids[requests[row].prompt]))
-    )
-    batch: list[int] = []
-    for row in order:
-        if batch and (len(batch) == batch_size or budgets[requests[row].prompt] != budgets[requests[batch[0]].prompt]):
-            yield batch
-            batch = []
-        batch.append(row)
-    yield batch
+def _batches(requests: Sequence[Request], ids: dict, budgets: dict, batch_size: int, way: Way) -> Iterator[list[int]]:
+    """Rows with equally much room together, since none may go past what the model takes; prompts of like length together, of
+    equal length where the model cannot be given padding."""
+
+    def kind(row: int) -> tuple[int, int]:
+        prompt = requests[row].prompt
+        return budgets[prompt], 0 if way.pads else len(ids[prompt])
+
+    order = sorted(range(len(requests)), key=lambda row: (kind(row), len(ids[requests[row].prompt])))
+    size = batch_size if way.shares else 1
+    for _, group in groupby(order, key=kind):
+        rows = list(group)
+        yield from (rows[first : first + size] for first in range(0, len(rows), size))
 
 
 @torch.inference_mode()
@@ -149,36 +151,18 @@ def _generate_batch(
     budget: int,
     sampling: Sampling,
     ends: list[int],
+    way: Way,
 ) -> list[Generated]:
-    width = max(len(ids[request.prompt]) for request in requests)
-    fill = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (ends[0] if ends else 0)
-    input_ids = torch.full((len(requests), width), fill)
-    attention_mask = torch.zeros_like(input_ids)
+    fill = next((token for token in (tokenizer.pad_token_id, *ends) if token is not None), 0)
+    fill = fill if fill < model.get_input_embeddings().num_embeddings else 0
     uniforms = np.zeros((len(requests), budget))
     for row, request in enumerate(requests):
-        own = ids[request.prompt]
-        input_ids[row, width - len(own) :] = torch.tensor(own)  # padding on the left: the next token follows the prompt
-        attention_mask[row, width - len(own) :] = 1
         if request.sample is not None:
             uniforms[row] = uniform_numbers(sampling.seed, request.prompt, request.sample, budget)
     is_greedy = torch.tensor([request.sample is None for request in requests], device=model.device)
     chooser = _Chooser(torch.from_numpy(uniforms).to(model.device), is_greedy, sampling)
-    config = GenerationConfig(
-        max_new_tokens=budget, do_sample=False, use_cache=True, eos_token_id=ends or None, pad_token_id=fill
-    )
-    before, model.generation_config = (
-        model.generation_config,
-        config,
-    )  # else its settings, such as a penalty, would be added
-    try:
-        written = model.generate(
-            input_ids.to(model.device),
-            attention_mask=attention_mask.to(model.device),
-            generation_config=config,
-            logits_processor=LogitsProcessorList([chooser]),
-        )[:, width:].tolist()
-    finally:
-        model.generation_config = before
+    prompts = [ids[request.prompt] for request in requests]
+    written = write(model, prompts, budget, chooser, ends, fill, way)
     top, entropies = (
         torch.stack(values, 1).cpu().tolist() for values in (chooser.top_probabilities, chooser.entropies)
     )

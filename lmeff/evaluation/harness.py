@@ -9,12 +9,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
+from lmeff.evaluation.answer_tokens import ContextStart
 from lmeff.evaluation.data import Documents, data_origins, documents, documents_sha256
+from lmeff.evaluation.items import correct_stderrs, items_of
 from lmeff.evaluation.results import (
     about_of,
     digest_files,
+    has_pairs,
     library_versions,
     model_files_sha256,
     pair_table,
@@ -22,6 +23,7 @@ from lmeff.evaluation.results import (
     read_result,
     requests_sha256,
     take_over,
+    task_config,
     weights_sha256,
     write_table,
 )
@@ -50,10 +52,21 @@ def evaluate_model(
     device: str | None = None,
     precision: str = "float32",
     exact: bool = False,
+    context_start: ContextStart = "bos",
 ) -> dict[str, dict]:
     """Scores a model in this process alone and returns `{task: result}`. `Evaluation` explains the arguments."""
     evaluation = Evaluation(
-        model_folder, tuple(tasks), output, paths or {}, include_path, limit, batch_size, precision, exact, device
+        model_folder,
+        tuple(tasks),
+        output,
+        paths or {},
+        include_path,
+        limit,
+        batch_size,
+        precision,
+        exact,
+        device,
+        context_start=context_start,
     )
     return evaluation.run()
 
@@ -89,6 +102,8 @@ class Evaluation:
     """Default: the current GPU, else the CPU."""
     before_batch: Callable[[], None] | None = None
     """Called before every forward pass; what it raises ends the scoring."""
+    context_start: ContextStart = "bos"
+    """What a context begins with: one BOS, or what the tokenizer puts there by itself."""
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -105,6 +120,7 @@ class Evaluation:
             "batch_size": self.batch_size,
             "precision": self.precision,
             "exact": self.exact,
+            "context_start": self.context_start,
             "limit": self.limit,
             "model_files_sha256": model_files_sha256(self.model_folder),
             "task_files_sha256": digest_files(task_files),
@@ -138,6 +154,7 @@ class Evaluation:
                 progress=rank == 0,
                 exact=self.exact,
                 precision=self.precision,
+                context_start=self.context_start,
             )
             if self.before_batch:
                 model.model.base_model.register_forward_pre_hook(lambda *_: self.before_batch())
@@ -174,7 +191,7 @@ class Evaluation:
         if pending := self._pending(results):
             import lm_eval
 
-            from lmeff.evaluation.language_model import ReplayLM
+            from lmeff.evaluation.replay import ReplayLM
             from lmeff.evaluation.undisturbed import undisturbed
 
             with undisturbed():
@@ -191,6 +208,7 @@ class Evaluation:
                         bootstrap_iters=BOOTSTRAP_ITERATIONS,
                         log_samples=False,
                     )
+                    correct_stderrs(result, loaded.tasks, loaded.groups)
                     results[task] = self._write(task, result, loaded.tasks, parts)
             for name in {name for loaded in self._load(pending).values() for name in loaded.tasks}:
                 self._part(name).unlink(missing_ok=True)
@@ -206,7 +224,7 @@ class Evaluation:
         """A finished result of the same weights, data and settings, and its folder."""
         for path in (self.output / f"{task}.json", *sorted(self.output.parent.glob(f"*/{task}.json"))):
             about = about_of(path)
-            if self._is_ours(about) and _has_pairs(path, about) and self._has_same_data(task, about):
+            if self._is_ours(about) and has_pairs(path, about) and self._has_same_data(task, about):
                 return path.parent, read_result(path)
         return None
 
@@ -289,18 +307,14 @@ class Evaluation:
                 {name: [request.resps[0][0] for request in leaf.instances] for name, leaf in leaves.items()}, in_float32
             )
             about |= {"num_pairs": pairs.num_rows, "num_ties": pairs["score"].to_pylist().count(0.5)}
+            num_items = sum(len(set(items_of(leaf))) for leaf in leaves.values())
+            about |= {} if num_items == pairs.num_rows else {"num_items": num_items}  # what standard errors count
             about["target_delimiter"] = next(iter(leaves.values())).get_config("target_delimiter")
             write_table(self.output / "pairs" / f"{task}.parquet", pairs)
-        configs = {name: _config(leaf) for name, leaf in leaves.items()}
+        configs = {name: task_config(leaf) for name, leaf in leaves.items()}
         result = plain({**result, "configs": configs, "lmeff": about})
         write_json(self.output / f"{task}.json", result)
         return result
-
-
-def _has_pairs(path: Path, about: dict) -> bool:
-    """Whether the pairs of a result, if it is one of minimal pairs, are beside it."""
-    num_pairs, table = about.get("num_pairs"), path.parent / "pairs" / f"{path.stem}.parquet"
-    return num_pairs is None or (table.is_file() and pq.read_metadata(table).num_rows == num_pairs)
 
 
 def _data_sha256(leaves: Mapping[str, Any], limit: int | None) -> str:
@@ -320,11 +334,3 @@ def _is_pair_task(task: Any) -> bool:
         task.get_config("process_results") is process_results
         and len(task.instances) == 2 * task.instances[-1].doc_id + 2
     )
-
-
-def _config(task: Any) -> dict:
-    """The task's configuration without what names this machine."""
-    config = task.config.to_dict(keep_callable=True)
-    metadata, hidden = config.get("metadata") or {}, ("config_source", "data_paths", "tokenizer")
-    config["metadata"] = {key: value for key, value in metadata.items() if key not in hidden}
-    return config

@@ -13,17 +13,19 @@ import orjson
 
 from lmeff.corpora.documents import num_bytes, num_words
 from lmeff.corpora.reading import Form, read_batches, texts_of
-from lmeff.corpora.sources import domain, find_files
+from lmeff.corpora.sources import domain, find_files, kind
 from lmeff.errors import InputError
 from lmeff.files import read_json
 from lmeff.recipe import read_recipe
-from lmeff.tokens import Tokens, find_tokens
-from lmeff.tokens.order import permutation
+from lmeff.tokens import BOS_ID, Tokens, find_tokens
+from lmeff.tokens.held_out import Stretches, chosen_first, held_out_sample, whole_documents
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _BATCH_DOCUMENTS = 256
+_CUT_BYTES = 8_000
+"""What older versions cut was at least so long."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,18 @@ class HeldText:
     """Whether documents end with EOS."""
     tokenizer_sha256: str | None = None
     """Of a prepared corpus: the tokenizer that made the ids."""
+    groups: np.ndarray | None = None
+    """(documents,) int64: equal ones are pieces of one document, which was cut for its length. None: all are documents."""
+    stretches: Stretches | None = None
+    """Of a sample: which begin and end with their documents; None when all do."""
+    is_by_older_rule: bool = False
+    """Whether an older version prepared it, which cut documents above 16,000 characters and did not say which."""
+
+    @property
+    def has_own_end(self) -> np.ndarray:
+        """(documents,) bool: whether its last token is EOS."""
+        ends = np.full(len(self.lengths), self.has_end)
+        return ends if self.stretches is None else ends & self.stretches.has_end
 
     @cached_property
     def sha256(self) -> str:
@@ -52,15 +66,6 @@ class HeldText:
         for values in (self.ids, self.lengths, self.num_bytes, self.num_words):
             digest.update(np.ascontiguousarray(values, "<i8").tobytes())
         return digest.hexdigest()
-
-
-def chosen_documents(lengths: np.ndarray, limit_tokens: int | None) -> np.ndarray:
-    """Documents from all over the text, always the same, while they fit; one at least. The same ones that the held-out loss
-    of training is taken from under the same limit (`evaluation.dev_tokens`)."""
-    if limit_tokens is None:
-        return np.arange(len(lengths))
-    order = permutation(len(lengths), seed=0, epoch=0)
-    return np.sort(order[: max(1, int(np.searchsorted(lengths[order].cumsum(), limit_tokens, "right")))])
 
 
 def split_text(model_folder: Path, side: str, limit_tokens: int | None) -> HeldText:
@@ -77,19 +82,42 @@ def split_text(model_folder: Path, side: str, limit_tokens: int | None) -> HeldT
     last = np.searchsorted(ends, np.cumsum([length for _, length in shards]), "right")
     first = np.concatenate([[0], last[:-1]])
     once = {name: index for index, (name, _) in reversed(list(enumerate(shards)))}
-    candidates = np.concatenate([np.arange(first[index], last[index]) for index in sorted(once.values())])
-    chosen = candidates[chosen_documents(np.asarray(table[candidates, 0]), limit_tokens)]
-    domains, words = [], []
+    if side == "dev":
+        taken = held_out_sample(table, tokens.dev_pieces, limit_tokens)
+    else:
+        candidates = np.concatenate([np.arange(first[index], last[index]) for index in sorted(once.values())])
+        chosen = candidates[chosen_first(np.asarray(table[candidates, 0]), limit_tokens)]
+        taken = whole_documents(table, chosen)
+    known: dict[int, _Line] = {}
     for index in sorted(once.values()):
-        own = chosen[(chosen >= first[index]) & (chosen < last[index])]
+        own = np.unique(taken.documents[(taken.documents >= first[index]) & (taken.documents < last[index])])
         path = text_folder / f"{Path(shards[index][0]).stem}.jsonl"
-        for found_domain, found_words in _read_lines(path, own - first[index], table[own, 1]):
-            domains.append(found_domain)
-            words.append(found_words)
-    lengths, sizes = (np.asarray(table[chosen, column], np.int64) for column in (0, 1))
-    ids = stream.pieces(ends[chosen] - lengths, lengths)
-    sha256 = tokens.manifest["tokenizer_sha256"]
-    return HeldText(ids, lengths, sizes, np.array(words, np.int64), tuple(domains), True, sha256)
+        known |= zip(own.tolist(), _read_lines(path, own - first[index], table[own, 1]), strict=True)
+    lines = [known[index] for index in taken.documents.tolist()]
+    words = [line.num_words for line in lines] if taken.num_words is None else taken.num_words
+    ids = stream.pieces(taken.starts, taken.lengths)
+    names: dict[str | int, int] = {}
+    groups = [
+        names.setdefault(line.document or index, len(names)) for index, line in zip(taken.documents, lines, strict=True)
+    ]
+    return HeldText(
+        *_with_begins(ids, taken),
+        taken.num_bytes,
+        np.array(words, np.int64),
+        tuple(line.domain for line in lines),
+        True,
+        tokens.manifest["tokenizer_sha256"],
+        np.array(groups, np.int64),
+        None if (taken.has_begin & taken.has_end).all() else taken,
+        "held_out" not in read_json(text_folder / "manifest.json")["rules"] and bool((table[:, 1] >= _CUT_BYTES).any()),
+    )
+
+
+def _with_begins(ids: np.ndarray, taken: Stretches) -> tuple[np.ndarray, np.ndarray]:
+    """(ids, lengths) with `<s>` in front of stretches from within a document."""
+    starts = taken.lengths.cumsum() - taken.lengths
+    within = ~taken.has_begin
+    return np.insert(ids, starts[within], BOS_ID), taken.lengths + within
 
 
 def _prepared(model_folder: Path) -> Tokens:
@@ -111,8 +139,18 @@ def corpus_fingerprint(model_folder: Path) -> str:
     return read_json(model_folder / "provenance.json")["corpus"]["fingerprint"]
 
 
-def _read_lines(path: Path, wanted: np.ndarray, sizes: np.ndarray) -> list[tuple[str, int]]:
-    """(domain, words) of some documents of a text shard, whose bytes must be `sizes`."""
+@dataclass(frozen=True)
+class _Line:
+    """What a line of prepared text says beside its text."""
+
+    domain: str
+    num_words: int
+    document: str | None
+    """The document that it is a piece of."""
+
+
+def _read_lines(path: Path, wanted: np.ndarray, sizes: np.ndarray) -> list[_Line]:
+    """Some documents of a text shard, whose bytes must be `sizes`."""
     found, lines = [], dict(zip(wanted.tolist(), sizes.tolist(), strict=True))
     if not lines:
         return found
@@ -123,7 +161,7 @@ def _read_lines(path: Path, wanted: np.ndarray, sizes: np.ndarray) -> list[tuple
                     record = orjson.loads(line)
                     if num_bytes(record["text"]) != lines[number]:
                         raise InputError(f"{path}:{number + 1}: is not the text that the tokens were made of")
-                    found.append((record["domain"], num_words(record["text"])))
+                    found.append(_Line(record["domain"], num_words(record["text"]), record.get("document")))
                     if len(found) == len(lines):
                         return found
     except (OSError, orjson.JSONDecodeError) as error:
@@ -153,16 +191,18 @@ def file_text(paths: Sequence[str], tokenizer: "PreTrainedTokenizerBase", limit_
     """
     bos, eos = beginning_and_end(tokenizer)
     ids: list[np.ndarray] = []
-    sizes, domains = [], []
-    for path in find_files(paths, "--text"):
+    sizes, domains, groups = [], [], []
+    for number, path in enumerate(find_files(paths, "--text")):
         for group in _grouped(_texts(path)):
             sizes += [(num_bytes(text), num_words(text)) for text in group]
             domains += [domain(path)] * len(group)
+            # A file of plain text is one document, also where it is so long that it is read in pieces.
+            groups += [(number, len(groups) + place if kind(path) != "text" else 0) for place in range(len(group))]
             ids += [
                 np.array([bos, *own, *([] if eos is None else [eos])], np.int64) for own in encoded(tokenizer, group)
             ]
     lengths = np.array([len(own) for own in ids], np.int64)
-    chosen = chosen_documents(lengths, limit_tokens)
+    chosen = chosen_first(lengths, limit_tokens)
     table = np.array(sizes, np.int64)[chosen]
     return HeldText(
         np.concatenate([ids[index] for index in chosen]),
@@ -171,6 +211,7 @@ def file_text(paths: Sequence[str], tokenizer: "PreTrainedTokenizerBase", limit_
         table[:, 1],
         tuple(domains[index] for index in chosen),
         eos is not None,
+        groups=np.unique([groups[index] for index in chosen], axis=0, return_inverse=True)[1].reshape(-1),
     )
 
 

@@ -1,4 +1,4 @@
-"""The models lm-eval sees: the fast scorer `lmeff`, and one that repeats its answers."""
+"""The model lm-eval sees: the fast scorer `lmeff`."""
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,13 +12,14 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import torch
 from lm_eval.api.instance import Instance
-from lm_eval.api.model import LM
 from tqdm import tqdm
 from transformers import AutoTokenizer
 from transformers.integrations import deepspeed as hf_deepspeed
 
 from lmeff.errors import InputError
 from lmeff.evaluation.adaptive import Adapted, adapt, are_pairs
+from lmeff.evaluation.answer_tokens import ContextStart, check_context_start
+from lmeff.evaluation.causality import check_causal
 from lmeff.evaluation.compiled import CompiledScorer, compiled_scorer, is_worth_compiling
 from lmeff.evaluation.encoding import (
     EncodesAhead,
@@ -30,8 +31,11 @@ from lmeff.evaluation.encoding import (
     model_requests,
     tokenizer_digest,
 )
+from lmeff.evaluation.held_text import beginning_and_end
+from lmeff.evaluation.lengths import KnowsLengths
+from lmeff.evaluation.loading import check_language_model, check_one_stack, check_tokenizer, load_causal_model
 from lmeff.evaluation.prefix_tree import Layout, lay_out
-from lmeff.evaluation.profiling_passes import is_out_of_memory, load_causal_model
+from lmeff.evaluation.profiling_passes import is_out_of_memory
 from lmeff.evaluation.tree_scorer import Answer, TreeScorer, Undecided, finish, takes_trees
 
 _TEXTS_AT_ONCE = {"cpu": 256, "cuda": 2048}
@@ -45,7 +49,7 @@ Ready = Callable[[], list[Answer]]
 """Gives answers that may still be on their way from the device."""
 
 
-class LmeffLM(EncodesAhead):
+class LmeffLM(KnowsLengths, EncodesAhead):
     """lm-eval's Hugging Face model, scoring log-likelihoods of any task several times faster.
 
     Texts of a task are encoded at once, laid out as trees of prefixes, and given logits only where a token is scored, with
@@ -60,6 +64,8 @@ class LmeffLM(EncodesAhead):
         exact: lm-eval's own scoring, with its batches, bit for bit.
         precision: `float32`; or `adaptive`: minimal pairs in bfloat16, and again in float32 where that could change which
             sentence is the more probable one. The log-likelihoods of the other pairs are bfloat16's.
+        context_start: `bos`: a context begins with one BOS, like every text; stock lm-eval does so with `add_bos_token=True`.
+            `tokenizer`: with what its tokenizer puts there by itself.
         batch_size: texts in one forward pass; `auto` for as many as suit the device.
         others: as lm-eval's `HFLM` takes them.
     """
@@ -70,6 +76,7 @@ class LmeffLM(EncodesAhead):
         *,
         exact: bool = False,
         precision: Literal["float32", "adaptive"] = "float32",
+        context_start: ContextStart = "bos",
         batch_size: int | str | None = "auto",
         dtype: str | torch.dtype | None = "float32",
         softmax_dtype: str | torch.dtype | None = "float32",
@@ -82,6 +89,9 @@ class LmeffLM(EncodesAhead):
             raise InputError(f"precision={precision}: float32 or adaptive")
         if exact and precision == "adaptive":
             raise InputError("exact=true is lm-eval's own scoring in float32; it goes without precision=adaptive")
+        check_context_start(context_start)
+        if context_start == "bos" and others.get("add_bos_token") is False:
+            raise InputError("add_bos_token=false contradicts context_start=bos; it goes with context_start=tokenizer")
         # lm-eval's cache for last tokens answers wrongly where two requests divide the same tokens differently.
         others.setdefault("logits_cache", exact)
         automatic = str(batch_size).startswith("auto")
@@ -94,7 +104,12 @@ class LmeffLM(EncodesAhead):
             softmax_dtype=softmax_dtype,
             **others,
         )
-        self.exact, self.adaptive = exact, precision == "adaptive"
+        if isinstance(pretrained, str):  # a model that was handed over was looked at by who loaded it
+            check_one_stack(pretrained, self.model.config)
+            if Path(pretrained).is_dir():
+                check_language_model(Path(pretrained))
+            check_causal(self.model, pretrained)
+        self.exact, self.adaptive, self.context_start = exact, precision == "adaptive", context_start
         default = _TEXTS_AT_ONCE.get(self.device.type, 256)
         self._texts_at_once, self._automatic = default if automatic else int(self.batch_size), automatic
         self.progress = True
@@ -178,8 +193,8 @@ class LmeffLM(EncodesAhead):
         longest = self.max_length + 1
         self.num_cut[task] = sum(len(context) + len(rest) > longest for _, context, rest in encoded)
         check_ids(encoded, self.model)
-        if self.exact or not self._trees:
-            answers = finite(self._by_lm_eval(super()._loglikelihood_tokens, encoded, disable_tqdm=True), instances)
+        if self.exact or not self._trees or self.must_be_alone(encoded):
+            answers = finite(self._tokens_by_lm_eval(encoded, disable_tqdm=True), instances)
             return lambda: answers
         if self.adaptive and are_pairs(instances):
             self.adapted[task] = self._adapt(instances, encoded)
@@ -198,12 +213,16 @@ class LmeffLM(EncodesAhead):
         rough = self._with_room(lambda size: scorer.score(self._layout(instances, encoded, 2 * size)))
         return replace(adapt(rough, exactly), compiled=isinstance(scorer, CompiledScorer))
 
-    def _by_lm_eval(self, ask: Callable[..., list], requests: list, **options: Any) -> list:
+    def _tokens_by_lm_eval(self, requests: list[TokenRequest], **options: Any) -> list[Answer]:
+        at_most = 1 if self.must_be_alone(requests) else None
+        return self._by_lm_eval(super()._loglikelihood_tokens, requests, at_most, **options)
+
+    def _by_lm_eval(self, ask: Callable[..., list], requests: list, at_most: int | None = None, **options: Any) -> list:
         def score(size: int) -> list:
             self.batch_size_per_gpu = size
             return ask(requests, **options)
 
-        return self._with_room(score, _LM_EVALS_AT_ONCE if self._automatic else None)
+        return self._with_room(score, at_most or (_LM_EVALS_AT_ONCE if self._automatic else None))
 
     def _with_room(self, score: Callable[[int], Any], at_most: int | None = None) -> Any:
         """`score(texts at once)`, with half as many after each time that the memory does not suffice."""
@@ -231,15 +250,14 @@ class LmeffLM(EncodesAhead):
 
     @cached_property
     def _encoding_digest(self) -> tuple:
-        return tokenizer_digest(self.tokenizer), self.add_bos_token, self.prefix_token_id, self.max_length
+        start = self.context_start, self.add_bos_token, self.prefix_token_id
+        return tokenizer_digest(self.tokenizer), *start, self.max_length
 
     def _loglikelihood_tokens(self, requests: list, **options: Any) -> list[Answer]:
         """For what comes as tokens: windows of `loglikelihood_rolling`."""
-        if self._recorded is not None:
-            return super()._loglikelihood_tokens(requests, **options)
         check_ids(requests, self.model)
-        if self.exact or not self._trees:
-            return self._by_lm_eval(super()._loglikelihood_tokens, requests, **options)
+        if self.exact or not self._trees or self.must_be_alone(requests):
+            return self._tokens_by_lm_eval(requests, **options)
         check_lengths(requests, self.max_length)
         found = model_requests(requests, self.max_length)
         return self._with_room(lambda size: self._scorer.score(lay_out(found, size)))
@@ -261,23 +279,6 @@ def finite(answers: list[Found], instances: Sequence[Instance]) -> list[Found]:
     return answers
 
 
-class ReplayLM(LM):
-    """Answers every request as it was answered before: `{task: {request type: [answer, ...]}}`, in the order of asking.
-
-    lm-eval then computes its results, with its own groups and error bars, from answers that several processes gave.
-    """
-
-    def __init__(self, answers: dict[str, dict[str, list]]) -> None:
-        super().__init__()
-        self._answers = {(task, kind): iter(given) for task, kinds in answers.items() for kind, given in kinds.items()}
-
-    def _replay(self, requests: list[Instance]) -> list:
-        answers = (next(self._answers[request.task_name, request.request_type]) for request in requests)
-        return [tuple(answer) if isinstance(answer, list) else answer for answer in answers]  # JSON has no tuples
-
-    loglikelihood = loglikelihood_rolling = generate_until = _replay
-
-
 def load_model(
     folder: Path,
     device: str | None,
@@ -286,6 +287,7 @@ def load_model(
     progress: bool,
     exact: bool = False,
     precision: str = "float32",
+    context_start: ContextStart = "bos",
 ) -> LmeffLM:
     """The model of a folder in float32, ready for lm-eval. Raises InputError as `load_causal_model` does.
 
@@ -297,7 +299,10 @@ def load_model(
         model = load_causal_model(folder)
     model.config.use_cache = False  # scoring is one forward pass; keys and values would be kept for nothing
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    wrapped = LmeffLM(model.to(device), tokenizer=tokenizer, batch_size=batch_size, exact=exact, precision=precision)
+    beginning_and_end(tokenizer)
+    check_tokenizer(tokenizer, model.get_input_embeddings().num_embeddings)
+    options = {"batch_size": batch_size, "exact": exact, "precision": precision, "context_start": context_start}
+    wrapped = LmeffLM(model.to(device), tokenizer=tokenizer, **options)
     wrapped.progress = progress
     return wrapped
 

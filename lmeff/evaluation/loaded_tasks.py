@@ -3,6 +3,7 @@
 import random
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from lm_eval.api.instance import Instance
 from lmeff.evaluation.data import using_paths
 from lmeff.evaluation.results import requests_sha256
 from lmeff.evaluation.tasks import own_task_names, tasks_folder
+from lmeff.revisions.reach import asked_once
 
 _NUM_KEPT = 64
 _kept: OrderedDict[Hashable, dict[str, "LoadedTask"]] = OrderedDict()
@@ -82,12 +84,13 @@ def _load(
     folders = [*filter(None, [include_path]), str(tasks_folder())]  # lm-eval lets the later one win
     options = {"include_path": folders, "metadata": {"data_paths": dict(paths), "tokenizer": tokenizer}}
     manager = TaskManager(**options, include_defaults=False)
-    if not {*own_task_names(), *manager.all_subtasks}.issuperset(names):  # a user's group may hold tasks of lm-eval
+    own = {*own_task_names(), *manager.all_subtasks}.issuperset(names)
+    if not own:  # a user's group may hold tasks of lm-eval
         manager = TaskManager(**options)  # indexes all of lm-eval's own task files, which takes 10 seconds
     found = {}
     for name in names:
         random.seed(0), np.random.seed(1234), torch.manual_seed(1234)  # lm-eval's, for tasks that shuffle their choices
-        with using_paths(paths):
+        with using_paths(paths), nullcontext() if own else asked_once():
             loaded = manager.load([name])
         for task in loaded["tasks"].values():
             # As lm-eval's simple_evaluate does. That itself would reseed this process, start other programs to describe

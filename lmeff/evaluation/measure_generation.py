@@ -15,6 +15,7 @@ from lmeff.evaluation.prompts import DEFAULT_PROMPTS, Prompt, read_prompts
 from lmeff.evaluation.replacing import check_name, keep_other
 from lmeff.evaluation.results import model_files_sha256, take_over, weights_sha256
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.evaluation.text_samples import shown_texts
 from lmeff.files import sha256_file, write_text
 
 _PARTS = ("completion", "consistency")
@@ -26,7 +27,7 @@ HIGHER_IS_BETTER = {
     "completion_accuracy": True,
     "consistency": True,
 }
-_VERSION = 1
+_VERSION = 2
 """Raised whenever the same model and settings would write other texts or give other numbers."""
 _COLUMNS = {
     "distinct-1": "distinct_1",
@@ -75,6 +76,7 @@ class Wanted:
         """What besides weights, tokenizer and prompts decides the texts."""
         found = {
             "version": _VERSION,
+            "context_start": "bos",  # a prompt begins with one, whatever the tokenizer adds
             "dtype": "float32",
             "max_new_tokens": self.max_new_tokens,
             "samples": self.samples,
@@ -118,7 +120,13 @@ def measure_generation(
         )
         print("  ".join([subject.name.ljust(width), *cells]), flush=True)
 
-    score_each(subjects, score)
+    try:
+        score_each(subjects, score)
+    finally:
+        if written := [subject for subject in subjects if subject.name in results]:
+            print("\n".join(shown_texts(written[-1].name, written[-1].output / wanted.texts)), flush=True)
+        if len(written) > 1:
+            print(f"those of the others: {wanted.texts} in the folders beside it", flush=True)
 
 
 def _keep_other_prompts(subject: Subject, model_folder: Path, prompts: Sequence[Prompt], task: str) -> None:

@@ -12,12 +12,13 @@ from lmeff.evaluation.held_text import HeldText, check_files, corpus_fingerprint
 from lmeff.evaluation.measures import find_measure, write_measure
 from lmeff.evaluation.replacing import check_name, keep_other
 from lmeff.evaluation.results import take_over, tokenizer_files_sha256, weights_sha256
-from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.evaluation.subjects import Subject, find_subjects, score_each, where_results_are
 from lmeff.evaluation.windows import packed_windows, strided_windows
-from lmeff.files import read_json, sha256_file
+from lmeff.files import sha256_file
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions.remote import is_remote
+from lmeff.tokens.published import prepared_sha256
 
 SPLITS = ("dev", "train")
 _VERSION = 1
@@ -95,13 +96,23 @@ class _Texts:
             self._split = split_text(subjects[-1].model_folder, wanted.split or "dev", wanted.limit)
             self._corpus = corpus_fingerprint(subjects[-1].model_folder)
 
+    @property
+    def note(self) -> str | None:
+        """What to say of the text before any number of it."""
+        if self._split is None or not self._split.is_by_older_rule:
+            return None
+        return (
+            "this text was prepared by an older version, which cut documents above 16,000 characters: their pieces count as"
+            " documents, and standard errors as if they were independent"
+        )
+
     def is_of_other_corpus(self, model_folder: Path) -> bool:
         """Whether the model was trained on another corpus than the split is of, and so perhaps on what it holds out."""
         return self._split is not None and corpus_fingerprint(model_folder) != self._corpus
 
     def of(self, model_folder: Path) -> HeldText:
         if self._split is not None:
-            if sha256_file(model_folder / "tokenizer.json") != self._split.tokenizer_sha256:
+            if prepared_sha256(model_folder) != self._split.tokenizer_sha256:
                 raise InputError("its tokenizer is not the one that the run's tokens were made with; use --text PATH")
             return self._split
         key = tokenizer_files_sha256(model_folder)
@@ -136,6 +147,8 @@ def measure_perplexity(
     if subjects[0].model_folder is not None:
         _check_windows(subjects[0].model_folder, wanted)
     texts = _Texts(wanted, subjects)
+    if texts.note:
+        print(texts.note, flush=True)
     for subject in (subject for subject in subjects if subject.model_folder is not None):
         _keep_other_text(subject, subject.model_folder, texts, wanted)
     width = max(len(subject.name) for subject in subjects)
@@ -156,7 +169,11 @@ def measure_perplexity(
             name = "all" if task == wanted.task else task.removeprefix(f"{wanted.task}_")
             print(_row(subject.name.ljust(width), name, f"{counts['num_tokens']:,}", *numbers), flush=True)
 
-    score_each(subjects, score)
+    try:
+        score_each(subjects, score)
+    finally:
+        if scored := [subject.output for subject in subjects if subject.name in results]:
+            print(where_results_are(scored), flush=True)
 
 
 def _keep_other_text(subject: Subject, model_folder: Path, texts: _Texts, wanted: Wanted) -> None:
@@ -216,6 +233,8 @@ class _Unsuitable(InputError):
 
 def _check_windows(model_folder: Path, wanted: Wanted) -> None:
     """Raises InputError for windows that the model cannot take; what is wrong with its files is told when its turn comes."""
+    if not (wanted.length or wanted.stride):
+        return
     try:
         _settings(model_folder, wanted)
     except _Unsuitable:
@@ -227,6 +246,7 @@ def _check_windows(model_folder: Path, wanted: Wanted) -> None:
 def _settings(model_folder: Path, wanted: Wanted) -> dict[str, Any]:
     """What besides weights and text decides the numbers, and what part of the text it is. Raises InputError."""
     found = {"version": _VERSION, "dtype": "float32", "way": wanted.way, "length": _length(model_folder, wanted)}
+    found["context_start"] = "bos"  # a document begins with one, whatever the tokenizer adds
     if wanted.way == "strided":
         found["stride"] = wanted.stride or max(1, found["length"] // 2)
         if found["stride"] >= found["length"]:
@@ -241,10 +261,10 @@ def _settings(model_folder: Path, wanted: Wanted) -> dict[str, Any]:
 
 def _length(model_folder: Path, wanted: Wanted) -> int:
     """Tokens of a window. Raises InputError, `_Unsuitable` when the model cannot take so many."""
-    config = read_json(model_folder / "config.json")
-    most = next(
-        (config[name] for name in ("max_position_embeddings", "n_positions", "n_ctx") if config.get(name)), None
-    )
+    from lmeff.evaluation.context_length import context_length
+    from lmeff.evaluation.loading import load_config
+
+    most = context_length(load_config(model_folder))
     if wanted.length:
         if wanted.length < 2 or (most and wanted.length > most):
             raise _Unsuitable(

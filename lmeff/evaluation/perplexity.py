@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from lmeff.evaluation.context_length import longest_of_fixed_positions
 from lmeff.evaluation.held_text import HeldText
+from lmeff.evaluation.loading import check_token
 from lmeff.evaluation.windows import Windows
 
 HIGHER_IS_BETTER = dict.fromkeys(("loss", "perplexity", "bits_per_byte", "word_perplexity"), False)
@@ -29,9 +31,11 @@ _CHUNK_POSITIONS = 1024
 def token_losses(model: torch.nn.Module, windows: Windows, batch_size: int | None = None) -> np.ndarray:
     """Nats of every token, (tokens,) float64; 0 where nothing is scored.
 
-    `batch_size` is the number of windows at once; by default what logits of a bounded size allow. Raises ValueError naming the
-    document when a loss is not finite.
+    `batch_size` is the number of windows at once; by default what logits of a bounded size allow. Windows so long that a model
+    computes others of their batch in another way are alone. Raises InputError for a token that the model has no embedding for,
+    and ValueError naming the document when a loss is not finite.
     """
+    check_token(int(windows.ids.max(initial=0)), model.get_input_embeddings().num_embeddings)
     losses = np.zeros(len(windows.ids))
     batches = list(_batches(model, windows, batch_size))
     for rows in tqdm(batches, "Scoring", unit="batch", disable=None, leave=False):
@@ -56,9 +60,13 @@ def _batches(model: torch.nn.Module, windows: Windows, batch_size: int | None) -
     order = np.argsort(-sizes, kind="stable")
     row_bytes = 4 * model.config.get_text_config().vocab_size
     most = min(_BATCH_TOKENS, _LOGIT_BYTES.get(model.device.type, _LOGIT_BYTES["cpu"]) // row_bytes)
+    together = longest_of_fixed_positions(model.config)
     start = 0
     while start < len(order):
-        number = batch_size or max(1, most // int(sizes[order[start]]))
+        longest = int(sizes[order[start]])
+        number = batch_size or max(1, most // longest)
+        if together is not None and longest - 1 > together:
+            number = 1
         yield order[start : start + number]
         start += number
 
@@ -89,15 +97,21 @@ def summarise(losses: np.ndarray, windows: Windows, text: HeldText) -> dict[str 
     num_documents = len(text.lengths)
     nats = np.bincount(windows.documents, losses, num_documents)
     tokens = np.bincount(windows.documents, windows.is_scored, num_documents)
+    groups = np.arange(num_documents) if text.groups is None else text.groups
     domains = np.array(text.domains, dtype=object)
     masks = {None: np.ones(num_documents, bool)} | {name: domains == name for name in sorted(set(text.domains))}
     return {
-        name: _summary(nats[mask], tokens[mask], text.num_bytes[mask], text.num_words[mask])
+        name: _summary(nats[mask], tokens[mask], text.num_bytes[mask], text.num_words[mask], groups[mask])
         for name, mask in masks.items()
     }
 
 
-def _summary(nats: np.ndarray, tokens: np.ndarray, num_bytes: np.ndarray, num_words: np.ndarray) -> dict:
+def _summary(
+    nats: np.ndarray, tokens: np.ndarray, num_bytes: np.ndarray, num_words: np.ndarray, groups: np.ndarray
+) -> dict:
+    """`groups`: equal ones are pieces of one document, which count as that."""
+    _, groups = np.unique(groups, return_inverse=True)
+    nats, tokens, num_bytes, num_words = (np.bincount(groups, part) for part in (nats, tokens, num_bytes, num_words))
     sum_nats, sum_tokens, sum_bytes, sum_words = (
         float(values.sum()) for values in (nats, tokens, num_bytes, num_words)
     )

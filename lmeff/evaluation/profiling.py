@@ -6,6 +6,7 @@ positions and keeps no cache. Inputs are random tokens, all sequences full.
 """
 
 import gc
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from lmeff.evaluation.causality import sees_later_tokens
+from lmeff.evaluation.context_length import context_length
 from lmeff.evaluation.machine import choose_device, describe_machine
 from lmeff.evaluation.profiling_counts import count_parameters_of, forward_flops_per_token
 from lmeff.evaluation.profiling_memory import measure_peaks
@@ -24,8 +27,7 @@ from lmeff.evaluation.profiling_passes import (
     NO_ROOM,
     forward,
     is_out_of_memory,
-    load_causal_model,
-    max_length,
+    load_to_profile,
     random_tokens,
     too_large,
 )
@@ -48,17 +50,21 @@ class ProfileSettings:
 
 
 def profile_model(folder: Path, settings: ProfileSettings) -> dict:
-    """Measures the model of a folder, as JSON can hold it. Raises InputError for a GPU that is not there, and what transformers
-    raises for a folder that is no causal language model."""
+    """Measures the model of a folder, as JSON can hold it. Raises InputError for a GPU that is not there, and as
+    `load_language_model` does."""
     device = choose_device(settings.device)
     machine = describe_machine(device)  # first, so that the load average is that of the others
     with _quiet():
-        model = load_causal_model(folder, settings.precision).to(device)
+        model = load_to_profile(folder, settings.precision)
+        sees_later = sees_later_tokens(model)
+        model = model.to(device)
         lengths, notes = usable_lengths(model, settings.lengths)
         counted = _count_flops(model, lengths, notes)
         latency = [_latency(model, length, settings) for length in lengths]
         throughput = _throughput(model, folder, lengths[-1], settings, notes)
-        generation = _generation(model, settings, notes)
+        generation = None if sees_later else _generation(model, settings, notes)
+        if sees_later:
+            notes.append("generation was not measured: the model sees later tokens, so it writes none one by one")
     for row in latency:
         if counted:
             row["flops_per_second"] = counted[row["length"]][0] * row["length"] / (row["median_ms"] / 1000)
@@ -68,6 +74,7 @@ def profile_model(folder: Path, settings: ProfileSettings) -> dict:
     return {
         "format": 1,
         "weights_sha256": weights_sha256(folder),
+        "sees_later_tokens": sees_later,
         "settings": {**asdict(settings), "lengths": list(settings.lengths), "batch_sizes": list(settings.batch_sizes)},
         "machine": machine,
         "parameters": count_parameters_of(model),
@@ -83,7 +90,7 @@ def profile_model(folder: Path, settings: ProfileSettings) -> dict:
 
 def usable_lengths(model: PreTrainedModel, lengths: tuple[int, ...]) -> tuple[list[int], list[str]]:
     """The lengths that the model takes, ascending, and a line about those that it does not. Of none its own limit is left."""
-    limit = max_length(model)
+    limit = context_length(model.config) or math.inf
     fitting = sorted({length for length in lengths if length <= limit})
     over = [str(length) for length in lengths if length > limit]
     if not over:
@@ -196,8 +203,9 @@ def at_batch_size(model: PreTrainedModel, size: int, length: int, settings: Prof
 
 def _generation(model: PreTrainedModel, settings: ProfileSettings, notes: list[str]) -> dict | None:
     """Tokens a second of greedy decoding at batch 1 with a cache of keys and values, the prompt's pass included."""
-    prompt = int(min(PROMPT_TOKENS, max_length(model) // 2))
-    new = int(min(NEW_TOKENS, max_length(model) - prompt))
+    limit = context_length(model.config) or PROMPT_TOKENS + NEW_TOKENS
+    prompt = min(PROMPT_TOKENS, limit // 2)
+    new = min(NEW_TOKENS, limit - prompt)
     ids = random_tokens(model, 1, prompt)
     options = {"do_sample": False, "use_cache": True, "min_new_tokens": new, "max_new_tokens": new, "pad_token_id": 0}
 

@@ -16,7 +16,7 @@ from lmeff.evaluation.profiling_passes import (
     NO_ROOM,
     forward,
     is_out_of_memory,
-    load_causal_model,
+    load_to_profile,
     random_tokens,
     too_large,
 )
@@ -63,7 +63,7 @@ def main(folder: Path, precision: str, length: int, batch_sizes: list[int]) -> N
     def say(**fields: object) -> None:
         print(json.dumps(fields), flush=True)
 
-    model = load_causal_model(folder, precision)
+    model = load_to_profile(folder, precision)
     forward(model, random_tokens(model, 1, length))
     say(idle_bytes=resident_bytes()[0])
     for size in batch_sizes:

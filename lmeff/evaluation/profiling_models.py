@@ -16,7 +16,7 @@ _TIMES = {
     "median, ms": "{median_ms:.3f}",
     "p95": "{p95_ms:.3f}",
     "p99": "{p99_ms:.3f}",
-    "mean ± deviation": "{mean_ms:.3f} ± {std_ms:.3f}",
+    "mean (SD)": "{mean_ms:.3f} ({std_ms:.3f})",
     "least to most": "{min_ms:.3f} to {max_ms:.3f}",
     "passes": "{num_passes}",
 }

@@ -6,12 +6,17 @@ A document is one of four things, by its keys:
 - `context`, `choices`: continuations of one context, the first one right unless `gold` is the index of another;
 - `contexts`, `continuation`: one continuation after several contexts, of which the first is right;
 - `context`, `choices`, `human_share`: two forms, with the share of people who prefer the first.
+
+Documents with the same `item` were made from one item of the published data, and are no independent samples.
 """
 
+import hashlib
+import json
 import math
 from collections.abc import Callable
 from typing import Any
 
+from lmeff.corpora.characters import check_characters
 from lmeff.errors import InputError
 
 Document = dict[str, Any]
@@ -22,6 +27,7 @@ def text(record: dict, field: str, where: str) -> str:
     value = record.get(field)
     if not isinstance(value, str) or not value.strip():
         raise InputError(f"{where}: {field} is missing or holds no text")
+    check_characters(value, f"{where}: {field}")
     return value
 
 
@@ -38,6 +44,7 @@ def ewok_targets(record: dict, where: str) -> Document:
     return {
         "context": text(record, "Context1", where),
         "choices": [" " + text(record, field, where) for field in ("Target1", "Target2")],
+        **_ewok_item(record),
     }
 
 
@@ -47,7 +54,14 @@ def ewok_contexts(record: dict, where: str) -> Document:
     return {
         "contexts": [text(record, field, where) for field in ("Context1", "Context2")],
         "continuation": " " + text(record, "Target1", where),
+        **_ewok_item(record),
     }
+
+
+def _ewok_item(record: dict) -> dict[str, str]:
+    """What an item of EWoK has in common with the same item after contexts and targets were swapped."""
+    halves = sorted([record.get(f"Context{number}"), record.get(f"Target{number}")] for number in (1, 2))
+    return {"item": hashlib.blake2b(json.dumps(halves).encode(), digest_size=8).hexdigest()}
 
 
 def comps(record: dict, where: str) -> Document:
@@ -66,6 +80,8 @@ def entity_tracking(record: dict, where: str) -> Document:
         raise InputError(f"{where}: options must be a list of at least two texts, the right one first")
     if not isinstance(num, int):
         raise InputError(f"{where}: numops must be the number of operations")
+    for option in options:
+        check_characters(option, f"{where}: options")
     return {"context": text(record, "input_prefix", where), "choices": options, "numops": num}
 
 

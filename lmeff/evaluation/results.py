@@ -94,6 +94,19 @@ def read_result(path: Path) -> dict:
     return content if isinstance(content, dict) else {}
 
 
+def scores_of(folder: Path, tasks: Iterable[str]) -> dict[str, float]:
+    """`TASK/METRIC` and its value, for the tasks or groups that `folder` has a result of, without what is below them."""
+    scores = {}
+    for path in (folder / f"{task}.json" for task in tasks):
+        content = read_json(path) if path.exists() else {"results": {}}
+        values = {**content["results"], **(content.get("groups") or {})}.get(path.stem, {})
+        for name, value in values.items():
+            metric, comma, _ = name.partition(",")
+            if comma and not metric.endswith("_stderr") and isinstance(value, int | float):
+                scores[f"{path.stem}/{name.removesuffix(',none')}"] = float(value)
+    return scores
+
+
 def take_over(path: Path, folder: Path, beside: Sequence[str] = ()) -> None:
     """Copies the result `path.name` from another model's folder to `path`; first its side files, relative to the folder."""
     if folder != path.parent:
@@ -149,6 +162,20 @@ def write_table(path: Path, table: pa.Table) -> None:
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
+
+
+def has_pairs(path: Path, about: dict) -> bool:
+    """Whether the pairs of a result, if it is one of minimal pairs, are beside it."""
+    num_pairs, table = about.get("num_pairs"), path.parent / "pairs" / f"{path.stem}.parquet"
+    return num_pairs is None or (table.is_file() and pq.read_metadata(table).num_rows == num_pairs)
+
+
+def task_config(task: Any) -> dict:
+    """The task's configuration without what names this machine."""
+    config = task.config.to_dict(keep_callable=True)
+    metadata, hidden = config.get("metadata") or {}, ("config_source", "data_paths", "tokenizer")
+    config["metadata"] = {key: value for key, value in metadata.items() if key not in hidden}
+    return config
 
 
 def plain(value: Any) -> Any:

@@ -5,10 +5,12 @@ them (`target_delimiter: ""`). GPT-2 style tokenizers write the first word of a 
 this is what such a model was trained on. Tokenizers made here put a space before the first word themselves
 (`add_prefix_space`), so they give the same ids with lm-eval's default delimiter `" "`.
 
-A continuation is scored after its context, from the first token that reaches into it, as the BabyLM pipeline does.
+A continuation is scored after its context, from the first token that reaches into it, as the BabyLM pipeline does. The context
+is the start of a document, too: `bos`, unless `context_start` says that the tokenizer decides.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 Answers = Sequence[tuple[float, bool]]
@@ -44,11 +46,18 @@ def process_results(doc: dict, results: Answers) -> dict[str, float]:
 
 def process_answers(doc: dict, results: Answers) -> dict[str, float]:
     """SmallBench's `process_results`: `acc` compares the mean log-probability of the answers' tokens, as published;
-    `acc_sum` the log-probability of the whole answers, which does not favour the answer of more tokens."""
+    `acc_sum` the log-probability of the whole answers, which does not favour the answer of more tokens. `majority` is the
+    label, of which `majority` makes what giving the most frequent one every time would score."""
     sums = [value for value, _ in results]
     means = [value / num for value, num in zip(sums, doc["num_tokens"], strict=True)]
     right = doc["gold"]
-    return {"acc": _scored(doc, means, right), "acc_sum": _scored(doc, sums, right), "ties": _tie(means)}
+    scores = {"acc": _scored(doc, means, right), "acc_sum": _scored(doc, sums, right), "ties": _tie(means)}
+    return {**scores, "majority": right}
+
+
+def majority(labels: Sequence[int]) -> float:
+    """lm-eval's `aggregation` for SmallBench's baseline: the share of the most frequent label among the examples scored."""
+    return max(Counter(labels).values()) / len(labels)
 
 
 def process_forms(doc: dict, results: Answers) -> dict[str, tuple[float, float]]:

@@ -9,7 +9,9 @@ arguments of the model (`pretrained`, `tokenizer`, `revision`) for such needs.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lmeff.corpora.characters import check_characters
 from lmeff.errors import InputError
+from lmeff.evaluation.answer_tokens import split_tokens
 from lmeff.evaluation.records import Document
 
 SEED = 42
@@ -70,6 +72,7 @@ def _shown(record: dict, field: str, where: str) -> str:
     """The text of a field, which may be empty: in simplified GLUE a sentence may have been simplified away."""
     if not isinstance(record.get(field), str):
         raise InputError(f"{where}: {field} is missing or no text")
+    check_characters(record[field], f"{where}: {field}")
     return record[field]
 
 
@@ -94,7 +97,7 @@ def chosen(documents: Sequence[Document], name: str) -> tuple[Document, ...]:
 
 
 def with_token_counts(documents: Sequence[Document], model: Mapping[str, object]) -> list[Document]:
-    """The documents with `num_tokens`, how many tokens each choice adds to the context, as lm-eval cuts them.
+    """The documents with `num_tokens`, how many tokens of each choice are scored after the context.
 
     Args:
         model: lm-eval's model arguments: `tokenizer`, or else `pretrained` with `revision`.
@@ -109,12 +112,7 @@ def with_token_counts(documents: Sequence[Document], model: Mapping[str, object]
             "SmallBench divides by the tokens of an answer, so it must know the tokenizer: give lm-eval "
             '--model_args pretrained=... or --metadata \'{"tokenizer": "FOLDER"}\''
         )
-    encode = AutoTokenizer.from_pretrained(source, revision=model.get("revision") or "main", trust_remote_code=False)
-    contexts = [document["context"] for document in documents]
-    lengths = [len(ids) for ids in encode(contexts)["input_ids"]]
-    counts: list[list[int]] = [[] for _ in documents]
-    for index in range(len(documents[0]["choices"])):
-        whole = encode([document["context"] + document["choices"][index] for document in documents])["input_ids"]
-        for count, ids, length in zip(counts, whole, lengths, strict=True):
-            count.append(len(ids) - length)
-    return [{**document, "num_tokens": count} for document, count in zip(documents, counts, strict=True)]
+    tokenizer = AutoTokenizer.from_pretrained(source, revision=model.get("revision") or "main", trust_remote_code=False)
+    texts = [(document["context"], choice) for document in documents for choice in document["choices"]]
+    counts = iter([len(answer) for _, answer in split_tokens(tokenizer, texts)])
+    return [{**document, "num_tokens": [next(counts) for _ in document["choices"]]} for document in documents]

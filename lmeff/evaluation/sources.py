@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.evaluation.blimp import PARADIGMS
+from lmeff.recipe.places import expanded, where_looked
 
 DATA_VARIABLE = "LMEFF_EVAL_DATA"
 _BABYLM = "https://osf.io/ryjfm, evaluation_data/full_eval/"
@@ -138,9 +139,9 @@ def data_folder(name: str, paths: Mapping[str, str]) -> Path | None:
 
     Raises InputError for a folder that is not there, and when none is named for data that the Hub does not have.
     """
-    source, everything = SOURCES[name], os.environ.get(DATA_VARIABLE)
+    source, everything = SOURCES[name], expanded(os.environ.get(DATA_VARIABLE, ""))
     if name in paths:
-        candidates, named_by = [Path(paths[name])], f"evaluation.paths.{name}"
+        candidates, named_by = [Path(expanded(paths[name]))], f"evaluation.paths.{name}"
     elif everything:
         candidates, named_by = [Path(everything) / folder for folder in source.folders], DATA_VARIABLE
     elif source.hub:
@@ -154,7 +155,7 @@ def data_folder(name: str, paths: Mapping[str, str]) -> Path | None:
     if folder is None:
         raise InputError(
             f"{candidates[0]}: no such folder ({named_by}; it should hold {_holds(source)} of {source.title}; "
-            f"published: {source.published})"
+            f"published: {source.published}){where_looked(str(candidates[0]))}"
         )
     return folder
 

@@ -83,7 +83,7 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
         revisions = [anchor_of(what / "revisions" / name) if name not in found else name for name in revisions]
     unknown = [name for name in revisions or () if name not in found]
     if unknown:
-        raise InputError(f"--revisions: {what} has no {unknown[0]!r}; it has {', '.join(found)}")
+        raise InputError(f"--revisions: {what} has no {unknown[0]!r}; it has {', '.join([*found, *_finals(what)])}")
     names = [name for name in found if revisions is None or name in revisions]
     if own and output is None:
         return [Subject(found[name], what / "results" / name) for name in names]
@@ -91,6 +91,12 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
         return [_checked(Subject(found[name], output / name, collection=what)) for name in names]
     title = what.resolve().name
     return [_checked(Subject(found[name], _own_folder(f"{title}@{name}", output), collection=what)) for name in names]
+
+
+def _finals(run: Path) -> list[str]:
+    """The final revisions of a run, which equal one of its anchors each."""
+    folders = (path.parent for path in sorted(run.glob("revisions/[!.]*/anchor.json")))
+    return [folder.name for folder in folders if anchor_of(folder) != folder.name]
 
 
 def _called(folder: Path) -> Path:
@@ -146,6 +152,14 @@ def _write_note(subject: Subject) -> None:
     note, content = subject.output / SOURCE, {"format": 1, **subject.source}
     if not (note.exists() and read_json(note) == content):
         write_json(note, content)
+
+
+def where_results_are(outputs: Sequence[Path]) -> str:
+    """A line for the end: the folder of the results, or the one that holds them all, and what shows them."""
+    parents = sorted({output.parent for output in outputs})
+    place = f"{outputs[0]}" if len(outputs) == 1 else f"{', '.join(map(str, parents))}, a folder a revision"
+    curves = " ".join(str(parent.parent if parent.name == "results" else parent) for parent in parents)
+    return f"results: {place}; as a table or a page: lmeff curves {curves}, lmeff report {curves}"
 
 
 def score_each(subjects: Sequence[Subject], score: Callable[[Subject, Path], None]) -> None:

@@ -15,6 +15,7 @@ from lmeff.errors import InputError
 from lmeff.evaluation.data import data_name, documents, pair_files, task_name
 from lmeff.evaluation.lm_eval_names import certainly_unknown
 from lmeff.evaluation.sources import DATA_NAMES, SOURCES, Source, data_file, data_folder
+from lmeff.recipe.places import where_looked
 
 PAIRS = "lmeff_pairs"
 """The group whose tasks are the files of a folder."""
@@ -106,7 +107,7 @@ def check_without_lm_eval(tasks: Sequence[str], include_path: str | None, paths:
 def unknown_tasks(tasks: Sequence[str], include_path: str | None) -> list[str]:
     """A line for each task that stands in no task file, ours, lm-eval's or the user's."""
     if include_path and not Path(include_path).is_dir():
-        return [f"{include_path}: no such folder (evaluation.include_path)"]
+        return [f"{include_path}: no such folder (evaluation.include_path){where_looked(include_path)}"]
     own = own_task_names()
     others = [task for task in dict.fromkeys(tasks) if task not in own]
     unknown, written = others, set()

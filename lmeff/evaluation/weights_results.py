@@ -13,7 +13,7 @@ from lmeff.evaluation.results import weights_sha256
 from lmeff.evaluation.subjects import Subject, find_subjects, outputs_of, score_each
 from lmeff.evaluation.weights import Weights, compare, norms_and_ranks
 from lmeff.files import read_json
-from lmeff.quantities import format_count
+from lmeff.quantities import format_tokens
 from lmeff.recipe.documents import AnchorDocument
 from lmeff.revisions import anchor_name, final_name, list_revisions
 
@@ -45,6 +45,11 @@ class _Point:
         return self.anchor.same_as is not None or self.folder.name == final_name(self.anchor.seed)
 
     @property
+    def is_twin(self) -> bool:
+        """Whether it is a final model that is an anchor too: of a run that trains on, another one takes its name."""
+        return self.anchor.same_as is not None
+
+    @property
     def name(self) -> str:
         """The revision's; the folder of a model from the Hub is called after its commit."""
         seed = self.anchor.seed
@@ -69,7 +74,7 @@ def find_neighbours(folder: Path, others: Iterable[Path]) -> Neighbours:
     if me is None:
         return Neighbours()
     points = [point for other in others if (point := _point(other)) and point.anchor.seed == me.anchor.seed]
-    before = [point for point in points if point.anchor.exact_tokens < me.anchor.exact_tokens]
+    before = [point for point in points if point.anchor.exact_tokens < me.anchor.exact_tokens and not point.is_twin]
     return Neighbours(
         previous=max(before, key=lambda point: point.anchor.exact_tokens).folder if before else None,
         initial=next((point.folder for point in before if point.anchor.exact_tokens == 0), None),
@@ -238,7 +243,7 @@ def weights_table(rows: Sequence[dict]) -> str:
     """For a terminal: a line for every model."""
     lines = [["model", "tokens", *(title.strip() for title in _COLUMNS)]]
     for row in rows:
-        cells = [row["name"], "-" if row["tokens"] is None else format_count(row["tokens"])]
+        cells = [row["name"], "-" if row["tokens"] is None else format_tokens(row["tokens"])]
         for task, metric in _COLUMNS.values():
             value = row[task].get(metric)
             cells.append("-" if value is None else f"{value:.4f}" if "_to_" in metric else f"{value:.4g}")

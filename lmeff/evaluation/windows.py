@@ -38,8 +38,8 @@ def strided_windows(text: HeldText, length: int, stride: int, score_end: bool = 
     firsts = np.where(index == 0, starts + 1, starts - stride + length)
     is_scored = np.ones(len(text.ids), bool)
     is_scored[begins] = False
-    if text.has_end and not score_end:
-        is_scored[ends - 1] = False
+    if not score_end:
+        is_scored[ends[text.has_own_end] - 1] = False
     stops = np.minimum(starts + length, np.repeat(ends, counts))
     return Windows(text.ids, _documents(text), is_scored, starts, stops, firsts)
 
@@ -47,23 +47,26 @@ def strided_windows(text: HeldText, length: int, stride: int, score_end: bool = 
 def packed_windows(text: HeldText, length: int, document_mask: bool, score_end: bool = True) -> Windows:
     """All documents one after the other, in windows that overlap by one token, as in training and its held-out loss.
 
-    Every token but the very first is predicted, BOS too: it tells that a new document begins. With `document_mask` documents
-    see nothing of each other, and no BOS is predicted. Where one token is both, BOS and EOS, one stands between documents.
+    Every token but the very first is predicted, BOS too where a document has ended: it tells that a new one begins. With
+    `document_mask` documents see nothing of each other, and no BOS is predicted. Where one token is both, BOS and EOS, one
+    stands between documents.
     """
     ids, documents = text.ids, _documents(text)
     ends = text.lengths.cumsum()
     is_begin = np.zeros(len(ids), bool)
     is_begin[ends - text.lengths] = True
     is_end = np.zeros(len(ids), bool)
-    is_end[ends - 1] = text.has_end
+    is_end[ends - 1] = text.has_own_end
+    follows_end = is_begin.copy()
+    if text.stretches is not None:
+        follows_end[ends - text.lengths] = text.stretches.follows_end
     if text.has_end and ids[0] == ids[-1] and not document_mask:
         kept = ~is_begin
         kept[0] = True
         ids, documents, is_begin, is_end = ids[kept], documents[kept], is_begin[kept], is_end[kept]
-    is_scored = np.ones(len(ids), bool)
+        follows_end = follows_end[kept]
+    is_scored = ~is_begin if document_mask else ~is_begin | follows_end
     is_scored[0] = False
-    if document_mask:
-        is_scored &= ~is_begin
     if not score_end:
         is_scored &= ~is_end
     starts = np.arange(max(1, -(-(len(ids) - 1) // (length - 1)))) * (length - 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import altair as alt
 
-from lmeff.analysis.charts import render_png
+from lmeff.analysis.drawing import render_png
 from lmeff.errors import RunFailed
 from lmeff.files import write_json
 from lmeff.probes.bench import Bench, prepared_tokens, probe_folder

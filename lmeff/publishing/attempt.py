@@ -21,6 +21,8 @@ from lmeff.revisions.names import MAIN, final_name
 from lmeff.revisions.outbox import Entry, Outbox
 from lmeff.revisions.quota import CommitQuota
 
+NO_TOKEN = "no token: set HF_TOKEN, or run `hf auth login`"
+
 
 def attempt(run: Path, revision: str) -> None:
     """Tries once to deliver one entry, and notes in the outbox how that ended. It raises nothing of what may go wrong."""
@@ -31,7 +33,7 @@ def attempt(run: Path, revision: str) -> None:
             return
         try:
             if (secret := token()) is None:
-                raise Unavailable("no token: set HF_TOKEN, or run `hf auth login`", 600.0)
+                raise Unavailable(NO_TOKEN, 600.0, is_rejected=True)
             hub = Hub(secret)
             hub.prepare(entry.repository, entry.private)
             # From here on it costs something, which a Hub that is away does not.
@@ -43,8 +45,8 @@ def attempt(run: Path, revision: str) -> None:
         except Refused as error:
             outbox.refused(entry, str(error))
         except Unavailable as error:
-            wait, is_asked = error.wait_seconds, error.is_asked_wait
-            outbox.failed(entry, str(error), wait, is_asked_wait=is_asked, hub_is_down=True)
+            flags = {"is_asked_wait": error.is_asked_wait, "is_rejected": error.is_rejected}
+            outbox.failed(entry, str(error), error.wait_seconds, hub_is_down=True, **flags)
         except Exception as error:  # one revision that cannot be read must not hold up the others
             said = str(error).partition("\n")[0]
             outbox.failed(entry, said if isinstance(error, NotDelivered) else f"{type(error).__name__}: {said}")
@@ -83,4 +85,6 @@ def _deliver_main(hub: Hub, entry: Entry, run: Path, take_commit: Callable[[], f
         card = main_card(recipe, entry.repository, index, picture=shown, has_weights=has_weights)
         return {**weights, "README.md": card.encode(), **({"curves.png": picture} if picture.exists() else {})}
 
-    return update_main(hub, entry, index_rows(run, delivered), files, take_commit)
+    known = Outbox(run).read(final_name(recipe.seed)) if final else None
+    former = known.former_manifests if known else ()
+    return update_main(hub, entry, index_rows(run, delivered), files, take_commit, former)

@@ -1,22 +1,20 @@
 """The process beside training that delivers, and the thread that starts it when there is something to deliver."""
 
 import os
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from lmeff.errors import InputError
 from lmeff.publishing.folder import add_to_outbox, complete_revisions
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions.names import MAIN, HubNames
 from lmeff.revisions.outbox import Entry, Outbox
+from lmeff.revisions.reach import unreachable
 
 _FIXED_SECONDS, _SLOWEST_BYTES_A_SECOND = 900.0, 250_000.0
 """How long an attempt may take: this, and as long as its bytes take at this pace."""
@@ -77,24 +75,6 @@ def _num_bytes(run: Path, revisions: Sequence[str]) -> int:
         with suppress(OSError):
             total += sum(path.stat().st_size for path in (run / "revisions" / revision).rglob("*"))
     return total
-
-
-def unreachable() -> str | None:
-    """Why nothing listens where the Hub should be, in words; None when something does, or when only the client can tell. It
-    costs nothing, while a process that finds out has to import the client first."""
-    try:
-        url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
-        host, port = url.hostname, url.port or (443 if url.scheme == "https" else 80)
-    except ValueError:
-        return None
-    proxies = {url.scheme, "all"} & urllib.request.getproxies().keys()
-    if not host or (proxies and not urllib.request.proxy_bypass(host)):
-        return None
-    try:
-        socket.create_connection((host, port), timeout=10).close()
-    except (OSError, UnicodeError) as error:
-        return f"{host} cannot be reached ({error})"
-    return None
 
 
 class Courier:

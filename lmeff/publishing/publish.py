@@ -4,55 +4,141 @@ import time
 from pathlib import Path
 
 from lmeff.errors import InputError
+from lmeff.files import locked
+from lmeff.publishing.attempt import NO_TOKEN
 from lmeff.publishing.courier import attempt_beside
 from lmeff.publishing.folder import add_to_outbox, complete_revisions, page, read_run
+from lmeff.publishing.patience import Patience
+from lmeff.recipe.schema import Recipe
 from lmeff.revisions.account import namespace as own_namespace
+from lmeff.revisions.account import token
 from lmeff.revisions.delivery import card_sha256
-from lmeff.revisions.names import MAIN, hub_names
+from lmeff.revisions.mending import mend
+from lmeff.revisions.names import MAIN, HubNames, hub_names
 from lmeff.revisions.outbox import Entry, Outbox
+from lmeff.revisions.reach import unreachable
+from lmeff.training.folder import claimed
 
 _GROUP, _POLL_SECONDS = 4, 1.0
+_IN_A_ROW = 3
+"""So many revisions, one after the other, for which the Hub was away: then it is away for all."""
 
 
-def publish(run: Path, namespace: str | None = None) -> list[Entry]:
+def publish(
+    run: Path, namespace: str | None = None, wait_seconds: float | None = None, mends: bool = False
+) -> list[Entry]:
     """Delivers everything of a run that is not on the Hub yet, and cards that changed since; returns what is left.
 
-    Runs with `publish.to: local` are delivered too. `namespace` replaces the recipe's. Prints a line for each revision.
+    Runs with `publish.to: local` are delivered too. `namespace` replaces the recipe's. Where the Hub is in trouble, goes on
+    with other revisions and tries again for `wait_seconds` (`Patience`). Prints a line for each revision. With `mends`, first
+    corrects files that some versions of transformers read otherwise; of a run that was never published only those here.
     """
     recipe, plan = read_run(run)
     outbox = Outbox(run)
+    revisions = complete_revisions(run)
+    if not revisions:
+        raise InputError(f"{run}: no revisions here yet")
     known = outbox.entries()
+    if mends:
+        mend_all(run, revisions)
+        if not known and namespace is None and recipe.publish.to == "local":
+            print(f"{run}: it was not published from here; lmeff publish {run} sends it")
+            return []
     if namespace is None and known:
         namespace = known[0].repository.partition("/")[0]  # where the others went
     if namespace is not None:
         recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update={"namespace": namespace})})
-    names = hub_names(recipe, plan, own_namespace())
-    revisions = complete_revisions(run)
-    if not revisions:
-        raise InputError(f"{run}: no revisions here yet")
+    names = hub_names(recipe, plan, own_namespace(), ways="here, as HF_NAMESPACE or with --namespace NAME")
+    _open(run, outbox, names, recipe, revisions)
+    tried = _deliver(run, outbox, Patience(wait_seconds))
+    if outbox.read(MAIN).state == "delivered" and MAIN not in tried:
+        print(f"{names.repository}: everything is on the Hub")
+    return outbox.undelivered()
+
+
+def mend_all(run: Path, revisions: list[Path]) -> None:
+    """Corrects the revisions of a run, which must not be training, and says what was corrected."""
+    outbox, is_whole = Outbox(run), True
+    with claimed(run), locked(run / ".final"):
+        while True:
+            with outbox.delivering() as is_free:
+                for folder in revisions if is_free else ():
+                    outbox.hold(folder.name, even_if_seen=True)
+                    if corrected := mend(folder):
+                        is_whole = False
+                        print(f"{folder.name}: corrected {', '.join(corrected)}", flush=True)
+            if is_free:
+                break
+            time.sleep(_POLL_SECONDS)
+    if is_whole:
+        print(f"{run}: nothing to correct; every transformers from 4.46 on reads its revisions alike")
+
+
+def _open(run: Path, outbox: Outbox, names: HubNames, recipe: Recipe, revisions: list[Path]) -> None:
+    """Asks for everything that is not delivered as it is now."""
     for folder in revisions:
         add_to_outbox(outbox, names, recipe, folder.name)
     for entry in outbox.entries():
         if entry.state != "delivered" or (entry.revision != MAIN and _is_stale(run, entry)):
             outbox.again(entry.revision)
-    tried: list[str] = []
-    while ready := [entry for entry in outbox.due() if entry.revision not in tried]:
+
+
+def _deliver(run: Path, outbox: Outbox, patience: Patience) -> set[str]:
+    """Tries what waits, again and again while that may help; returns the names of what was tried."""
+    tried: set[str] = set()
+    given_up: set[str] = set()
+    """What another attempt would not change."""
+    num_failed = num_rejected = 0
+    while waiting := [one for one in _waiting(outbox) if one.revision not in given_up]:
+        is_away = num_failed >= _IN_A_ROW or any(one.is_asked_wait and one.not_before > time.time() for one in waiting)
+        ready = [] if is_away else [one for one in waiting if patience.is_due(one)]
+        if not ready:
+            if not patience.wait_for(waiting):
+                break
+            num_failed = 0
+            continue
         with outbox.delivering() as is_free:
             pass
         if not is_free:
             time.sleep(_POLL_SECONDS)
             continue
         # In small groups, so that there is something to see; `main` is opened by every delivery, and comes last.
-        group = [entry.revision for entry in ready if entry.revision != MAIN][:_GROUP] or [MAIN]
-        attempt_beside(run, group)
-        after = [outbox.read(revision) for revision in group]
-        for entry in after:
-            if entry not in ready:
-                tried.append(entry.revision)
-                print(f"{entry.revision}: {_outcome(entry)}", flush=True)
-    if outbox.read(MAIN).state == "delivered" and MAIN not in tried:
-        print(f"{names.repository}: everything is on the Hub")
-    return outbox.undelivered()
+        ready.sort(key=lambda entry: (entry.revision == MAIN, entry.attempts))
+        group = [entry for entry in ready if entry.revision != MAIN][:_GROUP] or ready
+        if why := _hopeless(patience):
+            outbox.failed(group[0], why, hub_is_down=True, is_rejected=why == NO_TOKEN)
+        else:
+            attempt_beside(run, [entry.revision for entry in group])
+        for before in group:
+            after = outbox.read(before.revision)
+            if after == before:
+                continue  # an earlier one of the group found the Hub away
+            tried.add(after.revision)
+            is_down = after.state == "waiting" and after.hub_is_down
+            num_failed = num_failed + 1 if is_down else 0
+            num_rejected = num_rejected + 1 if is_down and after.is_rejected else 0
+            patience.note(after)
+            if after.state == "waiting" and (not is_down or after.is_rejected):
+                given_up.add(after.revision)
+            print(f"{after.revision}: {_outcome(after)}", flush=True)
+        if why == NO_TOKEN or num_rejected >= _IN_A_ROW:
+            break
+        if why:
+            num_failed = _IN_A_ROW
+    return tried
+
+
+def _waiting(outbox: Outbox) -> list[Entry]:
+    return [entry for entry in outbox.entries() if entry.state == "waiting" and not entry.is_held]
+
+
+def _hopeless(patience: Patience) -> str | None:
+    """Why an attempt would come to nothing, found out without one."""
+    if token() is None:
+        return NO_TOKEN
+    why = unreachable()
+    patience.was_reached |= why is None
+    return why
 
 
 def _is_stale(run: Path, entry: Entry) -> bool:

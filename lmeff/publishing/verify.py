@@ -12,6 +12,7 @@ from lmeff.revisions import differences
 from lmeff.revisions.account import token
 from lmeff.revisions.delivery import read_sha256, remote_differences
 from lmeff.revisions.hub import Hub, NotDelivered, Unavailable
+from lmeff.revisions.mending import faults
 from lmeff.revisions.names import MAIN
 from lmeff.revisions.outbox import Entry, Outbox
 
@@ -33,7 +34,7 @@ def verify(run: Path, *, reload: bool = True, hub: bool = True) -> tuple[list[st
     wrong = [line for lines in found.values() for line in lines]
     right = [] if wrong else [f"{len(folders)} revisions are what their manifests say"]
     whole = [folder for folder, lines in found.items() if not lines]
-    wrong += [*_anchor_mistakes(whole), *_twins(whole)]
+    wrong += [*_anchor_mistakes(whole), *_twins(whole), *_faults(run, whole)]
     if reload and whole:
         problems, said = _reloaded(run, read_run(run)[0], whole)
         wrong, right = wrong + problems, right + said
@@ -53,6 +54,20 @@ def _anchor_mistakes(folders: list[Path]) -> Iterator[str]:
             yield f"{folder}: anchor.json names other weights than the manifest"
 
 
+def _faults(run: Path, folders: list[Path]) -> Iterator[str]:
+    """Files that some versions of transformers read otherwise than we do, one line for each kind of fault."""
+    named: dict[tuple[str, str], list[str]] = {}
+    for folder in folders:
+        for file, fault in faults(folder).items():
+            named.setdefault((file, fault), []).append(folder.name)
+    for (file, fault), names in named.items():
+        yield f"{run / 'revisions'}: {file} of {_listed(names)}: {fault}; correct it with: lmeff publish {run} --mend"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{len(names)} revisions ({names[0]} to {names[-1]})"
+
+
 def _twins(folders: list[Path]) -> Iterator[str]:
     """Revisions with the very weights of another one, without saying so."""
     first: dict[str, Path] = {}
@@ -69,9 +84,9 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
     """Loads every model and takes its held-out loss again."""
     import numpy as np
     import torch
-    from transformers import AutoModelForCausalLM
     from transformers.utils import logging as transformers_logging
 
+    from lmeff.evaluation.loading import load_causal_model
     from lmeff.tokens import find_tokens
     from lmeff.training.dev import dev_text, negative_log_likelihood, summarize
 
@@ -93,7 +108,10 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
         if anchor.same_as is not None or anchor.dev_loss is None:
             continue
         try:
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, use_safetensors=True)
+            model = load_causal_model(folder)
+        except InputError as error:
+            wrong.append(str(error))
+            continue
         except Exception as error:  # whatever is wrong with one, the others are looked at
             wrong.append(f"{folder}: does not load: {' '.join(str(error).split())}")
             continue

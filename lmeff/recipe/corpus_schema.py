@@ -19,7 +19,8 @@ class TextSource(Section):
     """Where text comes from and how it is read."""
 
     paths: list[str] | None = None
-    """Training text: files, folders or globs of .txt, .jsonl or .parquet; text and JSON lines plain, .gz or .zst."""
+    """Training text: files, folders or globs of .txt, .jsonl or .parquet; text and JSON lines plain, .gz or .zst. Looked for
+    beside the file that names it, then in the working directory. Hidden files of a folder are not read."""
     hub: str | None = None
     """Data set of the Hugging Face Hub, such as `roneneldan/TinyStories`; read file by file, at one commit."""
     revision: str | None = None
@@ -113,7 +114,9 @@ class Corpus(TextSource):
     """Take out every sentence that shares so many words in a row with evaluation data (8 is usual). Default: only whole
     sentences that are the same."""
     dev_share: Annotated[Number, Field(gt=0, lt=0.5)] | None = None
-    """Share of the text held out when there are no `dev_paths` (default 0.01); which text is decided by its content alone."""
+    """Share of the text held out when there are no `dev_paths` (default 0.01): whole documents; which ones is decided by their
+    content alone, so that of few documents it is about this share. Only what is too much to be held out whole is cut, with
+    pieces on both sides: a row that is more than half of the text, a file without `separator` that is more than a tenth."""
     epochs: Annotated[Number, Field(gt=0)] = 1
     """How often the training text may be read. An anchor beyond `epochs` is an error."""
     synthetic: Synthetic = Synthetic()

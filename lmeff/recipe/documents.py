@@ -53,6 +53,9 @@ class AnchorDocument(Document):
     """The backend the model was compiled with; null when it was not."""
     attention: str | None = None
     """The attention implementation, as transformers names it; null in files of older versions."""
+    loss_steps: tuple[int, int] | None = None
+    """First and last step, counted from 1, over which `loss` is the mean: the anchor's own step alone, so that it is noisier
+    than a line of the log. Null where `loss` is, and in files of older versions."""
 
 
 class FileEntry(Document):
@@ -92,7 +95,7 @@ class LogRecord(Document):
     tokens: NonNegative
     epoch: float
     loss: float | None
-    """Mean training loss since the last record, nats per token."""
+    """Mean training loss over `loss_steps`, nats per token."""
     grad_norm: float | None
     learning_rate: float
     tokens_per_second: float | None
@@ -102,6 +105,9 @@ class LogRecord(Document):
     num_skipped_steps: NonNegative
     time: str
     """UTC, ISO 8601."""
+    loss_steps: tuple[int, int] | None = None
+    """First and last step, counted from 1, over which `loss` is the mean: those since the last record. Null where `loss` is,
+    and in files of older versions."""
 
 
 class PlanAnchor(Document):

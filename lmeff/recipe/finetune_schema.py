@@ -55,7 +55,7 @@ class FinetuneSettings(Section):
 
 class FinetuneFiles(Section):
     train: str
-    """JSON lines with the training examples, relative to the working directory."""
+    """JSON lines with the training examples; looked for beside the file that names it, then in the working directory."""
     validation: str
     """JSON lines with the examples to score."""
 

@@ -14,7 +14,9 @@ from pydantic import BaseModel, ValidationError
 from lmeff.errors import InputError
 from lmeff.quantities import format_count, parse_count
 from lmeff.recipe.checks import cross_check
+from lmeff.recipe.finding import close_to_shipped, find_base, find_recipe
 from lmeff.recipe.mistakes import as_lines, mistakes_of
+from lmeff.recipe.places import expanded, settle_paths
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.trainer_fields import check_training
 from lmeff.recipe.wording import one_line
@@ -48,13 +50,15 @@ class Resolved:
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Resolved:
     """Reads a recipe with everything it extends, then `section.key=value` overrides.
 
-    Raises InputError with all mistakes at once, each one line that starts with `FILE:LINE:` or `command line:`.
+    A name without an ending that no file has, such as `quickstart`, means the recipe that comes with lmeff. Raises InputError
+    with all mistakes at once, each one line that starts with `FILE:LINE:` or `command line:`.
     """
-    main, merged = os.path.normpath(os.fspath(path)), _Merged()
+    main, merged = find_recipe(expanded(os.fspath(path))), _Merged()
     merged.add_file(main, chain=())
     for word in overrides:
         merged.add_override(word)
     values, marks, mistakes = merged.values, merged.marks, merged.mistakes
+    mistakes += settle_paths(values, marks)
     if isinstance(values.get("training"), dict):
         values["training"], problems = check_training(values["training"])
         mistakes += [Mistake(("training", name), text) for name, text in problems.items()]
@@ -81,9 +85,10 @@ def read_section(kind: type[Kind], path: str | Path | None, overrides: Sequence[
     alone. Raises InputError like `read_recipe`."""
     merged = _Merged()
     if path is not None:
-        merged.add_file(os.path.normpath(os.fspath(path)), chain=())
+        merged.add_file(find_recipe(expanded(os.fspath(path))), chain=())
     for word in overrides:
         merged.add_override(word)
+    merged.mistakes += settle_paths(merged.values, merged.marks)
     try:
         read, mistakes = kind.model_validate(merged.values), merged.mistakes
     except ValidationError as error:
@@ -150,8 +155,12 @@ class _Merged:
             return
         mark = layer.marks.get(("extends",))
         for base in self._bases(layer):
-            base = os.path.normpath(os.path.join(os.path.dirname(path), base))
-            self.add_file(base, (*chain, path), f"{mark}: extends: ")
+            try:
+                file = find_base(expanded(base), path)
+            except InputError as error:
+                self.lines.append(one_line(f"{mark}: extends: {error}"))
+                continue
+            self.add_file(file, (*chain, path), f"{mark}: extends: ")
         self._merge(layer)
         if path in self.sources:
             self.sources.remove(path)
@@ -239,7 +248,7 @@ def _read_text(path: str) -> str:
         with open(path, "rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path}: no such file{_near(path)}") from None
+        raise InputError(f"{path}: no such file{_near(path) or close_to_shipped(path)}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, not a recipe{_near(os.path.join(path, ''))}") from None
     except (OSError, ValueError) as error:
@@ -250,7 +259,8 @@ def _read_text(path: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}:{line}: is not UTF-8 text") from None
+        place = f"byte {content[error.start]:#04x} at offset {error.start:,} of the file"
+        raise InputError(f"{path}:{line}: is not UTF-8 text ({place}); save it as UTF-8") from None
 
 
 def _near(path: str) -> str:

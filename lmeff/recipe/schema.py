@@ -25,6 +25,9 @@ class Tokenizer(Section):
     sample: PositiveCount | None = None
     """Bytes of training text, such as `100M`, on which the tokenizer is trained: about so many, from all over it; which text is
     decided by its content alone. Default: all of it."""
+    add_bos: bool = False
+    """Publish a tokenizer that puts `<s>` in front of every text by itself, for pipelines that add nothing of their own.
+    Training and our own scores are the same either way."""
 
 
 class Model(Section):
@@ -219,8 +222,13 @@ class Evaluation(Section):
     """Texts scored at once; auto: 256 on a CPU, 2048 on a GPU, halved where memory is short."""
     precision: Literal["float32", "adaptive"] = "float32"
     """adaptive: bfloat16 decides the minimal pairs that its error cannot change, and float32 all else."""
+    context_start: Literal["bos", "tokenizer"] = "bos"
+    """What a context begins with, before what is scored after it (EWoK, COMPS, SmallBench and the like). bos: one `<s>`, as in
+    training, whatever the tokenizer adds. tokenizer: what the tokenizer puts there by itself. Sentences without a context are
+    scored after one `<s>` in any case."""
     dev_tokens: PositiveCount = 100_000
-    """Held-out tokens on which dev_loss is taken at every anchor: documents from all over it, always the same."""
+    """Held-out tokens on which dev_loss is taken at every anchor: documents, and stretches of long ones, from all over the
+    held-out text, always the same."""
 
 
 def _check_template(template: str, allowed: set[str]) -> str:

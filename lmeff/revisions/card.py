@@ -6,7 +6,8 @@ from typing import Any
 
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData
 
-from lmeff.quantities import format_count, format_short
+from lmeff.intervals import metric_interval
+from lmeff.quantities import format_short, format_tokens
 from lmeff.recipe.documents import AnchorDocument, PlanDocument
 from lmeff.recipe.schema import Batch, Recipe
 
@@ -39,6 +40,10 @@ class CardRow:
 DATASETS = {"lmeff_blimp": "nyu-mll/blimp"}
 """Tasks whose data are a data set of the Hub."""
 
+_INTERVALS = (
+    "In brackets: the 95% interval over the examples of a task. It does not say how another seed would come out."
+)
+
 _CARD = """\
 ---
 {metadata}
@@ -57,7 +62,7 @@ model = AutoModelForCausalLM.from_pretrained(name, revision=revision)
 tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
 ```
 
-Every training document began with `<s>`. The tokenizer does not add it: put it in front of a prompt.
+Every training document began with `<s>`. {bos}
 
 ## Its place on the curve
 
@@ -67,7 +72,7 @@ Every training document began with `<s>`. The tokenizer does not add it: put it 
 
 | | |
 |---|---|
-| training loss (nats per token) | {loss} |
+| training loss (nats per token){loss_steps} | {loss} |
 | held-out loss (nats per token) | {dev_loss} |
 | held-out bits per byte | {dev_bits_per_byte} |
 | text | {data} |
@@ -87,6 +92,8 @@ It has seen little text, and is meant for the study of learning, not for use. It
 safe, repeats what its text says and leaves out, and its sentences should not be taken for facts. Held-out loss and scores hold
 for the tokenizer, text and settings named here.
 """
+
+_PUT_BOS = "The tokenizer does not add it: put it in front of a prompt."
 
 _MAIN = """\
 ---
@@ -123,6 +130,7 @@ def eval_results(scores: Sequence[CardScore]) -> list[EvalResult]:
             metric_value=score.value,
         )
         for score in scores
+        if score.metric != "majority"  # a baseline of the task, and nothing of the model
     ]
 
 
@@ -148,7 +156,10 @@ def _loss(value: float | None) -> str:
 
 
 def _score(score: CardScore | None) -> str:
-    return "" if score is None else f"{score.value:.4f}" + (f" ± {score.stderr:.4f}" if score.stderr else "")
+    if score is None:
+        return ""
+    interval = metric_interval(score.metric, score.value, score.stderr, score.num_examples)
+    return f"{score.value:.4f}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else "")
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -161,14 +172,15 @@ def _curve(rows: Sequence[CardRow], anchor: AnchorDocument) -> str:
     body = []
     for row in rows:
         found = {(score.task, score.metric): score for score in row.scores}
-        tokens = format_count(row.anchor.nominal_tokens)
+        tokens = format_tokens(row.anchor.nominal_tokens)
         here = f"**{tokens}**" if row.anchor.step == anchor.step else tokens
         body.append([here, _loss(row.anchor.dev_loss), _loss(row.anchor.dev_bits_per_byte)])
         body[-1] += [_score(found.get(task)) for task in tasks]
     table = _table(
         ["tokens", "held-out loss", "bits per byte", *(f"{task} ({metric})" for task, metric in tasks)], body
     )
-    return table + "".join(f"\n{note}\n" for note in _notes(rows))
+    intervals = [_INTERVALS] if any("[" in cell for cells in body for cell in cells) else []
+    return table + "".join(f"\n{note}\n" for note in intervals + _notes(rows))
 
 
 def _notes(rows: Sequence[CardRow]) -> list[str]:
@@ -178,10 +190,10 @@ def _notes(rows: Sequence[CardRow]) -> list[str]:
         for score in row.scores:
             if score.limit:
                 about = f"only the {_part(score.limit)} were scored"
-                notes.setdefault((score.task, about), []).append(format_count(row.anchor.nominal_tokens))
+                notes.setdefault((score.task, about), []).append(format_tokens(row.anchor.nominal_tokens))
             if score.is_adaptive:
                 about = "in adaptive precision: bfloat16, and float32 for choices that could come out otherwise"
-                notes.setdefault((score.task, about), []).append(format_count(row.anchor.nominal_tokens))
+                notes.setdefault((score.task, about), []).append(format_tokens(row.anchor.nominal_tokens))
     return [
         f"{task} (at {', '.join(dict.fromkeys(at))} tokens): {about}."
         if len(set(at)) < len(rows)
@@ -234,13 +246,15 @@ def model_card(
     if train:
         about_text += f", {train['num_documents']:,} documents, {train['num_tokens']:,} tokens"
     model = recipe.model.model_dump(exclude_none=True, exclude_defaults=True)
+    adds = "The tokenizer adds it to every text." if recipe.tokenizer.add_bos else _PUT_BOS
     return _CARD.format(
+        bos=adds,
         metadata=_metadata(f"{recipe.name}, {revision}", recipe.publish.license, own),
         name=recipe.name,
         seed=recipe.seed,
-        tokens=format_count(anchor.nominal_tokens),
-        parameters=format_short(plan.parameters.total),
-        non_embedding=format_short(plan.parameters.non_embedding),
+        tokens=format_tokens(anchor.nominal_tokens),
+        parameters=format_tokens(plan.parameters.total),
+        non_embedding=format_tokens(plan.parameters.non_embedding),
         corpus=recipe.corpus.name,
         exact_tokens=anchor.exact_tokens,
         step=anchor.step,
@@ -252,6 +266,7 @@ def model_card(
         curve=_curve(rows, anchor),
         picture=f"\n![The learning curve up to here]({picture})\n" if picture else "",
         loss=_loss(anchor.loss),
+        loss_steps=f", of step {anchor.step:,} alone" if anchor.loss is not None else "",
         dev_loss=_loss(anchor.dev_loss),
         dev_bits_per_byte=_loss(anchor.dev_bits_per_byte),
         data=about_text,
@@ -275,7 +290,7 @@ def main_card(
         [
             f"`{row['branch']}`",
             str(row["seed"]),
-            format_count(row["nominal_tokens"]),
+            format_tokens(row["nominal_tokens"]),
             _loss(row["dev_loss"]),
             ", ".join(_index_score(task, value, row) for task, value in row["scores"].items()),
             f"same weights as `{row['same_as']}`" if row["same_as"] else "",

@@ -2,21 +2,26 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from lmeff.files import sha256_file
+from lmeff.recipe.documents import ManifestDocument
 from lmeff.revisions.hub import Hub, Moved, NotDelivered, RemoteFile, Unavailable
+from lmeff.revisions.mending import MENDED, corrected_files, is_before, was_before
 from lmeff.revisions.names import MAIN
 from lmeff.revisions.outbox import Entry
 from lmeff.revisions.store import MUTABLE, differences, read_manifest
 
 INDEX = "revisions.json"
-_MANIFEST = "manifest.json"
+_MANIFEST, _WEIGHTS = "manifest.json", "model.safetensors"
 _ATTEMPTS = 4
 _FREE = (".gitattributes", *MUTABLE)
+Files = Mapping[str, bytes | Path | None]
+"""None for a file that is to go."""
+Row = dict[str, Any]
 
 
 class Refused(Exception):
@@ -28,8 +33,9 @@ def deliver(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], floa
 
     The branch begins at the repository's initial commit, and the commit names its parent: two processes that deliver the same
     make one commit together, and a reader sees all of it or nothing. `take_commit` returns how many seconds the next commit
-    has to wait. Raises Refused for a branch that holds something else and for a folder that is damaged, NotDelivered when the
-    branch is not what the folder is, and Unavailable.
+    has to wait. A branch that holds an earlier final model of the same run moves on to the present one. Raises Refused for a
+    branch that holds something else and for a folder that is damaged, NotDelivered when the branch is not what the folder is,
+    and Unavailable.
     """
     if wrong := differences(folder):
         raise Refused(f"the folder is not what its manifest says: {wrong[0]}")
@@ -41,21 +47,55 @@ def deliver(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], floa
             hub.create_branch(repository, branch, initial)
             head = initial
         remote = hub.files(repository, head)
+        files: Files = payload(folder)
+        message = f"{entry.revision}, {read_sha256(folder)[:12]}"
         if _MANIFEST in remote:
-            if not remote[_MANIFEST].holds(folder / _MANIFEST):
-                raise Refused(f"branch {branch} of {repository} holds another model; it is never overwritten")
-            return _compared(hub, entry, folder, head, remote, initial)
-        if head != initial:
+            if remote[_MANIFEST].holds(folder / _MANIFEST):
+                return _compared(hub, entry, folder, head, remote, initial)
+            former = former_files(hub, repository, head, remote, entry.former_manifests)
+            if former is not None:
+                files = {**dict.fromkeys(former), **files}
+            else:
+                files = _correction(hub, entry, folder, head, remote)
+                message = f"Corrected: {', '.join(name for name in files if name in corrected_files(folder)[:-2])}"
+        elif head != initial:
             raise Refused(f"branch {branch} of {repository} holds what lmeff did not put there")
         wait_for(take_commit)
         try:
-            head = hub.commit(
-                repository, branch, head, payload(folder), f"{entry.revision}, {read_sha256(folder)[:12]}"
-            )
+            head = hub.commit(repository, branch, head, files, message)
         except Moved:
             continue
         return _compared(hub, entry, folder, head, hub.files(repository, head), initial)
     raise NotDelivered(f"branch {branch} of {repository} moved under {_ATTEMPTS} attempts")
+
+
+def _correction(hub: Hub, entry: Entry, folder: Path, head: str, remote: Mapping[str, RemoteFile]) -> dict[str, Path]:
+    """What turns a branch that holds this revision as it was before it was mended into what it is now; no weights. Raises
+    Refused for any other branch."""
+    where = f"branch {entry.branch} of {entry.repository}"
+    if MENDED in remote and is_before(folder, hub.read(entry.repository, head, MENDED)):
+        raise Refused(
+            f"{where} holds this very model with corrected files; lmeff publish --mend corrects those here too"
+        )
+    weights = read_manifest(folder).files[_WEIGHTS]
+    if not was_before(folder, remote[_MANIFEST]) or remote[_WEIGHTS].sha256 not in (None, weights.sha256):
+        raise Refused(f"{where} holds another model; it is never overwritten")
+    cards = {
+        name: path for name, path in card_files(folder).items() if name not in remote or not remote[name].holds(path)
+    }
+    return {name: folder / name for name in corrected_files(folder)} | cards
+
+
+def former_files(
+    hub: Hub, repository: str, head: str, remote: Mapping[str, RemoteFile], former_manifests: Collection[str]
+) -> list[str] | None:
+    """The files of an earlier final model of the run at the commit `head`, with its results; None when the commit holds
+    something else."""
+    content = hub.read(repository, head, _MANIFEST)
+    if hashlib.sha256(content).hexdigest() not in former_manifests:
+        return None
+    names = ManifestDocument.model_validate_json(content).files
+    return [name for name in remote if name in names or name.split("/")[0] in MUTABLE]
 
 
 def wait_for(take_commit: Callable[[], float]) -> None:
@@ -67,7 +107,7 @@ def wait_for(take_commit: Callable[[], float]) -> None:
 
 def read_sha256(folder: Path) -> str:
     """The hash of a revision's weights, as its manifest gives it."""
-    return read_manifest(folder).files["model.safetensors"].sha256
+    return read_manifest(folder).files[_WEIGHTS].sha256
 
 
 def payload(folder: Path) -> dict[str, Path]:
@@ -127,21 +167,19 @@ def update_card(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], 
     return update_files(hub, repository, branch, lambda *_: card_files(folder), take_commit, "Card and results")
 
 
-Files = Mapping[str, bytes | Path]
-Row = dict[str, Any]
-
-
 def update_main(
     hub: Hub,
     entry: Entry,
     rows: list[Row],
     make_files: Callable[[list[Row], Mapping[str, RemoteFile]], Files],
     take_commit: Callable[[], float],
+    former_manifests: Collection[str] = (),
 ) -> str:
     """Writes the index and what `make_files` makes of it, and of what is there, to the main branch; returns its newest commit.
 
     The index has the rows of other runs too that share the repository; `rows` replaces those of the same branches. Raises
-    Refused for a main branch that is not ours, or that has other weights than those to put there.
+    Refused for a main branch that is not ours, or that has other weights than those to put there, unless these are an earlier
+    final model of the same run.
     """
     initial = hub.prepare(entry.repository, entry.private)
 
@@ -155,11 +193,21 @@ def update_main(
         )
         index = json.dumps({"format": 1, "revisions": ordered}, indent=2) + "\n"
         wanted = {INDEX: index.encode(), **make_files(ordered, remote)}
-        if _MANIFEST in wanted and _MANIFEST in remote and not remote[_MANIFEST].holds(wanted[_MANIFEST]):
-            raise Refused(f"the main branch of {entry.repository} holds another final model (publish.final_on_main)")
+        if _MANIFEST in wanted and _MANIFEST in remote and not _is_same_model(wanted[_MANIFEST], remote[_MANIFEST]):
+            former = former_files(hub, entry.repository, head, remote, former_manifests)
+            if former is None:
+                raise Refused(
+                    f"the main branch of {entry.repository} holds another final model (publish.final_on_main)"
+                )
+            wanted = {**dict.fromkeys(former), **wanted}
         return wanted
 
     return update_files(hub, entry.repository, MAIN, files, take_commit, "Card and index")
+
+
+def _is_same_model(manifest: Path, remote: RemoteFile) -> bool:
+    """Whether a manifest on the Hub is that of a revision's folder, as it is or as it was before it was mended."""
+    return remote.holds(manifest) or was_before(manifest.parent, remote)
 
 
 def update_files(
@@ -170,15 +218,19 @@ def update_files(
     take_commit: Callable[[], float],
     message: str,
 ) -> str:
-    """Commits those of `make_files(newest commit, its files)` that the branch does not hold yet, if any, and looks again;
-    returns the commit that holds them all. Raises NotDelivered and Unavailable."""
+    """Commits those of `make_files(newest commit, its files)` that the branch does not hold yet, if any, takes away those that
+    are to go, and looks again; returns the commit that holds them all. Raises NotDelivered and Unavailable."""
     for _ in range(_ATTEMPTS):
         head = hub.branches(repository).get(branch)
         if head is None:
             raise NotDelivered(f"{repository} has no branch {branch!r}")
         remote = hub.files(repository, head)
         wanted = make_files(head, remote)
-        new = {name: value for name, value in wanted.items() if name not in remote or not remote[name].holds(value)}
+        new = {
+            name: value
+            for name, value in wanted.items()
+            if (name in remote if value is None else name not in remote or not remote[name].holds(value))
+        }
         if not new:
             return head
         wait_for(take_commit)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import (
+    GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
@@ -36,9 +37,17 @@ _NETWORK = ("httpx", "httpx2", "httpcore", "httpcore2", "h11", "ssl")
 class Unavailable(Exception):
     """The Hub does not take anything now; it may later."""
 
-    def __init__(self, said: str, wait_seconds: float | None = None, *, is_asked_wait: bool = False) -> None:
+    def __init__(
+        self,
+        said: str,
+        wait_seconds: float | None = None,
+        *,
+        is_asked_wait: bool = False,
+        is_rejected: bool = False,
+    ) -> None:
+        """`is_rejected`: it refuses the token or what the token may do, which a person has to change."""
         super().__init__(said)
-        self.wait_seconds, self.is_asked_wait = wait_seconds, is_asked_wait
+        self.wait_seconds, self.is_asked_wait, self.is_rejected = wait_seconds, is_asked_wait, is_rejected
 
 
 class NotDelivered(Exception):
@@ -110,22 +119,34 @@ def asking() -> Iterator[None]:
     except OfflineModeIsEnabled:
         raise Unavailable("HF_HUB_OFFLINE is set") from None
     except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else 0
-        if status in _MOVED:
-            raise Moved from None
-        if status in (401, 403):
-            raise Unavailable(f"the Hub rejects the token ({status})", _REJECTED_SECONDS) from None
-        if status in _AWAY:
-            raise Unavailable(f"the Hub answers {status}") from None
-        raise NotDelivered(_first_line(error)) from None
+        raise _meaning(error) from None
     except Exception as error:  # the client has no common class for what a network can do
         for cause in _causes(error):
             if isinstance(cause, Unavailable):
                 raise cause from None
+            if isinstance(cause, HfHubHTTPError):  # while a large file was sent
+                raise _meaning(cause) from None
             library = type(cause).__module__.partition(".")[0]
             if isinstance(cause, ConnectionError | TimeoutError | LocalEntryNotFoundError) or library in _NETWORK:
                 raise Unavailable(_first_line(cause)) from None
         raise NotDelivered(_first_line(error)) from None
+
+
+def _meaning(error: HfHubHTTPError) -> Exception:
+    """What an answer of the Hub means for us, with the Hub's own sentence: quota, rights, a gated or disabled repository."""
+    status = error.response.status_code if error.response is not None else 0
+    sentence = " ".join((error.server_message or "").split())
+    if status in _MOVED:
+        return Moved()
+    if status in _AWAY:
+        return Unavailable(f"the Hub answers {status}")
+    if status == 401 and not isinstance(error, GatedRepoError):
+        return Unavailable("the Hub rejects the token (401)", _REJECTED_SECONDS, is_rejected=True)
+    if status in (401, 403):
+        what = "what the token asks for" if status == 403 else "this without a token that may see it"
+        said = f"the Hub refuses {what} ({status}): {sentence or 'it does not say why'}"
+        return Unavailable(said, _REJECTED_SECONDS, is_rejected=True)
+    return NotDelivered(f"the Hub answers {status}: {sentence}" if sentence else _first_line(error))
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -156,6 +177,8 @@ class Hub:
         with asking():
             try:
                 self._api.model_info(repository, timeout=_CALL_SECONDS)
+            except GatedRepoError:
+                raise  # it is there, for others
             except RepositoryNotFoundError:
                 self._api.create_repo(repository, private=private, exist_ok=True)
             self._initial[repository] = self._api.list_repo_commits(repository, revision=MAIN)[-1].commit_id
@@ -166,6 +189,8 @@ class Hub:
         with asking():
             try:
                 return {ref.name: ref.target_commit for ref in self._api.list_repo_refs(repository).branches}
+            except GatedRepoError:
+                raise
             except RepositoryNotFoundError:
                 raise InputError(f"{repository}: no such repository on the Hub, or the token may not see it") from None
 
@@ -191,10 +216,15 @@ class Hub:
         with asking(), tempfile.TemporaryDirectory() as folder:
             return Path(self._api.hf_hub_download(repository, path, revision=commit, cache_dir=folder)).read_bytes()
 
-    def commit(self, repository: str, branch: str, parent: str, files: Mapping[str, bytes | Path], message: str) -> str:
-        """Adds or replaces files in one commit on top of `parent`, and returns it. Raises Moved when the branch moved."""
+    def commit(
+        self, repository: str, branch: str, parent: str, files: Mapping[str, bytes | Path | None], message: str
+    ) -> str:
+        """Adds, replaces or (None) removes files in one commit on top of `parent`, and returns it. Raises Moved when the
+        branch moved."""
         operations = [
-            CommitOperationAdd(path, str(content) if isinstance(content, Path) else content)
+            CommitOperationDelete(path)
+            if content is None
+            else CommitOperationAdd(path, str(content) if isinstance(content, Path) else content)
             for path, content in files.items()
         ]
         with asking():

@@ -38,8 +38,11 @@ class HubNames:
         return self.branches[revision] if revision in self.branches else self.anchor_branch(tokens)
 
 
-def hub_names(recipe: Recipe, plan: PlanDocument, namespace: str | None) -> HubNames:
-    """Where a run's revisions go, from the recipe's templates; `namespace` is for recipes that give none.
+def hub_names(
+    recipe: Recipe, plan: PlanDocument, namespace: str | None, ways: str = "here or as HF_NAMESPACE"
+) -> HubNames:
+    """Where a run's revisions go, from the recipe's templates; `namespace` is for recipes that give none, and `ways` says where
+    a user can give one.
 
     Raises InputError for names that the Hub or git would not take, and for two revisions on one branch.
     """
@@ -54,7 +57,7 @@ def hub_names(recipe: Recipe, plan: PlanDocument, namespace: str | None) -> HubN
     }
     mistakes = []
     if namespace is None:
-        mistakes.append("publish.namespace: missing; the user or organisation on the Hub, here or as HF_NAMESPACE")
+        mistakes.append(f"publish.namespace: missing; the user or organisation on the Hub, {ways}")
     elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", namespace) or ".." in namespace:
         mistakes.append(f"publish.namespace: {namespace!r} is no user or organisation")
     repository = f"{namespace or 'you'}/{publish.repository.format(**fields)}"

@@ -41,12 +41,16 @@ class Entry(Document):
     """Whether the Hub itself, or its quota, asks to wait so long."""
     hub_is_down: bool = False
     """Whether the last attempt failed for a reason that holds for all revisions: no network, a rate limit, a rejected token."""
+    is_rejected: bool = False
+    """Whether the Hub refused the token or what it may do, which waiting does not change."""
     error: str | None = None
     """Why the last attempt failed."""
     is_held: bool = False
     """Whether its folder is about to be replaced, and nothing may be sent from it."""
     may_be_seen: bool = False
     """Whether an attempt got so far that the revision may be on its branch; from then on its folder stays as it is."""
+    former_manifests: tuple[Sha256, ...] = ()
+    """Of the final models that went to this branch before, when the run was shorter: only from these it moves on."""
     commit: str | None = None
     """The commit on the Hub that was verified."""
     card_sha256: Sha256 | None = None
@@ -101,6 +105,10 @@ class Outbox:
                 if there.is_held:
                     self._write(there, is_held=False)
                 return
+            is_same_place = there is not None and (there.repository, there.branch) == (repository, branch)
+            former = there.former_manifests if is_same_place else ()
+            if is_same_place and there.may_be_seen and there.manifest_sha256 is not None:
+                former += (there.manifest_sha256,)
             entry = Entry(
                 revision=revision,
                 repository=repository,
@@ -110,6 +118,7 @@ class Outbox:
                 opened=now,
                 manifest_sha256=manifest_sha256,
                 may_be_seen=there is not None and there.may_be_seen,
+                former_manifests=former,
             )
             write_json(self.path(revision), entry.model_dump())
 
@@ -142,11 +151,13 @@ class Outbox:
         *,
         is_asked_wait: bool = False,
         hub_is_down: bool = False,
+        is_rejected: bool = False,
     ) -> None:
         """Notes a failed attempt; where the Hub gave no time, the wait doubles from five seconds to ten minutes."""
         if wait_seconds is None:
             wait_seconds = min(_FIRST_WAIT_SECONDS * 2 ** min(entry.attempts, 20), _LONGEST_WAIT_SECONDS)
         fields = {"error": why, "not_before": time.time() + wait_seconds, "hub_is_down": hub_is_down}
+        fields["is_rejected"] = is_rejected
         self._close(entry, attempts=entry.attempts + 1, is_asked_wait=is_asked_wait, **fields)
 
     def refused(self, entry: Entry, why: str) -> None:
@@ -159,6 +170,7 @@ class Outbox:
             there = self._there(entry.revision)
             if _is_same(there, entry):
                 fields = {"commit": commit, "card_sha256": card_sha256, "error": None, "hub_is_down": False}
+                fields["is_rejected"] = False
                 state = "delivered" if there.opened == entry.opened else there.state
                 self._write(there, state=state, attempts=0, not_before=0.0, is_asked_wait=False, **fields)
 

@@ -1,5 +1,6 @@
 """What a model was made with: software, text and settings."""
 
+import hashlib
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -52,6 +53,16 @@ def _chosen(manifest: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def _held_out(corpus: Mapping[str, Any]) -> dict[str, str]:
+    """Which text losses are taken over, for telling whether two runs can be compared: other training text changes the
+    fingerprint of a corpus, but not this."""
+    names = [shard["name"] for shard in corpus["splits"]["dev"].get("shards", [])]
+    files = corpus.get("files", {})
+    if not names or not all(name in files for name in names):
+        return {}
+    return {"held_out_sha256": hashlib.sha256("".join(files[name]["sha256"] for name in names).encode()).hexdigest()}
+
+
 def provenance(settings: Mapping[str, str], corpus: Mapping[str, Any], tokens: Mapping[str, Any]) -> dict[str, Any]:
     """Content of `provenance.json`. `settings` says for every recipe key where its value came from; `corpus` and `tokens` are
     the manifests of the prepared text and tokens."""
@@ -62,7 +73,10 @@ def provenance(settings: Mapping[str, str], corpus: Mapping[str, Any], tokens: M
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {package: _installed(package) for package in _PACKAGES},
-        "corpus": _chosen(corpus, ("name", "fingerprint", "rules", "splits", "sources", "left_out", "decontaminated")),
+        "corpus": _chosen(
+            corpus, ("name", "fingerprint", "rules", "splits", "sources", "cut", "left_out", "decontaminated")
+        )
+        | _held_out(corpus),
         "tokens": _chosen(tokens, ("fingerprint", "tokenizer_sha256", "vocab_size", "splits", "mixture", "passes")),
         "settings": dict(settings),
     }

@@ -10,6 +10,7 @@ from lmeff.errors import InputError, RunFailed
 from lmeff.quantities import parse_count
 from lmeff.revisions.account import token
 from lmeff.revisions.names import MAIN
+from lmeff.revisions.reach import asked_once
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[^@\s]+)?")
 _COUNTS = {
@@ -54,7 +55,12 @@ def fetch_tokenizer(what: str) -> Path:
             f"{what}: neither a {TOKENIZER}, nor a folder with one, nor NAMESPACE/REPO[@REVISION] on the Hub"
         )
     from huggingface_hub import HfApi, try_to_load_from_cache
-    from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     from lmeff.revisions.hub import NotDelivered, Unavailable, asking
 
@@ -67,6 +73,8 @@ def fetch_tokenizer(what: str) -> Path:
                 # Asked first, since a download alone tries for half a minute to reach a Hub that is not there.
                 api.model_info(repository, revision=revision, timeout=_ASK_SECONDS)
                 return Path(api.hf_hub_download(repository, TOKENIZER, revision=revision))
+            except GatedRepoError:
+                raise
             except RepositoryNotFoundError:
                 raise InputError(f"{what}: no such repository on the Hub, or the token may not see it") from None
             except RevisionNotFoundError:
@@ -155,5 +163,5 @@ def download(model: RemoteModel) -> Path:
     from lmeff.revisions.hub import asking
 
     options = {"allow_patterns": _FILES, "ignore_patterns": _NOT_NEEDED, "token": token() or False}
-    with asking():
+    with asking(), asked_once():
         return Path(snapshot_download(model.repository, revision=model.commit, **options))

@@ -12,6 +12,7 @@ from lmeff.errors import InputError
 from lmeff.files import describe_files, new_folder, read_json, sha256_file, write_json, write_text
 from lmeff.recipe.documents import FORMAT, AnchorDocument, ManifestDocument
 from lmeff.revisions.names import anchor_name, final_name
+from lmeff.tokens.published import write_published_tokenizer
 
 MUTABLE = ("README.md", ".eval_results", "manifest.json")
 """What a manifest does not cover: the card and results may grow after the weights are fixed."""
@@ -37,6 +38,8 @@ class RevisionStore:
     """Called with every revision that is whole on disk."""
     may_replace: Callable[[str, bool], bool] = lambda name, even_if_seen: True
     """Whether a revision that is there may become another one, by its name: not when others may have loaded it."""
+    add_bos: bool = False
+    """Whether the tokenizer of a revision adds `<s>` by itself (`tokenizer.add_bos`)."""
 
     def path(self, nominal_tokens: int) -> Path:
         return self.folder / anchor_name(self.seed, nominal_tokens)
@@ -57,8 +60,7 @@ class RevisionStore:
             anchor = AnchorDocument(weights_sha256=sha256_file(aside / _WEIGHTS), same_as=None, **facts)
             if self._is_same(target, anchor) or self._stays(target, final):
                 raise _Kept
-            for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
-                shutil.copyfile(self.tokenizer_folder / name, aside / name)
+            write_published_tokenizer(self.tokenizer_folder, aside, self.add_bos)
             write_text(aside / "recipe.yaml", self.recipe_yaml)
             write_json(aside / "provenance.json", dict(self.provenance))
             self._complete(aside, anchor, target.name)
@@ -118,7 +120,7 @@ def read_manifest(folder: Path) -> ManifestDocument:
 
 def list_revisions(run: Path) -> list[Path]:
     """The complete anchors of a run in the order of their tokens; the final revision, which equals the last, is left out."""
-    folders = [path.parent for path in (run / "revisions").glob("*/manifest.json")]
+    folders = [path.parent for path in (run / "revisions").glob("[!.]*/manifest.json")]
     anchors = [(AnchorDocument.model_validate(read_json(folder / "anchor.json")), folder) for folder in folders]
     return [
         folder for anchor, folder in sorted(anchors, key=lambda pair: pair[0].exact_tokens) if anchor.same_as is None

@@ -1,5 +1,6 @@
 """Tokenizer, token shards on disk, and the order in which training reads them."""
 
+from lmeff.tokens.of_run import prepare_run
 from lmeff.tokens.order import SampleOrder
 from lmeff.tokens.packing import positions_per_epoch, prepare_packing
 from lmeff.tokens.prepare import Tokens, find_tokens, prepare_tokens
@@ -14,6 +15,7 @@ __all__ = [
     "find_tokens",
     "positions_per_epoch",
     "prepare_packing",
+    "prepare_run",
     "prepare_tokenizer",
     "prepare_tokens",
     "tokenizer_sha256",

@@ -14,6 +14,7 @@ import xxhash
 
 from lmeff.errors import InputError
 from lmeff.files import describe_files, locked, new_folder, read_json, sha256_file, write_json
+from lmeff.progress import shown
 from lmeff.recipe.schema import Batch
 from lmeff.tokens.prepare import Tokens
 from lmeff.tokens.shards import TokenStream
@@ -185,7 +186,8 @@ def prepare_packing(tokens: Tokens, sequence_length: int) -> Packing:
         manifest = folder / "manifest.json"
         if not (manifest.exists() and read_json(manifest)["documents"] == documents):
             with new_folder(folder) as aside:
-                described = _write_packing(aside, lengths, sequence_length) | {"documents": documents}
+                with shown("packing"):
+                    described = _write_packing(aside, lengths, sequence_length) | {"documents": documents}
                 write_json(aside / "manifest.json", described | {"files": describe_files(aside)})
     packing = Packing(folder, read_json(folder / "manifest.json"))
     packing.check()

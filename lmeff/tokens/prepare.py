@@ -14,6 +14,8 @@ from lmeff.corpora import TextCorpus
 from lmeff.corpora.mixture import Passes
 from lmeff.corpora.text_shards import TextShard
 from lmeff.files import describe_files, locked, read_json, sha256_file, unfinished_folder, write_json
+from lmeff.progress import shown
+from lmeff.tokens.held_out import PIECES, write_pieces
 from lmeff.tokens.shard_encoding import ShardJob, damaged, encode_shards
 from lmeff.tokens.shards import TokenStream
 from lmeff.tokens.tokenizer import tokenizer_sha256
@@ -50,7 +52,10 @@ class Tokens:
         return self._stream("dev")
 
     def _documents(self, side: str) -> np.ndarray:
-        path = self.folder / f"{side}.documents.npy"
+        return self._table(f"{side}.documents.npy")
+
+    def _table(self, name: str) -> np.ndarray:
+        path = self.folder / name
         if sha256_file(path) != self.manifest["files"][path.name]["sha256"]:
             raise damaged(path)
         return np.load(path, mmap_mode="r", allow_pickle=False)
@@ -65,6 +70,11 @@ class Tokens:
     def dev_documents(self) -> np.ndarray:
         """Held-out documents, as `train_documents`."""
         return np.array(self._documents("dev"))
+
+    @cached_property
+    def dev_pieces(self) -> np.ndarray | None:
+        """Pieces of held-out documents, for samples of them; None when none is long, and in tokens of an older version."""
+        return np.array(self._table(PIECES)) if PIECES in self.manifest["files"] else None
 
 
 def _passes(corpus: TextCorpus, folder: Path) -> dict[str, Passes]:
@@ -133,6 +143,9 @@ def _write_whole(aside: Path, corpus: TextCorpus, tokenizer_file: Path) -> dict[
         "dev": [(shard, shard.num_documents) for shard in corpus.shards("dev")],
     }
     splits = {side: _write_side(aside, side, order) for side, order in orders.items()}
+    if "held_out" in corpus.manifest["rules"]:  # by the rule of older versions no document is long
+        with shown("places at which long held-out documents may be cut"):
+            write_pieces(aside, corpus, tokenizer_file, np.load(aside / "dev.documents.npy"))
     used = {shard.name for order in orders.values() for shard, _ in order}
     backends = sorted({str(job.backend) for job in jobs})
     for shard, job in zip(all_shards, jobs, strict=True):
@@ -168,7 +181,9 @@ def prepare_tokens(corpus: TextCorpus, tokenizer_folder: Path) -> Tokens:
                 manifest |= {"tokenizer_sha256": sha256, "vocab_size": _vocab_size(tokenizer_file)}
                 with suppress(FileNotFoundError):
                     manifest_path.unlink()
-                write_json(aside / "manifest.json", manifest | {"files": describe_files(aside)})
+                with shown("sha256 of the tokens"):
+                    manifest |= {"files": describe_files(aside)}
+                write_json(aside / "manifest.json", manifest)
     return Tokens(folder, tokenizer_folder, read_json(manifest_path))
 
 

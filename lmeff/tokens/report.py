@@ -20,6 +20,7 @@ from lmeff.corpora import TextCorpus, prepare_text
 from lmeff.corpora.sources import Document
 from lmeff.errors import InputError, RunFailed
 from lmeff.files import sha256_file
+from lmeff.progress import shown
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens.tokenizer import SMALLEST_VOCABULARY, prepare_tokenizer
 from lmeff.tokens.words import count_whole, word_spans
@@ -138,12 +139,13 @@ def report_tokenizers(
         own.append(Candidate(folder.name.split(".")[0], folder / _FILE, is_own=True))
     candidates = own + others
     texts: dict[str, TextCounts] = {}
-    for batch in _batched(_bounded(corpus.records("dev"), texts)):
-        words = [word_spans(document.text) for document in batch]
-        for document, spans in zip(batch, words, strict=True):
-            texts[document.domain].num_words += len(spans)
-        for candidate in candidates:
-            candidate.read(batch, words)
+    with shown(f"held-out text in {len(candidates)} tokenizers"):
+        for batch in _batched(_bounded(corpus.records("dev"), texts)):
+            words = [word_spans(document.text) for document in batch]
+            for document, spans in zip(batch, words, strict=True):
+                texts[document.domain].num_words += len(spans)
+            for candidate in candidates:
+                candidate.read(batch, words)
     return _document(corpus, texts, candidates)
 
 

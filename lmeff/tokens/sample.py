@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import xxhash
-from tqdm import tqdm
 
 from lmeff.corpora import TextCorpus
 from lmeff.corpora.documents import num_bytes
 from lmeff.corpora.split import segments
+from lmeff.progress import progress
 
 _SEED = 1
 """Not the seed of the split into train and dev, which left no training text at the lowest positions."""
@@ -33,7 +33,7 @@ class TrainingText:
 
     def __iter__(self) -> Iterator[str]:
         self.num_documents = self.num_bytes = 0
-        with tqdm(desc="tokenizer", unit="B", unit_scale=True, delay=2, total=self._all_bytes) as bar:
+        with progress("text for the tokenizer", self._all_bytes) as bar:
             for text in self._corpus.documents("train"):
                 bar.update(num_bytes(text))
                 pieces = [text] if self.sample_bytes is None else list(filter(self._is_taken, segments(text)))

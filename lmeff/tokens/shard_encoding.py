@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import orjson
-from tqdm import tqdm
 
 from lmeff.corpora.documents import num_bytes
 from lmeff.corpora.workers import end_with_parent, in_order, num_workers, worker_pool
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_json
+from lmeff.progress import progress
 from lmeff.tokens.encoder import Encoder
 from lmeff.tokens.shards import ShardWriter, id_type
 from lmeff.tokens.tokenizer import BOS_ID, EOS_ID
@@ -149,7 +149,7 @@ class _ShardMaker:
 
 def encode_shards(jobs: list[ShardJob], tokenizer_file: Path, num_bytes: int) -> None:
     """Makes every token shard that is not there yet."""
-    with tqdm(desc="tokens", unit="B", unit_scale=True, delay=2, total=num_bytes) as bar:
+    with progress("tokens", num_bytes) as bar:
         done = 0
 
         def count(tokens: int, size: int) -> None:

@@ -7,6 +7,9 @@ from lmeff.corpora import TextCorpus
 from lmeff.tokens.packing import Packing
 from lmeff.tokens.prepare import Tokens
 
+OLDER_RULE = (
+    "text of an older version: documents above 16,000 characters are cut, each piece held out or trained on by itself"
+)
 _EXAMPLES, _SHOWN_CHARACTERS = 3, 100
 
 
@@ -23,12 +26,30 @@ def describe_prepared(corpus: TextCorpus, tokens: Tokens, packing: Packing | Non
         yield "  of train: " + ", ".join(f"{domain} {size / total:.1%}" for domain, size in domains.items())
     for source, (num_whole, num_more) in tokens.manifest.get("passes", {}).items():
         yield f"  {source or 'text'} is read {num_whole} times whole and {num_more:,} documents more"
+    yield from _held_out(corpus.manifest)
     yield from _left_out(corpus.manifest)
     if packing is not None:
         packed = packing.manifest
         num_sequences, length = packed["num_sequences"], packed["sequence_length"]
         padding = packed["num_padding_tokens"] / (num_sequences * length)
         yield f"  {packed['num_pieces']:,} pieces in {num_sequences:,} sequences of {length}, {padding:.2%} of it padding"
+
+
+def _held_out(manifest: dict[str, Any]) -> Iterator[str]:
+    """Which documents are not on one side as a whole."""
+    cut = manifest.get("cut") or {}
+    if "held_out" not in manifest["rules"] and "synthetic" not in manifest["rules"]:
+        yield f"  {OLDER_RULE}"
+    elif cut.get("num_documents"):
+        yield (
+            f"  cut, since each is too much of the text to be held out whole: documents {cut['num_documents']:,}, of which"
+            f" {cut['num_held_out_pieces']:,} pieces are held out and the rest is trained on; corpus.separator says where"
+            " documents of a file end, corpus.dev_paths names text to hold out"
+        )
+    sizes = {side: split["num_bytes"] for side, split in manifest["splits"].items()}
+    wanted, found = manifest["rules"].get("dev_share"), sizes["dev"] / sum(sizes.values())
+    if wanted and not wanted / 2 <= found <= 2 * wanted:
+        yield f"  held out: {found:.1%} of the text, where corpus.dev_share is {wanted:.1%}, since documents stay whole"
 
 
 def _left_out(manifest: dict[str, Any]) -> Iterator[str]:

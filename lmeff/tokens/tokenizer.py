@@ -4,10 +4,11 @@ Conventions, the same in training and evaluation:
 - The text is brought to NFKC form. All 256 bytes are in the vocabulary, so nothing is ever unknown or dropped.
 - A space is put before the first word, so that it is tokenised as the same word anywhere else.
 - The tokenizer adds no special token by itself. A training document is `<s> text </s>`; whoever scores or generates puts
-  one `<s>` in front, as lm-eval does.
+  one `<s>` in front, as lm-eval does. `tokens.published` makes one that adds it, for `tokenizer.add_bos`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -15,6 +16,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from lmeff.corpora import TextCorpus
 from lmeff.errors import InputError
 from lmeff.files import describe_files, locked, new_folder, sha256_file, write_json
+from lmeff.progress import shown
 from lmeff.quantities import format_count
 from lmeff.tokens.sample import TrainingText
 
@@ -40,12 +42,19 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts, trainer)
+    with ExitStack() as stack:
+        tokenizer.train_from_iterator(_and_then(texts, lambda: stack.enter_context(shown("tokenizer"))), trainer)
     if (found := tokenizer.get_vocab_size()) < vocab_size:
         raise InputError(
             f"tokenizer.vocab_size: the training text allows {found} entries, not {vocab_size}; set {found} or less"
         )
     return tokenizer
+
+
+def _and_then(texts: Iterable[str], begin: Callable[[], None]) -> Iterator[str]:
+    """The texts, and after the last one, when the merges are computed of them, `begin`."""
+    yield from texts
+    begin()
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
@@ -56,6 +65,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     write_json(folder / "special_tokens_map.json", special)
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
+        "add_prefix_space": True,
         "model_input_names": ["input_ids", "attention_mask"],
         "clean_up_tokenization_spaces": False,
     }

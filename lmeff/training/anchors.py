@@ -93,6 +93,7 @@ class AnchorCallback(TrainerCallback):
         if trainer.args.process_index == 0:
             losses = {
                 "loss": loss,
+                "loss_steps": None if loss is None else (anchor.step, anchor.step),
                 "dev_loss": dev.loss,
                 "dev_perplexity": dev.perplexity,
                 "dev_bits_per_byte": dev.bits_per_byte,

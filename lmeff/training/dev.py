@@ -11,7 +11,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from lmeff.tokens import BOS_ID, Tokens
-from lmeff.tokens.order import permutation
+from lmeff.tokens.held_out import held_out_sample
 from lmeff.training.sequences import position_ids
 
 
@@ -40,19 +40,28 @@ class DevText:
 
 
 def dev_text(tokens: Tokens, max_tokens: int, length: int, document_mask: bool = False) -> DevText:
-    """Documents from all over the held-out text, always the same, while they fit `max_tokens`; one at least. With
-    `document_mask` each is kept apart from the others of its window."""
-    ends = tokens.dev_documents[:, 0].cumsum()
-    order = permutation(len(ends), seed=0, epoch=0)
-    num_documents = max(1, int(np.searchsorted(tokens.dev_documents[order, 0].cumsum(), max_tokens, "right")))
-    chosen = np.sort(order[:num_documents])
-    ids = np.concatenate([tokens.dev.slice(int(ends[i] - tokens.dev_documents[i, 0]), int(ends[i])) for i in chosen])
+    """Text from all over the held-out documents, always the same, of about `max_tokens`; all of them, where that is no more.
+
+    A stretch from within a document has `<s>` put in front, which is not predicted. With `document_mask` each document is kept
+    apart from the others of its window.
+    """
+    sample = held_out_sample(tokens.dev_documents, tokens.dev_pieces, max_tokens)
+    ids, is_scored = [], []
+    for start, size, has_begin, follows in zip(
+        sample.starts, sample.lengths, sample.has_begin, sample.follows_end, strict=True
+    ):
+        begin = [] if has_begin else [BOS_ID]
+        ids.append(np.concatenate([np.array(begin, np.int64), tokens.dev.slice(int(start), int(start + size))]))
+        is_scored.append(np.ones(len(ids[-1]), bool))
+        is_scored[-1][0] = follows
+    ids, is_scored = np.concatenate(ids), np.concatenate(is_scored)
     num_windows = max(1, math.ceil((len(ids) - 1) / (length - 1)))
     positions = np.arange(num_windows)[:, None] * (length - 1) + np.arange(length)
-    windows = ids[np.minimum(positions, len(ids) - 1)]
-    labels = np.where(positions < len(ids), windows, -100)
+    places = np.minimum(positions, len(ids) - 1)
+    windows = ids[places]
+    labels = np.where((positions < len(ids)) & is_scored[places], windows, -100)
     labels[:, 0] = -100
-    num_bytes = int(tokens.dev_documents[chosen, 1].sum())
+    num_bytes = int(sample.num_bytes.sum())
     if not document_mask:
         return DevText(windows, labels, num_bytes)
     begins = windows == BOS_ID

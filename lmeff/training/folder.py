@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from lmeff.recipe.lengths import by_tokens
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions.outbox import Outbox
 from lmeff.training.process import launch_id, launched_rank
-from lmeff.training.state import now, slurm_job
+from lmeff.training.state import now, read_state, slurm_job
 
 _FREE_SECTIONS = {"paths", "checkpoints", "evaluation", "publish"}
 """Sections that do not change what is trained."""
+_TEXT_PATHS = ("corpus.paths", "corpus.dev_paths", "corpus.file", "corpus.decontaminate", "corpus.sources.*.paths")
 _FREE = {"batch.log_samples", "batch.micro"}
 _FIXED = (
     "batch.tokens ",
@@ -73,6 +75,17 @@ def _decides(key: str) -> bool:
     return key not in _FREE and section not in _FREE_SECTIONS and not (section == "training" and rest in _FREE_TRAINING)
 
 
+def _is_moved(key: str, before: Any, after: Any) -> bool:
+    """Whether two values name files of the same names in another place, or seen from another one. Whether the text in them is
+    still the same is told by its own fingerprint."""
+    if not any(fnmatchcase(key, pattern) for pattern in _TEXT_PATHS):
+        return False
+    names = [
+        [Path(path).name for path in ([value] if isinstance(value, str) else value or [])] for value in (before, after)
+    ]
+    return names[0] == names[1]
+
+
 def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
     """How the run in `folder` was told to train otherwise, one line a setting; empty for the same run and for one that has
     nothing to lose yet."""
@@ -86,7 +99,11 @@ def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
     before, after = _flat(kept), _flat(yaml.safe_load(resolved.to_yaml()))
     # A setting that came into lmeff after the run began had its default then.
     before |= {key: _default(key) for key in after.keys() - before.keys()}
-    keys = sorted(key for key in before.keys() | after.keys() if _decides(key) and before.get(key) != after.get(key))
+    keys = sorted(
+        key
+        for key in before.keys() | after.keys()
+        if _decides(key) and before.get(key) != after.get(key) and not _is_moved(key, before.get(key), after.get(key))
+    )
     return [f"{key} was {before.get(key)}, is now {after.get(key)}" for key in keys]
 
 
@@ -109,7 +126,8 @@ def record_changes(folder: Path, step: int, changes: list[str]) -> list[dict[str
     """Adds what was accepted at `step` to the run's list of accepted changes, and returns all of it, for the provenance."""
     path = folder / "accepted_changes.json"
     recorded = read_json(path)["changes"] if path.exists() else []
-    if changes:
+    # A start that was killed before it got further has recorded them already.
+    if changes and not (recorded and recorded[-1]["changes"] == changes):
         recorded = [*recorded, {"step": step, "time": now(), "changes": changes}]
         write_json(path, {"format": FORMAT, "changes": recorded})
     return recorded
@@ -118,6 +136,12 @@ def record_changes(folder: Path, step: int, changes: list[str]) -> list[dict[str
 def part_folder(run: Path, part: PlanPart) -> Path:
     """Where a part keeps its checkpoints, log and state: the run's own folder when it is all of the run."""
     return run / "parts" / part.name if part.name else run
+
+
+def is_done(folder: Path, part: PlanPart) -> bool:
+    """Whether a part of the run in `folder` was trained to its end. A run without parts says so itself."""
+    state = read_state(part_folder(folder, part)) if part.name else None
+    return state is not None and state.state == "complete" and state.step >= part.last_step
 
 
 def check_space(folder: Path, plan: PlanDocument) -> None:
@@ -167,7 +191,8 @@ def claimed_by_first(folder: Path) -> AbstractContextManager[None]:
 
 
 def finished_words(folder: Path, resolved: Resolved, tokens: int) -> str:
-    """What there is to say of a complete run: that nothing is to do, and which wanted tasks it was not scored on."""
+    """What there is to say of a complete run: that nothing is to do, which wanted tasks it was not scored on, and where its
+    report is."""
     words = f"{folder} is complete at {tokens:,} tokens; nothing to do"
     results = run_folder(resolved) / "results"
     missing = [task for task in resolved.recipe.evaluation.tasks if not any(results.glob(f"*/{task}.json"))]
@@ -177,4 +202,4 @@ def finished_words(folder: Path, resolved: Resolved, tokens: int) -> str:
         words += (
             f"\nnot on the Hub yet, {', '.join(one.revision for one in left)}: lmeff publish {run_folder(resolved)}"
         )
-    return words
+    return words + f"\nreport: {run_folder(resolved) / 'report.html'}"

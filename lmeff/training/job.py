@@ -28,7 +28,7 @@ from lmeff.training.boundary import BoundaryCallback
 from lmeff.training.checkpoints import checkpoint_path, newest_complete, unpin
 from lmeff.training.convergence import ConvergenceCallback
 from lmeff.training.engine import check_engine, first_decides, forget_engine
-from lmeff.training.folder import check_space, claimed, part_folder, record_changes
+from lmeff.training.folder import check_space, claimed, is_done, part_folder, record_changes
 from lmeff.training.micro import probe_micro_batch
 from lmeff.training.process import launched_rank, launched_world_size
 from lmeff.training.reporting import ProgressCallback, RunLogCallback, StateCallback
@@ -36,6 +36,7 @@ from lmeff.training.resumable import read_own_state
 from lmeff.training.sample_log import SampleLogCallback
 from lmeff.training.signals import Interrupted, StopRequests
 from lmeff.training.state import RunState, read_state
+from lmeff.training.tracking import TrackingCallback, take_trackers
 from lmeff.training.trainer import LmeffTrainer
 
 
@@ -60,6 +61,8 @@ class Job:
     """Called, on the first process, with every revision that is whole on disk."""
     may_replace: Callable[[str, bool], bool]
     """Whether a revision that is there may become another one, by its name."""
+    scores: Callable[[Path], Mapping[str, float]] = lambda revision: {}
+    """A revision's scores, by task and metric, for trackers."""
 
 
 def train(job: Job, only_part: int | None = None) -> PlanDocument:
@@ -98,12 +101,6 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
     return plan
 
 
-def is_done(folder: Path, part: PlanPart) -> bool:
-    """Whether a part of the run in `folder` was trained to its end. A run without parts says so itself."""
-    state = read_state(part_folder(folder, part)) if part.name else None
-    return state is not None and state.state == "complete" and state.step >= part.last_step
-
-
 def finish_state(job: Job, plan: PlanDocument) -> None:
     """Says `complete` in the state of what was asked for, and in the run's when all its parts are done."""
     if job.run_state.folder == job.folder:
@@ -130,6 +127,7 @@ def _store(job: Job, plan: PlanDocument, changes: list[dict[str, Any]]) -> Revis
         write_card=lambda anchor, revision: job.write_card(plan, anchor, revision),
         on_saved=job.on_saved,
         may_replace=job.may_replace,
+        add_bos=job.recipe.tokenizer.add_bos,
     )
 
 
@@ -217,9 +215,11 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         if launched_rank() == 0:
             StopRequests.forget(folder)
         checkpoint = first_decides(lambda: _checkpoint(job, part))
+        arguments = training_arguments(recipe, part, folder, plan.micro_batch, plan.accumulation)
+        trackers = take_trackers(arguments, recipe, part.name, folder)
         trainer = LmeffTrainer(
             build_model(recipe),
-            training_arguments(recipe, part, folder, plan.micro_batch, plan.accumulation),
+            arguments,
             recipe,
             job.tokens,
             pinned=lambda: {step for step in part.branch_steps if not _branch_is_done(job.folder, plan, step)},
@@ -242,9 +242,10 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
             state.anchors = part.anchors
         progress = ProgressCallback(seen, trainer)
         anchors = AnchorCallback(trainer, store, seen, part.name, trainer.positions_per_epoch, job.evaluate)
-        boundary = BoundaryCallback(
-            trainer, lambda: job.stop.asked, recipe.checkpoints.every_minutes, {*part.branch_steps}
-        )
+        # With checkpoints by the clock only, there would be none of the end, from which a longer run goes on.
+        save_at = {*part.branch_steps, *([part.last_step] if recipe.checkpoints.every_minutes else [])}
+        boundary = BoundaryCallback(trainer, lambda: job.stop.asked, recipe.checkpoints.every_minutes, save_at)
+        tracking = TrackingCallback(trackers, seen, folder / "run.log.jsonl", store.path, job.scores)
         trainer.remove_callback(StockProgressCallback)
         trainer.remove_callback(PrinterCallback)
         for callback in (
@@ -253,8 +254,9 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
             boundary,
             *([SampleLogCallback(folder / "samples.jsonl", trainer)] if recipe.batch.log_samples else []),
             progress,
-            RunLogCallback(folder / "run.log.jsonl", seen, trainer),
+            RunLogCallback(tracking.log, seen, trainer, tracking.on_record),
             StateCallback(states),
+            tracking,
         ):
             trainer.add_callback(callback)
         try:
@@ -265,12 +267,14 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
                     trainer.train()
                 if recipe.anchors.until and not boundary.stopped:
                     anchors.keep_final()
+                    tracking.on_revision(store.final_path, trainer.state.global_step)
                     boundary.stopped = boundary.was_asked_to_stop()
         except torch.OutOfMemoryError:
             forget_engine(trainer)
             raise
         finally:
             progress.close()
+            tracking.close()
         if boundary.stopped:
             raise Interrupted
         if part.name and trainer.is_world_process_zero():

@@ -2,15 +2,16 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.files import write_text
-from lmeff.quantities import format_count, format_short
+from lmeff.quantities import format_tokens
 from lmeff.recipe.documents import LogRecord, PlanDocument
 from lmeff.training.state import RunState, now
 from lmeff.training.trainer import LmeffTrainer
@@ -35,26 +36,34 @@ class RunLogCallback(TrainerCallback):
     path: Path
     plan: PlanDocument
     trainer: LmeffTrainer
-    _last: tuple[int, float, int] = (0, 0.0, 0)
-    """Step, training seconds and steps left out, at the last record."""
+    on_record: Callable[[LogRecord], None] = lambda record: None
+    """Called with every record that was written."""
+    _last: tuple[int, float] = (0, 0.0)
+    """Step and training seconds at the last record."""
+    _losses_begin: int = 0
+    """The step after which the losses of the coming record begin: before a restart, if it is that of a checkpoint's sum."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
-        self._last = (state.global_step, self.trainer.train_seconds, self.trainer.num_skipped_steps)
+        self._losses_begin = self.trainer.last_logged_step
+        self._last = (state.global_step, self.trainer.train_seconds)
         if state.is_world_process_zero:
             forget_after(self.path, state.global_step)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict, **_) -> None:
         if not state.is_world_process_zero or "loss" not in logs:
             return
-        seconds, (last_step, last_seconds, last_skipped) = self.trainer.train_seconds, self._last
+        seconds, (last_step, last_seconds) = self.trainer.train_seconds, self._last
         skipped = self.trainer.num_skipped_steps
+        is_whole = skipped == self.trainer.num_skipped_before_log or self.trainer.args.fp16
         tokens = (state.global_step - last_step) * self.plan.batch_tokens
+        # A mean over some of the steps would look like the mean over all.
+        loss = _finite(logs["loss"]) if is_whole else None
         record = LogRecord(
             step=state.global_step,
             tokens=state.global_step * self.plan.batch_tokens,
             epoch=round(state.epoch or 0.0, 6),
-            # A mean over some of the steps would look like the mean over all.
-            loss=_finite(logs["loss"]) if skipped == last_skipped or self.trainer.args.fp16 else None,
+            loss=loss,
+            loss_steps=None if loss is None else (self._losses_begin + 1, state.global_step),
             grad_norm=_finite(logs.get("grad_norm")),
             learning_rate=logs["learning_rate"],
             tokens_per_second=round(tokens / (seconds - last_seconds), 1) if seconds > last_seconds else None,
@@ -62,9 +71,11 @@ class RunLogCallback(TrainerCallback):
             num_skipped_steps=skipped,
             time=now(),
         )
-        self._last = (state.global_step, seconds, skipped)
+        self._last, self._losses_begin = (state.global_step, seconds), state.global_step
+        self.trainer.num_skipped_before_log = skipped
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(record.model_dump_json() + "\n")
+        self.on_record(record)
 
 
 def _finite(value: float | None) -> float | None:
@@ -107,6 +118,7 @@ class ProgressCallback(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         if not state.is_world_process_zero or args.disable_tqdm:
             return
+        print(f"training on {_devices(args)}", file=sys.stderr, flush=True)
         self._start = (state.global_step, self.trainer.train_seconds)
         self._bar = tqdm(
             total=self.plan.num_tokens,
@@ -122,7 +134,7 @@ class ProgressCallback(TrainerCallback):
 
     def _next(self, step: int) -> None:
         following = [anchor for anchor in self.plan.anchors if anchor.step > step]
-        self._shown["next anchor"] = format_count(following[0].nominal_tokens) if following else "none"
+        self._shown["next anchor"] = format_tokens(following[0].nominal_tokens) if following else "none"
         self._bar.set_postfix(self._shown, refresh=False)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
@@ -139,10 +151,21 @@ class ProgressCallback(TrainerCallback):
             self.close()
             step, seconds = self._start
             tokens, seconds = self.plan.batch_tokens, max(1e-9, self.trainer.train_seconds - seconds)
-            speed = format_short((state.global_step - step) * tokens / seconds)
-            print(f"{format_short(state.global_step * tokens)} tokens, {speed} tokens/s of training", file=sys.stderr)
+            speed = format_tokens((state.global_step - step) * tokens / seconds)
+            print(f"{format_tokens(state.global_step * tokens)} tokens, {speed} tokens/s of training", file=sys.stderr)
 
     def close(self) -> None:
         """Ends the bar's line, so that what is said next stands on its own."""
         if self._bar is not None:
             self._bar.close()
+
+
+def _devices(args: TrainingArguments) -> str:
+    """`the CPU, 2 processes of 1 thread`, or `2 x NVIDIA H100 80GB HBM3`."""
+    processes = args.world_size
+    if args.device.type == "cuda":
+        name = torch.cuda.get_device_name(args.device)
+        return name if processes == 1 else f"{processes} x {name}"
+    threads = torch.get_num_threads()
+    each = f"{threads} thread{'s' if threads > 1 else ''}"
+    return f"the CPU with {each}" if processes == 1 else f"the CPU, {processes} processes with {each} each"

@@ -49,6 +49,8 @@ class ResumableTrainer(Trainer):
         self.recipe = recipe
         self.num_skipped_steps = 0
         """Steps whose update was left out: float16 loss scaling dropped it, or it was not finite."""
+        self.num_skipped_before_log = 0
+        """Of these, those before the sum for the next log began."""
         self.convergence: dict[str, Any] = {"best": None, "looks_without_improvement": 0}
         """Early stopping: the best held-out loss, and how often it was not improved since."""
         self._fingerprint = tokens_fingerprint
@@ -115,16 +117,23 @@ class ResumableTrainer(Trainer):
     def _log_window(self) -> dict[str, Any]:
         """What the Trainer has summed up for its next log and saves nowhere. Collective."""
         sums = nested_gather(self._tr_loss, self.args.parallel_mode).reshape(-1).tolist()
-        return {"after_step": self._globalstep_last_logged, "loss_sums": sums}
+        skipped = self.num_skipped_before_log
+        return {"after_step": self._globalstep_last_logged, "loss_sums": sums, "num_skipped_steps": skipped}
 
     def restore_log_window(self) -> None:
         """Goes on with the sum of a checkpoint, so that the next log is a mean over the steps that it always was."""
+        self.num_skipped_before_log = (self._saved_window or {}).get("num_skipped_steps", self.num_skipped_steps)
         if self._saved_window is None:
             return
         sums = self._saved_window["loss_sums"]
         same = len(sums) == self.args.world_size
         self._tr_loss.fill_(sums[self.args.process_index] if same else sum(sums) / len(sums))
         self._globalstep_last_logged = self._saved_window["after_step"]
+
+    @property
+    def last_logged_step(self) -> int:
+        """The step after which the present sum of losses began; the next log is the mean over the steps since."""
+        return self._globalstep_last_logged
 
     def _own_state(self) -> dict[str, Any]:
         return {

@@ -9,8 +9,8 @@ import torch.distributed as dist
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, TrainingArguments
 
-from lmeff.files import read_json, write_json
 from lmeff.models.dropout import stateless_seed, use_stateless_dropout
+from lmeff.models.writing import write_model
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import SampleOrder, Tokens
 from lmeff.training.dev import DevLoss, dev_text, negative_log_likelihood, rows_of_rank, summarize
@@ -158,10 +158,7 @@ class LmeffTrainer(ResumableTrainer):
             raise RuntimeError(f"gathered weights have names that the model does not have, such as {min(unknown)}")
 
         def write(folder: Path) -> None:
-            weights = {name: tensor.detach().float().cpu() for name, tensor in state.items()}
-            self.model.save_pretrained(folder, state_dict=weights, max_shard_size="1TB")
-            # A model that trains in bfloat16 would say so here, and be loaded in it.
-            write_json(folder / "config.json", read_json(folder / "config.json") | {"dtype": "float32"})
+            write_model(self.model, state, folder)
 
         return write
 

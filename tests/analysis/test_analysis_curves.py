@@ -42,8 +42,8 @@ def test_the_change_is_the_difference_of_the_two_accuracies(finished_run):
     assert (found.first, found.last) == ("seed-0-tokens-0", "seed-0-tokens-2000M")
     assert (found.num_pairs, found.num_paradigms, found.num_resamples) == (67 * 200, 67, 10_000)
     assert str(found) == (
-        f"lmeff_blimp: +{found.points:.1f} points from 0 to 2000M tokens "
-        f"(95% interval {found.low:.1f} to {found.high:.1f}, paired bootstrap over 13,400 pairs)"
+        f"lmeff_blimp: +{found.points:.1f} points from 0 to 2B tokens (95% interval {found.low:.1f} to {found.high:.1f} "
+        "over 13,400 pairs, paired bootstrap; how seeds differ is not in it)"
     )
 
 

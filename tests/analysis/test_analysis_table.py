@@ -26,7 +26,11 @@ COLUMNS = [
     "value",
     "stderr",
     "n",
+    "low",
+    "high",
+    "interval_over",
 ]
+SEED_COLUMNS = ["num_seeds", "seed_mean", "seed_low", "seed_high"]
 
 
 def test_one_row_for_each_measurement(finished_run):
@@ -110,7 +114,8 @@ def test_csv_comes_back_as_the_table(finished_run):
     runs = read_runs([finished_run])
     back = pd.read_csv(io.StringIO(curves_csv(runs)))
     table = tidy_table(runs)
-    assert list(back.columns) == COLUMNS
+    assert list(back.columns) == COLUMNS + SEED_COLUMNS
+    assert back[SEED_COLUMNS].isna().all().all(), "one seed has no mean over seeds"
     np.testing.assert_allclose(back["value"], table["value"])
     assert back["revision"].tolist() == table["revision"].tolist()
 
@@ -140,11 +145,16 @@ def test_text_shows_every_anchor_and_what_changed(finished_run):
     header = next(line for line in lines if line.lstrip().startswith("tokens"))
     assert header.split("  ")[-1].strip() == "lmeff_blimp"
     rows = lines[lines.index(header) + 1 :][:9]
-    assert [row.split()[0] for row in rows] == ["0", "25M", "50M", "100M", "250M", "500M", "1000M", "1500M", "2000M"]
+    assert [row.split()[0] for row in rows] == ["0", "25M", "50M", "100M", "250M", "500M", "1B", "1.5B", "2B"]
     assert len({len(row) for row in [header, *rows]}) == 1
     assert rows[0].split()[2] == "-"
     score = run.anchors[-1].results.tasks["lmeff_blimp"].metrics["acc"]
-    assert rows[-1].endswith(f"{100 * score.value:.1f} ± {196 * score.stderr:.1f}")
+    low, high = (
+        100 * (score.value + side * 1.96 * score.stderr) for side in (-1, 1)
+    )  # so many pairs that Wald's will do
+    assert rows[-1].endswith(f"{100 * score.value:.1f} [{low:.1f}, {high:.1f}]")
+    assert "accuracy in %, with its 95% interval over pairs" in lines
+    assert "one seed: how another would come out is in none of these intervals" in lines
     assert lines[-1] == str(change(run, "lmeff_blimp"))
 
 

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/prepare_speed.py [--megabytes 100] [--repeats 3] [--folder DIR]
 
-Real text (Leaner, from the shared data), as often as the size asks for, each time with the sentences of its documents in
-another order; one tokenizer of 16,000 entries. Every way starts from the same JSON lines on disk, in a process of its own, the
-ways interleaved. Printed are tokens/s (median) and ratios. The ways:
+Real text (Leaner, from the folder that LMEFF_TEST_DATA names), as often as the size asks for, each time with the sentences of
+its documents in another order; one tokenizer of 16,000 entries. Every way starts from the same JSON lines on disk, in a process
+of its own, the ways interleaved. Printed are tokens/s (median) and ratios. The ways:
 
 - `prepare`: all of `lmeff prepare` after the tokenizer: reading, exact deduplication, split, text shards, token shards, hashes
 - `prepare, again from text`: token shards alone, from the text shards
@@ -26,7 +26,6 @@ import time
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("LMEFF_TEST_DATA", PROJECT.parent / "shared" / "data"))
 VOCAB_SIZE = 16_000
 
 
@@ -36,7 +35,8 @@ def read_texts(path: Path) -> list[str]:
 
 
 def make_text(path: Path, num_bytes: int) -> None:
-    texts = [text for file in sorted((DATA / "leaner" / "train").glob("*.jsonl")) for text in read_texts(file)]
+    files = sorted((Path(os.environ["LMEFF_TEST_DATA"]) / "leaner" / "train").glob("*.jsonl"))
+    texts = [text for file in files for text in read_texts(file)]
     order, written = random.Random(0), 0
     with open(path, "w") as file:
         while written < num_bytes:

@@ -82,7 +82,7 @@ def test_plain_text_and_packed_files(tmp_path: Path) -> None:
     [
         ("a.jsonl", b'{"a": 1}\n{"a"', r"a\.jsonl:2: not readable as JSON \(.*\)"),
         ("a.jsonl", b"[" * 100_000, r"a\.jsonl:1: not readable as JSON \(nested too deeply\)"),
-        ("a.txt", b"\xff\xfe", r"a\.txt: not UTF-8 text \(.*\)"),
+        ("a.txt", b"\xff\xfe", r"a\.txt:1: is not UTF-8 text \(byte 0xff at offset 0 of the file\); .*"),
         ("a.txt.gz", b"plain", r"a\.txt\.gz: cannot be read \(.*\)"),
         ("a.txt", b"Too short.", r"no sentence of 4 words or more in .*a\.txt"),
     ],

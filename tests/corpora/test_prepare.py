@@ -99,13 +99,12 @@ def test_short_text_gives_up_its_smallest_piece(tmp_path: Path) -> None:
     assert sorted(sides) == [["First."], ["Second."]]
 
 
-def test_a_long_held_out_book_becomes_pieces(text: Path, tmp_path: Path) -> None:
+def test_a_long_held_out_book_stays_one_document(text: Path, tmp_path: Path) -> None:
     book = tmp_path / "book.txt"
     book.write_text("\n\n".join(f"Paragraph {index} of a long book about nothing." for index in range(2_000)))
     corpus = prepare_text(corpus_of(text, dev_paths=[str(book)]), tmp_path / "data")
-    pieces = list(corpus.documents("dev"))
-    assert len(pieces) > 5
-    assert "\n\n".join(pieces) == book.read_text()
+    assert list(corpus.documents("dev")) == [book.read_text()]
+    assert corpus.manifest["cut"]["num_documents"] == 0
 
 
 def test_a_folder_that_cannot_be_is_named(text: Path, tmp_path: Path) -> None:

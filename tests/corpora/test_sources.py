@@ -1,5 +1,6 @@
 """Reading text: forms, compression, order, and what cannot be read."""
 
+import datetime
 import gzip
 import json
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 import zstandard
 from pyarrow import parquet
 
-from lmeff.corpora.reading import Form, check_templates, read_batches, texts_of
+from lmeff.corpora.reading import Form, read_batches, texts_of
+from lmeff.corpora.record_text import check_templates
 from lmeff.corpora.sources import domain, find_files
 from lmeff.errors import InputError
 
@@ -129,6 +131,118 @@ def test_a_table(tmp_path: Path) -> None:
     path.write_bytes(b"PAR1 and no more")
     with pytest.raises(InputError, match="cannot be read as Parquet"):
         texts([path])
+
+
+NO_TEXT = {
+    "an object (role, content)": {"role": "user", "content": "Hi."},
+    "a list with an object (role, content)": [{"role": "user", "content": "Hi."}],
+    "a list with a list": [["Hi.", "Good day."]],
+    "a number (3)": 3,
+    "a number (0)": 0,
+    "a number (2.5)": 2.5,
+    "a list with a number (1)": ["a", 1],
+    "true or false": False,
+    "an object (empty)": {},
+}
+
+
+@pytest.mark.parametrize("said", NO_TEXT)
+@pytest.mark.parametrize("template", ["{text}", "{text} and {id}", "{*}"])
+def test_what_is_no_text_never_becomes_a_string(tmp_path: Path, said: str, template: str) -> None:
+    path = tmp_path / "a.jsonl"
+    good, bad = {"text": "Fine.", "id": "x"}, {"text": NO_TEXT[said], "id": "x"}
+    path.write_text(f"{json.dumps(good)}\n\n{json.dumps(bad)}\n")
+    with pytest.raises(InputError) as error:
+        texts([path], (template,))
+    assert str(error.value).startswith(f"{path}:3: 'text' holds {said}, not text; ")
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1, 2], "int64"),
+        ([1.5, None], "double"),
+        ([True], "bool"),
+        ([datetime.date(2024, 1, 1)], "date32[day]"),
+        ([datetime.datetime(2024, 1, 1)], "timestamp[us]"),
+        ([{"role": "user"}], "struct<role: string>"),
+        ([[{"role": "user"}]], "list<element: struct<role: string>>"),
+        ([b"One."], "bytes"),
+    ],
+)
+def test_a_column_that_is_no_text(tmp_path: Path, values: list, kind: str) -> None:
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"text": values, "body": ["a"] * len(values)}), path)
+    with pytest.raises(InputError) as error:
+        texts([path])
+    assert str(error.value).startswith(f"{path}: column 'text' holds {kind}, not text, from row 1 on; ")
+    assert texts([path], ("{body}",)) == ["a"] * len(values)
+
+
+def test_columns_that_hold_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    for column in (
+        pyarrow.array(["One.", "Two."], pyarrow.large_string()),
+        pyarrow.array(["One.", "Two."]).dictionary_encode(),
+        pyarrow.array([["One."], ["Two."]]),
+    ):
+        parquet.write_table(pyarrow.table({"text": column}), path)
+        assert texts([path]) == ["One.", "Two."]
+
+
+def test_hidden_files_of_a_folder_are_not_text(tmp_path: Path) -> None:
+    for name in ("a.jsonl", "._a.jsonl", ".ipynb_checkpoints/a-checkpoint.jsonl", "deep/.cache/b.txt", "deep/c.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    for pattern in (str(tmp_path), f"{tmp_path}/**/*.*"):
+        found = find_files([pattern], "corpus.paths")
+        assert [file.relative_to(tmp_path).as_posix() for file in found] == ["a.jsonl", "deep/c.txt"]
+    assert find_files([f"{tmp_path}/._a.jsonl"], "corpus.paths") == [tmp_path / "._a.jsonl"]
+    hidden = tmp_path / ".texts"
+    hidden.mkdir()
+    (hidden / "a.txt").write_text("x")
+    assert find_files([str(hidden)], "corpus.paths") == [hidden / "a.txt"]  # a folder that is named is meant
+
+
+def test_a_data_set_saved_to_disk_says_how_to_read_it(tmp_path: Path) -> None:
+    """With the real library, and its advice followed."""
+    import datasets
+
+    datasets.Dataset.from_dict({"text": ["One.", "Two."]}).save_to_disk(tmp_path / "saved")
+    both = datasets.DatasetDict({"train": datasets.load_from_disk(tmp_path / "saved")})
+    both.save_to_disk(tmp_path / "both")
+    for named, saved in (("saved", "saved"), ("both", "both/train")):
+        with pytest.raises(InputError) as error:
+            find_files([str(tmp_path / named)], "corpus.paths")
+        folder = tmp_path / saved
+        assert str(error.value) == (
+            f"corpus.paths: {folder}: is a data set of `datasets.save_to_disk`, which is not read; write it as Parquet:"
+            f" datasets.load_from_disk('{folder}').to_parquet('{folder.name}.parquet')"
+        )
+        datasets.load_from_disk(str(folder)).to_parquet(str(tmp_path / f"{folder.name}.parquet"))
+        assert texts([tmp_path / f"{folder.name}.parquet"]) == ["One.", "Two."]
+
+
+def test_brackets_in_names(tmp_path: Path) -> None:
+    (tmp_path / "wiki[1].txt").write_text("One.")
+    (tmp_path / "part[2]").mkdir()
+    (tmp_path / "part[2]" / "a.txt").write_text("Two.")
+    assert find_files([f"{tmp_path}/wiki[1].txt"], "corpus.paths") == [tmp_path / "wiki[1].txt"]
+    assert find_files([f"{tmp_path}/part[2]"], "corpus.paths") == [tmp_path / "part[2]" / "a.txt"]
+    with pytest.raises(InputError) as error:
+        find_files([f"{tmp_path}/part[2]/*.txt"], "corpus.paths")
+    advised = str(error.value).rpartition(" ")[2]
+    assert "to mean the brackets write" in str(error.value)
+    assert find_files([advised], "corpus.paths") == [tmp_path / "part[2]" / "a.txt"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz"])
+def test_a_table_of_another_kind_says_how_to_read_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("text\nOne.\n")
+    for pattern in (name, "."):
+        with pytest.raises(InputError, match=r"write it as Parquet, as by pandas\.read_csv\(.*\)\.to_parquet") as error:
+            find_files([str(tmp_path / pattern)], "corpus.paths")
+        assert name in str(error.value)
 
 
 def test_a_separator_or_a_beginning_that_never_comes(tmp_path: Path) -> None:

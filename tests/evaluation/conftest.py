@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from small_models import NAMES, VERBS, save_model, write_pairs
+from tokenizer_habits import save_own
 
 from lmeff.evaluation.blimp import PARADIGMS
 
@@ -12,6 +13,14 @@ from lmeff.evaluation.blimp import PARADIGMS
 def model_folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     save_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def own_model(tmp_path_factory) -> Path:
+    """With a tokenizer as lmeff makes them, which adds nothing to a text by itself."""
+    folder = tmp_path_factory.mktemp("own")
+    save_own(folder)
     return folder
 
 

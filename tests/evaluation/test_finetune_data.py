@@ -79,6 +79,23 @@ def test_hidden_labels_of_a_number_are_refused(tmp_path):
     assert load_task(task, SETTINGS, None, {}).validation["validation"][1].label == -1
 
 
+@pytest.mark.parametrize("hidden", [-1, "-1"])
+def test_a_hidden_label_is_no_label_of_its_own(tmp_path, hidden):
+    """Three labels and the mark of hidden ones must not become four labels."""
+    rows = [{"sentence": f"{n}.", "label": n % 3} for n in range(60)]
+    write(tmp_path, "own_train.jsonl", [*rows, {"sentence": "Hidden.", "label": hidden}])
+    write(tmp_path, "own_validation.jsonl", rows)
+    files = {split: str(tmp_path / f"own_{split}.jsonl") for split in ("train", "validation")}
+    own = {"files": files, "columns": ["sentence"]}
+    task = find_tasks(["mine"], FinetuneRecipe(tasks={"mine": own})).tasks["mine"]
+    with pytest.raises(
+        InputError, match=r"own_train.jsonl, line 61: its label is -1, .* name the labels with tasks.mine.labels"
+    ):
+        load_task(task, SETTINGS, None, {})
+    named = find_tasks(["mine"], FinetuneRecipe(tasks={"mine": {**own, "labels": ["-1", "0", "1", "2"]}})).tasks["mine"]
+    assert load_task(named, SETTINGS, None, {}).labels == ("-1", "0", "1", "2")
+
+
 @pytest.mark.parametrize("content", ["", "\n \n"])
 def test_a_file_without_examples_is_refused(tmp_path, content):
     write(tmp_path, "cola_train.jsonl", [{"sentence": f"{n}.", "label": n % 2} for n in range(8)])

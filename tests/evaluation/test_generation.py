@@ -323,7 +323,9 @@ def test_a_text_file_holds_a_prompt_a_line(model_folder, tmp_path, capsys):
     assert run(model_folder, "--prompts", tmp_path / "p.txt", "--max-new-tokens", 3, "--output", tmp_path / "out") == 0
     records = [json.loads(line) for line in (tmp_path / "out" / "generations.jsonl").read_text().splitlines()]
     assert {record["prompt"] for record in records} == {"Anna sees", "Boris {hears}"}
-    header, row = capsys.readouterr().out.strip().splitlines()
+    header, row, *shown, place = capsys.readouterr().out.strip().splitlines()
+    assert [line.partition(" |")[0].strip() for line in shown[1:]] == ["Anna sees", "Boris {hears}"]
+    assert place == f"all 6 texts: {tmp_path / 'out' / 'generations.jsonl'}"
     assert header.split()[:2] == ["revision", "distinct-1"]
     assert "right" not in header
     assert len(row.split()) == len(header.split())
@@ -334,7 +336,6 @@ def test_a_text_file_holds_a_prompt_a_line(model_folder, tmp_path, capsys):
     [
         ('{"prompt": "a"}\n{"prompt"', "p.jsonl:2: not JSON"),
         ('{"text": "a"}', "p.jsonl:1: must be an object with a text called prompt"),
-        ('{"prompt": "a", "expect": "b"}', "'expect' is none of prompt, expected, group"),
         ('{"prompt": "a", "expected": [1]}', "expected must be a list of texts"),
         ('{"prompt": "a"}\n{"prompt": "a"}', "p.jsonl:2: stands there already: 'a'"),
         ('{"prompt": "a", "group": "x"}', "group 'x' has one prompt"),

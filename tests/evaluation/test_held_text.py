@@ -13,11 +13,11 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
 from lmeff.evaluation.held_text import HeldText, file_text, split_text
-from lmeff.evaluation.perplexity import token_losses
-from lmeff.evaluation.windows import packed_windows
+from lmeff.evaluation.perplexity import summarise, token_losses
+from lmeff.evaluation.windows import packed_windows, strided_windows
 from lmeff.files import write_json
 from lmeff.recipe import read_recipe
-from lmeff.tokens import prepare_tokenizer, prepare_tokens
+from lmeff.tokens import Tokens, prepare_tokenizer, prepare_tokens
 from lmeff.training.dev import dev_text, negative_log_likelihood
 
 
@@ -89,7 +89,7 @@ def test_packed_windows_predict_what_the_held_out_loss_of_training_does(document
     ids[lengths.cumsum() - lengths], ids[lengths.cumsum() - 1] = 1, 2
     table = np.stack([lengths, 3 * lengths], 1)
     stream = SimpleNamespace(slice=lambda start, stop: ids[start:stop])
-    trained = dev_text(SimpleNamespace(dev=stream, dev_documents=table), 999, 11, document_mask)
+    trained = dev_text(SimpleNamespace(dev=stream, dev_documents=table, dev_pieces=None), 999, 11, document_mask)
     text = HeldText(ids, lengths, 3 * lengths, lengths, ("x",) * 5, True)
     windows = packed_windows(text, 11, document_mask)
     torch.manual_seed(0)
@@ -109,3 +109,113 @@ def test_text_that_spells_a_special_token_is_text(model_folder, tmp_path):
     assert (found.ids == 0).sum() == (found.ids == 1).sum() == 3
     assert found.num_bytes.tolist() == [33, 5, 5]
     assert found.num_words.tolist() == [6, 1, 1]
+
+
+@pytest.fixture(scope="module")
+def books(tmp_path_factory) -> tuple[Path, Tokens]:
+    """A revision's folder, as far as its text goes, and its tokens: of stories, and of a book that is longer than all that is
+    held out, and so in pieces."""
+    folder = tmp_path_factory.mktemp("books")
+    story = [f"Story {n}: Anna saw a cat and a dog. " * 30 for n in range(100)]
+    book = "\n\n".join(f"Chapter {n}. Boris sat on the mat and saw the cat {n % 7} times." for n in range(4_000))
+    (folder / "a.jsonl").write_text("".join(json.dumps({"text": text.strip()}) + "\n" for text in [*story, book]))
+    recipe = {"name": "x", "corpus": {"name": "books", "paths": [f"{folder}/a.jsonl"], "dev_share": 0.1}}
+    recipe |= {"tokenizer": {"vocab_size": 300}, "paths": {"data": str(folder / "data")}}
+    recipe |= {"model": {"family": "llama", "size": "20m"}, "batch": {"tokens": 256, "sequence_length": 64}}
+    recipe |= {"anchors": {"tokens": [1024]}, "schedule": {"warmup": "1 steps"}}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    corpus = prepare_text(read_recipe(folder / "recipe.yaml").recipe.corpus, folder / "data")
+    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, 300))
+    write_json(folder / "provenance.json", {"tokens": {"fingerprint": tokens.fingerprint}})
+    (folder / "tokenizer.json").write_bytes((tokens.tokenizer_folder / "tokenizer.json").read_bytes())
+    return folder, tokens
+
+
+def test_pieces_of_one_document_count_as_one_in_standard_errors(books):
+    """The ratio estimator over documents, in plain loops; slices of one book are not independent."""
+    folder, tokens = books
+    text = split_text(folder, "dev", None)
+    windows = strided_windows(text, 64, 32)
+    losses = np.random.default_rng(0).random(len(text.ids)) * windows.is_scored
+    found = summarise(losses, windows, text)[None]
+    by_document: dict[str, list[float]] = {}
+    place = 0
+    for (length, _), (document, piece) in zip(tokens.dev_documents.tolist(), lines_of(folder, "dev"), strict=True):
+        sums = by_document.setdefault(document, [0.0, 0, 0])
+        sums[0] += losses[place : place + length].sum()
+        sums[1] += length - 1
+        sums[2] += len(piece.encode())
+        place += length
+    assert len(by_document) < len(tokens.dev_documents)
+    assert found["counts"]["num_documents"] == len(by_document)
+    nats, counts, sizes = (np.array(values) for values in zip(*by_document.values(), strict=True))
+    for name, above, below in (("loss", nats, counts), ("bits_per_byte", nats / np.log(2), sizes)):
+        ratio = above.sum() / below.sum()
+        assert found["metrics"][name] == pytest.approx(ratio)
+        variance = sum((a - ratio * b) ** 2 for a, b in zip(above, below, strict=True)) / (len(above) - 1)
+        stderr = (len(above) * variance) ** 0.5 / below.sum()
+        assert found["metrics"][f"{name}_stderr"] == pytest.approx(stderr)
+
+
+def lines_of(folder: Path, side: str) -> list[tuple[str, str]]:
+    """(document, text) of every line of prepared text; lines of no cut document are documents of their own."""
+    lines = [
+        line for path in sorted(folder.glob(f"data/*/text/{side}-*.jsonl")) for line in path.read_text().splitlines()
+    ]
+    return [(record.get("document", str(n)), record["text"]) for n, record in enumerate(map(json.loads, lines))]
+
+
+@pytest.mark.parametrize("document_mask", [False, True])
+def test_a_sample_with_stretches_of_a_book_is_that_of_the_held_out_loss(tmp_path, document_mask):
+    book = "\n\n".join(f"Chapter {n}. Boris sat on the mat and saw the cat {n % 7} times." for n in range(4_000))
+    for name, texts in (("train", ["Anna saw a cat and a dog. " * 300]), ("dev", ["Anna saw a dog."] * 9 + [book])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    recipe = {"name": "x", "tokenizer": {"vocab_size": 275}, "paths": {"data": str(tmp_path / "data")}}
+    recipe["corpus"] = {"name": "b", "paths": [f"{tmp_path}/train.jsonl"], "dev_paths": [f"{tmp_path}/dev.jsonl"]}
+    recipe |= {"model": {"family": "llama", "size": "20m"}, "batch": {"tokens": 256, "sequence_length": 64}}
+    recipe |= {"anchors": {"tokens": [1024]}, "schedule": {"warmup": "1 steps"}}
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    corpus = prepare_text(read_recipe(tmp_path / "recipe.yaml").recipe.corpus, tmp_path / "data")
+    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, 275))
+    write_json(tmp_path / "provenance.json", {"tokens": {"fingerprint": tokens.fingerprint}})
+    trained = dev_text(tokens, 9_000, 64, document_mask)
+    text = split_text(tmp_path, "dev", 9_000)
+    windows = packed_windows(text, 64, document_mask)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=275, initializer_range=0.5, **sizes)).eval()
+    rows, device = np.arange(len(trained.windows)), torch.device("cpu")
+    nats, count = negative_log_likelihood(model, trained, rows, 16, device).tolist()
+    assert windows.is_scored.sum() == count
+    assert token_losses(model, windows, 16).sum() == pytest.approx(nats, rel=1e-6)
+    assert text.num_bytes.sum() == trained.num_bytes
+    assert text.stretches is not None
+    strided = strided_windows(text, 64, 32, score_end=False)
+    assert strided.is_scored.sum() == len(text.ids) - len(text.lengths) - text.has_own_end.sum()
+
+
+def test_text_of_an_older_version_says_what_its_documents_are(books, tmp_path):
+    folder, _ = books
+    assert not split_text(folder, "dev", None).is_by_older_rule
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    recipe["paths"]["data"] = str(tmp_path / "data")
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    corpus = prepare_text(read_recipe(tmp_path / "recipe.yaml").recipe.corpus, tmp_path / "data", by_older_rule=True)
+    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, 300))
+    write_json(tmp_path / "provenance.json", {"tokens": {"fingerprint": tokens.fingerprint}})
+    assert split_text(tmp_path, "dev", None).is_by_older_rule
+
+
+def test_a_file_of_text_read_in_pieces_is_one_document(model_folder, tmp_path, monkeypatch):
+    """Above 16 million characters a file is read in pieces; here the limit is lowered."""
+    from lmeff.corpora import reading
+
+    monkeypatch.setattr(reading, "_WHOLE_FILE_CHARACTERS", 2_000)
+    monkeypatch.setattr(reading, "_PIECE_CHARACTERS", 1_000)
+    (tmp_path / "a.txt").write_text("Anna sees Boris.\n" * 300)
+    (tmp_path / "b.jsonl").write_text('{"text": "Anna."}\n{"text": "Boris."}\n')
+    tokenizer = AutoTokenizer.from_pretrained(model_folder)
+    text = file_text([str(tmp_path)], tokenizer, None)
+    assert len(text.lengths) > 4
+    assert len(np.unique(text.groups)) == 3
+    assert len(np.unique(text.groups[:-2])) == 1

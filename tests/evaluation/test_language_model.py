@@ -144,22 +144,27 @@ def test_a_constant_model_is_greedy_for_the_first_token_only(model_folder):
 
 
 @pytest.mark.parametrize("add_bos_token", [None, True, False])
-def test_texts_encoded_ahead_are_those_that_lm_eval_encodes(model_folder, tokenizer, add_bos_token):
+@pytest.mark.parametrize("context_start", ["bos", "tokenizer"])
+def test_tokens_are_those_of_lm_eval_for_a_tokenizer_that_adds_bos(
+    model_folder, tokenizer, add_bos_token, context_start
+):
+    if context_start == "bos" and add_bos_token is False:
+        return  # refused
     model = AutoModelForCausalLM.from_pretrained(model_folder)
-    ours = LmeffLM(model, tokenizer=tokenizer, add_bos_token=add_bos_token)
+    ours = LmeffLM(model, tokenizer=tokenizer, add_bos_token=add_bos_token, context_start=context_start)
     theirs = HFLM(pretrained=model, tokenizer=tokenizer, add_bos_token=add_bos_token)
     seen = []
     theirs._loglikelihood_tokens = lambda requests, **_: seen.extend(requests) or []
     theirs.loglikelihood(all_kinds_of_requests(), disable_tqdm=True)
     assert ours.token_requests(all_kinds_of_requests()) == seen
-    assert ours._encoded is None
 
 
 def test_rolling_log_likelihoods_are_those_of_lm_eval(model_folder, tokenizer):
+    """Told to add no second BOS, which it would score after the first."""
     texts = ["Anna sees the old doctors.", "Boris hears Carla and Elena. " * 40]
     asked = [Instance("loglikelihood_rolling", {}, (text,), 0, metadata=("task", i, 1)) for i, text in enumerate(texts)]
     ours = load_model(model_folder, "cpu", progress=False)
-    expected = stock(ours.model, tokenizer).loglikelihood_rolling(asked, disable_tqdm=True)
+    expected = stock(ours.model, tokenizer, add_bos_token=False).loglikelihood_rolling(asked, disable_tqdm=True)
     assert ours.loglikelihood_rolling(asked, disable_tqdm=True) == pytest.approx(expected, abs=1e-3)
 
 
@@ -288,9 +293,12 @@ def test_a_masked_model_is_not_scored_as_a_causal_one(tokenizer, tmp_path):
 def test_a_tokenizer_of_another_model_is_told_before_a_gpu_fails(tokenizer, tmp_path):
     AutoModelForCausalLM.from_config(LlamaConfig(**{**SHAPE, "vocab_size": 300})).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    for options in ({}, {"exact": True}):
-        model = load_model(tmp_path, "cpu", progress=False, **options)
-        with pytest.raises(InputError, match=r"the tokenizer gives token \d+; the model has embeddings of 300 tokens"):
+    told = r"the tokenizer gives token \d+; the model has embeddings of 300 tokens"
+    with pytest.raises(InputError, match=told):
+        load_model(tmp_path, "cpu", progress=False)
+    for options in ({}, {"exact": True}):  # as lm-eval's own command line loads it
+        model = LmeffLM(str(tmp_path), device="cpu", **options)
+        with pytest.raises(InputError, match=told):
             model.loglikelihood(instances(("", "Anna sees the old doctors who thought about themselves.")))
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from lmeff.errors import InputError
-from lmeff.evaluation.data import documents, read_documents
+from lmeff.evaluation.data import documents, pair_files, read_documents
 from lmeff.evaluation.sources import data_folder
 from lmeff.evaluation.tasks import check_tasks
 
@@ -28,7 +28,7 @@ def message(function, *arguments) -> str:
         ('{"sentence_good": "He runs."}\n', "line 1: sentence_bad is missing"),
         ('{"sentence_good": "", "sentence_bad": "He run."}\n', "line 1: sentence_good is missing or holds no text"),
         ("\n", "holds no pairs"),
-        (b"\xff\xfe", "cannot be read"),
+        (b"\xff\xfe", ":1: is not UTF-8 text (byte 0xff at offset 0"),
     ],
 )
 def test_a_damaged_file_is_named_with_its_line(tmp_path, content, expected):
@@ -38,6 +38,13 @@ def test_a_damaged_file_is_named_with_its_line(tmp_path, content, expected):
     assert text.startswith(str(path))
     assert expected in text
     assert "\n" not in text
+
+
+def test_hidden_files_of_a_folder_are_no_pairs(tmp_path):
+    """Such as those that macOS leaves on other disks."""
+    (tmp_path / "mine.jsonl").write_text(GOOD)
+    (tmp_path / "._mine.jsonl").write_bytes(b"\x00\x05\x16\x07")
+    assert pair_files({"pairs": str(tmp_path)}) == ["mine"]
 
 
 def test_a_changed_file_is_read_again(tmp_path):

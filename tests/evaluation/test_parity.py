@@ -12,6 +12,7 @@ import yaml
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from suites import write_full_eval
 from transformers import AutoTokenizer
 
 from lmeff.evaluation.adaptive import SAMPLE
@@ -35,8 +36,8 @@ def right(values: np.ndarray) -> np.ndarray:
     return np.where(margins == 0, 0.5, margins > 0)
 
 
-def stock(model: Path) -> HFLM:
-    return HFLM(pretrained=str(model), dtype="float32", batch_size=64, device="cpu")
+def stock(model: Path, **options) -> HFLM:
+    return HFLM(pretrained=str(model), dtype="float32", batch_size=64, device="cpu", **options)
 
 
 def compare(model: Path, data: Path, num_pairs: int, num_adaptive: int = 67) -> None:
@@ -86,6 +87,52 @@ def all_cores() -> Iterator[None]:
 @pytest.mark.usefixtures("all_cores")
 def test_pairs_of_smollm2_score_as_with_lm_eval(smollm2, shared_data):
     compare(smollm2, shared_data, 50, num_adaptive=10)
+
+
+WITH_FILES = ("ewok", "entity_tracking", "comps")
+WITH_A_CONTEXT = (
+    "lmeff_ewok",
+    "lmeff_ewok_context",
+    "lmeff_entity_tracking",
+    "lmeff_comps",
+    "lmeff_smallbench_sst2",
+    "lmeff_smallbench_rte",
+    "lmeff_smallbench_mrpc",
+)
+
+
+def compare_contexts(model: Path, data: Path, folder: Path, limit: int) -> None:
+    """Invented files in BabyLM's layouts and simplified GLUE, through stock lm-eval with a BOS before contexts and without."""
+    write_full_eval(folder)
+    paths = {name: str(folder / (f"{name}_filtered" if name == "ewok" else name)) for name in WITH_FILES}
+    paths["smallbench"] = str(data / "leaner_glue")
+    loaded = load_tasks(WITH_A_CONTEXT, None, paths, limit, "contexts", str(model))
+    requests = [one for group in loaded.values() for name in group.tasks for one in group.fresh_requests(name)]
+    assert all(one.args[0] for one in requests)
+    found = {}
+    for context_start, options in (("bos", {"add_bos_token": True}), ("tokenizer", {})):
+        theirs = stock(model, **options)
+        expected = values_of(theirs, requests)
+        ours = load_model(model, "cpu", progress=False, context_start=context_start)
+        found[context_start] = values_of(ours, requests)
+        assert np.abs(found[context_start] - expected).max() < 1e-2
+        assert np.median(np.abs(found[context_start] - expected)) < 1e-4
+        exact = load_model(model, "cpu", batch_size=64, progress=False, exact=True, context_start=context_start)
+        assert np.array_equal(values_of(exact, requests), expected)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    assert tokenizer("a")["input_ids"] == tokenizer("a", add_special_tokens=False)["input_ids"]
+    assert np.median(np.abs(found["bos"] - found["tokenizer"])) > 1e-2  # the convention matters for this tokenizer
+
+
+def test_tasks_with_a_context_score_as_with_lm_eval_told_to_add_bos(trained_model, shared_data, tmp_path):
+    compare_contexts(trained_model, shared_data, tmp_path, 12)
+
+
+@pytest.mark.slow
+@pytest.mark.real_model
+@pytest.mark.usefixtures("all_cores")
+def test_tasks_with_a_context_score_as_with_lm_eval_for_smollm2(smollm2, shared_data, tmp_path):
+    compare_contexts(smollm2, shared_data, tmp_path, 6)
 
 
 def compare_tasks(model: Path, data: Path, limit: int, folder: Path) -> None:

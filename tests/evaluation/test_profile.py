@@ -18,7 +18,7 @@ from lmeff.cli import main
 from lmeff.evaluation.profiling import ProfileSettings, at_batch_size, profile_model, summarise, usable_lengths
 from lmeff.evaluation.profiling_counts import count_parameters_of, forward_flops_per_token
 from lmeff.evaluation.profiling_models import profile_table
-from lmeff.evaluation.profiling_passes import forward, load_causal_model, random_tokens
+from lmeff.evaluation.profiling_passes import forward, load_to_profile, random_tokens
 from lmeff.models.sizes import count_parameters, resolve_shape
 from lmeff.plan import flops_per_token, make_plan
 from lmeff.recipe import read_recipe
@@ -94,7 +94,7 @@ def test_peak_memory_grows_by_what_a_batch_needs(profiles: list[dict]):
 
 
 def test_a_real_failure_to_allocate_is_out_of_memory(models: Path):
-    model = load_causal_model(models / "tied").eval()
+    model = load_to_profile(models / "tied", "float32").eval()
     before = resource.getrlimit(resource.RLIMIT_AS)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + 300_000_000, before[1]))
@@ -106,7 +106,7 @@ def test_a_real_failure_to_allocate_is_out_of_memory(models: Path):
 
 
 def test_what_a_gpu_raises_is_out_of_memory_and_other_errors_are_not(models: Path):
-    model = load_causal_model(models / "tied").eval()
+    model = load_to_profile(models / "tied", "float32").eval()
 
     def fail(module: torch.nn.Module, inputs: tuple, options: dict) -> None:
         if options["input_ids"].shape[0] == 4:
@@ -172,7 +172,7 @@ def test_percentiles_are_numpys():
 
 
 def test_lengths_over_the_limit_leave_the_limit(models: Path):
-    model = load_causal_model(models / "tied").eval()
+    model = load_to_profile(models / "tied", "float32").eval()
     assert usable_lengths(model, (64, 16)) == ([16, 64], [])
     assert usable_lengths(model, (256, 512)) == (
         [128],
@@ -198,7 +198,7 @@ def test_one_table_of_several_models(profiles: list[dict]):
 
 
 def test_bfloat16_is_half_the_memory(models: Path):
-    model = load_causal_model(models / "wide", "bfloat16")
+    model = load_to_profile(models / "wide", "bfloat16")
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
     assert at_batch_size(model, 1, 16, QUICK)["tokens_per_second"] > 0
 

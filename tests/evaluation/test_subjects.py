@@ -1,7 +1,9 @@
 """Which models are meant, where their results go, and what keeps results of one from replacing those of another."""
 
 import json
+import math
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -13,8 +15,8 @@ from test_interruptions import fake_revision, write_recipe, write_state
 
 from lmeff.cli import main
 from lmeff.errors import RunFailed
-from lmeff.evaluation.folders import score_lines
 from lmeff.evaluation.following import follow_run
+from lmeff.evaluation.score_table import ScoreTable
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each
 
 TASK = "lmeff_pairs"
@@ -136,16 +138,36 @@ def test_data_are_named_on_the_command_line(model_folder, here, capsys):
     assert "mine  " in capsys.readouterr().out
 
 
-def test_metrics_of_a_task_without_accuracy_are_shown(capsys):
+def test_a_line_says_the_percent_the_interval_and_over_what():
+    """Wilson's interval of 3 of 4 is by hand: (0.75 + 1.96²/8 ± 1.96 √(0.75·0.25/4 + 1.96²/64)) / (1 + 1.96²/4)."""
+    table = ScoreTable(["seed-0"], ["pairs"])
+    result = {
+        "lmeff": {"num_pairs": 4},
+        "results": {"pairs": {"acc,none": 1.0, "acc_stderr,none": 0.0, "ties,none": 0.25}},
+        "n-samples": {"a": {"effective": 1}, "b": {"effective": 3}},
+        "group_subtasks": {"pairs": ["a", "b"]},
+    }
+    (line,) = table.lines("seed-0", {"pairs": result})
+    assert re.split(r" {2,}", line) == ["seed-0", "pairs", "100.00%", "[51.0, 100.0] over 4 pairs", "25.00% ties"]
+    assert table.header().split() == ["revision", "task", "accuracy", "95%", "interval"]
+    result["results"] = {
+        "pairs": {"acc,none": 0.75, "acc_stderr,none": math.sqrt(0.75 * 0.25 / 3), "majority,none": 0.5}
+    }
+    (line,) = table.lines("seed-0", {"pairs": result})
+    assert "75.00%  [30.1, 95.4] over 4 pairs" in line
+    assert line.endswith("50.00% for the most frequent label alone")
+
+
+def test_metrics_of_a_task_without_accuracy_are_shown():
     scores = {"alias": "wug", "spearman,none": 0.43123, "spearman_stderr,none": "N/A", "f1,strict": 2 / 3}
-    assert list(score_lines({"wug": {"lmeff": {}, "results": {"wug": scores}}})) == [
-        "wug  spearman 0.4312  f1,strict 0.6667"
-    ]
+    (line,) = ScoreTable(["m"], ["wug"]).lines("m", {"wug": {"lmeff": {}, "results": {"wug": scores}}})
+    assert line.split() == ["m", "wug", "spearman", "0.4312", "f1,strict", "0.6667"]
 
 
 def test_tasks_of_a_group_without_a_score_are_shown():
     results = {"mine": {"alias": "mine", "name": "mine"}, "a": {"alias": "a", "acc,none": 0.5}, "b": {"acc,none": 0.25}}
-    assert list(score_lines({"mine": {"lmeff": {}, "results": results}}))[1:] == ["a  0.5000", "b  0.2500"]
+    lines = list(ScoreTable(["m"], ["mine"]).lines("m", {"mine": {"lmeff": {}, "results": results}}))
+    assert [line.split() for line in lines[1:]] == [["m", "a", "50.00%"], ["m", "b", "25.00%"]]
 
 
 def test_an_error_that_says_nothing_is_named_by_its_kind(model_folder, tmp_path, capsys):
@@ -201,7 +223,7 @@ def test_a_followed_name_that_no_revision_got_is_a_mistake(model_folder, mini_bl
     write_state(run, "complete")
     assert main(["eval", str(run), "--follow", "--revisions", "seed-0-tokens-0,seed-0-tokens-9M"]) == 2
     said = capsys.readouterr()
-    assert said.out.startswith("seed-0-tokens-0  lmeff_blimp_wh_island")
+    assert re.search(r"^seed-0-tokens-0 +lmeff_blimp_wh_island", said.out, re.MULTILINE)
     assert f"--revisions: {run} has no 'seed-0-tokens-9M'; it has seed-0-tokens-0" in said.err
 
 

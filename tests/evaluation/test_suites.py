@@ -288,17 +288,19 @@ def test_ewok_of_the_hub_is_taken_in_both_directions(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_stock_lm_eval_gives_the_same_from_the_pipelines_folder(
-    scored, model_folder, full_eval, tmp_path, clean_environment
+def test_stock_lm_eval_told_to_add_bos_gives_the_same_from_the_pipelines_folder(
+    own_model, full_eval, tmp_path, clean_environment, monkeypatch
 ):
-    """With a folder of pairs and SmallBench in the same call: the one is expanded, the other finds the model's tokenizer."""
+    """With a folder of pairs and SmallBench in the same call: the one is expanded, the other finds the model's tokenizer. The
+    tokenizer adds no BOS by itself; `add_bos_token=True` is what the page of the tasks says."""
     data = shutil.copytree(full_eval, tmp_path / "data")
     pairs = [("Anna sees Boris.", "Boris hears Anna."), ("Farid calls Elena.", "Elena hides Anna.")]
     write_pairs(data / "pairs" / "mine.jsonl", pairs)
     records = [{"sentence": f"{name} likes the doctors.", "label": index % 2} for index, name in enumerate(NAMES)]
     write_lines(data / "smallbench" / "sst2.jsonl", records)
     others = ["lmeff_pairs", "lmeff_smallbench_sst2"]
-    tasks = ["lmeff_ewok_context", "lmeff_entity_tracking", "lmeff_wug_past", *others]
+    suites = ["lmeff_ewok", "lmeff_ewok_context", "lmeff_entity_tracking", "lmeff_comps", "lmeff_wug_past"]
+    tasks = [*suites, *others]
     command = [
         Path(sys.executable).with_name("lm_eval"),
         "run",
@@ -309,18 +311,21 @@ def test_stock_lm_eval_gives_the_same_from_the_pipelines_folder(
         "--tasks",
         ",".join(tasks),
     ]
-    command += ["--model_args", f"pretrained={model_folder},dtype=float32", "--include_path", tasks_folder()]
+    arguments = f"pretrained={own_model},dtype=float32,add_bos_token=True"
+    command += ["--model_args", arguments, "--include_path", tasks_folder()]
     command += ["--batch_size", "16", "--output_path", tmp_path / "out.json", "--log_samples"]
     environment = {**clean_environment, "LMEFF_EVAL_DATA": str(data)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (written,) = tmp_path.glob("out*.json")
     stock = json.loads(written.read_text())["results"]
-    local = {"pairs": str(data / "pairs"), "smallbench": str(data / "smallbench")}
-    ours = {**scored[1], **evaluate_model(model_folder, others, tmp_path / "ours", paths=local)}
+    monkeypatch.setenv("LMEFF_EVAL_DATA", str(data))
+    ours = evaluate_model(own_model, tasks, tmp_path / "ours")
     for task in tasks:
         for name, scores in ours[task]["results"].items():
-            shared = [key for key in ("acc,none", "acc_sum,none", "spearman,none") if key in stock[name]]
+            shared = [
+                key for key in ("acc,none", "acc_sum,none", "majority,none", "spearman,none") if key in stock[name]
+            ]
             assert shared or name in ours[task]["groups"], name
             for key in shared:
                 assert stock[name][key] == pytest.approx(scores[key], abs=1e-9)
@@ -346,7 +351,7 @@ def test_a_folder_of_babylm_checkpoints_is_scored_in_the_order_of_words_and_draw
     ]
     assert main(["curves", "outputs/eval"]) == 0
     shown = capsys.readouterr().out
-    assert [line.split()[0] for line in shown.splitlines() if "±" in line] == ["9M", "10M", "100M"]
+    assert [line.split()[0] for line in shown.splitlines() if " [" in line] == ["9M", "10M", "100M"]
     assert "words" in shown.split("\n\n")[1].splitlines()[0]
     assert "from 9M to 100M words" in shown
     assert main(["report", "outputs/eval", "-o", "page.html"]) == 0

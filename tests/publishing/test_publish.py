@@ -178,7 +178,7 @@ def enter(run: Path) -> Outbox:
         ("POST .*/batch", "reset", {}, "Error", 5),
         ("POST .*/commit/", "reset", {}, "Error", 5),
         (".*", "status", {"status": 401, "headers": {"X-Error-Code": "RepoNotFound"}}, "token", 600),
-        ("POST .*/create", "status", {"status": 403}, "token", 600),
+        ("POST .*/create", "status", {"status": 403}, "the Hub refuses what the token asks for (403): a fault", 600),
     ],
 )
 def test_a_hub_in_trouble(
@@ -269,19 +269,48 @@ def test_delivered_by_two_machines_at_once(hub: HubServer, run: Path, tmp_path: 
     assert {len(payload_commits(hub, name)) for name in ("seed-1", "seed-1-tokens-0", "seed-1-tokens-20k")} == {1}
 
 
-def test_a_run_that_goes_on_after_its_end(hub: HubServer, tmp_path: Path) -> None:
-    """Its final model is another one now: in its folder, and refused by the branch that holds the former one."""
+def test_a_complete_run_that_trains_on(hub: HubServer, tmp_path: Path) -> None:
+    """Its final model is another one now: the branch and `main` move on to it, and nothing of the former one stays there."""
+    recipe, run = write_recipe(tmp_path), tmp_path / "outputs" / "job" / "seed-1"
+    words = (str(recipe), "publish.to=hub", "publish.final_on_main=true", "schedule.name=constant")
+    finish(start(None, *words, "publish.optimizer=true", "anchors.tokens=[5k]"))
+    repository = hub.repositories[REPOSITORY]
+    former, anchor_before = repository.find("seed-1"), repository.find("seed-1-tokens-5k")
+    assert "optimizer.safetensors" in former.files
+    said = finish(start(None, *words, "publish.require=true", "anchors.tokens=[5k,10k]", "--accept-changes"))
+    assert "not on the Hub" not in said
+    assert [commit.oid for commit in hub.commits(REPOSITORY, "seed-1")].count(former.oid) == 1
+    now = json.loads((run / "revisions" / "seed-1" / "anchor.json").read_text())
+    assert (now["same_as"], now["step"]) == ("seed-1-tokens-10k", 20)
+    assert len(payload_commits(hub, "seed-1-tokens-10k")) == len(payload_commits(hub, "seed-1-tokens-5k")) == 1
+    assert repository.find("seed-1-tokens-5k").files["model.safetensors"] == anchor_before.files["model.safetensors"]
+    for branch in ("seed-1", "main"):
+        files = repository.find(branch).files
+        assert "optimizer.safetensors" not in files
+        assert files["model.safetensors"] == repository.find("seed-1-tokens-10k").files["model.safetensors"]
+        assert files["model.safetensors"] != former.files["model.safetensors"]
+    answer = lmeff("publish", str(run))  # the cards of earlier anchors say how long the run is now
+    assert answer.returncode == 0, answer.stdout
+    assert_same_files(run)
+    answer = lmeff("verify", str(run))
+    assert answer.returncode == 0, answer.stdout
+
+
+def test_a_complete_run_that_trains_on_beside_another_model(hub: HubServer, tmp_path: Path) -> None:
+    """Somebody else's commit is on the branch of its final model since: it stays there."""
     recipe, run = write_recipe(tmp_path), tmp_path / "outputs" / "job" / "seed-1"
     words = (str(recipe), "publish.to=hub", "schedule.name=constant")
     finish(start(None, *words, "anchors.tokens=[5k]"))
-    before = hub.repositories[REPOSITORY].find("seed-1")
-    state = json.loads((run / "state.json").read_text())
-    (run / "state.json").write_text(json.dumps(state | {"state": "interrupted"}))
+    repository = hub.repositories[REPOSITORY]
+    head = repository.find("seed-1")
+    other = {**head.files, "manifest.json": head.files["config.json"]}
+    repository.add("seed-1", head.oid, other, "another model")
     said = finish(start(None, *words, "anchors.tokens=[5k,10k]", "--accept-changes"))
     anchor = json.loads((run / "revisions" / "seed-1" / "anchor.json").read_text())
     assert (anchor["same_as"], anchor["step"]) == ("seed-1-tokens-10k", 20)
     assert "seed-1: not on the Hub yet (branch seed-1 of" in said
-    assert hub.repositories[REPOSITORY].find("seed-1") == before
+    assert "holds another model; it is never overwritten" in said
+    assert repository.find("seed-1").files == other
     assert len(payload_commits(hub, "seed-1-tokens-10k")) == len(payload_commits(hub, "seed-1-tokens-5k")) == 1
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
+from scipy.stats import binomtest
 
 from lmeff.analysis.results import read_results
 from lmeff.publishing.cards import index_rows, refresh_card, scores_of
@@ -77,3 +78,22 @@ def test_the_limit_of_fine_tuned_tasks_counts_for_their_group(tmp_path: Path) ->
     write_result(tmp_path, "finetune_glue", {"score": 0.5}, "0" * 64, **settings)
     results = read_results(tmp_path / "results" / REVISION)
     assert [score.limit for score in scores_of(results.tasks.items())] == [20]
+
+
+def test_a_card_gives_the_interval_over_examples_also_where_all_are_right(run: Path) -> None:
+    folder = run / "revisions" / REVISION
+    weights = json.loads((folder / "anchor.json").read_text())["weights_sha256"]
+    for path in (run / "results").rglob("*.json"):
+        path.unlink()
+    write_result(run, "all_right", {"acc": 1.0, "acc_stderr": 0.0}, weights, limit=None)
+    write_result(run, "some", {"acc": 0.75, "acc_stderr": (0.75 * 0.25 / 99) ** 0.5}, weights, limit=None)
+    refresh_card(run, folder)
+    text = (folder / "README.md").read_text()
+    assert "±" not in text
+    for right, shown in ((100, "1.0000"), (75, "0.7500")):
+        low, high = binomtest(right, 100).proportion_ci(method="wilson")
+        assert f"| {shown} [{low:.4f}, {high:.4f}] |" in text
+    assert (
+        "In brackets: the 95% interval over the examples of a task. It does not say how another seed would come out."
+        in text
+    )

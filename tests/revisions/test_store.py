@@ -121,3 +121,13 @@ def test_revisions_are_listed_by_tokens_without_the_final(store: RevisionStore) 
     store.save_final(1_000_000)
     names = [folder.name for folder in list_revisions(store.folder.parent)]
     assert names == ["seed-3-tokens-0", "seed-3-tokens-60k", "seed-3-tokens-1M"]
+
+
+def test_what_a_killed_process_left_aside_is_no_revision(store: RevisionStore) -> None:
+    """Killed between the two renames that replace a folder, a process leaves both, whole, under hidden names."""
+    whole = store.save(weights(b"abc"), facts(1000))
+    whole.rename(whole.with_name(f".{whole.name}.0123abcd.tmp"))
+    assert list_revisions(store.folder.parent) == []
+    again = store.save(weights(b"abc"), facts(1000))
+    assert list_revisions(store.folder.parent) == [again]
+    assert [path.name for path in store.folder.iterdir()] == [again.name]

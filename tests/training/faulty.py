@@ -9,6 +9,7 @@ out_of_memory:N    the device has no room for N sequences at a time, or more
 import os
 import signal
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
@@ -21,8 +22,8 @@ from lmeff.training.process import launched_rank, launched_world_size, leave
 from lmeff.training.trainer import LmeffTrainer
 
 
-def kill_at_write(count: int) -> None:
-    """Counts only what happens to files of runs."""
+def kill_at_write(count: int, pattern: str = "*") -> None:
+    """Counts only what happens to files of runs, and of those to paths that fit."""
     seen = 0
 
     def watch(event: str, arguments: tuple) -> None:
@@ -31,7 +32,7 @@ def kill_at_write(count: int) -> None:
             writes = isinstance(arguments[1], str) and any(letter in arguments[1] for letter in "wax+")
         else:
             writes = event in ("os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "os.mkdir")
-        if writes and "/outputs/" in str(arguments[0]):
+        if writes and "/outputs/" in str(arguments[0]) and fnmatchcase(str(arguments[0]), pattern):
             seen += 1
             if seen == count:
                 os.kill(os.getpid(), signal.SIGKILL)

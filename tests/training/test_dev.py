@@ -22,7 +22,7 @@ class Stream:
 def tokens(lengths: list[int]) -> SimpleNamespace:
     ids = np.random.default_rng(0).integers(3, 50, sum(lengths))
     documents = np.array([[length, 3 * length] for length in lengths])
-    return SimpleNamespace(dev=Stream(ids), dev_documents=documents)
+    return SimpleNamespace(dev=Stream(ids), dev_documents=documents, dev_pieces=None)
 
 
 @pytest.fixture(scope="module")

@@ -162,7 +162,8 @@ def test_held_out_documents_are_kept_apart_too(tmp_path: Path) -> None:
     """The loss of windows that hold several documents is that of each document in its windows, alone."""
     lengths = [7, 9, 5, 2, 12]
     tokens = write_tokens(tmp_path, lengths)
-    dev = type("Dev", (), {"dev": tokens.train, "dev_documents": np.array([[length, length] for length in lengths])})
+    table = np.array([[length, length] for length in lengths])
+    dev = type("Dev", (), {"dev": tokens.train, "dev_documents": table, "dev_pieces": None})
     model, text = llama().eval(), dev_text(dev, 99, 64, document_mask=True)
     found = summarize(negative_log_likelihood(model, text, np.arange(len(text.windows)), 4, torch.device("cpu")), text)
     nats, count, end = 0.0, 0, 0

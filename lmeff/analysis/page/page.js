@@ -25,6 +25,20 @@
     }
   }
 
+  // Lines of at most so many pixels, in the type of the charts: a longer one would be cut at the edge.
+  const pen = document.createElement("canvas").getContext("2d");
+  function brokenLines(text, font, width) {
+    pen.font = `${font} ${themes.light.font}`;
+    const lines = [];
+    for (const word of text.split(" ")) {
+      const longer = lines.length ? `${lines[lines.length - 1]} ${word}` : word;
+      if (lines.length && pen.measureText(longer).width <= width) lines[lines.length - 1] = longer;
+      else lines.push(word);
+    }
+    return lines;
+  }
+
+  const SUBTITLE_LINE_HEIGHT = 15;
   function fitted(figure, width) {
     const spec = structuredClone(figure);
     setTokenAxes(spec, spec.usermeta.token_axis);
@@ -32,13 +46,23 @@
       spec.columns = width >= 680 ? Math.min(2, spec.concat.length) : 1;
       const share = (width - 84 - spec.spacing * (spec.columns - 1)) / spec.columns;
       for (const each of spec.concat) each.width = Math.max(180, Math.floor(Math.min(share, 640)));
-      if (spec.columns === 1) spec.spacing = 110;
+      spec.spacing = spec.columns === 1 ? 110 : 80;
+      if (spec.usermeta.subtitles) {
+        const lines = spec.concat.map((each, i) => brokenLines(spec.usermeta.subtitles[i], "12px", each.width));
+        spec.concat.forEach((each, i) => (each.title.subtitle = lines[i]));
+        spec.spacing += SUBTITLE_LINE_HEIGHT * (Math.max(...lines.map((each) => each.length)) - 1);
+      }
     } else {
       spec.columns = width >= 720 ? 3 : width >= 460 ? 2 : 1;
       spec.spec.width = Math.max(140, Math.floor(width / spec.columns) - 66);
-      spec.facet.header.labelLimit = spec.spec.width;
+      const characters = Math.max(12, Math.floor(spec.spec.width / 6.8));
+      spec.facet.header.labelExpr = spec.facet.header.labelExpr.replace(/\{1,\d+\}/, `{1,${characters}}`);
     }
     return spec;
+  }
+
+  function configOf(theme, width) {
+    return { ...theme, legend: { ...theme.legend, columns: width >= 680 ? 4 : 1 } };
   }
 
   async function draw(name) {
@@ -46,8 +70,7 @@
     // vega-embed shrinks the element it draws into; the figure keeps the width of the page.
     const place = figure.firstElementChild || figure.appendChild(document.createElement("div"));
     const width = figure.clientWidth;
-    const theme = themes[dark.matches ? "dark" : "light"];
-    const config = { ...theme, legend: { ...theme.legend, columns: width >= 680 ? 4 : 1 } };
+    const config = configOf(themes[dark.matches ? "dark" : "light"], width);
     const result = await window.vegaEmbed(place, fitted(figures[name], width), {
       config,
       renderer: "svg",
@@ -65,11 +88,21 @@
     drawn = drawn.then(() => Promise.all(Object.keys(figures).map(draw)));
   }
 
+  // Drawn anew, since a figure that is saved looks the same from every page: light, on white, and as wide as on a large screen.
+  const SAVED_WIDTH = 1040;
   async function save(name, type) {
+    const config = { ...configOf(themes.light, SAVED_WIDTH), padding: 16 };
+    const place = document.createElement("div");
+    const options = { config, renderer: "svg", actions: false };
+    const { view, finalize } = await window.vegaEmbed(place, fitted(figures[name], SAVED_WIDTH), options);
+    const chosen = (key) => key.startsWith("chosen") || key === "picked";
+    view.setState(views[name].view.getState({ signals: chosen, data: chosen }));
+    await view.runAsync();
     const link = document.createElement("a");
     link.download = `${name}.${type}`;
-    link.href = await views[name].view.toImageURL(type, 2);
+    link.href = await view.toImageURL(type, 2);
     link.click();
+    finalize();
   }
 
   function showChoices() {

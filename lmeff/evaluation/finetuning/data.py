@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lmeff.corpora.characters import check_characters
 from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.finetuning.tasks import HUB, HUB_CONFIGS, Task, suites_with
 from lmeff.evaluation.results import requests_sha256
 from lmeff.evaluation.sources import DATA_VARIABLE
+from lmeff.files import parse_json, text_lines
 from lmeff.recipe.finetune_schema import FinetuneSettings
+from lmeff.recipe.places import expanded, where_looked
 
 Row = tuple[str, Mapping[str, Any]]
 """Where an example stands, for messages, and its fields."""
@@ -97,7 +100,7 @@ def load_task(
         raise InputError(f"{folder}: no {_file_names(task, task.validation[0])[0]}, on which {task.name} is scored")
     labels = task.labels
     if labels == ():
-        labels = tuple(sorted({_label_name(_field(row, task.label, where)) for where, row in rows[task.train]}))
+        labels = tuple(sorted({_label_name(_known_label(task, row, where)) for where, row in rows[task.train]}))
         if len(labels) < 2:
             raise InputError(f"{folder or task.files['train']}: all training examples of {task.name} have one label")
     examples = {
@@ -150,13 +153,14 @@ def data_folder(task: Task, folder: str | None, paths: Mapping[str, str], groups
 def _suite_folder(suite: str, paths: Mapping[str, str]) -> Path | None:
     if suite in paths:
         return _existing(paths[suite], f"evaluation.paths.{suite}")
-    root = os.environ.get(DATA_VARIABLE)
+    root = expanded(os.environ.get(DATA_VARIABLE, ""))
     return Path(root) / suite if root and (Path(root) / suite).is_dir() else None
 
 
 def _existing(folder: str, said_by: str) -> Path:
+    folder = expanded(folder)
     if not Path(folder).is_dir():
-        raise InputError(f"{said_by}: {folder}: no such folder")
+        raise InputError(f"{said_by}: {folder}: no such folder{where_looked(folder)}")
     return Path(folder)
 
 
@@ -211,7 +215,10 @@ def _file_names(task: Task, split: str) -> list[str]:
 def _read(task: Task, split: str, folder: Path | None) -> list[Row] | None:
     """The rows of a split; None when the folder has no such file."""
     if task.files:
-        return list(_lines(Path(task.files[split])))
+        path = Path(task.files[split])
+        if not path.exists():
+            raise InputError(f"{path}: cannot be read (No such file or directory){where_looked(str(path))}")
+        return list(_lines(path))
     if folder is None:
         return _from_hub(task, split)
     found = [folder / name for name in _file_names(task, split) if (folder / name).is_file()]
@@ -219,20 +226,13 @@ def _read(task: Task, split: str, folder: Path | None) -> list[Row] | None:
 
 
 def _lines(path: Path) -> Iterable[Row]:
-    number, is_empty = 0, True
-    try:
-        with open(path, encoding="utf-8") as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    row = json.loads(line)
-                    if not isinstance(row, dict):
-                        raise InputError(f"{path}, line {number}: must be an object with the fields of an example")
-                    is_empty = False
-                    yield f"{path}, line {number}", row
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}, line {number}: not JSON ({error.msg} at column {error.colno})") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    is_empty = True
+    for number, line in text_lines(path):
+        row = parse_json(line, f"{path}, line {number}")
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number}: must be an object with the fields of an example")
+        is_empty = False
+        yield f"{path}, line {number}", row
     if is_empty:
         raise InputError(f"{path}: holds no examples")
 
@@ -253,9 +253,22 @@ def _from_hub(task: Task, split: str) -> list[Row]:
 
 
 def _field(row: Mapping[str, Any], name: str, where: str) -> Any:
-    if row.get(name) is None:
+    if name in row and row[name] is None:
+        raise InputError(f"{where}: field {name!r} is null")
+    if name not in row:
         raise InputError(f"{where}: no field {name!r}; it has {', '.join(row) or 'none'}")
     return row[name]
+
+
+def _known_label(task: Task, row: Mapping[str, Any], where: str) -> Any:
+    """A label out of which the labels of a task are found: -1 is none, unless a recipe names it."""
+    value = _field(row, task.label, where)
+    if str(value) in ("-1", "-1.0"):
+        raise InputError(
+            f"{where}: its label is -1, which in published data says that it is hidden; leave such examples out, or name the"
+            f" labels with tasks.{task.name}.labels"
+        )
+    return value
 
 
 def _example(task: Task, labels: tuple[str, ...] | None, index: int, row: Mapping[str, Any], where: str) -> Example:
@@ -263,6 +276,7 @@ def _example(task: Task, labels: tuple[str, ...] | None, index: int, row: Mappin
     for name, text in texts.items():
         if not isinstance(text, str) and not (name.endswith("_index") and isinstance(text, int)):
             raise InputError(f"{where}: {name} must be text, not {text!r:.60}")
+        check_characters(str(text), f"{where}: {name}")
     try:
         first, second = task.texts(texts) if task.texts else (*texts.values(), None)[:2]
     except ValueError as error:

@@ -13,7 +13,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -92,10 +92,11 @@ def give_pad_token(model: PreTrainedModel, pad_id: int) -> None:
 
 @dataclass(frozen=True)
 class Collator:
-    """Pads a batch on the right, so that positions are those of the example alone: `input_ids` and `attention_mask` of
-    shape (batch, longest), `labels` of shape (batch)."""
+    """Pads a batch, on the right so that positions are those of the example alone, or on the left for a model that needs that
+    (`find_pooling`): `input_ids` and `attention_mask` of shape (batch, longest), `labels` of shape (batch)."""
 
     pad_id: int
+    side: Literal["left", "right"] = "right"
 
     def __call__(self, batch: Iterable[Encoded]) -> dict[str, torch.Tensor]:
         batch = list(batch)
@@ -103,6 +104,8 @@ class Collator:
         ids = torch.full((len(batch), longest), self.pad_id, dtype=torch.long)
         mask = torch.zeros_like(ids)
         for row, one in enumerate(batch):
-            ids[row, : len(one["input_ids"])] = torch.tensor(one["input_ids"], dtype=torch.long)
-            mask[row, : len(one["input_ids"])] = 1
+            size = len(one["input_ids"])
+            places = slice(size) if self.side == "right" else slice(longest - size, longest)
+            ids[row, places] = torch.tensor(one["input_ids"], dtype=torch.long)
+            mask[row, places] = 1
         return {"input_ids": ids, "attention_mask": mask, "labels": torch.tensor([one["labels"] for one in batch])}

@@ -14,7 +14,7 @@ from lmeff.evaluation.finetuning.table import ScoreTable
 from lmeff.evaluation.finetuning.tasks import GROUPS, PREFIX, Task, Wanted, find_tasks
 from lmeff.evaluation.measures import find_measure, read_measure, write_measure
 from lmeff.evaluation.results import about_of, model_files_sha256, take_over, weights_sha256, write_table
-from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.evaluation.subjects import Subject, find_subjects, score_each, where_results_are
 from lmeff.files import sha256_file
 from lmeff.recipe import read_recipe
 from lmeff.recipe.finetune_schema import FinetuneRecipe, FinetuneSettings
@@ -64,6 +64,10 @@ def finetune_folders(request: Request) -> list[Subject]:
         print(_describe(name, data, settings[name]), flush=True)
 
     def score(subject: Subject, model_folder: Path) -> None:
+        from lmeff.evaluation.finetuning.trial import check_model
+
+        if remark := check_model(model_folder):
+            print(f"{subject.name}: {remark}", flush=True)
         model = _Model(subject, model_folder, request.limit)
         print(f"{subject.name}{model.cut(settings.values())}\n{table.header()}", flush=True)
         results, failures = {}, []
@@ -71,7 +75,7 @@ def finetune_folders(request: Request) -> list[Subject]:
             try:
                 results[name] = model.result(data, settings[name])
                 print("\n".join(table.lines(data.task, results[name])), flush=True)
-            except RunFailed as error:
+            except (InputError, RunFailed) as error:
                 failures.append(str(error))
             except Exception as error:  # whatever is wrong with one task, the others go on
                 failures.append(f"{name}: {type(error).__name__}: {error}")
@@ -81,9 +85,10 @@ def finetune_folders(request: Request) -> list[Subject]:
                 mean, constant = model.write_group(PREFIX + group, there)
                 print(table.group(PREFIX + group, mean, constant, len(there)), flush=True)
         if failures:
-            raise RunFailed("; ".join(failures))
+            raise RunFailed("; ".join(dict.fromkeys(failures)))  # what is wrong with the model once
 
     score_each(subjects, score)
+    print(where_results_are([subject.output for subject in subjects]), flush=True)
     return subjects
 
 
@@ -198,10 +203,17 @@ class _Model:
             (self._subject.output / f"{PREFIX}{group}.json").unlink(missing_ok=True)
 
     def _decided_by(self, data: TaskData, settings: FinetuneSettings) -> dict[str, Any]:
-        from lmeff.evaluation.finetuning.trial import device_precision, has_dropout, longest, micro_batch_size
+        from lmeff.evaluation.finetuning.trial import (
+            device_precision,
+            has_dropout,
+            longest,
+            may_pool_elsewhere,
+            micro_batch_size,
+        )
 
         task = data.task
-        masks = {"micro_batch_size": micro_batch_size(settings)} if has_dropout(self._folder) else {}
+        extra = {"micro_batch_size": micro_batch_size(settings)} if has_dropout(self._folder) else {}
+        extra |= {"pooling": "tried"} if may_pool_elsewhere(self._folder) else {}
         return {
             "weights_sha256": self._weights_sha256,
             "data_sha256": data.sha256,
@@ -209,7 +221,7 @@ class _Model:
                 "version": _VERSION,
                 **settings.model_dump(exclude={"batch_size", "micro_batch_size"}),
                 "train_batch_size": settings.batch_size,  # `batch_size` of other results decides no score
-                **masks,
+                **extra,
                 "precision": device_precision(settings),
                 "max_length": longest(self._folder, settings),
                 "limit": self._limit,

@@ -16,7 +16,7 @@ class ScoreTable:
         metrics = [metric for task in tasks for metric in task.metrics]
         metrics += [f"{metric}_mismatched" for task in tasks for metric in task.metrics if task.validation[1:]]
         metrics += ["metric", "score"]
-        self._widths = (max(map(len, names)), max(map(len, metrics)), 12, 8, 7)
+        self._widths = (max(map(len, names)), max(map(len, metrics)), 22, 8, 7)
 
     def header(self) -> str:
         return self._line(*_HEADER)
@@ -45,4 +45,4 @@ class ScoreTable:
 
 
 def _percent(value: float, std: float | None = None) -> str:
-    return f"{100 * value:.1f}" + ("" if std is None else f" ± {100 * std:.1f}")
+    return f"{100 * value:.1f}" + ("" if std is None else f" (SD of seeds {100 * std:.1f})")

@@ -8,16 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
     AutoTokenizer,
     EvalPrediction,
-    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     Trainer,
@@ -25,16 +21,27 @@ from transformers import (
     TrainingArguments,
     set_seed,
 )
+from transformers.modeling_layers import GenericForSequenceClassification
 from transformers.modeling_outputs import SequenceClassifierOutput
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as transformers_logging
 
+from lmeff.evaluation.context_length import context_length
 from lmeff.evaluation.finetuning.data import Example, TaskData
 from lmeff.evaluation.finetuning.encoding import Collator, Encoded, Frame, choose_pad_id, encode, give_pad_token
 from lmeff.evaluation.finetuning.metrics import predictions, score
+from lmeff.evaluation.finetuning.pooling import find_pooling
 from lmeff.evaluation.finetuning.tasks import Task
+from lmeff.evaluation.held_text import beginning_and_end
+from lmeff.evaluation.loading import (
+    check_can_classify,
+    check_token,
+    check_tokenizer,
+    load_config,
+    load_with_new_head,
+)
 from lmeff.evaluation.machine import device_name
-from lmeff.evaluation.profiling_passes import check_whole
 from lmeff.recipe.finetune_schema import FinetuneSettings
 
 _EVAL_BATCH = 64
@@ -84,14 +91,14 @@ def run_trial(
     task, dev = encoded.data.task, encoded.data.dev
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         set_seed(seed)
-        model = load_classifier(model_folder, encoded.data, encoded.pad_id)
+        model, side = find_pooling(load_classifier(model_folder, encoded.data, encoded.pad_id), encoded.pad_id)
         best = _BestEpoch(settings.best_by or "score", model)
         trainer = Trainer(
             model=model,
             args=_arguments(folder, settings, learning_rate, seed, len(encoded.train)),
             train_dataset=encoded.train,
             eval_dataset=encoded.dev,
-            data_collator=Collator(encoded.pad_id),
+            data_collator=Collator(encoded.pad_id, side),
             compute_metrics=lambda answers: _finite_scores(task, answers, dev),
             compute_loss_func=_loss,
             callbacks=[best],
@@ -115,38 +122,46 @@ def run_trial(
 def load_classifier(folder: Path, data: TaskData, pad_id: int) -> PreTrainedModel:
     """The model of a folder with a new linear head, in float32. Safetensors only, no code from the folder is run.
 
-    Raises InputError for weights that lack parameters beside the head.
+    Raises InputError for a model that is no classifier's body, and for weights that are not those of the configuration.
     """
-    options = {"trust_remote_code": False, "local_files_only": True}
     kind = {"num_labels": 1, "problem_type": "regression"}
     if data.labels is not None:
         names = dict(enumerate(data.labels))
         kind = {"id2label": names, "label2id": {name: number for number, name in names.items()}}
     config = load_config(folder, **kind)
     config.use_cache = False
-    model, info = AutoModelForSequenceClassification.from_pretrained(
-        folder, config=config, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **options
-    )
-    body = f"{model.base_model_prefix}."
-    check_whole(folder, (name for name in info["missing_keys"] if name.startswith(body) and ".pooler." not in name))
+    model = load_with_new_head(folder, config)
     give_pad_token(model, pad_id)
     return model
 
 
 def longest(model_folder: Path, settings: FinetuneSettings) -> int:
     """Tokens that an example may have: `max_length`, or what the model takes if that is less."""
-    positions = getattr(load_config(model_folder), "max_position_embeddings", None)
-    return min(settings.max_length, positions or settings.max_length)
+    return min(settings.max_length, context_length(load_config(model_folder)) or settings.max_length)
+
+
+def check_model(folder: Path) -> str | None:
+    """What a user should know of a model. Raises InputError for what can be seen, before any example is encoded, to be no model
+    that can be fine-tuned."""
+    check_can_classify(folder)
+    tokenizer = load_tokenizer(folder)
+    check_tokenizer(tokenizer, load_config(folder).get_text_config().vocab_size)
+    frame = Frame.of(tokenizer)
+    if not (frame.begin or frame.end):
+        beginning_and_end(tokenizer)
+    return None if frame.begin else "its tokenizer has no BOS token; examples begin with their text"
+
+
+def may_pool_elsewhere(folder: Path) -> bool:
+    """Whether the classifier of a model may go by another token than the last, or be padded on the left."""
+    kind = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(load_config(folder))]
+    return not issubclass(kind, GenericForSequenceClassification)
 
 
 def has_dropout(model_folder: Path) -> bool:
     """Whether the configuration of a model says that any dropout is above 0."""
     config = load_config(model_folder).to_dict()
     return any("drop" in name and isinstance(value, int | float) and value > 0 for name, value in config.items())
-
-
-def load_config(folder: Path, **more: Any) -> PreTrainedConfig:
-    return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True, **more)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -159,7 +174,10 @@ def encode_task(model_folder: Path, data: TaskData, settings: FinetuneSettings) 
     frame, max_length = Frame.of(tokenizer), longest(model_folder, settings)
     train, dev = (encode(examples, tokenizer, frame, max_length) for examples in (data.train, data.dev))
     validation = {split: encode(found, tokenizer, frame, max_length) for split, found in data.validation.items()}
-    pad_id = choose_pad_id(tokenizer, chain(train, dev, *validation.values()), config.vocab_size)
+    num_embeddings = config.get_text_config().vocab_size
+    examples = [*train, *dev, *chain(*validation.values())]
+    check_token(max(max(one["input_ids"]) for one in examples), num_embeddings)
+    pad_id = choose_pad_id(tokenizer, examples, num_embeddings)
     return EncodedTask(data, train, dev, validation, max_length, pad_id)
 
 

@@ -1,0 +1,108 @@
+"""What was measured, for other programs: CSV and JSON."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import pandas as pd
+
+from lmeff.analysis.comparable import comparison_notes
+from lmeff.analysis.curves import changes, summarise_pairs
+from lmeff.analysis.groups import Group, group_runs
+from lmeff.analysis.mixed import mixed_notes
+from lmeff.analysis.results import Score
+from lmeff.analysis.runs import Anchor, Run
+from lmeff.analysis.seeds import seed_changes, seed_means, with_seed_columns
+from lmeff.analysis.table import LOSSES, accuracy_stderr, tidy_table
+from lmeff.analysis.words import over_examples
+from lmeff.intervals import metric_interval
+
+FORMAT = 1
+
+
+def curves_csv(runs: Sequence[Run]) -> str:
+    """The tidy table as CSV with a header line; beside every value the mean over the seeds of its recipe with its interval."""
+    means = {id(run): _means(group) for group in group_runs(runs) for run in group.runs}
+    tables = [with_seed_columns(tidy_table([run]), means[id(run)]) for run in runs]
+    together = pd.concat(tables, ignore_index=True) if tables else tidy_table([])
+    return together.to_csv(index=False, lineterminator="\n")
+
+
+def curves_json(runs: Sequence[Run]) -> dict:
+    """Curves and changes of every run, means over seeds of every recipe with two or more, and what cannot be compared; ready
+    for JSON: no NaN, null for what was not measured."""
+    groups = group_runs(runs)
+    return {
+        "format": FORMAT,
+        "runs": [_run_json(run) for run in runs],
+        "seeds": [_seeds_json(group) for group in groups if len(group.runs) > 1],
+        "notes": comparison_notes(groups),
+    }
+
+
+def all_notes(runs: Sequence[Run]) -> list[str]:
+    """What cannot be compared within a run and across runs, a line each."""
+    notes = [f"{run.name}, seed {run.seed}: {note}" for run in runs for note in mixed_notes(run)]
+    return notes + [f"not comparable: {note}" for note in comparison_notes(group_runs(runs))]
+
+
+def _means(group: Group) -> pd.DataFrame:
+    return seed_means(group, tidy_table(group.runs))
+
+
+def _seeds_json(group: Group) -> dict:
+    return {
+        "label": group.label,
+        "seeds": [run.seed for run in group.runs],
+        "unit": group.runs[0].unit,
+        "interval": "95% t interval over seeds",
+        "means": _means(group).to_dict("records"),
+        "changes": [asdict(each) for each in seed_changes(group)],
+    }
+
+
+def _run_json(run: Run) -> dict:
+    return {
+        "name": run.name,
+        "seed": run.seed,
+        "source": run.source,
+        "unit": run.unit,
+        "state": run.state.state if run.state else None,
+        "error": run.state.error if run.state else None,
+        "corpus": run.corpus,
+        "size": run.size,
+        "vocab_size": run.vocab_size,
+        "num_parameters": run.num_parameters,
+        "anchors": [_anchor_json(run, anchor) for anchor in run.anchors],
+        "changes": [asdict(each) | {"interval_over": "pairs"} for each in changes(run)],
+        "notes": mixed_notes(run),
+    }
+
+
+def _anchor_json(run: Run, anchor: Anchor) -> dict:
+    document = anchor.document
+    results = {}
+    for task, result in anchor.results.tasks.items():
+        metrics = {name: _score_json(run, anchor, task, name, score) for name, score in result.metrics.items()}
+        summary = summarise_pairs(run, anchor, task) if task in run.headline_tasks else None
+        results[task] = {"level": run.level(task), "n": result.num_examples, "metrics": metrics}
+        if any(metric["low"] is not None for metric in metrics.values()):
+            results[task]["interval_over"] = over_examples(run, task)
+        if summary:
+            results[task]["tie_rate"] = summary.tie_rate
+    return {
+        "revision": anchor.revision,
+        "nominal_tokens": document.nominal_tokens,
+        "exact_tokens": document.exact_tokens,
+        "step": document.step,
+        **{metric: getattr(document, metric) for metric in LOSSES},
+        "results": results,
+        "weights": anchor.results.weights,
+    }
+
+
+def _score_json(run: Run, anchor: Anchor, task: str, metric: str, score: Score) -> dict:
+    """`value`, `stderr`, and `low` and `high` of the 95% interval."""
+    stderr = accuracy_stderr(run, anchor, task) if metric == "acc" else score.stderr
+    interval = metric_interval(metric, score.value, stderr, anchor.results.tasks[task].num_examples)
+    low, high = interval or (None, None)
+    return {"value": score.value, "stderr": stderr, "low": low, "high": high}

@@ -1,0 +1,115 @@
+"""Learning curves for a terminal."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from lmeff.analysis.comparable import comparison_notes
+from lmeff.analysis.curves import changes
+from lmeff.analysis.groups import Group, group_runs
+from lmeff.analysis.mixed import mixed_notes
+from lmeff.analysis.runs import Anchor, Run
+from lmeff.analysis.seeds import seed_changes, seed_means
+from lmeff.analysis.table import (
+    OTHER_METRICS,
+    accuracy,
+    headline_metric,
+    loss_text,
+    shown_by,
+    step_text,
+    tidy_table,
+)
+from lmeff.analysis.words import over_examples
+from lmeff.quantities import format_tokens
+
+
+def print_curves(runs: Sequence[Run]) -> str:
+    """Per run one line an anchor, then what changed from the first to the last; then the means of recipes with several seeds,
+    and what cannot be compared."""
+    groups = group_runs(runs)
+    alone = {id(group.runs[0]) for group in groups if len(group.runs) == 1}
+    parts = [_run_text(run, id(run) in alone) for run in runs]
+    parts += [_seeds_text(group) for group in groups if len(group.runs) > 1]
+    parts += [f"not comparable: {note}" for note in comparison_notes(groups)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _run_text(run: Run, is_alone: bool) -> str:
+    state = run.state.state if run.state else run.source or "no state.json"
+    facts = [state, run.corpus, f"{format_tokens(run.tokens)} {run.unit}"]
+    if run.num_parameters:
+        facts.append(f"{format_tokens(run.num_parameters)} parameters")
+    lines = [f"{run.name}, seed {run.seed}: " + ", ".join(filter(None, facts))]
+    if run.state and run.state.error:
+        lines.append(f"error: {run.state.error}")
+    if not run.anchors:
+        return "\n".join([*lines, "no anchor yet"])
+    tasks = [task for task in run.headline_tasks if any(accuracy(anchor, task) for anchor in run.anchors)]
+    header = [run.unit, "step", "loss", "dev loss", "bits/byte", *tasks]
+    lines += ["", *_aligned([header, *([*_loss_cells(a), *(accuracy(a, t, run) for t in tasks)] for a in run.anchors)])]
+    lines += _legend(run, tasks)
+    if is_alone and tasks:
+        lines.append("one seed: how another would come out is in none of these intervals")
+    return "\n".join([*lines, *map(str, changes(run)), *mixed_notes(run)])
+
+
+def _legend(run: Run, tasks: Sequence[str]) -> list[str]:
+    """What the numbers of each task are."""
+    by_word: dict[str, list[str]] = {}
+    for task in tasks:
+        if shown_by(run, task) not in OTHER_METRICS:
+            by_word.setdefault(over_examples(run, task), []).append(task)
+    lines = [
+        f"{'' if len(by_word) == 1 else ', '.join(found) + ': '}accuracy in %, with its 95% interval over {word}"
+        for word, found in by_word.items()
+    ]
+    others = {metric: [task for task in tasks if shown_by(run, task) == metric] for metric in OTHER_METRICS}
+    return lines + [f"{', '.join(found)}: {OTHER_METRICS[metric]}" for metric, found in others.items() if found]
+
+
+def _seeds_text(group: Group) -> str:
+    """The means of a recipe with several seeds."""
+    seeds = ", ".join(str(run.seed) for run in group.runs)
+    head = f"{group.runs[0].name}, seeds {seeds}: "
+    if len(rows := seeds_table(group, tidy_table(group.runs))) == 1:
+        return f"{head}no anchor that two of them share was measured alike, so there is no mean"
+    lines = [f"{head}mean over {len(group.runs)} seeds, with its 95% t interval over seeds", "", *_aligned(rows)]
+    return "\n".join([*lines, *map(str, seed_changes(group))])
+
+
+def seeds_table(group: Group, table: pd.DataFrame) -> list[list[str]]:
+    """A header and a line for every anchor that two or more seeds measured alike: anchor, number of seeds, means."""
+    means = seed_means(group, table)
+    tasks = list(dict.fromkeys(task for run in group.runs for task in run.headline_tasks))
+    metrics = {task: headline_metric(set(table[table["task"] == task]["metric"])) for task in tasks}
+    columns = {("dev", "dev_loss"): "dev loss", ("dev", "dev_bits_per_byte"): "bits/byte"}
+    columns |= {(task, metric): task for task, metric in metrics.items() if metric}
+    cells = {(row.nominal_tokens, row.task, row.metric): row for row in means.itertuples()}
+    shown = [column for column in columns if any(tuple(found) == column for _, *found in cells)]
+    rows = [[group.runs[0].unit, "seeds", *(columns[column] for column in shown)]]
+    for tokens in sorted({tokens for tokens, *found in cells if tuple(found) in columns}):
+        found = [cells.get((tokens, *column)) for column in shown]
+        counts = sorted({row.num_seeds for row in found if row})
+        rows.append([format_tokens(tokens), " to ".join(map(str, counts)), *map(_mean_text, found)])
+    return rows
+
+
+def _mean_text(row: pd.Series | None) -> str:
+    """`63.9 [62.1, 65.7]`, a row of `seed_means`: of losses as they are, of scores times 100; `-` where there is none."""
+    if row is None:
+        return "-"
+    scale, form = (1, ".3f") if row.task == "dev" else (100, ".1f")
+    mean, low, high = (format(scale * value, form) for value in (row.mean, row.low, row.high))
+    return f"{mean} [{low}, {high}]"
+
+
+def _loss_cells(anchor: Anchor) -> list[str]:
+    document = anchor.document
+    losses = (document.loss, document.dev_loss, document.dev_bits_per_byte)
+    return [format_tokens(document.nominal_tokens), step_text(document.step), *map(loss_text, losses)]
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Columns flush right, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,17 @@
+"""What an interval is over, in one word."""
+
+from lmeff.analysis.runs import Run
+
+
+def has_pair_scores(run: Run, task: str) -> bool:
+    """Whether scores of minimal pairs are behind a task."""
+    paradigms = run.paradigms(task)
+    return any(anchor.paradigm_scores.index.isin(paradigms).any() for anchor in run.anchors)
+
+
+def over_examples(run: Run, task: str) -> str:
+    """`pairs`, `documents` or `examples`: what a task's intervals are over."""
+    results = [anchor.results.tasks[task] for anchor in run.anchors if task in anchor.results.tasks]
+    if any("num_pairs" in result.about for result in results) or has_pair_scores(run, task):
+        return "pairs"
+    return "documents" if any("bits_per_byte" in result.metrics for result in results) else "examples"

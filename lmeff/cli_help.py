@@ -1,0 +1,85 @@
+"""How `lmeff` shows its verbs, and what it says to words that it does not know: one line."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import NoReturn
+
+from lmeff.errors import EXIT_INPUT, InputError
+from lmeff.shipped import shipped_names
+
+GROUPS = {
+    "train": ("train", "plan", "init", "schema", "probe", "status"),
+    "text": ("corpora", "prepare", "tokenizer"),
+    "score models": ("eval", "perplexity", "generate", "finetune", "weights", "profile", "tasks", "lm-eval"),
+    "learning curves": ("curves", "report"),
+    "the Hub": ("publish", "verify"),
+    "this machine": ("doctor",),
+}
+"""The verbs in the order in which `lmeff --help` shows them."""
+
+_OTHER_WORDS = {
+    "run": "train",
+    "launch": "train",
+    "fit": "train",
+    "pretrain": "train",
+    "new": "init",
+    "score": "eval",
+    "test": "eval",
+    "data": "corpora",
+    "plot": "report",
+    "ppl": "perplexity",
+    "sample": "generate",
+    "push": "publish",
+    "upload": "publish",
+    "check": "doctor",
+}
+"""What other tools call a verb."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the usage of all options. The parsers of its verbs are of this class, too."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_INPUT, f"{self.prog}: {message}{self._meant(message)} ({self.prog} --help)\n")
+
+    def parse_known_args(self, args=None, namespace=None):
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def _meant(self, message: str) -> str:
+        if not message.startswith("unrecognized arguments: -"):
+            return ""
+        near = get_close_matches(message.split()[2].split("=")[0], self._option_string_actions, 1)
+        return f"; did you mean {near[0]}?" if near else ""
+
+
+def grouped_verbs(summaries: Mapping[str, str]) -> str:
+    """The verbs with what they do, by group; one that no group names comes last."""
+    grouped = {name for names in GROUPS.values() for name in names}
+    groups = {**GROUPS, "others": tuple(name for name in summaries if name not in grouped)}
+    width = max(map(len, summaries))
+    parts = []
+    for title, names in groups.items():
+        rows = [f"  {name:{width}}  {summaries[name]}" for name in names if name in summaries]
+        parts += ["\n".join([f"{title}:", *rows])] if rows else []
+    return "\n\n".join([*parts, "lmeff VERB --help says what a verb takes."])
+
+
+def check_verb(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
+    """Raises InputError for a first word that is no verb, with the one that was probably meant."""
+    if not words:
+        parser.print_help()
+        raise SystemExit(EXIT_INPUT)
+    (verbs,) = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    word = words[0]
+    if word.startswith("-") or word in verbs:
+        return
+    if word.endswith((".yaml", ".yml")) or word in shipped_names("recipes"):
+        raise InputError(f"lmeff: a verb is missing; did you mean: lmeff train {word}?")
+    near = [_OTHER_WORDS[word]] if word in _OTHER_WORDS else get_close_matches(word, verbs, 1, 0.5)
+    raise InputError(
+        f"lmeff: {word!r} is no verb" + (f"; did you mean '{near[0]}'?" if near else "") + " (lmeff --help)"
+    )

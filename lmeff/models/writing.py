@@ -1,0 +1,19 @@
+"""A model's folder: weights and configuration, for every transformers from 4.46 on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedModel
+
+from lmeff.files import read_json, write_json
+from lmeff.models.config_file import complete_config
+
+
+def write_model(model: PreTrainedModel, weights: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Writes model.safetensors with `weights`, in float32, config.json and generation_config.json."""
+    kept = {name: tensor.detach().float().cpu() for name, tensor in weights.items()}
+    model.save_pretrained(folder, state_dict=kept, max_shard_size="1TB")
+    # A model that trains in bfloat16 would say so here, and be loaded in it.
+    config = read_json(folder / "config.json") | {"dtype": "float32"}
+    write_json(folder / "config.json", complete_config(config))

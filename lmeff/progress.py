@@ -1,0 +1,53 @@
+"""What is going on, on standard error, as soon as it takes longer than two seconds."""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+SHOWN_AFTER_SECONDS = 2.0
+_TICK_SECONDS = 1.0
+_LOG_TICK_SECONDS = 30.0
+"""Where standard error is no terminal, and every line stays."""
+
+
+@contextmanager
+def progress(what: str, total: int | None = None, initial: int = 0, unit: str = "B") -> Iterator[tqdm]:
+    """A bar that counts up to `total`. It is shown after two seconds, also when nothing was counted by then."""
+    bar = tqdm(desc=what, unit=unit, unit_scale=True, delay=SHOWN_AFTER_SECONDS, total=total, initial=initial)
+    with bar, _ticking(bar):
+        yield bar
+
+
+@contextmanager
+def shown(what: str) -> Iterator[None]:
+    """Says what is going on and for how long, where there is nothing to count. The first process of several says it."""
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    bar = tqdm(desc=what, bar_format="{desc}: {elapsed}", delay=SHOWN_AFTER_SECONDS)
+    with bar, _ticking(bar):
+        yield
+
+
+@contextmanager
+def _ticking(bar: tqdm) -> Iterator[None]:
+    done = threading.Event()
+
+    def tick() -> None:
+        wait = SHOWN_AFTER_SECONDS
+        while not done.wait(wait):
+            bar.delay = 0
+            bar.refresh()
+            wait = _TICK_SECONDS if sys.stderr.isatty() else _LOG_TICK_SECONDS
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

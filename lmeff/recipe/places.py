@@ -1,0 +1,111 @@
+"""Paths as people write them: `~` and variables are expanded, and inputs are looked for beside the file that names them."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lmeff.errors import InputError
+from lmeff.recipe.yaml_lines import KeyPath, Mark, Mistake
+
+INPUTS = (
+    ("corpus", "paths", "*"),
+    ("corpus", "dev_paths", "*"),
+    ("corpus", "file"),
+    ("corpus", "decontaminate", "*"),
+    ("corpus", "sources", "*", "paths", "*"),
+    ("evaluation", "paths", "*"),
+    ("evaluation", "include_path"),
+    ("tasks", "*", "files", "*"),
+)
+"""Keys of recipes, and of recipes for fine-tuning, whose values are read."""
+WORKPLACES = (("paths", "outputs"), ("paths", "data"))
+"""Keys whose values are relative to the working directory."""
+
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{([^{}]*)\})")
+_looked_beside: dict[str, str] = {}
+"""Relative path that was not found beside the file that names it -> that file."""
+
+
+def expanded(path: str) -> str:
+    """A path with `~`, `$NAME` and `${NAME}` replaced. A path that exists as it is written stays.
+
+    Raises InputError for a variable that is not set.
+    """
+    if os.path.lexists(path):
+        return path
+    names = [first or second for first, second in _VARIABLE.findall(path)]
+    if unset := [name for name in names if name not in os.environ]:
+        raise InputError(f"{path}: the variable {unset[0]} is not set in the environment")
+    return os.path.expanduser(_VARIABLE.sub(lambda found: os.environ[found[1] or found[2]], path))
+
+
+def beside(path: str, file: str) -> str:
+    """An input that `file` names: beside that file if it is there, else in the working directory. Raises InputError."""
+    here = os.path.join(os.path.dirname(file), path)
+    if _is_there(here):
+        return here
+    path = expanded(path)
+    if os.path.isabs(path):
+        return path
+    here = os.path.join(os.path.dirname(file), path)
+    if _is_there(here):
+        return here
+    if os.path.dirname(file):
+        _looked_beside[path] = file
+    return path
+
+
+def _is_there(path: str) -> bool:
+    if os.path.lexists(path):
+        return True
+    return glob.has_magic(path) and next(glob.iglob(path, recursive=True), None) is not None
+
+
+def where_looked(path: str) -> str:
+    """Added to the message that a path is not there: `; looked beside exp/a.yaml and in the working directory, /home/x`."""
+    if os.path.isabs(path):
+        return ""
+    said_by = f"beside {_looked_beside[path]} and " if path in _looked_beside else ""
+    return f"; looked {said_by}in the working directory, {os.getcwd()}"
+
+
+def settle_paths(values: dict[str, Any], marks: dict[KeyPath, Mark]) -> Iterator[Mistake]:
+    """Replaces the paths in a recipe's values by what they mean where they are written; yields what is wrong."""
+    for pattern in INPUTS + WORKPLACES:
+        for holder, key, path in _matches(values, pattern):
+            mark = _mark_of(path, marks)
+            try:
+                if pattern in INPUTS and mark is not None and mark.line is not None:
+                    holder[key] = beside(holder[key], mark.source)
+                else:
+                    holder[key] = expanded(holder[key])
+            except InputError as error:
+                yield Mistake(path, str(error))
+
+
+def settle_description(section: dict[str, Any], file: str) -> None:
+    """The same for the description of a corpus in a file of its own. Raises InputError."""
+    for pattern in INPUTS:
+        for holder, key, _ in _matches({"corpus": section}, pattern):
+            holder[key] = beside(holder[key], file)
+
+
+def _matches(values: Any, pattern: Sequence[str], path: KeyPath = ()) -> Iterator[tuple[Any, Any, KeyPath]]:
+    """(mapping or list, key in it, path of the value) of every text that a pattern names."""
+    first, *rest = pattern
+    if isinstance(values, dict):
+        found = list(values) if first == "*" else [first] if first in values else []
+    else:
+        found = range(len(values)) if first == "*" and isinstance(values, list) else []
+    for key in found:
+        here = (*path, str(key))
+        if rest:
+            yield from _matches(values[key], rest, here)
+        elif isinstance(values[key], str) and values[key]:
+            yield values, key, here
+
+
+def _mark_of(path: KeyPath, marks: dict[KeyPath, Mark]) -> Mark | None:
+    return next((marks[path[:length]] for length in range(len(path), 0, -1) if path[:length] in marks), None)

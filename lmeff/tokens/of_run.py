@@ -1,0 +1,58 @@
+"""Text and tokens of a recipe; of a run that has begun, those that it began with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from lmeff.corpora import TextCorpus, prepare_text
+from lmeff.errors import InputError
+from lmeff.files import read_json
+from lmeff.recipe.schema import Recipe
+from lmeff.tokens.prepare import Tokens, prepare_tokens
+from lmeff.tokens.tokenizer import prepare_tokenizer
+
+
+def prepare_run(recipe: Recipe, folder: Path | None = None, accept_other: bool = True) -> tuple[TextCorpus, Tokens]:
+    """Prepares text, tokenizer and tokens unless they are there.
+
+    Args:
+        folder: of a run or a revision. Where an older version prepared its text by its own rule, so is it done again.
+        accept_other: whether other tokens will do than those that a run without a checkpoint began with.
+
+    Raises InputError for text that cannot be read, and for other tokens.
+    """
+    provenances = list(_provenances(folder)) if folder else []
+    at_checkpoints = _at_checkpoints(folder) if folder else set()
+    begun = at_checkpoints | {one["tokens"]["fingerprint"] for one in provenances}
+    began_by_older_rule = any("held_out" not in one["corpus"]["rules"] for one in provenances)
+    corpus, tokens = _prepared(recipe, began_by_older_rule)
+    if not begun or tokens.fingerprint in begun:
+        return corpus, tokens
+    if (
+        recipe.corpus.name != "synthetic"
+        and (other := _prepared(recipe, not began_by_older_rule))[1].fingerprint in begun
+    ):
+        return other
+    if not accept_other and not at_checkpoints:
+        change = f"training tokens were {', '.join(sorted(begun))}, are now {tokens.fingerprint}"
+        raise InputError(f"{folder}: {change}; restore the text and tokenizer, or go on with --accept-changes")
+    return corpus, tokens
+
+
+def _prepared(recipe: Recipe, by_older_rule: bool) -> tuple[TextCorpus, Tokens]:
+    corpus = prepare_text(recipe.corpus, recipe.paths.data, by_older_rule)
+    tokenizer = prepare_tokenizer(corpus, recipe.tokenizer.vocab_size, recipe.tokenizer.sample)
+    return corpus, prepare_tokens(corpus, tokenizer)
+
+
+def _provenances(folder: Path) -> Iterator[dict[str, Any]]:
+    """What revisions say that they were made with."""
+    for path in (folder / "provenance.json", *sorted(folder.glob("revisions/*/provenance.json"))):
+        if path.is_file():
+            yield read_json(path)
+
+
+def _at_checkpoints(folder: Path) -> set[str]:
+    """Fingerprints of the tokens that a run's checkpoints were trained on."""
+    paths = [*folder.glob("checkpoints/*/lmeff.json"), *folder.glob("parts/*/checkpoints/*/lmeff.json")]
+    return {read_json(path)["tokens_fingerprint"] for path in paths}

@@ -1,0 +1,183 @@
+"""Runs side by side whose numbers cannot be compared: named, and losses kept apart."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lmeff.analysis import print_curves, read_runs, write_report
+from lmeff.analysis.charts import main_figure
+from lmeff.analysis.series import make_series
+from lmeff.cli import main
+
+
+def say(run: Path, task: str = "lmeff_blimp", num_examples: int | None = None, **about) -> None:
+    """What the results of a task say of themselves."""
+    for path in run.glob(f"results/*/{task}.json"):
+        result = json.loads(path.read_text())
+        if about:
+            result["lmeff"] = {"data_sha256": about.get("data", "d" * 64), "settings": {"limit": None} | about}
+        if num_examples:
+            per_task = {"original": 200, "effective": num_examples // 67}
+            result["n-samples"] = dict.fromkeys(result["n-samples"], per_task)
+        path.write_text(json.dumps(result))
+
+
+def prepared(run: Path, tokenizer: str, fingerprint: str, held_out: str | None = None) -> None:
+    for path in run.glob("revisions/*/anchor.json"):
+        corpus = {"fingerprint": fingerprint} | ({"held_out_sha256": held_out} if held_out else {})
+        document = {"corpus": corpus, "tokens": {"tokenizer_sha256": tokenizer}}
+        (path.parent / "provenance.json").write_text(json.dumps(document))
+
+
+@pytest.fixture
+def two(fake_run):
+    return [fake_run(name=name, num_pairs=5, anchors=(0, 25, 50)) for name in ("first", "second")]
+
+
+def panels(paths) -> list[tuple[str, set[str]]]:
+    """Axis title and the runs of each panel of the main figure."""
+    figure = main_figure(make_series(read_runs(paths)))
+    found = []
+    for panel in figure["concat"]:
+        rows = figure["datasets"][panel["data"]["name"]]
+        titles = {layer["encoding"]["y"].get("title") for layer in panel["layer"] if "y" in layer["encoding"]}
+        found.append(((titles - {None}).pop(), {row["series"] for row in rows}))
+    return found
+
+
+def test_runs_that_were_measured_alike_share_axes_and_have_no_note(two):
+    for run in two:
+        prepared(run, "t", "c")
+        say(run, precision="float32")
+    assert "not comparable" not in print_curves(read_runs(two))
+    assert panels(two) == [
+        ("Loss, nats per token", {"first", "second"}),
+        ("Correct, %", {"first", "second"}),
+    ]
+
+
+def test_another_number_of_pairs_is_said_everywhere(two, tmp_path, capsys):
+    """One with 50 examples a task beside one with all of them."""
+    say(two[0], num_examples=67 * 200, data="a" * 64)
+    say(two[1], num_examples=67 * 50, data="b" * 64, limit=50)
+    note = (
+        "lmeff_blimp: first over 13,400 pairs, data aaaaaaaa, limit none; second over 3,350 pairs, data bbbbbbbb, limit 50: "
+        "not scored alike, so the scores cannot be compared"
+    )
+    assert f"not comparable: {note}" in print_curves(read_runs(two)).splitlines()
+    assert main(["curves", *map(str, two), "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["notes"] == [note]
+    assert said.err == f"not comparable: {note}\n"
+    page = write_report(read_runs(two), tmp_path / "page.html").read_text()
+    assert f"<strong>Not comparable</strong>: {note}." in page
+    assert "not scored alike, so not comparable: see the notes" in page
+
+
+def test_results_that_say_nothing_of_themselves_still_have_a_number_of_examples(two):
+    say(two[1], num_examples=67 * 3)
+    assert "first over 335 pairs; second over 201 pairs: not scored alike" in print_curves(read_runs(two))
+
+
+def test_within_one_run_too(fake_run):
+    run = fake_run(num_pairs=5, anchors=(0, 25, 50))
+    path = run / "results" / "seed-0-tokens-25M" / "lmeff_blimp.json"
+    result = json.loads(path.read_text())
+    result["n-samples"] = {task: {"original": 5, "effective": 2} for task in result["n-samples"]}
+    path.write_text(json.dumps(result))
+    assert "lmeff_blimp: anchor 25M was scored over 134 examples, the others over 335" in print_curves(read_runs([run]))
+
+
+def test_seeds_of_one_recipe_that_were_scored_unlike_are_named_by_seed(fake_run):
+    runs = [fake_run(seed=seed, num_pairs=5, anchors=(0, 25)) for seed in (0, 1)]
+    say(runs[0], precision="float32")
+    say(runs[1], precision="bfloat16")
+    text = print_curves(read_runs(runs))
+    assert (
+        "not comparable: lmeff_blimp: 180m_hybrid, seed 0 over 335 pairs, precision float32; 180m_hybrid, seed 1 over 335 "
+        "pairs, precision bfloat16: not scored alike, so the scores cannot be compared" in text
+    )
+
+
+def test_losses_of_other_tokenizers_are_kept_apart_and_bits_per_byte_drawn_together(two, tmp_path):
+    prepared(two[0], "t" * 64, "c")
+    prepared(two[1], "u" * 64, "c")
+    recipe = two[1] / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("50257", "8192"))
+    assert panels(two) == [
+        ("Bits per byte", {"first", "second"}),
+        ("Loss, nats per token", {"first"}),
+        ("Loss, nats per token", {"second"}),
+        ("Correct, %", {"first", "second"}),
+    ]
+    note = (
+        "not comparable: first (50,257 entries) and second (8,192 entries) have other tokenizers: a token is another amount of "
+        "text, and losses and perplexities per token cannot be compared; bits per byte can"
+    )
+    assert note in print_curves(read_runs(two)).splitlines()
+    assert "have other tokenizers" in write_report(read_runs(two), tmp_path / "page.html").read_text()
+
+
+def test_losses_over_other_text_are_kept_apart_and_no_bits_per_byte_either(two):
+    prepared(two[0], "t", "c")
+    prepared(two[1], "t", "other")
+    assert panels(two) == [
+        ("Loss, nats per token", {"first"}),
+        ("Loss, nats per token", {"second"}),
+        ("Correct, %", {"first", "second"}),
+    ]
+    assert "first and second have other held-out texts: neither their losses nor" in print_curves(read_runs(two))
+
+
+def test_other_training_text_with_the_same_held_out_text_shares_the_axis(two):
+    prepared(two[0], "t", "c", held_out="same")
+    prepared(two[1], "t", "other", held_out="same")
+    assert panels(two)[0] == ("Loss, nats per token", {"first", "second"})
+    assert "not comparable" not in print_curves(read_runs(two))
+
+
+def test_old_runs_without_provenance_are_judged_by_their_recipes(two):
+    recipe = two[1] / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("hybrid_3.7B", "wikipedia"))
+    assert "have other held-out texts" in print_curves(read_runs(two))
+
+
+def write_measure(run: Path, task: str, metrics: dict, settings: dict, **more) -> None:
+    for folder in run.glob("results/*"):
+        content = {
+            "results": {task: {f"{name},none": value for name, value in metrics.items()}},
+            "configs": {}, "versions": {}, "higher_is_better": {}, "n-samples": {task: {"original": 9, "effective": 9}},
+            "lmeff": {"data_sha256": "d", "settings": settings}, **more,
+        }  # fmt: skip
+        (folder / f"{task}.json").write_text(json.dumps(content))
+
+
+def test_perplexities_per_token_of_other_tokenizers_are_named(two):
+    for run, num_tokens in zip(two, (1000, 1200), strict=True):
+        metrics = {"loss": 3.0, "perplexity": 20.1, "bits_per_byte": 1.2}
+        write_measure(run, "perplexity_dev", metrics, {}, counts={"perplexity_dev": {"num_tokens": num_tokens}})
+    assert (
+        "perplexity_dev: first (1,000 tokens) and second (1,200 tokens) cut the text into other tokens: losses and "
+        "perplexities per token cannot be compared; bits per byte can" in print_curves(read_runs(two))
+    )
+
+
+def test_fine_tuning_with_other_settings_is_named(two):
+    for run, epochs in zip(two, (3, 10), strict=True):
+        settings = {"finetune_rte": {"epochs": epochs, "config_sha256": run.parent.name}}
+        write_measure(run, "finetune_glue", {"score": 0.6}, settings)
+    text = print_curves(read_runs(two))
+    assert (
+        "finetune_glue: first over 9 examples, finetune_rte.epochs 3; second over 9 examples, finetune_rte.epochs 10: "
+        "not scored alike" in text
+    )
+
+
+def test_weights_of_other_shapes_are_named(two):
+    for run in two:
+        write_measure(run, "weights", {"norm": 3.0}, {}, measures="weights")
+    assert "weights:" not in print_curves(read_runs(two))
+    recipe = two[1] / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("size: 180m", "size: 60m"))
+    assert "weights: first and second are models of other shapes" in print_curves(read_runs(two))

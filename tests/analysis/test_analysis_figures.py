@@ -1,0 +1,155 @@
+"""Figures as files: in the form that the ending says, light on white, with text that is text."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lmeff.analysis import read_runs, write_report
+from lmeff.cli import main
+from tests.analysis.conftest import write_fake_run
+
+NAMES = ("main", "phenomena", "paradigms")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A run with a long name, whose subtitles are long too."""
+    folder = tmp_path_factory.mktemp("figures") / "outputs"
+    return write_fake_run(folder, num_pairs=5, anchors=(0, 25, 1250))
+
+
+def words_of(svg: str) -> str:
+    return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
+
+
+def test_svg_is_the_main_figure_light_on_white_with_text(run, tmp_path, capsys):
+    assert main(["report", str(run), "-o", str(tmp_path / "x.svg")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'x.svg'}\n"
+    svg = (tmp_path / "x.svg").read_text()
+    assert svg.startswith("<svg")
+    assert 'fill="#ffffff"' in svg.split("<g")[0]
+    for word in ("Loss", "Accuracy on minimal pairs", "1.25B", "Training tokens"):
+        assert word in words_of(svg)
+    assert [path.name for path in tmp_path.iterdir()] == ["x.svg"]
+
+
+def test_png_is_a_png(run, tmp_path):
+    assert main(["report", str(run), "-o", str(tmp_path / "x.PNG"), "--figure", "phenomena"]) == 0
+    assert (tmp_path / "x.PNG").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_pdf_holds_every_figure_of_the_page_a_page_each_and_text_as_text(run, tmp_path):
+    from pypdf import PdfReader
+
+    assert main(["report", str(run), "-o", str(tmp_path / "x.pdf")]) == 0
+    pages = [page.extract_text() for page in PdfReader(tmp_path / "x.pdf").pages]
+    assert len(pages) == len(NAMES)
+    assert "Accuracy on minimal pairs" in pages[0]
+    assert "npi licensing" in pages[1]
+    assert "npi licensing" not in pages[2]
+    assert "Training tokens" in pages[2]
+    assert main(["report", str(run), "-o", str(tmp_path / "one.pdf"), "--figure", "phenomena"]) == 0
+    (page,) = PdfReader(tmp_path / "one.pdf").pages
+    assert "npi licensing" in page.extract_text()
+
+
+def test_a_figure_is_chosen_by_name(run, tmp_path, capsys):
+    assert main(["report", str(run), "-o", str(tmp_path / "x.svg"), "--figure", "phenomena"]) == 0
+    assert "subject verb agreement" in words_of((tmp_path / "x.svg").read_text())
+    capsys.readouterr()
+    assert main(["report", str(run), "-o", str(tmp_path / "y.svg"), "--figure", "weights"]) == 2
+    assert capsys.readouterr().err == "--figure weights: of these runs there are main, phenomena, paradigms\n"
+    assert not (tmp_path / "y.svg").exists()
+
+
+def test_all_figures_go_into_a_folder(run, tmp_path, capsys):
+    folder = tmp_path / "deep" / "figures"
+    assert main(["report", str(run), "--figures", str(folder)]) == 0
+    assert {path.name for path in folder.iterdir()} == {
+        f"{name}.{end}" for name in NAMES for end in ("png", "svg", "pdf")
+    }
+    assert len(capsys.readouterr().out.splitlines()) == 9
+    assert all((folder / f"{name}.pdf").read_bytes().startswith(b"%PDF-") for name in NAMES)
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.docx", "x"])
+def test_an_ending_that_cannot_be_written_is_refused_in_one_line(run, tmp_path, name, capsys):
+    assert main(["report", str(run), "-o", str(tmp_path / name)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"{tmp_path / name}: the ending says what is written")
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_that_do_not_go_together_are_refused(run, tmp_path, capsys):
+    assert main(["report", str(run), "--figure", "main"]) == 2
+    assert main(["report", str(run), "-o", str(tmp_path / "x.html"), "--figure", "main"]) == 2
+    (tmp_path / "file").write_text("x")
+    assert main(["report", str(run), "--figures", str(tmp_path / "file")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 3
+
+
+def test_without_a_name_it_says_where_the_page_is(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", str(run)]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "report.html"), str(tmp_path / "report.png")]
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_long_names_are_broken_into_lines_and_not_cut(tmp_path):
+    long = "a_name_that_is_much_longer_than_what_fits_over_a_panel_or_into_a_legend_of_the_page"
+    for seed, name in enumerate((long, f"{long}_too")):
+        write_fake_run(tmp_path / "outputs", name, seed, num_pairs=5, anchors=(0, 25))
+    for name in ("main", "paradigms"):
+        assert main(["report", str(tmp_path / "outputs"), "-o", str(tmp_path / "x.svg"), "--figure", name]) == 0
+        svg = (tmp_path / "x.svg").read_text()
+        assert "…" not in svg
+        assert long in words_of(svg)
+
+
+PROBE = """
+<script>
+  const made = URL.createObjectURL;
+  URL.createObjectURL = (blob) => {
+    blob.text().then((text) => { document.body.dataset.saved = text; });
+    return made(blob);
+  };
+  HTMLAnchorElement.prototype.click = () => {};
+  setTimeout(() => document.querySelector('[data-save="main"][data-type="svg"]').click(), 3000);
+</script>
+</body>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_what_is_saved_from_a_dark_page_on_a_phone_is_light_and_wide(run, tmp_path):
+    page = write_report(read_runs([run]), tmp_path / "report.html")
+    before, _, after = page.read_text().rpartition("</body>")
+    page.write_text(before.replace("</style>", "main { width: 330px }</style>", 1) + PROBE + after)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--virtual-time-budget=15000"]
+    flags += [
+        "--window-size=500,900",
+        "--blink-settings=preferredColorScheme=0",
+        f"--user-data-dir={tmp_path / 'profile'}",
+    ]
+    browser = subprocess.run(
+        ["chromium", *flags, "--dump-dom", page.resolve().as_uri()], capture_output=True, text=True, timeout=120
+    )
+    saved = re.search(r'data-saved="([^"]*)"', browser.stdout)
+    assert saved, browser.stderr[-500:]
+    svg = saved[1].replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "&")
+    width, background = re.search(r'<svg[^>]* viewBox="0 0 (\d+) \d+"[^>]*><rect[^>]* fill="([^"]*)"', svg).groups()
+    assert background == "#ffffff"
+    assert 900 < int(width) < 1200
+    assert "#1a1d21" in svg, "the ink of the light theme"
+    assert "#e8eaed" not in svg
+    shown = re.search(r'<figure data-figure="main">(.*?)</figure>', browser.stdout.replace(saved[0], ""), re.DOTALL)[1]
+    assert "#e8eaed" in shown, "the page itself is dark"
+    # On the page the subtitle is broken into the lines that its width takes, in the file it is broken anew.
+    lines = re.findall(r">([^<>]+)</t(?:ext|span)>", shown)
+    assert "over pairs" in lines
+    assert "lmeff_blimp; band: 95% interval over pairs" not in lines
+    assert "lmeff_blimp; band: 95% interval over pairs" in words_of(svg)

@@ -1,0 +1,174 @@
+"""`lmeff publish` where the Hub is in trouble: it goes on with other revisions, tries again while that may help, says why."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from lmeff.cli import main
+from lmeff.revisions.outbox import Outbox
+from tests.hub_server import TOKEN, HubServer
+from tests.launching import run_folder, start, write_recipe
+from tests.publishing.conftest import REPOSITORY, lmeff
+
+pytestmark = pytest.mark.slow
+
+NAMES = ("seed-1-tokens-0", "seed-1-tokens-20k", "seed-1")
+QUOTA = "Private repository storage limit reached, please upgrade your plan to increase your private storage limit."
+
+
+def states(run: Path) -> dict[str, str]:
+    return {entry.revision: entry.state for entry in Outbox(run).entries()}
+
+
+def requests_for(hub: HubServer, branch: str, after: float = 0.0) -> list[float]:
+    return [when for when, what, _ in hub.requests if f"/{branch}" in what and when > after]
+
+
+@pytest.mark.parametrize("where", ["POST .*/commit/seed-1-tokens-0$", "GET .*/refs", "PUT /lfs/"])
+def test_a_hub_that_is_in_trouble_once(
+    hub: HubServer, run: Path, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with hub.fault(where, "status", status=503, times=1):
+        assert main(["publish", str(run), "--wait", "90"]) == 0
+    said = capsys.readouterr()
+    assert set(states(run).values()) == {"delivered"}
+    assert all(len(hub.commits(REPOSITORY, name)) == 1 for name in NAMES)
+    assert "waiting: the Hub answers 503" in said.out
+    assert said.out.count("delivered and verified") == 4
+    if "seed-1-tokens-0" in where:
+        first = said.out.index("seed-1-tokens-0: waiting")
+        assert first < said.out.index("seed-1: delivered") < said.out.index("seed-1-tokens-0: delivered"), (
+            "the others did not wait for the one that failed"
+        )
+
+
+def test_a_hub_that_asks_to_wait(hub: HubServer, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with hub.fault("POST .*/commit/", "status", status=429, headers={"Retry-After": "9"}, times=1):
+        assert main(["publish", str(run), "--wait", "90"]) == 0
+    met = next(when for when, what, status in hub.requests if status == 429)
+    assert not [when for when, _, _ in hub.requests if met < when < met + 9], "the Hub was left alone for so long"
+    assert set(states(run).values()) == {"delivered"}
+    said = capsys.readouterr().err
+    assert "the Hub answers 429; " in said
+    assert "of 90 s have passed" in said
+
+
+def test_a_wait_that_is_too_long_is_not_begun(hub: HubServer, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begun = time.time()
+    with hub.fault("POST .*/commit/", "status", status=429, headers={"Retry-After": "3000"}):
+        assert main(["publish", str(run)]) == 1
+    assert time.time() - begun < 60
+    assert "not before 50 minutes from now" in capsys.readouterr().err
+
+
+def test_one_that_never_arrives(hub: HubServer, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    begun = time.time()
+    with hub.fault("POST .*/commit/seed-1-tokens-0$", "status", status=503) as fault:
+        assert main(["publish", str(run), "--wait", "20"]) == 1
+    assert time.time() - begun < 60
+    assert fault.num_met > 1, "it was tried again"
+    assert states(run) == dict.fromkeys(NAMES, "delivered") | {"main": "delivered", "seed-1-tokens-0": "waiting"}
+    left = capsys.readouterr().err.splitlines()
+    assert any(line.startswith("seed-1-tokens-0: not on the Hub yet (the Hub answers 503") for line in left)
+    assert left[-1] == f"deliver with: lmeff publish {run}"
+    main_files = hub.repositories[REPOSITORY].find("main").files
+    rows = json.loads(main_files["revisions.json"].content)["revisions"]
+    assert [row["branch"] for row in rows] == ["seed-1-tokens-20k", "seed-1"]
+
+
+def test_no_wait_is_one_attempt(hub: HubServer, run: Path) -> None:
+    with hub.fault("POST .*/commit/seed-1-tokens-0$", "status", status=503) as fault:
+        assert main(["publish", str(run), "--wait", "0"]) == 1
+    assert fault.num_met == 1
+    assert list(states(run).values()).count("delivered") == 3
+
+
+def test_a_network_that_comes_back(hub: HubServer, run: Path) -> None:
+    hub.stop()
+    threading.Timer(8, hub.start).start()
+    assert main(["publish", str(run)]) == 0
+    assert set(states(run).values()) == {"delivered"}
+
+
+@pytest.mark.parametrize(
+    ("where", "headers", "says", "said"),
+    [
+        ("POST .*/create", {}, "You don't have the rights to create a model under this namespace", None),
+        ("POST .*/batch", {}, QUOTA, None),
+        ("POST .*/commit/", {}, QUOTA, None),
+        ("GET /api/models/.*", {"X-Error-Code": "GatedRepo"}, "Access to this model is restricted.", None),
+        ("POST .*/create", {"X-Error-Message": "Access to this resource is disabled."}, "", "resource is disabled"),
+        ("POST .*/create", {}, "", "it does not say why"),
+    ],
+)
+def test_a_refusal_in_the_hubs_own_words(
+    hub: HubServer,
+    run: Path,
+    capsys: pytest.CaptureFixture[str],
+    where: str,
+    headers: dict[str, str],
+    says: str,
+    said: str | None,
+) -> None:
+    """Quota, rights, a gated and a disabled repository: none of them is a matter of the token's being wrong or of waiting."""
+    begun = time.time()
+    with hub.fault(where, "status", status=403, headers=headers, says=says):
+        assert main(["publish", str(run)]) == 1
+    assert time.time() - begun < 60
+    told = capsys.readouterr()
+    assert f"the Hub refuses what the token asks for (403): {said or says}" in told.out + told.err or (
+        said and said in told.out
+    )
+    assert "rejects the token" not in told.out + told.err
+    assert TOKEN not in told.out + told.err
+    if "GatedRepo" in headers.values():
+        assert not [what for _, what, _ in hub.requests if "/create" in what], "a gated repository is there"
+
+
+def test_a_rejected_token_is_not_waited_for(hub: HubServer, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hub.tokens.clear()
+    begun = time.time()
+    assert main(["publish", str(run)]) == 1
+    assert time.time() - begun < 60
+    assert "the Hub rejects the token (401)" in capsys.readouterr().err
+
+
+def test_what_publish_says_of_its_options(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HF_NAMESPACE", raising=False)
+    assert main(["publish", str(run)]) == 2
+    assert "publish.namespace: missing" in (said := capsys.readouterr().err)
+    assert "--namespace NAME" in said
+    for words, message in ((["--require"], "unrecognized arguments: --require"), (["--wait", "-1"], "0 or above")):
+        with pytest.raises(SystemExit) as ended:
+            main(["publish", str(run), *words])
+        assert ended.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_require_holds_or_is_refused(hub: HubServer, tmp_path: Path) -> None:
+    """It says that undelivered revisions are an error: also of a run that was complete before; not where nothing is sent."""
+    recipe = write_recipe(tmp_path)
+    process = start(None, str(recipe), "--require")
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "--require: publish.to is local" in said
+    hub.stop()
+    words = (str(recipe), "anchors.tokens=[5k]", "publish.to=hub")
+    process = start(None, *words)
+    process.communicate(timeout=300)
+    assert process.returncode == 0
+    process = start(None, *words, "--require")
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"lmeff publish {run_folder(recipe)}" in said
+    hub.start()
+    assert lmeff("publish", str(run_folder(recipe))).returncode == 0
+    process = start(None, *words, "--require")
+    process.communicate(timeout=60)
+    assert process.returncode == 0
