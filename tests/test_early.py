@@ -101,7 +101,7 @@ def cases(folder: Path, recipe: Path, model: Path, run: Path) -> list[tuple[list
         (["verify", "gone"], "gone: no "),
         (["publish", "gone"], "gone: no such folder"),
         (["publish", model], "not a run (no recipe.yaml)"),
-        (["publish", run], "publish.namespace: missing"),
+        (["publish", run], "no revisions here yet"),
         (["probe", "lr", "none.yaml"], "no such file"),
         (["probe", "overfit", recipe, "corpus.paths=[gone.jsonl]"], "gone.jsonl: no such file"),
     ]
