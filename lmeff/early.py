@@ -39,7 +39,7 @@ def check_eval_tasks(what: str, tasks: Sequence[str] | None, include_path: str |
 
 def check_recipe_tasks(resolved: Resolved) -> None:
     """Raises InputError, with file and line, for tasks of a recipe that do not exist; their data may be on another machine."""
-    from lmeff.evaluation.tasks import unknown_tasks
+    from lmeff.evaluation.task_names import unknown_tasks
 
     wanted = resolved.recipe.evaluation
     if wanted.tasks and (mistakes := unknown_tasks(wanted.tasks, wanted.include_path)):
