@@ -69,5 +69,6 @@ def unknown_tasks(tasks: Sequence[str], include_path: str | None) -> list[str]:
 
 
 def meant(name: str, candidates: Iterable[str]) -> str:
+    """The nearest of the candidates, as the end of a sentence; empty when none is near."""
     nearest = get_close_matches(name, list(candidates), n=1, cutoff=0.7)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
