@@ -7,6 +7,8 @@ from torch.overrides import TorchFunctionMode
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
+from lmeff.evaluation.profiling_passes import is_out_of_memory
+
 _NAMES = (
     "max_position_embeddings",
     "n_positions",
@@ -29,8 +31,8 @@ def context_length(config: PreTrainedConfig) -> int | None:
     """The most tokens that a model of this configuration takes in one text; None for any number.
 
     What the configuration says, by whichever name. Where positions are not computed but looked up, that may be wrong: a
-    RoBERTa with 514 positions begins at position 2 and takes 512 tokens. So those are tried on a copy with one layer. Changes
-    no random state.
+    RoBERTa with 514 positions begins at position 2 and takes 512 tokens. So those are tried on a copy with one layer, without
+    any change of random states.
     """
     config = config.get_text_config()
     said = next((number for name in _NAMES if (number := _positive(getattr(config, name, None)))), None)
@@ -126,11 +128,15 @@ def _longest_taken(body: PreTrainedModel, said: int | None) -> int | None:
 def _takes(body: PreTrainedModel, length: int) -> bool:
     try:
         _pass(body, length)
-    except (IndexError, RuntimeError):
+    except (IndexError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         return False
     return True
 
 
 @torch.no_grad()
 def _pass(body: PreTrainedModel, length: int) -> None:
-    body(input_ids=torch.full((1, length), body.get_input_embeddings().num_embeddings - 1))
+    last = body.get_input_embeddings().num_embeddings - 1
+    token = last - 1 if getattr(body.config, "pad_token_id", None) == last else last  # padding may have no position
+    body(input_ids=torch.full((1, length), token))

@@ -161,7 +161,8 @@ class LmeffLM(KnowsLengths, EncodesAhead):
         return finite(super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm), requests)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
-        return self._by_lm_eval(super().generate_until, requests, disable_tqdm=disable_tqdm)
+        at_most = self.most_written_at_once()
+        return self._by_lm_eval(super().generate_until, requests, at_most, disable_tqdm=disable_tqdm)
 
     def answers_by_task(
         self, requests: Iterable[Instance], ahead: int | None = 1, num_texts: Mapping[str, int] | None = None

@@ -1,12 +1,17 @@
-"""How long the texts are that a model of lm-eval is given, and which of them share a batch."""
+"""How long the texts are that a model of lm-eval is given, and which of them may share a batch."""
 
 from collections.abc import Sequence
 from functools import cached_property
 
 from transformers import PreTrainedModel
 
+from lmeff.errors import InputError
 from lmeff.evaluation.context_length import longest_of_fixed_positions, window_length
 from lmeff.evaluation.encoding import TokenRequest
+from lmeff.evaluation.writing import find_way
+
+_SHORT_PROMPT, _LONG_PROMPT = [7, 5, 6], [7, *range(8, 15)]
+_NUM_TRIED = 8
 
 
 class KnowsLengths:
@@ -28,3 +33,16 @@ class KnowsLengths:
         """Whether a text of them is so long that it would change what is computed for the others."""
         longest = max((len(context) + len(rest) - 1 for _, context, rest in requests), default=0)
         return self._longest_together is not None and longest > self._longest_together
+
+    def most_written_at_once(self) -> int | None:
+        """Texts that lm-eval's own generation may write in one batch: 1 where padding would change them, None for any number.
+
+        Raises InputError for a model to which transformers' `generate` gives other positions than a plain pass has.
+        """
+        way = find_way(self.model, [_SHORT_PROMPT, _LONG_PROMPT], _NUM_TRIED)
+        if not way.caches:
+            raise InputError(
+                f"transformers' `generate` gives a {type(self.model).__name__} other positions than a plain pass has, so what"
+                " it writes for a task is not what it would say; `lmeff generate` writes with plain passes"
+            )
+        return None if way.pads and self._longest_together is None else 1

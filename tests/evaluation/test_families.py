@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from families import BIDIRECTIONAL, DECODERS, decoder
+from lm_eval.api.instance import Instance
 from small_models import write_pairs
 from transformers import (
     AutoModelForCausalLM,
@@ -21,6 +22,7 @@ from transformers import (
 )
 
 from lmeff.cli import main
+from lmeff.errors import InputError
 from lmeff.evaluation.context_length import context_length, longest_of_fixed_positions
 from lmeff.evaluation.finetuning.trial import longest
 from lmeff.evaluation.generation import Request, Sampling, generate
@@ -118,6 +120,31 @@ def test_text_is_written_as_plain_passes_would_write_it(kind, tokenizer):
         assert len(written) == answer.num_tokens + (answer.finished == "eos")
 
 
+@pytest.mark.parametrize("kind", ["llama", "rwkv", "recurrent gemma", "phi-3, longrope"])
+def test_what_a_task_has_written_does_not_depend_on_the_batch(kind, tokenizer):
+    model = decoder(kind)
+    options = {"until": ["</s>"], "max_gen_toks": 8, "do_sample": False}
+    asked = [
+        Instance("generate_until", {}, (prompt, options), 0, metadata=("task", n, 1))
+        for n, prompt in enumerate(PROMPTS)
+    ]
+    ours = LmeffLM(model, tokenizer=tokenizer, batch_size=4)
+    together = ours.generate_until(asked, disable_tqdm=True)
+    for request, found in zip(asked, together, strict=True):
+        ids = tokenizer(request.args[0])["input_ids"]
+        written = []
+        with torch.no_grad():
+            while len(written) < 8 and 1 not in written:
+                written.append(int(model(input_ids=torch.tensor([ids + written])).logits[0, -1].argmax()))
+        assert found == tokenizer.decode(written, skip_special_tokens=True)
+
+
+def test_a_task_is_not_written_with_other_positions(tokenizer):
+    asked = [Instance("generate_until", {}, ("Anna", {"max_gen_toks": 4}), 0, metadata=("task", 0, 1))]
+    with pytest.raises(InputError, match="`generate` gives a RobertaForCausalLM other positions than a plain pass"):
+        LmeffLM(decoder("roberta as decoder"), tokenizer=tokenizer).generate_until(asked, disable_tqdm=True)
+
+
 @pytest.mark.parametrize("kind", DECODERS)
 def test_the_length_of_a_model(kind):
     config = DECODERS[kind]
@@ -140,6 +167,7 @@ SMALL = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2, "num_atte
     ("config", "wanted"),
     [
         (RobertaConfig(**SMALL, intermediate_size=16, max_position_embeddings=514), 512),
+        (RobertaConfig(**SMALL, intermediate_size=16, max_position_embeddings=514, pad_token_id=63), 450),
         (BertConfig(**SMALL, intermediate_size=16, max_position_embeddings=512), 512),
         (OPTConfig(**SMALL, ffn_dim=16, max_position_embeddings=2048, word_embed_proj_dim=16), 2048),
         (MptConfig(vocab_size=300, d_model=16, n_layers=2, n_heads=2, max_seq_len=128), 128),
