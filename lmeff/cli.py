@@ -35,7 +35,7 @@ def _plan(options: argparse.Namespace) -> None:
     # Before anything is measured, so that a mistake is told at once.
     plan = make_plan(recipe, world_size=options.devices, tokens_per_second=speed, mfu=options.mfu, gpu=options.gpu)
     check_machine(resolved, gpu_capability(options.gpu))
-    check_recipe_tasks(recipe)
+    check_recipe_tasks(resolved)
     if options.measure:
         if speed or options.mfu or options.gpu:
             raise InputError("--measure: measures this machine; leave out --tokens-per-second, --mfu and --gpu")

@@ -12,7 +12,7 @@ from lmeff.argument_types import overrides_anywhere, positive, positive_int, pos
 
 
 def _tasks(options: argparse.Namespace) -> None:
-    from lmeff.evaluation.tasks import own_task_names, tasks_folder
+    from lmeff.evaluation.task_names import own_task_names, tasks_folder
 
     print("\n".join(own_task_names()) if options.list else tasks_folder())
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmeff.errors import InputError
-from lmeff.recipe import Recipe, read_recipe
-from lmeff.recipe.machine import may_see_gpu
+from lmeff.recipe import Resolved, read_recipe
+from lmeff.recipe.machine import check_machine, may_see_gpu
 
 
 def check_models(
@@ -37,13 +37,25 @@ def check_eval_tasks(what: str, tasks: Sequence[str] | None, include_path: str |
     check_without_lm_eval(tasks, include_path, paths)
 
 
-def check_recipe_tasks(recipe: Recipe) -> None:
-    """Raises InputError for tasks of a recipe that do not exist; their data may be on another machine."""
-    from lmeff.evaluation.tasks import unknown_tasks
+def check_recipe_tasks(resolved: Resolved) -> None:
+    """Raises InputError, with file and line, for tasks of a recipe that do not exist; their data may be on another machine."""
+    from lmeff.evaluation.task_names import unknown_tasks
 
-    wanted = recipe.evaluation
+    wanted = resolved.recipe.evaluation
     if wanted.tasks and (mistakes := unknown_tasks(wanted.tasks, wanted.include_path)):
-        raise InputError(*mistakes)
+        key = "evaluation.include_path" if "(evaluation.include_path)" in mistakes[0] else "evaluation.tasks"
+        raise InputError(*(f"{resolved.provenance[key]}: {mistake}" for mistake in mistakes))
+
+
+def check_run_of(resolved: Resolved) -> None:
+    """Raises InputError for what a run of the recipe could not do on this machine: packages and hardware that are not here,
+    tasks that do not exist, evaluation data that is not there."""
+    from lmeff.evaluation.tasks import check_without_lm_eval
+
+    check_machine(resolved)
+    check_recipe_tasks(resolved)
+    wanted = resolved.recipe.evaluation
+    check_without_lm_eval(wanted.tasks, wanted.include_path, wanted.paths)
 
 
 def check_device(device: str | None) -> None:

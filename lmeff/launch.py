@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from lmeff.command_line import read_arguments
+from lmeff.early import check_run_of
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError
 from lmeff.shipped import find_shipped, shipped_names
 from lmeff.training.folder import run_folder
@@ -28,6 +29,9 @@ def train(arguments: Sequence[str], launcher: str | None, num_processes: int | N
     CPU. A wrong recipe is told before torch is imported.
     """
     asked = read_arguments(arguments)
+    state = read_state(asked.folder)
+    if state is None or state.state != "complete":
+        check_run_of(asked.resolved)
     config = _configuration(launcher)
     _settle_environment(config, num_processes)
     options = ["--config_file", str(config)]

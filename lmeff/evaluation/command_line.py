@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
-from lmeff.evaluation.tasks import tasks_folder
+from lmeff.evaluation.task_names import tasks_folder
 
 _FOR_PEOPLE = ("Tasks not found", "Attempted to load model")
 """How lm-eval's errors begin that say what a user should write otherwise."""

@@ -28,7 +28,8 @@ from lmeff.evaluation.results import (
     write_table,
 )
 from lmeff.evaluation.scoring import process_results
-from lmeff.evaluation.tasks import own_leaves, tasks_folder
+from lmeff.evaluation.task_names import tasks_folder
+from lmeff.evaluation.tasks import own_leaves
 from lmeff.files import write_json, write_text
 from lmeff.recipe.documents import FORMAT
 

@@ -14,7 +14,7 @@ from lm_eval.api.instance import Instance
 
 from lmeff.evaluation.data import using_paths
 from lmeff.evaluation.results import requests_sha256
-from lmeff.evaluation.tasks import own_task_names, tasks_folder
+from lmeff.evaluation.task_names import own_task_names, tasks_folder
 from lmeff.revisions.reach import asked_once
 
 _NUM_KEPT = 64

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from lmeff.evaluation import data, scoring
-from lmeff.evaluation.tasks import tasks_folder
+from lmeff.evaluation.task_names import tasks_folder
 
 
 def __getattr__(name: str) -> list[dict[str, Any]]:

@@ -1,61 +1,12 @@
-"""Which tasks this package brings, and whether a request can be served. Loads lm-eval for tasks of others only.
-
-The task files are in the folder `tasks/` beside this module; `write_tasks.py` writes them.
-"""
+"""Whether tasks can be served: they exist, and their data is there. Loads lm-eval for tasks of others only."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
-from functools import cache
 from pathlib import Path
-
-import yaml
 
 from lmeff.errors import InputError
 from lmeff.evaluation.data import data_name, documents, pair_files, task_name
-from lmeff.evaluation.lm_eval_names import certainly_unknown
 from lmeff.evaluation.sources import DATA_NAMES, SOURCES, Source, data_file, data_folder
-from lmeff.recipe.places import where_looked
-
-PAIRS = "lmeff_pairs"
-"""The group whose tasks are the files of a folder."""
-
-
-@dataclass(frozen=True)
-class Leaf:
-    """A task with data of its own, unlike a group, which averages tasks."""
-
-    name: str
-    source: str
-    """`synthetic`, a key of `SOURCES`, or `ewok_context`."""
-    uid: str
-    """The part as published, such as the paradigm `principle_A_c_command`."""
-
-
-def tasks_folder() -> Path:
-    """What to give to lm-eval as `--include_path`."""
-    return Path(__file__).with_name("tasks")
-
-
-@cache
-def _index() -> tuple[dict[str, Leaf], dict[str, tuple[str, ...]]]:
-    leaves, groups = {}, {PAIRS: ()}
-    for path in sorted(tasks_folder().glob("*/*.yaml")):
-        if path.parent.name == "pairs":
-            continue  # its tasks depend on a folder
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-        if "group" in config:
-            groups[config["group"]] = tuple(config["task"])
-        else:
-            leaves[config["task"]] = Leaf(config["task"], **config["dataset_kwargs"])
-    return leaves, groups
-
-
-def own_task_names() -> list[str]:
-    """Every task and group of this package: the whole sets first, then the groups in them, then single paradigms."""
-    leaves, groups = _index()
-    inner = {child for children in groups.values() for child in children}
-    return [*sorted(groups, key=lambda name: (name in inner, name)), *sorted(leaves)]
+from lmeff.evaluation.task_names import PAIRS, Leaf, meant, own_index, own_task_names, unknown_tasks
 
 
 def own_leaves(tasks: Iterable[str], paths: Mapping[str, str]) -> list[Leaf]:
@@ -63,7 +14,7 @@ def own_leaves(tasks: Iterable[str], paths: Mapping[str, str]) -> list[Leaf]:
 
     Raises InputError for `lmeff_pairs` when its folder, named in `paths`, is not there.
     """
-    leaves, groups = _index()
+    leaves, groups = own_index()
 
     def expand(name: str) -> Iterable[Leaf]:
         if name == PAIRS:
@@ -98,22 +49,10 @@ def check_without_lm_eval(tasks: Sequence[str], include_path: str | None, paths:
     mistakes = unknown_tasks(tasks, include_path)
     if not include_path:  # a task file of the user may read any name
         unknown = [name for name in paths if name not in DATA_NAMES]
-        mistakes += [f"evaluation.paths: no data named {name!r}{_meant(name, DATA_NAMES)}" for name in unknown]
+        mistakes += [f"evaluation.paths: no data named {name!r}{meant(name, DATA_NAMES)}" for name in unknown]
     mistakes += _check_data(tasks, paths)
     if mistakes:
         raise InputError(*mistakes)
-
-
-def unknown_tasks(tasks: Sequence[str], include_path: str | None) -> list[str]:
-    """A line for each task that stands in no task file, ours, lm-eval's or the user's."""
-    if include_path and not Path(include_path).is_dir():
-        return [f"{include_path}: no such folder (evaluation.include_path){where_looked(include_path)}"]
-    own = own_task_names()
-    others = [task for task in dict.fromkeys(tasks) if task not in own]
-    unknown, written = others, set()
-    if include_path or not all(task.startswith("lmeff") for task in others):
-        unknown, written = certainly_unknown(others, include_path)
-    return [f"no evaluation task {task!r}{_meant(task, own) or _meant(task, written)}" for task in unknown]
 
 
 def fetch_data(tasks: Sequence[str], paths: Mapping[str, str]) -> None:
@@ -132,18 +71,13 @@ def _check_names(tasks: Sequence[str], include_path: str | None) -> list[str]:
     if any(task not in known and not task.startswith("lmeff") for task in tasks):
         known.update(_lm_eval_names(include_path, defaults=True))
     unknown = [task for task in dict.fromkeys(tasks) if task not in known]
-    return [f"no evaluation task {task!r}{_meant(task, own) or _meant(task, known)}" for task in unknown]
+    return [f"no evaluation task {task!r}{meant(task, own) or meant(task, known)}" for task in unknown]
 
 
 def _lm_eval_names(include_path: str | None, *, defaults: bool) -> list[str]:
     from lm_eval.tasks import TaskManager
 
     return TaskManager(include_path=include_path, include_defaults=defaults).all_tasks
-
-
-def _meant(name: str, candidates: Iterable[str]) -> str:
-    nearest = get_close_matches(name, list(candidates), n=1, cutoff=0.7)
-    return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def _check_data(tasks: Sequence[str], paths: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ from lmeff.corpora.synthetic import PARADIGMS as SYNTHETIC
 from lmeff.evaluation.blimp import PARADIGMS, PHENOMENA
 from lmeff.evaluation.data import task_name
 from lmeff.evaluation.sources import COMPS, ENTITY_OPERATIONS, ENTITY_SPLITS, EWOK_DOMAINS, SMALLBENCH, SUPPLEMENT
-from lmeff.evaluation.tasks import tasks_folder
+from lmeff.evaluation.task_names import tasks_folder
 from lmeff.files import write_text
 
 SINGLE = {"wug_past": "wug_past_tense", "wug_adj": "wug_adj_nominalization"}

@@ -69,6 +69,12 @@ def settle_launch(resolved: Resolved) -> None:
     """
     notes = settle_environment()
     check_machine(resolved)
+    if _is_true("ACCELERATE_USE_DEEPSPEED") and resolved.recipe.optimizer.name == "schedule_free_adamw":
+        where = resolved.provenance["optimizer.name"]
+        raise InputError(
+            f"{where}: optimizer.name: 'schedule_free_adamw' does not run under DeepSpeed ZeRO, which keeps the weights to"
+            " average apart from the model's; use DDP (launchers/ddp.yaml)"
+        )
     for note in notes if launched_rank() == 0 else ():
         print(note, file=sys.stderr, flush=True)
 
@@ -120,6 +126,11 @@ def _settle_compile() -> Iterator[str]:
 def _settle_deepspeed() -> Iterator[str]:
     if find_spec("deepspeed") is None:
         raise InputError(f"{_WHO}: DeepSpeed is asked for and not installed: pip install deepspeed")
+    if _is_true("ACCELERATE_USE_CPU"):
+        raise InputError(
+            f"{_WHO}: DeepSpeed is asked for, and ACCELERATE_USE_CPU turns it off; without a GPU put 'use_cpu: true' into the"
+            " configuration file (launchers/cpu_zero2.yaml) instead of --cpu or ACCELERATE_USE_CPU"
+        )
     for variable in _OFFLOAD:
         if (device := os.environ.get(variable, "none")) != "none":
             raise InputError(_no_offload(_WHO, variable.removeprefix("ACCELERATE_DEEPSPEED_").lower(), device))

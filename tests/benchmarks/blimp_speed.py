@@ -30,7 +30,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 
 from lmeff.evaluation import compiled, encoding, loaded_tasks
 from lmeff.evaluation.harness import evaluate_model
-from lmeff.evaluation.tasks import tasks_folder
+from lmeff.evaluation.task_names import tasks_folder
 from lmeff.models.sizes import SIZES
 
 

@@ -23,7 +23,7 @@ from lmeff.errors import InputError
 from lmeff.evaluation import loaded_tasks
 from lmeff.evaluation.blimp import PARADIGMS, PHENOMENA
 from lmeff.evaluation.harness import Evaluation, evaluate_model
-from lmeff.evaluation.tasks import tasks_folder
+from lmeff.evaluation.task_names import tasks_folder
 from lmeff.evaluation.undisturbed import undisturbed
 from lmeff.recipe.documents import validate_results
 

@@ -14,7 +14,7 @@ from lm_eval.tasks import TaskManager
 
 from lmeff.evaluation.blimp import PARADIGMS
 from lmeff.evaluation.harness import evaluate_model
-from lmeff.evaluation.tasks import tasks_folder
+from lmeff.evaluation.task_names import tasks_folder
 
 NUM_PAIRS = 20
 

@@ -22,7 +22,8 @@ from lmeff.evaluation.data import documents
 from lmeff.evaluation.harness import Evaluation, evaluate_model
 from lmeff.evaluation.scoring import choice_score, process_forms, spearman
 from lmeff.evaluation.sources import COMPS, EWOK_DOMAINS
-from lmeff.evaluation.tasks import check_tasks, own_leaves, tasks_folder
+from lmeff.evaluation.task_names import tasks_folder
+from lmeff.evaluation.tasks import check_tasks, own_leaves
 
 SUITES = (
     "lmeff_blimp_filtered",

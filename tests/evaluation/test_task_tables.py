@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 from lmeff.evaluation.blimp import PARADIGMS, PHENOMENA
-from lmeff.evaluation.tasks import own_leaves, own_task_names, tasks_folder
+from lmeff.evaluation.task_names import own_task_names, tasks_folder
+from lmeff.evaluation.tasks import own_leaves
 from lmeff.evaluation.write_tasks import task_files
 
 

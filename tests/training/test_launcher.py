@@ -177,7 +177,13 @@ REFUSED = [
         None,
         "gone.json: cannot be read (No such file or directory)",
     ),
+    (ZERO | {"ACCELERATE_USE_CPU": "true"}, None, "ACCELERATE_USE_CPU turns it off"),
     (ZERO, "{", "not JSON"),
+    (
+        ZERO,
+        {"zero_optimization": {"stage": 1, "offload_param": 7}, "fp16": True, "train_batch_size": [8], "x": 1},
+        "x: it",
+    ),
     (ZERO, "[]", "needs 'zero_optimization'"),
     (ZERO, {"zero_optimization": {"stage": 0}}, "ZeRO stage 0"),
     (
@@ -210,6 +216,16 @@ def test_what_cannot_hold_is_refused_in_one_line(
     assert run.main([str(recipe), "name=refused"]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert said in line
+    assert not run_folder(recipe, "refused").exists()
+
+
+def test_an_optimizer_that_does_not_run_under_zero(recipe: Path, clean_environment, capsys) -> None:
+    clean_environment.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    assert run.main([str(recipe), "name=refused", "optimizer.name=schedule_free_adamw"]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(
+        "command line: optimizer.name=schedule_free_adamw: optimizer.name: 'schedule_free_adamw' does not run under DeepSpeed"
+    )
     assert not run_folder(recipe, "refused").exists()
 
 
