@@ -52,7 +52,9 @@ def deliver(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], floa
         if _MANIFEST in remote:
             if remote[_MANIFEST].holds(folder / _MANIFEST):
                 return _compared(hub, entry, folder, head, remote, initial)
-            former = former_files(hub, repository, head, remote, entry.former_manifests)
+            former = None
+            if not was_before(folder, remote[_MANIFEST]):  # else it is mended, and its weights stay as they are
+                former = former_files(hub, repository, head, remote, entry.former_manifests)
             if former is not None:
                 files = {**dict.fromkeys(former), **files}
             else:
