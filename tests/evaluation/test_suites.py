@@ -344,12 +344,8 @@ def test_a_folder_of_babylm_checkpoints_is_scored_in_the_order_of_words_and_draw
     monkeypatch.setenv("LMEFF_EVAL_DATA", str(tmp_path / "data"))
     shutil.copytree(tmp_path / "mine", tmp_path / "data" / "pairs")
     assert main(["eval", "babygpt", "--tasks", "lmeff_pairs"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
-        "chck_9M",
-        "chck_10M",
-        "chck_100M",
-        "main",
-    ]
+    rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith(("chck_", "main "))]
+    assert rows == ["chck_9M", "chck_10M", "chck_100M", "main"]
     assert main(["curves", "outputs/eval"]) == 0
     shown = capsys.readouterr().out
     assert [line.split()[0] for line in shown.splitlines() if " [" in line] == ["9M", "10M", "100M"]
