@@ -260,3 +260,11 @@ def test_planning_needs_no_torch() -> None:
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.splitlines()[-1] == "[]"
+
+
+def test_counts_in_its_tables_are_as_people_read_them() -> None:
+    text = format_plan(make_plan(recipe(anchors=[0, 1_600_000, 25_000_000, 1_250_000_000]), tokens_per_second=161_000))
+    anchors = [line.split()[0] for line in text.split("deviation\n")[1].split("\n\n")[0].splitlines()]
+    assert anchors == ["0", "1.6M", "25M", "1.25B"]
+    assert "161k tokens/s" in text
+    assert [anchor.name for anchor in make_plan(recipe(anchors=[0, 1_250_000_000])).anchors][-1] == "1250M"
