@@ -53,7 +53,8 @@ def deliver(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], floa
             if remote[_MANIFEST].holds(folder / _MANIFEST):
                 return _compared(hub, entry, folder, head, remote, initial)
             former = former_files(hub, repository, head, remote, entry.former_manifests)
-            if former is not None:
+            # A revision that was mended since is no other model: it is corrected.
+            if former is not None and not was_before(folder, remote[_MANIFEST]):
                 files = {**dict.fromkeys(former), **files}
             else:
                 files = _correction(hub, entry, folder, head, remote)
