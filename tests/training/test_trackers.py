@@ -16,6 +16,7 @@ from tests.launching import read_lines, run_folder, write_recipe
 from tests.training.children import finish_in_child, run_in_child
 from tests.training.faulty import kill_at_write
 
+pytestmark = pytest.mark.slow
 # trackio reads its folder once in a process, so it is asked in a process of its own.
 ASK = """
 import json, sys
