@@ -69,7 +69,8 @@ def overrides_anywhere(parser: argparse.ArgumentParser) -> None:
 
     def parse_known_args(args: list[str], namespace: argparse.Namespace | None = None):
         def is_value(index: int) -> bool:
-            return index > 0 and args[index - 1].startswith("--") and "=" not in args[index - 1]
+            option = parser._option_string_actions.get(args[index - 1]) if index else None
+            return option is not None and option.nargs != 0  # a switch such as --json takes none
 
         words = [n for n, word in enumerate(args) if re.match(r"[A-Za-z_][\w.-]*=", word) and not is_value(n)]
         found, unknown = parse([word for n, word in enumerate(args) if n not in words], namespace)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lmeff.cli import main
+from lmeff.cli_help import GROUPS
 
 
 @pytest.fixture
@@ -114,3 +115,114 @@ def test_corpora_tasks_and_prepare(capsys: pytest.CaptureFixture, tmp_path: Path
     words = ["corpus.synthetic.num_documents=300", "tokenizer.vocab_size=500", f"paths.data={tmp_path}"]
     assert main(["prepare", "recipes/quickstart.yaml", *words]) == 0
     assert "train: 300 documents" in capsys.readouterr().out
+
+
+def test_help_shows_verbs_in_groups_with_training_first(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as error:
+        main(["--help"])
+    assert error.value.code == 0
+    said = capsys.readouterr().out
+    titles = [line.removesuffix(":") for line in said.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["options", *GROUPS]
+    assert next(iter(GROUPS)) == "train"
+    assert re.search(r"^train:\n  train +run a recipe", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["plann"], "did you mean 'plan'?"),
+        (["evaluate"], "did you mean 'eval'?"),
+        (["run"], "did you mean 'train'?"),
+        (["xyz"], "'xyz' is no verb (lmeff --help)"),
+        (["mine.yaml"], "a verb is missing; did you mean: lmeff train mine.yaml?"),
+        (["quickstart"], "a verb is missing; did you mean: lmeff train quickstart?"),
+        (["eval"], "lmeff eval: the following arguments are required: WHAT (lmeff eval --help)"),
+        (["eval", "x", "--taks", "y"], "unrecognized arguments: --taks y; did you mean --tasks?"),
+        (["train", "quickstart", "--launcher", "zero4"], "did you mean 'zero3'?"),
+        (["plan", "quickstrat"], "did you mean 'quickstart', which comes with lmeff?"),
+        (["init", "recipe.txt"], "recipe.txt: a recipe's name ends in .yaml"),
+        (["init", "--slurm", "my jobs"], "--slurm my jobs: its name goes into shell scripts"),
+    ],
+)
+def test_words_that_are_not_known_are_one_line_that_helps(words, said, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = main(words)
+    except SystemExit as error:
+        code = error.code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert code == 2
+    assert said in line
+
+
+def test_overrides_may_stand_behind_options(capsys: pytest.CaptureFixture) -> None:
+    assert main(["plan", "quickstart", "--json", "seed=3"]) == 0
+    assert json.loads(capsys.readouterr().out)["seed"] == 3
+
+
+def test_a_name_means_the_file_of_that_name_first(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", "quickstart"]) == 0
+    assert capsys.readouterr().out.startswith("quickstart, seed 0")
+    (tmp_path / "quickstart").mkdir()
+    assert main(["plan", "quickstart"]) == 0
+    capsys.readouterr()
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "own.yaml").write_text("extends: quickstart\nname: own\n")
+    assert main(["plan", "sub/own.yaml", "seed=2"]) == 0
+    assert capsys.readouterr().out.startswith("own, seed 2")
+    (tmp_path / "quickstart.yaml").write_text("extends: sub/own.yaml\nname: mine\n")
+    assert main(["plan", "quickstart"]) == 0
+    assert capsys.readouterr().out.startswith("mine, seed 0")
+    (tmp_path / "wrong.yaml").write_text("extends: base/llama_181m.yaml\nname: wrong\n")
+    assert main(["plan", "wrong.yaml"]) == 2
+    assert "wrong.yaml:1: extends: base/llama_181m.yaml: no such file" in capsys.readouterr().err
+
+
+def test_revisions_that_there_are_are_all_named(run: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["eval", str(run), "--tasks", "lmeff_synthetic", "--revisions", "seed-9"]) == 2
+    assert "it has seed-0-tokens-200k, seed-0\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("none/such/folder", "pretrained=none/such/folder: there is no such folder"),
+        ("RUN", "has no config.json; a run's models are in it, such as "),
+    ],
+)
+def test_lm_eval_with_a_wrong_path_is_one_line(run: Path, capsys: pytest.CaptureFixture, model: str, said: str) -> None:
+    model = model.replace("RUN", str(run))
+    for words in (["--model_args", f"dtype=float32,pretrained={model}"], [f"--model_args=pretrained={model}"]):
+        assert main(["lm-eval", "run", "--model", "lmeff", *words, "--tasks", "lmeff_synthetic"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert said in line
+
+
+def test_lm_eval_with_a_wrong_task_ends_with_one_line(run: Path, capsys: pytest.CaptureFixture) -> None:
+    words = [
+        "--model_args",
+        f"pretrained={run / 'revisions' / 'seed-0'}",
+        "--tasks",
+        "lmeff_sinthetic",
+        "--device",
+        "cpu",
+    ]
+    assert main(["lm-eval", "run", "--model", "lmeff", *words]) == 2
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1] == "lm-eval: Tasks not found: lmeff_sinthetic; `lmeff tasks --list` names our tasks"
+    assert "Traceback" not in said
+
+
+def test_generate_shows_some_texts_and_says_where_all_are(run: Path, capsys: pytest.CaptureFixture) -> None:
+    output = run.parent / "texts"
+    words = ["--samples", "1", "--max-new-tokens", "4", "--output", str(output)]
+    assert main(["generate", str(run), *words]) == 0
+    *_, title, first, second, third, place = capsys.readouterr().out.splitlines()
+    texts = output / "seed-0-tokens-200k" / "generations.jsonl"
+    records = [json.loads(line) for line in texts.read_text().splitlines()]
+    assert title == "seed-0-tokens-200k writes, for example:"
+    assert len({first, second, third}) == 3
+    assert first.strip().startswith(records[0]["prompt"])
+    assert place == f"all {len(records)} texts: {texts}"

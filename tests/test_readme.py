@@ -44,7 +44,7 @@ SHORTER_VERBS = {
     "lm_eval": "--limit 2 --device cpu",
     "lmeff lm-eval": "--limit 2 --device cpu",
     "lmeff perplexity": "--limit-tokens 5k --output part",
-    "lmeff finetune": "--limit 8 --output part",
+    "lmeff finetune": "--limit 8 --output tuned",
 }
 
 

@@ -12,7 +12,7 @@ def find_recipe(path: str | os.PathLike[str]) -> str:
     name = os.path.normpath(os.fspath(path))
     if os.path.splitext(name)[1] or os.path.isfile(name):
         return name
-    if os.path.isfile(beside := f"{name}.yaml"):
+    if os.path.basename(name) == name and os.path.isfile(beside := f"{name}.yaml"):
         return beside
     return _shipped(name) or name
 
