@@ -84,5 +84,6 @@ def tell_when_launcher_dies() -> None:
     if "ACCELERATE_MIXED_PRECISION" in os.environ:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         # Without a launcher any more, the first process of the machine takes us over; in a container it may be the launcher.
-        if os.getppid() == 1 and b"accelerate" not in Path("/proc/1/cmdline").read_bytes():
+        first = Path("/proc/1/cmdline").read_bytes() if os.getppid() == 1 else b"accelerate"
+        if b"accelerate" not in first and b"lmeff" not in first:
             os.kill(os.getpid(), signal.SIGTERM)
