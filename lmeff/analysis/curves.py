@@ -26,7 +26,7 @@ class PairSummary:
     """What the scores of one anchor's pairs say about one task."""
 
     stderr: float
-    """Standard error of the mean over paradigms; NaN when a paradigm has a single pair."""
+    """Standard error of the mean over paradigms; NaN when a paradigm has a single pair, or pairs of a single item."""
     tie_rate: float
     num_pairs: int
 
@@ -69,15 +69,15 @@ class Change:
 def summarise_pairs(run: Run, anchor: Anchor, task: str) -> PairSummary | None:
     """Standard error and ties of `task` at an anchor; None without scores of pairs.
 
-    The standard error is that of a stratified mean, the strata being paradigms: `sqrt(sum(variance / n)) / paradigms`.
-    With equally many pairs in each it equals the pooled one of lm-eval.
+    The standard error is that of a stratified mean, the strata being paradigms: `sqrt(sum(stderr ** 2)) / paradigms`.
+    With equally many pairs in each it equals the pooled one of lm-eval. Pairs of one item count as one sample.
     """
     scores = anchor.paradigm_scores
     scores = scores[scores.index.isin(run.paradigms(task))]
     if scores.empty:
         return None
     num_pairs = int(scores["size"].sum())
-    stderr = np.sqrt((scores["var"] / scores["size"]).sum(skipna=False)) / len(scores)
+    stderr = np.sqrt((scores["stderr"] ** 2).sum(skipna=False)) / len(scores)
     return PairSummary(float(stderr), float(scores["ties"].sum() / num_pairs), num_pairs)
 
 
@@ -99,7 +99,7 @@ def change(
     cancels; the interval is the percentile interval (Efron 1979, "Bootstrap methods: another look at the jackknife"). A
     pair's difference can only be -1, -0.5, 0, 0.5 or 1, so how often each value occurs in a resample is multinomial
     with the observed shares: drawing those five counts is exactly the bootstrap over pairs, and its cost does not grow
-    with their number.
+    with their number. Pairs that were made from one item, such as EWoK's in both directions, are drawn together.
 
     Raises InputError when the run lacks the task or two anchors with its pairs, or when these are pairs of other data.
     """
@@ -114,9 +114,11 @@ def change(
             "their pairs cannot be compared; evaluate one of them again"
         )
     differences = paired_differences(run, task, before, after)
-    counts = differences.groupby(["task", "difference"], observed=True).size().unstack(fill_value=0)
-    values = counts.columns.to_numpy(dtype=float)
-    means = bootstrap_means(counts.to_numpy(), values, num_resamples, np.random.default_rng(seed))
+    items = differences.groupby(["task", "item"], observed=True)["difference"].agg(["size", "sum"])
+    counts = items.groupby(["task", "size", "sum"], observed=True).size().unstack(["size", "sum"], fill_value=0)
+    counts = counts.sort_index(axis="columns")
+    sizes, sums = (counts.columns.get_level_values(name).to_numpy(dtype=float) for name in ("size", "sum"))
+    means = bootstrap_means(counts.to_numpy(), sums, num_resamples, np.random.default_rng(seed), sizes)
     low, high = np.percentile(means, [2.5, 97.5])
     observed = differences.groupby("task", observed=True)["difference"].mean().mean()
     return Change(
@@ -136,27 +138,34 @@ def change(
 
 
 def paired_differences(run: Run, task: str, before: Anchor, after: Anchor) -> pd.DataFrame:
-    """`task`, `pair`, `difference` of every pair of `task` that both anchors scored. Raises InputError without any."""
+    """`task`, `pair`, `item`, `difference` of every pair of `task` that both anchors scored. Raises InputError without any."""
     paradigms = run.paradigms(task)
     first, last = (anchor.pairs[anchor.pairs["task"].isin(paradigms)] for anchor in (before, after))
-    joined = first.merge(last, on=["task", "pair"], suffixes=("_first", "_last"))
+    joined = first.merge(last.drop(columns="item"), on=["task", "pair"], suffixes=("_first", "_last"))
     if joined.empty:
         raise InputError(f"{run.folder}: {before.revision} and {after.revision} share no scored pair of {task}")
     joined["difference"] = joined["score_last"] - joined["score_first"]
-    return joined[["task", "pair", "difference"]]
+    return joined[["task", "pair", "item", "difference"]]
 
 
 def bootstrap_means(
-    counts: np.ndarray, values: np.ndarray, num_resamples: int, generator: np.random.Generator
+    counts: np.ndarray,
+    values: np.ndarray,
+    num_resamples: int,
+    generator: np.random.Generator,
+    sizes: np.ndarray | None = None,
 ) -> np.ndarray:
     """Bootstrap distribution of a mean over strata, each resampled on its own: shape `(num_resamples,)`.
 
-    `counts[s, v]`: how many observations of stratum `s` have the value `values[v]`.
+    `counts[s, v]`: how many items of stratum `s` have the value `values[v]`, which is the sum over `sizes[v]` observations;
+    one each by default.
     """
+    sizes = np.ones_like(values) if sizes is None else sizes
     total = np.zeros(num_resamples)
     for stratum in counts:
-        size = stratum.sum()
-        total += generator.multinomial(size, stratum / size, size=num_resamples) @ values / size
+        num_items = stratum.sum()
+        drawn = generator.multinomial(num_items, stratum / num_items, size=num_resamples)
+        total += (drawn @ values) / (drawn @ sizes)
     return total / len(counts)
 
 

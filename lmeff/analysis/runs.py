@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pandas as pd
 import yaml
 from pydantic import ValidationError
@@ -39,14 +40,23 @@ class Anchor:
 
     @cached_property
     def pairs(self) -> pd.DataFrame:
-        """Columns `task` (the paradigm), `pair`, `score` (1 right, 0.5 tie, 0 wrong)."""
+        """Columns `task` (the paradigm), `pair`, `score` (1 right, 0.5 tie, 0 wrong), `item` (the same for pairs that were made
+        from one item of the data, which are no independent samples)."""
         return read_pairs(self.pair_paths)
 
     @cached_property
     def paradigm_scores(self) -> pd.DataFrame:
-        """By paradigm (index): `mean`, `var` (of the sample), `size` and `ties` of the scores of its pairs."""
-        pairs = self.pairs.assign(tie=self.pairs["score"] == 0.5).groupby("task", observed=True)
-        return pairs["score"].agg(["mean", "var", "size"]).assign(ties=pairs["tie"].sum())
+        """By paradigm (index): `mean`, `size` and `ties` of the scores of its pairs, and `stderr` of the mean, over items."""
+        pairs = self.pairs.assign(tie=self.pairs["score"] == 0.5)
+        paradigms = pairs.groupby("task", observed=True)
+        scores = paradigms["score"].agg(["mean", "size"]).assign(ties=paradigms["tie"].sum())
+        # What items add to the sum of deviations is what was sampled (Liang & Zeger 1986).
+        deviations = pairs.assign(deviation=pairs["score"] - paradigms["score"].transform("mean"))
+        squares = deviations.groupby(["task", "item"], observed=True)["deviation"].sum() ** 2
+        items = squares.groupby("task", observed=True).agg(["sum", "size"])
+        several = items["size"].where(items["size"] > 1)
+        scores["stderr"] = np.sqrt(several / (several - 1) * items["sum"]) / scores["size"]
+        return scores
 
     @property
     def tokens_name(self) -> str:

@@ -304,12 +304,16 @@ class Evaluation:
             about["error_bound"] = max(part.get("error_bound", 0.0) for part in parts.values())
             about["num_compiled"] = sum(part.get("compiled", False) for part in parts.values())  # tasks
         if all(_is_pair_task(leaf) for leaf in leaves.values()):
+            items = {name: items_of(leaf) for name, leaf in leaves.items()}
+            num_items = sum(len(set(each)) for each in items.values())
+            is_shared = num_items < sum(map(len, items.values()))
             pairs = pair_table(
-                {name: [request.resps[0][0] for request in leaf.instances] for name, leaf in leaves.items()}, in_float32
+                {name: [request.resps[0][0] for request in leaf.instances] for name, leaf in leaves.items()},
+                in_float32,
+                items if is_shared else None,
             )
             about |= {"num_pairs": pairs.num_rows, "num_ties": pairs["score"].to_pylist().count(0.5)}
-            num_items = sum(len(set(items_of(leaf))) for leaf in leaves.values())
-            about |= {} if num_items == pairs.num_rows else {"num_items": num_items}  # what standard errors count
+            about |= {"num_items": num_items} if is_shared else {}  # what standard errors count
             about["target_delimiter"] = next(iter(leaves.values())).get_config("target_delimiter")
             write_table(self.output / "pairs" / f"{task}.parquet", pairs)
         configs = {name: task_config(leaf) for name, leaf in leaves.items()}

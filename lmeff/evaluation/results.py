@@ -3,7 +3,7 @@
 import hashlib
 import os
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -127,13 +127,17 @@ def requests_sha256(requests: Mapping[str, Iterable[Sequence[str]]]) -> str:
 
 
 def pair_table(
-    log_probabilities: Mapping[str, Sequence[float]], in_float32: Mapping[str, Sequence[bool]] | None = None
+    log_probabilities: Mapping[str, Sequence[float]],
+    in_float32: Mapping[str, Sequence[bool]] | None = None,
+    items: Mapping[str, Sequence[Hashable]] | None = None,
 ) -> pa.Table:
-    """`PAIR_SCHEMA` rows, and a column `in_float32` where not all of them are.
+    """`PAIR_SCHEMA` rows; a column `in_float32` where not all of them are, and `item` where pairs share items.
 
     Args:
         log_probabilities: by task, those of the acceptable and the unacceptable sentence of each pair in turn.
         in_float32: by task, which of them were computed in float32; None for all.
+        items: by task, what each pair was made from; None where every pair is an item of its own. In the table an item is the
+            number of its first pair.
     """
     columns: dict[str, list] = {name: [] for name in PAIR_SCHEMA.names}
     for task, values in log_probabilities.items():
@@ -144,6 +148,12 @@ def pair_table(
         columns["bad"] += bad
         columns["score"] += map(pair_score, good, bad)
     table = pa.table(columns, schema=PAIR_SCHEMA)
+    if items is not None:
+        numbers: list[int] = []
+        for task in log_probabilities:
+            first: dict[Hashable, int] = {}
+            numbers += [first.setdefault(item, number) for number, item in enumerate(items[task])]
+        table = table.append_column("item", pa.array(numbers, pa.int32()))
     if in_float32 is None:
         return table
     flags = [flag for task in log_probabilities for flag in in_float32[task][::2]]

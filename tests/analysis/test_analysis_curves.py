@@ -81,6 +81,31 @@ def test_it_is_reproducible_and_follows_its_seed(finished_run):
     assert change(run, "lmeff_blimp", seed=1).low != change(run, "lmeff_blimp", seed=2).low
 
 
+def test_pairs_of_one_item_are_drawn_together_and_count_as_one_sample(fake_run):
+    """EWoK asks an item in both directions: 100 pairs that are 50 items, and one pair whose double is not there."""
+    folder = fake_run(num_pairs=101)
+    for path in folder.glob("results/*/pairs/*.parquet"):
+        pairs = pd.read_parquet(path)
+        pairs["item"] = (pairs["pair"] // 2 * 2).astype("int32")
+        pairs.to_parquet(path)
+    run, task = read_runs([folder])[0], "lmeff_blimp_passive_1"
+    differences = paired_differences(run, task, run.anchors[0], run.anchors[-1])
+    assert differences["item"].nunique() == 51
+    groups = [list(each) for _, each in differences.groupby("item")["difference"]]
+    generator, means = np.random.default_rng(3), []
+    for _ in range(4_000):
+        drawn = [value for index in generator.integers(0, 51, 51) for value in groups[index]]
+        means.append(100 * sum(drawn) / len(drawn))
+    low, high = np.percentile(means, [2.5, 97.5])
+    found = change(run, task, num_resamples=20_000)
+    assert found.low == pytest.approx(low, abs=0.06 * (high - low))
+    assert found.high == pytest.approx(high, abs=0.06 * (high - low))
+    scores = [list(each) for _, each in run.anchors[0].pairs.query("task == @task").groupby("item")["score"]]
+    mean = sum(map(sum, scores)) / 101
+    squares = sum(sum(score - mean for score in item) ** 2 for item in scores)
+    assert summarise_pairs(run, run.anchors[0], task).stderr == pytest.approx((51 / 50 * squares) ** 0.5 / 101)
+
+
 def test_only_pairs_that_both_anchors_scored_count_and_paradigms_weigh_the_same(fake_run):
     folder = fake_run(num_pairs=50)
     path = folder / "results" / "seed-0-tokens-0" / "pairs" / "lmeff_blimp.parquet"

@@ -154,6 +154,7 @@ def test_an_item_of_ewok_and_its_swapped_double_are_one_sample(own_model, ewok, 
         output = tmp_path / name
         results[name] = evaluate_model(own_model, [task], output, paths={"ewok": folder})[task]
     pairs = pq.read_table(tmp_path / "files" / "pairs" / f"{task}.parquet").to_pandas()
+    assert list(pairs["item"]) == list(pairs["pair"] // 2 * 2)  # an item and its double stand side by side in the files
     stderrs, usual = [], []
     for domain in EWOK_DOMAINS:
         leaf = f"{task}_{domain.replace('-', '_')}"
@@ -174,7 +175,9 @@ def test_an_item_of_ewok_and_its_swapped_double_are_one_sample(own_model, ewok, 
 def test_pairs_of_their_own_are_samples_of_their_own(model_folder, mini_blimp, tmp_path):
     task = "lmeff_blimp_wh_island"
     result = evaluate_model(model_folder, [task], tmp_path, paths={"blimp": str(mini_blimp)})[task]
-    scores = pq.read_table(tmp_path / "pairs" / f"{task}.parquet").to_pandas()["score"]
+    pairs = pq.read_table(tmp_path / "pairs" / f"{task}.parquet").to_pandas()
+    scores = pairs["score"]
+    assert "item" not in pairs
     assert result["results"][task]["acc_stderr,none"] == pytest.approx(scores.std() / np.sqrt(len(scores)))
     assert "num_items" not in result["lmeff"]
 
