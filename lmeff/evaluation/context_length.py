@@ -7,7 +7,7 @@ from torch.overrides import TorchFunctionMode
 from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
-from lmeff.evaluation.profiling_passes import is_out_of_memory
+from lmeff.evaluation.machine import is_out_of_memory
 
 _NAMES = (
     "max_position_embeddings",
@@ -21,6 +21,8 @@ _NAMES = (
 _FEW_TOKENS = 64
 _LONGEST_TRIED = 2048
 """A longer text is not put through a layer only to see whether it can be."""
+_NO_COPY = (ArithmeticError, AttributeError, ImportError, LookupError, MemoryError, RuntimeError, ValueError)
+"""What a family raises that cannot be cut down to such a copy, though the model itself may be whole."""
 _known: dict[str, int | None] = {}
 """By configuration."""
 LENGTH_WHERE_ANY = 2048
@@ -71,7 +73,7 @@ def _tried(config: PreTrainedConfig, said: int | None) -> int | None:
             with torch.random.fork_rng(devices=[]):
                 body = _with_one_layer(config)
             _known[key] = _table_length(body) or _longest_taken(body, said)
-        except Exception:  # whatever stands in the way of such a copy, the model itself may be whole
+        except _NO_COPY:
             _known[key] = said
     return _known[key]
 
@@ -79,13 +81,18 @@ def _tried(config: PreTrainedConfig, said: int | None) -> int | None:
 def _with_one_layer(config: PreTrainedConfig) -> PreTrainedModel:
     """A body with random weights, and of a model with an encoder beside it the decoder."""
     config = copy.deepcopy(config)
-    config.vocab_size = min(config.vocab_size, _FEW_TOKENS)
+    pad = getattr(config, "pad_token_id", None)
+    # Positions of a RoBERTa begin behind the number of its padding, so that token stays, and another one to read.
+    needed = pad + 2 if isinstance(pad, int) else 0
+    config.vocab_size = min(config.vocab_size, max(_FEW_TOKENS, needed))
     for name, value in config.to_dict().items():
         if name.endswith("_token_id") and isinstance(value, int) and value >= config.vocab_size:
             setattr(config, name, None)
     config.num_hidden_layers = 1
     for name in ("layer_types", "attention_layers"):
-        if kinds := getattr(config, name, None):
+        # A Mamba computes it from the number of layers.
+        is_computed = isinstance(getattr(type(config), name, None), property)
+        if not is_computed and (kinds := getattr(config, name, None)):
             setattr(config, name, kinds[:1])
     auto = AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModel
     return auto.from_config(config).base_model.eval()

@@ -116,7 +116,7 @@ def evaluate_folders(
     scored: list[Path] = []
 
     def score(subject: Subject, model_folder: Path) -> None:
-        warn_of_bos(subject.name, model_folder)
+        warn_of_bos(subject.name, model_folder, section.context_start)
         evaluation = evaluation_of(section, model_folder, subject.output, exact=exact, device=device)
         if line := other_start_line(evaluation):
             print(f"{subject.name}: {line}", flush=True)

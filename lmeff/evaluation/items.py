@@ -2,12 +2,17 @@
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from numbers import Real
 from typing import Any
 
+ITEM = "_lmeff_item"
+"""The key of our own documents by which they are told. Those of other people's tasks may have an `item` that means something
+else."""
 
-def item_of(document: Mapping[str, Any], number: int) -> Hashable:
-    """Equal ones mean examples of one item (`item`); without such a key every example is an item of its own."""
-    return document.get("item", number)
+
+def item_of(document: Any, number: int) -> Hashable:
+    """Equal ones mean examples of one item (`ITEM`); without such a key every example is an item of its own."""
+    return document.get(ITEM, number) if isinstance(document, Mapping) else number
 
 
 def clustered_stderr(values: Sequence[float], items: Sequence[Hashable]) -> float | None:
@@ -61,6 +66,8 @@ def _correct(scores: dict, task: Any) -> bool:
     values = [task.process_results(document, answers[number]) for number, document in documents.items()]
     for metric in values[0]:
         if isinstance(scores.get(f"{metric}_stderr,none"), int | float):
-            stderr = clustered_stderr([each[metric] for each in values], items)
+            of_each = [each[metric] for each in values]
+            # Of a metric that no mean gives, such as F1 of pairs (label, prediction), there is no error by items.
+            stderr = clustered_stderr(of_each, items) if all(isinstance(one, Real) for one in of_each) else None
             scores[f"{metric}_stderr,none"] = "N/A" if stderr is None else stderr
     return True

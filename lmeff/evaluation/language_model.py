@@ -15,6 +15,7 @@ from lm_eval.api.instance import Instance
 from tqdm import tqdm
 from transformers import AutoTokenizer
 from transformers.integrations import deepspeed as hf_deepspeed
+from transformers.utils import cached_file
 
 from lmeff.errors import InputError
 from lmeff.evaluation.adaptive import Adapted, adapt, are_pairs
@@ -34,8 +35,8 @@ from lmeff.evaluation.encoding import (
 from lmeff.evaluation.held_text import beginning_and_end
 from lmeff.evaluation.lengths import KnowsLengths
 from lmeff.evaluation.loading import check_language_model, check_one_stack, check_tokenizer, load_causal_model
+from lmeff.evaluation.machine import is_out_of_memory
 from lmeff.evaluation.prefix_tree import Layout, lay_out
-from lmeff.evaluation.profiling_passes import is_out_of_memory
 from lmeff.evaluation.tree_scorer import Answer, TreeScorer, Undecided, finish, takes_trees
 
 _TEXTS_AT_ONCE = {"cpu": 256, "cuda": 2048}
@@ -92,6 +93,10 @@ class LmeffLM(KnowsLengths, EncodesAhead):
         check_context_start(context_start)
         if context_start == "bos" and others.get("add_bos_token") is False:
             raise InputError("add_bos_token=false contradicts context_start=bos; it goes with context_start=tokenizer")
+        if context_start == "tokenizer" and others.get("add_bos_token"):
+            raise InputError(
+                "add_bos_token=true contradicts context_start=tokenizer; it is what context_start=bos does"
+            )
         # lm-eval's cache for last tokens answers wrongly where two requests divide the same tokens differently.
         others.setdefault("logits_cache", exact)
         automatic = str(batch_size).startswith("auto")
@@ -106,8 +111,8 @@ class LmeffLM(KnowsLengths, EncodesAhead):
         )
         if isinstance(pretrained, str):  # a model that was handed over was looked at by who loaded it
             check_one_stack(pretrained, self.model.config)
-            if Path(pretrained).is_dir():
-                check_language_model(Path(pretrained))
+            if others["use_safetensors"] and not getattr(self.model, "is_quantized", False):
+                check_language_model(_folder_of(pretrained, others))
             check_causal(self.model, pretrained)
         self.exact, self.adaptive, self.context_start = exact, precision == "adaptive", context_start
         default = _TEXTS_AT_ONCE.get(self.device.type, 256)
@@ -262,6 +267,12 @@ class LmeffLM(KnowsLengths, EncodesAhead):
         check_lengths(requests, self.max_length)
         found = model_requests(requests, self.max_length)
         return self._with_room(lambda size: self._scorer.score(lay_out(found, size)))
+
+
+def _folder_of(pretrained: str, options: Mapping[str, Any]) -> Path:
+    """Where a model that was just loaded lies: a folder, or the snapshot of a repository in the cache."""
+    wanted = {name: options[name] for name in ("revision", "subfolder", "cache_dir") if options.get(name)}
+    return Path(cached_file(pretrained, "config.json", local_files_only=True, **wanted)).parent
 
 
 Found = TypeVar("Found", Answer, float)

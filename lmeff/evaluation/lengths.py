@@ -23,7 +23,12 @@ class KnowsLengths:
     @property
     def max_length(self) -> int:
         """Tokens that the model takes; where it takes any number, how many it is given at once."""
-        return self._max_length or window_length(self.model.config)
+        return self._max_length or self._window_length
+
+    @cached_property
+    def _window_length(self) -> int:
+        """lm-eval asks for it several times a request."""
+        return window_length(self.model.config)
 
     @cached_property
     def _longest_together(self) -> int | None:

@@ -24,13 +24,10 @@ from transformers.models.auto.modeling_auto import (
 
 from lmeff.errors import InputError
 from lmeff.evaluation.causality import check_causal
+from lmeff.evaluation.weights import is_buffer
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _OPTIONS = {"trust_remote_code": False, "local_files_only": True}
-_BUFFERS = re.compile(r"(inv_freq|masked_bias|position_ids|token_type_ids|causal_mask)$")
-"""What older versions of transformers saved beside the parameters."""
-_MASK = re.compile(r"(attn|attention)\.bias$")
-"""A causal mask where it has four dimensions."""
 _OTHER_HEADS = re.compile(r"(^|\.)(pooler|seq_relationship|classifier|score|qa_outputs)\.")
 """Heads for other ends than language modelling, which stand beside that one's."""
 
@@ -60,6 +57,25 @@ def load_language_model(folder: Path, precision: str = "float32") -> PreTrainedM
 def check_language_model(folder: Path) -> None:
     """Raises InputError as `load_language_model` does, without reading the weights, for one that others load."""
     _load_checked(folder, device_map="meta")
+
+
+def weights_fault(folder: Path) -> str | None:
+    """How the weights of a folder differ from its configuration, in one line; None where they do not, or where transformers
+    does not know which they should be."""
+    try:
+        config = load_config(folder)
+        check_one_stack(folder, config)
+    except (InputError, OSError, ValueError, KeyError):
+        return None
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
+        return None
+    if getattr(config, "quantization_config", None) is not None:  # whose parameters have other names than the model's
+        return None
+    try:
+        check_language_model(folder)
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _load_checked(folder: Path, **options: Any) -> PreTrainedModel:
@@ -149,7 +165,7 @@ def check_whole(folder: Path, missing: Iterable[str]) -> None:
 
 def _check_no_more(folder: Path, unexpected: Iterable[str]) -> None:
     """transformers leaves out what a configuration has no place for, such as layers or biases, and goes on."""
-    names = sorted(name for name in unexpected if not _is_buffer(folder, name))
+    names = sorted(name for name in unexpected if not is_buffer(name, _shape(folder, name)))
     if names:
         raise InputError(
             f"{folder}: its weights have {names[0]}{_more(names)}, which its configuration has no place for; without it this"
@@ -157,16 +173,12 @@ def _check_no_more(folder: Path, unexpected: Iterable[str]) -> None:
         )
 
 
-def _is_buffer(folder: Path, name: str) -> bool:
-    return bool(_BUFFERS.search(name) or (_MASK.search(name) and _num_dimensions(folder, name) == 4))
-
-
-def _num_dimensions(folder: Path, name: str) -> int | None:
+def _shape(folder: Path, name: str) -> list[int]:
     for path in folder.glob("*.safetensors"):
         with safe_open(path, "pt") as file:
             if name in file.keys():  # noqa: SIM118 - not a dictionary
-                return len(file.get_slice(name).get_shape())
-    return None
+                return file.get_slice(name).get_shape()
+    return []
 
 
 def _check_tied(folder: Path, model: PreTrainedModel) -> None:

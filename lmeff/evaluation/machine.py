@@ -1,4 +1,4 @@
-"""On which machine something was measured: a figure of speed says nothing without it."""
+"""On which machine something was measured: a figure of speed says nothing without it. And when its memory does not suffice."""
 
 import os
 import platform
@@ -54,6 +54,12 @@ def available_bytes() -> int | None:
     if limit.isdigit() and used.isdigit():
         limits.append(max(0, int(limit) - int(used)))
     return min(limits, default=None)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Also on a CPU, where torch raises a RuntimeError like any other."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def _cpu_name() -> str:

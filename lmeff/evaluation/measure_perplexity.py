@@ -25,8 +25,6 @@ _VERSION = 1
 """Raised whenever the same text and settings would give other numbers."""
 _TRAIN_TOKENS = 1_000_000
 """Of training text, unless said otherwise."""
-_LONGEST = 2048
-"""Of models that no recipe says the length of."""
 
 
 @dataclass(frozen=True)
@@ -261,7 +259,7 @@ def _settings(model_folder: Path, wanted: Wanted) -> dict[str, Any]:
 
 def _length(model_folder: Path, wanted: Wanted) -> int:
     """Tokens of a window. Raises InputError, `_Unsuitable` when the model cannot take so many."""
-    from lmeff.evaluation.context_length import context_length
+    from lmeff.evaluation.context_length import LENGTH_WHERE_ANY, context_length
     from lmeff.evaluation.loading import load_config
 
     most = context_length(load_config(model_folder))
@@ -273,7 +271,7 @@ def _length(model_folder: Path, wanted: Wanted) -> int:
         return wanted.length
     if (recipe := _recipe(model_folder)) is not None:
         return recipe.batch.sequence_length
-    return min(most or _LONGEST, _LONGEST)
+    return min(most or LENGTH_WHERE_ANY, LENGTH_WHERE_ANY)  # no recipe says it
 
 
 def _recipe(model_folder: Path) -> Recipe | None:

@@ -20,17 +20,10 @@ from transformers.utils import logging as transformers_logging
 
 from lmeff.evaluation.causality import sees_later_tokens
 from lmeff.evaluation.context_length import context_length
-from lmeff.evaluation.machine import choose_device, describe_machine
+from lmeff.evaluation.machine import choose_device, describe_machine, is_out_of_memory
 from lmeff.evaluation.profiling_counts import count_parameters_of, forward_flops_per_token
 from lmeff.evaluation.profiling_memory import measure_peaks
-from lmeff.evaluation.profiling_passes import (
-    NO_ROOM,
-    forward,
-    is_out_of_memory,
-    load_to_profile,
-    random_tokens,
-    too_large,
-)
+from lmeff.evaluation.profiling_passes import NO_ROOM, forward, load_to_profile, random_tokens, too_large
 from lmeff.evaluation.results import weights_sha256
 
 NUM_WARMUPS, LEAST_PASSES = 10, 3

@@ -12,14 +12,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from lmeff.evaluation.profiling_passes import (
-    NO_ROOM,
-    forward,
-    is_out_of_memory,
-    load_to_profile,
-    random_tokens,
-    too_large,
-)
+from lmeff.evaluation.machine import is_out_of_memory
+from lmeff.evaluation.profiling_passes import NO_ROOM, forward, load_to_profile, random_tokens, too_large
 
 
 def measure_peaks(folder: Path, precision: str, length: int, batch_sizes: list[int], num_threads: int) -> dict:

@@ -1,4 +1,4 @@
-"""Loading a model to be measured, forward passes, and telling when the memory is too small for one."""
+"""Loading a model to be measured, and forward passes."""
 
 from pathlib import Path
 
@@ -30,12 +30,6 @@ def random_tokens(model: PreTrainedModel, batch_size: int, length: int) -> torch
 def forward(model: PreTrainedModel, input_ids: torch.Tensor) -> None:
     """One pass of a model that was loaded here, without waiting for a GPU to finish it."""
     model(input_ids=input_ids)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Also on a CPU, where torch raises a RuntimeError like any other."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error).lower() for word in words)
 
 
 def too_large(model: PreTrainedModel, batch_size: int, length: int) -> str | None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from lmeff.corpora.characters import check_characters
 from lmeff.errors import InputError
+from lmeff.evaluation.items import ITEM
 
 Document = dict[str, Any]
 
@@ -61,7 +62,7 @@ def ewok_contexts(record: dict, where: str) -> Document:
 def _ewok_item(record: dict) -> dict[str, str]:
     """What an item of EWoK has in common with the same item after contexts and targets were swapped."""
     halves = sorted([record.get(f"Context{number}"), record.get(f"Target{number}")] for number in (1, 2))
-    return {"item": hashlib.blake2b(json.dumps(halves).encode(), digest_size=8).hexdigest()}
+    return {ITEM: hashlib.blake2b(json.dumps(halves).encode(), digest_size=8).hexdigest()}
 
 
 def comps(record: dict, where: str) -> Document:

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
+from lmeff.evaluation.machine import is_out_of_memory
 from lmeff.evaluation.onednn_linears import OneDnnLinears
 from lmeff.evaluation.prefix_tree import Layout, Request, TreeBatch, lay_out
-from lmeff.evaluation.profiling_passes import is_out_of_memory
 
 Answer = tuple[float, bool]
 """The log-probability of a continuation in nats, and whether greedy decoding would give it."""

@@ -9,7 +9,7 @@ as in Rudelson & Vershynin 2007, "Sampling from large matrices".
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from math import isfinite, sqrt
@@ -30,7 +30,7 @@ _PATTERNS = {
     "mlp": r"mlp|feed_?forward|ffn|(^|\.)fc\d|intermediate|dense|expert|moe|\.layer\.\d+\.output\.",
 }
 """In this order: the norm inside an attention is a norm."""
-_BUFFERS = re.compile(r"(inv_freq|masked_bias)$")
+_BUFFERS = re.compile(r"(inv_freq|masked_bias|position_ids|token_type_ids|causal_mask)$")
 _MASK = re.compile(r"(attn|attention)\.bias$")
 _BLOCK = 1 << 17
 """Numbers that are turned into float64 at once: so few that they stay in a processor's cache."""
@@ -41,6 +41,11 @@ _MAX_THREADS = 16
 def kind_of(name: str) -> str:
     """What a parameter belongs to, by its name: one of `KINDS`."""
     return next((kind for kind, pattern in _PATTERNS.items() if re.search(pattern, name, re.IGNORECASE)), "other")
+
+
+def is_buffer(name: str, shape: Sequence[int]) -> bool:
+    """Whether it is no parameter but what older versions of transformers saved beside them. A mask has four dimensions."""
+    return bool(_BUFFERS.search(name) or (_MASK.search(name) and len(shape) == 4))
 
 
 class Weights:
@@ -59,8 +64,7 @@ class Weights:
                 for name in sorted(file.keys()):
                     part = file.get_slice(name)
                     shape = tuple(part.get_shape())
-                    is_buffer = _BUFFERS.search(name) or (_MASK.search(name) and len(shape) == 4)
-                    if part.get_dtype().startswith(("F", "BF")) and not is_buffer:
+                    if part.get_dtype().startswith(("F", "BF")) and not is_buffer(name, shape):
                         self.shapes[name], self._paths[name] = shape, path
         if not self.shapes:
             raise InputError(f"{folder}: its safetensors hold no parameters")
@@ -77,6 +81,15 @@ class Weights:
         """One parameter in float32."""
         with _opened(self._paths[name]) as file:
             return file.get_tensor(name).to(torch.float32)
+
+
+def parameters_of(folder: Path) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """Names and shapes of all that a folder's safetensors hold, without reading it."""
+    found = []
+    for path in _files(folder):
+        with _opened(path) as file:
+            found += [(name, tuple(file.get_slice(name).get_shape())) for name in file.keys()]  # noqa: SIM118
+    return tuple(sorted(found))
 
 
 def _files(folder: Path) -> list[Path]:

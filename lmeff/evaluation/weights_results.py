@@ -11,7 +11,7 @@ from lmeff.errors import InputError
 from lmeff.evaluation.measures import read_measure, write_measure
 from lmeff.evaluation.results import weights_sha256
 from lmeff.evaluation.subjects import Subject, find_subjects, outputs_of, score_each
-from lmeff.evaluation.weights import Weights, compare, norms_and_ranks
+from lmeff.evaluation.weights import Weights, compare, norms_and_ranks, parameters_of
 from lmeff.files import read_json
 from lmeff.quantities import format_tokens
 from lmeff.recipe.documents import AnchorDocument
@@ -212,6 +212,7 @@ def weigh(
         if is_part:
             neighbours = replace(neighbours, previous=None)
         weights = measure_weights(model, subject.output, neighbours, may_have_others=is_part)
+        _tell_fault(subject.name, model)
         found = {"weights": weights["results"]["weights"], "similarity": {}}
         if neighbours.final is not None:
             similarity = measure_similarity(model, subject.output, neighbours.final)
@@ -223,6 +224,26 @@ def weigh(
         rows.append({"name": subject.name, "tokens": point.anchor.nominal_tokens if point else None, **metrics})
 
     score_each(subjects, measure)
+
+
+def _tell_fault(name: str, model: Path) -> None:
+    """Prints a line for weights that are not those of their configuration, which other verbs refuse. What they are by
+    themselves is measured all the same, of any architecture, and whatever goes wrong here does not matter to that."""
+    with suppress(Exception):
+        if fault := _fault_of((model / "config.json").read_text(encoding="utf-8"), parameters_of(model), model):
+            print(f"{name}: measured as it is, but other verbs refuse it: {fault}", flush=True)
+
+
+_faults: dict[tuple, str | None] = {}
+"""By configuration and parameters, which the revisions of a run have in common."""
+
+
+def _fault_of(config: str, parameters: tuple, model: Path) -> str | None:
+    from lmeff.evaluation.loading import weights_fault
+
+    if (config, parameters) not in _faults:
+        _faults[config, parameters] = weights_fault(model)
+    return _faults[config, parameters]
 
 
 def _same_origin(subject: Subject, model: Path, subjects: Sequence[Subject]) -> list[Path]:

@@ -228,6 +228,10 @@ def test_without_a_bos_token_all_texts_begin_with_the_end_token(paths, tmp_path)
     [
         ({"context_start": "eos"}, "context_start=eos: bos or tokenizer"),
         ({"add_bos_token": False}, "add_bos_token=false contradicts context_start=bos"),
+        (
+            {"add_bos_token": True, "context_start": "tokenizer"},
+            "add_bos_token=true contradicts context_start=tokenizer; it is what context_start=bos does",
+        ),
     ],
 )
 def test_what_a_context_cannot_begin_with_is_told(options, message, tmp_path):

@@ -52,6 +52,35 @@ def test_weights_that_show_nothing_do_not_decide(kind, damage):
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_usual_model_is_not_copied_in_float32(dtype, monkeypatch):
+    monkeypatch.setattr("torch.nn.Module.float", lambda model: pytest.fail("would take twice a model's memory more"))
+    for kind in ("llama", "gpt2", "gpt-neox", "mixtral", "falcon, alibi", "mamba"):
+        assert sees_later_tokens(build(DECODERS[kind]).to(dtype)) is False
+
+
+@pytest.mark.parametrize("reason", ["quantized", "several devices", "no memory"])
+def test_where_there_can_be_no_copy_the_first_trial_decides(reason, monkeypatch):
+    models = {"causal": DECODERS["llama"], "both ways": BIDIRECTIONAL["gemma-3 that looks both ways"]}
+    models |= {"unclear": BIDIRECTIONAL["bert"]}
+    for name, config in models.items():
+        model = build(config).to(torch.bfloat16)
+        if reason == "quantized":
+            model.is_quantized = True
+        elif reason == "several devices":
+            model.hf_device_map = {"model": 0, "lm_head": 1}
+        else:
+            monkeypatch.setattr("lmeff.evaluation.causality.available_bytes", lambda: 1000)
+        if name == "unclear":
+            with torch.no_grad():
+                model.cls.predictions.decoder.weight *= 1e-3  # whose influence is lost in the bias
+                model.cls.predictions.bias += 1
+            with pytest.raises(InputError, match=r"in bfloat16 do not tell .* load it with dtype=float32"):
+                sees_later_tokens(model)
+        else:
+            assert sees_later_tokens(model) == (name == "both ways")
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, model_folder):
     """A Pythia, whose configuration says nothing of a decoder, and a model that sees later tokens, with our tokenizer."""

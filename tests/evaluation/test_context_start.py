@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
 from small_models import save_model
 from suites import write_full_eval, write_lines
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -15,8 +16,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from lmeff.cli import main
 from lmeff.evaluation.folders import evaluation_of
 from lmeff.evaluation.harness import Evaluation, evaluate_model
-from lmeff.evaluation.items import clustered_stderr
-from lmeff.evaluation.language_model import LmeffLM
+from lmeff.evaluation.items import ITEM, clustered_stderr, correct_stderrs
+from lmeff.evaluation.language_model import LmeffLM, load_model
 from lmeff.evaluation.sources import EWOK_DOMAINS
 from lmeff.recipe.schema import Evaluation as EvaluationSection
 
@@ -142,6 +143,22 @@ def test_errors_of_examples_of_one_item_by_hand():
     assert clustered_stderr([1, 0], "aa") is None
 
 
+def test_values_that_no_mean_is_taken_of_have_no_error_by_items():
+    class Task:
+        instances = tuple(
+            Instance("loglikelihood", {ITEM: n // 2}, ("", "a"), 0, metadata=("task", n, 1), resps=[(-n, True)])
+            for n in range(6)
+        )
+
+        def process_results(self, document, answers):
+            return {"f1": (1, int(answers[0][0] < -2)), "acc": float(answers[0][0] < -2)}
+
+    scores = {"f1,none": 0.5, "f1_stderr,none": 0.1, "acc,none": 0.5, "acc_stderr,none": 0.1}
+    correct_stderrs({"results": {"task": scores}}, {"task": Task()}, {})
+    assert scores["f1_stderr,none"] == "N/A"
+    assert scores["acc_stderr,none"] == pytest.approx(np.std([0, 0.5, 1], ddof=1) / 3**0.5)
+
+
 @pytest.mark.parametrize("task", ["lmeff_ewok", "lmeff_ewok_context"])
 def test_an_item_of_ewok_and_its_swapped_double_are_one_sample(own_model, ewok, tmp_path, task):
     """In the order of the files and in another one; the pipeline's files have them one after the other."""
@@ -198,3 +215,19 @@ def test_the_majority_baseline_stands_beside_smallbench(model_folder, tmp_path, 
     assert result["results"]["lmeff_smallbench_sst2"]["majority,none"] == 0.8
     assert result["results"]["lmeff_smallbench_rte"]["majority,none"] == 1.0
     assert result["groups"]["lmeff_smallbench"]["majority,none"] == pytest.approx((0.8 + 3) / 4)
+
+
+def test_what_add_bos_token_does_in_stock_lm_eval(own_model):
+    """As the pages say: nothing for whole sentences, and for whole texts a second BOS, for a tokenizer that adds none."""
+    texts = ("Anna sees Boris.", "Elena hides.")
+    sentences = [Instance("loglikelihood", {}, ("", text), 0, metadata=("task", n, 1)) for n, text in enumerate(texts)]
+    text = Instance("loglikelihood_rolling", {}, texts[:1], 0, metadata=("task", 0, 1))
+    found = {}
+    for add_bos_token in (True, None):
+        model = HFLM(pretrained=str(own_model), device="cpu", dtype="float32", add_bos_token=add_bos_token)
+        whole = model.loglikelihood(sentences, disable_tqdm=True)
+        found[add_bos_token] = [whole, model.loglikelihood_rolling([text], disable_tqdm=True)]
+    assert found[True][0] == found[None][0]
+    ours = load_model(own_model, "cpu", progress=False).loglikelihood_rolling([text], disable_tqdm=True)
+    assert ours == pytest.approx(found[None][1], abs=1e-4)
+    assert abs(found[True][1][0] - found[None][1][0]) > 0.1

@@ -168,6 +168,8 @@ SMALL = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2, "num_atte
     [
         (RobertaConfig(**SMALL, intermediate_size=16, max_position_embeddings=514), 512),
         (RobertaConfig(**SMALL, intermediate_size=16, max_position_embeddings=514, pad_token_id=63), 450),
+        (RobertaConfig(**SMALL, intermediate_size=16, max_position_embeddings=514, pad_token_id=100), 413),
+        (RobertaConfig(**SMALL, intermediate_size=16, max_position_embeddings=514, pad_token_id=299), 214),
         (BertConfig(**SMALL, intermediate_size=16, max_position_embeddings=512), 512),
         (OPTConfig(**SMALL, ffn_dim=16, max_position_embeddings=2048, word_embed_proj_dim=16), 2048),
         (MptConfig(vocab_size=300, d_model=16, n_layers=2, n_heads=2, max_seq_len=128), 128),
@@ -185,6 +187,15 @@ SMALL = {"vocab_size": 300, "hidden_size": 16, "num_hidden_layers": 2, "num_atte
 )
 def test_a_length_has_many_names(config, wanted):
     assert context_length(config) == wanted
+
+
+def test_the_length_is_found_once(tokenizer, monkeypatch):
+    ours = LmeffLM(decoder("gpt2"), tokenizer=tokenizer)
+    found = ours.max_length
+    monkeypatch.setattr(
+        type(ours.config), "to_json_string", lambda *_, **__: pytest.fail("the configuration was read again")
+    )
+    assert ours.max_length == found
 
 
 def test_a_model_without_a_limit_is_fine_tuned_with_the_length_that_is_wanted(tmp_path):

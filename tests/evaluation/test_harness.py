@@ -258,6 +258,20 @@ def choices_of_people(folder: Path) -> dict:
     }
 
 
+@pytest.mark.parametrize("item", ["the same", ["a", "list"], None])
+def test_a_field_called_item_means_nothing_in_a_users_own_task(model_folder, tmp_path, item):
+    task = {**choices_of_people(tmp_path), "metric_list": [{"metric": "acc"}, {"metric": "f1"}, {"metric": "mcc"}]}
+    (tmp_path / "my_labels.yaml").write_text(yaml.safe_dump(task))
+    labels = [{"name": name, "label": n % 2, "item": item} for n, name in enumerate(["Carla", "Elena", "Farid"] * 2)]
+    (tmp_path / "labels.jsonl").write_text("".join(json.dumps(label) + "\n" for label in labels))
+    found = evaluate_model(model_folder, ["my_labels"], tmp_path / "out", include_path=str(tmp_path))
+    scores = found["my_labels"]["results"]["my_labels"]
+    accuracy = scores["acc,none"]
+    assert 0 < accuracy < 1
+    assert scores["acc_stderr,none"] == pytest.approx((accuracy * (1 - accuracy) / 5) ** 0.5)
+    assert {"f1,none", "mcc,none"} <= scores.keys()
+
+
 def test_a_label_that_was_corrected_and_another_lm_eval_make_other_results(model_folder, tmp_path, monkeypatch):
     (tmp_path / "my_labels.yaml").write_text(yaml.safe_dump(choices_of_people(tmp_path)))
     labels = [{"name": name, "label": 0} for name in ("Carla", "Elena", "Farid", "Dmitri")]

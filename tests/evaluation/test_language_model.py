@@ -148,7 +148,7 @@ def test_a_constant_model_is_greedy_for_the_first_token_only(model_folder):
 def test_tokens_are_those_of_lm_eval_for_a_tokenizer_that_adds_bos(
     model_folder, tokenizer, add_bos_token, context_start
 ):
-    if context_start == "bos" and add_bos_token is False:
+    if add_bos_token is not None and (context_start == "bos") != add_bos_token:
         return  # refused
     model = AutoModelForCausalLM.from_pretrained(model_folder)
     ours = LmeffLM(model, tokenizer=tokenizer, add_bos_token=add_bos_token, context_start=context_start)

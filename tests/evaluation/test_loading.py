@@ -90,6 +90,34 @@ def test_lm_evals_own_command_line_refuses_other_weights_too(tmp_path):
         LmeffLM(str(tmp_path), device="cpu")
 
 
+def test_it_refuses_them_of_a_repository_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    repository = tmp_path / "models--somebody--model"
+    for branch, commit, num_layers in (("main", "a" * 40, 2), ("old", "b" * 40, 4)):
+        save_model(repository / "snapshots" / commit, num_hidden_layers=4)
+        edit(repository / "snapshots" / commit, num_hidden_layers=num_layers)
+        (repository / "refs").mkdir(exist_ok=True)
+        (repository / "refs" / branch).write_text(commit)
+    assert LmeffLM("somebody/model", device="cpu", revision="old").max_length == 128
+    with pytest.raises(InputError, match="which its configuration has no place for"):
+        LmeffLM("somebody/model", device="cpu")
+
+
+def test_what_weights_are_by_themselves_is_told_with_what_they_are_not(tmp_path, capsys):
+    for name, own, said in (("more", 4, 2), ("fewer", 2, 4), ("right", 2, 2)):
+        save_model(tmp_path / name, num_hidden_layers=own)
+        edit(tmp_path / name, num_hidden_layers=said)
+    names = [str(tmp_path / name) for name in ("more", "fewer", "right")]
+    assert main(["weights", *names, "--output", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    told = [line for line in lines if "measured as it is, but other verbs refuse it" in line]
+    assert [line.split(":")[0] for line in told] == ["more", "fewer"]
+    assert "have model.layers.2.input_layernorm.weight and 17 more, which its configuration has no place for" in told[0]
+    assert "lack model.layers.2.input_layernorm.weight and 17 more" in told[1]
+    assert [line.split()[0] for line in lines[-3:]] == ["more", "fewer", "right"]
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_weights_of_fewer_layers_than_the_configuration_are_no_model(verb, tmp_path, said):
     save_model(tmp_path / "model", num_hidden_layers=2)
