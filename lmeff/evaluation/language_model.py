@@ -34,7 +34,7 @@ from lmeff.evaluation.encoding import (
 )
 from lmeff.evaluation.held_text import beginning_and_end
 from lmeff.evaluation.lengths import KnowsLengths
-from lmeff.evaluation.loading import check_language_model, check_one_stack, check_tokenizer, load_causal_model
+from lmeff.evaluation.loading import check_one_stack, check_tokenizer, check_weights, load_causal_model
 from lmeff.evaluation.machine import is_out_of_memory
 from lmeff.evaluation.prefix_tree import Layout, lay_out
 from lmeff.evaluation.tree_scorer import Answer, TreeScorer, Undecided, finish, takes_trees
@@ -111,8 +111,8 @@ class LmeffLM(KnowsLengths, EncodesAhead):
         )
         if isinstance(pretrained, str):  # a model that was handed over was looked at by who loaded it
             check_one_stack(pretrained, self.model.config)
-            if others["use_safetensors"] and not getattr(self.model, "is_quantized", False):
-                check_language_model(_folder_of(pretrained, others))
+            if others["use_safetensors"] and not others.get("gguf_file"):
+                check_weights(_folder_of(pretrained, others))
             check_causal(self.model, pretrained)
         self.exact, self.adaptive, self.context_start = exact, precision == "adaptive", context_start
         default = _TEXTS_AT_ONCE.get(self.device.type, 256)

@@ -54,28 +54,14 @@ def load_language_model(folder: Path, precision: str = "float32") -> PreTrainedM
     return model
 
 
-def check_language_model(folder: Path) -> None:
-    """Raises InputError as `load_language_model` does, without reading the weights, for one that others load."""
-    _load_checked(folder, device_map="meta")
-
-
-def weights_fault(folder: Path) -> str | None:
-    """How the weights of a folder differ from its configuration, in one line; None where they do not, or where transformers
-    does not know which they should be."""
-    try:
-        config = load_config(folder)
-        check_one_stack(folder, config)
-    except (InputError, OSError, ValueError, KeyError):
-        return None
-    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING and type(config) not in MODEL_FOR_MASKED_LM_MAPPING:
-        return None
-    if getattr(config, "quantization_config", None) is not None:  # whose parameters have other names than the model's
-        return None
-    try:
-        check_language_model(folder)
-    except InputError as error:
-        return str(error)
-    return None
+def check_weights(folder: Path) -> None:
+    """Raises InputError for weights that are not those of the configuration, without reading them; for no model that
+    transformers does not know as a language model of one stack, nor for a quantized one, whose parameters have other names."""
+    config = load_config(folder)
+    is_known = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or type(config) in MODEL_FOR_MASKED_LM_MAPPING
+    is_quantized = getattr(config, "quantization_config", None) is not None
+    if is_known and not is_quantized and not getattr(config, "is_encoder_decoder", False):
+        _load_checked(folder, device_map="meta")
 
 
 def _load_checked(folder: Path, **options: Any) -> PreTrainedModel:

@@ -239,10 +239,14 @@ _faults: dict[tuple, str | None] = {}
 
 
 def _fault_of(config: str, parameters: tuple, model: Path) -> str | None:
-    from lmeff.evaluation.loading import weights_fault
+    from lmeff.evaluation.loading import check_weights
 
     if (config, parameters) not in _faults:
-        _faults[config, parameters] = weights_fault(model)
+        try:
+            check_weights(model)
+            _faults[config, parameters] = None
+        except InputError as error:
+            _faults[config, parameters] = str(error).removeprefix(f"{model}: ")
     return _faults[config, parameters]
 
 

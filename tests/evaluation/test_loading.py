@@ -108,14 +108,16 @@ def test_what_weights_are_by_themselves_is_told_with_what_they_are_not(tmp_path,
     for name, own, said in (("more", 4, 2), ("fewer", 2, 4), ("right", 2, 2)):
         save_model(tmp_path / name, num_hidden_layers=own)
         edit(tmp_path / name, num_hidden_layers=said)
-    names = [str(tmp_path / name) for name in ("more", "fewer", "right")]
+    shutil.copytree(tmp_path / "more", tmp_path / "again")
+    names = [str(tmp_path / name) for name in ("more", "again", "fewer", "right")]
     assert main(["weights", *names, "--output", str(tmp_path / "out")]) == 0
     lines = capsys.readouterr().out.splitlines()
     told = [line for line in lines if "measured as it is, but other verbs refuse it" in line]
-    assert [line.split(":")[0] for line in told] == ["more", "fewer"]
+    assert [line.split(":")[0] for line in told] == ["more", "again", "fewer"]
+    assert told[1] == told[0].replace("more", "again", 1)
     assert "have model.layers.2.input_layernorm.weight and 17 more, which its configuration has no place for" in told[0]
-    assert "lack model.layers.2.input_layernorm.weight and 17 more" in told[1]
-    assert [line.split()[0] for line in lines[-3:]] == ["more", "fewer", "right"]
+    assert "lack model.layers.2.input_layernorm.weight and 17 more" in told[2]
+    assert [line.split()[0] for line in lines[-4:]] == ["more", "again", "fewer", "right"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
