@@ -1,5 +1,6 @@
 """Writing so that nothing half-written is ever read: write aside, fsync, rename. And reading text that people hand in."""
 
+import ctypes
 import errno
 import fcntl
 import glob
@@ -140,14 +141,15 @@ def describe_files(folder: Path, exclude: tuple[str, ...] = ()) -> dict[str, dic
 def new_folder(target: str | Path) -> Iterator[Path]:
     """A folder to fill. It becomes `target` on leaving, whole and synced to disk, or not at all when the body raises.
 
-    One process at a time may make a `target`; what a killed one left aside is cleared away.
+    One process at a time may make a `target`; what a killed one left aside is brought back (`bring_back`) or cleared away.
     """
     target = Path(target)
     parent_is_new = not target.parent.exists()
     target.parent.mkdir(parents=True, exist_ok=True)
+    bring_back(target)
     for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
-    aside = _aside(target)
+    aside, replaced = _aside(target), None
     aside.mkdir()
     try:
         yield aside
@@ -157,18 +159,53 @@ def new_folder(target: str | Path) -> Iterator[Path]:
                 path.chmod(aside.stat().st_mode & 0o666)
             _sync(path)
         _sync(aside)
-        replaced = _aside(target)
-        if target.exists():
+        if target.exists() and not _exchange(aside, target):
+            replaced = _aside(target)
             os.rename(target, replaced)
-        os.rename(aside, target)
-        shutil.rmtree(replaced, ignore_errors=True)
+        if replaced or not target.exists():
+            os.rename(aside, target)
+        shutil.rmtree(replaced or aside, ignore_errors=True)
     except BaseException:
+        if replaced is not None and replaced.exists() and not target.exists():
+            os.rename(replaced, target)
         shutil.rmtree(aside, ignore_errors=True)
         if parent_is_new:
             with suppress(OSError):
                 target.parent.rmdir()
         raise
     _sync(target.parent)
+
+
+def bring_back(target: Path) -> bool:
+    """Renames back a folder that a process left aside, whole, when it was killed between taking the old one away and putting
+    the new one in its place. Either will do: whole is what holds every file of its own `manifest.json`. For whoever alone may
+    make `target`. Returns whether there was one."""
+    if target.exists():
+        return False
+    for leftover in sorted(target.parent.glob(f".{glob.escape(target.name)}.*.tmp")):
+        if _is_whole(leftover):
+            os.rename(leftover, target)
+            _sync(target.parent)
+            return True
+    return False
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        files = read_json(folder / "manifest.json")["files"]
+        return all(sha256_file(folder / name) == entry["sha256"] for name, entry in files.items())
+    except (InputError, OSError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Gives two folders each other's name in one step, so that no moment is without either; False where the file system or the
+    kernel cannot."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    here, exchange = ctypes.c_int(-100), ctypes.c_uint(2)  # AT_FDCWD, RENAME_EXCHANGE
+    return renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
 @contextmanager

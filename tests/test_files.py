@@ -1,13 +1,16 @@
 """Folders and files are whole or not there, and readable by whom the umask lets read."""
 
+import hashlib
+import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from lmeff.files import new_folder
+from lmeff.files import bring_back, describe_files, new_folder, write_json
 
 
 def test_a_folder_is_there_when_it_is_whole(tmp_path: Path) -> None:
@@ -31,3 +34,75 @@ def test_weights_are_readable_as_the_umask_says(tmp_path: Path, umask: int, mode
     finally:
         os.umask(before)
     assert (tmp_path / "target" / "model.safetensors").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("can_exchange", [True, False])
+@pytest.mark.parametrize("num_done", [0, 1, 2])
+def test_a_kill_at_any_rename_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_exchange: bool, num_done: int
+) -> None:
+    """A folder that is replaced is there, the old one or the new one whole, whenever the process is killed."""
+    target = tmp_path / "seed-1"
+
+    def fill(folder: Path, content: str) -> None:
+        (folder / "weights").write_text(content)
+        write_json(folder / "manifest.json", {"format": 1, "files": describe_files(folder)})
+
+    with new_folder(target) as aside:
+        fill(aside, "old")
+    if not can_exchange:
+        monkeypatch.setattr("lmeff.files._exchange", lambda one, other: False)
+    if (child := os.fork()) == 0:
+        num_left, rename = [num_done], os.rename
+
+        def killed(*paths: Path, **_: bool) -> None:
+            if num_left[0] == 0:
+                os._exit(9)
+            num_left[0] -= 1
+            rename(*paths)
+
+        os.rename = shutil.rmtree = killed  # what follows the renames counts as one more
+        try:
+            with new_folder(target) as aside:
+                fill(aside, "new")
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    if can_exchange:
+        assert target.is_dir(), "there is no moment without it"
+    else:
+        assert bring_back(target) == (num_done == 1)
+    assert (target / "weights").read_text() in ("old", "new")
+    assert (
+        describe_files(target, exclude=("manifest.json",))
+        == json.loads((target / "manifest.json").read_text())["files"]
+    )
+    before = (target / "weights").read_text()
+    with pytest.raises(IsADirectoryError), new_folder(target) as aside:
+        aside.write_text("fails")
+    assert (target / "weights").read_text() == before
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_is_not_whole_is_not_brought_back(tmp_path: Path) -> None:
+    left = tmp_path / ".seed-1.0123abcd.tmp"
+    left.mkdir()
+    (left / "weights").write_text("cut sho")
+    assert not bring_back(tmp_path / "seed-1")
+    entry = {"sha256": hashlib.sha256(b"cut short").hexdigest(), "bytes": 9}
+    write_json(left / "manifest.json", {"format": 1, "files": {"weights": entry}})
+    assert not bring_back(tmp_path / "seed-1")
+    assert left.is_dir()
+    (left / "weights").write_text("cut short")
+    assert bring_back(tmp_path / "seed-1")
+
+
+def test_a_rename_that_fails_puts_the_old_folder_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "target"
+    with new_folder(target) as aside:
+        (aside / "whole").write_text("old")
+    monkeypatch.setattr("lmeff.files._exchange", lambda one, other: False)
+    with pytest.raises(FileNotFoundError), new_folder(target) as aside:
+        monkeypatch.setattr("lmeff.files._sync", lambda path: shutil.rmtree(aside, ignore_errors=True))
+    assert (target / "whole").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]

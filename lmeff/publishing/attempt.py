@@ -45,7 +45,8 @@ def attempt(run: Path, revision: str) -> None:
         except Refused as error:
             outbox.refused(entry, str(error))
         except Unavailable as error:
-            flags = {"is_asked_wait": error.is_asked_wait, "is_rejected": error.is_rejected}
+            names = ("is_asked_wait", "is_rejected", "is_limit")
+            flags = {name: getattr(error, name) for name in names}
             outbox.failed(entry, str(error), error.wait_seconds, hub_is_down=True, **flags)
         except Exception as error:  # one revision that cannot be read must not hold up the others
             said = str(error).partition("\n")[0]

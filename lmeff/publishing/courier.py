@@ -12,26 +12,36 @@ from pathlib import Path
 from lmeff.errors import InputError
 from lmeff.publishing.folder import add_to_outbox, complete_revisions
 from lmeff.recipe.schema import Recipe
+from lmeff.revisions.hub import CALL_SECONDS_VARIABLE
 from lmeff.revisions.names import MAIN, HubNames
 from lmeff.revisions.outbox import Entry, Outbox
 from lmeff.revisions.reach import unreachable
 
 _FIXED_SECONDS, _SLOWEST_BYTES_A_SECOND = 900.0, 250_000.0
 """How long an attempt may take: this, and as long as its bytes take at this pace."""
+_SHORTEST_SECONDS, _SHORTEST_CALL_SECONDS, _LONGEST_CALL_SECONDS = 120.0, 15.0, 60.0
+"""Where somebody waits: the least that an attempt gets besides its bytes, and how long the Hub may be silent."""
 _POLL_SECONDS = 1.0
 
 
 def attempt_beside(
-    run: Path, revisions: Sequence[str], started: Callable[[subprocess.Popen], bool] = lambda process: True
+    run: Path,
+    revisions: Sequence[str],
+    started: Callable[[subprocess.Popen], bool] = lambda process: True,
+    patience_seconds: float | None = None,
 ) -> None:
     """`attempt`, for one revision after another, in a process of its own with the lowest priority, which is ended when it takes
-    too long. `started` is shown the process, and says whether it is wanted at all."""
+    too long. `started` is shown the process, and says whether it is wanted at all. A short patience shortens how long the Hub
+    may be silent, not an upload that goes on."""
     outbox = Outbox(run)
     before = [entry for revision in revisions if (entry := outbox.read(revision)) is not None]
-    limit = _FIXED_SECONDS + _num_bytes(run, revisions) / _SLOWEST_BYTES_A_SECOND
+    wait = _FIXED_SECONDS if patience_seconds is None else patience_seconds
+    limit = min(_FIXED_SECONDS, max(wait, _SHORTEST_SECONDS)) + _num_bytes(run, revisions) / _SLOWEST_BYTES_A_SECOND
+    call_seconds = min(_LONGEST_CALL_SECONDS, max(wait, _SHORTEST_CALL_SECONDS))
     launch = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "ACCELERATE_", "TORCHELASTIC_", "GROUP_", "ROLE_")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(launch)}
     environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    environment[CALL_SECONDS_VARIABLE] = str(call_seconds)
     # Xet's own transfer has no time limit and knows nothing of a rate limit; plain uploads have and do.
     environment["HF_HUB_DISABLE_XET"] = "1"
     words = (str(os.getpid()), str(round(limit) + 30), str(run), *revisions)

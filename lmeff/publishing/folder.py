@@ -1,8 +1,9 @@
 """What a run's folder holds for the Hub, and where it goes."""
 
+from contextlib import suppress
 from pathlib import Path
 
-from lmeff.errors import InputError
+from lmeff.errors import Busy, InputError
 from lmeff.files import read_json, sha256_file
 from lmeff.plan import make_plan
 from lmeff.recipe import read_recipe
@@ -11,6 +12,8 @@ from lmeff.recipe.schema import Recipe
 from lmeff.revisions import list_revisions
 from lmeff.revisions.names import MAIN, HubNames, final_name
 from lmeff.revisions.outbox import Entry, Outbox
+from lmeff.revisions.store import bring_back_revisions
+from lmeff.training.folder import claimed
 
 
 def read_run(run: Path) -> tuple[Recipe, PlanDocument]:
@@ -27,6 +30,16 @@ def add_to_outbox(outbox: Outbox, names: HubNames, recipe: Recipe, revision: str
     sha256 = sha256_file(outbox.run / "revisions" / revision / "manifest.json")
     outbox.add(revision, names.repository, names.branch(revision), recipe.publish.private, sha256)
     outbox.add(MAIN, names.repository, MAIN, recipe.publish.private)
+
+
+def bring_back_left(run: Path) -> None:
+    """Revisions that a killed `lmeff publish --mend` left under hidden names alone are there again, and named; not while
+    another process works on the run."""
+    if not any((run / "revisions").glob(".*.tmp")):
+        return
+    with suppress(Busy, InputError), claimed(run):
+        for name in bring_back_revisions(run):
+            print(f"{name}: brought back; a process was killed while it replaced its files", flush=True)
 
 
 def complete_revisions(run: Path) -> list[Path]:

@@ -4,11 +4,13 @@ import sys
 import time
 from collections.abc import Sequence
 
-from lmeff.revisions.outbox import Entry
+from lmeff.progress import shown
+from lmeff.revisions.outbox import Entry, Outbox
 
 WAIT_SECONDS, UNREACHED_SECONDS = 600.0, 30.0
 _LONGEST_PAUSE_SECONDS = 60.0
 """Between two attempts, where the Hub names no time itself."""
+_POLL_SECONDS = 1.0
 
 
 class Patience:
@@ -18,14 +20,14 @@ class Patience:
     """
 
     def __init__(self, seconds: float | None) -> None:
-        self._wanted, self._begun = seconds, time.time()
+        self.wanted_seconds, self._begun = seconds, time.time()
         self._tried: dict[str, float] = {}
         self.was_reached = False
 
     @property
     def _seconds(self) -> float:
-        if self._wanted is not None:
-            return self._wanted
+        if self.wanted_seconds is not None:
+            return self.wanted_seconds
         return WAIT_SECONDS if self.was_reached else UNREACHED_SECONDS
 
     def note(self, entry: Entry) -> None:
@@ -45,7 +47,7 @@ class Patience:
 
     def wait_for(self, entries: Sequence[Entry]) -> bool:
         """Waits until one of these can be tried, and shows the time as it passes; False, at once, where that is too long."""
-        asked = [entry.not_before for entry in entries if entry.is_asked_wait]
+        asked = [entry.not_before for entry in entries if entry.is_limit]
         tried = [one for one in entries if one.revision in self._tried]
         until = max(asked) if asked else min(map(self._due, tried or entries))
         if max(until, time.time()) > self._begun + self._seconds:
@@ -62,6 +64,24 @@ class Patience:
         if is_terminal:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
         return True
+
+    def wait_until_free(self, outbox: Outbox) -> bool:
+        """Waits while another process delivers, and shows it; False once nothing came of that for as long as we wait."""
+        seconds = WAIT_SECONDS if self.wanted_seconds is None else self.wanted_seconds
+        since, before = self._begun, None
+        with shown("another process delivers; waiting for it"):
+            while True:
+                with outbox.delivering() as is_free:
+                    pass
+                if is_free:
+                    return True
+                now = [(entry.revision, entry.commit, entry.state) for entry in outbox.entries()]
+                if before not in (None, now):
+                    since = time.time()
+                before = now
+                if time.time() >= since + seconds:
+                    return False
+                time.sleep(min(_POLL_SECONDS, seconds))
 
     def _passed(self) -> str:
         return f"{time.time() - self._begun:.0f} of {self._seconds:.0f} s have passed"

@@ -1,26 +1,31 @@
 """`lmeff publish`."""
 
+import sys
 import time
 from pathlib import Path
 
-from lmeff.errors import InputError
+from lmeff.errors import InputError, RunFailed
 from lmeff.files import locked
+from lmeff.progress import shown
 from lmeff.publishing.attempt import NO_TOKEN
 from lmeff.publishing.courier import attempt_beside
-from lmeff.publishing.folder import add_to_outbox, complete_revisions, page, read_run
+from lmeff.publishing.folder import add_to_outbox, bring_back_left, complete_revisions, page, read_run
 from lmeff.publishing.patience import Patience
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions.account import namespace as own_namespace
 from lmeff.revisions.account import token
 from lmeff.revisions.delivery import card_sha256
+from lmeff.revisions.hub import OFFLINE
 from lmeff.revisions.mending import mend
 from lmeff.revisions.names import MAIN, HubNames, hub_names
 from lmeff.revisions.outbox import Entry, Outbox
 from lmeff.revisions.reach import unreachable
 from lmeff.training.folder import claimed
 
-_GROUP, _POLL_SECONDS = 4, 1.0
-_IN_A_ROW = 3
+_GROUP = 4
+FOR_A_PERSON = (NO_TOKEN, OFFLINE)
+"""Why nothing can be sent, where waiting changes nothing."""
+IN_A_ROW = 3
 """So many revisions, one after the other, for which the Hub was away: then it is away for all."""
 
 
@@ -34,13 +39,14 @@ def publish(
     corrects files that some versions of transformers read otherwise; of a run that was never published only those here.
     """
     recipe, plan = read_run(run)
-    outbox = Outbox(run)
+    outbox, patience = Outbox(run), Patience(wait_seconds)
+    bring_back_left(run)
     revisions = complete_revisions(run)
     if not revisions:
         raise InputError(f"{run}: no revisions here yet")
     known = outbox.entries()
     if mends:
-        mend_all(run, revisions)
+        mend_all(run, revisions, patience)
         if not known and namespace is None and recipe.publish.to == "local":
             print(f"{run}: it was not published from here; lmeff publish {run} sends it")
             return []
@@ -50,26 +56,29 @@ def publish(
         recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update={"namespace": namespace})})
     names = hub_names(recipe, plan, own_namespace(), ways="here, as HF_NAMESPACE or with --namespace NAME")
     _open(run, outbox, names, recipe, revisions)
-    tried = _deliver(run, outbox, Patience(wait_seconds))
+    tried = _deliver(run, outbox, patience)
     if outbox.read(MAIN).state == "delivered" and MAIN not in tried:
         print(f"{names.repository}: everything is on the Hub")
     return outbox.undelivered()
 
 
-def mend_all(run: Path, revisions: list[Path]) -> None:
-    """Corrects the revisions of a run, which must not be training, and says what was corrected."""
+def mend_all(run: Path, revisions: list[Path], patience: Patience) -> None:
+    """Corrects the revisions of a run, which must not be training, and says what was corrected. Raises RunFailed while another
+    process delivers."""
     outbox, is_whole = Outbox(run), True
     with claimed(run), locked(run / ".final"):
-        while True:
+        is_free = False
+        while not is_free:
+            if not patience.wait_until_free(outbox):
+                raise RunFailed(
+                    f"{run}: another process delivers it, so that nothing was corrected; run this again later"
+                )
             with outbox.delivering() as is_free:
                 for folder in revisions if is_free else ():
                     outbox.hold(folder.name, even_if_seen=True)
                     if corrected := mend(folder):
                         is_whole = False
                         print(f"{folder.name}: corrected {', '.join(corrected)}", flush=True)
-            if is_free:
-                break
-            time.sleep(_POLL_SECONDS)
     if is_whole:
         print(f"{run}: nothing to correct; every transformers from 4.46 on reads its revisions alike")
 
@@ -90,25 +99,25 @@ def _deliver(run: Path, outbox: Outbox, patience: Patience) -> set[str]:
     """What another attempt would not change."""
     num_failed = num_rejected = 0
     while waiting := [one for one in _waiting(outbox) if one.revision not in given_up]:
-        is_away = num_failed >= _IN_A_ROW or any(one.is_asked_wait and one.not_before > time.time() for one in waiting)
+        is_away = num_failed >= IN_A_ROW or any(one.is_limit and one.not_before > time.time() for one in waiting)
         ready = [] if is_away else [one for one in waiting if patience.is_due(one)]
         if not ready:
             if not patience.wait_for(waiting):
                 break
             num_failed = 0
             continue
-        with outbox.delivering() as is_free:
-            pass
-        if not is_free:
-            time.sleep(_POLL_SECONDS)
-            continue
+        if not patience.wait_until_free(outbox):
+            print(f"{run}: another process delivers it; what it leaves is for later", file=sys.stderr)
+            break
         # In small groups, so that there is something to see; `main` is opened by every delivery, and comes last.
         ready.sort(key=lambda entry: (entry.revision == MAIN, entry.attempts))
         group = [entry for entry in ready if entry.revision != MAIN][:_GROUP] or ready
-        if why := _hopeless(patience):
-            outbox.failed(group[0], why, hub_is_down=True, is_rejected=why == NO_TOKEN)
+        if why := hopeless(patience):
+            outbox.failed(group[0], why, hub_is_down=True, is_rejected=why in FOR_A_PERSON)
         else:
-            attempt_beside(run, [entry.revision for entry in group])
+            names = [entry.revision for entry in group]
+            with shown(f"delivering {', '.join(names)}"):
+                attempt_beside(run, names, patience_seconds=patience.wanted_seconds)
         for before in group:
             after = outbox.read(before.revision)
             if after == before:
@@ -121,10 +130,10 @@ def _deliver(run: Path, outbox: Outbox, patience: Patience) -> set[str]:
             if after.state == "waiting" and (not is_down or after.is_rejected):
                 given_up.add(after.revision)
             print(f"{after.revision}: {_outcome(after)}", flush=True)
-        if why == NO_TOKEN or num_rejected >= _IN_A_ROW:
+        if why in FOR_A_PERSON or num_rejected >= IN_A_ROW:
             break
         if why:
-            num_failed = _IN_A_ROW
+            num_failed = IN_A_ROW
     return tried
 
 
@@ -132,10 +141,14 @@ def _waiting(outbox: Outbox) -> list[Entry]:
     return [entry for entry in outbox.entries() if entry.state == "waiting" and not entry.is_held]
 
 
-def _hopeless(patience: Patience) -> str | None:
+def hopeless(patience: Patience) -> str | None:
     """Why an attempt would come to nothing, found out without one."""
+    from huggingface_hub import constants
+
     if token() is None:
         return NO_TOKEN
+    if constants.HF_HUB_OFFLINE:
+        return OFFLINE
     why = unreachable()
     patience.was_reached |= why is None
     return why

@@ -2,7 +2,8 @@
 
 import argparse
 import tempfile
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from huggingface_hub import ModelCard
@@ -11,13 +12,15 @@ from lmeff.analysis.results import read_result_files
 from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.results import weights_sha256
 from lmeff.evaluation.subjects import Subject
+from lmeff.progress import shown
 from lmeff.publishing.cards import own_results, scores_of, write_entries
-from lmeff.publishing.publish import publish
+from lmeff.publishing.patience import Patience
+from lmeff.publishing.publish import FOR_A_PERSON, IN_A_ROW, hopeless, publish
 from lmeff.revisions.account import token
 from lmeff.revisions.card import eval_results
 from lmeff.revisions.delivery import Files, update_files
 from lmeff.revisions.hub import Hub, NotDelivered, RemoteFile, Unavailable
-from lmeff.revisions.outbox import Outbox
+from lmeff.revisions.outbox import Entry, Outbox, next_attempt
 from lmeff.revisions.quota import CommitQuota
 from lmeff.revisions.remote import is_remote
 
@@ -36,17 +39,60 @@ def check_publishable(options: argparse.Namespace) -> None:
 
 
 def publish_results(what: str, subjects: Sequence[Subject]) -> None:
-    """Sends the results of a run's revisions, or of models of the Hub. Raises RunFailed when the Hub does not take them."""
-    remote = [subject for subject in subjects if subject.remote]
-    for subject in remote:
-        name = f"{subject.remote.repository}@{subject.remote.revision}"
-        try:
-            commit = _send(subject)
-        except (Unavailable, NotDelivered) as error:
-            raise RunFailed(f"{name}: {error}") from None
-        print(f"{name}: results are in commit {commit[:12]}")
+    """Sends the results of a run's revisions, or of models of the Hub. Raises RunFailed where the Hub does not take them."""
+    remote = {f"{one.remote.repository}@{one.remote.revision}": one for one in subjects if one.remote}
+    if left := _send_all(remote, _send, Patience(None)):
+        said = "; ".join(f"{name}: {why}" for name, why in left.items())
+        raise RunFailed(f"results not on the Hub yet: {said}; the same command again sends them, with the scores kept")
     if not remote and (left := publish(Path(what))):
         raise RunFailed(f"{len(left)} revisions could not be brought up to date: {left[0].error}")
+
+
+def _send_all(remote: Mapping[str, Subject], send: Callable[[Subject], str], patience: Patience) -> dict[str, str]:
+    """Sends the results of each, goes on with others where one fails, and tries again what may succeed later, as
+    `lmeff publish` does. Returns what is left, and why."""
+    waiting, now = {}, time.time()
+    for name, one in remote.items():
+        model = one.remote
+        fields = {"repository": model.repository, "branch": model.revision, "private": False, "manifest_sha256": None}
+        waiting[name] = Entry(revision=name, added=now, opened=now, **fields)
+    given_up: dict[str, str] = {}
+    num_failed = 0
+    while waiting:
+        is_away = num_failed >= IN_A_ROW or any(
+            one.is_limit and one.not_before > time.time() for one in waiting.values()
+        )
+        ready = [] if is_away else [name for name, one in waiting.items() if patience.is_due(one)]
+        if not ready:
+            if not patience.wait_for([*waiting.values()]):
+                break
+            num_failed = 0
+        for name in ready:
+            try:
+                if (why := hopeless(patience)) is not None:
+                    raise Unavailable(why, is_rejected=why in FOR_A_PERSON)
+                with shown(f"{name}: sending results"):
+                    commit = send(remote[name])
+            except Unavailable as error:
+                flags = {key: getattr(error, key) for key in ("is_asked_wait", "is_rejected", "is_limit")}
+                flags |= {"error": str(error), "not_before": next_attempt(waiting[name], error.wait_seconds)}
+                flags["attempts"] = waiting[name].attempts + 1
+                waiting[name] = waiting[name].model_copy(update=flags)
+                patience.note(waiting[name])
+                num_failed += 1
+                print(f"{name}: {error}", flush=True)
+                if error.is_rejected:
+                    given_up[name] = str(waiting.pop(name).error)
+                if error.is_limit or num_failed >= IN_A_ROW:
+                    break
+            except (NotDelivered, InputError) as error:
+                given_up[name] = str(error)
+                del waiting[name]
+            else:
+                del waiting[name]
+                num_failed = 0
+                print(f"{name}: results are in commit {commit[:12]}", flush=True)
+    return given_up | {name: one.error or "not tried" for name, one in waiting.items()}
 
 
 def _send(subject: Subject) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.files import read_json
-from lmeff.publishing.folder import read_run
+from lmeff.publishing.folder import bring_back_left, read_run
 from lmeff.recipe.documents import AnchorDocument
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import differences
@@ -27,6 +27,7 @@ def verify(run: Path, *, reload: bool = True, hub: bool = True) -> tuple[list[st
     (`reload`), and what was delivered with the Hub, by the hashes that its API gives (`hub`). Raises InputError for a folder
     without revisions.
     """
+    bring_back_left(run)
     folders = sorted(path for path in run.glob("revisions/[!.]*") if path.is_dir())
     if not folders:
         raise InputError(f"{run}: no revisions here")

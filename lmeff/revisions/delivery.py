@@ -104,7 +104,7 @@ def wait_for(take_commit: Callable[[], float]) -> None:
     """Raises Unavailable when no commit may be made yet."""
     if seconds := take_commit():
         said = "100 commits were made within an hour, and the Hub does not take many more"
-        raise Unavailable(said, seconds, is_asked_wait=True)
+        raise Unavailable(said, seconds, is_asked_wait=True, is_limit=True)
 
 
 def read_sha256(folder: Path) -> str:

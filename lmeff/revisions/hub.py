@@ -1,6 +1,7 @@
 """The Hub as we use it: every call has a time limit, and nothing is retried that the outbox does not retry."""
 
 import hashlib
+import os
 import re
 import tempfile
 import time
@@ -28,9 +29,13 @@ from lmeff.files import sha256_file
 from lmeff.revisions.names import MAIN
 
 _CALL_SECONDS = 60.0
+"""So long a call may go on in which nothing arrives and nothing is taken."""
+CALL_SECONDS_VARIABLE = "LMEFF_HUB_CALL_SECONDS"
+"""In the environment of a process that delivers: less than that, where somebody waits for it."""
 _REJECTED_SECONDS = 600.0
-_MOVED = (409, 412)
+_MOVED, _TOO_MANY = (409, 412), 429
 _AWAY = (408, 429, 500, 502, 503, 504)
+OFFLINE = "HF_HUB_OFFLINE is set; unset it to reach the Hub"
 _NETWORK = ("httpx", "httpx2", "httpcore", "httpcore2", "h11", "ssl")
 
 
@@ -44,10 +49,15 @@ class Unavailable(Exception):
         *,
         is_asked_wait: bool = False,
         is_rejected: bool = False,
+        is_limit: bool = False,
+        is_answer: bool = False,
     ) -> None:
-        """`is_rejected`: it refuses the token or what the token may do, which a person has to change."""
+        """`is_asked_wait`: the Hub, or its quota, names `wait_seconds`. `is_rejected`: a person has to change something, such
+        as where it refuses the token or what the token may do. `is_limit`: too many requests, which holds for every revision.
+        `is_answer`: it was reached, and answers so."""
         super().__init__(said)
         self.wait_seconds, self.is_asked_wait, self.is_rejected = wait_seconds, is_asked_wait, is_rejected
+        self.is_limit, self.is_answer = is_limit, is_answer
 
 
 class NotDelivered(Exception):
@@ -87,19 +97,32 @@ def limit_client() -> None:
     if _raise_unavailable in hooks["response"]:
         return
     hooks = {"request": list(hooks["request"]), "response": [*hooks["response"], _raise_unavailable]}
-    huggingface_hub.set_client_factory(lambda: kind(event_hooks=hooks, follow_redirects=True, timeout=_CALL_SECONDS))
+    huggingface_hub.set_client_factory(lambda: kind(event_hooks=hooks, follow_redirects=True, timeout=_call_seconds()))
+
+
+def _call_seconds() -> float:
+    return float(os.environ.get(CALL_SECONDS_VARIABLE) or _CALL_SECONDS)
 
 
 def _raise_unavailable(response: Any) -> None:
     if response.status_code in _AWAY:
-        wait = _asked_wait(response.headers)
-        raise Unavailable(f"the Hub answers {response.status_code}", wait, is_asked_wait=wait is not None)
+        raise _unavailable(response)
 
 
-def _asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the Hub wants us to wait: `RateLimit: "api";r=0;t=N`, or `Retry-After` with seconds or a date."""
-    if found := re.search(r"\bt=(\d+)", headers.get("ratelimit", "")):
-        return float(found[1]) + 1
+def _unavailable(response: Any) -> Unavailable:
+    status = response.status_code
+    wait, is_limit = _asked_wait(status, response.headers), status == _TOO_MANY
+    said = f"the Hub answers {status}"
+    return Unavailable(said, wait, is_asked_wait=wait is not None, is_limit=is_limit, is_answer=True)
+
+
+def _asked_wait(status: int, headers: Mapping[str, str]) -> float | None:
+    """Seconds that the Hub wants us to wait: `Retry-After` with seconds or a date; where there were too many requests
+    `RateLimit: "api";r=0;t=N`, which stands beside any answer and then says that none remains."""
+    policies = headers.get("ratelimit", "").split(",") if status == _TOO_MANY else []
+    used_up = [found[1] for one in policies if re.search(r"\br=0\b", one) and (found := re.search(r"\bt=(\d+)", one))]
+    if used_up:
+        return max(map(float, used_up)) + 1
     value = headers.get("retry-after", "").strip()
     if value.isdecimal():
         return float(value) + 1
@@ -117,19 +140,35 @@ def asking() -> Iterator[None]:
     except (Unavailable, NotDelivered, Moved, InputError):
         raise
     except OfflineModeIsEnabled:
-        raise Unavailable("HF_HUB_OFFLINE is set") from None
+        raise _offline() from None
     except HfHubHTTPError as error:
         raise _meaning(error) from None
     except Exception as error:  # the client has no common class for what a network can do
+        not_cached = None
         for cause in _causes(error):
+            if isinstance(cause, LocalEntryNotFoundError):  # what came of asking is its cause
+                not_cached = not_cached or cause
+                continue
+            if isinstance(cause, OfflineModeIsEnabled):
+                raise _offline() from None
             if isinstance(cause, Unavailable):
                 raise cause from None
             if isinstance(cause, HfHubHTTPError):  # while a large file was sent
                 raise _meaning(cause) from None
             library = type(cause).__module__.partition(".")[0]
-            if isinstance(cause, ConnectionError | TimeoutError | LocalEntryNotFoundError) or library in _NETWORK:
+            if isinstance(cause, ConnectionError | TimeoutError) or library in _NETWORK:
                 raise Unavailable(_first_line(cause)) from None
+        if not_cached is not None:
+            raise Unavailable(_first_line(not_cached)) from None
         raise NotDelivered(_first_line(error)) from None
+
+
+def _offline() -> Unavailable:
+    if not any(
+        map(os.environ.get, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+    ):  # `reach.asked_once` asks nothing for a while
+        return Unavailable("the Hub was away a moment ago")
+    return Unavailable(OFFLINE, _REJECTED_SECONDS, is_rejected=True)
 
 
 def _meaning(error: HfHubHTTPError) -> Exception:
@@ -139,7 +178,7 @@ def _meaning(error: HfHubHTTPError) -> Exception:
     if status in _MOVED:
         return Moved()
     if status in _AWAY:
-        return Unavailable(f"the Hub answers {status}")
+        return _unavailable(error.response)
     if status == 401 and not isinstance(error, GatedRepoError):
         return Unavailable("the Hub rejects the token (401)", _REJECTED_SECONDS, is_rejected=True)
     if status in (401, 403):
@@ -176,7 +215,7 @@ class Hub:
             return self._initial[repository]
         with asking():
             try:
-                self._api.model_info(repository, timeout=_CALL_SECONDS)
+                self._api.model_info(repository, timeout=_call_seconds())
             except GatedRepoError:
                 raise  # it is there, for others
             except RepositoryNotFoundError:

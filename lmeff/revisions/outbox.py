@@ -39,10 +39,12 @@ class Entry(Document):
     """When to try again, seconds since 1970."""
     is_asked_wait: bool = False
     """Whether the Hub itself, or its quota, asks to wait so long."""
+    is_limit: bool = False
+    """Whether there were too many requests or commits: then nothing else is to be sent so long either."""
     hub_is_down: bool = False
     """Whether the last attempt failed for a reason that holds for all revisions: no network, a rate limit, a rejected token."""
     is_rejected: bool = False
-    """Whether the Hub refused the token or what it may do, which waiting does not change."""
+    """Whether a person has to change something, such as the token that the Hub refuses; waiting does not help."""
     error: str | None = None
     """Why the last attempt failed."""
     is_held: bool = False
@@ -152,13 +154,12 @@ class Outbox:
         is_asked_wait: bool = False,
         hub_is_down: bool = False,
         is_rejected: bool = False,
+        is_limit: bool = False,
     ) -> None:
         """Notes a failed attempt; where the Hub gave no time, the wait doubles from five seconds to ten minutes."""
-        if wait_seconds is None:
-            wait_seconds = min(_FIRST_WAIT_SECONDS * 2 ** min(entry.attempts, 20), _LONGEST_WAIT_SECONDS)
-        fields = {"error": why, "not_before": time.time() + wait_seconds, "hub_is_down": hub_is_down}
-        fields["is_rejected"] = is_rejected
-        self._close(entry, attempts=entry.attempts + 1, is_asked_wait=is_asked_wait, **fields)
+        fields = {"error": why, "hub_is_down": hub_is_down, "is_rejected": is_rejected, "is_limit": is_limit}
+        fields |= {"is_asked_wait": is_asked_wait, "not_before": next_attempt(entry, wait_seconds)}
+        self._close(entry, attempts=entry.attempts + 1, **fields)
 
     def refused(self, entry: Entry, why: str) -> None:
         """Nothing more is tried until a person has."""
@@ -170,7 +171,7 @@ class Outbox:
             there = self._there(entry.revision)
             if _is_same(there, entry):
                 fields = {"commit": commit, "card_sha256": card_sha256, "error": None, "hub_is_down": False}
-                fields["is_rejected"] = False
+                fields |= {"is_rejected": False, "is_limit": False}
                 state = "delivered" if there.opened == entry.opened else there.state
                 self._write(there, state=state, attempts=0, not_before=0.0, is_asked_wait=False, **fields)
 
@@ -179,7 +180,7 @@ class Outbox:
         with self._alone():
             there, now = self._there(revision), time.time()
             waits = there.is_asked_wait and there.not_before > now
-            fields = {} if waits else {"attempts": 0, "not_before": 0.0, "hub_is_down": False}
+            fields = {} if waits else {"attempts": 0, "not_before": 0.0, "hub_is_down": False, "is_limit": False}
             self._write(there, state="waiting", opened=now, **fields)
 
     def _close(self, entry: Entry, **fields: object) -> None:
@@ -213,6 +214,13 @@ class Outbox:
                 yield False
             else:
                 yield True
+
+
+def next_attempt(entry: Entry, wait_seconds: float | None) -> float:
+    """When to try an entry again that has just failed, seconds since 1970."""
+    if wait_seconds is None:
+        wait_seconds = min(_FIRST_WAIT_SECONDS * 2 ** min(entry.attempts, 20), _LONGEST_WAIT_SECONDS)
+    return time.time() + wait_seconds
 
 
 def _is_same(one: Entry, other: Entry) -> bool:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
-_REMEMBERED_SECONDS = 300.0
-"""So long a Hub that was away is not asked again: a run that is followed goes on for days, and a network comes back."""
+_REMEMBERED_SECONDS, _TROUBLED_SECONDS = 300.0, 30.0
+"""So long a Hub that was away is not asked again: a run that is followed goes on for days, and a network comes back. And one
+that was reached and is in trouble, where it names no time itself."""
 _away: dict[str, float] = {}
 """Why it was away, and until when (`time.monotonic`) that is remembered."""
 
@@ -32,10 +33,10 @@ def unreachable() -> str | None:
     return None
 
 
-def note_away(why: str) -> None:
-    """Notes that the Hub could not be asked just now."""
+def note_away(why: str, seconds: float = _REMEMBERED_SECONDS) -> None:
+    """Notes that the Hub could not be asked just now, and need not be for so long."""
     _away.clear()
-    _away[why] = time.monotonic() + _REMEMBERED_SECONDS
+    _away[why] = time.monotonic() + seconds
 
 
 def known_away() -> str | None:
@@ -60,19 +61,22 @@ def asked_once() -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            if known_away() is None and (why := _away_by(error)):
-                note_away(why)
+            if known_away() is None and (found := _away_by(error)):
+                note_away(*found)
             raise
 
 
-def _away_by(error: Exception) -> str | None:
-    """In words, when this says that the Hub could not be asked."""
+def _away_by(error: Exception) -> tuple[str, float] | None:
+    """In words, when this says that the Hub could not be asked, and for how long. What it refuses, such as one gated
+    repository, says nothing of others."""
     from lmeff.revisions.hub import Unavailable, asking
 
     try:
         with asking():
             raise error
     except Unavailable as away:
-        return str(away)
+        if away.is_rejected:
+            return None
+        return str(away), (away.wait_seconds or _TROUBLED_SECONDS) if away.is_answer else _REMEMBERED_SECONDS
     except Exception:
         return None

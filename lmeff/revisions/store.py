@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.errors import InputError
-from lmeff.files import describe_files, new_folder, read_json, sha256_file, write_json, write_text
+from lmeff.files import bring_back, describe_files, new_folder, read_json, sha256_file, write_json, write_text
 from lmeff.recipe.documents import FORMAT, AnchorDocument, ManifestDocument
 from lmeff.revisions.names import anchor_name, final_name
 from lmeff.tokens.published import write_published_tokenizer
@@ -116,6 +116,13 @@ def read_manifest(folder: Path) -> ManifestDocument:
         return ManifestDocument.model_validate(read_json(folder / "manifest.json"))
     except ValueError as error:
         raise InputError(f"{folder / 'manifest.json'}: not a manifest ({' '.join(str(error).split())})") from None
+
+
+def bring_back_revisions(run: Path) -> list[str]:
+    """The names of the revisions that a killed process had left under hidden names alone, and that are there again. For
+    whoever holds the run: what a process at work has aside looks the same."""
+    names = {path.name[1:].rsplit(".", 2)[0] for path in (run / "revisions").glob(".*.tmp") if path.is_dir()}
+    return [name for name in sorted(names) if bring_back(run / "revisions" / name)]
 
 
 def list_revisions(run: Path) -> list[Path]:

@@ -1,17 +1,25 @@
 """`lmeff publish` where the Hub is in trouble: it goes on with other revisions, tries again while that may help, says why."""
 
 import json
+import re
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lmeff.cli import main
+from lmeff.publishing.patience import Patience
+from lmeff.publishing.results import _send_all
+from lmeff.revisions.delivery import update_files
+from lmeff.revisions.hub import Hub
 from lmeff.revisions.outbox import Outbox
+from lmeff.revisions.remote import RemoteModel
 from tests.hub_server import TOKEN, HubServer
 from tests.launching import run_folder, start, write_recipe
 from tests.publishing.conftest import REPOSITORY, lmeff
+from tests.revisions.test_compatibility import make_old
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +45,8 @@ def test_a_hub_that_is_in_trouble_once(
     assert set(states(run).values()) == {"delivered"}
     assert all(len(hub.commits(REPOSITORY, name)) == 1 for name in NAMES)
     assert "waiting: the Hub answers 503" in said.out
-    assert said.out.count("delivered and verified") == 4
+    assert all(said.out.count(f"{name}: delivered and verified") == 1 for name in NAMES)
+    assert "main: delivered and verified" in said.out
     if "seed-1-tokens-0" in where:
         first = said.out.index("seed-1-tokens-0: waiting")
         assert first < said.out.index("seed-1: delivered") < said.out.index("seed-1-tokens-0: delivered"), (
@@ -62,6 +71,95 @@ def test_a_wait_that_is_too_long_is_not_begun(hub: HubServer, run: Path, capsys:
         assert main(["publish", str(run)]) == 1
     assert time.time() - begun < 60
     assert "not before 50 minutes from now" in capsys.readouterr().err
+
+
+def test_only_a_limit_holds_for_every_revision(hub: HubServer, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`RateLimit` stands beside every answer; what it says of a limit that is far away is no wait. `Retry-After` of a Hub that
+    is in trouble with one revision holds for that one."""
+    where, headers = "POST .*/commit/seed-1-tokens-0$", {"RateLimit": '"api";r=900;t=240'}
+    with hub.fault(where, "status", status=503, headers=headers | {"Retry-After": "3000"}) as fault:
+        assert main(["publish", str(run), "--wait", "20"]) == 1
+    assert fault.num_met == 1
+    assert states(run) == dict.fromkeys(NAMES, "delivered") | {"main": "delivered", "seed-1-tokens-0": "waiting"}
+    said = capsys.readouterr()
+    assert "not before 50 minutes from now" in said.err
+    entry = Outbox(run).read("seed-1-tokens-0")
+    (run / "outbox" / "seed-1-tokens-0.json").write_text(entry.model_copy(update={"not_before": 0.0}).model_dump_json())
+    with hub.fault(where, "status", status=503, headers=headers, times=1):
+        assert main(["publish", str(run), "--wait", "60"]) == 0, "tried again after seconds, not after four minutes"
+
+
+def test_offline_by_choice_is_not_waited_for(
+    hub: HubServer, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    begun = time.time()
+    assert main(["publish", str(run)]) == 1
+    assert time.time() - begun < 20
+    assert "HF_HUB_OFFLINE is set; unset it" in capsys.readouterr().err
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize("words", [[], ["--mend"]])
+def test_another_process_that_delivers_is_named_and_not_waited_for_longer(
+    hub: HubServer, run: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if words:
+        make_old(run / "revisions" / "seed-1-tokens-0")
+    begun = time.time()
+    with Outbox(run).delivering() as ours:
+        assert ours
+        assert main(["publish", str(run), "--wait", "4", *words]) == 1
+    assert 4 <= time.time() - begun < 40
+    said = capsys.readouterr().err
+    assert "another process delivers; waiting for it" in said
+    assert "another process delivers it, so that nothing was corrected" in said or not words
+    assert f"{run}: another process delivers it" in said
+    assert hub.requests == []
+
+
+def test_a_short_wait_is_short_where_the_hub_says_nothing(
+    hub: HubServer, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with hub.fault("GET .*", "hang") as fault:
+        assert main(["publish", str(run), "--wait", "5"]) == 1
+    assert fault.num_met <= 3
+    said = capsys.readouterr()
+    assert "Timeout" in said.out
+    assert "delivering seed-1-tokens-0, " in said.err, "an attempt that lasts is shown"
+    waited = [float(one.group(1)) for one in re.finditer(r"(\d+) of 5 s have passed", said.err)]
+    assert not waited or max(waited) < 60
+
+
+def test_results_go_on_where_the_hub_is_in_trouble(
+    hub: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`lmeff eval --publish` of several models: one 503 neither ends it nor keeps the others back; what is gone is named."""
+    client, name = Hub(TOKEN, is_limited=False), "tester/scored"
+    client._api.endpoint = hub.url
+    initial = client.prepare(name, False)
+    for branch in ("a", "b", "c"):
+        client.create_branch(name, branch, initial)
+    models = {
+        f"{name}@{branch}": SimpleNamespace(remote=RemoteModel(name, branch, initial))
+        for branch in ("a", "b", "c", "d")
+    }
+
+    def send(subject: SimpleNamespace) -> str:
+        branch = subject.remote.revision
+        return update_files(client, name, branch, lambda *_: {"results.json": b"{}"}, lambda: 0.0, "Evaluation results")
+
+    with hub.fault("POST .*/commit/a$", "status", status=503, times=1):
+        left = _send_all(models, send, Patience(60))
+    assert left == {f"{name}@d": f"{name} has no branch 'd'"}
+    assert all(len(hub.commits(name, branch)) == 1 for branch in ("a", "b", "c"))
+    said = capsys.readouterr().out
+    assert f"{name}@a: the Hub answers 503" in said
+    assert said.index(f"{name}@c: results are in") < said.index(f"{name}@a: results are in")
+    with hub.fault("GET .*/refs$", "status", status=503):
+        left = _send_all(models, send, Patience(0))
+    assert set(left) == set(models)
+    assert left[f"{name}@a"] == "the Hub answers 503"
 
 
 def test_one_that_never_arrives(hub: HubServer, run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from lmeff.cli import main
 from lmeff.files import sha256_file
 from lmeff.revisions.outbox import Outbox
+from lmeff.training.folder import claimed
 from tests.hub_server import Commit, HubServer
 from tests.launching import curve, finish, start, weights
 from tests.publishing.conftest import REPOSITORY, lmeff
@@ -79,6 +80,27 @@ def test_named_mended_and_verified(
     assert hub.repositories[REPOSITORY].branches == tips
     assert main(["publish", str(copy), "--mend"]) == 0
     assert hub.repositories[REPOSITORY].branches == tips, "both are corrected to the same bytes"
+
+
+@pytest.mark.parametrize("verb", [["verify", "--local", "--no-reload"], ["publish", "--mend"]])
+def test_a_revision_that_a_killed_mend_left_hidden(
+    old_run: Path, verb: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both copies stand under hidden names, as an older version left them: one is brought back, nothing is lost."""
+    folder = old_run / "revisions" / NAMES[1]
+    shutil.copytree(folder, folder.with_name(f".{folder.name}.0123abcd.tmp"))
+    weights = sha256_file(folder / "model.safetensors")
+    folder.rename(folder.with_name(f".{folder.name}.4567cdef.tmp"))
+    with claimed(old_run):
+        main(["verify", str(old_run), "--local", "--no-reload"])
+        assert not folder.exists(), "a process at work may be about to rename it itself"
+    capsys.readouterr()
+    main([verb[0], str(old_run), *verb[1:]])
+    assert f"{folder.name}: brought back" in capsys.readouterr().out
+    assert sha256_file(folder / "model.safetensors") == weights
+    assert main(["publish", str(old_run), "--mend"]) == 0
+    assert not list((old_run / "revisions").glob(".*.tmp"))
+    assert main(["verify", str(old_run), "--local", "--no-reload"]) == 0
 
 
 def test_another_model_is_not_mended_over(hub: HubServer, old_run: Path, tmp_path: Path) -> None:
