@@ -14,7 +14,7 @@ from lmeff.evaluation.subjects import Subject
 from lmeff.publishing.cards import own_results, scores_of, write_entries
 from lmeff.publishing.publish import publish
 from lmeff.revisions.account import token
-from lmeff.revisions.card import eval_results
+from lmeff.revisions.card_scores import eval_results
 from lmeff.revisions.delivery import Files, update_files
 from lmeff.revisions.hub import Hub, NotDelivered, RemoteFile, Unavailable
 from lmeff.revisions.outbox import Outbox
