@@ -193,8 +193,8 @@ def model_card(
 ) -> str:
     """README.md of a revision.
 
-    `rows` is the curve up to here with the scores so far; `warnings` what of it cannot be compared or was left out; `source` the
-    repository and branch to load it from, when they are known; `picture` the path of the curve's picture beside the card.
+    `rows` is the curve up to here with the scores so far; `warnings` what of it cannot be compared or was left out; `source`
+    the repository and branch to load it from, when they are known; `picture` the path of the curve's picture beside the card.
     """
     rows = rows or [CardRow(anchor, ())]
     own = next((row.scores for row in rows if row.anchor.step == anchor.step), ())
