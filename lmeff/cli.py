@@ -116,17 +116,19 @@ def _curves(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
+    from lmeff.analysis import check_output
     from lmeff.early import check_run_folders
-
-    check_run_folders(options.paths)
-    from lmeff.analysis import check_output, read_runs, write_figures, write_output
 
     if options.figure and not options.output:
         raise InputError(f"--figure {options.figure}: into which file? Name a .png, .svg or .pdf with -o")
+    if options.output:
+        check_output(Path(options.output), options.figure)
+    check_run_folders(options.paths)
+    from lmeff.analysis import read_runs, write_figures, write_output
+
     written = []
     if options.output or not options.figures:
         output = Path(options.output or "report.html")
-        check_output(output, options.figure)
         runs = read_runs(options.paths)
         written += write_output(runs, output if options.output else output.absolute(), options.figure)
     else:

@@ -62,6 +62,23 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
+def possible_range(metric: str) -> tuple[float, float]:
+    """What a mean of a metric can be. Student's interval knows nothing of such ends and may reach beyond them."""
+    name = metric.partition(",")[0]
+    if name in SHARES:
+        return 0.0, 1.0
+    if name in ("spearman", "mcc", "score"):  # a score may be the mean of correlations
+        return -1.0, 1.0
+    if name.removeprefix("dev_") in ("loss", "bits_per_byte", "perplexity", "word_perplexity"):
+        return 0.0, math.inf
+    return -math.inf, math.inf
+
+
+def cut_off(low: float, high: float, ends: tuple[float, float]) -> tuple[float, float]:
+    """The part of an interval that is possible."""
+    return max(low, ends[0]), min(high, ends[1])
+
+
 def percent_interval(interval: tuple[float, float]) -> str:
     """`[63.5, 64.3]`, of shares."""
     return f"[{100 * interval[0]:.1f}, {100 * interval[1]:.1f}]"

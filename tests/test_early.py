@@ -97,6 +97,7 @@ def cases(folder: Path, recipe: Path, model: Path, run: Path) -> list[tuple[list
         (["curves", "gone"], "gone: no such folder"),
         (["curves", model], "no run here"),
         (["report", model], "no run here"),
+        (["report", model, "-o", "x.xyz"], "x.xyz: the ending says what is written"),
         (["status", "gone"], "gone: no such folder"),
         (["verify", "gone"], "gone: no "),
         (["publish", "gone"], "gone: no such folder"),

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.comparable import clusters, loss_clusters, same_held_out_text, score_clusters
+from lmeff.analysis.comparable import clusters, loss_clusters, score_clusters
 from lmeff.analysis.curves import CHANCE
+from lmeff.analysis.held_out import same_held_out_text
 from lmeff.analysis.series import Series, curve_points, training_loss
 from lmeff.analysis.table import OTHER_METRICS, headline_metric
 from lmeff.analysis.themes import LIGHT

@@ -1,42 +1,28 @@
 """Runs that stand together in a table or on an axis although their numbers cannot be compared: who they are, and why.
 
-Losses per token need one tokenizer and one held-out text, bits per byte one held-out text, scores the same examples and
-settings.
+Losses per token need one tokenizer, one held-out text and the same windows, bits per byte one text and the same windows, scores
+the same examples and settings.
 """
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from lmeff.analysis.groups import Group
+from lmeff.analysis.held_out import (
+    loss_settings,
+    same_held_out_text,
+    same_loss,
+    same_settings,
+    same_source,
+    same_tokenizer,
+    sections,
+)
 from lmeff.analysis.mixed import conditions, setting_words, value_words
 from lmeff.analysis.results import TaskResult
 from lmeff.analysis.runs import Run
-from lmeff.analysis.words import over_examples
+from lmeff.analysis.words import examples_of
 
 Item = TypeVar("Item")
-
-
-def same_tokenizer(one: Run, other: Run) -> bool:
-    """Whether a token is the same for both: by the tokenizer's sha256, or where one does not tell, by the recipes."""
-    hashes = [run.provenance.get("tokens", {}).get("tokenizer_sha256") for run in (one, other)]
-    if all(hashes):
-        return hashes[0] == hashes[1]
-    return _sections(one, "corpus", "tokenizer") == _sections(other, "corpus", "tokenizer")
-
-
-def same_held_out_text(one: Run, other: Run) -> bool:
-    """Whether both take their losses over one text: by its sha256, by the corpus's fingerprint, or else by the recipes."""
-    for key in ("held_out_sha256", "fingerprint"):
-        found = [run.provenance.get("corpus", {}).get(key) for run in (one, other)]
-        if all(found):
-            return found[0] == found[1]
-    return _sections(one, "corpus") == _sections(other, "corpus")
-
-
-def same_loss(one: Run, other: Run) -> bool:
-    """Whether losses per token can be compared."""
-    return same_tokenizer(one, other) and same_held_out_text(one, other)
 
 
 def same_conditions(one: TaskResult, other: TaskResult) -> bool:
@@ -44,6 +30,23 @@ def same_conditions(one: TaskResult, other: TaskResult) -> bool:
     if one.num_examples != other.num_examples:
         return False
     return not (one.about and other.about) or conditions(one.about) == conditions(other.about)
+
+
+def same_text(one: TaskResult, other: TaskResult) -> bool:
+    """Whether two results over a text can be compared as far as they do not count tokens: the text may be in other tokens."""
+    hashes = [result.about.get("text_sha256") for result in (one, other)]
+    if not all(hashes):
+        return same_conditions(one, other)
+    return hashes[0] == hashes[1] and conditions(one.about)["settings"] == conditions(other.about)["settings"]
+
+
+PER_TEXT = ("bits_per_byte", "word_perplexity")
+"""Metrics that count no tokens."""
+
+
+def same_for(metric: str) -> Callable[[TaskResult, TaskResult], bool]:
+    """What tells whether values of a metric can be compared."""
+    return same_text if metric in PER_TEXT else same_conditions
 
 
 def clusters(items: Iterable[Item], alike: Callable[[Item, Item], bool]) -> list[list[Item]]:
@@ -66,10 +69,10 @@ def loss_clusters(groups: Sequence[Group]) -> list[list[Group]]:
 
 
 def score_clusters(groups: Sequence[Group], task: str) -> list[list[Run]]:
-    """Runs whose last results of a task can be compared; those without one are in none."""
+    """Runs whose last results of a task can be compared, of text by bits per byte at least; those without one are in none."""
     return clusters(
         [run for group in groups for run in group.runs if _last(run, task)],
-        lambda one, other: same_conditions(_last(one, task), _last(other, task)),
+        lambda one, other: same_text(_last(one, task), _last(other, task)),
     )
 
 
@@ -84,13 +87,22 @@ def comparison_notes(groups: Sequence[Group]) -> list[str]:
 def _loss_notes(groups: Sequence[Group]) -> list[str]:
     with_loss = [run for group in groups for run in group.runs if _has_loss(run)]
     notes = []
-    if len(texts := clusters(with_loss, same_held_out_text)) > 1:
-        notes.append(
-            f"{_names(groups, texts)} have other held-out texts: neither their losses nor their bits per byte can be compared"
-        )
+    neither = "neither their losses nor their bits per byte can be compared"
+    if len(texts := clusters(with_loss, same_source)) > 1:
+        notes.append(f"{_names(groups, texts)} have other held-out texts: {neither}")
+    if len(ways := clusters(with_loss, same_settings)) > 1:
+        named = _names(groups, ways, lambda run: f" ({loss_settings(run)})")
+        notes.append(f"{named} took their held-out losses over other samples or windows: {neither}")
     if len(tokenizers := clusters(with_loss, same_tokenizer)) > 1:
         named = _names(groups, tokenizers, lambda run: f" ({run.vocab_size:,} entries)" if run.vocab_size else "")
-        more = "" if notes else "; bits per byte can"
+        more = "; bits per byte can"
+        if notes:
+            more = ""
+        elif len(clusters(with_loss, same_held_out_text)) > 1:
+            more = (
+                "; nor, as far as is known, can bits per byte: evaluation.dev_tokens takes another part of the text with each"
+                " tokenizer (lmeff perplexity takes all of it)"
+            )
         notes.append(
             f"{named} have other tokenizers: a token is another amount of text, and losses and perplexities per token cannot"
             f" be compared{more}"
@@ -109,13 +121,19 @@ def _score_notes(groups: Sequence[Group], task: str) -> list[str]:
             count = "an unknown number of" if result.num_examples is None else f"{result.num_examples:,}"
             about = conditions(result.about) if result.about else None
             words = {name: value_words(about, name) for name in sorted(differing)} if about else {}
-            over = f" over {count} {over_examples(run, task)}"
+            over = f" over {count} {examples_of(run, task)}"
             return ", ".join([over, *(f"{name} {value}" for name, value in words.items())])
 
         named = _names(groups, apart, say, "; ")
         return [f"{task}: {named}: not scored alike, so the scores cannot be compared"]
     per_token = [run for members in apart for run in members if _last(run, task).num_tokens]
-    counts = clusters(per_token, lambda one, other: _last(one, task).num_tokens == _last(other, task).num_tokens)
+    counts = clusters(
+        per_token,
+        lambda one, other: (
+            same_conditions(_last(one, task), _last(other, task))
+            and _last(one, task).num_tokens == _last(other, task).num_tokens
+        ),
+    )
     if len(counts) > 1:
         named = _names(groups, counts, lambda run: f" ({_last(run, task).num_tokens:,} tokens)")
         return [
@@ -134,7 +152,7 @@ def _weights_notes(groups: Sequence[Group]) -> list[str]:
 
 
 def _shape(run: Run) -> str:
-    return _sections(run, "model") + str(run.num_parameters)
+    return sections(run, "model") + str(run.num_parameters)
 
 
 def _names(
@@ -170,7 +188,3 @@ def _last(run: Run, task: str) -> TaskResult | None:
 
 def _has_loss(run: Run) -> bool:
     return bool(run.log) or any(anchor.document.dev_loss is not None for anchor in run.anchors)
-
-
-def _sections(run: Run, *names: str) -> str:
-    return json.dumps([run.recipe.get(name) for name in names], sort_keys=True, default=str)

@@ -17,15 +17,19 @@ def with_one_context_start(runs: Sequence[Run]) -> list[Run]:
     for run in runs:
         for anchor in run.anchors:
             for task, result in anchor.results.tasks.items():
-                if result.about:
+                if _says(result):
                     found.setdefault(task, set()).add(_context_start(result))
     shown = {task: min(starts, key=_PREFERRED.index) for task, starts in found.items() if len(starts) > 1}
     return [_kept(run, shown) for run in runs] if shown else list(runs)
 
 
 def _context_start(result: TaskResult) -> str | None:
-    start = (result.about.get("settings") or {}).get("context_start")
-    return start if start in _PREFERRED else None
+    return result.context_start if result.context_start in _PREFERRED else None
+
+
+def _says(result: TaskResult) -> bool:
+    """Whether it is one of ours, which say of themselves how they were made."""
+    return bool(result.about) or result.context_start is not None
 
 
 def _kept(run: Run, shown: Mapping[str, str | None]) -> Run:
@@ -35,7 +39,7 @@ def _kept(run: Run, shown: Mapping[str, str | None]) -> Run:
         others = {
             task: _context_start(result)
             for task, result in anchor.results.tasks.items()
-            if result.about and task in shown and _context_start(result) != shown[task]
+            if _says(result) and task in shown and _context_start(result) != shown[task]
         }
         anchors.append(_without(anchor, others) if others else anchor)
         for task, start in others.items():

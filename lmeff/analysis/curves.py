@@ -51,6 +51,13 @@ class Change:
     num_resamples: int
     unit: str = "tokens"
     """What the anchors count."""
+    num_items: int | None = None
+    """From so many items the pairs were made; None: as many."""
+
+    @property
+    def over(self) -> str:
+        """What its interval is over."""
+        return "items" if self.num_items and self.num_items < self.num_pairs else "pairs"
 
     @property
     def span(self) -> str:
@@ -59,9 +66,10 @@ class Change:
         return f"from {first} to {last} {self.unit}"
 
     def __str__(self) -> str:
+        number = self.num_items if self.over == "items" else self.num_pairs
         return (
             f"{self.task}: {self.points:+.1f} points {self.span} "
-            f"(95% interval {self.low:.1f} to {self.high:.1f} over {self.num_pairs:,} pairs, paired bootstrap; "
+            f"(95% interval {self.low:.1f} to {self.high:.1f} over {number:,} {self.over}, paired bootstrap; "
             "how seeds differ is not in it)"
         )
 
@@ -134,6 +142,7 @@ def change(
         num_paradigms=len(counts),
         num_resamples=num_resamples,
         unit=run.unit,
+        num_items=len(items),
     )
 
 

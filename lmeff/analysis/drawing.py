@@ -16,7 +16,6 @@ from lmeff.files import write_bytes
 
 VEGA_LITE_VERSION = re.match(r"v?(\d+\.\d+)", alt.SCHEMA_VERSION)[1]
 PNG_PIXELS_PER_INCH = 160
-ENDINGS = (".png", ".svg", ".pdf")
 
 
 def write_png(runs: Sequence[Run], path: str | Path, title: str | None = None) -> Path:
@@ -39,7 +38,7 @@ def render_png(spec: dict, title: str | None = None) -> bytes:
 
 
 def render(spec: dict, ending: str, title: str | None = None) -> bytes:
-    """A specification as the content of a file with one of `ENDINGS`; in SVG and PDF text is text."""
+    """A specification as the content of a file with one of `lmeff.analysis.endings.ENDINGS`; in SVG and PDF text is text."""
     if ending == ".png":
         return render_png(spec, title)
     if ending == ".svg":

@@ -73,7 +73,7 @@ def _run_json(run: Run) -> dict:
         "vocab_size": run.vocab_size,
         "num_parameters": run.num_parameters,
         "anchors": [_anchor_json(run, anchor) for anchor in run.anchors],
-        "changes": [asdict(each) | {"interval_over": "pairs"} for each in changes(run)],
+        "changes": [asdict(each) | {"interval_over": each.over} for each in changes(run)],
         "notes": mixed_notes(run),
     }
 
@@ -103,6 +103,6 @@ def _anchor_json(run: Run, anchor: Anchor) -> dict:
 def _score_json(run: Run, anchor: Anchor, task: str, metric: str, score: Score) -> dict:
     """`value`, `stderr`, and `low` and `high` of the 95% interval."""
     stderr = accuracy_stderr(run, anchor, task) if metric == "acc" else score.stderr
-    interval = metric_interval(metric, score.value, stderr, anchor.results.tasks[task].num_examples)
+    interval = metric_interval(metric, score.value, stderr, anchor.results.tasks[task].num_samples)
     low, high = interval or (None, None)
     return {"value": score.value, "stderr": stderr, "low": low, "high": high}

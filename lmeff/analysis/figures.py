@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lmeff.analysis.charts import has_pairs, main_figure, task_panels
-from lmeff.analysis.drawing import ENDINGS, nothing_to_draw, render, render_pages
+from lmeff.analysis.drawing import nothing_to_draw, render, render_pages
+from lmeff.analysis.endings import ENDINGS
 from lmeff.analysis.runs import Run
 from lmeff.analysis.series import Series, make_series
 from lmeff.analysis.views import ParadigmTable, paradigm_tables, paradigms_of, phenomena_of, task_titles

@@ -57,12 +57,16 @@ def _mixed_weights(run: Run, anchor: Anchor) -> str | None:
 
 
 def conditions(about: dict) -> dict:
-    """What has to be the same for two results to be comparable, by name."""
+    """What has to be the same for two results to be comparable, by name. Choices are the same in precision `adaptive` as in
+    `float32`, and with `exact` as without."""
     settings: dict[str, object] = {}
     for name, value in (about.get("settings") or {}).items():
         # Of a group of fine-tuned tasks a setting is the settings of one of them.
         inner = {f"{name}.{key}": value[key] for key in value} if isinstance(value, dict) else {name: value}
         settings |= {key: one for key, one in inner.items() if key.rpartition(".")[2] not in _NOT_COMPARED}
+    settings.pop("exact", None)
+    if settings.get("precision") == "adaptive":
+        settings["precision"] = "float32"
     return {"data": about.get("data_sha256"), "settings": settings}
 
 

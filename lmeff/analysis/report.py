@@ -13,7 +13,8 @@ import vl_convert
 from lmeff.analysis.charts import headline_tasks
 from lmeff.analysis.comparable import comparison_notes
 from lmeff.analysis.curves import ACQUIRED, NUM_RESAMPLES
-from lmeff.analysis.drawing import ENDINGS, VEGA_LITE_VERSION, render_png
+from lmeff.analysis.drawing import VEGA_LITE_VERSION, render_png
+from lmeff.analysis.endings import ENDINGS, check_output
 from lmeff.analysis.figures import drawn_paradigms, page_figures, write_figure
 from lmeff.analysis.reading import read_runs
 from lmeff.analysis.runs import Run
@@ -25,7 +26,6 @@ from lmeff.errors import InputError
 from lmeff.files import write_text
 
 PAGE = Path(__file__).parent / "page"
-PAGE_ENDINGS = (".html", ".htm")
 
 
 def write_output(runs: Sequence[Run], output: str | Path, figure: str | None = None) -> list[Path]:
@@ -36,19 +36,6 @@ def write_output(runs: Sequence[Run], output: str | Path, figure: str | None = N
         return [write_figure(runs, output, figure)]
     page = write_report(runs, output)
     return [page, *(path for path in [page.with_suffix(".png")] if path.is_file())]
-
-
-def check_output(output: Path, figure: str | None) -> None:
-    """Raises InputError for a file that cannot be written as its name says."""
-    ending = output.suffix.lower()
-    is_page = output.is_dir() or ending in PAGE_ENDINGS
-    if not is_page and ending not in ENDINGS:
-        raise InputError(
-            f"{output}: the ending says what is written: .html a page, .png or .svg a figure, .pdf all figures; "
-            f"{ending or 'no ending'} is none of them"
-        )
-    if is_page and figure is not None:
-        raise InputError(f"--figure {figure}: a page holds all figures; name a .png, .svg or .pdf with -o")
 
 
 def write_report(runs: Sequence[Run], output: str | Path, title: str | None = None) -> Path:

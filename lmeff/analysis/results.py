@@ -32,6 +32,20 @@ class TaskResult:
 
     num_tokens: int | None = None
     """Into so many tokens the model's tokenizer cut the text; None where that does not matter."""
+    num_items: int | None = None
+    """From so many items the examples were made, where several were made from one: only they are independent samples."""
+    context_start: str | None = None
+    """What contexts began with: `bos` or `tokenizer`; None where the result does not say it."""
+
+    @property
+    def num_samples(self) -> int | None:
+        """How many independent samples its intervals are over: items, or else examples."""
+        return self.num_examples if self.num_items is None else self.num_items
+
+    @property
+    def is_older(self) -> bool:
+        """Whether an older version scored it, which does not say what contexts began with."""
+        return self.context_start is None and "task_files_sha256" in (self.about.get("settings") or {})
 
     @property
     def limit(self) -> int | None:
@@ -94,10 +108,15 @@ def _parse_results(content: dict, path: Path) -> Results:
         return Results(weights={name: score.value for metrics in found for name, score in metrics.items()})
     counts = {task: count.get("effective") for task, count in content["n-samples"].items()}
 
-    def num_examples(task: str) -> int | None:
+    about = content.get("lmeff") or {}
+    items = about.get("num_items_of") or {}
+    # Files that lm-eval's own command line wrote have it where the model says what it is.
+    said = about.get("settings") or content.get("config") or {}
+
+    def total(task: str, counts: dict) -> int | None:
         if task not in subtasks:
             return counts.get(task)
-        below = [num_examples(child) for child in subtasks[task]]
+        below = [total(child, counts) for child in subtasks[task]]
         return None if None in below else sum(below)
 
     tasks = {}
@@ -105,7 +124,10 @@ def _parse_results(content: dict, path: Path) -> Results:
         metrics = _parse_metrics(values, f"{path}: {task}")
         if metrics:
             num_tokens = ((content.get("counts") or {}).get(task) or {}).get("num_tokens")
-            tasks[task] = TaskResult(metrics, num_examples(task), content.get("lmeff") or {}, num_tokens)
+            num_items = total(task, items) if items else None
+            tasks[task] = TaskResult(
+                metrics, total(task, counts), about, num_tokens, num_items, said.get("context_start")
+            )
     return Results(tasks, subtasks)
 
 

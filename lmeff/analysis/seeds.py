@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from lmeff.analysis.comparable import clusters, same_conditions, same_loss
+from lmeff.analysis.comparable import clusters, same_conditions, same_for
 from lmeff.analysis.groups import Group
+from lmeff.analysis.held_out import same_held_out_text, same_loss
 from lmeff.analysis.runs import Anchor, Run
-from lmeff.intervals import mean_interval
+from lmeff.intervals import cut_off, mean_interval
 from lmeff.quantities import format_tokens
 
 COLUMNS = ("nominal_tokens", "task", "metric", "num_seeds", "mean", "low", "high")
@@ -33,9 +34,10 @@ class SeedChange:
 
     def __str__(self) -> str:
         first, last = map(format_tokens, (self.first_nominal_tokens, self.last_nominal_tokens))
+        low, high = cut_off(self.low, self.high, (-100.0, 100.0))
         return (
             f"{self.task}: {self.points:+.1f} points from {first} to {last} {self.unit}, mean of {self.num_seeds} seeds "
-            f"(95% t interval over seeds {self.low:.1f} to {self.high:.1f})"
+            f"(95% t interval over seeds {low:.1f} to {high:.1f})"
         )
 
 
@@ -54,7 +56,7 @@ def seed_means(group: Group, table: pd.DataFrame) -> pd.DataFrame:
     rows = [
         (tokens, task, metric, len(values), *mean_interval(values))
         for (tokens, task, metric), found in _measured(group, table)
-        if (values := [one.value for one in found]) and len(values) > 1 and _are_alike(found, task)
+        if (values := [one.value for one in found]) and len(values) > 1 and _are_alike(found, task, metric)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"nominal_tokens": "int64", "num_seeds": "int64"})
 
@@ -107,8 +109,9 @@ def _measured(group: Group, table: pd.DataFrame) -> Iterator[tuple[tuple[int, st
         yield key, found
 
 
-def _are_alike(found: list[_Measured], task: str) -> bool:
+def _are_alike(found: list[_Measured], task: str, metric: str) -> bool:
     results = [one.anchor.results.tasks.get(task) if one.anchor else None for one in found]
     if all(results):
-        return len(clusters(results, same_conditions)) == 1
-    return len(clusters([one.run for one in found], same_loss)) == 1
+        return len(clusters(results, same_for(metric))) == 1
+    is_like = same_held_out_text if metric == "dev_bits_per_byte" else same_loss
+    return len(clusters([one.run for one in found], is_like)) == 1

@@ -11,6 +11,7 @@ from lmeff.analysis.groups import Group, check_one_unit, group_runs
 from lmeff.analysis.runs import Run
 from lmeff.analysis.seeds import seed_means
 from lmeff.analysis.table import tidy_table
+from lmeff.intervals import possible_range
 
 NUM_LOG_POINTS = 400
 """Points that a training-loss line is thinned to, half of them spaced evenly in tokens and half in their logarithm."""
@@ -51,7 +52,8 @@ def curve_points(series: Series, tasks: Iterable[str], metric: str, scale: float
 
     With one run, `low` to `high` is the 95% interval over examples. With several, the rows without `seed` are their mean with
     its 95% t interval over seeds, at the anchors that all of them have and measured alike, and the rows with `seed` are the
-    runs. `spread` says in words which of the two it is. `scale` multiplies values.
+    runs; the interval ends where what is measured does. `spread` says in words which of the two it is. `scale` multiplies
+    values.
     """
     table = series.table[(series.table["metric"] == metric) & series.table["task"].isin(list(tasks))]
     points = table.assign(series=series.label, tokens=table["exact_tokens"], anchor=table["nominal_tokens"])
@@ -66,6 +68,8 @@ def curve_points(series: Series, tasks: Iterable[str], metric: str, scale: float
     tokens = table.groupby("nominal_tokens")["exact_tokens"].first()
     mean = mean.assign(series=series.label, anchor=mean["nominal_tokens"], value=mean["mean"], seed=None)
     mean = mean.assign(tokens=mean["nominal_tokens"].map(tokens))
+    low, high = possible_range(metric)
+    mean = mean.assign(low=mean["low"].clip(lower=low), high=mean["high"].clip(upper=high))
     mean = mean.assign(spread="95% t interval over " + mean["num_seeds"].astype(str) + " seeds")
     return _scaled(pd.concat([mean[_POINTS], seeds[_POINTS]], ignore_index=True), scale)
 

@@ -49,8 +49,8 @@ def tidy_table(runs: Sequence[Run]) -> pd.DataFrame:
 
     `level` is group, phenomenon, paradigm, loss or weights. Accuracy is a share from 0 to 1, losses are nats per
     token; `stderr` is lm-eval's or, where it gives none for `acc`, the stratified one from the scores of the pairs; `n` counts
-    examples; `low` to `high` is the 95% interval over what `interval_over` says (pairs, documents or examples, never seeds);
-    `unit` is what anchors count, `words` for BabyLM's. What was not measured has no row.
+    examples; `low` to `high` is the 95% interval over what `interval_over` says (pairs, items, documents or examples, never
+    seeds); `unit` is what anchors count, `words` for BabyLM's. What was not measured has no row.
     """
     rows = [row for run in runs for anchor in run.anchors for row in _anchor_rows(run, anchor, _Over(run))]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
@@ -87,7 +87,7 @@ def _anchor_rows(run: Run, anchor: Anchor, over: _Over) -> Iterator[dict]:
     for task, result in anchor.results.tasks.items():
         for metric, score in result.metrics.items():
             stderr = accuracy_stderr(run, anchor, task) if metric == "acc" else score.stderr
-            interval = metric_interval(metric, score.value, stderr, result.num_examples)
+            interval = metric_interval(metric, score.value, stderr, result.num_samples)
             low, high = interval or (None, None)
             yield {
                 **shared,
@@ -120,7 +120,7 @@ def accuracy_interval(run: Run, anchor: Anchor, task: str) -> tuple[float, float
     result = anchor.results.tasks.get(task)
     if result is None or "acc" not in result.metrics:
         return None
-    return share_interval(result.metrics["acc"].value, accuracy_stderr(run, anchor, task), result.num_examples)
+    return share_interval(result.metrics["acc"].value, accuracy_stderr(run, anchor, task), result.num_samples)
 
 
 def step_text(step: int | None) -> str:

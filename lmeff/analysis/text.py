@@ -20,6 +20,7 @@ from lmeff.analysis.table import (
     tidy_table,
 )
 from lmeff.analysis.words import over_examples
+from lmeff.intervals import cut_off, possible_range
 from lmeff.quantities import format_tokens
 
 
@@ -95,11 +96,13 @@ def seeds_table(group: Group, table: pd.DataFrame) -> list[list[str]]:
 
 
 def _mean_text(row: pd.Series | None) -> str:
-    """`63.9 [62.1, 65.7]`, a row of `seed_means`: of losses as they are, of scores times 100; `-` where there is none."""
+    """`63.9 [62.1, 65.7]`, a row of `seed_means`: of losses as they are, of scores times 100; `-` where there is none. The
+    interval ends where what is measured does."""
     if row is None:
         return "-"
     scale, form = (1, ".3f") if row.task == "dev" else (100, ".1f")
-    mean, low, high = (format(scale * value, form) for value in (row.mean, row.low, row.high))
+    ends = cut_off(row.low, row.high, possible_range(row.metric))
+    mean, low, high = (format(scale * value, form) for value in (row.mean, *ends))
     return f"{mean} [{low}, {high}]"
 
 

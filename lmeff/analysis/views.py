@@ -113,7 +113,7 @@ class RunView:
                     small += f"; 95% interval {low} to {high} over {over_examples(self.run, task)}, one seed"
             tiles.append((f"{what}, {task}", accuracy(last, task), small))
         for each in self.changes:
-            span = f"95% interval {each.low:.1f} to {each.high:.1f} over pairs, one seed"
+            span = f"95% interval {each.low:.1f} to {each.high:.1f} over {each.over}, one seed"
             what = f"Change, {each.task}" if len(self.changes) > 1 else "Change in accuracy"
             tiles.append((what, f"{each.points:+.1f} points", f"{span}; {each.span}"))
         losses = [anchor for anchor in self.run.anchors if anchor.document.dev_loss is not None]

@@ -305,7 +305,8 @@ class Evaluation:
             about["num_compiled"] = sum(part.get("compiled", False) for part in parts.values())  # tasks
         if all(_is_pair_task(leaf) for leaf in leaves.values()):
             items = {name: items_of(leaf) for name, leaf in leaves.items()}
-            num_items = sum(len(set(each)) for each in items.values())
+            num_items_of = {name: len(set(each)) for name, each in items.items()}
+            num_items = sum(num_items_of.values())
             is_shared = num_items < sum(map(len, items.values()))
             pairs = pair_table(
                 {name: [request.resps[0][0] for request in leaf.instances] for name, leaf in leaves.items()},
@@ -313,7 +314,8 @@ class Evaluation:
                 items if is_shared else None,
             )
             about |= {"num_pairs": pairs.num_rows, "num_ties": pairs["score"].to_pylist().count(0.5)}
-            about |= {"num_items": num_items} if is_shared else {}  # what standard errors count
+            if is_shared:  # what standard errors count
+                about |= {"num_items": num_items, "num_items_of": num_items_of}
             about["target_delimiter"] = next(iter(leaves.values())).get_config("target_delimiter")
             write_table(self.output / "pairs" / f"{task}.parquet", pairs)
         configs = {name: task_config(leaf) for name, leaf in leaves.items()}

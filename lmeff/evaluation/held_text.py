@@ -52,6 +52,9 @@ class HeldText:
     """Of a sample: which begin and end with their documents; None when all do."""
     is_by_older_rule: bool = False
     """Whether an older version prepared it, which cut documents above 16,000 characters and did not say which."""
+    text_sha256: str | None = None
+    """Of documents and domains, whatever the tokenizer: equal ones mean comparable bits per byte. None for a sample that is
+    cut within documents."""
 
     @property
     def has_own_end(self) -> np.ndarray:
@@ -96,6 +99,7 @@ def split_text(model_folder: Path, side: str, limit_tokens: int | None) -> HeldT
     lines = [known[index] for index in taken.documents.tolist()]
     words = [line.num_words for line in lines] if taken.num_words is None else taken.num_words
     ids = stream.pieces(taken.starts, taken.lengths)
+    is_whole = bool((taken.has_begin & taken.has_end).all())
     names: dict[str | int, int] = {}
     groups = [
         names.setdefault(line.document or index, len(names)) for index, line in zip(taken.documents, lines, strict=True)
@@ -108,9 +112,22 @@ def split_text(model_folder: Path, side: str, limit_tokens: int | None) -> HeldT
         True,
         tokens.manifest["tokenizer_sha256"],
         np.array(groups, np.int64),
-        None if (taken.has_begin & taken.has_end).all() else taken,
+        None if is_whole else taken,
         "held_out" not in read_json(text_folder / "manifest.json")["rules"] and bool((table[:, 1] >= _CUT_BYTES).any()),
+        _text_sha256([(line.domain, line.sha256) for line in lines]) if is_whole else None,
     )
+
+
+def _sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _text_sha256(documents: Iterable[tuple[str, bytes]]) -> str:
+    """Of each document's domain and the sha256 of its text, in their order."""
+    digest = hashlib.sha256()
+    for name, text in documents:
+        digest.update(_sha256(name) + text)
+    return digest.hexdigest()
 
 
 def _with_begins(ids: np.ndarray, taken: Stretches) -> tuple[np.ndarray, np.ndarray]:
@@ -147,6 +164,8 @@ class _Line:
     num_words: int
     document: str | None
     """The document that it is a piece of."""
+    sha256: bytes
+    """Of its text."""
 
 
 def _read_lines(path: Path, wanted: np.ndarray, sizes: np.ndarray) -> list[_Line]:
@@ -161,7 +180,8 @@ def _read_lines(path: Path, wanted: np.ndarray, sizes: np.ndarray) -> list[_Line
                     record = orjson.loads(line)
                     if num_bytes(record["text"]) != lines[number]:
                         raise InputError(f"{path}:{number + 1}: is not the text that the tokens were made of")
-                    found.append(_Line(record["domain"], num_words(record["text"]), record.get("document")))
+                    text, document = record["text"], record.get("document")
+                    found.append(_Line(record["domain"], num_words(text), document, _sha256(text)))
                     if len(found) == len(lines):
                         return found
     except (OSError, orjson.JSONDecodeError) as error:
@@ -191,10 +211,11 @@ def file_text(paths: Sequence[str], tokenizer: "PreTrainedTokenizerBase", limit_
     """
     bos, eos = beginning_and_end(tokenizer)
     ids: list[np.ndarray] = []
-    sizes, domains, groups = [], [], []
+    sizes, domains, groups, hashes = [], [], [], []
     for number, path in enumerate(find_files(paths, "--text")):
         for group in _grouped(_texts(path)):
             sizes += [(num_bytes(text), num_words(text)) for text in group]
+            hashes += map(_sha256, group)
             domains += [domain(path)] * len(group)
             # A file of plain text is one document, also where it is so long that it is read in pieces.
             groups += [(number, len(groups) + place if kind(path) != "text" else 0) for place in range(len(group))]
@@ -212,6 +233,7 @@ def file_text(paths: Sequence[str], tokenizer: "PreTrainedTokenizerBase", limit_
         tuple(domains[index] for index in chosen),
         eos is not None,
         groups=np.unique([groups[index] for index in chosen], axis=0, return_inverse=True)[1].reshape(-1),
+        text_sha256=_text_sha256((domains[index], hashes[index]) for index in chosen),
     )
 
 

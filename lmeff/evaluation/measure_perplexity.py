@@ -191,6 +191,7 @@ def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> 
     """The result of one model, computed unless it is there for the same weights, text and settings."""
     settings = _settings(model_folder, wanted) | {"eos_is_scored": text.has_end and wanted.score_end}
     decided_by = {"weights_sha256": weights_sha256(model_folder), "data_sha256": text.sha256, "settings": settings}
+    decided_by["text_sha256"] = text.text_sha256
     if (found := find_measure(path, decided_by)) is not None:
         folder, result = found
         take_over(path, folder)

@@ -15,7 +15,7 @@ class ScoreTable:
         self._widths = (max(map(len, ("revision", *models))), max(map(len, ("task", *tasks))))
 
     def header(self) -> str:
-        """The names of the columns. The interval is over a task's pairs or questions; other seeds are not in it."""
+        """The names of the columns. The interval is over a task's pairs, items or questions; other seeds are not in it."""
         return self._line("revision", "task", "accuracy", "95% interval", "")
 
     def lines(self, model: str, results: Mapping[str, dict]) -> Iterator[str]:
@@ -49,13 +49,17 @@ class ScoreTable:
 
 
 def _examples(task: str, result: Mapping[str, Any]) -> tuple[int, str]:
-    """How many examples a score is over, of a group those of all its tasks, and what they are; 0 where that is not known."""
+    """How many independent examples a score is over, of a group those of all its tasks, and what they are; 0 where that is not
+    known. Of pairs that were made from the same items the items count."""
     samples, members = result.get("n-samples", {}), result.get("group_subtasks", {})
+    items = result["lmeff"].get("num_items_of", {})
     todo, found = [task], 0
     while todo:
         name = todo.pop()
-        found += samples[name]["effective"] if name in samples else 0
+        found += items[name] if name in items else samples[name]["effective"] if name in samples else 0
         todo += members.get(name, [])
+    if items:
+        return found, "items"
     return found, "pairs" if result["lmeff"].get("num_pairs") else "examples"
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import yaml
 from huggingface_hub import eval_result_entries_to_yaml
 
-from lmeff.analysis import Anchor, Run, read_runs, write_png
-from lmeff.analysis.results import TaskResult
+from lmeff.analysis import Anchor, Run, mixed_notes, read_runs, write_png
+from lmeff.analysis.results import TaskResult, read_result_files
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_text
 from lmeff.publishing.folder import complete_revisions, page, read_run
 from lmeff.recipe.documents import AnchorDocument
-from lmeff.revisions.card import CardRow, CardScore, hub_entries, model_card
+from lmeff.revisions.card import CardRow, model_card
+from lmeff.revisions.card_scores import CardScore, hub_entries
 from lmeff.revisions.outbox import Outbox
 
 PICTURE = ".eval_results/curve.png"
@@ -35,6 +36,10 @@ def refresh_card(run: Path, revision: Path) -> None:
         picture = PICTURE
     entry = Outbox(run).read(revision.name)
     results = own_results(run / "results" / (anchor.same_as or revision.name), anchor.weights_sha256)
+    shown = next((set(one.results.tasks) for one in known if one.document.step == anchor.step), set())
+    for path in [path for path in results if _is_left_out(path, shown)]:
+        results.remove(path)
+        (revision / ".eval_results" / path.name).unlink(missing_ok=True)
     for path in results:
         write_text(revision / ".eval_results" / path.name, path.read_text(encoding="utf-8"))
     scores = next((row.scores for row in rows if row.anchor.step == anchor.step), ())
@@ -45,6 +50,7 @@ def refresh_card(run: Path, revision: Path) -> None:
         anchor,
         revision.name,
         rows=rows,
+        warnings=[f"{note}." for note in mixed_notes(part)],
         provenance=read_json(revision / "provenance.json"),
         source=(entry.repository, entry.branch) if entry else None,
         picture=picture,
@@ -66,7 +72,18 @@ def _own_tasks(run: Run, anchor: Anchor) -> dict[str, TaskResult]:
 def scores_of(results: Iterable[tuple[str, TaskResult]]) -> list[CardScore]:
     """The metrics of some tasks that a card shows: of our own measures the few that are scores, of lm-eval's tasks all."""
     return [
-        CardScore(task, metric, score.value, score.stderr, result.num_examples, result.limit, result.is_adaptive)
+        CardScore(
+            task,
+            metric,
+            score.value,
+            score.stderr,
+            result.num_examples,
+            result.limit,
+            result.is_adaptive,
+            result.num_items,
+            result.context_start,
+            result.is_older,
+        )
         for task, result in results
         for metric, score in result.metrics.items()
         if metric in _shown(result)
@@ -98,6 +115,12 @@ def own_results(folder: Path, weights_sha256: str) -> list[Path]:
     ]
 
 
+def _is_left_out(path: Path, shown: Collection[str]) -> bool:
+    """Whether a result file is of tasks whose scores are not shown, since they cannot be compared with the others."""
+    tasks = read_result_files([path]).tasks
+    return bool(tasks) and not any(task in shown for task in tasks)
+
+
 def write_entries(path: Path, scores: Sequence[CardScore], results: Sequence[Path], source_url: str | None) -> None:
     """The Hub's own form of evaluation results, for the scores on its data sets."""
     newest = max((one.stat().st_mtime for one in results), default=None)
@@ -123,6 +146,11 @@ def index_rows(run: Path, branches: dict[str, str]) -> list[dict]:
             results = _own_tasks(whole, by_step[document.step]) if document.step in by_step else {}
             scores = {task: result.metrics["acc"].value for task, result in results.items() if "acc" in result.metrics}
             limits = {task: results[task].limit for task in scores if results[task].limit}
+            starts = {
+                task: results[task].context_start
+                for task in scores
+                if results[task].context_start or results[task].is_older
+            }
             keys = ("seed", "nominal_tokens", "exact_tokens", "step", "dev_loss", "weights_sha256")
             rows.append(
                 {
@@ -131,6 +159,7 @@ def index_rows(run: Path, branches: dict[str, str]) -> list[dict]:
                     "same_as": branches.get(document.same_as, document.same_as),
                     "scores": scores,
                     **({"limits": limits} if limits else {}),
+                    **({"context_starts": starts} if starts else {}),
                 }
             )
     return rows

@@ -17,7 +17,7 @@ from lmeff.publishing.cards import own_results, scores_of, write_entries
 from lmeff.publishing.patience import Patience
 from lmeff.publishing.publish import FOR_A_PERSON, IN_A_ROW, hopeless, publish
 from lmeff.revisions.account import token
-from lmeff.revisions.card import eval_results
+from lmeff.revisions.card_scores import eval_results
 from lmeff.revisions.delivery import Files, update_files
 from lmeff.revisions.hub import Hub, NotDelivered, RemoteFile, Unavailable
 from lmeff.revisions.outbox import Entry, Outbox, next_attempt

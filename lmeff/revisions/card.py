@@ -4,29 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData
+from huggingface_hub import ModelCardData
 
-from lmeff.intervals import metric_interval
 from lmeff.quantities import format_short, format_tokens
 from lmeff.recipe.documents import AnchorDocument, PlanDocument
 from lmeff.recipe.schema import Batch, Recipe
-
-
-@dataclass(frozen=True)
-class CardScore:
-    """One result of a revision."""
-
-    task: str
-    """lm-eval's name of it."""
-    metric: str
-    """Such as `acc`."""
-    value: float
-    stderr: float | None
-    num_examples: int | None
-    limit: int | None = None
-    """Only so many examples of each task were scored; None: all."""
-    is_adaptive: bool = False
-    """Scored in precision `adaptive`."""
+from lmeff.revisions.card_scores import CardScore, beginning, eval_results, part_words, score_text
 
 
 @dataclass(frozen=True)
@@ -36,9 +19,6 @@ class CardRow:
     anchor: AnchorDocument
     scores: tuple[CardScore, ...]
 
-
-DATASETS = {"lmeff_blimp": "nyu-mll/blimp"}
-"""Tasks whose data are a data set of the Hub."""
 
 _INTERVALS = (
     "In brackets: the 95% interval over the examples of a task. It does not say how another seed would come out."
@@ -117,23 +97,6 @@ in the card of its branch.
 """
 
 
-def eval_results(scores: Sequence[CardScore]) -> list[EvalResult]:
-    """The scores as a card's metadata has them. One over a part of a task's examples says so, and is of no known data set."""
-    return [
-        EvalResult(
-            task_type="text-generation",
-            dataset_type=score.task if score.limit else DATASETS.get(score.task, score.task),
-            dataset_name=f"{score.task}, {_part(score.limit)}" if score.limit else score.task,
-            dataset_args={"limit": score.limit} if score.limit else None,
-            metric_type="accuracy" if score.metric in ("acc", "acc_norm") else score.metric,
-            metric_name=score.metric,
-            metric_value=score.value,
-        )
-        for score in scores
-        if score.metric != "majority"  # a baseline of the task, and nothing of the model
-    ]
-
-
 def _metadata(name: str, license_name: str | None, scores: Sequence[CardScore] = ()) -> str:
     results = eval_results(scores)
     data = ModelCardData(
@@ -147,19 +110,8 @@ def _metadata(name: str, license_name: str | None, scores: Sequence[CardScore] =
     return data.to_yaml()
 
 
-def _part(limit: int) -> str:
-    return f"first {limit:,} examples of each task"
-
-
 def _loss(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.4f}"
-
-
-def _score(score: CardScore | None) -> str:
-    if score is None:
-        return ""
-    interval = metric_interval(score.metric, score.value, score.stderr, score.num_examples)
-    return f"{score.value:.4f}" + (f" [{interval[0]:.4f}, {interval[1]:.4f}]" if interval else "")
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -167,7 +119,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
-def _curve(rows: Sequence[CardRow], anchor: AnchorDocument) -> str:
+def _curve(rows: Sequence[CardRow], anchor: AnchorDocument, warnings: Sequence[str]) -> str:
     tasks = list(dict.fromkeys((score.task, score.metric) for row in rows for score in row.scores))
     body = []
     for row in rows:
@@ -175,12 +127,12 @@ def _curve(rows: Sequence[CardRow], anchor: AnchorDocument) -> str:
         tokens = format_tokens(row.anchor.nominal_tokens)
         here = f"**{tokens}**" if row.anchor.step == anchor.step else tokens
         body.append([here, _loss(row.anchor.dev_loss), _loss(row.anchor.dev_bits_per_byte)])
-        body[-1] += [_score(found.get(task)) for task in tasks]
+        body[-1] += [score_text(found.get(task)) for task in tasks]
     table = _table(
         ["tokens", "held-out loss", "bits per byte", *(f"{task} ({metric})" for task, metric in tasks)], body
     )
     intervals = [_INTERVALS] if any("[" in cell for cells in body for cell in cells) else []
-    return table + "".join(f"\n{note}\n" for note in intervals + _notes(rows))
+    return table + "".join(f"\n{note}\n" for note in [*intervals, *_notes(rows), *warnings])
 
 
 def _notes(rows: Sequence[CardRow]) -> list[str]:
@@ -189,10 +141,15 @@ def _notes(rows: Sequence[CardRow]) -> list[str]:
     for row in rows:
         for score in row.scores:
             if score.limit:
-                about = f"only the {_part(score.limit)} were scored"
+                about = f"only the {part_words(score.limit)} were scored"
                 notes.setdefault((score.task, about), []).append(format_tokens(row.anchor.nominal_tokens))
             if score.is_adaptive:
                 about = "in adaptive precision: bfloat16, and float32 for choices that could come out otherwise"
+                notes.setdefault((score.task, about), []).append(format_tokens(row.anchor.nominal_tokens))
+            if score.num_items is not None:
+                about = f"intervals over {score.num_items:,} items, since several pairs were made from one"
+                notes.setdefault((score.task, about), []).append(format_tokens(row.anchor.nominal_tokens))
+            if about := beginning(score):
                 notes.setdefault((score.task, about), []).append(format_tokens(row.anchor.nominal_tokens))
     return [
         f"{task} (at {', '.join(dict.fromkeys(at))} tokens): {about}."
@@ -229,14 +186,15 @@ def model_card(
     revision: str,
     *,
     rows: Sequence[CardRow] = (),
+    warnings: Sequence[str] = (),
     provenance: Mapping[str, Any] | None = None,
     source: tuple[str, str] | None = None,
     picture: str | None = None,
 ) -> str:
     """README.md of a revision.
 
-    `rows` is the curve up to here with the scores so far; `source` the repository and branch to load it from, when they are
-    known; `picture` the path of the curve's picture beside the card.
+    `rows` is the curve up to here with the scores so far; `warnings` what of it cannot be compared or was left out; `source`
+    the repository and branch to load it from, when they are known; `picture` the path of the curve's picture beside the card.
     """
     rows = rows or [CardRow(anchor, ())]
     own = next((row.scores for row in rows if row.anchor.step == anchor.step), ())
@@ -263,7 +221,7 @@ def model_card(
         source=f'"{source[0]}", "{source[1]}"'
         if source
         else f'"PATH", None  # this folder; or repository and "{revision}"',
-        curve=_curve(rows, anchor),
+        curve=_curve(rows, anchor, warnings),
         picture=f"\n![The learning curve up to here]({picture})\n" if picture else "",
         loss=_loss(anchor.loss),
         loss_steps=f", of step {anchor.step:,} alone" if anchor.loss is not None else "",
@@ -310,22 +268,8 @@ def main_card(
 
 
 def _index_score(task: str, value: float, row: Mapping[str, Any]) -> str:
-    limit = row.get("limits", {}).get(task)
-    return f"{task} {value:.4f}" + (f" ({_part(limit)})" if limit else "")
-
-
-def hub_entries(scores: Sequence[CardScore], date: str | None, source_url: str | None) -> list[EvalResultEntry]:
-    """The accuracies over whole data sets of the Hub, in the form of its `.eval_results/`."""
-    return [
-        EvalResultEntry(
-            dataset_id=DATASETS[score.task],
-            task_id=score.task,
-            value=round(100 * score.value, 4),
-            date=date,
-            source_url=source_url,
-            source_name="lmeff" if source_url else None,
-            notes=f"{score.metric}, zero-shot, percent" + (", adaptive precision" if score.is_adaptive else ""),
-        )
-        for score in scores
-        if score.task in DATASETS and score.metric == "acc" and not score.limit
-    ]
+    limit, starts = row.get("limits", {}).get(task), row.get("context_starts", {})
+    about = [part_words(limit)] if limit else []
+    if task in starts:
+        about.append(f"context_start {starts[task] or 'not recorded'}")
+    return f"{task} {value:.4f}" + (f" ({', '.join(about)})" if about else "")

@@ -23,10 +23,13 @@ def say(run: Path, task: str = "lmeff_blimp", num_examples: int | None = None, *
         path.write_text(json.dumps(result))
 
 
-def prepared(run: Path, tokenizer: str, fingerprint: str, held_out: str | None = None) -> None:
+def prepared(
+    run: Path, tokenizer: str, fingerprint: str, held_out: str | None = None, num_dev: int | None = None
+) -> None:
     for path in run.glob("revisions/*/anchor.json"):
         corpus = {"fingerprint": fingerprint} | ({"held_out_sha256": held_out} if held_out else {})
-        document = {"corpus": corpus, "tokens": {"tokenizer_sha256": tokenizer}}
+        splits = {"splits": {"dev": {"num_tokens": num_dev}}} if num_dev else {}
+        document = {"corpus": corpus, "tokens": {"tokenizer_sha256": tokenizer} | splits}
         (path.parent / "provenance.json").write_text(json.dumps(document))
 
 
@@ -101,8 +104,8 @@ def test_seeds_of_one_recipe_that_were_scored_unlike_are_named_by_seed(fake_run)
 
 
 def test_losses_of_other_tokenizers_are_kept_apart_and_bits_per_byte_drawn_together(two, tmp_path):
-    prepared(two[0], "t" * 64, "c")
-    prepared(two[1], "u" * 64, "c")
+    prepared(two[0], "t" * 64, "c", num_dev=90_000)
+    prepared(two[1], "u" * 64, "c", num_dev=100_000)
     recipe = two[1] / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("50257", "8192"))
     assert panels(two) == [
@@ -117,6 +120,49 @@ def test_losses_of_other_tokenizers_are_kept_apart_and_bits_per_byte_drawn_toget
     )
     assert note in print_curves(read_runs(two)).splitlines()
     assert "have other tokenizers" in write_report(read_runs(two), tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize("num_dev", [100_001, None])
+def test_bits_per_byte_of_samples_that_other_tokenizers_take_are_not_said_to_be_comparable(two, num_dev):
+    """100,000 tokens of more text, or of nobody knows how much, are other documents."""
+    prepared(two[0], "t" * 64, "c", num_dev=90_000)
+    prepared(two[1], "u" * 64, "c", num_dev=num_dev)
+    assert "Bits per byte" not in dict(panels(two))
+    text = print_curves(read_runs(two))
+    assert "have other tokenizers" in text
+    assert "losses and perplexities per token cannot be compared; nor, as far as is known, can bits per byte" in text
+
+
+def with_settings(run: Path, batch: str = "", evaluation: str = "") -> None:
+    path = run / "recipe.yaml"
+    text = path.read_text().replace("sequence_length: 256", f"sequence_length: 256{batch}")
+    path.write_text(text.replace("tasks: [lmeff_blimp]", f"tasks: [lmeff_blimp]{evaluation}"))
+
+
+@pytest.mark.parametrize(
+    ("batch", "evaluation", "said"),
+    [
+        (", document_mask: true", "", "dev_tokens 100,000, sequence_length 256, document_mask"),
+        ("", ", dev_tokens: 5k", "dev_tokens 5,000, sequence_length 256"),
+        (", sequence_length: 64", "", "dev_tokens 100,000, sequence_length 64"),
+    ],
+)
+def test_losses_over_other_samples_or_windows_are_kept_apart(two, batch, evaluation, said):
+    for run in two:
+        prepared(run, "t", "c", num_dev=200_000)
+    with_settings(two[1], batch, evaluation)
+    assert panels(two)[:2] == [("Loss, nats per token", {"first"}), ("Loss, nats per token", {"second"})]
+    assert (
+        f"not comparable: first (dev_tokens 100,000, sequence_length 256) and second ({said}) took their held-out losses over "
+        "other samples or windows: neither their losses nor their bits per byte can be compared"
+    ) in print_curves(read_runs(two)).splitlines()
+
+
+def test_more_tokens_than_there_are_make_no_difference(two):
+    for run in two:
+        prepared(run, "t", "c", num_dev=90_000)
+    with_settings(two[1], evaluation=", dev_tokens: 1M")
+    assert "not comparable" not in print_curves(read_runs(two))
 
 
 def test_losses_over_other_text_are_kept_apart_and_no_bits_per_byte_either(two):
@@ -153,13 +199,13 @@ def write_measure(run: Path, task: str, metrics: dict, settings: dict, **more) -
         (folder / f"{task}.json").write_text(json.dumps(content))
 
 
-def test_perplexities_per_token_of_other_tokenizers_are_named(two):
-    for run, num_tokens in zip(two, (1000, 1200), strict=True):
-        metrics = {"loss": 3.0, "perplexity": 20.1, "bits_per_byte": 1.2}
-        write_measure(run, "perplexity_dev", metrics, {}, counts={"perplexity_dev": {"num_tokens": num_tokens}})
-    assert (
-        "perplexity_dev: first (1,000 tokens) and second (1,200 tokens) cut the text into other tokens: losses and "
-        "perplexities per token cannot be compared; bits per byte can" in print_curves(read_runs(two))
+def test_precisions_that_choose_alike_are_no_difference(two):
+    say(two[0], precision="float32", exact=True)
+    say(two[1], precision="adaptive", exact=False)
+    assert "not comparable" not in print_curves(read_runs(two))
+    say(two[1], precision="bfloat16", exact=False)
+    assert "first over 335 pairs, precision float32; second over 335 pairs, precision bfloat16" in print_curves(
+        read_runs(two)
     )
 
 

@@ -64,6 +64,21 @@ def test_runs_are_compared_with_one_beginning(fake_run, start, made):
     assert scored(read_runs([first])[0]) == ["0", "25M"], "by itself it is whole"
 
 
+def test_files_of_lm_evals_own_command_line_say_it_in_their_config(fake_run):
+    """As `lmeff lm-eval run` writes them: no `lmeff`, and what the model says of itself in `config`."""
+    path = fake_run(anchors=(0, 25, 50), final=False)
+    say(path)
+    for tokens, start in (("0", "tokenizer"), ("25M", "bos")):
+        (file,) = path.glob(f"results/*-{tokens}/{GROUP}.json")
+        result = json.loads(file.read_text())
+        del result["lmeff"]
+        result["config"] = {"model": "lmeff", "model_args": {}, "context_start": start}
+        file.write_text(json.dumps(result))
+    (run,) = read_runs([path])
+    assert scored(run) == ["25M", "50M"]
+    assert "anchor 0 is left out, scored with context_start tokenizer" in run.left_out[0]
+
+
 def test_results_of_others_stay(fake_run):
     """They say nothing of themselves."""
     first, second = (fake_run(name=name, anchors=(0, 25), final=False) for name in ("first", "second"))

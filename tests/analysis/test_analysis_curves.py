@@ -91,6 +91,7 @@ def test_pairs_of_one_item_are_drawn_together_and_count_as_one_sample(fake_run):
     run, task = read_runs([folder])[0], "lmeff_blimp_passive_1"
     differences = paired_differences(run, task, run.anchors[0], run.anchors[-1])
     assert differences["item"].nunique() == 51
+    assert "over 51 items, paired bootstrap" in str(change(run, task))
     groups = [list(each) for _, each in differences.groupby("item")["difference"]]
     generator, means = np.random.default_rng(3), []
     for _ in range(4_000):

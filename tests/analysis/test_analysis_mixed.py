@@ -33,7 +33,7 @@ def test_a_curve_of_like_points_has_no_note(fake_run):
 
 def test_points_made_with_other_data_or_settings_are_named(fake_run, tmp_path, capsys):
     run = fake_run(anchors=(0, 25, 50, 100, 250))
-    say(run, at_25M={"limit": 5, "data": "e"}, at_50M={"precision": "adaptive"})
+    say(run, at_25M={"limit": 5, "data": "e"}, at_50M={"precision": "bfloat16"})
     note = (
         "lmeff_blimp: anchors 25M and 50M were scored with other data and settings (limit, precision) than the others"
     )
@@ -45,6 +45,12 @@ def test_points_made_with_other_data_or_settings_are_named(fake_run, tmp_path, c
     assert json.loads(said.out)["runs"]
     assert said.err == f"180m_hybrid, seed 0: {note}\n"
     assert note in write_report(read_runs([run]), tmp_path / "page.html").read_text()
+
+
+def test_a_point_of_the_same_choices_is_no_other_one(fake_run):
+    run = fake_run(anchors=(0, 25, 50))
+    say(run, at_25M={"precision": "adaptive"}, at_50M={"exact": True})
+    assert mixed_notes(read_runs([run])[0]) == []
 
 
 def test_of_two_points_the_first_is_the_other_one(fake_run):

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from lmeff.analysis import print_curves, read_runs, write_report
+from lmeff.analysis.series import curve_points, make_series
 from lmeff.cli import main
 
 
@@ -46,6 +47,30 @@ def test_text_gives_mean_number_and_t_interval_over_seeds(three):
         f"(95% t interval over seeds {low:.1f} to {high:.1f})"
     )
     assert "one seed" not in text
+
+
+def test_intervals_over_seeds_end_where_shares_do(fake_run, capsys):
+    """99 and 97%: t of one degree of freedom is 12.7, so the interval is 85.3 to 110.7."""
+    paths = [fake_run(seed=seed, num_pairs=5, anchors=(0, 25), final=False) for seed in (0, 1)]
+    shares = {"seed-0-tokens-0": 0.49, "seed-1-tokens-0": 0.32, "seed-0-tokens-25M": 0.99, "seed-1-tokens-25M": 0.97}
+    for file in (file for path in paths for file in path.glob("results/*/lmeff_blimp.json")):
+        result = json.loads(file.read_text())
+        for part in ("results", "groups"):
+            result[part]["lmeff_blimp"]["acc,none"] = shares[file.parent.name]
+        file.write_text(json.dumps(result))
+    runs = read_runs(paths)
+    text = print_curves(runs)
+    assert "98.0 [85.3, 100.0]" in text
+    assert "+57.5 points from 0 to 25M tokens, mean of 2 seeds (95% t interval over seeds -37.8 to 100.0)" in text
+    assert main(["curves", *map(str, paths), "--json"]) == 0
+    (seeds,) = json.loads(capsys.readouterr().out)["seeds"]
+    highs = [
+        mean["high"] for mean in seeds["means"] if (mean["task"], mean["nominal_tokens"]) == ("lmeff_blimp", 25_000_000)
+    ]
+    assert highs == [pytest.approx(1.10706, abs=1e-4)]
+    (series,) = make_series(runs)
+    points = curve_points(series, ["lmeff_blimp"], "acc", 100)
+    assert points["high"].max() == 100
 
 
 def test_one_seed_has_no_interval_over_seeds_and_says_so(three):

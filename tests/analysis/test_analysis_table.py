@@ -6,8 +6,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
-from lmeff.analysis import change, curves_csv, curves_json, print_curves, read_runs, tidy_table
+from lmeff.analysis import change, curves_csv, curves_json, print_curves, read_runs, tidy_table, write_report
 
 COLUMNS = [
     "run",
@@ -74,6 +75,30 @@ def test_where_lm_eval_gives_no_standard_error_the_pairs_do(fake_run):
         path.write_text(json.dumps(content))
     found = tidy_table(read_runs([folder]))
     np.testing.assert_allclose(found["stderr"], expected["stderr"], rtol=1e-9)
+
+
+def test_where_all_are_right_the_interval_is_over_the_items_that_pairs_were_made_from(fake_run, tmp_path):
+    """10 pairs of 5 items in each of 67 paradigms: 335 items are fewer than 670 pairs."""
+    folder = fake_run(num_pairs=10, anchors=(0, 25), final=False)
+    for path in folder.glob("results/*/lmeff_blimp.json"):
+        result = json.loads(path.read_text())
+        for values in (*result["results"].values(), *result["groups"].values()):
+            values.update({"acc,none": 1.0, "acc_stderr,none": 0.0})
+        items = dict.fromkeys(result["n-samples"], 5)
+        result["lmeff"] = {"num_pairs": 670, "num_items": 335, "num_items_of": items}
+        path.write_text(json.dumps(result))
+    runs = read_runs([folder])
+    table = tidy_table(runs).query("metric == 'acc' and nominal_tokens == 25_000_000").set_index("task")
+    for task, num_items in (("lmeff_blimp", 335), ("lmeff_blimp_ellipsis", 10), ("lmeff_blimp_causative", 5)):
+        expected = binomtest(num_items, num_items).proportion_ci(method="wilson")
+        row = table.loc[task]
+        assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high), abs=1e-6)
+        assert (row["n"], row["interval_over"]) == (2 * num_items, "items")
+        found = curves_json(runs)["runs"][0]["anchors"][-1]["results"][task]
+        assert found["metrics"]["acc"]["low"] == pytest.approx(expected.low, abs=1e-6)
+        assert found["interval_over"] == "items"
+    assert "with its 95% interval over items" in print_curves(runs)
+    assert "over items, one seed" in write_report(runs, tmp_path / "page.html").read_text()
 
 
 def test_metrics_of_any_task_keep_their_names(fake_run):

@@ -19,14 +19,14 @@ CONFIGS = {
 }
 
 
-def save_model(folder: Path, *, hidden_size: int = 32, **config) -> LlamaForCausalLM:
+def save_model(folder: Path, *, hidden_size: int = 32, tokenizer_size: int = 600, **config) -> LlamaForCausalLM:
     """A small random Llama with a byte-level BPE tokenizer like those of this package, saved as a revision is."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     special = ["<s>", "</s>", "<pad>"]
     trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
+        vocab_size=tokenizer_size, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet()
     )
     text = [f"{name} {verb} the old doctors who thought about themselves." for name in NAMES for verb in VERBS]
     tokenizer.train_from_iterator(text * 4, trainer)

@@ -187,6 +187,8 @@ def test_an_item_of_ewok_and_its_swapped_double_are_one_sample(own_model, ewok, 
         assert result["groups"][task]["acc_stderr,none"] == pytest.approx(expected)
         assert result["results"][task]["acc_stderr,none"] == pytest.approx(expected)
         assert result["lmeff"]["num_pairs"] == 2 * result["lmeff"]["num_items"] == len(pairs)
+        counts = {name: count["effective"] for name, count in result["n-samples"].items()}
+        assert {name: 2 * number for name, number in result["lmeff"]["num_items_of"].items()} == counts
 
 
 def test_pairs_of_their_own_are_samples_of_their_own(model_folder, mini_blimp, tmp_path):

@@ -208,6 +208,40 @@ def test_a_twin_beside_it_is_not_measured_again(model_folder, files, tmp_path):
     assert result_of(tmp_path / "three", "perplexity_x")["results"]["perplexity_x"]["alias"] == "perplexity_x"
 
 
+def test_one_text_in_tokens_of_two_tokenizers_is_comparable_by_its_bytes(files, tmp_path):
+    """Two runs, scored on the same files and on other ones."""
+    for name, vocab_size in (("first", 600), ("second", 300)):
+        folder = tmp_path / name / "seed-0" / "revisions" / "seed-0-tokens-1"
+        save_model(folder, tokenizer_size=vocab_size)
+        write_anchor(folder, 1)
+        assert run(tmp_path / name / "seed-0", "--text", files, "--name", "x", "--length", 64) == 0
+    runs = read_runs([tmp_path / "first", tmp_path / "second"])
+    results = [one.anchors[0].results.tasks["perplexity_x"] for one in runs]
+    assert results[0].about["data_sha256"] != results[1].about["data_sha256"]
+    counts = [f"{result.num_tokens:,} tokens" for result in results]
+    assert counts[0] != counts[1]
+    (note,) = [note for note in curves_json(runs)["notes"] if note.startswith("perplexity_x")]
+    assert note == (
+        f"perplexity_x: first ({counts[0]}) and second ({counts[1]}) cut the text into other tokens: losses and perplexities"
+        " per token cannot be compared; bits per byte can"
+    )
+    changed = tmp_path / "text"
+    shutil.copytree(files, changed)
+    (changed / "short.jsonl.gz").write_bytes(gzip.compress(b'{"text": "Anna sees the new doctors."}\n'))
+    words = ("--text", changed, "--name", "y", "--length", 64)
+    assert run(tmp_path / "first" / "seed-0", *words) == 0
+    for path in tmp_path.glob("first/seed-0/results/*/perplexity_*.json"):
+        if path.name == "perplexity_y.json":
+            path.with_name("perplexity_x.json").write_text(path.read_text().replace("perplexity_y", "perplexity_x"))
+            path.unlink()
+    (note,) = [
+        note
+        for note in curves_json(read_runs([tmp_path / "first", tmp_path / "second"]))["notes"]
+        if note.startswith("perplexity_x:")
+    ]
+    assert note.endswith("not scored alike, so the scores cannot be compared")
+
+
 def test_other_text_of_the_same_name_replaces_nothing(model_folder, tmp_path, capsys):
     for folder, text in (("a", "Anna sees Boris."), ("b", "Carla hears nothing.")):
         (tmp_path / folder).mkdir()

@@ -158,6 +158,18 @@ def test_a_line_says_the_percent_the_interval_and_over_what():
     assert line.endswith("50.00% for the most frequent label alone")
 
 
+def test_pairs_that_were_made_from_the_same_items_count_once():
+    """EWoK at 100%: 8 pairs of 4 items, Wilson's interval of 4 of 4."""
+    result = {
+        "lmeff": {"num_pairs": 8, "num_items": 4, "num_items_of": {"a": 1, "b": 3}},
+        "results": {"ewok": {"acc,none": 1.0, "acc_stderr,none": 0.0}},
+        "n-samples": {"a": {"effective": 2}, "b": {"effective": 6}},
+        "group_subtasks": {"ewok": ["a", "b"]},
+    }
+    (line,) = ScoreTable(["seed-0"], ["ewok"]).lines("seed-0", {"ewok": result})
+    assert "[51.0, 100.0] over 4 items" in line
+
+
 def test_metrics_of_a_task_without_accuracy_are_shown():
     scores = {"alias": "wug", "spearman,none": 0.43123, "spearman_stderr,none": "N/A", "f1,strict": 2 / 3}
     (line,) = ScoreTable(["m"], ["wug"]).lines("m", {"wug": {"lmeff": {}, "results": {"wug": scores}}})

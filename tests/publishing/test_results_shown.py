@@ -10,12 +10,15 @@ from scipy.stats import binomtest
 from lmeff.analysis.results import read_results
 from lmeff.publishing.cards import index_rows, refresh_card, scores_of
 from lmeff.publishing.folder import read_run
-from lmeff.revisions.card import CardScore, eval_results, hub_entries, main_card
+from lmeff.revisions.card import main_card
+from lmeff.revisions.card_scores import CardScore, eval_results, hub_entries, score_text
 
 REVISION = "seed-1-tokens-20k"
 
 
-def write_result(run: Path, task: str, metrics: dict[str, float], weights: str, **settings) -> None:
+def write_result(
+    run: Path, task: str, metrics: dict[str, float], weights: str, revision: str = REVISION, **settings
+) -> None:
     content = {
         "results": {task: {f"{metric},none": value for metric, value in metrics.items()}},
         "configs": {task: {}},
@@ -24,7 +27,7 @@ def write_result(run: Path, task: str, metrics: dict[str, float], weights: str, 
         "higher_is_better": {task: dict.fromkeys(metrics, True)},
         "lmeff": {"weights_sha256": weights, "data_sha256": "d" * 64, "settings": settings},
     }
-    path = run / "results" / REVISION / f"{task}.json"
+    path = run / "results" / revision / f"{task}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
 
@@ -61,6 +64,54 @@ def test_a_card_says_what_was_scored_and_how(run: Path) -> None:
     assert (row["scores"], row["limits"]) == ({"lmeff_blimp": 0.75}, {"lmeff_blimp": 7})
     index = main_card(read_run(run)[0], "a/b", [row], picture=None, has_weights=False)
     assert "lmeff_blimp 0.7500 (first 7 examples of each task)" in index
+
+
+def test_cards_and_indexes_say_what_contexts_began_with_and_what_was_left_out(run: Path) -> None:
+    """An older result at one anchor, and one of today at the next, which alone is shown."""
+    for path in (run / "results").rglob("*.json"):
+        path.unlink()
+    ours = {"limit": None, "precision": "float32", "task_files_sha256": "t"}
+    old, new = "seed-1-tokens-0", REVISION
+    for revision, start in ((old, None), (new, "bos")):
+        folder = run / "revisions" / revision
+        weights = json.loads((folder / "anchor.json").read_text())["weights_sha256"]
+        settings = ours | ({"context_start": start} if start else {})
+        write_result(run, "lmeff_blimp", {"acc": 0.75}, weights, revision, **settings)
+        if start is None:
+            refresh_card(run, folder)
+            text = (folder / "README.md").read_text()
+            assert "lmeff_blimp: scored by an older version, which does not say what contexts began with." in text
+            assert (folder / ".eval_results" / "lmeff_blimp.json").exists()
+    for revision in (old, new):
+        refresh_card(run, run / "revisions" / revision)
+        text = (run / "revisions" / revision / "README.md").read_text()
+        assert "lmeff_blimp: anchor 0 is left out, scored by an older version" in text
+        assert (run / "revisions" / revision / ".eval_results" / "lmeff_blimp.json").exists() == (revision == new)
+    assert "lmeff_blimp (at 20k tokens): contexts began with one `<s>` (context_start bos)." in text
+    assert (
+        "acc, zero-shot, percent, context_start bos"
+        in (run / "revisions" / new / ".eval_results" / "lmeff.yaml").read_text()
+    )
+    rows = index_rows(run, {old: "old", new: "new"})
+    assert [(row["scores"], row.get("context_starts")) for row in rows] == [
+        ({}, None),
+        ({"lmeff_blimp": 0.75}, {"lmeff_blimp": "bos"}),
+    ]
+    index = main_card(read_run(run)[0], "a/b", rows, picture=None, has_weights=False)
+    assert "lmeff_blimp 0.7500 (context_start bos)" in index
+
+
+def test_scores_of_another_beginning_stand_beside_the_others_in_metadata() -> None:
+    scores = [CardScore("lmeff_ewok", "acc", 0.75, None, 100, context_start=start) for start in ("bos", "tokenizer")]
+    assert [(one.dataset_name, one.dataset_args) for one in eval_results(scores)] == [
+        ("lmeff_ewok", {"context_start": "bos"}),
+        ("lmeff_ewok, context_start tokenizer", {"context_start": "tokenizer"}),
+    ]
+
+
+def test_intervals_of_a_card_are_over_items_where_several_pairs_were_made_from_one() -> None:
+    (low, high) = binomtest(4, 4).proportion_ci(method="wilson")
+    assert score_text(CardScore("lmeff_ewok", "acc", 1.0, 0.0, 8, num_items=4)) == f"1.0000 [{low:.4f}, {high:.4f}]"
 
 
 def test_only_whole_accuracies_are_scores_on_data_sets_of_the_hub() -> None:

@@ -1,0 +1,22 @@
+"""What the ending of a file's name says of what is written into it. Nothing heavy is imported here."""
+
+from pathlib import Path
+
+from lmeff.errors import InputError
+
+ENDINGS = (".png", ".svg", ".pdf")
+"""Of figures."""
+PAGE_ENDINGS = (".html", ".htm")
+
+
+def check_output(output: Path, figure: str | None) -> None:
+    """Raises InputError for a file that cannot be written as its name says."""
+    ending = output.suffix.lower()
+    is_page = output.is_dir() or ending in PAGE_ENDINGS
+    if not is_page and ending not in ENDINGS:
+        raise InputError(
+            f"{output}: the ending says what is written: .html a page, .png or .svg a figure, .pdf all figures; "
+            f"{ending or 'no ending'} is none of them"
+        )
+    if is_page and figure is not None:
+        raise InputError(f"--figure {figure}: a page holds all figures; name a .png, .svg or .pdf with -o")
