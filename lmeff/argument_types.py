@@ -3,6 +3,7 @@
 import argparse
 import re
 
+from lmeff.paths import expanded
 from lmeff.quantities import parse_number
 
 _PATHS = {"recipe", "what", "run", "paths", "output", "text", "prompts", "data", "include_path", "beside"}
@@ -53,8 +54,6 @@ def expand_paths(options: argparse.Namespace) -> None:
 
     Raises InputError for a variable that is not set.
     """
-    from lmeff.recipe.places import expanded  # late: it brings pydantic
-
     for name in _PATHS & vars(options).keys():
         value = getattr(options, name)
         if isinstance(value, str):

@@ -219,7 +219,7 @@ def _add_text_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--length", type=positive_int, metavar="N", help="tokens of a window (the recipe's)")
     text = "strided: how far the windows lie apart; a token has length - N before it (half the length)"
     sub.add_argument("--stride", type=positive_int, metavar="N", help=text)
-    text = "whole documents from all over the text, up to so many tokens (dev: all; train: 1M)"
+    text = "so many tokens at most: documents from all over the text, of long ones stretches (dev: all; train: 1M)"
     sub.add_argument("--limit-tokens", type=positive_int, metavar="N", help=text)
     sub.add_argument(
         "--name", metavar="NAME", help="of the results of --text: perplexity_NAME (stem of the first path)"

@@ -17,8 +17,8 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
-from lmeff.errors import EXIT_FAILED
-from lmeff.evaluation.sources import SOURCES
+from lmeff.errors import EXIT_FAILED, InputError
+from lmeff.evaluation.sources import SOURCES, data_root
 from lmeff.quantities import format_bytes
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -259,18 +259,24 @@ def _hub_token() -> Check:
 def _data() -> Iterator[Check]:
     if in_checkout():
         yield _test_data(os.environ.get("LMEFF_TEST_DATA"))
-    variable = os.environ.get("LMEFF_EVAL_DATA")
-    if not variable:
+    try:
+        root = data_root()
+    except InputError as error:
+        yield Check(
+            "evaluation data", "missing", str(error), "set that variable, or LMEFF_EVAL_DATA to a path without it"
+        )
+        return
+    if root is None:
         how = "set LMEFF_EVAL_DATA, or evaluation.paths.blimp in the recipe, to score without a network"
         yield Check("evaluation data", "note", "LMEFF_EVAL_DATA is not set; BLiMP is read from the Hub", how)
         return
     folders = {name: source.folders for name, source in SOURCES.items()}
-    there = [name for name, known in folders.items() if any((Path(variable) / folder).is_dir() for folder in known)]
+    there = [name for name, known in folders.items() if any((root / folder).is_dir() for folder in known)]
     if there:
-        yield Check("evaluation data", "ok", f"{variable} with {', '.join(there)}")
+        yield Check("evaluation data", "ok", f"{root} with {', '.join(there)}")
     else:
         how = "set LMEFF_EVAL_DATA to a folder that holds blimp/ or others"
-        yield Check("evaluation data", "missing", f"{variable} (LMEFF_EVAL_DATA) has no folder such as blimp", how)
+        yield Check("evaluation data", "missing", f"{root} (LMEFF_EVAL_DATA) has no folder such as blimp", how)
 
 
 def _test_data(variable: str | None) -> Check:

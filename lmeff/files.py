@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+import orjson
+
 from lmeff.errors import InputError, RunFailed, TooLittleText
 from lmeff.progress import shown
 
@@ -93,14 +95,21 @@ def text_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def parse_json(line: str, where: str) -> Any:
-    """The JSON value of a line. Raises InputError."""
+def parse_json(text: str, where: str) -> Any:
+    """The JSON value of a line, or of a file. Raises InputError naming `where`, and the place in it."""
     try:
-        return json.loads(line)
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        pass
+    # The slower one also knows NaN and lone surrogates, and says where it stopped.
+    text = text.rstrip()
+    try:
+        return json.loads(text)
     except json.JSONDecodeError as error:
-        raise InputError(f"{where}: not JSON ({error.msg} at column {error.colno})") from None
+        line = f"line {error.lineno}, " if "\n" in text else ""
+        raise InputError(f"{where}: not readable as JSON ({error.msg} at {line}character {error.colno})") from None
     except RecursionError:
-        raise InputError(f"{where}: not JSON (nested too deeply)") from None
+        raise InputError(f"{where}: not readable as JSON (nested too deeply)") from None
 
 
 def not_utf8(path: str | Path, unpacked: IO[bytes] | None = None) -> str:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from importlib import metadata
@@ -37,7 +38,8 @@ def test_it_tells_this_machine(monkeypatch):
 
 def test_it_needs_no_heavy_import():
     code = "import sys, lmeff.doctor; lmeff.doctor.report(); print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    command, environment = [sys.executable, "-c", code], os.environ | {"LMEFF_EVAL_DATA": "~/data"}
+    modules = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
     assert "lmeff.doctor" in modules
     assert not {"torch", "numpy", "transformers", "deepspeed", "huggingface_hub", "pydantic"} & set(modules)
 
@@ -143,6 +145,13 @@ def test_data_folders(monkeypatch, tmp_path):
     (tmp_path / "blimp").mkdir()
     assert found("evaluation data").status == "ok"
     assert print_report() == 0
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    for written in (f"~/{tmp_path.name}", f"$HOME/{tmp_path.name}"):
+        monkeypatch.setenv("LMEFF_EVAL_DATA", written)
+        assert found("evaluation data").found == f"{tmp_path} with blimp"
+    monkeypatch.setenv("LMEFF_EVAL_DATA", "$NO_SUCH_VARIABLE/data")
+    assert found("evaluation data").status == "missing"
+    assert "the variable NO_SUCH_VARIABLE is not set" in found("evaluation data").found
 
 
 def test_an_installed_package_is_told_nothing_of_tests_and_scripts(monkeypatch, tmp_path):

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,7 +44,9 @@ READERS: dict[str, tuple[str, str, Callable[[Path], object]]] = {
     "gzip": ("a.txt.gz", "Zoë runs.\n", texts),
     "json lines": ("a.jsonl", lines({"text": "Zoë runs."}, {"text": "B."}), texts),
     "a list": ("a.json", '["Zoë runs.", "B."]', texts),
+    "a list over lines": ("a.json", '["Zoë runs.",\n{"text": "B."}\n]\n', texts),
     "decontamination": ("a.jsonl", lines({"text": "Zoë runs."}), lambda path: list(evaluation_texts(path))),
+    "a list, decontamination": ("b.json", '["Zoë runs.", "B."]', lambda path: list(evaluation_texts(path))),
     "pairs": (
         "a.jsonl",
         lines({"sentence_good": "Zoë runs.", "sentence_bad": "Zoë run."}),
@@ -157,3 +160,39 @@ def test_nested_too_deeply_is_a_line_in_every_reader(tmp_path):
             with pytest.raises(InputError, match="nested too deeply"):
                 reader(tmp_path / file)
             assert name
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
+def test_json_is_read_for_decontamination_as_text_of_a_corpus_is(name, tmp_path):
+    """A list, on one line or printed over many, of records or texts; and records, one a line."""
+    records = [{"text": "Zoë runs."}, {"text": "B."}]
+    contents = (json.dumps(records), json.dumps(records, indent=2), '["Zoë runs.",\n "B."\n]', lines(*records))
+    for content in contents:
+        data = content.encode()
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        assert texts(tmp_path / name) == list(evaluation_texts(tmp_path / name)) == ["Zoë runs.", "B."], content
+    # Lists, one a line, are no text of a corpus; as evaluation data every text in them counts.
+    data = b'["Zo\xc3\xab runs."]\n["B."]\n'
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert list(evaluation_texts(tmp_path / name)) == ["Zoë runs.", "B."]
+    with pytest.raises(InputError, match=r"a\.json(\.gz)?:1: a line must be a JSON object, this is a list"):
+        texts(tmp_path / name)
+
+
+def test_every_reader_says_the_same_of_what_is_not_json(tmp_path):
+    """The place is that of the first character that cannot be: here the end of the second line, which has 9."""
+    for name, (file, content, reader) in READERS.items():
+        if file.endswith(".jsonl"):
+            first = content.splitlines(keepends=True)[0]
+            (tmp_path / file).write_text(f'{first}{{"text": \n')
+            with pytest.raises(InputError) as caught:
+                reader(tmp_path / file)
+            assert "not readable as JSON (Expecting value at character 9)" in str(caught.value), name
+            assert re.search(r"\.jsonl(:|, line )2: ", str(caught.value)), name
+    (tmp_path / "a.json").write_text('[\n"Zoë runs.",\n"B.\n]\n')
+    messages = []
+    for reader in (texts, lambda path: list(evaluation_texts(path))):
+        with pytest.raises(InputError, match=r"a\.json: not readable as JSON \(.* at line 3, character 4\)") as caught:
+            reader(tmp_path / "a.json")
+        messages.append(str(caught.value))
+    assert messages[1] == f"corpus.decontaminate: {messages[0]}"

@@ -1,18 +1,20 @@
 """Sentences that share word n-grams with evaluation data, taken out of training text (Brown et al. 2020, appendix C)."""
 
-import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pyarrow
 from pyarrow import parquet
 
-from lmeff.corpora.sources import TABLE_SUFFIX, not_utf8_text, open_text, plain_name
+from lmeff.corpora.reading import json_lines
+from lmeff.corpora.sources import JSON_SUFFIXES, TABLE_SUFFIX, not_utf8_text, open_text, plain_name
 from lmeff.corpora.words import ngram_hashes, ngrams_at, word_hashes, words
 from lmeff.errors import InputError
+from lmeff.files import parse_json
 
 NGRAM_WORDS = 8
 LEAST_WORDS = 4
@@ -128,14 +130,14 @@ def evaluation_texts(path: Path) -> Iterator[str]:
     if path.suffix == TABLE_SUFFIX:
         yield from _table_texts(path)
         return
-    is_json = plain_name(path).suffix in (".jsonl", ".ndjson", ".json")
     try:
         with open_text(path) as file:
-            for number, line in enumerate(file, start=1):
-                if not is_json:
-                    yield line
-                elif line.strip():
-                    yield from _strings(_record(line, f"{path}:{number}"))
+            if plain_name(path).suffix in JSON_SUFFIXES:
+                yield from _json_texts(file, path)
+            else:
+                yield from file
+    except InputError as error:
+        raise InputError(f"corpus.decontaminate: {error}") from None
     except UnicodeDecodeError:
         raise InputError(f"corpus.decontaminate: {not_utf8_text(path)}") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -152,13 +154,12 @@ def _table_texts(path: Path) -> Iterator[str]:
         ) from None
 
 
-def _record(line: str, where: str) -> object:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"corpus.decontaminate: {where}: not readable as JSON ({error.msg})") from None
-    except RecursionError:
-        raise InputError(f"corpus.decontaminate: {where}: not readable as JSON (nested too deeply)") from None
+def _json_texts(file: IO[str], path: Path) -> Iterator[str]:
+    for number, record in enumerate(json_lines(file, path), start=1):
+        if not isinstance(record, str):
+            yield from _strings(record)
+        elif record.strip():
+            yield from _strings(parse_json(record, f"{path}:{number}"))
 
 
 def _strings(value: object) -> Iterator[str]:

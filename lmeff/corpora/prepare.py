@@ -10,6 +10,7 @@ import orjson
 import xxhash
 
 from lmeff.corpora import synthetic
+from lmeff.corpora.amount import with_longest_whole
 from lmeff.corpora.catalogue import complete, has_place, nowhere
 from lmeff.corpora.cleaning import check_cleaners
 from lmeff.corpora.documents import DocumentMaker, Rules
@@ -164,7 +165,8 @@ def prepare_text(corpus: Corpus, data: str | Path, by_older_rule: bool = False) 
             manifest = {"format": TEXT_FORMAT, "layout": _LAYOUT, "name": corpus.name, "fingerprint": plan.fingerprint}
             read = [str(file) for stage in plan.stages for file in stage.files]
             with unfinished_folder(plan.folder / "text") as aside:
-                manifest |= _write_whole(aside, corpus, plan.stages)
+                stages = plan.stages if plan is older else with_longest_whole(plan.stages)
+                manifest |= _write_whole(aside, corpus, stages)
                 with shown("sha256 of the text"):
                     manifest |= {"rules": plan.rules, "sources": read, "files": describe_files(aside)}
                 write_json(aside / "manifest.json", manifest)
@@ -196,7 +198,6 @@ def _plans(corpus: Corpus, data: Path, hashes: LocalHashes) -> list[_Plan]:
     if not stages:
         return [_plan(corpus, data, stages, rules)]
     older = find_stages(corpus, data, hashes, with_hidden=True)
-    older = [replace(stage, rules=replace(stage.rules, whole_characters=None)) for stage in older]
     older_rules = describe(corpus, older, hashes, with_hidden=True)
     return [_plan(corpus, data, stages, rules | HELD_OUT), _plan(corpus, data, older, older_rules)]
 

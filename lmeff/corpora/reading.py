@@ -1,6 +1,6 @@
 """Raw records out of files, in batches of bounded size: what one process reads and others make documents of."""
 
-import json
+import io
 import re
 import zlib
 from collections.abc import Iterable, Iterator
@@ -11,13 +11,14 @@ from typing import IO, Any
 import pyarrow
 from pyarrow import parquet
 
-from lmeff.corpora.record_text import EVERYTHING, fields_of, fill, parse
+from lmeff.corpora.record_text import EVERYTHING, fields_of, fill
 from lmeff.corpora.sources import JSON_SUFFIXES, not_utf8_text, open_text, plain_name
 from lmeff.errors import InputError
+from lmeff.files import parse_json
 
 _BATCH_CHARACTERS = 1 << 20
 _READ_CHARACTERS = 1 << 20
-_WHOLE_FILE_CHARACTERS = 16 << 20
+WHOLE_FILE_CHARACTERS = 16 << 20
 _PIECE_CHARACTERS = 1 << 20
 _TABLE_ROWS = 1_000
 
@@ -69,7 +70,7 @@ def _from_records(batch: Batch, form: Form) -> Iterator[str]:
         if isinstance(record, str):
             if not record.strip():
                 continue
-            record = parse(record, f"{batch.path}:{number}")
+            record = parse_json(record, f"{batch.path}:{number}")
         yield fill(record, form.text, f"{batch.path}:{number}")
 
 
@@ -83,7 +84,7 @@ def _text_documents(file: IO[str], path: Path, form: Form) -> Iterator[str]:
         rest = ""
         while piece := file.read(_READ_CHARACTERS):
             *whole, rest = (rest + piece).split(form.separator)
-            if len(rest) > _WHOLE_FILE_CHARACTERS:
+            if len(rest) > WHOLE_FILE_CHARACTERS:
                 raise InputError(f"{path}: no corpus.separator {form.separator!r} in 16 million characters")
             yield from whole
         yield rest
@@ -93,8 +94,8 @@ def _text_documents(file: IO[str], path: Path, form: Form) -> Iterator[str]:
 
 def _whole_or_in_pieces(file: IO[str]) -> Iterator[str]:
     """A file as one document; a very long one as pieces that end where a paragraph, a line or a word does."""
-    text = file.read(_WHOLE_FILE_CHARACTERS)
-    if len(text) < _WHOLE_FILE_CHARACTERS:
+    text = file.read(WHOLE_FILE_CHARACTERS)
+    if len(text) < WHOLE_FILE_CHARACTERS:
         yield text
         return
     while True:
@@ -158,7 +159,7 @@ def _grouped(texts: Iterable[str], form: Form) -> Iterator[str]:
             group, size = [], 0
         group.append(text)
         size += len(text)
-        if size > _WHOLE_FILE_CHARACTERS:
+        if size > WHOLE_FILE_CHARACTERS:
             raise InputError(f"corpus.begins: {form.begins!r} matches no line in 16 million characters")
     if group:
         yield _joined(group, form)
@@ -170,8 +171,8 @@ def _joined(group: list[str], form: Form) -> str:
     return " ".join(text for line in group if (text := line.strip()))
 
 
-def _lines(file: IO[str], path: Path) -> Iterator[Any]:
-    """Lines of JSON; of a `.json` file that is one list its members, as records or finished texts."""
+def json_lines(file: IO[str], path: Path) -> Iterator[Any]:
+    """Lines of JSON (str); of a `.json` file that is one list its members, as records (dict). Raises InputError."""
     if plain_name(path).suffix != ".json":
         yield from file
         return
@@ -180,11 +181,23 @@ def _lines(file: IO[str], path: Path) -> Iterator[Any]:
         yield first
         yield from file
         return
+    text = first + file.read()
     try:
-        members = json.loads(first + file.read())
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from None
+        members = parse_json(text, str(path))
+    except InputError:
+        if not _is_json(first):
+            raise
+        yield from io.StringIO(text)  # lists, one a line
+        return
     yield from (member if isinstance(member, dict) else {"text": member} for member in members)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        parse_json(text, "")
+    except InputError:
+        return False
+    return True
 
 
 def _size(record: object) -> int:
@@ -226,9 +239,11 @@ def read_batches(path: Path, form: Form) -> Iterator[Batch]:
                 texts = _text_documents(file, path, form)
                 yield from _batched(path, _grouped(texts, form) if together else texts, True)
             elif together:
-                yield from _batched(path, _grouped(_flat(_batched(path, _lines(file, path), False), form), form), True)
+                yield from _batched(
+                    path, _grouped(_flat(_batched(path, json_lines(file, path), False), form), form), True
+                )
             else:
-                yield from _batched(path, _lines(file, path), False)
+                yield from _batched(path, json_lines(file, path), False)
     except UnicodeDecodeError:
         raise InputError(not_utf8_text(path)) from None
     except (OSError, EOFError, zlib.error) as error:

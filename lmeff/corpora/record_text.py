@@ -1,12 +1,9 @@
 """The text of a record, a JSON line or a row of a table, by templates over its fields."""
 
-import json
 import string
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
-
-import orjson
 
 from lmeff.corpora.characters import check_characters
 from lmeff.errors import InputError
@@ -96,17 +93,3 @@ def fill(record: object, templates: Sequence[str], where: str) -> str:
         f"{where}: has none of the fields that corpus.text wants ({'; '.join(templates)});"
         f" it has {', '.join(map(str, record)) or 'no field'}"
     )
-
-
-def parse(line: str, where: str) -> object:
-    """The JSON value of a line. Raises InputError naming `where`."""
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        # The slower one also knows NaN and lone surrogates, and says where it stopped.
-        try:
-            return json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{where}: not readable as JSON ({error.msg} at character {error.pos + 1})") from None
-        except RecursionError:
-            raise InputError(f"{where}: not readable as JSON (nested too deeply)") from None

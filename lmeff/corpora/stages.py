@@ -16,7 +16,6 @@ from lmeff.corpora.quality import check_language
 from lmeff.corpora.reading import Form, check_pattern
 from lmeff.corpora.record_text import check_templates
 from lmeff.corpora.sources import kind
-from lmeff.corpora.split import longest_whole
 from lmeff.errors import InputError
 from lmeff.recipe.corpus_schema import Corpus, MixedSource
 
@@ -111,16 +110,13 @@ def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes, with_hidden: bo
         dev_files = local_files(corpus.dev_paths, "corpus.dev_paths", hashes, "", corpus.domains, with_hidden)
     elif corpus.dev_files and corpus.hub:
         dev_files = hub_files(corpus, corpus.dev_files, "", data)
-    share, num_bytes = corpus.dev_share or DEV_SHARE, sum(file.size for stage in stages for file in stage.files)
-    whole = (longest_whole(num_bytes, share, is_file=False), longest_whole(num_bytes, share, is_file=True))
-    stages = [replace(stage, rules=replace(stage.rules, whole_characters=whole)) for stage in stages]
     if not dev_files:
         return stages
     _check_apart(stages, dev_files)
     train = [replace(stage, rules=replace(stage.rules, dev_share=None)) for stage in stages]
     # Held-out files are nobody's source; the corpus's own settings are theirs.
     rules = _rules(corpus, shared_settings(corpus), ())
-    return [Stage("", dev_files, replace(rules, dev_share=None, side="dev", whole_characters=whole)), *train]
+    return [Stage("", dev_files, replace(rules, dev_share=None, side="dev")), *train]
 
 
 def _check_cleaned(name: str, source: MixedSource, files: list[SourceFile]) -> None:

@@ -18,7 +18,7 @@ from lmeff.errors import InputError
 from lmeff.files import read_json
 from lmeff.recipe import read_recipe
 from lmeff.tokens import BOS_ID, Tokens, find_tokens
-from lmeff.tokens.held_out import Stretches, chosen_first, held_out_sample, whole_documents
+from lmeff.tokens.held_out import Stretches, chosen_first, held_out_sample, is_long, pieces_of, whole_documents
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -130,11 +130,11 @@ def _text_sha256(documents: Iterable[tuple[str, bytes]]) -> str:
     return digest.hexdigest()
 
 
-def _with_begins(ids: np.ndarray, taken: Stretches) -> tuple[np.ndarray, np.ndarray]:
-    """(ids, lengths) with `<s>` in front of stretches from within a document."""
+def _with_begins(ids: np.ndarray, taken: Stretches, bos: int = BOS_ID) -> tuple[np.ndarray, np.ndarray]:
+    """(ids, lengths) with the BOS token in front of stretches from within a document."""
     starts = taken.lengths.cumsum() - taken.lengths
     within = ~taken.has_begin
-    return np.insert(ids, starts[within], BOS_ID), taken.lengths + within
+    return np.insert(ids, starts[within], bos), taken.lengths + within
 
 
 def _prepared(model_folder: Path) -> Tokens:
@@ -211,7 +211,7 @@ def file_text(paths: Sequence[str], tokenizer: "PreTrainedTokenizerBase", limit_
     """
     bos, eos = beginning_and_end(tokenizer)
     ids: list[np.ndarray] = []
-    sizes, domains, groups, hashes = [], [], [], []
+    sizes, domains, groups, pieces, hashes = [], [], [], [], []
     for number, path in enumerate(find_files(paths, "--text")):
         for group in _grouped(_texts(path)):
             sizes += [(num_bytes(text), num_words(text)) for text in group]
@@ -219,22 +219,42 @@ def file_text(paths: Sequence[str], tokenizer: "PreTrainedTokenizerBase", limit_
             domains += [domain(path)] * len(group)
             # A file of plain text is one document, also where it is so long that it is read in pieces.
             groups += [(number, len(groups) + place if kind(path) != "text" else 0) for place in range(len(group))]
-            ids += [
-                np.array([bos, *own, *([] if eos is None else [eos])], np.int64) for own in encoded(tokenizer, group)
-            ]
-    lengths = np.array([len(own) for own in ids], np.int64)
-    chosen = chosen_first(lengths, limit_tokens)
-    table = np.array(sizes, np.int64)[chosen]
+            for text, own in zip(group, encoded(tokenizer, group), strict=True):
+                if limit_tokens is not None:
+                    pieces += _pieces(tokenizer, text, len(ids), len(own) + (1 if eos is None else 2))
+                ids.append(np.array([bos, *own, *([] if eos is None else [eos])], np.int64))
+    table = np.array([(len(own), size) for own, (size, _) in zip(ids, sizes, strict=True)], np.int64)
+    taken = held_out_sample(table, np.array(pieces, np.int64) if len(pieces) > len(ids) else None, limit_tokens)
+    documents = taken.documents.tolist()
+    starts = (taken.starts - (table[:, 0].cumsum() - table[:, 0])[taken.documents]).tolist()
+    parts = [
+        ids[index][start : start + length]
+        for index, start, length in zip(documents, starts, taken.lengths.tolist(), strict=True)
+    ]
+    is_whole = bool((taken.has_begin & taken.has_end).all())
+    words = [sizes[index][1] for index in documents] if taken.num_words is None else taken.num_words
     return HeldText(
-        np.concatenate([ids[index] for index in chosen]),
-        lengths[chosen],
-        table[:, 0],
-        table[:, 1],
-        tuple(domains[index] for index in chosen),
+        *_with_begins(np.concatenate(parts), taken, bos),
+        taken.num_bytes,
+        np.array(words, np.int64),
+        tuple(domains[index] for index in documents),
         eos is not None,
-        groups=np.unique([groups[index] for index in chosen], axis=0, return_inverse=True)[1].reshape(-1),
-        text_sha256=_text_sha256((domains[index], hashes[index]) for index in chosen),
+        groups=np.unique([groups[index] for index in documents], axis=0, return_inverse=True)[1].reshape(-1),
+        stretches=None if is_whole else taken,
+        text_sha256=_text_sha256((domains[index], hashes[index]) for index in documents) if is_whole else None,
     )
+
+
+def _pieces(
+    tokenizer: "PreTrainedTokenizerBase", text: str, index: int, num_tokens: int
+) -> Iterable[tuple[int, int, int, int]]:
+    """What a sample may take of a document. It stays whole where the tokenizer does not say which characters a token is."""
+    if not (is_long(num_tokens) and getattr(tokenizer, "is_fast", False)):
+        return [(index, num_tokens, num_bytes(text), num_words(text))]
+    found = tokenizer(
+        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False
+    )
+    return pieces_of(index, text, num_tokens, found["offset_mapping"])
 
 
 def beginning_and_end(tokenizer: "PreTrainedTokenizerBase") -> tuple[int, int | None]:

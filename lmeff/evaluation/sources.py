@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.evaluation.blimp import PARADIGMS
+from lmeff.paths import expanded
 
 DATA_VARIABLE = "LMEFF_EVAL_DATA"
 _BABYLM = "https://osf.io/ryjfm, evaluation_data/full_eval/"
@@ -131,9 +132,6 @@ DATA_NAMES = (*SOURCES, "glue", "superglue", "babylm", "leaner_glue")
 
 def data_root() -> Path | None:
     """The folder that LMEFF_EVAL_DATA names, if any. Raises InputError for a variable in it that is not set."""
-    # Not above, since `lmeff doctor` needs this module and has to work without pydantic.
-    from lmeff.recipe.places import expanded
-
     try:
         return Path(expanded(root)) if (root := os.environ.get(DATA_VARIABLE)) else None
     except InputError as error:
@@ -149,7 +147,8 @@ def data_folder(name: str, paths: Mapping[str, str]) -> Path | None:
 
     Raises InputError for a folder that is not there, and when none is named for data that the Hub does not have.
     """
-    from lmeff.recipe.places import expanded, where_looked
+    # Not above, since `lmeff doctor` needs this module and has to work without pydantic.
+    from lmeff.recipe.places import where_looked
 
     source, everything = SOURCES[name], None if name in paths else data_root()
     if name in paths:

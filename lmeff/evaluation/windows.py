@@ -60,8 +60,8 @@ def packed_windows(text: HeldText, length: int, document_mask: bool, score_end: 
     follows_end = is_begin.copy()
     if text.stretches is not None:
         follows_end[ends - text.lengths] = text.stretches.follows_end
-    if text.has_end and ids[0] == ids[-1] and not document_mask:
-        kept = ~is_begin
+    if not document_mask and (ids[is_end] == ids[0]).any():
+        kept = ~(is_begin & follows_end)
         kept[0] = True
         ids, documents, is_begin, is_end = ids[kept], documents[kept], is_begin[kept], is_end[kept]
         follows_end = follows_end[kept]

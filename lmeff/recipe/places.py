@@ -1,12 +1,12 @@
-"""Paths as people write them: `~` and variables are expanded, and inputs are looked for beside the file that names them."""
+"""Paths in recipes: `~` and variables are expanded, and inputs are looked for beside the file that names them."""
 
 import glob
 import os
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lmeff.errors import InputError
+from lmeff.paths import expanded
 from lmeff.recipe.yaml_lines import KeyPath, Mark, Mistake
 
 INPUTS = (
@@ -23,22 +23,8 @@ INPUTS = (
 WORKPLACES = (("paths", "outputs"), ("paths", "data"))
 """Keys whose values are relative to the working directory."""
 
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{([^{}]*)\})")
 _looked_beside: dict[str, str] = {}
 """Relative path that was not found beside the file that names it -> that file."""
-
-
-def expanded(path: str) -> str:
-    """A path with `~`, `$NAME` and `${NAME}` replaced. A path that exists as it is written stays.
-
-    Raises InputError for a variable that is not set.
-    """
-    if os.path.lexists(path):
-        return path
-    names = [first or second for first, second in _VARIABLE.findall(path)]
-    if unset := [name for name in names if name not in os.environ]:
-        raise InputError(f"{path}: the variable {unset[0]} is not set in the environment")
-    return os.path.expanduser(_VARIABLE.sub(lambda found: os.environ[found[1] or found[2]], path))
 
 
 def beside(path: str, file: str) -> str:

@@ -12,11 +12,12 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from lmeff.errors import InputError
+from lmeff.paths import expanded
 from lmeff.quantities import format_count, parse_count
 from lmeff.recipe.checks import cross_check
 from lmeff.recipe.finding import close_to_shipped, find_base, find_recipe
 from lmeff.recipe.mistakes import as_lines, mistakes_of
-from lmeff.recipe.places import expanded, settle_paths
+from lmeff.recipe.places import settle_paths
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.trainer_fields import check_training
 from lmeff.recipe.wording import one_line

@@ -4,7 +4,7 @@ All of it is whole documents. Of more text than is wanted, stretches from all ov
 than others is many pieces for that, or a sample would be one book.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -87,36 +87,57 @@ def held_out_sample(table: np.ndarray, pieces: np.ndarray | None, limit_tokens: 
 
 def write_pieces(folder: Path, corpus: TextCorpus, tokenizer_file: Path, table: np.ndarray) -> None:
     """Writes where long held-out documents may be cut for a sample, unless none is long."""
-    if not len(table) or table[:, 0].max() <= 2 * _PIECE_TOKENS:
+    if not len(table) or not is_long(table[:, 0].max()):
         return
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.encode_special_tokens = True
     rows: list[tuple[int, int, int, int]] = []
     for index, (text, (num_tokens, size)) in enumerate(zip(corpus.documents("dev"), table.tolist(), strict=True)):
-        cuts = list(_cuts(tokenizer, text, num_tokens)) if num_tokens > 2 * _PIECE_TOKENS else []
-        tokens = np.diff([0, *(token for token, _ in cuts), num_tokens]).tolist()
-        places = [0, *(place for _, place in cuts), len(text)]
-        parts = [text[start:stop] for start, stop in pairwise(places)]
-        sizes = [num_bytes(part) for part in parts] if cuts else [size]
-        rows += [(index, *row, num_words(part)) for *row, part in zip(tokens, sizes, parts, strict=True)]
+        if not is_long(num_tokens):
+            rows.append((index, num_tokens, size, num_words(text)))
+            continue
+        offsets = tokenizer.encode(text, add_special_tokens=False).offsets
+        rows += pieces_of(index, text, num_tokens, offsets if len(offsets) + 2 == num_tokens else [])
     np.save(folder / PIECES, np.array(rows, np.int64), allow_pickle=False)
 
 
-def _cuts(tokenizer: Tokenizer, text: str, num_tokens: int) -> Iterator[tuple[int, int]]:
+def is_long(num_tokens: int) -> bool:
+    """Whether a sample may take a document of so many tokens in part."""
+    return num_tokens > 2 * _PIECE_TOKENS
+
+
+def pieces_of(
+    index: int, text: str, num_tokens: int, offsets: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int, int, int]]:
+    """(document, tokens, bytes, words) of the pieces of a document, with what begins and ends it in the first and the last.
+
+    `offsets`: characters of every token but these; none: the document is one piece.
+    """
+    cuts = list(_cuts(offsets, text))
+    tokens = [0, *(token for token, _ in cuts), num_tokens]
+    places = [0, *(place for _, place in cuts), len(text)]
+    for (first, last), (start, stop) in zip(pairwise(tokens), pairwise(places), strict=True):
+        yield index, last - first, num_bytes(text[start:stop]), num_words(text[start:stop])
+
+
+def _cuts(offsets: Sequence[tuple[int, int]], text: str) -> Iterator[tuple[int, int]]:
     """(token, character) of each place between two pieces: about every so many tokens, where a word begins."""
-    offsets = tokenizer.encode(text, add_special_tokens=False).offsets
-    if len(offsets) + 2 != num_tokens:
-        return
-    count, before = round(num_tokens / _PIECE_TOKENS), 0
+    count, before = round(len(offsets) / _PIECE_TOKENS), 0
     for part in range(1, count):
         target = part * len(offsets) // count
         words = (
             token
             for token in range(target, min(target + _LONGEST_WORD, len(offsets)))
-            if before < (start := offsets[token][0]) < len(text)
-            and text[start - 1].isspace()
-            and not text[start].isspace()
+            if before < offsets[token][0] and _begins_word(text, offsets, token)
         )
         if (token := next(words, None)) is not None:
             before = offsets[token][0]
             yield token + 1, before  # one more in the stream, which begins with `<s>`
+
+
+def _begins_word(text: str, offsets: Sequence[tuple[int, int]], token: int) -> bool:
+    """Also with the space before it, as in many tokenizers. Tokens that share a character are not parted."""
+    start, stop = offsets[token]
+    if start < offsets[token - 1][1] or not text[start:stop].strip():
+        return False
+    return text[start].isspace() or text[start - 1].isspace()

@@ -1,16 +1,24 @@
 """A6: what belongs together is on one side; text and runs of older versions keep theirs."""
 
+import gzip
 import hashlib
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pytest
 import xxhash
+from pyarrow import parquet
 
 from lmeff.cli import main
 from lmeff.corpora import TextCorpus, prepare_text
+from lmeff.corpora.amount import ENOUGH_CHARACTERS, num_characters
+from lmeff.corpora.origins import LocalHashes
+from lmeff.corpora.reading import WHOLE_FILE_CHARACTERS
+from lmeff.corpora.stages import find_stages
 from lmeff.errors import InputError
 from lmeff.recipe import Recipe, read_recipe
 from lmeff.recipe.schema import Corpus
@@ -235,3 +243,96 @@ def test_a_run_of_an_older_version_gets_its_tokens_again(tmp_path: Path, work: s
         written.write_text(json.dumps(content))
         with pytest.raises(InputError, match=r"training tokens were 0000.*go on with --accept-changes"):
             prepare_run(recipe, run, accept_other=False)
+
+
+# ---------------------------------------------------------------------- how much text there is
+
+
+def write_as(folder: Path, form: str, texts: list[str]) -> None:
+    """The texts as files of one kind; the last part of its name says how they are packed."""
+    folder.mkdir()
+    if form == "parquet":
+        for index, half in enumerate((texts[::2], texts[1::2])):
+            # Other columns are not text, and a column that repeats is small on disk.
+            table = {"text": half, "more": ["x" * 100_000 + str(len(text)) for text in half]}
+            parquet.write_table(pyarrow.table(table), folder / f"{index}.parquet", compression="zstd")
+        return
+    kind, _, packed = form.partition(".")
+    for index, text in enumerate(texts):
+        content = (text if kind == "txt" else json.dumps({"more": "x" * 100_000, "text": text})).encode()
+        if packed == "gz":
+            content = gzip.compress(content)
+        elif packed == "zst":
+            content = pyarrow.compress(content, codec="zstd", asbytes=True)
+        (folder / f"{index}.{form}").write_bytes(content)
+
+
+FORMS = ("txt", "txt.gz", "txt.zst", "jsonl", "jsonl.gz", "jsonl.zst", "parquet")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_how_text_is_packed_does_not_decide_what_is_cut(tmp_path: Path, form: str) -> None:
+    """Twenty books, each a twentieth of the text, stay whole however small their files are."""
+    texts = [book(seed, 68_000) for seed in range(20)]
+    write_as(tmp_path / "books", form, texts)
+    settings = Corpus(name="books", paths=[str(tmp_path / "books")], dev_share=0.1)
+    corpus = prepare_text(settings, tmp_path / "data")
+    assert corpus.manifest["cut"]["num_documents"] == 0
+    assert sorted(sides(corpus)["dev"]) == sorted(text for text in texts if position(text) < 0.1)
+    assert sorted(text for found in sides(corpus).values() for text in found) == sorted(texts)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_most_of_the_text_is_cut_however_it_is_packed(tmp_path: Path, form: str) -> None:
+    """Of a file of plain text a tenth is too much, of a row a half; what else stands in a file is not text."""
+    texts = [book(0, 400_000), *(book(seed, 20_000) for seed in range(1, 11))]
+    write_as(tmp_path / "books", form, texts)
+    settings = Corpus(name="books", paths=[str(tmp_path / "books")], dev_share=0.1)
+    corpus = prepare_text(settings, tmp_path / "data")
+    assert corpus.manifest["cut"]["num_documents"] == 1
+    assert [len(one) for one in line_sides(corpus, texts)] == [2] + [1] * 10
+
+
+def test_characters_count_and_not_their_bytes(tmp_path: Path) -> None:
+    """Of Russian, two bytes a letter, a file of 15% is more than a tenth as it is of English."""
+    texts = [book(0, 60_000), *(book(seed, 34_000) for seed in range(1, 11))]
+    letters = dict(zip("0123456789bekloinw", "абвгдежзийклмнопрс", strict=True))
+    texts = [text.translate(str.maketrans(letters)) for text in texts]
+    write_as(tmp_path / "books", "txt", texts)
+    settings = Corpus(name="books", paths=[str(tmp_path / "books")], dev_share=0.1)
+    assert prepare_text(settings, tmp_path / "data").manifest["cut"]["num_documents"] == 1
+
+
+def test_text_beyond_a_budget_is_no_part_of_the_whole(tmp_path: Path) -> None:
+    """A book that is most of what the budget takes is cut, though more text stands in the file."""
+    texts = [book(0, 100_000), *(book(seed, 20_000) for seed in range(1, 30))]
+    write(tmp_path / "a.jsonl", texts)
+    words = sum(len(text.split()) for text in texts[:3])
+    for budget, num_cut in ((f"{words} words", 1), (None, 0)):
+        settings = Corpus(name="books", paths=[str(tmp_path / "a.jsonl")], dev_share=0.1, budget=budget)
+        assert prepare_text(settings, tmp_path / "data").manifest["cut"]["num_documents"] == num_cut
+
+
+def test_of_a_large_corpus_not_all_is_read_twice(tmp_path: Path) -> None:
+    """Counting ends at so much text that no file can be too large a share of it; what comes after is not even looked at."""
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text * 10}) + "\n" for text in ["ab ", "cd "] * 50))
+    settings = Corpus(name="a", paths=[str(tmp_path / "a.jsonl")])
+    stages = find_stages(settings, tmp_path, LocalHashes(tmp_path))
+    assert num_characters(stages) == 100 * 29
+    missing = replace(stages[0], files=[*stages[0].files, replace(stages[0].files[0], path=tmp_path / "missing.jsonl")])
+    assert num_characters([missing], enough=2_000) == 2_000
+    with pytest.raises(InputError, match=r"missing\.jsonl"):
+        num_characters([missing], enough=3_000)
+    assert ENOUGH_CHARACTERS * 0.1 >= WHOLE_FILE_CHARACTERS
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+def test_the_number_of_processes_does_not_decide_what_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
+) -> None:
+    monkeypatch.setenv("LMEFF_WORKERS", workers)
+    texts = [book(seed, 68_000) for seed in range(11)]
+    write_as(tmp_path / "books", "txt.gz", texts)
+    settings = Corpus(name="books", paths=[str(tmp_path / "books")], dev_share=0.1)
+    corpus = prepare_text(settings, tmp_path / "data")
+    assert sorted(sides(corpus)["dev"]) == sorted(text for text in texts if position(text) < 0.1)

@@ -169,7 +169,7 @@ def test_both_validation_splits_of_mnli_and_the_file_names_of_babylm(tmp_path):
         ('{"sentence": "A.", "label": 2}', "line 3: label is 2, none of unacceptable, acceptable"),
         ('{"sentence": "A."}', "line 3: no field 'label'; it has sentence"),
         ('{"sentence": 5, "label": 1}', "line 3: sentence must be text, not 5"),
-        ('{"sentence": "A.", label', "line 3: not JSON"),
+        ('{"sentence": "A.", label', "line 3: not readable as JSON"),
         ("[1]", "line 3: must be an object"),
     ],
 )

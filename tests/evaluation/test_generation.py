@@ -334,7 +334,7 @@ def test_a_text_file_holds_a_prompt_a_line(model_folder, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('{"prompt": "a"}\n{"prompt"', "p.jsonl:2: not JSON"),
+        ('{"prompt": "a"}\n{"prompt"', "p.jsonl:2: not readable as JSON"),
         ('{"text": "a"}', "p.jsonl:1: must be an object with a text called prompt"),
         ('{"prompt": "a", "expected": [1]}', "expected must be a list of texts"),
         ('{"prompt": "a"}\n{"prompt": "a"}', "p.jsonl:2: stands there already: 'a'"),

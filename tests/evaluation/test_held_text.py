@@ -1,14 +1,16 @@
 """The text whose perplexity is taken: of mixtures every document once, and windows that are those of the held-out loss."""
 
 import json
+import random
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 import yaml
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, ByT5Tokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
@@ -192,6 +194,55 @@ def test_a_sample_with_stretches_of_a_book_is_that_of_the_held_out_loss(tmp_path
     assert text.stretches is not None
     strided = strided_windows(text, 64, 32, score_end=False)
     assert strided.is_scored.sum() == len(text.ids) - len(text.lengths) - text.has_own_end.sum()
+    # The same text in a file, in the tokens of the same tokenizer.
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(tokens.tokenizer_folder / "tokenizer.json"), bos_token="<s>", eos_token="</s>"
+    )
+    file = file_text([f"{tmp_path}/dev.jsonl"], tokenizer, 9_000)
+    for name in ("ids", "lengths", "num_bytes", "num_words", "has_own_end"):
+        assert np.array_equal(getattr(file, name), getattr(text, name)), name
+    assert np.array_equal(packed_windows(file, 64, document_mask).is_scored, windows.is_scored)
+
+
+@pytest.mark.parametrize("trimmed", [False, True])
+def test_a_part_of_a_file_is_stretches_of_its_book(tmp_path, trimmed):
+    """With a tokenizer such as GPT-2's: one token both begins and ends documents, and a word's token begins with its space."""
+    words = ["sun", "moon", "Zoë", "rain", "日本", "wind"]
+    order = random.Random(0)
+    book = "".join(order.choice(words) + order.choice((" ", ". ", "\n\n")) for _ in range(30_000)).strip()
+    (tmp_path / "a.txt").write_text(book)
+    bpe = tokenizers.ByteLevelBPETokenizer(trim_offsets=trimmed)
+    bpe.train_from_iterator([book], vocab_size=275, special_tokens=["<|endoftext|>"], show_progress=False)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=bpe._tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>"
+    )
+    limit = 12_000
+    whole, part = (file_text([f"{tmp_path}/a.txt"], tokenizer, wanted) for wanted in (None, limit))
+    assert len(whole.ids) > 4 * limit
+    assert 0.4 * limit < len(part.ids) <= limit + len(part.lengths)
+    assert part.groups.tolist() == [0] * len(part.lengths)
+    place = 0
+    for index, length in enumerate(part.lengths.tolist()):
+        ids = part.ids[place : place + length].tolist()
+        place += length
+        assert ids[0] == tokenizer.bos_token_id
+        text = tokenizer.decode(ids[1:], skip_special_tokens=True)
+        assert "\ufffd" not in text
+        at = book.index(text)
+        assert at == 0 or text[0].isspace() or book[at - 1].isspace()
+        assert (part.num_bytes[index], part.num_words[index]) == (len(text.encode()), len(text.split()))
+    # Each stretch begins anew, and no beginning is predicted: nothing has ended before it.
+    packed = packed_windows(part, 64, document_mask=False)
+    assert packed.is_scored.sum() == len(part.ids) - len(part.lengths)
+    assert len(file_text([f"{tmp_path}/a.txt"], tokenizer, len(whole.ids)).ids) == len(whole.ids)
+
+
+def test_a_part_of_a_file_is_whole_documents_without_characters_of_tokens(tmp_path):
+    """Where a tokenizer does not say which characters a token is, one document at least is taken."""
+    (tmp_path / "a.txt").write_text("Anna sees Boris.\n" * 1_000)
+    found = file_text([f"{tmp_path}/a.txt"], ByT5Tokenizer(), 9_000)
+    assert len(found.ids) == len("Anna sees Boris.\n" * 1_000) - 1 + 2
+    assert found.stretches is None
 
 
 def test_text_of_an_older_version_says_what_its_documents_are(books, tmp_path):
@@ -210,7 +261,7 @@ def test_a_file_of_text_read_in_pieces_is_one_document(model_folder, tmp_path, m
     """Above 16 million characters a file is read in pieces; here the limit is lowered."""
     from lmeff.corpora import reading
 
-    monkeypatch.setattr(reading, "_WHOLE_FILE_CHARACTERS", 2_000)
+    monkeypatch.setattr(reading, "WHOLE_FILE_CHARACTERS", 2_000)
     monkeypatch.setattr(reading, "_PIECE_CHARACTERS", 1_000)
     (tmp_path / "a.txt").write_text("Anna sees Boris.\n" * 300)
     (tmp_path / "b.jsonl").write_text('{"text": "Anna."}\n{"text": "Boris."}\n')

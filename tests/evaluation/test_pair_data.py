@@ -23,7 +23,7 @@ def message(function, *arguments) -> str:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (GOOD + '{"sentence_good": "He\n', "line 2: not JSON"),
+        (GOOD + '{"sentence_good": "He\n', "line 2: not readable as JSON"),
         (GOOD + "[1]\n", "line 2: must be an object with sentence_good and sentence_bad"),
         ('{"sentence_good": "He runs."}\n', "line 1: sentence_bad is missing"),
         ('{"sentence_good": "", "sentence_bad": "He run."}\n', "line 1: sentence_good is missing or holds no text"),

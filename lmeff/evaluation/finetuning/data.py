@@ -14,8 +14,9 @@ from lmeff.evaluation.finetuning.tasks import HUB, HUB_CONFIGS, Task, suites_wit
 from lmeff.evaluation.results import requests_sha256
 from lmeff.evaluation.sources import DATA_VARIABLE, data_root
 from lmeff.files import parse_json, text_lines
+from lmeff.paths import expanded
 from lmeff.recipe.finetune_schema import FinetuneSettings
-from lmeff.recipe.places import expanded, where_looked
+from lmeff.recipe.places import where_looked
 
 Row = tuple[str, Mapping[str, Any]]
 """Where an example stands, for messages, and its fields."""
