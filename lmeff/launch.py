@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -96,13 +96,16 @@ def _settle_environment(config: Path, num_processes: int | None) -> None:
 @contextmanager
 def _passing_on_signals() -> Iterator[threading.Event]:
     """Inside, a signal to stop is passed on to the processes that train until they have left, and this one waits for them."""
+    from psutil import NoSuchProcess
+
     stop, done = threading.Event(), threading.Event()
 
     def pass_on() -> None:
         stop.wait()
         while not done.is_set():  # again and again: a process that is still starting does not listen yet
             for process in _trainers():
-                process.send_signal(signal.SIGTERM)
+                with suppress(NoSuchProcess):
+                    process.send_signal(signal.SIGTERM)
             done.wait(_FORWARD_EVERY_SECONDS)
 
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in SIGNALS}

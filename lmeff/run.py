@@ -17,18 +17,18 @@ from lmeff.evaluation.tasks import check_tasks, check_without_lm_eval, fetch_dat
 from lmeff.plan import check_data, make_plan
 from lmeff.plan_text import format_start
 from lmeff.progress import shown
+from lmeff.publishing.folder import undelivered
 from lmeff.revisions.account import namespace
 from lmeff.revisions.names import hub_names
-from lmeff.revisions.outbox import Outbox
 from lmeff.training.extension import check_extension, is_finished, take_recipe
-from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, run_folder
+from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, is_complete, run_folder
 from lmeff.training.launcher import settle_launch
 from lmeff.training.process import launched_rank, launched_world_size, leave, outcome, report_failure
 from lmeff.training.signals import StopRequests
 from lmeff.training.state import RunState, read_state
 
 
-def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes: list[str] | None) -> None:
+def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes: list[str]) -> None:
     """One run from its text to its report. Raises InputError, RunFailed and Interrupted."""
     resolved, recipe = asked.resolved, asked.resolved.recipe
 
@@ -57,8 +57,10 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     check_tasks(wanted.tasks, wanted.include_path, wanted.paths)
     if wanted.at_anchors:
         fetch_data(wanted.tasks, wanted.paths)
-    ranks = (launched_rank(), launched_world_size())
-    evaluate = evaluate_together(wanted, folder / "results", ranks, before_batch=stop.check)
+    evaluate = evaluate_together(wanted, folder / "results", (launched_rank(), launched_world_size()), stop.check)
+
+    # ---- nothing is wrong with the input: the recipe becomes that of the folder, and a complete run is one no more
+    take_recipe(folder, resolved, state, changes)
 
     # ---- model and training: anchors become revisions on the way, and go to the Hub from a process beside it
     from lmeff.publishing.courier import Courier, say_what_is_left
@@ -82,7 +84,7 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
         write_card=lambda plan, anchor, revision: model_card(recipe, plan, anchor, revision),
         evaluate=evaluate if wanted.at_anchors and (wanted.tasks or wanted.weights) else None,
         stop=stop,
-        accepted_changes=changes,
+        accepted_changes=changes if asked.accept_changes else None,
         on_saved=courier.add,
         may_replace=courier.may_replace,
         scores=lambda revision: scores_of(folder / "results" / revision.name, wanted.tasks),
@@ -126,15 +128,16 @@ def _main(argv: Sequence[str] | None, stop: StopRequests) -> int:
             check_extension(folder, recipe, changes)
             before = read_state(asked.folder)
             if is_finished(folder, recipe, asked.part):
+                left = undelivered(folder, recipe)
                 if launched_rank() == 0:
-                    print(finished_words(asked.folder, asked.resolved, before.tokens))
-                return EXIT_FAILED if recipe.publish.require and Outbox(folder).undelivered() else 0
+                    print(finished_words(asked.folder, asked.resolved, before.tokens, left))
+                return EXIT_FAILED if recipe.publish.require and left else 0
             settle_launch(asked.resolved)
             held.enter_context(claimed_by_first(asked.folder))
-            if launched_rank() == 0:
-                take_recipe(folder, asked.resolved, before.step if before else 0, changes)
-            state = RunState(asked.folder, recipe.batch.tokens, before)
-            run(asked, folder, state, stop, changes if asked.accept_changes else None)
+            state = RunState(asked.folder, recipe.batch.tokens, before, is_withheld=is_complete(folder))
+            if not (changes or state.is_withheld):
+                take_recipe(folder, asked.resolved, state, changes)
+            run(asked, folder, state, stop, changes)
             return 0
         except (Exception, KeyboardInterrupt) as error:
             stop.ignore()

@@ -10,6 +10,8 @@ import psutil
 import pytest
 from launching import ROOT, environment, finish, run_folder, state_of, step_of, wait_until, weights, write_recipe
 
+from lmeff import launch
+
 pytestmark = pytest.mark.slow
 
 
@@ -101,3 +103,20 @@ def test_a_run_that_is_complete_says_so(tmp_path: Path) -> None:
     words = (str(recipe), "--launcher", "cpu", "anchors.tokens=[0,1k]", "schedule.warmup=1 steps")
     finish(start_train(*words))
     assert "nothing to do" in finish(start_train(*words))
+
+
+def test_a_process_that_ends_meanwhile_keeps_no_signal_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    ended_one, other = (subprocess.Popen(command) for _ in range(2))
+    found = [psutil.Process(one.pid) for one in (ended_one, other)]
+    ended_one.kill()
+    ended_one.wait()
+    monkeypatch.setattr(launch, "_trainers", lambda: found)
+    with launch._passing_on_signals() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            assert other.wait(timeout=20) == -signal.SIGTERM
+        finally:
+            other.kill()
+            other.wait()
+        assert stop.is_set()

@@ -243,7 +243,7 @@ def _read_anchors(folder: Path) -> tuple[Anchor, ...]:
 def _read_logs(folder: Path) -> tuple[LogRecord, ...]:
     """The log of the run; of a run in parts that of its longest part, which is the trunk or the last restart."""
     whole = read_log(folder / "run.log.jsonl")
-    parts = [read_log(path) for path in sorted(folder.glob("parts/*/run.log.jsonl"))]
+    parts = [read_log(path) for path in sorted(folder.glob("parts/[!.]*/run.log.jsonl"))]
     return whole or max(parts, key=len, default=())
 
 

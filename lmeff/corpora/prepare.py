@@ -150,14 +150,7 @@ def prepare_text(corpus: Corpus, data: str | Path, by_older_rule: bool = False) 
     it so anew. Raises InputError for text that is missing, unreadable or empty, RunFailed when it cannot be downloaded.
     """
     data = usable_folder(data, "paths.data")
-    corpus = with_download(complete(corpus), data)
-    if corpus.name != "synthetic" and not has_place(corpus):
-        raise nowhere(corpus)
-    check_templates(corpus.text or [])
-    check_cleaners(corpus.clean)
-    hashes = LocalHashes(data)
-    plans = _plans(corpus, data, hashes)
-    hashes.save()
+    corpus, plans = _planned(corpus, data)
     older = plans[-1]
     plan = older if by_older_rule or older.is_prepared else plans[0]
     with locked(data / ".locks" / f"{plan.folder.name}.text"):
@@ -171,6 +164,12 @@ def prepare_text(corpus: Corpus, data: str | Path, by_older_rule: bool = False) 
                     manifest |= {"rules": plan.rules, "sources": read, "files": describe_files(aside)}
                 write_json(aside / "manifest.json", manifest)
     return TextCorpus(plan.folder, read_json(plan.manifest), mixture_of(corpus))
+
+
+def text_fingerprints(corpus: Corpus, data: str | Path) -> set[str]:
+    """What the fingerprint of the corpus's text is, or would be, by the rule of this version and by that of older ones. Its
+    files are hashed and nothing is prepared. Raises as `prepare_text`."""
+    return {plan.fingerprint for plan in _planned(corpus, Path(data))[1]}
 
 
 @dataclass(frozen=True)
@@ -189,6 +188,20 @@ class _Plan:
     @property
     def is_prepared(self) -> bool:
         return self.manifest.exists() and read_json(self.manifest).get("layout") == _LAYOUT
+
+
+def _planned(corpus: Corpus, data: Path) -> tuple[Corpus, list[_Plan]]:
+    """The corpus with what its description and its download say, and its plans."""
+    corpus = with_download(complete(corpus), data)
+    if corpus.name != "synthetic" and not has_place(corpus):
+        raise nowhere(corpus)
+    check_templates(corpus.text or [])
+    check_cleaners(corpus.clean)
+    hashes = LocalHashes(data)
+    plans = _plans(corpus, data, hashes)
+    if data.is_dir():
+        hashes.save()
+    return corpus, plans
 
 
 def _plans(corpus: Corpus, data: Path, hashes: LocalHashes) -> list[_Plan]:

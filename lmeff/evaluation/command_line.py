@@ -55,7 +55,7 @@ def _check_model(arguments: Sequence[str]) -> None:
                 continue
             folder = Path(value)
             if folder.is_dir() and not (folder / "config.json").is_file():
-                inside = sorted(path.parent for path in folder.glob("revisions/*/config.json"))
+                inside = sorted(path.parent for path in folder.glob("revisions/[!.]*/config.json"))
                 such = f"; a run's models are in it, such as {inside[-1]}" if inside else ""
                 raise InputError(f"pretrained={value}: is no model folder, it has no config.json{such}")
             if not folder.exists() and not _REMOTE.fullmatch(value):

@@ -223,7 +223,7 @@ class Evaluation:
 
     def _find(self, task: str) -> tuple[Path, dict] | None:
         """A finished result of the same weights, data and settings, and its folder."""
-        for path in (self.output / f"{task}.json", *sorted(self.output.parent.glob(f"*/{task}.json"))):
+        for path in (self.output / f"{task}.json", *sorted(self.output.parent.glob(f"[!.]*/{task}.json"))):
             about = about_of(path)
             if self._is_ours(about) and has_pairs(path, about) and self._has_same_data(task, about):
                 return path.parent, read_result(path)

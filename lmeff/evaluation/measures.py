@@ -31,7 +31,7 @@ def find_measure(
         beside: files that belong to the result, relative to its folder; without them it does not count.
         is_whole: given folder and result, whether these are the files that the result was written with.
     """
-    for found in (path, *sorted(path.parent.parent.glob(f"*/{path.name}"))):
+    for found in (path, *sorted(path.parent.parent.glob(f"[!.]*/{path.name}"))):
         folder, result = found.parent, read_measure(found, decided_by)
         if result and all((folder / name).is_file() for name in beside) and is_whole(folder, result):
             return folder, result

@@ -72,7 +72,7 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
         return [_checked(Subject(what, output or _own_folder(_single_name(what), None), is_single=True))]
     own = list_revisions(what)
     collected = (
-        [] if own else [path.parent for path in what.glob("*/config.json") if holds_weights(path.parent.iterdir())]
+        [] if own else [path.parent for path in what.glob("[!.]*/config.json") if holds_weights(path.parent.iterdir())]
     )
     found = {folder.name: folder for folder in own or sorted(collected, key=lambda folder: anchor_order(folder.name))}
     if not found:

@@ -49,6 +49,19 @@ def complete_revisions(run: Path) -> list[Path]:
     return folders if final is None or final in folders else [*folders, final]
 
 
+def undelivered(run: Path, recipe: Recipe) -> list[str]:
+    """Names of what is not on the Hub yet: of a run that is to be published revisions that never came into the outbox, or are
+    another model there, and what waits in it."""
+    outbox = Outbox(run)
+    waiting = [entry.revision for entry in outbox.undelivered()]
+    missing = []
+    for folder in complete_revisions(run) if recipe.publish.to == "hub" else ():
+        entry = outbox.read(folder.name)
+        if entry is None or entry.manifest_sha256 != sha256_file(folder / "manifest.json"):
+            missing.append(folder.name)
+    return list(dict.fromkeys([*missing, *waiting]))
+
+
 def final_folder(run: Path) -> Path | None:
     folder = run / "revisions" / final_name(read_run(run)[0].seed)
     return folder if (folder / "manifest.json").is_file() else None

@@ -47,6 +47,8 @@ class AnchorDocument(Document):
     """Name of the revision with the same weights, for the final revision."""
     num_loss_tokens: NonNegative | None = None
     """Positions with a loss up to here; null in files of older versions."""
+    engine: Literal["plain", "ddp", "zero0", "zero1", "zero2", "zero3"] | None = None
+    """How processes worked together, whatever the launcher asked for; null in files of older versions."""
     precision: Literal["float32", "tf32", "bfloat16", "float16"] | None = None
     """What products were computed in, whatever the launcher asked for; null in files of older versions."""
     torch_compile: str | None = None

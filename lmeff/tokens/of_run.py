@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.corpora import TextCorpus, prepare_text
+from lmeff.corpora.prepare import text_fingerprints
 from lmeff.errors import InputError
 from lmeff.files import read_json
 from lmeff.recipe.schema import Recipe
@@ -39,6 +40,13 @@ def prepare_run(recipe: Recipe, folder: Path | None = None, accept_other: bool =
     return corpus, tokens
 
 
+def is_same_text(recipe: Recipe, folder: Path) -> bool | None:
+    """Whether a recipe's text is that of the revisions in a run's folder, by the hashes of its files; None where there are no
+    revisions. Nothing is prepared. Raises InputError for text that is not there."""
+    known = {one["corpus"]["fingerprint"] for one in _provenances(folder)}
+    return bool(known & text_fingerprints(recipe.corpus, recipe.paths.data)) if known else None
+
+
 def _prepared(recipe: Recipe, by_older_rule: bool) -> tuple[TextCorpus, Tokens]:
     corpus = prepare_text(recipe.corpus, recipe.paths.data, by_older_rule)
     tokenizer = prepare_tokenizer(corpus, recipe.tokenizer.vocab_size, recipe.tokenizer.sample)
@@ -47,12 +55,12 @@ def _prepared(recipe: Recipe, by_older_rule: bool) -> tuple[TextCorpus, Tokens]:
 
 def _provenances(folder: Path) -> Iterator[dict[str, Any]]:
     """What revisions say that they were made with."""
-    for path in (folder / "provenance.json", *sorted(folder.glob("revisions/*/provenance.json"))):
+    for path in (folder / "provenance.json", *sorted(folder.glob("revisions/[!.]*/provenance.json"))):
         if path.is_file():
             yield read_json(path)
 
 
 def _at_checkpoints(folder: Path) -> set[str]:
     """Fingerprints of the tokens that a run's checkpoints were trained on."""
-    paths = [*folder.glob("checkpoints/*/lmeff.json"), *folder.glob("parts/*/checkpoints/*/lmeff.json")]
-    return {read_json(path)["tokens_fingerprint"] for path in paths}
+    patterns = ("checkpoints/[!.]*/lmeff.json", "parts/[!.]*/checkpoints/[!.]*/lmeff.json")
+    return {read_json(path)["tokens_fingerprint"] for pattern in patterns for path in folder.glob(pattern)}

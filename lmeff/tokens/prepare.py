@@ -189,7 +189,7 @@ def prepare_tokens(corpus: TextCorpus, tokenizer_folder: Path) -> Tokens:
 
 def find_tokens(data: str | Path, fingerprint: str, tokenizer_folder: Path) -> Tokens | None:
     """The tokens of that fingerprint among those prepared under `data`, None when they are not there."""
-    for path in sorted(Path(data).glob("*/tokens/*/manifest.json")):
+    for path in sorted(Path(data).glob("[!.]*/tokens/[!.]*/manifest.json")):
         manifest = read_json(path)
         if manifest.get("fingerprint") == fingerprint and manifest.get("layout") == _LAYOUT:
             return Tokens(path.parent, tokenizer_folder, manifest)

@@ -37,7 +37,7 @@ def settle_process(deterministic: bool = False) -> None:
 
 
 def engine_name(accelerator: Accelerator) -> str:
-    """`plain`, `ddp`, `zero1`, `zero2` or `zero3`."""
+    """`plain`, `ddp`, or `zero` with its stage, 0 to 3."""
     if accelerator.distributed_type == DistributedType.DEEPSPEED:
         return f"zero{accelerator.state.deepspeed_plugin.zero_stage}"
     return "ddp" if accelerator.num_processes > 1 else "plain"
@@ -57,8 +57,9 @@ def _compiled_with(accelerator: Accelerator) -> str | None:
 
 
 def used(trainer: Trainer) -> dict[str, str | None]:
-    """What the run really computes with, for `anchor.json`: `precision`, `torch_compile`, `attention`."""
+    """What the run really computes with, for `anchor.json`: `engine`, `precision`, `torch_compile`, `attention`."""
     return {
+        "engine": engine_name(trainer.accelerator),
         "precision": _precision(trainer.accelerator),
         "torch_compile": _compiled_with(trainer.accelerator),
         "attention": trainer.model.config._attn_implementation,

@@ -16,8 +16,14 @@ from lmeff.recipe.documents import PlanAnchor, PlanPart, StateDocument
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions.names import anchor_name
 from lmeff.training.checkpoints import checkpoint_path
-from lmeff.training.folder import is_done, part_folder, record_changes
+from lmeff.training.folder import is_complete, is_done, part_folder, record_changes
+from lmeff.training.process import launched_rank
 from lmeff.training.state import RunState, read_state
+
+_MAY_CHANGE = ("anchors.", "corpus.epochs ")
+"""What of a complete run's recipe may change when it trains on, beside all that never decides weights: evaluation, delivery,
+checkpoints, trackers, places. `corpus.epochs` only says how far the text may be read."""
+_RATES = ("schedule.name ", "schedule.warmup ")
 
 
 def is_finished(folder: Path, recipe: Recipe, only_part: int | None) -> bool:
@@ -25,37 +31,41 @@ def is_finished(folder: Path, recipe: Recipe, only_part: int | None) -> bool:
     parts = _parts(recipe)
     if only_part is not None:
         return is_done(folder, parts[only_part])
-    state = read_state(folder)
-    if state is None or state.state != "complete":
+    if not is_complete(folder):
         return False
+    state = read_state(folder)
     return recipe.anchors.until is not None or not _missing_parts(folder, recipe, parts, state)
 
 
 def check_extension(folder: Path, recipe: Recipe, changes: Sequence[str]) -> None:
     """Raises InputError, with the reason, when the run in `folder` is complete and cannot train on with these changes to its
     recipe, or has nothing left to train with them."""
-    state = read_state(folder)
-    if not changes or state is None or state.state != "complete":
+    if not changes or not is_complete(folder):
         return
+    state = read_state(folder)
     before = read_recipe(folder / "recipe.yaml").recipe
-    if reason := next(_reasons(folder, before, recipe, state), None):
+    if reason := next(_reasons(folder, before, recipe, state, changes), None):
         raise InputError(
             f"{folder}: complete at {state.tokens:,} tokens, and cannot go on: {reason} (asked for: {'; '.join(changes)});"
             " give the run that you want another name (name=...)"
         )
 
 
-def take_recipe(folder: Path, resolved: Resolved, step: int, changes: list[str]) -> None:
-    """Makes a recipe that is to be trained that of the folder, and records what it changes at `step`. Killed at any point, it
-    may be done again."""
+def take_recipe(folder: Path, resolved: Resolved, state: RunState, changes: list[str]) -> None:
+    """Makes a recipe that is to be trained that of the folder, and records what it changes; a complete run is one no more.
+    Every process calls this and the first one does it. Killed at any point, it may be done again."""
+    was_withheld, state.is_withheld = state.is_withheld, False
+    if launched_rank() > 0:
+        return
     recipe = resolved.recipe
     with locked(folder / ".recipe.lock"):
-        whole = read_state(folder)
-        was_complete = whole is not None and whole.state == "complete"
-        record_changes(folder, whole.step if was_complete else step, changes)
+        whole, was_complete = read_state(folder), is_complete(folder)
+        record_changes(folder, whole.step if was_complete else state.step, changes)
         write_text(folder / "recipe.yaml", resolved.to_yaml())
         if was_complete and not is_finished(folder, recipe, None):
             RunState(folder, recipe.batch.tokens, whole, plan_anchors(recipe)).write("interrupted")
+    if was_withheld:
+        state.write("running")
 
 
 def _parts(recipe: Recipe) -> list[PlanPart]:
@@ -80,7 +90,9 @@ def _is_kept(folder: Path, recipe: Recipe, anchor: PlanAnchor) -> bool:
     return (folder / "revisions" / anchor_name(recipe.seed, anchor.nominal_tokens) / "manifest.json").exists()
 
 
-def _reasons(folder: Path, before: Recipe, recipe: Recipe, state: StateDocument) -> Iterator[str]:
+def _reasons(
+    folder: Path, before: Recipe, recipe: Recipe, state: StateDocument, changes: Sequence[str]
+) -> Iterator[str]:
     """Why a complete run cannot go on as another recipe."""
     former, parts = _parts(before), _parts(recipe)
     if before.anchors.until or recipe.anchors.until:
@@ -99,6 +111,7 @@ def _reasons(folder: Path, before: Recipe, recipe: Recipe, state: StateDocument)
                 yield f"{part_folder(folder, part)} is not there any more, so that part would be trained anew"
         if recipe.anchors.mode == "anneal":
             yield from _trunk_reasons(folder, former[0], parts[0], missing)
+    yield from _other_training(folder, recipe, changes)
 
 
 def _trunk_reasons(folder: Path, former: PlanPart, trunk: PlanPart, missing: list[PlanPart]) -> Iterator[str]:
@@ -114,6 +127,19 @@ def _trunk_reasons(folder: Path, former: PlanPart, trunk: PlanPart, missing: lis
     for branch in missing:
         if branch.first_step <= state.step:
             yield from _no_checkpoint(trunk_folder, branch.first_step)
+
+
+def _other_training(folder: Path, recipe: Recipe, changes: Sequence[str]) -> Iterator[str]:
+    """How steps that were trained would have been others with what changes beside the anchors."""
+    # Of one run and of a trunk it is known which rates the steps had; restarts that are there keep their own.
+    may_change = _MAY_CHANGE + (() if recipe.anchors.mode == "restart" else _RATES)
+    for change in changes:
+        if not change.startswith(may_change):
+            yield f"{change.partition(' ')[0]}: its steps were trained with another value"
+    from lmeff.tokens.of_run import is_same_text
+
+    if is_same_text(recipe, folder) is False:
+        yield "corpus: its steps were trained on other text than is there now"
 
 
 def _other_rates(former: PlanPart, part: PlanPart) -> Iterator[str]:

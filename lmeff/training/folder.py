@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -20,7 +20,6 @@ from lmeff.recipe import Resolved
 from lmeff.recipe.documents import FORMAT, PlanDocument, PlanPart
 from lmeff.recipe.lengths import by_tokens
 from lmeff.recipe.schema import Recipe
-from lmeff.revisions.outbox import Outbox
 from lmeff.training.process import launch_id, launched_rank
 from lmeff.training.state import now, read_state, slurm_job
 
@@ -41,6 +40,8 @@ _FIXED = (
 )
 """What the counted tokens, the checkpoint's shape or the order of the text stand on."""
 _NOT_FIXED = "model.attention_dropout "
+_WORK = ("revisions/[!.]*", "checkpoints/[!.]*", "parts/[!.]*/checkpoints/[!.]*")
+"""What a run would lose; names with a dot are of what was never finished."""
 _FREE_TRAINING = {"report_to", "run_name", "project", "disable_tqdm", "log_level", "log_level_replica", "logging_steps"}
 
 
@@ -76,8 +77,7 @@ def _decides(key: str) -> bool:
 
 
 def _is_moved(key: str, before: Any, after: Any) -> bool:
-    """Whether two values name files of the same names in another place, or seen from another one. Whether the text in them is
-    still the same is told by its own fingerprint."""
+    """Whether two values name files of the same names in another place, or seen from another one."""
     if not any(fnmatchcase(key, pattern) for pattern in _TEXT_PATHS):
         return False
     names = [
@@ -86,12 +86,20 @@ def _is_moved(key: str, before: Any, after: Any) -> bool:
     return names[0] == names[1]
 
 
+def _is_its_text(folder: Path, recipe: Recipe) -> bool:
+    """Whether text in another place is what the run in `folder` was trained on. Where that cannot be known yet, a run that is
+    not complete finds it out when it has its tokens."""
+    from lmeff.tokens.of_run import is_same_text
+
+    is_same = is_same_text(recipe, folder)
+    return not is_complete(folder) if is_same is None else is_same
+
+
 def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
     """How the run in `folder` was told to train otherwise, one line a setting; empty for the same run and for one that has
     nothing to lose yet."""
     path = folder / "recipe.yaml"
-    has_work = any(any(folder.glob(pattern)) for pattern in ("revisions/*", "checkpoints/*", "parts/*/checkpoints/*"))
-    if not path.exists() or not has_work:
+    if not path.exists() or not any(any(folder.glob(pattern)) for pattern in _WORK):
         return []
     kept = yaml.safe_load(path.read_text(encoding="utf-8"))
     if lengths := kept["batch"].get("sequence_lengths"):  # an older version kept the keys as they were written
@@ -99,12 +107,12 @@ def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
     before, after = _flat(kept), _flat(yaml.safe_load(resolved.to_yaml()))
     # A setting that came into lmeff after the run began had its default then.
     before |= {key: _default(key) for key in after.keys() - before.keys()}
-    keys = sorted(
-        key
-        for key in before.keys() | after.keys()
-        if _decides(key) and before.get(key) != after.get(key) and not _is_moved(key, before.get(key), after.get(key))
-    )
-    return [f"{key} was {before.get(key)}, is now {after.get(key)}" for key in keys]
+    keys = {key for key in before.keys() | after.keys() if _decides(key) and before.get(key) != after.get(key)}
+    moved = {key for key in keys if _is_moved(key, before.get(key), after.get(key))}
+    is_other_corpus = any(key.startswith("corpus.") for key in keys - moved)
+    if moved and (is_other_corpus or _is_its_text(folder, resolved.recipe)):
+        keys -= moved
+    return [f"{key} was {before.get(key)}, is now {after.get(key)}" for key in sorted(keys)]
 
 
 def check_same_recipe(folder: Path, resolved: Resolved, accept: bool) -> list[str]:
@@ -136,6 +144,12 @@ def record_changes(folder: Path, step: int, changes: list[str]) -> list[dict[str
 def part_folder(run: Path, part: PlanPart) -> Path:
     """Where a part keeps its checkpoints, log and state: the run's own folder when it is all of the run."""
     return run / "parts" / part.name if part.name else run
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the state of a run, or of a part, says so."""
+    state = read_state(folder)
+    return state is not None and state.state == "complete"
 
 
 def is_done(folder: Path, part: PlanPart) -> bool:
@@ -190,16 +204,14 @@ def claimed_by_first(folder: Path) -> AbstractContextManager[None]:
     return claimed(folder) if launched_rank() == 0 else nullcontext()
 
 
-def finished_words(folder: Path, resolved: Resolved, tokens: int) -> str:
-    """What there is to say of a complete run: that nothing is to do, which wanted tasks it was not scored on, and where its
-    report is."""
+def finished_words(folder: Path, resolved: Resolved, tokens: int, undelivered: Sequence[str]) -> str:
+    """What there is to say of a complete run: that nothing is to do, which wanted tasks it was not scored on, what is not on
+    the Hub, and where its report is."""
     words = f"{folder} is complete at {tokens:,} tokens; nothing to do"
     results = run_folder(resolved) / "results"
-    missing = [task for task in resolved.recipe.evaluation.tasks if not any(results.glob(f"*/{task}.json"))]
+    missing = [task for task in resolved.recipe.evaluation.tasks if not any(results.glob(f"[!.]*/{task}.json"))]
     if missing:
         words += f"\nnot scored on {', '.join(missing)}: lmeff eval {run_folder(resolved)} --tasks {','.join(missing)}"
-    if left := Outbox(run_folder(resolved)).undelivered():
-        words += (
-            f"\nnot on the Hub yet, {', '.join(one.revision for one in left)}: lmeff publish {run_folder(resolved)}"
-        )
+    if undelivered:
+        words += f"\nnot on the Hub yet, {', '.join(undelivered)}: lmeff publish {run_folder(resolved)}"
     return words + f"\nreport: {run_folder(resolved) / 'report.html'}"

@@ -31,12 +31,16 @@ class RunState:
     """What the file said when this process began."""
     anchors: list[PlanAnchor] = field(default_factory=list)
     step: int = 0
+    is_withheld: bool = False
+    """Whether nothing is written yet: the run is complete, and stays so until it is known that it can train on."""
 
     def __post_init__(self) -> None:
         self.step = self.before.step if self.before else 0
 
     def write(self, state: str, error: str | None = None) -> None:
         """Replaces `state.json`; `step` stays what it was last set to."""
+        if self.is_withheld:
+            return
         following = [anchor.nominal_tokens for anchor in self.anchors if anchor.step > self.step]
         document = StateDocument(
             state=state,

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,8 +60,8 @@ class TrackingCallback(TrainerCallback):
                 self._do(name, lambda name=name, tracker=tracker: self._begin(name, tracker, state.global_step))
 
     def _begin(self, name: str, tracker: Tracker, step: int) -> None:
-        known = tracker.begin(step)
         self._begun[name] = tracker
+        known = tracker.begin(step)
         for at, values in self._history():
             if known < at <= step:
                 tracker.tell(at, values)
@@ -102,15 +103,16 @@ class TrackingCallback(TrainerCallback):
 
     def close(self) -> None:
         """Ends what was begun, so that nothing that was told is lost."""
-        for name, tracker in list(self._begun.items()):
-            self._do(name, tracker.close)
-        self._begun.clear()
+        for name in list(self._begun):
+            self._do(name, self._begun.pop(name).close)
 
     def _do(self, name: str, what: Callable[[], None]) -> None:
         try:
             what()
         except Exception as error:  # whatever a tracker does, the run goes on
-            self._begun.pop(name, None)
+            if tracker := self._begun.pop(name, None):
+                with suppress(Exception):  # it may never have been opened
+                    tracker.close()
             said = " ".join(str(error).split()) or type(error).__name__
             tqdm.write(f"{name} (training.report_to) is told nothing more of this run: {said}", file=sys.stderr)
 

@@ -22,7 +22,7 @@ from lmeff.corpora.stages import find_stages
 from lmeff.errors import InputError
 from lmeff.recipe import Recipe, read_recipe
 from lmeff.recipe.schema import Corpus
-from lmeff.tokens import prepare_run, prepare_tokenizer, prepare_tokens
+from lmeff.tokens import find_tokens, prepare_run, prepare_tokenizer, prepare_tokens
 
 WORDS = [f"w{index}" for index in range(500)]
 
@@ -243,6 +243,19 @@ def test_a_run_of_an_older_version_gets_its_tokens_again(tmp_path: Path, work: s
         written.write_text(json.dumps(content))
         with pytest.raises(InputError, match=r"training tokens were 0000.*go on with --accept-changes"):
             prepare_run(recipe, run, accept_other=False)
+        written.parent.rename(written.parent.with_name(".seed-0.abcdefgh.tmp"))  # it was never finished
+        prepare_run(recipe, run, accept_other=False)
+
+
+def test_tokens_in_hidden_folders_are_not_found(tmp_path: Path) -> None:
+    corpus = prepare_text(write(tmp_path / "a.jsonl", [book(seed, 4_000) for seed in range(8)]), tmp_path / "data")
+    tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, 300))
+    found = find_tokens(tmp_path / "data", tokens.fingerprint, tokens.tokenizer_folder)
+    assert found.folder == tokens.folder
+    tokens.folder.rename(tokens.folder.with_name(f".{tokens.folder.name}.unfinished"))
+    assert find_tokens(tmp_path / "data", tokens.fingerprint, tokens.tokenizer_folder) is None
+    corpus.folder.rename(corpus.folder.with_name(".old"))
+    assert find_tokens(tmp_path / "data", tokens.fingerprint, tokens.tokenizer_folder) is None
 
 
 # ---------------------------------------------------------------------- how much text there is

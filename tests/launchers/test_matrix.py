@@ -82,6 +82,7 @@ def test_the_same_anchors_and_tokens(runs: dict[str, Path], launcher: str) -> No
     found = anchors(runs[launcher])
     assert [(anchor["step"], anchor["exact_tokens"]) for anchor in found] == [(0, 0), (25, 51_200), (50, 102_400)]
     assert {anchor["world_size"] for anchor in found} == {1 if launcher == "cpu" else 2}
+    assert {anchor["engine"] for anchor in found} == {"plain" if launcher == "cpu" else launcher.removeprefix("cpu_")}
     assert found[0]["weights_sha256"] == anchors(runs["cpu"])[0]["weights_sha256"]
 
 

@@ -16,6 +16,7 @@ from lmeff.revisions.delivery import update_files
 from lmeff.revisions.hub import Hub
 from lmeff.revisions.outbox import Outbox
 from lmeff.revisions.remote import RemoteModel
+from lmeff.run import main as run_recipe
 from tests.hub_server import TOKEN, HubServer
 from tests.launching import run_folder, start, write_recipe
 from tests.publishing.conftest import REPOSITORY, lmeff
@@ -246,6 +247,24 @@ def test_what_publish_says_of_its_options(
             main(["publish", str(run), *words])
         assert ended.value.code == 2
         assert message in capsys.readouterr().err
+
+
+def test_a_complete_run_that_never_was_in_the_outbox(
+    hub: HubServer, finished: Path, run: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """It was trained with `publish.to: local`; that it is published is asked for afterwards."""
+    words = [str(finished.parents[2] / "recipe.yaml"), "anchors.tokens=[0,20k]", "model.max_position_embeddings=128"]
+    words += [f"paths.outputs={run.parents[1]}"]
+    assert run_recipe(words) == 0
+    assert "not on the Hub" not in capsys.readouterr().out
+    names = "seed-1-tokens-0, seed-1-tokens-20k, seed-1"
+    assert run_recipe([*words, "publish.to=hub"]) == 0
+    assert f"not on the Hub yet, {names}: lmeff publish {run}" in capsys.readouterr().out
+    assert run_recipe([*words, "publish.to=hub", "--require"]) == 1
+    assert f"not on the Hub yet, {names}: lmeff publish {run}" in capsys.readouterr().out
+    assert lmeff("publish", str(run)).returncode == 0
+    assert run_recipe([*words, "publish.to=hub", "--require"]) == 0
+    assert "not on the Hub" not in capsys.readouterr().out
 
 
 def test_require_holds_or_is_refused(hub: HubServer, tmp_path: Path) -> None:

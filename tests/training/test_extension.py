@@ -49,6 +49,12 @@ def copy(recipe: Path, name: str, new: str) -> Path:
     return run
 
 
+def kept_files(run: Path) -> dict[Path, bytes]:
+    """All but what says who holds the folder."""
+    files = (path for path in run.rglob("*") if path.is_file() and not path.name.endswith(".lock"))
+    return {path: path.read_bytes() for path in files}
+
+
 def anchor(run: Path, name: str) -> dict:
     return json.loads((run / "revisions" / name / "anchor.json").read_text())
 
@@ -112,6 +118,7 @@ def test_by_several_processes(recipe: Path, short: Path) -> None:
     finish(start("cpu_ddp", *words, CONSTANT, LONG, ACCEPT))
     assert (anchor(run, "seed-1")["same_as"], anchor(run, "seed-1")["world_size"]) == (NEW_FINAL, 2)
     assert anchor(run, OLD_FINAL)["world_size"] == 1
+    assert [anchor(run, name)["engine"] for name in (OLD_FINAL, "seed-1")] == ["plain", "ddp"]
     assert state_of(run)["state"] == "complete"
 
 
@@ -184,6 +191,81 @@ def test_what_cannot_go_on_is_refused(recipe: Path, words: tuple[str, ...], said
     assert said in line
     assert line.startswith(f"{run_folder(recipe, name)}: complete at 20,480 tokens, and cannot go on: ")
     assert line.endswith("give the run that you want another name (name=...)")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("evaluation.tasks=[lmeff_blimb]",),
+        ("evaluation.tasks=[lmeff_blimp]", "evaluation.paths.blimp=nowhere"),
+        ("publish.to=hub",),
+        ("corpus.epochs=1",),
+        ("corpus.paths=[{folder}/nowhere/stories.jsonl]",),
+    ],
+)
+def test_wrong_input_leaves_a_complete_run_complete(
+    recipe: Path, short: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tasks, their data, the Hub's names, too little text and missing text: all are found before the run is one no more."""
+    monkeypatch.chdir(recipe.parent)
+    before = kept_files(short)
+    words = tuple(word.format(folder=recipe.parent) for word in words)
+    code, said = run_in_child(
+        str(recipe),
+        "name=short",
+        CONSTANT,
+        LONG,
+        ACCEPT,
+        *words,
+        output=recipe.parent / "short.txt",
+        variables={"HF_NAMESPACE": ""},
+    )
+    assert code == 2, said
+    assert "Traceback" not in said
+    assert kept_files(short) == before
+    assert "nothing to do" in train(recipe, "short", CONSTANT, SHORT)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("optimizer.learning_rate=1e-3", "optimizer.learning_rate: its steps were trained with another value"),
+        ("training.max_grad_norm=0.5", "training.max_grad_norm: its steps were trained with another value"),
+        ("corpus.dev_share=0.2", "corpus.dev_share: its steps were trained with another value"),
+        ("corpus.paths=[{folder}/other/stories.jsonl]", "corpus.paths: its steps were trained with another value"),
+    ],
+)
+def test_what_decides_the_weights_stays_in_a_longer_run(recipe: Path, short: Path, word: str, said: str) -> None:
+    (recipe.parent / "other").mkdir(exist_ok=True)
+    other = (recipe.parent / "stories.jsonl").read_text().replace("boats", "boots")
+    (recipe.parent / "other" / "stories.jsonl").write_text(other)
+    line = refusal(recipe, "short", CONSTANT, LONG, word.format(folder=recipe.parent), ACCEPT)
+    assert f"cannot go on: {said}" in line
+
+
+def test_so_does_the_text_itself(recipe: Path, short: Path) -> None:
+    stories = recipe.parent / "stories.jsonl"
+    before = stories.read_text()
+    stories.write_text(before.replace("boats", "boots"))
+    try:
+        line = refusal(recipe, "short", CONSTANT, LONG, ACCEPT)
+    finally:
+        stories.write_text(before)
+    assert "cannot go on: corpus: its steps were trained on other text than is there now" in line
+
+
+def test_restarts_that_are_there_keep_their_schedule(recipe: Path) -> None:
+    train(recipe, "rates", "anchors.mode=restart", "anchors.tokens=[5k]")
+    words = ("anchors.mode=restart", "anchors.tokens=[5k,10k]", "schedule.name=linear", ACCEPT)
+    assert "schedule.name: its steps were trained with another value" in refusal(recipe, "rates", *words)
+
+
+def test_what_decides_no_weights_may_change(recipe: Path, short: Path, whole: Path) -> None:
+    run = copy(recipe, "short", "free")
+    words = ("corpus.epochs=6", "checkpoints.keep=3", "evaluation.weights=false", "training.report_to=[tensorboard]")
+    train(recipe, "free", CONSTANT, LONG, *words, ACCEPT)
+    assert weights(run) == weights(whole)
+    assert curve(run) == curve(whole)
 
 
 @pytest.mark.parametrize(

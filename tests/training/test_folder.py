@@ -6,7 +6,7 @@ import pytest
 
 from lmeff.errors import InputError
 from lmeff.recipe import read_recipe
-from lmeff.training.folder import check_same_recipe
+from lmeff.training.folder import check_same_recipe, recipe_changes
 from tests.launching import write_recipe
 
 
@@ -31,6 +31,19 @@ def test_another_order_of_the_text_is_not_gone_on_with(tmp_path: Path, word: str
     with pytest.raises(InputError) as error:
         check_same_recipe(run, read_recipe(tmp_path / "recipe.yaml", [word]), accept=True)
     assert f"{said}; a run cannot go on with another one" in str(error.value)
+
+
+def test_what_was_never_finished_is_no_work(tmp_path: Path) -> None:
+    """A process that was killed while it saved its first anchor or checkpoint leaves a hidden folder."""
+    run = begun(tmp_path)
+    changed = read_recipe(tmp_path / "recipe.yaml", ["optimizer.learning_rate=1e-3"])
+    assert len(recipe_changes(run, changed)) == 1
+    (run / "revisions" / "seed-1-tokens-0").rename(run / "revisions" / ".seed-1-tokens-0.abcdefgh.tmp")
+    for place in ("checkpoints", "parts/5k/checkpoints", "parts/.5k/checkpoints"):
+        (run / place / ".step-7.abcdefgh.tmp").mkdir(parents=True)
+    assert recipe_changes(run, changed) == []
+    (run / "parts" / "5k" / "checkpoints" / "step-7").mkdir()
+    assert len(recipe_changes(run, changed)) == 1
 
 
 def test_what_may_change_is_accepted(tmp_path: Path) -> None:

@@ -73,8 +73,9 @@ def plain(recipe: Path) -> Path:
 
 
 def test_what_is_used_is_recorded(recipe: Path, plain: Path) -> None:
-    found = {key: anchor(plain)[key] for key in ("precision", "torch_compile", "attention")}
-    assert found == {"precision": "float32", "torch_compile": None, "attention": "lmeff_stateless_dropout"}
+    found = {key: anchor(plain)[key] for key in ("engine", "precision", "torch_compile", "attention")}
+    usual = {"engine": "plain", "precision": "float32", "torch_compile": None}
+    assert found == usual | {"attention": "lmeff_stateless_dropout"}
     words = ["name=other", "training.bf16=true", "training.torch_compile_backend=eager", "model.attention_dropout=0"]
     finish(start(None, str(recipe), *words))
     found = {key: anchor(run_folder(recipe, "other"))[key] for key in ("precision", "torch_compile", "attention")}

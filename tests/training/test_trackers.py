@@ -6,12 +6,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from transformers import TrainerControl, TrainerState
 
+from lmeff.plan import make_plan
+from lmeff.recipe import read_recipe
+from lmeff.training.tracking import TrackingCallback
 from tests.launching import read_lines, run_folder, write_recipe
 from tests.training.children import finish_in_child, run_in_child
 from tests.training.faulty import kill_at_write
@@ -178,3 +184,39 @@ def test_a_tracker_that_fails_ends_no_run(recipe: Path, broken: str, monkeypatch
     else:
         ((_, logs),) = in_trackio(recipe)
         assert [line["step"] for line in logs if "train/loss" in line] == list(range(1, 41))
+
+
+@dataclass
+class Failing:
+    """A tracker that fails at a line of the log, or before the first one."""
+
+    fails_at: int
+    closed: int = 0
+
+    def begin(self, step: int) -> int:
+        if self.fails_at == 0:
+            raise OSError("no room")
+        return -1
+
+    def tell(self, step: int, values: Mapping[str, float]) -> None:
+        if step >= self.fails_at:
+            raise OSError("no room")
+
+    def close(self) -> None:
+        self.closed += 1
+        raise OSError("no room either")
+
+
+@pytest.mark.parametrize("fails_at", [0, 2, 9])
+def test_a_tracker_that_fails_is_closed_once(tmp_path: Path, capsys: pytest.CaptureFixture, fails_at: int) -> None:
+    tracker = Failing(fails_at)
+    plan = make_plan(read_recipe(write_recipe(tmp_path)).recipe)
+    callback = TrackingCallback({"mine": tracker}, plan, tmp_path / "run.log.jsonl", tmp_path.joinpath, lambda path: {})
+    callback.revision = lambda tokens: tmp_path / "none"
+    callback.on_train_begin(None, TrainerState(), TrainerControl())
+    for step in (1, 2, 3):
+        callback._tell(step, {"train/loss": 1.0})
+    assert tracker.closed == (0 if fails_at == 9 else 1)
+    callback.close()
+    assert tracker.closed == 1
+    assert capsys.readouterr().err.count("is told nothing more of this run: no room") == 1
