@@ -93,6 +93,6 @@ def test_a_gpu_is_looked_for_without_torch(monkeypatch: pytest.MonkeyPatch) -> N
         assert machine.may_have_gpu()
         capability = machine._capability_here()
         assert capability is None or capability <= float("{}.{}".format(*torch.cuda.get_device_capability()))
-    assert machine._torch_for_gpu() == any((torch.version.cuda, torch.version.hip, getattr(torch.version, "xpu", None)))
+    assert bool(machine._torch_is_for()) == any((torch.version.cuda, torch.version.hip, getattr(torch.version, "xpu", None)))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert not machine.may_have_gpu()
