@@ -6,9 +6,6 @@ import re
 from lmeff.paths import expanded
 from lmeff.quantities import parse_number
 
-_PATHS = {"recipe", "what", "run", "paths", "output", "text", "prompts", "data", "include_path", "beside"}
-"""Options that are paths, by the names under which argparse keeps them."""
-
 
 def positive(text: str) -> float:
     """A number above 0, as a person writes it: `3e-4`, `60k`."""
@@ -49,17 +46,12 @@ def positive_ints(text: str) -> list[int]:
     return [positive_int(part) for part in text.split(",")]
 
 
-def expand_paths(options: argparse.Namespace) -> None:
-    """Replaces `~` and variables in all paths of a command line, which a shell leaves in words such as `--output=~/out`.
+def path(text: str) -> str:
+    """A path, or something else that may be one, with `~` and variables replaced, which a shell leaves in `--output=~/out`.
 
     Raises InputError for a variable that is not set.
     """
-    for name in _PATHS & vars(options).keys():
-        value = getattr(options, name)
-        if isinstance(value, str):
-            setattr(options, name, expanded(value))
-        elif isinstance(value, list):
-            setattr(options, name, list(map(expanded, value)))
+    return expanded(text) if re.search(r"[~$]", text) else text
 
 
 def overrides_anywhere(parser: argparse.ArgumentParser) -> None:

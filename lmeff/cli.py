@@ -10,15 +10,15 @@ from pathlib import Path
 
 import lmeff
 from lmeff.argument_types import (
-    expand_paths,
     not_negative,
     overrides_anywhere,
+    path,
     positive,
     positive_int,
     positive_ints,
 )
 from lmeff.cli_evaluation import add_evaluation_verbs
-from lmeff.cli_help import Parser, check_verb, grouped_verbs
+from lmeff.cli_help import Parser, check_verb, grouped_verbs, settle_environment
 from lmeff.cli_training import add_training_verbs
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 
@@ -238,12 +238,12 @@ def _parser() -> argparse.ArgumentParser:
         ("tokenizer", _tokenizer, "what a recipe's tokenizer and others beside it make of the held-out text"),
     ):
         sub = verb(name, action, summary)
-        sub.add_argument("recipe", metavar="RECIPE.yaml")
+        sub.add_argument("recipe", type=path, metavar="RECIPE.yaml")
         sub.add_argument("overrides", nargs="*", metavar="section.key=value")
         overrides_anywhere(sub)
         if name == "tokenizer":
             text = "folders with a tokenizer.json, such files, or NAMESPACE/REPO[@REVISION] on the Hub"
-            sub.add_argument("--beside", nargs="+", action="extend", default=[], metavar="WHAT", help=text)
+            sub.add_argument("--beside", type=path, nargs="+", action="extend", default=[], metavar="WHAT", help=text)
             text = "our own tokenizers of these sizes, such as 8k,16k, in place of the recipe's"
             sub.add_argument("--vocab-sizes", type=positive_ints, default=[], metavar="N,...", help=text)
             sub.add_argument("--json", action="store_true")
@@ -263,28 +263,30 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("show", nargs="?", choices=["show"], help="show one of them")
     sub.add_argument("name", nargs="?", metavar="NAME")
     sub.add_argument("--sample", action="store_true", help="what cleaning changes in the first documents of each file")
-    sub.add_argument("--paths", nargs="+", metavar="PATH", help="its text, where the corpus does not come with any")
+    sub.add_argument(
+        "--paths", type=path, nargs="+", metavar="PATH", help="its text, where the corpus does not come with any"
+    )
     sub.add_argument("--documents", type=positive_int, default=1000, metavar="N", help="of each file (1000)")
     verb("doctor", _doctor, "what this machine has, what is missing, and how to get it")
     add_evaluation_verbs(verb)
     sub = verb("curves", _curves, "the learning curves of runs as a table")
-    sub.add_argument("paths", nargs="+", metavar="PATH")
+    sub.add_argument("paths", type=path, nargs="+", metavar="PATH")
     sub.add_argument("--json", action="store_true")
     sub.add_argument("--csv", action="store_true", help="the tidy table")
     sub = verb("report", _report, "one HTML page with the learning curves of runs, or its figures as PNG, SVG or PDF")
-    sub.add_argument("paths", nargs="+", metavar="PATH")
+    sub.add_argument("paths", type=path, nargs="+", metavar="PATH")
     text = "the page and its main picture (default: report.html here); .png or .svg a figure, .pdf all of them, a page each"
-    sub.add_argument("-o", "--output", metavar="FILE", help=text)
+    sub.add_argument("-o", "--output", type=path, metavar="FILE", help=text)
     text = "of a .png, .svg or .pdf: main (default), phenomena, paradigms or weights"
     sub.add_argument("--figure", metavar="NAME", help=text)
-    sub.add_argument("--figures", metavar="DIR", help="every figure as PNG, SVG and PDF into this folder")
+    sub.add_argument("--figures", type=path, metavar="DIR", help="every figure as PNG, SVG and PDF into this folder")
     sub = verb("status", _status, "what runs are doing")
-    sub.add_argument("paths", nargs="+", metavar="PATH")
+    sub.add_argument("paths", type=path, nargs="+", metavar="PATH")
     sub = verb(
         "probe", _probe, "short looks at a recipe: its learning rate, whether it learns at all, the largest micro-batch"
     )
     sub.add_argument("what", choices=["lr", "overfit", "memory"])
-    sub.add_argument("recipe", metavar="RECIPE.yaml")
+    sub.add_argument("recipe", type=path, metavar="RECIPE.yaml")
     sub.add_argument("overrides", nargs="*", metavar="section.key=value")
     overrides_anywhere(sub)
     sub.add_argument("--steps", type=positive_int, metavar="N", help="steps at the most (lr: 120, overfit: 400)")
@@ -295,14 +297,14 @@ def _parser() -> argparse.ArgumentParser:
         "--devices", type=positive_int, default=1, metavar="N", help="memory: devices that share the batch (1)"
     )
     sub = verb("publish", _publish, "deliver what is not on the Hub yet of a run, and cards that have changed since")
-    sub.add_argument("run", metavar="RUN")
+    sub.add_argument("run", type=path, metavar="RUN")
     sub.add_argument("--namespace", metavar="NAME", help="user or organisation, in place of the recipe's")
     text = "seconds to go on trying where the Hub is in trouble (600; 30 where it cannot be reached at all)"
     sub.add_argument("--wait", type=not_negative, metavar="SECONDS", help=text)
     text = "first correct files that some versions of transformers read otherwise than lmeff does; weights stay as they are"
     sub.add_argument("--mend", action="store_true", help=text)
     sub = verb("verify", _verify, "compare the revisions of a run with their manifests, their losses and the Hub")
-    sub.add_argument("run", metavar="RUN")
+    sub.add_argument("run", type=path, metavar="RUN")
     sub.add_argument("--local", action="store_true", help="do not ask the Hub")
     sub.add_argument("--no-reload", action="store_true", help="do not load the models and take their losses again")
     parser.epilog = grouped_verbs(summaries)
@@ -313,6 +315,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0, 1 (it failed), 2 (the input is wrong; one line each on stderr), 75 (interrupted)."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        settle_environment(words)
         if words[:1] == ["lm-eval"]:  # its options are its own
             from lmeff.evaluation.command_line import lm_eval
 
@@ -320,7 +323,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = _parser()
         check_verb(parser, words)
         options = parser.parse_args(words)
-        expand_paths(options)
         return options.action(options) or 0
     except InputError as error:
         print(error, file=sys.stderr)

@@ -8,7 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from lmeff.argument_types import overrides_anywhere, positive, positive_int, positive_ints, share
+from lmeff.argument_types import overrides_anywhere, path, positive, positive_int, positive_ints, share
 
 
 def _tasks(options: argparse.Namespace) -> None:
@@ -25,27 +25,28 @@ def _which(options: argparse.Namespace) -> tuple[list[str] | None, bool, Path | 
 
 
 def _eval(options: argparse.Namespace) -> None:
-    from lmeff.early import check_device, check_eval_tasks, check_models
+    from lmeff.early import check_device, check_eval_options, check_eval_tasks, check_models, check_publishable
 
     check_device(options.device)
     tasks = options.tasks.split(",") if options.tasks else None
     revisions, every, output = _which(options)
-    if not options.follow:
-        check_models([options.what], revisions, every, output)
-    check_eval_tasks(options.what, tasks, options.include_path, dict(options.path))
-    from lmeff.evaluation.folders import evaluate_folders
-
-    if options.publish:
-        from lmeff.publishing.results import check_publishable, publish_results
-
-        check_publishable(options)
     names = ("limit", "precision", "context_start", "batch_size", "include_path")
     changes = {name: value for name in names if (value := getattr(options, name))}
     changes["paths"] = dict(options.path)
+    check_eval_options(options.what, changes, output, options.exact, options.follow)
+    if not options.follow:
+        check_models([options.what], revisions, every, output)
+    if options.publish:
+        check_publishable(options.what, options.limit, output)
+    check_eval_tasks(options.what, tasks, options.include_path, dict(options.path))
+    from lmeff.evaluation.folders import evaluate_folders
+
     subjects = evaluate_folders(
         options.what, tasks, revisions, changes, output, every, options.exact, options.follow, options.device
     )
     if options.publish:
+        from lmeff.publishing.results import publish_results
+
         publish_results(options.what, subjects)
 
 
@@ -53,7 +54,7 @@ def _named_folder(text: str) -> tuple[str, str]:
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR, such as blimp=data/blimp")
-    return name, folder
+    return name, path(folder)
 
 
 def _lm_eval(_: argparse.Namespace) -> int:
@@ -114,12 +115,9 @@ def _printed(options: argparse.Namespace, found: Any, table: Callable[[Any], str
 
 def _perplexity(options: argparse.Namespace) -> None:
     from lmeff.early import check_models, check_text
+    from lmeff.evaluation.options import PerplexityOptions
 
-    check_text(options.text)
-    check_models([options.what], *_which(options))
-    from lmeff.evaluation.measure_perplexity import Wanted, measure_perplexity
-
-    wanted = Wanted(
+    wanted = PerplexityOptions(
         paths=tuple(options.text),
         split=options.split,
         way=options.way,
@@ -130,6 +128,11 @@ def _perplexity(options: argparse.Namespace) -> None:
         score_end=not options.no_eos,
         batch_size=options.batch_size,
     )
+    wanted.check(options.what, _which(options)[2])
+    check_text(options.text)
+    check_models([options.what], *_which(options))
+    from lmeff.evaluation.measure_perplexity import measure_perplexity
+
     results: dict[str, dict] = {}
     with _printed(options, results):
         measure_perplexity(options.what, wanted, *_which(options), results)
@@ -188,7 +191,9 @@ def add_evaluation_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--tasks", metavar="T,...", help="lm-eval tasks or groups (default: the recipe's)")
     text = "local data by name, such as blimp=DIR; may be repeated (default: the recipe's, LMEFF_EVAL_DATA, the Hub)"
     sub.add_argument("--path", type=_named_folder, action="append", default=[], metavar="NAME=DIR", help=text)
-    sub.add_argument("--include-path", metavar="DIR", help="folder with lm-eval task files of your own (the recipe's)")
+    sub.add_argument(
+        "--include-path", type=path, metavar="DIR", help="folder with lm-eval task files of your own (the recipe's)"
+    )
     sub.add_argument("--publish", action="store_true", help="add the results to the card and branch they belong to")
     sub.add_argument("--limit", type=positive_int, metavar="N", help="only the first N examples of each task")
     text = (
@@ -212,7 +217,7 @@ def _add_text_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub = verb("perplexity", _perplexity, "loss, perplexity and bits per byte of text, by domain and over all")
     _add_what(sub)
     text = "text files, JSON lines with `text`, tables, folders or globs (default: the run's own held-out text)"
-    sub.add_argument("--text", nargs="+", action="extend", default=[], metavar="PATH", help=text)
+    sub.add_argument("--text", type=path, nargs="+", action="extend", default=[], metavar="PATH", help=text)
     sub.add_argument("--split", choices=["dev", "train"], help="of the run's own corpus (dev)")
     text = "strided: documents one by one in overlapping windows; packed: one after the other, as in training"
     sub.add_argument("--way", choices=["strided", "packed"], default="strided", help=f"{text} (strided)")
@@ -233,7 +238,7 @@ def _add_text_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub = verb("generate", _generate, "what models write after prompts, and how diverse, repetitive and right that is")
     _add_what(sub)
     text = "one a line, or JSON lines with prompt and optionally expected and group (default: 38 that come with lmeff)"
-    sub.add_argument("--prompts", metavar="FILE", help=text)
+    sub.add_argument("--prompts", type=path, metavar="FILE", help=text)
     sub.add_argument("--name", metavar="NAME", help="of the results: generation_NAME (generation)")
     sub.add_argument("--max-new-tokens", type=positive_int, default=50, metavar="N", help="of each text (50)")
     sub.add_argument("--samples", type=positive_int, default=3, metavar="N", help="texts after each prompt (3)")
@@ -249,14 +254,20 @@ def _add_text_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _add_model_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub = verb("weights", _weights, "norms and effective ranks of the weights of models, and how they move along a run")
-    sub.add_argument("what", nargs="+", metavar="WHAT", help="run folders, model folders, or NAMESPACE/REPO[@REVISION]")
+    sub.add_argument(
+        "what", type=path, nargs="+", metavar="WHAT", help="run folders, model folders, or NAMESPACE/REPO[@REVISION]"
+    )
     sub.add_argument("--revisions", metavar="all|NAME,...", help="which revisions (default for a run: all)")
-    sub.add_argument("--output", metavar="DIR", help="where results go (default: RUN/results or outputs/eval/NAME)")
+    sub.add_argument(
+        "--output", type=path, metavar="DIR", help="where results go (default: RUN/results or outputs/eval/NAME)"
+    )
     sub.add_argument("--json", action="store_true")
     sub = verb(
         "profile", _profile, "what models cost: latency, throughput, generation speed, peak memory, parameters, FLOPs"
     )
-    sub.add_argument("what", nargs="+", metavar="WHAT", help="run folders, model folders, or NAMESPACE/REPO[@REVISION]")
+    sub.add_argument(
+        "what", type=path, nargs="+", metavar="WHAT", help="run folders, model folders, or NAMESPACE/REPO[@REVISION]"
+    )
     sub.add_argument("--lengths", type=positive_ints, default=[128, 512], metavar="N,...", help="of latency (128,512)")
     text = "of throughput and memory (1,2,4,8,16,32)"
     sub.add_argument("--batch-sizes", type=positive_ints, default=[1, 2, 4, 8, 16, 32], metavar="N,...", help=text)
@@ -268,32 +279,36 @@ def _add_model_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument(
         "--revisions", metavar="all|NAME,...", help="of a run (default: the newest; all of them cost the same)"
     )
-    sub.add_argument("--output", metavar="DIR", help="where profiles go (default: RUN/results or outputs/eval/NAME)")
+    sub.add_argument(
+        "--output", type=path, metavar="DIR", help="where profiles go (default: RUN/results or outputs/eval/NAME)"
+    )
     sub.add_argument("--json", action="store_true")
 
 
 def _add_finetune(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub = verb("finetune", _finetune, "fine-tune the same models on classification tasks, and score them")
-    sub.add_argument("what", metavar="WHAT", help="as for eval")
+    sub.add_argument("what", type=path, metavar="WHAT", help="as for eval")
     text = "glue, superglue, babylm or leaner_glue, single tasks such as boolq, or tasks of your recipe"
     sub.add_argument("--tasks", required=True, metavar="T,...", help=text)
     text = "settings and tasks of your own (default: one learning rate, one seed, 10,000 examples)"
-    sub.add_argument("--recipe", metavar="FILE.yaml", help=text)
+    sub.add_argument("--recipe", type=path, metavar="FILE.yaml", help=text)
     sub.add_argument("overrides", nargs="*", metavar="key=value", help="such as epochs=3 or tasks.rte.seeds=[0,1]")
     text = "folder with TASK_train.jsonl and TASK_validation.jsonl (default: LMEFF_EVAL_DATA, else the Hub)"
-    sub.add_argument("--data", metavar="DIR", help=text)
+    sub.add_argument("--data", type=path, metavar="DIR", help=text)
     sub.add_argument("--revisions", metavar="all|NAME,...", help="as for eval")
     sub.add_argument("--limit", type=positive_int, metavar="N", help="at most N examples of every split")
-    sub.add_argument("--output", metavar="DIR", help="as for eval")
+    sub.add_argument("--output", type=path, metavar="DIR", help="as for eval")
     overrides_anywhere(sub)
 
 
 def _add_what(sub: argparse.ArgumentParser) -> None:
     """Which models, and where their results go."""
     sub.add_argument(
-        "what", metavar="WHAT", help="a run folder, a model folder, or NAMESPACE/REPO[@REVISION] on the Hub"
+        "what", type=path, metavar="WHAT", help="a run folder, a model folder, or NAMESPACE/REPO[@REVISION] on the Hub"
     )
     sub.add_argument(
         "--revisions", metavar="all|NAME,...", help="which revisions (default for a run: all; for the Hub: say which)"
     )
-    sub.add_argument("--output", metavar="DIR", help="where results go (default: RUN/results or outputs/eval/NAME)")
+    sub.add_argument(
+        "--output", type=path, metavar="DIR", help="where results go (default: RUN/results or outputs/eval/NAME)"
+    )

@@ -1,10 +1,12 @@
 """How `lmeff` shows its verbs, and what it says to words that it does not know: one line."""
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
+from lmeff.environment import set_numerics_aside
 from lmeff.errors import EXIT_INPUT, InputError
 from lmeff.shipped import shipped_names
 
@@ -17,6 +19,9 @@ GROUPS = {
     "this machine": ("doctor",),
 }
 """The verbs in the order in which `lmeff --help` shows them."""
+
+_COMPUTING = ("eval", "perplexity", "generate", "finetune", "weights", "profile", "lm-eval", "verify", "probe", "plan")
+"""Verbs that compute with a model in this process. What `train` starts settles its environment by its recipe."""
 
 _OTHER_WORDS = {
     "run": "train",
@@ -66,6 +71,13 @@ def grouped_verbs(summaries: Mapping[str, str]) -> str:
         rows = [f"  {name:{width}}  {summaries[name]}" for name in names if name in summaries]
         parts += ["\n".join([f"{title}:", *rows])] if rows else []
     return "\n\n".join([*parts, "lmeff VERB --help says what a verb takes."])
+
+
+def settle_environment(words: Sequence[str]) -> None:
+    """Before torch is imported by a verb that computes: says what of the environment is not used."""
+    if words and words[0] in _COMPUTING:
+        for note in set_numerics_aside():
+            print(note, file=sys.stderr, flush=True)
 
 
 def check_verb(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:

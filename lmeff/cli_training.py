@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from lmeff.argument_types import overrides_anywhere, positive_int
+from lmeff.argument_types import overrides_anywhere, path, positive_int
 
 
 def _train(options: argparse.Namespace) -> int:
@@ -35,10 +35,10 @@ def add_training_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     """Adds them; `verb(name, action, summary)` makes the parser of one."""
     sub = verb("train", _train, "run a recipe: text, tokens, training, scores at every anchor, report")
     text = "a recipe, or the name of one that comes with lmeff, such as quickstart"
-    sub.add_argument("recipe", nargs="+", metavar="RECIPE", help=text)
+    sub.add_argument("recipe", type=path, nargs="+", metavar="RECIPE", help=text)
     sub.add_argument("overrides", nargs="*", metavar="section.key=value", help="keys of the recipe")
     text = "cpu, cpu_ddp, one_gpu, ddp, zero1, zero2, zero3 ... or an accelerate configuration (a GPU if there is one)"
-    sub.add_argument("--launcher", metavar="NAME", help=text)
+    sub.add_argument("--launcher", type=path, metavar="NAME|FILE", help=text)
     text = "processes, one for each device, in place of the launcher's number"
     sub.add_argument("--num-processes", type=positive_int, metavar="N", help=text)
     sub.add_argument("--index", type=int, metavar="N", help="which of several recipes, or of a recipe's parts, from 0")
@@ -46,6 +46,6 @@ def add_training_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--require", action="store_true", help="exit code 1 when a revision could not be delivered")
     overrides_anywhere(sub)
     sub = verb("init", _init, "write a recipe to start from, with the schema that editors check it by")
-    sub.add_argument("file", nargs="?", metavar="FILE.yaml", help="its name (recipe.yaml)")
-    sub.add_argument("--slurm", metavar="DIR", help="write the templates for Slurm into this folder")
+    sub.add_argument("file", type=path, nargs="?", metavar="FILE.yaml", help="its name (recipe.yaml)")
+    sub.add_argument("--slurm", type=path, metavar="DIR", help="write the templates for Slurm into this folder")
     verb("schema", _schema, "print the JSON schema of recipes")

@@ -17,6 +17,7 @@ from typing import Literal
 
 from packaging.requirements import Requirement
 
+from lmeff.environment import find_compiler
 from lmeff.errors import EXIT_FAILED, InputError
 from lmeff.evaluation.sources import SOURCES, data_root
 from lmeff.quantities import format_bytes
@@ -199,11 +200,12 @@ def parse_gpus(output: str) -> Iterator[Check]:
 
 def _compiler() -> Iterator[Check]:
     purpose = "only DeepSpeed on a CPU (the launchers cpu_zero1, 2, 3) needs it"
-    compiler = shutil.which("g++")
+    compiler = find_compiler()
     if compiler:
         yield Check("g++", "ok", compiler)
     else:
-        yield Check("g++", "note", f"not found; {purpose}", "apt-get install g++")
+        needs = "DeepSpeed on a CPU (the launchers cpu_zero1, 2, 3), training.torch_compile and --precision adaptive need it"
+        yield Check("g++", "note", f"not found; {needs}", "apt-get install g++")
     header = Path(sysconfig.get_path("include")) / "Python.h"
     if header.exists():
         yield Check("Python.h", "ok", str(header))

@@ -1,12 +1,15 @@
 """What a command can be told to be wrong before anything heavy is imported: models, runs and files that are not there, tasks
 that do not exist. What is right is found again by whoever uses it; looking takes less than a second."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lmeff.errors import InputError
+from lmeff.plan import make_plan
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.machine import check_machine, may_see_gpu
+from lmeff.recipe.schema import Corpus, Evaluation
 
 
 def check_models(
@@ -37,6 +40,32 @@ def check_eval_tasks(what: str, tasks: Sequence[str] | None, include_path: str |
     check_without_lm_eval(tasks, include_path, paths)
 
 
+def check_eval_options(what: str, changes: Mapping[str, Any], output: Path | None, exact: bool, follow: bool) -> None:
+    """Raises InputError for options of `lmeff eval` that do not go together."""
+    from lmeff.evaluation.options import check_eval
+
+    recipe = Path(what) / "recipe.yaml"
+    section = read_recipe(recipe).recipe.evaluation if recipe.is_file() else Evaluation()
+    check_eval(what, section, changes, output, exact, follow)
+
+
+def check_publishable(what: str, limit: int | None, output: Path | None) -> None:
+    """Raises InputError for results that could not be published or should not be."""
+    from lmeff.revisions.account import token
+    from lmeff.revisions.outbox import Outbox
+    from lmeff.revisions.remote import is_remote
+
+    if limit is not None:
+        raise InputError("--publish: the scores of a part of the examples, with --limit, are not for others")
+    if is_remote(what):
+        if token() is None:
+            raise InputError("--publish: needs a token; set HF_TOKEN, or run `hf auth login`")
+    elif output:
+        raise InputError("--publish: takes the results in the run's folder; leave --output out")
+    elif not any(entry.commit for entry in Outbox(Path(what)).entries()):
+        raise InputError(f"--publish: {what} is not on the Hub; lmeff publish {what}")
+
+
 def check_recipe_tasks(resolved: Resolved) -> None:
     """Raises InputError, with file and line, for tasks of a recipe that do not exist; their data may be on another machine."""
     from lmeff.evaluation.task_names import unknown_tasks
@@ -49,13 +78,36 @@ def check_recipe_tasks(resolved: Resolved) -> None:
 
 def check_run_of(resolved: Resolved) -> None:
     """Raises InputError for what a run of the recipe could not do on this machine: packages and hardware that are not here,
-    tasks that do not exist, evaluation data that is not there."""
+    tasks that do not exist, text and evaluation data that are not there, a name on the Hub that nobody has said."""
     from lmeff.evaluation.tasks import check_without_lm_eval
 
     check_machine(resolved)
     check_recipe_tasks(resolved)
     wanted = resolved.recipe.evaluation
     check_without_lm_eval(wanted.tasks, wanted.include_path, wanted.paths)
+    if resolved.recipe.publish.to == "hub":
+        from lmeff.revisions.account import namespace
+        from lmeff.revisions.names import hub_names
+
+        hub_names(resolved.recipe, make_plan(resolved.recipe), namespace())
+    check_corpus(resolved.recipe.corpus)
+
+
+def check_corpus(corpus: Corpus) -> None:
+    """Raises InputError for files of a corpus that are not there; what is downloaded is not looked for."""
+    from lmeff.corpora.catalogue import complete, describe, has_place, nowhere, sources_of
+    from lmeff.corpora.sources import find_files
+
+    corpus = complete(corpus)
+    if corpus.name != "synthetic" and not has_place(corpus) and not describe(corpus).get("download"):
+        raise nowhere(corpus)
+    named = {
+        f"corpus.sources.{name}.paths" if name else "corpus.paths": source.paths
+        for name, source in sources_of(corpus).items()
+    }
+    named |= {"corpus.dev_paths": corpus.dev_paths, "corpus.decontaminate": corpus.decontaminate}
+    for key, paths in named.items():
+        find_files(paths or [], key)
 
 
 def check_device(device: str | None) -> None:

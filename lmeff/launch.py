@@ -10,16 +10,25 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from lmeff.command_line import read_arguments
 from lmeff.early import check_run_of
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError
+from lmeff.files import not_utf8
+from lmeff.recipe.machine import may_have_gpu
+from lmeff.recipe.wording import one_line, show
+from lmeff.recipe.yaml_lines import read_yaml
 from lmeff.shipped import find_shipped, shipped_names
 from lmeff.training.folder import run_folder
 from lmeff.training.signals import SIGNALS
 from lmeff.training.state import read_state
 
 _FORWARD_EVERY_SECONDS = 1.0
+_NUMBERS = {"num_processes": 1, "num_machines": 1, "machine_rank": 0, "main_process_port": 0}
+"""Whole numbers of an accelerate configuration, and the least that each may be."""
 
 
 def train(arguments: Sequence[str], launcher: str | None, num_processes: int | None) -> int:
@@ -57,6 +66,8 @@ def _configuration(launcher: str | None) -> Path:
         launcher = "one_gpu" if _has_gpu() else "cpu"
     if Path(launcher).is_file():
         return Path(launcher)
+    if os.sep in launcher or launcher.endswith((".yaml", ".yml")):
+        raise InputError(f"--launcher: {launcher}: {'not a file' if Path(launcher).exists() else 'no such file'}")
     found, names = find_shipped("launchers", launcher), shipped_names("launchers")
     if found is None:
         near = get_close_matches(launcher, names, 1)
@@ -73,17 +84,44 @@ def _configuration(launcher: str | None) -> Path:
 
 
 def _has_gpu() -> bool:
-    try:
+    if not may_have_gpu():
+        return False
+    if sys.platform == "linux":
+        return True
+    try:  # elsewhere it is told from outside by NVIDIA's tool alone
         return subprocess.run(["nvidia-smi", "-L"], capture_output=True, timeout=30, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 
 
+def _read_configuration(config: Path) -> dict[str, Any]:
+    """What an accelerate configuration says. Raises InputError, with file and line, for one that cannot be read."""
+    try:
+        text = config.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"--launcher: {not_utf8(config)}") from None
+    except OSError as error:
+        raise InputError(f"--launcher: {config}: cannot be read ({error.strerror})") from None
+    try:
+        marks = read_yaml(text, str(config)).marks
+        settings = yaml.safe_load(text)  # as accelerate reads it
+    except InputError as error:
+        raise InputError(f"--launcher: {error}") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"--launcher: {config}: not YAML: {one_line(error)}") from None
+    if not isinstance(settings, dict):
+        raise InputError(f"--launcher: {config}:1: not an accelerate configuration, which is a mapping of keys")
+    for name, least in _NUMBERS.items():
+        value = settings.get(name)
+        if value is not None and (type(value) is not int or value < least):
+            where = marks.get((name,), config)
+            raise InputError(f"--launcher: {where}: {name}: must be a whole number from {least} on, not {show(value)}")
+    return settings
+
+
 def _settle_environment(config: Path, num_processes: int | None) -> None:
     """What the processes of a run take from the environment, where the user has not decided it."""
-    import yaml
-
-    settings = yaml.safe_load(config.read_text(encoding="utf-8")) or {}
+    settings = _read_configuration(config)
     if settings.get("use_cpu"):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         processes = num_processes or settings.get("num_processes") or 1
@@ -138,12 +176,18 @@ def _trainers() -> Iterator:
 
 def _launch(words: list[str]) -> int:
     """accelerate's launcher in this process; the exit code of the process that ended first, below 0 for a signal."""
+    from accelerate.commands.config.config_args import load_config_from_file
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the run itself says how it ended
+    options = launch_command_parser().parse_args(words)
     try:
-        launch_command(launch_command_parser().parse_args(words))
+        load_config_from_file(options.config_file)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"--launcher: {options.config_file}: accelerate does not take it: {one_line(error)}") from None
+    try:
+        launch_command(options)
     except subprocess.CalledProcessError as error:
         return error.returncode
     except ChildFailedError as error:

@@ -23,6 +23,15 @@ HEAVY = [
     "transformers",
 ]
 
+LAUNCHERS = {
+    "list.yaml": "--launcher: list.yaml:1: not an accelerate configuration",
+    "empty.yaml": "--launcher: empty.yaml:1: not an accelerate configuration",
+    "broken.yaml": "--launcher: broken.yaml:3: not YAML",
+    "number.yaml": "--launcher: number.yaml:2: num_processes: must be a whole number from 1 on, not 'foo'",
+    "latin.yaml": "--launcher: latin.yaml:1: is not UTF-8 text (byte 0xe9 at offset 5 of the file)",
+}
+_CONTENT = [b"- use_cpu\n", b"", b"use_cpu: true\ngpu_ids: [\n", b"use_cpu: true\nnum_processes: foo\n", b"# caf\xe9\n"]
+
 PROGRAM = """
 import contextlib, io, json, sys, time
 from lmeff import cli, run
@@ -63,6 +72,16 @@ def cases(folder: Path, recipe: Path, model: Path, run: Path) -> list[tuple[list
         (["train", recipe, "evaluation.tasks=[lmeff_blimb]"], own),
         (["train", recipe, "training.report_to=neptune"], "pip install neptune"),
         (["train", recipe, "--launcher", "cpuu"], "did you mean 'cpu'?"),
+        (["train", recipe, "--launcher", "gone.yaml"], "--launcher: gone.yaml: no such file"),
+        *((["train", recipe, "--launcher", name], said) for name, said in LAUNCHERS.items()),
+        (["train", recipe, "name=untouched", "corpus.paths=[gone.jsonl]"], "corpus.paths: gone.jsonl: no such file"),
+        (["train", recipe, "corpus.dev_paths=[gone.txt]"], "corpus.dev_paths: gone.txt: no such file"),
+        (["train", recipe, "corpus.decontaminate=[gone]"], "corpus.decontaminate: gone: no such file"),
+        (
+            ["train", recipe, "corpus={name: mine, paths: null, sources: {one: {paths: [gone.txt]}}}"],
+            "corpus.sources.one.paths: gone.txt: no such file",
+        ),
+        (["train", recipe, "publish.to=hub"], "publish.namespace: missing"),
         (["plan", "none.yaml"], "no such file"),
         (["plan", recipe, "modle.size=20m"], "did you mean"),
         (["plan", recipe, "evaluation.tasks=[lmeff_blimb]"], f"command line: evaluation.tasks=[lmeff_blimb]: {own}"),
@@ -81,7 +100,28 @@ def cases(folder: Path, recipe: Path, model: Path, run: Path) -> list[tuple[list
         (["eval", model, "--tasks", "lmeff_blimp", "--path", "blimp=gone"], "gone: no such folder"),
         (["eval", model, "--tasks", "lmeff_blimp", "--include-path", "gone"], "gone: no such folder"),
         (["eval", model, "--tasks", "lmeff_synthetic", "--revisions", "seed-9"], "is one model and has no 'seed-9'"),
+        (["eval", "nope", "--follow", "--tasks", "lmeff_synthetic"], "--follow: nope is no run folder"),
+        (["eval", model, "--follow", "--tasks", "lmeff_synthetic"], "model is no run folder"),
+        (
+            ["eval", model, "--tasks", "lmeff_synthetic", "--exact", "--precision", "adaptive"],
+            "--exact: is lm-eval's own",
+        ),
+        (["eval", run, "--tasks", "lmeff_synthetic", "--limit", "3"], "--limit: a part's results would replace"),
+        (["eval", run, "--tasks", "lmeff_synthetic", "--limit", "3", "--publish"], "--limit: a part's results"),
+        (["eval", model, "--tasks", "lmeff_synthetic", "--limit", "3", "--publish"], "--publish: the scores of a part"),
+        (["eval", model, "--tasks", "lmeff_synthetic", "--publish"], "is not on the Hub; lmeff publish"),
+        (["finetune", run, "--tasks", "rte", "--limit", "3"], "--limit: a part's results would replace"),
         (["perplexity", "gone"], nothing),
+        (
+            ["perplexity", model, "--stride", "100", "--length", "10"],
+            "--stride: 100 must be below the length of a window",
+        ),
+        (["perplexity", model, "--length", "1"], "--length: 1 token"),
+        (["perplexity", model, "--stride", "9", "--way", "packed"], "--stride: packed windows lie side by side"),
+        (["perplexity", model, "--split", "dev", "--text", "a.txt"], "--split: is of a run's own corpus"),
+        (["perplexity", model, "--name", "mine"], "--name: names the results of other text"),
+        (["perplexity", run, "--limit-tokens", "1k"], "--limit-tokens: a part's results would replace"),
+        (["perplexity", "someone/model"], "a model of the Hub brings no text"),
         (["perplexity", model, "--text", "gone.txt"], "--text: gone.txt: no such file"),
         (["generate", "gone"], nothing),
         (["generate", model, "--prompts", "gone.txt"], "--prompts: gone.txt"),
@@ -113,7 +153,9 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "config.json").write_text('{"model_type": "llama"}')
     (tmp_path / "model" / "model.safetensors").touch()
-    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "revisions").mkdir(parents=True)
+    for name, content in zip(LAUNCHERS, _CONTENT, strict=True):
+        (tmp_path / name).write_bytes(content)
     (tmp_path / "run" / "recipe.yaml").write_text(write_recipe(tmp_path).read_text())
     return tmp_path
 
@@ -146,6 +188,7 @@ def test_wrong_input_is_told_before_anything_heavy_is_imported(folder: Path) -> 
         assert said in text, f"{' '.join(words)}: {text}"
         assert seconds < 5, f"{' '.join(words)}: {seconds:.1f} s"  # half a second, on a machine that does nothing else
     assert len(found) == len(wanted)
+    assert not (folder / "outputs" / "untouched").exists()
 
 
 def test_tasks_of_lm_eval_and_of_ones_own_are_known_without_it(tmp_path: Path) -> None:

@@ -179,8 +179,11 @@ def _listing(repository: str, revision: str, data: Path) -> dict[str, Any]:
     return listing
 
 
-def hub_files(source: TextSource, patterns: list[str] | None, name: str, data: Path) -> list[SourceFile]:
-    """The files of a data set of the Hub that match `patterns`, sorted by name.
+def hub_files(
+    source: TextSource, patterns: list[str] | None, name: str, data: Path, with_hidden: bool = False
+) -> list[SourceFile]:
+    """The files of a data set of the Hub that match `patterns`, sorted by name. Hidden ones are taken only where a pattern
+    names them, or `with_hidden`, as older versions did.
 
     Raises InputError when none does, RunFailed when the Hub cannot be asked.
     """
@@ -190,7 +193,7 @@ def hub_files(source: TextSource, patterns: list[str] | None, name: str, data: P
     matching = [
         path
         for path in files
-        if is_source(Path(path)) and any(fnmatch.fnmatchcase(path, pattern) for pattern in patterns or ())
+        if is_source(Path(path)) and any(_matches(path, pattern, with_hidden) for pattern in patterns or ())
     ]
     if not matching:
         shown = ", ".join([path for path in files if is_source(Path(path))][:5]) or "no file of text"
@@ -214,6 +217,15 @@ def hub_files(source: TextSource, patterns: list[str] | None, name: str, data: P
         )
         for path in chosen
     ]
+
+
+def _matches(path: str, pattern: str, with_hidden: bool) -> bool:
+    """Whether a pattern means a file. `*` reaches over folders, and a part of a path that begins with a dot is hidden from it,
+    as from a shell's."""
+    if not fnmatch.fnmatchcase(path, pattern):
+        return False
+    hidden, named = ([part for part in text.split("/") if part.startswith(".")] for text in (path, pattern))
+    return with_hidden or not hidden or all(any(fnmatch.fnmatchcase(part, one) for one in named) for part in hidden)
 
 
 def training_patterns(source: TextSource, data: Path) -> tuple[list[str], list[str] | None]:

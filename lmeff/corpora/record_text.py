@@ -68,7 +68,7 @@ def _fitting(record: dict[str, Any], templates: Sequence[str]) -> str | None:
     there = None
     for template in templates:
         names = list(record) if template == EVERYTHING else fields_of(template)
-        if all(map(record.get, names)):
+        if all(record.get(name) not in (None, "", []) for name in names):
             return template
         if there is None and all(name in record for name in names):
             there = template

@@ -65,14 +65,14 @@ def _training_files(
     if not source.hub:
         raise InputError(f"{key}: source {name!r} says neither paths nor hub")
     train, held_out = (source.files, None) if source.files else training_patterns(source, data)
-    dev = hub_files(source, held_out, name, data) if held_out and not name else []
-    return hub_files(source, train, name, data), dev
+    dev = hub_files(source, held_out, name, data, with_hidden) if held_out and not name else []
+    return hub_files(source, train, name, data, with_hidden), dev
 
 
 def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes, with_hidden: bool = False) -> list[Stage]:
     """Held-out files first, so that training text can be held against them, then the sources in their order.
 
-    `with_hidden`: with the hidden files of folders, which older versions read.
+    `with_hidden`: with the hidden files of folders and data sets, which older versions read.
 
     Raises InputError when a file is missing or held out and trained on at once, RunFailed when the Hub cannot be asked.
     """
@@ -109,7 +109,7 @@ def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes, with_hidden: bo
     if corpus.dev_paths:
         dev_files = local_files(corpus.dev_paths, "corpus.dev_paths", hashes, "", corpus.domains, with_hidden)
     elif corpus.dev_files and corpus.hub:
-        dev_files = hub_files(corpus, corpus.dev_files, "", data)
+        dev_files = hub_files(corpus, corpus.dev_files, "", data, with_hidden)
     if not dev_files:
         return stages
     _check_apart(stages, dev_files)

@@ -10,6 +10,7 @@ from lmeff.errors import InputError
 from lmeff.evaluation.beginnings import warn_of_bos
 from lmeff.evaluation.following import follow_run
 from lmeff.evaluation.harness import Evaluation
+from lmeff.evaluation.options import check_eval
 from lmeff.evaluation.results import about_of
 from lmeff.evaluation.score_table import ScoreTable
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each, where_results_are
@@ -89,13 +90,7 @@ def evaluate_folders(
     """
     recipe = Path(what) / "recipe.yaml"
     section = read_recipe(recipe).recipe.evaluation if recipe.is_file() else EvaluationSection()
-    is_run = follow or (Path(what) / "revisions").is_dir()
-    if changes.get("limit") not in (None, section.limit) and is_run and output is None:
-        raise InputError(
-            "--limit: a part's results would replace the run's full ones; give them a folder with --output DIR"
-        )
-    if follow and not recipe.is_file():
-        raise InputError(f"--follow: {what} is no run folder")
+    check_eval(what, section, changes, output, exact, follow)
     subjects = [] if follow else find_subjects(what, revisions, every, output)
     if device is not None:
         from lmeff.evaluation.machine import choose_device
@@ -103,8 +98,6 @@ def evaluate_folders(
         choose_device(device)
     paths = {**section.paths, **changes.get("paths", {})}
     section = section.model_copy(update={"tasks": list(tasks or section.tasks), **changes, "paths": paths})
-    if exact and section.precision == "adaptive":
-        raise InputError("--exact: is lm-eval's own scoring in float32; it goes without precision: adaptive")
     if not section.tasks:
         raise InputError("--tasks: which? For example lmeff_blimp; `lmeff tasks --list` names ours")
     check_tasks(section.tasks, section.include_path, section.paths)

@@ -1,8 +1,6 @@
 """`lmeff perplexity`: which text, which windows, one model after another, and the results they leave."""
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,81 +8,24 @@ from lmeff.errors import InputError
 from lmeff.evaluation.beginnings import warn_of_bos
 from lmeff.evaluation.held_text import HeldText, check_files, corpus_fingerprint, file_text, split_text
 from lmeff.evaluation.measures import find_measure, write_measure
-from lmeff.evaluation.replacing import check_name, keep_other
+from lmeff.evaluation.options import PerplexityOptions
+from lmeff.evaluation.replacing import keep_other
 from lmeff.evaluation.results import take_over, tokenizer_files_sha256, weights_sha256
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each, where_results_are
 from lmeff.evaluation.windows import packed_windows, strided_windows
 from lmeff.files import sha256_file
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Recipe
-from lmeff.revisions.remote import is_remote
 from lmeff.tokens.published import prepared_sha256
 
-SPLITS = ("dev", "train")
 _VERSION = 1
 """Raised whenever the same text and settings would give other numbers."""
-_TRAIN_TOKENS = 1_000_000
-"""Of training text, unless said otherwise."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the command line asks for."""
-
-    paths: tuple[str, ...] = ()
-    """Files of text; without any the split of the run's own corpus."""
-    split: str | None = None
-    way: str = "strided"
-    stride: int | None = None
-    """Default: half the length."""
-    length: int | None = None
-    """Tokens of a window. Default: the recipe's sequence length, else what the model takes, at most 2,048."""
-    limit_tokens: int | None = None
-    """Documents from all over the text while they fit. Default: all of it; of training text 1M."""
-    name: str | None = None
-    """Of the results of files: `perplexity_NAME`. Default: the stem of the first path."""
-    score_end: bool = True
-    batch_size: int | None = None
-
-    def check(self) -> None:
-        """Raises InputError for what does not go together."""
-        if self.paths and self.split:
-            raise InputError("--split: is of a run's own corpus; leave it out with --text")
-        if self.name and not self.paths:
-            raise InputError("--name: names the results of other text; give that with --text")
-        check_name(self.name)
-        if self.name in SPLITS:
-            raise InputError(f"--name: {self.name} is the run's own text; take another name")
-        if self.stride and self.way == "packed":
-            raise InputError("--stride: packed windows lie side by side; leave it out, or take --way strided")
-
-    @property
-    def limit(self) -> int | None:
-        """Tokens of text that is taken at most; None: all of it."""
-        return self.limit_tokens or self._default_limit
-
-    @property
-    def _default_limit(self) -> int | None:
-        return _TRAIN_TOKENS if self.split == "train" else None
-
-    @property
-    def is_part(self) -> bool:
-        """Whether other tokens are taken than without `limit_tokens`."""
-        return self.limit != self._default_limit
-
-    @property
-    def task(self) -> str:
-        """The name of the results."""
-        if not self.paths:
-            return f"perplexity_{self.split or 'dev'}"
-        stem = re.sub(r"\W+", "_", Path(self.paths[0]).name.partition(".")[0]).strip("_")
-        return f"perplexity_{self.name or (f'text_{stem}' if stem in SPLITS else stem or 'text')}"
 
 
 class _Texts:
     """The text for each model: of a run's corpus one for all its revisions, also when the run went on with another one."""
 
-    def __init__(self, wanted: Wanted, subjects: Sequence[Subject]) -> None:
+    def __init__(self, wanted: PerplexityOptions, subjects: Sequence[Subject]) -> None:
         self._wanted = wanted
         self._known: dict[str, HeldText] = {}
         self._split = None
@@ -124,7 +65,7 @@ class _Texts:
 
 def measure_perplexity(
     what: str,
-    wanted: Wanted,
+    wanted: PerplexityOptions,
     revisions: Sequence[str] | None,
     every: bool,
     output: Path | None,
@@ -134,13 +75,7 @@ def measure_perplexity(
 
     Raises InputError for text or settings that cannot be, and RunFailed at the end when a model could not be scored.
     """
-    wanted.check()
-    if is_remote(what) and not wanted.paths:
-        raise InputError(f"{what}: a model of the Hub brings no text; name some with --text PATH")
-    if wanted.is_part and output is None and (Path(what) / "revisions").is_dir():
-        raise InputError(
-            "--limit-tokens: a part's results would replace the run's full ones; give them a folder with --output DIR"
-        )
+    wanted.check(what, output)
     subjects = find_subjects(what, revisions, every, output)
     if subjects[0].model_folder is not None:
         _check_windows(subjects[0].model_folder, wanted)
@@ -174,7 +109,7 @@ def measure_perplexity(
             print(where_results_are(scored), flush=True)
 
 
-def _keep_other_text(subject: Subject, model_folder: Path, texts: _Texts, wanted: Wanted) -> None:
+def _keep_other_text(subject: Subject, model_folder: Path, texts: _Texts, wanted: PerplexityOptions) -> None:
     """Raises InputError where a result of other text would be replaced. All of a run's own text may replace any of it."""
     if not (wanted.paths or wanted.is_part):
         return
@@ -187,7 +122,7 @@ def _row(revision: str, text: str, *numbers: str) -> str:
     return f"{revision}  {text:20}" + "".join(f"{number:>12}" for number in numbers)
 
 
-def _measure(model_folder: Path, path: Path, text: HeldText, wanted: Wanted) -> dict:
+def _measure(model_folder: Path, path: Path, text: HeldText, wanted: PerplexityOptions) -> dict:
     """The result of one model, computed unless it is there for the same weights, text and settings."""
     settings = _settings(model_folder, wanted) | {"eos_is_scored": text.has_end and wanted.score_end}
     decided_by = {"weights_sha256": weights_sha256(model_folder), "data_sha256": text.sha256, "settings": settings}
@@ -230,7 +165,7 @@ class _Unsuitable(InputError):
     """The command line asks for what the model cannot take."""
 
 
-def _check_windows(model_folder: Path, wanted: Wanted) -> None:
+def _check_windows(model_folder: Path, wanted: PerplexityOptions) -> None:
     """Raises InputError for windows that the model cannot take; what is wrong with its files is told when its turn comes."""
     if not (wanted.length or wanted.stride):
         return
@@ -242,14 +177,16 @@ def _check_windows(model_folder: Path, wanted: Wanted) -> None:
         return
 
 
-def _settings(model_folder: Path, wanted: Wanted) -> dict[str, Any]:
+def _settings(model_folder: Path, wanted: PerplexityOptions) -> dict[str, Any]:
     """What besides weights and text decides the numbers, and what part of the text it is. Raises InputError."""
     found = {"version": _VERSION, "dtype": "float32", "way": wanted.way, "length": _length(model_folder, wanted)}
     found["context_start"] = "bos"  # a document begins with one, whatever the tokenizer adds
     if wanted.way == "strided":
         found["stride"] = wanted.stride or max(1, found["length"] // 2)
-        if found["stride"] >= found["length"]:
-            raise _Unsuitable(f"--stride: {found['stride']} must be below the length of a window, {found['length']}")
+        try:
+            wanted.check_stride(found["stride"], found["length"])
+        except InputError as error:
+            raise _Unsuitable(*error.mistakes) from None
     else:
         recipe = _recipe(model_folder)
         found["document_mask"] = recipe is not None and recipe.batch.document_mask
@@ -258,7 +195,7 @@ def _settings(model_folder: Path, wanted: Wanted) -> dict[str, Any]:
     return found | {"config_sha256": sha256_file(model_folder / "config.json")}
 
 
-def _length(model_folder: Path, wanted: Wanted) -> int:
+def _length(model_folder: Path, wanted: PerplexityOptions) -> int:
     """Tokens of a window. Raises InputError, `_Unsuitable` when the model cannot take so many."""
     from lmeff.evaluation.context_length import LENGTH_WHERE_ANY, context_length
     from lmeff.evaluation.loading import load_config

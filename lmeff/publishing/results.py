@@ -1,6 +1,5 @@
 """`lmeff eval --publish`: results travel to the branch they belong to."""
 
-import argparse
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,22 +19,8 @@ from lmeff.revisions.account import token
 from lmeff.revisions.card_scores import eval_results
 from lmeff.revisions.delivery import Files, update_files
 from lmeff.revisions.hub import Hub, NotDelivered, RemoteFile, Unavailable
-from lmeff.revisions.outbox import Entry, Outbox, next_attempt
+from lmeff.revisions.outbox import Entry, next_attempt
 from lmeff.revisions.quota import CommitQuota
-from lmeff.revisions.remote import is_remote
-
-
-def check_publishable(options: argparse.Namespace) -> None:
-    """Raises InputError, before anything is scored, for results that could not be published or should not be."""
-    if options.limit is not None:
-        raise InputError("--publish: the scores of a part of the examples, with --limit, are not for others")
-    if is_remote(options.what):
-        if token() is None:
-            raise InputError("--publish: needs a token; set HF_TOKEN, or run `hf auth login`")
-    elif options.output:
-        raise InputError("--publish: takes the results in the run's folder; leave --output out")
-    elif not any(entry.commit for entry in Outbox(Path(options.what)).entries()):
-        raise InputError(f"--publish: {options.what} is not on the Hub; lmeff publish {options.what}")
 
 
 def publish_results(what: str, subjects: Sequence[Subject]) -> None:

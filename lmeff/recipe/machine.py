@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +9,9 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from lmeff.environment import asks_for_cpu, find_compiler
 from lmeff.errors import InputError
+from lmeff.recipe.places import expanded
 from lmeff.recipe.reading import Resolved
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.trainer_values import COMPILE_BACKENDS, TRACKERS, compile_backend, trackers
@@ -26,7 +27,12 @@ _INSTALL = {
     "tvm": "apache-tvm",
 }
 """The name for pip, where it is not that of the package."""
-_DEVICES = ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu", "/dev/dxg", "/dev/kfd", "/dev/dri/renderD*")
+_DEVICES = {
+    "cuda": ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu", "/dev/dxg"),
+    "hip": ("/dev/kfd", "/dev/dxg"),
+    "xpu": ("/dev/dri/renderD*", "/dev/dxg"),
+}
+"""What is there of a device, by what torch is built for."""
 
 
 def check_machine(resolved: Resolved, gpu_capability: float | None = None) -> None:
@@ -48,6 +54,11 @@ def _missing(recipe: Recipe, gpu_capability: float | None) -> Iterator[tuple[str
     training = recipe.training
     for name in trackers(training):
         yield from _packages("training.report_to", f"'{name}'", TRACKERS[name])
+        if name == "tensorboard":
+            try:
+                expanded(os.environ.get("TENSORBOARD_LOGGING_DIR", ""))
+            except InputError as error:
+                yield "training.report_to", f"TENSORBOARD_LOGGING_DIR: {error}"
         if name == "kubeflow" and "KUBEFLOW_TRAINER_SERVER_URL" not in os.environ:
             yield "training.report_to", "'kubeflow' reports from inside a Kubeflow TrainJob alone, and this is none"
     if recipe.optimizer.name == "schedule_free_adamw":
@@ -76,11 +87,14 @@ def _missing(recipe: Recipe, gpu_capability: float | None) -> Iterator[tuple[str
     for key, is_wanted, advice in wanted:
         if is_wanted and not has_gpu:
             yield key, f"there is no GPU to train on here: {advice} (lmeff plan --gpu NAME plans for another machine)"
-    if training.get("tf32") and has_gpu:
+    advice = {"tf32": "leave it out", "bf16": "it has no bfloat16; use fp16, or leave it out for float32"}
+    since_ampere = [name for name in advice if training.get(name) is True]
+    if since_ampere and has_gpu:
         capability = gpu_capability or _capability_here()
-        if capability is not None and capability < 8:
-            yield "training.tf32", f"the GPU is older than Ampere (compute capability {capability:g}); leave it out"
-    if backend == "inductor" and gpu_capability is None and not _compiler():
+        for name in since_ampere if capability is not None and capability < 8 else ():
+            text = f"the GPU is older than Ampere (compute capability {capability:g})"
+            yield f"training.{name}", f"{text}; {advice[name]}"
+    if backend == "inductor" and gpu_capability is None and not find_compiler():
         yield (
             compile_key,
             f"{show(backend)} needs a C++ compiler, and there is none on PATH; install g++, or leave it out",
@@ -102,30 +116,29 @@ def _is_installed(package: str) -> bool:
 
 def may_have_gpu() -> bool:
     """Whether training could run on an accelerator here; where this can't be told without torch, it is said to be so."""
-    if os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("1", "true", "yes"):
-        return False
-    return may_see_gpu()
+    return not asks_for_cpu() and may_see_gpu()
 
 
 def may_see_gpu() -> bool:
     """Whether torch could see an accelerator here, whatever a launcher says."""
     if sys.platform != "linux":
         return True
-    if not _torch_for_gpu() or os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return False
-    return any(any(Path("/").glob(pattern.lstrip("/"))) for pattern in _DEVICES)
+    patterns = (pattern for kind in _torch_is_for() for pattern in _DEVICES[kind])
+    return any(any(Path("/").glob(pattern.lstrip("/"))) for pattern in patterns)
 
 
 @cache
-def _torch_for_gpu() -> bool:
-    """Whether the torch that is installed was built for any accelerator."""
+def _torch_is_for() -> tuple[str, ...]:
+    """The kinds of accelerator that the torch that is installed was built for; where it does not say, all."""
     package = find_spec("torch")
     if package is None or not package.submodule_search_locations:
-        return True
+        return tuple(_DEVICES)
     version = Path(package.submodule_search_locations[0], "version.py")
     text = version.read_text(encoding="utf-8") if version.is_file() else ""
     built_for = re.findall(r"^(cuda|hip|xpu)\b[^=\n]*=\s*(\S.*)$", text, re.MULTILINE)
-    return not built_for or any(value != "None" for _, value in built_for)
+    return tuple(kind for kind, value in built_for if value != "None") if built_for else tuple(_DEVICES)
 
 
 @cache
@@ -137,8 +150,3 @@ def _capability_here() -> float | None:
         return min(map(float, answer.split()))
     except (OSError, ValueError, subprocess.SubprocessError):
         return None
-
-
-def _compiler() -> str | None:
-    """The C++ compiler that torch would take."""
-    return next(filter(None, map(shutil.which, (os.environ.get("CXX") or "g++", "g++", "clang++", "c++"))), None)

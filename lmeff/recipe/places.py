@@ -2,6 +2,7 @@
 
 import glob
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,21 +27,39 @@ WORKPLACES = (("paths", "outputs"), ("paths", "data"))
 _looked_beside: dict[str, str] = {}
 """Relative path that was not found beside the file that names it -> that file."""
 
+_TOLD = "LMEFF_TOLD_INPUTS"
+"""Of two inputs with one name those that were chosen and told: in the environment, so that the processes of a run know it."""
+
 
 def beside(path: str, file: str) -> str:
     """An input that `file` names: beside that file if it is there, else in the working directory. Raises InputError."""
     here = os.path.join(os.path.dirname(file), path)
     if _is_there(here):
-        return here
+        return _chosen(here, path, file)
     path = expanded(path)
     if os.path.isabs(path):
         return path
     here = os.path.join(os.path.dirname(file), path)
     if _is_there(here):
-        return here
+        return _chosen(here, path, file)
     if os.path.dirname(file):
         _looked_beside[path] = file
     return path
+
+
+def _chosen(here: str, path: str, file: str) -> str:
+    """`here`, beside the file; says so where the working directory has another input of that name."""
+    told = os.environ.get(_TOLD, "").split(os.pathsep)
+    is_new = os.path.abspath(here) not in told and os.environ.get("RANK", "0") == "0"
+    if is_new and not os.path.isabs(path) and _is_there(path) and _found(path) != _found(here):
+        os.environ[_TOLD] = os.pathsep.join([*filter(None, told), os.path.abspath(here)])
+        print(f"{file}: {path}: {here} is read, and not that of the working directory", file=sys.stderr, flush=True)
+    return here
+
+
+def _found(path: str) -> list[str]:
+    """What a path stands for, by where it really is."""
+    return sorted(map(os.path.realpath, [path] if os.path.lexists(path) else glob.iglob(path, recursive=True)))
 
 
 def _is_there(path: str) -> bool:

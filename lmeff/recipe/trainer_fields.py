@@ -187,6 +187,8 @@ def _checked(name: str, value: Any) -> Any:
     kinds, choices = installed_fields()[name], _CHOICES.get(name, ())
     if "dict" in kinds:
         kinds -= {"str"}  # JSON text and file names are for command lines
+    if name == "debug":
+        kinds -= {"list"}  # transformers takes a list for options that it has made itself
     if isinstance(value, str):
         if value in choices:
             return value

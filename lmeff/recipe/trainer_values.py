@@ -197,13 +197,6 @@ def _liger(values: dict[str, Any] | None) -> dict[str, Any] | None:
     return values
 
 
-def _debug(value: str | list[str]) -> str | list[str]:
-    # Kept as text: transformers divides it at blanks, and takes a list for options it has made itself.
-    if isinstance(value, list):
-        raise ValueError("must be text such as 'underflow_overflow', not a list")
-    return value
-
-
 def _static_space(value: str | bool | None) -> str | bool | None:
     if value is True:
         raise ValueError("must be the name of a Space, false or null, not true")
@@ -217,6 +210,5 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "activation_checkpointing_kwargs": _checkpointing,
     "gradient_checkpointing_kwargs": _checkpointing,
     "liger_kernel_config": _liger,
-    "debug": _debug,
     "trackio_static_space_id": _static_space,
 }

@@ -1,12 +1,12 @@
 """A recipe as `transformers.TrainingArguments`."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainingArguments
 
+from lmeff.environment import asks_for_cpu
 from lmeff.errors import InputError
 from lmeff.recipe.documents import PlanPart
 from lmeff.recipe.schema import Recipe
@@ -16,8 +16,7 @@ _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_wit
 
 def uses_cpu() -> bool:
     """Whether this process trains on the CPU: there is no accelerator, or the launcher said so."""
-    asked = os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("1", "true", "yes")
-    return asked or not torch.accelerator.is_available()
+    return asks_for_cpu() or not torch.accelerator.is_available()
 
 
 def _precision(recipe: Recipe) -> dict[str, bool]:

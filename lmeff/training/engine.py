@@ -13,6 +13,7 @@ from accelerate.utils import DistributedType, DynamoBackend
 from transformers import Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
+from lmeff.environment import is_on
 from lmeff.errors import InputError
 from lmeff.training.process import launched_rank, launched_world_size
 
@@ -89,7 +90,7 @@ def check_engine(accelerator: Accelerator, arguments: TrainingArguments) -> None
             f"accelerate launch: {launched_world_size()} processes were started but {accelerator.num_processes} work together;"
             " use one of the configurations in launchers/"
         )
-    wants_deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED", "false").lower() == "true"
+    wants_deepspeed = is_on("ACCELERATE_USE_DEEPSPEED")
     if wants_deepspeed and accelerator.distributed_type != DistributedType.DEEPSPEED:
         raise InputError(
             "accelerate launch: DeepSpeed was asked for and is not in use; without a GPU put 'use_cpu: true' into the"

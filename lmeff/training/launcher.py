@@ -14,7 +14,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lmeff.environment import TF32, asks_for_cpu, is_on
 from lmeff.errors import InputError
+from lmeff.paths import expanded
 from lmeff.recipe.machine import check_machine
 from lmeff.recipe.reading import Resolved
 from lmeff.training.process import launched_rank
@@ -28,7 +30,6 @@ _ENGINES = {
     "ACCELERATE_USE_SAGEMAKER": "SageMaker",
 }
 _OFFLOAD = ("ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE", "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE")
-_TF32 = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 
 _DEEPSPEED_FILE = "ACCELERATE_DEEPSPEED_CONFIG_FILE"
 _OWNED = {
@@ -69,7 +70,7 @@ def settle_launch(resolved: Resolved) -> None:
     """
     notes = settle_environment()
     check_machine(resolved)
-    if _is_true("ACCELERATE_USE_DEEPSPEED") and resolved.recipe.optimizer.name == "schedule_free_adamw":
+    if is_on("ACCELERATE_USE_DEEPSPEED") and resolved.recipe.optimizer.name == "schedule_free_adamw":
         where = resolved.provenance["optimizer.name"]
         raise InputError(
             f"{where}: optimizer.name: 'schedule_free_adamw' does not run under DeepSpeed ZeRO, which keeps the weights to"
@@ -81,26 +82,31 @@ def settle_launch(resolved: Resolved) -> None:
 
 def settle_environment() -> list[str]:
     """The same for the environment alone; returns what was set aside, a line each."""
-    asked = [what for variable, what in _ENGINES.items() if _is_true(variable)]
+    asked = [what for variable, what in _ENGINES.items() if is_on(variable)]
     if asked:
         raise InputError(
             f"{_WHO}: {', '.join(asked)} is asked for, and lmeff does not train with it; use data parallel or DeepSpeed ZeRO"
             " (launchers/ddp.yaml, launchers/zero1.yaml to zero3.yaml)"
         )
-    notes = [*_settle_precision(), *_settle_compile()]
-    if _is_true("ACCELERATE_USE_DEEPSPEED"):
+    notes = [*_settle_device(), *_settle_precision(), *_settle_compile()]
+    if is_on("ACCELERATE_USE_DEEPSPEED"):
         notes += _settle_deepspeed()
     elif (steps := os.environ.pop("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")) not in ("1", "auto"):
         notes.append(_aside(f"gradient_accumulation_steps {steps}", "batch.micro of the recipe decides"))
     return notes
 
 
-def _is_true(variable: str) -> bool:
-    return os.environ.get(variable, "").lower() in ("1", "true", "yes", "on", "y", "t")
-
-
 def _aside(what: str, why: str, who: str = _WHO) -> str:
     return f"{who}: {what} is not used: {why}"
+
+
+def _settle_device() -> Iterator[str]:
+    # accelerate alone reads it, and the Trainer would put the model elsewhere.
+    device = os.environ.pop("ACCELERATE_TORCH_DEVICE", "")
+    if device.lower() == "cpu":
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+    elif device:
+        yield _aside(f"ACCELERATE_TORCH_DEVICE={device}", "CUDA_VISIBLE_DEVICES chooses GPUs", "the environment")
 
 
 def _settle_precision() -> Iterator[str]:
@@ -109,9 +115,9 @@ def _settle_precision() -> Iterator[str]:
         yield _aside(f"mixed_precision {precision}", _PRECISION)
     for variable in [name for name in os.environ if name.startswith("ACCELERATE_FP8_")]:
         del os.environ[variable]
-    for variable in ("ACCELERATE_DOWNCAST_BF16", *_TF32):
+    for variable in ("ACCELERATE_DOWNCAST_BF16", *TF32):
         if (value := os.environ.pop(variable, None)) not in (None, "", "0", "no", "false"):
-            why = "training.tf32 of the recipe decides" if variable in _TF32 else _PRECISION
+            why = "training.tf32 of the recipe decides" if variable in TF32 else _PRECISION
             yield _aside(f"{variable}={value}", why, "the environment")
 
 
@@ -126,7 +132,8 @@ def _settle_compile() -> Iterator[str]:
 def _settle_deepspeed() -> Iterator[str]:
     if find_spec("deepspeed") is None:
         raise InputError(f"{_WHO}: DeepSpeed is asked for and not installed: pip install deepspeed")
-    if _is_true("ACCELERATE_USE_CPU"):
+    os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"  # accelerate knows no other word for it
+    if asks_for_cpu():
         raise InputError(
             f"{_WHO}: DeepSpeed is asked for, and ACCELERATE_USE_CPU turns it off; without a GPU put 'use_cpu: true' into the"
             " configuration file (launchers/cpu_zero2.yaml) instead of --cpu or ACCELERATE_USE_CPU"
@@ -155,7 +162,7 @@ def _settle_deepspeed() -> Iterator[str]:
 
 def _read_deepspeed(file: str) -> dict[str, Any]:
     try:
-        values = json.loads(Path(file).expanduser().read_text(encoding="utf-8"))
+        values = json.loads(Path(expanded(file)).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "not UTF-8"
         raise InputError(f"{_WHO}: deepspeed_config_file: {file}: cannot be read ({why})") from None

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from transformers import TrainingArguments
 
 from lmeff.files import read_json, write_json
+from lmeff.recipe.places import expanded
 
 _NOTES = "trackers.json"
 
@@ -50,7 +51,7 @@ class TensorBoard:
     def __init__(self, tracked: Tracked) -> None:
         self._tracked = tracked
         elsewhere = os.environ.get("TENSORBOARD_LOGGING_DIR")
-        base = Path(elsewhere).expanduser() / tracked.project if elsewhere else tracked.folder / "tensorboard"
+        base = Path(expanded(elsewhere)) / tracked.project if elsewhere else tracked.folder / "tensorboard"
         self._folder = base / tracked.name
 
     def begin(self, step: int) -> int:

@@ -65,6 +65,13 @@ def test_a_plan_for_another_machine_asks_that_machine(no_gpu, recipe: Path, caps
     assert main([*words, "--gpu", "h100"]) == 0
     assert main(["plan", str(recipe), "training.fp16=true", "--gpu", "v100"]) == 0
     capsys.readouterr()
+    for gpu in ("t4", "v100"):
+        assert main(["plan", str(recipe), "training.bf16=true", "--gpu", gpu]) == 2
+        error = capsys.readouterr().err
+        assert "command line: training.bf16=true: the GPU is older than Ampere" in error
+        assert main(["plan", str(recipe), "training.bf16=auto", "--gpu", gpu]) == 0
+    assert main(["plan", str(recipe), "training.bf16=true", "--gpu", "a100"]) == 0
+    capsys.readouterr()
     assert main([*words, "--gpu", "t4"]) == 2
     assert "command line: training.tf32=true: the GPU is older than Ampere" in capsys.readouterr().err
 
@@ -85,6 +92,55 @@ def test_the_environment_that_turns_compiling_off(recipe: Path, capsys, monkeypa
     assert main(["plan", str(recipe), "training.torch_compile_backend=eager"]) == 0
 
 
+@pytest.mark.parametrize("word", ["on", "Y", "t", "1", "True"])
+@pytest.mark.parametrize("variable", ["ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE"])
+def test_what_accelerate_takes_for_true_is_true_everywhere(
+    recipe: Path, capsys, monkeypatch: pytest.MonkeyPatch, variable: str, word: str
+) -> None:
+    from accelerate.utils.environment import str_to_bool
+
+    from lmeff.training.arguments import uses_cpu
+
+    assert str_to_bool(word)
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    monkeypatch.delenv("ACCELERATE_TORCH_DEVICE", raising=False)
+    monkeypatch.setattr(machine, "may_see_gpu", lambda: True)  # a machine with a GPU
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: True)
+    assert machine.may_have_gpu()
+    assert not uses_cpu()
+    monkeypatch.setenv(variable, word if variable.endswith("USE_CPU") else "cpu")
+    assert not machine.may_have_gpu()
+    assert uses_cpu()
+    assert main(["plan", str(recipe), "training.fp16=true"]) == 2
+    assert "there is no GPU to train on here" in capsys.readouterr().err
+
+
+def test_the_launcher_is_chosen_by_the_gpu_that_torch_would_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nvidia-smi shows a GPU that CUDA_VISIBLE_DEVICES hides."""
+    from lmeff.launch import _configuration
+
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H100'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setattr(machine, "_DEVICES", {kind: (str(tool),) for kind in ("cuda", "hip", "xpu")})
+    monkeypatch.setattr(machine, "_torch_is_for", lambda: ("cuda",))
+    monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert _configuration(None).stem == "one_gpu"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert _configuration(None).stem == "cpu"
+
+
+def test_a_tensorboard_folder_with_a_variable_that_is_not_set(no_gpu, recipe: Path, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("NOWHERE", raising=False)
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "$NOWHERE/logs")
+    assert main(["plan", str(recipe), "training.report_to=tensorboard"]) == 2
+    assert "TENSORBOARD_LOGGING_DIR: $NOWHERE/logs: the variable NOWHERE is not set" in capsys.readouterr().err
+
+
 def test_a_gpu_is_looked_for_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
@@ -93,6 +149,8 @@ def test_a_gpu_is_looked_for_without_torch(monkeypatch: pytest.MonkeyPatch) -> N
         assert machine.may_have_gpu()
         capability = machine._capability_here()
         assert capability is None or capability <= float("{}.{}".format(*torch.cuda.get_device_capability()))
-    assert machine._torch_for_gpu() == any((torch.version.cuda, torch.version.hip, getattr(torch.version, "xpu", None)))
+    assert bool(machine._torch_is_for()) == any(
+        (torch.version.cuda, torch.version.hip, getattr(torch.version, "xpu", None))
+    )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert not machine.may_have_gpu()

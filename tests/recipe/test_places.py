@@ -189,3 +189,37 @@ def test_a_run_goes_on_from_another_place_and_with_moved_text(monkeypatch, tmp_p
     assert recipe_changes(run, moved) == []
     changed = recipe_changes(run, read_recipe("moved/r.yaml", ["corpus.paths=[moved/other.jsonl]"]))
     assert changed == ["corpus.paths was ['../exp/words.jsonl'], is now ['moved/other.jsonl']"]
+
+
+def test_every_option_that_is_a_path_is_expanded(tmp_path):
+    """Of every verb, by what its help calls it."""
+    import argparse
+    import re
+
+    (verbs,) = (one for one in cli._parser()._actions if isinstance(one, argparse._SubParsersAction))
+    found = set()
+    for name, parser in verbs.choices.items():
+        for action in parser._actions:
+            shown = action.metavar or ""
+            if not re.search(r"PATH|DIR|FILE|RECIPE|RUN|WHAT", shown) or action.nargs == 0:
+                continue
+            found.add(action.dest)
+            prefix = "blimp=" if shown == "NAME=DIR" else ""
+            said = action.type(f"{prefix}$TEXTS/a") if action.type else f"{prefix}$TEXTS/a"
+            assert (said[1] if prefix else said) == f"{tmp_path}/texts/a", (
+                f"{name} {action.option_strings or action.dest}"
+            )
+    assert {"recipe", "launcher", "slurm", "file", "figures", "output", "what", "path", "text", "beside"} <= found
+
+
+def test_of_two_inputs_with_one_name_the_choice_is_told(capsys, monkeypatch):
+    monkeypatch.setenv("LMEFF_TOLD_INPUTS", "")
+    path = write("../exp/r.yaml", RECIPE)
+    write_words("../exp/words.jsonl")
+    read_recipe(path)
+    assert capsys.readouterr().err == ""
+    write_words("words.jsonl", "other")
+    read_recipe(path)
+    read_recipe(path)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"{path}: words.jsonl: ../exp/words.jsonl is read, and not that of the working directory"

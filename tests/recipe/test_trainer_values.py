@@ -170,6 +170,8 @@ def test_a_value_is_refused_in_one_line_or_used(name: str, tmp_path: Path, train
         ({"activation_checkpointing": True, "gradient_checkpointing": False}, "the older name"),
         ({"liger_kernel_config": {"rope": True}}, "without use_liger_kernel: true"),
         ({"debug": "underflow"}, "did you mean 'underflow_overflow'?"),
+        ({"debug": "a b"}, "must be 'underflow_overflow' or 'tpu_metrics_debug', not 'a b'"),
+        ({"debug": ["underflow_overflow"]}, "must be 'underflow_overflow' or 'tpu_metrics_debug', not a list"),
         ({"ddp_timeout": "1e13"}, "must be seconds"),
         ({"trackio_static_space_id": True}, "the name of a Space"),
     ],

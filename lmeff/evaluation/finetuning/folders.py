@@ -13,6 +13,7 @@ from lmeff.evaluation.finetuning.data import NoTrainingData, TaskData, load_task
 from lmeff.evaluation.finetuning.table import ScoreTable
 from lmeff.evaluation.finetuning.tasks import GROUPS, PREFIX, Task, Wanted, find_tasks
 from lmeff.evaluation.measures import find_measure, read_measure, write_measure
+from lmeff.evaluation.options import check_part
 from lmeff.evaluation.results import about_of, model_files_sha256, take_over, weights_sha256, write_table
 from lmeff.evaluation.subjects import Subject, find_subjects, score_each, where_results_are
 from lmeff.files import sha256_file
@@ -48,11 +49,8 @@ def finetune_folders(request: Request) -> list[Subject]:
     """
     recipe = read_section(FinetuneRecipe, request.recipe, request.overrides)
     wanted = find_tasks(request.tasks, recipe)
-    is_run = (Path(request.what) / "revisions").is_dir()
-    if request.limit and is_run and request.output is None:
-        raise InputError(
-            "--limit: a part's results would replace the run's full ones; give them a folder with --output DIR"
-        )
+    if request.limit:
+        check_part("--limit", (Path(request.what) / "revisions").is_dir(), request.output)
     subjects = find_subjects(request.what, request.revisions, request.every, request.output)
     if request.limit and request.output is None:
         _check_limit(request.limit, subjects, wanted)

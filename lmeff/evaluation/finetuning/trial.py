@@ -27,6 +27,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as transformers_logging
 
+from lmeff.environment import asks_for_cpu
 from lmeff.evaluation.context_length import context_length
 from lmeff.evaluation.finetuning.data import Example, TaskData
 from lmeff.evaluation.finetuning.encoding import Collator, Encoded, Frame, choose_pad_id, encode, give_pad_token
@@ -187,7 +188,7 @@ def _arguments(
     micro = micro_batch_size(settings)
     num_steps = math.ceil(num_examples / settings.batch_size) * settings.epochs
     schedule = {"linear": "linear", "cosine": "cosine_with_min_lr", "constant": "constant_with_warmup"}
-    has_gpu = torch.cuda.is_available()
+    has_gpu = _has_gpu()
     arguments = TrainingArguments(
         output_dir=folder,
         seed=seed,
@@ -229,7 +230,11 @@ def device_precision(settings: FinetuneSettings) -> str:
 
 
 def _gpu_has_bfloat16() -> bool:
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    return _has_gpu() and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def _has_gpu() -> bool:
+    return torch.cuda.is_available() and not asks_for_cpu()
 
 
 def _loss(
