@@ -61,8 +61,7 @@ class Change:
     def __str__(self) -> str:
         return (
             f"{self.task}: {self.points:+.1f} points {self.span} "
-            f"(95% interval {self.low:.1f} to {self.high:.1f} over {self.num_pairs:,} pairs, paired bootstrap; "
-            "how seeds differ is not in it)"
+            f"(95% interval {self.low:.1f} to {self.high:.1f} over {self.num_pairs:,} pairs, paired bootstrap, one seed)"
         )
 
 
