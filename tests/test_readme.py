@@ -157,6 +157,13 @@ def test_nothing_points_outside_of_the_project() -> None:
             assert not outside.search(path.read_text(encoding="utf-8")), path
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_counts_stand_as_people_read_them(name: str) -> None:
+    """2B and 1.6M; names of revisions, branches and files, code and links aside."""
+    text = re.sub(r"```.*?```|^    .*?$|`[^`\n]*`|\]\([^)]*\)", " ", PAGES[name], flags=re.DOTALL | re.MULTILINE)
+    assert re.findall(r"(?<![\w.,-])\d(?:,?\d){3,}[kM]\b", text) == []
+
+
 def test_the_citation_file_names_nobody_and_nothing_made_up() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert citation["authors"] == [{"name": "lmeff contributors"}]

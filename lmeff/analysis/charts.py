@@ -26,6 +26,7 @@ LEGEND = "chosen"
 """Name of the selection that a click into the legend makes."""
 TOKEN_LABEL = "replace(format(datum.value, '~s'), 'G', 'B')"
 """Axis labels such as 25M and 1.5B, with the letters that recipes use."""
+PANEL_WIDTH, SMALL_PANEL_WIDTH = 400, 230
 PANEL_SPACING = 80
 """Between plotting areas, with room for an axis."""
 SUBTITLE_CHARACTERS = 66
@@ -49,9 +50,9 @@ def main_figure(series: Sequence[Series]) -> dict | None:
         alt.layer(*panel.layers, data=inline(panel.points), title=alt.TitleParams(panel.title, subtitle=subtitle or ""))
         for panel, subtitle in zip(panels, subtitles, strict=True)
     ]
-    charts = [chart.properties(width=400, height=280) for chart in charts]
+    charts = [chart.properties(width=PANEL_WIDTH, height=280) for chart in charts]
     spacing = PANEL_SPACING + SUBTITLE_LINE_HEIGHT * (max(map(len, subtitles)) - 1)
-    spec = TokenAxis(series, 0.1).finished(alt.concat(*charts, columns=2, spacing=spacing, bounds="flush"))
+    spec = TokenAxis(series, PANEL_WIDTH).finished(alt.concat(*charts, columns=2, spacing=spacing, bounds="flush"))
     spec["usermeta"]["subtitles"] = [panel.subtitle for panel in panels]
     return spec
 
@@ -67,7 +68,7 @@ def task_panels(series: Sequence[Series], tasks: dict[str, str], picked: Sequenc
         return None
     points["title"] = points["task"].map(tasks)
     paired = has_pairs(series, tasks)
-    layers = curve_layers(points, None, len(series), _percent_scale(points, paired), paired)
+    layers = curve_layers(points, None, labels(series), _percent_scale(points, paired), paired)
     if len(series) > 1:
         layers = with_legend_click(layers)
     titles = [title for task, title in tasks.items() if task in set(points["task"])]
@@ -79,13 +80,13 @@ def task_panels(series: Sequence[Series], tasks: dict[str, str], picked: Sequenc
         labelLimit=0,
         labelExpr=HEADER_LABEL.replace("WIDTH", str(HEADER_CHARACTERS)),
     )
-    cell = alt.layer(*layers).properties(width=230, height=150)
+    cell = alt.layer(*layers).properties(width=SMALL_PANEL_WIDTH, height=150)
     chart = cell.facet(alt.Facet("title:N", sort=titles, header=header), columns=3, spacing=18, data=inline(points))
     chart = chart.resolve_axis(x="independent", y="independent")
     if picked is not None:
         choice = alt.param(name="picked", value=list(picked))
         chart = chart.add_params(choice).transform_filter("indexof(picked, datum.task) >= 0")
-    return TokenAxis(series, 0.15).finished(chart)
+    return TokenAxis(series, SMALL_PANEL_WIDTH).finished(chart)
 
 
 def headline_tasks(series: Sequence[Series]) -> list[str]:
@@ -96,6 +97,10 @@ def headline_tasks(series: Sequence[Series]) -> list[str]:
 
 def _metric(series: Sequence[Series], task: str) -> str | None:
     return headline_metric({name for each in series for name in each.table[each.table["task"] == task]["metric"]})
+
+
+def labels(series: Sequence[Series]) -> list[str]:
+    return [each.label for each in series]
 
 
 def has_pairs(series: Sequence[Series], tasks: Sequence[str] | dict[str, str]) -> bool:
@@ -127,7 +132,7 @@ def _loss_panels(series: Sequence[Series]) -> list[Panel]:
         members = [each for cluster in texts for each in cluster]
         points = _all_points(members, ["dev"], "dev_bits_per_byte", 1)
         if len(texts) > 1 and not points.empty:
-            layers = curve_layers(points, "Bits per byte", len(series), loss_scale(points["value"]))
+            layers = curve_layers(points, "Bits per byte", labels(series), loss_scale(points["value"]))
             panels.append(
                 Panel(layers, points, "Compression", "of one held-out text by other tokenizers" + _band(points))
             )
@@ -145,9 +150,9 @@ def _loss_panel(series: Sequence[Series], members: Sequence[Series], before: str
     layers, scale = [], loss_scale(pd.concat([points["value"], training["value"]]))
     if not training.empty:
         line = alt.Chart(inline(training)).mark_line(strokeWidth=1, clip=True)
-        layers.append(_shared(line, len(series), 0.45).encode(_y("value", LOSS, scale), detail="seed:N"))
+        layers.append(_shared(line, labels(series), 0.45).encode(_y("value", LOSS, scale), detail="seed:N"))
     if not points.empty:
-        layers += curve_layers(points, LOSS, len(series), scale)
+        layers += curve_layers(points, LOSS, labels(series), scale)
     words = [*(["thin: training text"] if len(training) else []), *(["thick: held-out text"] if len(points) else [])]
     return Panel(layers, points, "Loss", before + "; ".join(reversed(words)) + _band(points))
 
@@ -166,40 +171,44 @@ def _accuracy_panel(series: Sequence[Series], task: str) -> Panel:
         return panel._replace(subtitle=panel.subtitle + apart)
     points = _all_points(series, [task], "acc", 100)
     paired = has_pairs(series, [task])
-    layers = curve_layers(points, "Correct, %", len(series), _percent_scale(points, paired), paired, label_chance=True)
+    scale = _percent_scale(points, paired)
+    layers = curve_layers(points, "Correct, %", labels(series), scale, paired, label_chance=True)
     title = "Accuracy on minimal pairs" if paired else "Accuracy"
     return Panel(layers, points, title, task + _band(points) + apart)
 
 
 def _score_panel(series: Sequence[Series], task: str, metric: str) -> Panel:
     points = _all_points(series, [task], metric, 100)
-    layers = curve_layers(points, "Score x 100", len(series), alt.Scale(zero=False))
+    layers = curve_layers(points, "Score x 100", labels(series), alt.Scale(zero=False))
     return Panel(layers, points, "Score", f"{task}: {OTHER_METRICS[metric]}")
 
 
 def curve_layers(
     points: pd.DataFrame,
     y_title: str | None,
-    num_series: int,
+    lines: Sequence[str],
     scale: alt.Scale,
     chance: bool = False,
     label_chance: bool = False,
     series_are: str = "run",
 ) -> list[alt.Chart]:
-    """Chance line, band, thin lines of single seeds, the line, and points that can be hovered."""
+    """Chance line, band, thin lines of single seeds, the line, and points that can be hovered.
+
+    `lines` are the names of all lines of the page, those without a point here too, so that each has one color in every figure.
+    """
     base = alt.Chart()  # without data: it takes that of the layer, or of a facet's cell
     whole = base.transform_filter("datum.seed === null")
     layers = _chance_layers(_y("chance", y_title, scale), label_chance) if chance else []
     if (points["low"] < points["high"]).any():
-        band = _shared(whole.mark_area(clip=True), num_series, 0.2)
+        band = _shared(whole.mark_area(clip=True), lines, 0.2)
         layers.append(band.encode(_y("low", y_title, scale), y2="high:Q"))
     if points["seed"].notna().any():
-        seeds = _shared(base.transform_filter("datum.seed !== null").mark_line(strokeWidth=1), num_series, 0.6)
+        seeds = _shared(base.transform_filter("datum.seed !== null").mark_line(strokeWidth=1), lines, 0.6)
         layers.append(seeds.encode(_y("value", y_title, scale), detail="seed:N"))
     value = _y("value", y_title, scale)
-    layers.append(_shared(whole.mark_line(strokeWidth=2.5), num_series, 1).encode(value))
-    dots = _shared(whole.mark_point(filled=True, size=45), num_series, 1)
-    names = {"series": series_are} if num_series > 1 else {}
+    layers.append(_shared(whole.mark_line(strokeWidth=2.5), lines, 1).encode(value))
+    dots = _shared(whole.mark_point(filled=True, size=45), lines, 1)
+    names = {"series": series_are} if len(lines) > 1 else {}
     names |= {"title": "task"} if "title" in points else {}
     tooltip = [
         alt.Tooltip(f"{field}:N", title=name) for field, name in (names | {"when": "at", "shown": "value"}).items()
@@ -207,12 +216,12 @@ def curve_layers(
     return [*layers, dots.encode(value, tooltip=tooltip)]
 
 
-def _shared(chart: alt.Chart, num_series: int, opacity: float) -> alt.Chart:
+def _shared(chart: alt.Chart, lines: Sequence[str], opacity: float) -> alt.Chart:
     """Token axis and colour by series; series that are not chosen in the legend fade."""
-    if num_series == 1:
-        return chart.encode(_x(), _color(1), opacity=alt.value(opacity))
+    if len(lines) == 1:
+        return chart.encode(_x(), _color(lines), opacity=alt.value(opacity))
     faded = alt.when(alt.param(name=LEGEND)).then(alt.value(opacity)).otherwise(alt.value(opacity * 0.12))
-    return chart.encode(_x(), _color(num_series), opacity=faded)
+    return chart.encode(_x(), _color(lines), opacity=faded)
 
 
 def _chance_layers(y: alt.Y, labelled: bool) -> list[alt.Chart]:
@@ -233,10 +242,11 @@ def _y(field: str, title: str | None, scale: alt.Scale) -> alt.Y:
     return alt.Y(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5, labelExpr=labels))
 
 
-def _color(num_series: int) -> alt.Color:
+def _color(lines: Sequence[str]) -> alt.Color:
     """By series. More than the eight colours that can be told apart become a gradient in the order of the series."""
-    scale = alt.Scale(scheme="viridis") if num_series > len(LIGHT["range"]["category"]) else alt.Undefined
-    legend = alt.Legend(title=None, orient="top", labelLimit=0, symbolOpacity=1) if num_series > 1 else None
+    scheme = "viridis" if len(lines) > len(LIGHT["range"]["category"]) else alt.Undefined
+    scale = alt.Scale(domain=list(lines), scheme=scheme)
+    legend = alt.Legend(title=None, orient="top", labelLimit=0, symbolOpacity=1) if len(lines) > 1 else None
     return alt.Color("series:N", sort=None, scale=scale, legend=legend)
 
 

@@ -69,8 +69,7 @@ class Change:
         number = self.num_items if self.over == "items" else self.num_pairs
         return (
             f"{self.task}: {self.points:+.1f} points {self.span} "
-            f"(95% interval {self.low:.1f} to {self.high:.1f} over {number:,} {self.over}, paired bootstrap; "
-            "how seeds differ is not in it)"
+            f"(95% interval {self.low:.1f} to {self.high:.1f} over {number:,} {self.over}, paired bootstrap, one seed)"
         )
 
 

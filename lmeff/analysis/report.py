@@ -14,7 +14,7 @@ from lmeff.analysis.charts import headline_tasks
 from lmeff.analysis.comparable import comparison_notes
 from lmeff.analysis.curves import ACQUIRED, NUM_RESAMPLES
 from lmeff.analysis.drawing import VEGA_LITE_VERSION, render_png
-from lmeff.analysis.endings import ENDINGS, check_output
+from lmeff.analysis.endings import ENDINGS
 from lmeff.analysis.figures import drawn_paradigms, page_figures, write_figure
 from lmeff.analysis.reading import read_runs
 from lmeff.analysis.runs import Run
@@ -29,9 +29,9 @@ PAGE = Path(__file__).parent / "page"
 
 
 def write_output(runs: Sequence[Run], output: str | Path, figure: str | None = None) -> list[Path]:
-    """What the ending of `output` says: a page with its picture, or figures. Returns the files. Raises InputError."""
+    """What the ending of `output` says, after `check_output`: a page with its picture, or figures. Returns the files. Raises
+    InputError."""
     output = Path(output)
-    check_output(output, figure)
     if not output.is_dir() and output.suffix.lower() in ENDINGS:
         return [write_figure(runs, output, figure)]
     page = write_report(runs, output)
@@ -79,7 +79,8 @@ def render_page(series: Sequence[Series], title: str | None) -> tuple[str, bytes
         num_resamples=NUM_RESAMPLES,
         series_by_kind=len(series) == 1,
         seed_views=[SeedView(each) for each in series if len(each.runs) > 1],
-        notes=comparison_notes([each.group for each in series]),
+        notes=[f"{view.label}: {note}" if len(views) > 1 else note for view in views for note in view.mixed]
+        + comparison_notes([each.group for each in series]),
         styles=_asset("page.css")
         .replace("/* light cells */", cell_css(LIGHT_CELLS))
         .replace("/* dark cells */", cell_css(DARK_CELLS)),

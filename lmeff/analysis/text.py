@@ -50,7 +50,7 @@ def _run_text(run: Run, is_alone: bool) -> str:
     lines += ["", *_aligned([header, *([*_loss_cells(a), *(accuracy(a, t, run) for t in tasks)] for a in run.anchors)])]
     lines += _legend(run, tasks)
     if is_alone and tasks:
-        lines.append("one seed: how another would come out is in none of these intervals")
+        lines.append("one seed: these intervals do not cover differences between seeds")
     return "\n".join([*lines, *map(str, changes(run)), *mixed_notes(run)])
 
 

@@ -6,23 +6,29 @@ from collections.abc import Sequence
 import altair as alt
 
 from lmeff.analysis.series import Series
+from lmeff.quantities import format_tokens
 
 MANY_TOKENS_APART = 20
 """Above this ratio of the last to the first anchor the token axis starts out logarithmic."""
+CHARACTER_WIDTH = 7.5
+"""Pixels of a tick label's character."""
+LABEL_DISTANCE = 14
+"""Pixels between two tick labels."""
 
 
 class TokenAxis:
-    """The x axis of a chart: where its logarithmic form turns linear, so that 0 has a place, and its ticks."""
+    """The x axis of panels of so many pixels: where its logarithmic form turns linear, so that 0 has a place, and its ticks.
+    Where labels do not fit, the last one stays: Vega itself would leave it out. Page.js does the same for its own width."""
 
-    def __init__(self, series: Sequence[Series], least_share: float) -> None:
+    def __init__(self, series: Sequence[Series], width: float) -> None:
         anchors = sorted({int(tokens) for each in series for tokens in each.table["nominal_tokens"]})
         positive = [tokens for tokens in anchors if tokens] or [1]
         # A symlog that turns linear a quarter of the way to the first anchor gives it the room of two doublings or so.
         constant = positive[0] / 4
         share = {tokens: math.log1p(tokens / constant) / math.log1p(positive[-1] / constant) for tokens in anchors}
-        ticks: list[int] = []
-        for tokens in reversed(anchors):
-            if not ticks or share[ticks[-1]] - share[tokens] >= least_share:
+        ticks = anchors[-1:]
+        for tokens in reversed(anchors[:-1]):
+            if width * (share[ticks[-1]] - share[tokens]) >= _room(ticks[-1], tokens, is_last=len(ticks) == 1):
                 ticks.append(tokens)
         far_apart = positive[-1] / positive[0] >= MANY_TOKENS_APART
         self.meta = {"log": far_apart, "constant": constant, "ticks": ticks[::-1] or [0]}
@@ -34,6 +40,12 @@ class TokenAxis:
         spec.pop("config", None)
         _set_token_axes(spec, self.meta, self.title)
         return {**spec, "usermeta": {"token_axis": self.meta}}
+
+
+def _room(tokens: int, before: int, is_last: bool) -> float:
+    """Pixels between two ticks whose labels do not touch; the last label ends at its tick, others have it in the middle."""
+    own, other = (CHARACTER_WIDTH * len(format_tokens(count)) for count in (tokens, before))
+    return (own if is_last else own / 2) + other / 2 + LABEL_DISTANCE
 
 
 def _set_token_axes(node: object, meta: dict, title: str) -> None:

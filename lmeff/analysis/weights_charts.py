@@ -6,7 +6,15 @@ from typing import NamedTuple
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts import PANEL_SPACING, curve_layers, inline, loss_scale, with_legend_click
+from lmeff.analysis.charts import (
+    PANEL_SPACING,
+    PANEL_WIDTH,
+    curve_layers,
+    inline,
+    labels,
+    loss_scale,
+    with_legend_click,
+)
 from lmeff.analysis.series import Series, curve_points
 from lmeff.analysis.table import WEIGHTS
 from lmeff.analysis.token_axis import TokenAxis
@@ -38,15 +46,19 @@ def weights_figure(series: Sequence[Series]) -> dict | None:
     drawn = {chart: points for chart, points in drawn.items() if not points.empty}
     if not drawn:
         return None
-    lines = list(dict.fromkeys(line for points in drawn.values() for line in points["series"]))
-    kind = "run" if len(series) > 1 else "part"
+    parts = list(dict.fromkeys(part for points in drawn.values() for part in points["series"]))
+    lines, kind = (labels(series), "run") if len(series) > 1 else (parts, "part")
     charts = []
     for chart, points in drawn.items():
-        layers = curve_layers(points, chart.unit, len(lines), loss_scale(points["value"]), series_are=kind)
+        layers = curve_layers(points, chart.unit, lines, loss_scale(points["value"]), series_are=kind)
         if not charts and len(lines) > 1:
             layers = with_legend_click(layers)
-        charts.append(alt.layer(*layers, data=inline(points), title=chart.title).properties(width=400, height=170))
-    return TokenAxis(series, 0.1).finished(alt.concat(*charts, columns=2, spacing=PANEL_SPACING, bounds="flush"))
+        charts.append(
+            alt.layer(*layers, data=inline(points), title=chart.title).properties(width=PANEL_WIDTH, height=170)
+        )
+    return TokenAxis(series, PANEL_WIDTH).finished(
+        alt.concat(*charts, columns=2, spacing=PANEL_SPACING, bounds="flush")
+    )
 
 
 def _points(series: Sequence[Series], metric: str) -> pd.DataFrame:

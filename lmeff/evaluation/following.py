@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -43,10 +44,12 @@ def follow_run(
         states = list(_states(run))  # before looking: what was saved until then is seen
         found = find() if list_revisions(run) else []
         known = [subject.name for subject in found]
-        wanted = set(known) if names is None else {anchor_of(run / "revisions" / name) for name in names}
+        asked = {anchor_of(run / "revisions" / name): name for name in (known if names is None else names)}
+        wanted = set(asked)
         new = [subject for subject in found if subject.name in wanted and subject.name not in seen]
         for subject in new:
-            seen[subject.name] = subject
+            name = asked[subject.name]
+            seen[subject.name] = subject = replace(subject, asked_as=None if name == subject.name else name)
             try:
                 score_each([subject], score)
             except RunFailed:

@@ -38,6 +38,11 @@ _COLUMNS = {
     "tokens": "num_tokens",
     "ended": "eos_share",
 }
+_RIGHT, _CONSISTENT = "right", "consistent (across)"
+_LEGEND = {
+    _RIGHT: "right: greedy completions that begin with an expected answer",
+    _CONSISTENT: "consistent: overlap of words within a group (across groups in brackets)",
+}
 
 
 @dataclass(frozen=True)
@@ -105,8 +110,10 @@ def measure_generation(
     for subject in (subject for subject in subjects if subject.model_folder is not None):
         _keep_other_prompts(subject, subject.model_folder, prompts, wanted.task)
     width = max(len(subject.name) for subject in subjects)
-    header = [*_COLUMNS, *(["right"] if any(prompt.expected for prompt in prompts) else [])]
-    header += ["consistent (across)"] if any(prompt.group is not None for prompt in prompts) else []
+    header = [*_COLUMNS, *([_RIGHT] if any(prompt.expected for prompt in prompts) else [])]
+    header += [_CONSISTENT] if any(prompt.group is not None for prompt in prompts) else []
+    if legend := [words for name, words in _LEGEND.items() if name in header]:
+        print("; ".join(legend), flush=True)
     print("  ".join(["revision".ljust(width), *header]), flush=True)
 
     def score(subject: Subject, model_folder: Path) -> None:

@@ -30,6 +30,8 @@ class Subject:
     """The run, or folder of model folders, that it is a revision of, where its results lie outside of it."""
     is_single: bool = False
     """A model folder that was named itself, and not as a part of something."""
+    asked_as: str | None = None
+    """The final revision's name, where it was asked for by that and not by the anchor that it equals."""
 
     @property
     def name(self) -> str:
@@ -79,16 +81,19 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
         raise InputError(
             f"{what}: neither a run with revisions nor a model folder with a config.json, nor a folder of such"
         )
+    finals: dict[str, str] = {}
     if own and revisions is not None:  # the final revision is one of the others under another name
+        finals = {anchor_of(what / "revisions" / name): name for name in revisions if name not in found}
         revisions = [anchor_of(what / "revisions" / name) if name not in found else name for name in revisions]
     unknown = [name for name in revisions or () if name not in found]
     if unknown:
         raise InputError(f"--revisions: {what} has no {unknown[0]!r}; it has {', '.join([*found, *_finals(what)])}")
     names = [name for name in found if revisions is None or name in revisions]
     if own and output is None:
-        return [Subject(found[name], what / "results" / name) for name in names]
+        return [Subject(found[name], what / "results" / name, asked_as=finals.get(name)) for name in names]
     if own:
-        return [_checked(Subject(found[name], output / name, collection=what)) for name in names]
+        subjects = [Subject(found[name], output / name, None, what, asked_as=finals.get(name)) for name in names]
+        return [_checked(subject) for subject in subjects]
     title = what.resolve().name
     return [_checked(Subject(found[name], _own_folder(f"{title}@{name}", output), collection=what)) for name in names]
 
@@ -157,9 +162,10 @@ def _write_note(subject: Subject) -> None:
 def where_results_are(outputs: Sequence[Path]) -> str:
     """A line for the end: the folder of the results, or the one that holds them all, and what shows them."""
     parents = sorted({output.parent for output in outputs})
-    place = f"{outputs[0]}" if len(outputs) == 1 else f"{', '.join(map(str, parents))}, a folder a revision"
+    together = f"{', '.join(map(str, parents))} (one folder for each revision)"
+    place = outputs[0] if len(outputs) == 1 else together
     curves = " ".join(str(parent.parent if parent.name == "results" else parent) for parent in parents)
-    return f"results: {place}; as a table or a page: lmeff curves {curves}, lmeff report {curves}"
+    return f"results: {place}; table: lmeff curves {curves}; page: lmeff report {curves}"
 
 
 def score_each(subjects: Sequence[Subject], score: Callable[[Subject, Path], None]) -> None:
@@ -167,6 +173,8 @@ def score_each(subjects: Sequence[Subject], score: Callable[[Subject, Path], Non
     RunFailed is raised at the end."""
     failed = []
     for subject in subjects:
+        if subject.asked_as:
+            print(f"{subject.name} (same as {subject.asked_as})", flush=True)
         try:
             model_folder = subject.fetch()
             if subject.source:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lmeff.environment import asks_for_cpu, find_compiler
 from lmeff.errors import InputError
-from lmeff.recipe.places import expanded
+from lmeff.paths import expanded
 from lmeff.recipe.reading import Resolved
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.trainer_values import COMPILE_BACKENDS, TRACKERS, compile_backend, trackers

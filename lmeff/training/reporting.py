@@ -161,7 +161,7 @@ class ProgressCallback(TrainerCallback):
 
 
 def _devices(args: TrainingArguments) -> str:
-    """`the CPU, 2 processes of 1 thread`, or `2 x NVIDIA H100 80GB HBM3`."""
+    """`the CPU, 2 processes with 1 thread each`, or `2 x NVIDIA H100 80GB HBM3`."""
     processes = args.world_size
     if args.device.type == "cuda":
         name = torch.cuda.get_device_name(args.device)

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from transformers import TrainingArguments
 
 from lmeff.files import read_json, write_json
-from lmeff.recipe.places import expanded
+from lmeff.paths import expanded
 
 _NOTES = "trackers.json"
 

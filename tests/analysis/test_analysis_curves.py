@@ -43,7 +43,7 @@ def test_the_change_is_the_difference_of_the_two_accuracies(finished_run):
     assert (found.num_pairs, found.num_paradigms, found.num_resamples) == (67 * 200, 67, 10_000)
     assert str(found) == (
         f"lmeff_blimp: +{found.points:.1f} points from 0 to 2B tokens (95% interval {found.low:.1f} to {found.high:.1f} "
-        "over 13,400 pairs, paired bootstrap; how seeds differ is not in it)"
+        "over 13,400 pairs, paired bootstrap, one seed)"
     )
 
 

@@ -179,7 +179,7 @@ def test_text_shows_every_anchor_and_what_changed(finished_run):
     )  # so many pairs that Wald's will do
     assert rows[-1].endswith(f"{100 * score.value:.1f} [{low:.1f}, {high:.1f}]")
     assert "accuracy in %, with its 95% interval over pairs" in lines
-    assert "one seed: how another would come out is in none of these intervals" in lines
+    assert "one seed: these intervals do not cover differences between seeds" in lines
     assert lines[-1] == str(change(run, "lmeff_blimp"))
 
 

@@ -261,9 +261,14 @@ def test_a_result_holds_measures_and_beside_it_the_texts(model_folder, prompts, 
     greedy = [record["text"] for record in records if record["greedy"] and record.get("group")]
     assert result["results"]["generation_consistency"]["consistency,none"] == overlap(*greedy)
     assert str(tmp_path) not in json.dumps(result)
-
     before = (out / "generation.json").stat().st_mtime_ns
     assert run(*words, "--batch-size", 1) == 0
+    legend, header, *_ = capsys.readouterr().out.splitlines()
+    assert header.endswith("right  consistent (across)")
+    assert legend == (
+        "right: greedy completions that begin with an expected answer; "
+        "consistent: overlap of words within a group (across groups in brackets)"
+    )
     assert (out / "generation.json").stat().st_mtime_ns == before
     texts = (out / "generations.jsonl").read_text()
     (out / "generations.jsonl").write_text("damaged")

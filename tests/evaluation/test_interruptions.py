@@ -154,8 +154,13 @@ def test_the_final_revision_stands_for_the_anchor_it_equals(model_folder, mini_b
     anchor = run / "revisions" / "seed-0" / "anchor.json"
     anchor.write_text(json.dumps(json.loads(anchor.read_text()) | {"same_as": "seed-0-tokens-1M"}))
     write_recipe(run, mini_blimp)
+    write_state(run, "complete")
     assert main(["eval", str(run), "--revisions", "seed-0"]) == 0
-    assert capsys.readouterr().out.startswith("seed-0-tokens-1M")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "seed-0-tokens-1M (same as seed-0)"
+    assert lines[-1] == f"results: {run}/results/seed-0-tokens-1M; table: lmeff curves {run}; page: lmeff report {run}"
+    assert main(["eval", str(run), "--revisions", "seed-0", "--follow"]) == 0
+    assert capsys.readouterr().out.startswith("seed-0-tokens-1M (same as seed-0)\n")
     assert main(["eval", str(run), "--revisions", "seed-1"]) == 2
     assert "has no 'seed-1'" in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from lmeff.plan import make_plan
-from lmeff.quantities import format_bytes, format_count, format_short
+from lmeff.quantities import format_bytes, format_short, format_tokens
 from lmeff.recipe import read_recipe
 from lmeff.recipe.mistakes import section_fields
 from lmeff.recipe.trainer_fields import ALLOWED
@@ -70,7 +70,7 @@ def test_the_readme_says_what_a_recipe_costs(path):
     plan = make_plan(recipe)
     row = next(line for line in README.read_text().splitlines() if line.startswith(f"| `{path.name}` |"))
     disk = format_bytes(plan.revision_bytes * len(plan.anchors))
-    tokens = format_count(recipe.anchors.tokens[-1])
+    tokens = format_tokens(recipe.anchors.tokens[-1])
     for figure in (format_short(plan.parameters.total), tokens, f"{plan.num_steps:,}", disk):
         assert f" {figure} |" in row
 

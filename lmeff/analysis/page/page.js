@@ -7,20 +7,21 @@
   let log = figures.main ? figures.main.usermeta.token_axis.log : false;
   let picked = figures.paradigms ? figures.paradigms.params.find((each) => each.name === "picked").value : [];
 
-  // The same walk as in charts.py.
-  function setTokenAxes(node, axis) {
+  // The same walk as in token_axis.py.
+  function setTokenAxes(node, axis, width) {
     if (Array.isArray(node)) {
-      node.forEach((each) => setTokenAxes(each, axis));
+      node.forEach((each) => setTokenAxes(each, axis, width));
     } else if (node && typeof node === "object") {
       if (node.field === "tokens" && node.axis) {
         const { values, tickCount, ...rest } = node.axis;
         node.scale = log
           ? { type: "symlog", constant: axis.constant, nice: false }
           : { type: "linear", nice: false };
-        node.axis = log ? { ...rest, values: axis.ticks } : { ...rest, tickCount: 5 };
+        const numTicks = Math.max(2, Math.min(5, Math.floor(width / 70)));
+        node.axis = log ? { ...rest, values: thinned(axis, width) } : { ...rest, tickCount: numTicks };
       }
       for (const [key, each] of Object.entries(node)) {
-        if (key !== "datasets") setTokenAxes(each, axis);
+        if (key !== "datasets") setTokenAxes(each, axis, width);
       }
     }
   }
@@ -38,10 +39,25 @@
     return lines;
   }
 
+  // As in token_axis.py, but for panels of this width: where labels do not fit, the last one stays.
+  const LABEL_DISTANCE = 14;
+  const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 });
+  function thinned({ ticks, constant }, width) {
+    pen.font = `${themes.light.axis.labelFontSize}px ${themes.light.font}`;
+    const last = ticks[ticks.length - 1];
+    const place = (tokens) => (width * Math.log1p(tokens / constant)) / Math.log1p(last / constant);
+    const half = (tokens) => pen.measureText(short.format(tokens)).width / 2;
+    const kept = [last];
+    for (const tick of ticks.slice(0, -1).reverse()) {
+      const room = half(kept[0]) * (kept[0] === last ? 2 : 1) + half(tick) + LABEL_DISTANCE;
+      if (place(kept[0]) - place(tick) >= room) kept.unshift(tick);
+    }
+    return kept;
+  }
+
   const SUBTITLE_LINE_HEIGHT = 15;
   function fitted(figure, width) {
     const spec = structuredClone(figure);
-    setTokenAxes(spec, spec.usermeta.token_axis);
     if (spec.concat) {
       spec.columns = width >= 680 ? Math.min(2, spec.concat.length) : 1;
       const share = (width - 84 - spec.spacing * (spec.columns - 1)) / spec.columns;
@@ -58,6 +74,7 @@
       const characters = Math.max(12, Math.floor(spec.spec.width / 6.8));
       spec.facet.header.labelExpr = spec.facet.header.labelExpr.replace(/\{1,\d+\}/, `{1,${characters}}`);
     }
+    setTokenAxes(spec, spec.usermeta.token_axis, spec.concat ? spec.concat[0].width : spec.spec.width);
     return spec;
   }
 
