@@ -1,4 +1,4 @@
-"""Learning curves as Vega-Lite charts, made with Altair. Colours and type come from a theme that a page may set."""
+"""Learning curves as Vega-Lite charts, made with Altair. Colors and type come from a theme that a page may set."""
 
 import math
 import textwrap
@@ -208,7 +208,7 @@ def curve_layers(
 
 
 def _shared(chart: alt.Chart, num_series: int, opacity: float) -> alt.Chart:
-    """Token axis and colour by series; series that are not chosen in the legend fade."""
+    """Token axis and color by series; series that are not chosen in the legend fade."""
     if num_series == 1:
         return chart.encode(_x(), _color(1), opacity=alt.value(opacity))
     faded = alt.when(alt.param(name=LEGEND)).then(alt.value(opacity)).otherwise(alt.value(opacity * 0.12))
@@ -234,7 +234,7 @@ def _y(field: str, title: str | None, scale: alt.Scale) -> alt.Y:
 
 
 def _color(num_series: int) -> alt.Color:
-    """By series. More than the eight colours that can be told apart become a gradient in the order of the series."""
+    """By series. More than the eight colors that can be told apart become a gradient in the order of the series."""
     scale = alt.Scale(scheme="viridis") if num_series > len(LIGHT["range"]["category"]) else alt.Undefined
     legend = alt.Legend(title=None, orient="top", labelLimit=0, symbolOpacity=1) if num_series > 1 else None
     return alt.Color("series:N", sort=None, scale=scale, legend=legend)

@@ -200,8 +200,8 @@ class ParadigmRow:
     acquired: str | None
     """Tokens of the anchor at which it was learned, by the rule of `acquisition_order`."""
     cells: list[tuple[str, int | None, bool] | None]
-    """Per anchor the percentage, its colour, and whether it was learned there; None where it was not measured. What are no
-    minimal pairs has no colour and no such anchor, since another share of it may be right by chance."""
+    """Per anchor the percentage, its color, and whether it was learned there; None where it was not measured. What are no
+    minimal pairs has no color and no such anchor, since another share of it may be right by chance."""
 
 
 @dataclass(frozen=True)

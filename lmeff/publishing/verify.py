@@ -16,6 +16,7 @@ from lmeff.revisions.hub import Hub, NotDelivered, Unavailable
 from lmeff.revisions.mending import faults
 from lmeff.revisions.names import MAIN
 from lmeff.revisions.outbox import Entry, Outbox
+from lmeff.revisions.store import such_run
 
 LOSS_TOLERANCE = 2e-3
 """Relative; a loss measured in bfloat16 on a GPU and again in float32 on a CPU differs by less, two anchors by more."""
@@ -31,7 +32,7 @@ def verify(run: Path, *, reload: bool = True, hub: bool = True) -> tuple[list[st
     bring_back_left(run)
     folders = sorted(path for path in run.glob("revisions/[!.]*") if path.is_dir())
     if not folders:
-        raise InputError(f"{run}: no revisions here")
+        raise InputError(f"{run}: no revisions here{such_run(run)}" if run.is_dir() else f"{run}: no such folder")
     with shown("comparing files with their manifests"):
         found = {folder: differences(folder) for folder in folders}
     wrong = [line for lines in found.values() for line in lines]

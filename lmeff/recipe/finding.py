@@ -38,19 +38,17 @@ def close_to_shipped(path: str) -> str:
 
 
 def close_to_written(path: str) -> str:
-    """The same for files that lie beside it."""
+    """The same for files that lie beside it. The exact name of a shipped one comes before others than itself."""
     folder, name = os.path.split(path)
     try:
         files = {os.path.splitext(one)[0]: one for one in os.listdir(folder or ".") if one.endswith((".yaml", ".yml"))}
     except (OSError, ValueError):
         return ""
-    close = get_close_matches(os.path.splitext(name)[0][:200], files, 1, NEAR)
+    stem = os.path.splitext(name)[0][:200]
+    if stem not in files and stem in shipped_names("recipes"):
+        return ""
+    close = get_close_matches(stem, files, 1, NEAR)
     return f"; did you mean '{os.path.join(folder, files[close[0]])}'?" if close else ""
-
-
-def is_shipped(path: str) -> bool:
-    """Whether a recipe of exactly that name comes with lmeff."""
-    return os.path.basename(path).removesuffix(".yaml") in shipped_names("recipes")
 
 
 def _shipped(name: str) -> str | None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from lmeff.errors import InputError
 from lmeff.quantities import format_count, parse_count
 from lmeff.recipe.checks import cross_check
-from lmeff.recipe.finding import close_to_shipped, close_to_written, find_base, find_recipe, is_shipped
+from lmeff.recipe.finding import close_to_shipped, close_to_written, find_base, find_recipe
 from lmeff.recipe.mistakes import as_lines, mistakes_of
 from lmeff.recipe.places import expanded, settle_paths
 from lmeff.recipe.schema import Recipe
@@ -247,8 +247,7 @@ def _read_text(path: str) -> str:
         with open(path, "rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        near = "" if is_shipped(path) else close_to_written(path)
-        raise InputError(f"{path}: no such file{near or close_to_shipped(path)}") from None
+        raise InputError(f"{path}: no such file{close_to_written(path) or close_to_shipped(path)}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, not a recipe") from None
     except (OSError, ValueError) as error:

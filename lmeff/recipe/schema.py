@@ -253,7 +253,7 @@ class Publish(Section):
     """`local`: revisions stay in the run folder, and `lmeff publish` can send them later. `hub`: each is delivered to the Hub
     as a branch while training goes on, in a process of its own."""
     namespace: Name | None = None
-    """User or organisation. Default: HF_NAMESPACE, from the environment or from `.env` in the working directory."""
+    """User or organization. Default: HF_NAMESPACE, from the environment or from `.env` in the working directory."""
     private: bool = True
     """Whether a repository that has to be made is private."""
     repository: Annotated[str, AfterValidator(lambda text: _check_template(text, _RUN_FIELDS))] = (
