@@ -11,20 +11,19 @@ from pathlib import Path
 import lmeff
 from lmeff.argument_types import (
     not_negative,
-    overrides_anywhere,
     path,
     positive,
     positive_int,
     positive_ints,
 )
 from lmeff.cli_evaluation import add_evaluation_verbs
-from lmeff.cli_help import Parser, check_verb, grouped_verbs, settle_environment
-from lmeff.cli_training import add_training_verbs
+from lmeff.cli_help import Parser, check_verb, grouped_verbs, options_anywhere, settle_environment
+from lmeff.cli_training import add_recipe, add_training_verbs
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from lmeff.early import check_recipe_tasks
+    from lmeff.early import check_recipe_tasks, check_text_of
     from lmeff.plan import gpu_capability, make_plan
     from lmeff.plan_text import format_plan
     from lmeff.recipe import read_recipe
@@ -35,6 +34,7 @@ def _plan(options: argparse.Namespace) -> None:
     # Before anything is measured, so that a mistake is told at once.
     plan = make_plan(recipe, world_size=options.devices, tokens_per_second=speed, mfu=options.mfu, gpu=options.gpu)
     check_machine(resolved, gpu_capability(options.gpu))
+    check_text_of(resolved)
     check_recipe_tasks(resolved)
     if options.measure:
         if speed or options.mfu or options.gpu:
@@ -45,7 +45,7 @@ def _plan(options: argparse.Namespace) -> None:
         measured = measure_speed(recipe, options.devices)
         speed, speed_from = measured.tokens_per_second, measured.describe()
         plan = make_plan(recipe, world_size=options.devices, micro_batch=measured.micro_batch, tokens_per_second=speed)
-    print(plan.model_dump_json(indent=2) if options.json else format_plan(plan, speed_from))
+    print(plan.model_dump_json(indent=2) if options.json else format_plan(plan, speed_from, options.gpu))
 
 
 def _prepare(options: argparse.Namespace) -> None:
@@ -79,6 +79,7 @@ def _corpora(options: argparse.Namespace) -> None:
     if options.name is None:
         for name, description in corpora.items():
             print(f"{name:15} {description['title']}")
+        print("\n`lmeff corpora show NAME` says more; a recipe takes one with corpus.name=NAME")
     elif options.sample:
         from lmeff.corpora.sample import show_sample
         from lmeff.recipe.schema import Corpus
@@ -102,11 +103,13 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _curves(options: argparse.Namespace) -> None:
     from lmeff.early import check_run_folders
+    from lmeff.progress import shown
 
     check_run_folders(options.paths)
     from lmeff.analysis import all_notes, curves_csv, curves_json, print_curves, read_runs
 
-    runs = read_runs(options.paths)
+    with shown("reading the runs"):
+        runs = read_runs(options.paths)
     for note in all_notes(runs) if options.json or options.csv else ():
         print(note, file=sys.stderr)
     if options.json:
@@ -118,6 +121,7 @@ def _curves(options: argparse.Namespace) -> None:
 def _report(options: argparse.Namespace) -> None:
     from lmeff.analysis import check_output
     from lmeff.early import check_run_folders
+    from lmeff.progress import shown
 
     if options.figure and not options.output:
         raise InputError(f"--figure {options.figure}: into which file? Name a .png, .svg or .pdf with -o")
@@ -127,14 +131,13 @@ def _report(options: argparse.Namespace) -> None:
     from lmeff.analysis import read_runs, write_figures, write_output
 
     written = []
-    if options.output or not options.figures:
-        output = Path(options.output or "report.html")
+    output = Path(options.output) if options.output else Path("report.html").absolute()
+    with_output = options.output or not options.figures
+    with shown("reading the runs"):
         runs = read_runs(options.paths)
-        written += write_output(runs, output if options.output else output.absolute(), options.figure)
-    else:
-        runs = read_runs(options.paths)
-    if options.figures:
-        written += write_figures(runs, Path(options.figures))
+    with shown("drawing"):
+        written += write_output(runs, output, options.figure) if with_output else []
+        written += write_figures(runs, Path(options.figures)) if options.figures else []
     print("\n".join(map(str, written)))
 
 
@@ -238,9 +241,7 @@ def _parser() -> argparse.ArgumentParser:
         ("tokenizer", _tokenizer, "what a recipe's tokenizer and others beside it make of the held-out text"),
     ):
         sub = verb(name, action, summary)
-        sub.add_argument("recipe", type=path, metavar="RECIPE.yaml")
-        sub.add_argument("overrides", nargs="*", metavar="section.key=value")
-        overrides_anywhere(sub)
+        add_recipe(sub)
         if name == "tokenizer":
             text = "folders with a tokenizer.json, such files, or NAMESPACE/REPO[@REVISION] on the Hub"
             sub.add_argument("--beside", type=path, nargs="+", action="extend", default=[], metavar="WHAT", help=text)
@@ -270,25 +271,25 @@ def _parser() -> argparse.ArgumentParser:
     verb("doctor", _doctor, "what this machine has, what is missing, and how to get it")
     add_evaluation_verbs(verb)
     sub = verb("curves", _curves, "the learning curves of runs as a table")
-    sub.add_argument("paths", type=path, nargs="+", metavar="PATH")
+    sub.add_argument("paths", type=path, nargs="+", metavar="PATH", help="folders of runs, or folders that hold some")
     sub.add_argument("--json", action="store_true")
     sub.add_argument("--csv", action="store_true", help="the tidy table")
+    options_anywhere(sub)
     sub = verb("report", _report, "one HTML page with the learning curves of runs, or its figures as PNG, SVG or PDF")
-    sub.add_argument("paths", type=path, nargs="+", metavar="PATH")
+    sub.add_argument("paths", type=path, nargs="+", metavar="PATH", help="folders of runs, or folders that hold some")
     text = "the page and its main picture (default: report.html here); .png or .svg a figure, .pdf all of them, a page each"
     sub.add_argument("-o", "--output", type=path, metavar="FILE", help=text)
     text = "of a .png, .svg or .pdf: main (default), phenomena, paradigms or weights"
     sub.add_argument("--figure", metavar="NAME", help=text)
     sub.add_argument("--figures", type=path, metavar="DIR", help="every figure as PNG, SVG and PDF into this folder")
+    options_anywhere(sub)
     sub = verb("status", _status, "what runs are doing")
-    sub.add_argument("paths", type=path, nargs="+", metavar="PATH")
+    sub.add_argument("paths", type=path, nargs="+", metavar="PATH", help="folders of runs, or folders that hold some")
     sub = verb(
         "probe", _probe, "short looks at a recipe: its learning rate, whether it learns at all, the largest micro-batch"
     )
     sub.add_argument("what", choices=["lr", "overfit", "memory"])
-    sub.add_argument("recipe", type=path, metavar="RECIPE.yaml")
-    sub.add_argument("overrides", nargs="*", metavar="section.key=value")
-    overrides_anywhere(sub)
+    add_recipe(sub)
     sub.add_argument("--steps", type=positive_int, metavar="N", help="steps at the most (lr: 120, overfit: 400)")
     sub.add_argument("--first", type=positive, default=1e-6, metavar="RATE", help="lr: the rate to begin with (1e-6)")
     sub.add_argument("--last", type=positive, default=1.0, metavar="RATE", help="lr: the rate to end with (1)")
@@ -298,7 +299,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub = verb("publish", _publish, "deliver what is not on the Hub yet of a run, and cards that have changed since")
     sub.add_argument("run", type=path, metavar="RUN")
-    sub.add_argument("--namespace", metavar="NAME", help="user or organisation, in place of the recipe's")
+    sub.add_argument("--namespace", metavar="NAME", help="user or organization, in place of the recipe's")
     text = "seconds to go on trying where the Hub is in trouble (600; 30 where it cannot be reached at all)"
     sub.add_argument("--wait", type=not_negative, metavar="SECONDS", help=text)
     text = "first correct files that some versions of transformers read otherwise than lmeff does; weights stay as they are"
@@ -335,7 +336,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename:  # a path that was named cannot be read or written
+            print(f"{os.fsdecode(error.filename)}: {error.strerror}", file=sys.stderr)
+            return EXIT_INPUT
         traceback.print_exc()
         return EXIT_FAILED
 

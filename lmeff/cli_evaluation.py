@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.argument_types import overrides_anywhere, path, positive, positive_int, positive_ints, share
+from lmeff.cli_help import options_anywhere
 
 
 def _tasks(options: argparse.Namespace) -> None:
@@ -262,6 +263,7 @@ def _add_model_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
         "--output", type=path, metavar="DIR", help="where results go (default: RUN/results or outputs/eval/NAME)"
     )
     sub.add_argument("--json", action="store_true")
+    options_anywhere(sub)
     sub = verb(
         "profile", _profile, "what models cost: latency, throughput, generation speed, peak memory, parameters, FLOPs"
     )
@@ -283,6 +285,7 @@ def _add_model_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
         "--output", type=path, metavar="DIR", help="where profiles go (default: RUN/results or outputs/eval/NAME)"
     )
     sub.add_argument("--json", action="store_true")
+    options_anywhere(sub)
 
 
 def _add_finetune(verb: Callable[..., argparse.ArgumentParser]) -> None:
@@ -292,7 +295,9 @@ def _add_finetune(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--tasks", required=True, metavar="T,...", help=text)
     text = "settings and tasks of your own (default: one learning rate, one seed, 10,000 examples)"
     sub.add_argument("--recipe", type=path, metavar="FILE.yaml", help=text)
-    sub.add_argument("overrides", nargs="*", metavar="key=value", help="such as epochs=3 or tasks.rte.seeds=[0,1]")
+    sub.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="such as epochs=3 or tasks.rte.seeds=[0,1]"
+    )
     text = "folder with TASK_train.jsonl and TASK_validation.jsonl (default: LMEFF_EVAL_DATA, else the Hub)"
     sub.add_argument("--data", type=path, metavar="DIR", help=text)
     sub.add_argument("--revisions", metavar="all|NAME,...", help="as for eval")

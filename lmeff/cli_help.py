@@ -80,6 +80,36 @@ def settle_environment(words: Sequence[str]) -> None:
             print(note, file=sys.stderr, flush=True)
 
 
+def options_anywhere(parser: argparse.ArgumentParser) -> None:
+    """Lets options stand between the paths of a verb: argparse wants all positional arguments side by side. For options with at
+    most one value."""
+    parse = parser.parse_known_args
+
+    def parse_known_args(args: list[str], namespace: argparse.Namespace | None = None):
+        options, others, words = [], [], iter(args)
+        for word in words:
+            if word == "--":
+                others += words
+            elif word.startswith("-") and word != "-":
+                options.append(word)
+                if _takes_value(parser, word):
+                    options += [value for value in [next(words, None)] if value is not None]
+            else:
+                others.append(word)
+        return parse([*options, *(["--"] if others else []), *others], namespace)
+
+    parser.parse_known_args = parse_known_args
+
+
+def _takes_value(parser: argparse.ArgumentParser, word: str) -> bool:
+    """Whether the value of an option, which may be shortened, is the next word."""
+    known = parser._option_string_actions
+    near = (
+        [known[word]] if word in known else [known[name] for name in known if name.startswith(word) and word[1] == "-"]
+    )
+    return bool(near) and near[0].nargs != 0
+
+
 def check_verb(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
     """Raises InputError for a first word that is no verb, with the one that was probably meant."""
     if not words:
@@ -87,6 +117,11 @@ def check_verb(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
         raise SystemExit(EXIT_INPUT)
     (verbs,) = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     word = words[0]
+    if word == "help":
+        if words[1:]:
+            check_verb(parser, words[1:])
+        verbs.get(words[1] if words[1:] else word, parser).print_help()
+        raise SystemExit(0)
     if word.startswith("-") or word in verbs:
         return
     if word.endswith((".yaml", ".yml")) or word in shipped_names("recipes"):

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lmeff.argument_types import overrides_anywhere, path, positive_int
 
@@ -31,12 +32,19 @@ def _schema(options: argparse.Namespace) -> None:
     print(schema_text(), end="")
 
 
+def add_recipe(sub: argparse.ArgumentParser, **options: Any) -> None:
+    """Which recipe, and what is different from it."""
+    text = "a recipe, or the name of one that comes with lmeff, such as quickstart"
+    sub.add_argument("recipe", type=path, metavar="RECIPE", help=text, **options)
+    # With a default, argparse does not name them among the arguments that are required.
+    sub.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help="keys of the recipe")
+    overrides_anywhere(sub)
+
+
 def add_training_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     """Adds them; `verb(name, action, summary)` makes the parser of one."""
     sub = verb("train", _train, "run a recipe: text, tokens, training, scores at every anchor, report")
-    text = "a recipe, or the name of one that comes with lmeff, such as quickstart"
-    sub.add_argument("recipe", type=path, nargs="+", metavar="RECIPE", help=text)
-    sub.add_argument("overrides", nargs="*", metavar="section.key=value", help="keys of the recipe")
+    add_recipe(sub, nargs="+")
     text = "cpu, cpu_ddp, one_gpu, ddp, zero1, zero2, zero3 ... or an accelerate configuration (a GPU if there is one)"
     sub.add_argument("--launcher", type=path, metavar="NAME|FILE", help=text)
     text = "processes, one for each device, in place of the launcher's number"
@@ -44,7 +52,6 @@ def add_training_verbs(verb: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--index", type=int, metavar="N", help="which of several recipes, or of a recipe's parts, from 0")
     sub.add_argument("--accept-changes", action="store_true", help="go on although the recipe or its text changed")
     sub.add_argument("--require", action="store_true", help="exit code 1 when a revision could not be delivered")
-    overrides_anywhere(sub)
     sub = verb("init", _init, "write a recipe to start from, with the schema that editors check it by")
     sub.add_argument("file", type=path, nargs="?", metavar="FILE.yaml", help="its name (recipe.yaml)")
     sub.add_argument("--slurm", type=path, metavar="DIR", help="write the templates for Slurm into this folder")

@@ -44,7 +44,7 @@ def read_arguments(argv: Sequence[str] | None, description: str | None = None) -
     settings += ["publish.require=true"] * options.require
     index = options.index or 0
     if not files:
-        raise InputError("no recipe given; for example recipes/quickstart.yaml")
+        raise InputError("no recipe given; for example quickstart, which comes with lmeff")
     if options.index is None and len(files) > 1:
         raise InputError(f"{len(files)} recipes given; say with --index N which one to run, 0 to {len(files) - 1}")
     if len(files) > 1:

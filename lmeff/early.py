@@ -76,12 +76,26 @@ def check_recipe_tasks(resolved: Resolved) -> None:
         raise InputError(*(f"{resolved.provenance[key]}: {mistake}" for mistake in mistakes))
 
 
+def check_text_of(resolved: Resolved) -> None:
+    """Raises InputError, with file and line, for a recipe that does not say where its text is, or names no track that there is;
+    text that it names may be on another machine."""
+    from lmeff.corpora.catalogue import check_place
+
+    try:
+        check_place(resolved.recipe.corpus)
+    except InputError as error:
+        said = [resolved.provenance.get(key, "default") for key in ("corpus.track", "corpus.name")]
+        where = next(one for one in said if one != "default")
+        raise InputError(*(f"{where}: {mistake}" for mistake in error.mistakes)) from None
+
+
 def check_run_of(resolved: Resolved) -> None:
     """Raises InputError for what a run of the recipe could not do on this machine: packages and hardware that are not here,
     tasks that do not exist, text and evaluation data that are not there, a name on the Hub that nobody has said."""
     from lmeff.evaluation.tasks import check_without_lm_eval
 
     check_machine(resolved)
+    check_text_of(resolved)
     check_recipe_tasks(resolved)
     wanted = resolved.recipe.evaluation
     check_without_lm_eval(wanted.tasks, wanted.include_path, wanted.paths)
@@ -147,4 +161,6 @@ def check_run(run: str) -> None:
     """Raises InputError for a folder that is no run."""
     check_folders([run])
     if not Path(run, "recipe.yaml").is_file():
-        raise InputError(f"{run}: not a run (no recipe.yaml)")
+        from lmeff.revisions.store import such_run
+
+        raise InputError(f"{run}: not a run (no recipe.yaml){such_run(Path(run))}")

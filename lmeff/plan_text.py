@@ -21,23 +21,25 @@ def _sequences(plan: PlanDocument) -> list[str]:
     return [f"sequences  {'; '.join(words)}"] if words else []
 
 
-def _memory(memory: dict[str, PlanMemory], precision: str) -> list[str]:
+def _memory(memory: dict[str, PlanMemory], world_size: int, precision: str) -> list[str]:
     rows = [["", "states", "activations", "logits", "in all"]]
     for name, one in memory.items():
-        rows.append([name, *map(format_bytes, (one.states, one.activations, one.logits, one.total))])
-    return [f"memory of a device, estimated, at this micro-batch, {precision}:", *_table(rows)]
+        if name == "ddp" or world_size > 1:
+            label = name if world_size > 1 else ""
+            rows.append([label, *map(format_bytes, (one.states, one.activations, one.logits, one.total))])
+    return [f"estimated memory of one device at this micro-batch, in {precision}:", *_table(rows)]
 
 
-def format_plan(plan: PlanDocument, speed_from: str = "") -> str:
-    """What `lmeff plan` prints; `speed_from` says where the speed comes from."""
+def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None) -> str:
+    """What `lmeff plan` prints; `speed_from` says where the speed comes from, `gpu` for which one it was asked."""
     parameters = plan.parameters
     share = parameters.embedding / parameters.total
     devices = "1 device" if plan.world_size == 1 else f"{plan.world_size} devices"
     warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_tokens(plan.warmup_steps * plan.batch_tokens)} tokens)"
     per_token, causal = format_short(plan.flops_per_token), format_short(plan.flops_per_token_causal)
     disk, revision, hub = map(format_bytes, (plan.disk_bytes, plan.revision_bytes, plan.hub_bytes))
-    counted = f" and {format_bytes(plan.data_bytes or 0)} of text and tokens (estimated)"
-    data = counted if plan.data_bytes is not None else "; text and tokens not counted"
+    counted = f", the checkpoints and {format_bytes(plan.data_bytes or 0)} of text and tokens (estimated)"
+    data = counted if plan.data_bytes is not None else " and the checkpoints; text and tokens not counted"
     lines = [
         f"{plan.name}, seed {plan.seed}",
         f"model      {parameters.total:,} parameters: {parameters.non_embedding:,} in the layers,"
@@ -47,7 +49,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "") -> str:
         *_sequences(plan),
         f"length     {plan.num_steps:,} steps, {plan.num_tokens:,} tokens; {warmup}; no weight decay on norms",
         f"compute    {per_token} FLOPs a token ({causal} counting causal attention), {format_short(plan.total_flops)} in all",
-        f"disk       {disk} for {len(plan.anchors)} revisions of {revision}, the checkpoints{data};"
+        f"disk       {disk} for {len(plan.anchors)} revisions of {revision}{data};"
         f" {hub} on the Hub with the final revision",
     ]
     if plan.mode != "snapshot":
@@ -60,6 +62,8 @@ def format_plan(plan: PlanDocument, speed_from: str = "") -> str:
             f"time       {format_duration(plan.hours * 3600)} at {format_tokens(plan.tokens_per_second)} tokens/s"
             + (f": {speed_from}" if speed_from else "")
         )
+    elif gpu:
+        lines.append("time       add --mfu 0.4, the share of the GPU's 16-bit peak, or --tokens-per-second N")
     else:
         lines.append("time       give --tokens-per-second N, or --gpu NAME --mfu 0.4, or --measure to try this machine")
     rows = [["anchor", "step", "exact tokens", "deviation"]]
@@ -67,12 +71,14 @@ def format_plan(plan: PlanDocument, speed_from: str = "") -> str:
         [format_tokens(anchor.nominal_tokens), f"{anchor.step:,}", f"{anchor.exact_tokens:,}", f"+{anchor.deviation:,}"]
         for anchor in plan.anchors
     ]
-    alone = "; ZeRO divides nothing on one, see --devices" if plan.world_size == 1 else ""
     lines += ["", *_table(rows), ""]
     if plan.memory_float32 is None:
-        return "\n".join(lines + _memory(plan.memory, f"in {plan.precision or '16 bits'}{alone}"))
-    lines += _memory(plan.memory, f"in bfloat16, as on a GPU that has it{alone}")
-    lines += ["", *_memory(plan.memory_float32, "in float32, as on any other device")]
+        lines += _memory(plan.memory, plan.world_size, plan.precision or "16 bits")
+    else:
+        lines += _memory(plan.memory, plan.world_size, "bfloat16 (GPUs that have it)")
+        lines += ["", *_memory(plan.memory_float32, plan.world_size, "float32 (other devices)")]
+    if plan.world_size == 1:
+        lines.append("\nwith one device ZeRO saves nothing; try --devices 4")
     return "\n".join(lines)
 
 

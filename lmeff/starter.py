@@ -9,6 +9,7 @@ from pathlib import Path
 from lmeff.errors import InputError
 from lmeff.files import write_text
 from lmeff.recipe.json_schema import recipe_json_schema
+from lmeff.recipe.yaml_lines import read_yaml
 from lmeff.shipped import FOLDER
 
 SCHEMA_NAME = "lmeff.schema.json"
@@ -22,7 +23,9 @@ name: {name}                      # results go to outputs/NAME/seed-S
 seed: 0
 corpus:
   name: synthetic                 # generated stories, no download. Or text that is downloaded: `lmeff corpora` lists it.
-  # name: my_text                 # Or yours, under a name of your choice: files, folders or globs of .txt, .jsonl, .parquet
+  # Or text of yours: replace the line above by these two, with a name of your choice and files, folders or globs of .txt,
+  # .jsonl or .parquet.
+  # name: my_text
   # paths: [my_text/]
 tokenizer:
   vocab_size: 1000                # 8000 to 50257 for real text
@@ -57,11 +60,16 @@ def write_starter(path: Path) -> list[str]:
     name = re.sub(r"[^A-Za-z0-9._-]+", "_", path.stem).strip("._-") or "recipe"
     schema = path.parent / SCHEMA_NAME
     write_text(schema, schema_text())
-    write_text(path, _RECIPE.format(schema=SCHEMA_NAME, file=shlex.quote(str(path)), name=name))
+    write_text(path, _RECIPE.format(schema=SCHEMA_NAME, file=shlex.quote(str(path)), name=_as_text(name)))
     return [
         f"{path}: a recipe that works as it is, and {schema}, by which editors complete and check it",
         f"now: lmeff plan {shlex.quote(str(path))}; lmeff train {shlex.quote(str(path))}",
     ]
+
+
+def _as_text(name: str) -> str:
+    """The name as YAML text: quoted where it would be a number, a date or a yes otherwise."""
+    return name if read_yaml(f"name: {name}", "name").values == {"name": name} else f'"{name}"'
 
 
 def schema_text() -> str:

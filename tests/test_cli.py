@@ -106,7 +106,7 @@ def test_corpora_tasks_and_prepare(capsys: pytest.CaptureFixture, tmp_path: Path
     assert main(["corpora"]) == 0
     assert "synthetic" in capsys.readouterr().out
     assert main(["corpora", "show", "tinystories"]) == 0
-    assert "licence: CDLA" in capsys.readouterr().out
+    assert "license: CDLA" in capsys.readouterr().out
     assert main(["tasks"]) == 0
     folder = Path(capsys.readouterr().out.strip())
     assert (folder / "README.md").exists()
@@ -137,6 +137,18 @@ def test_help_shows_verbs_in_groups_with_training_first(capsys: pytest.CaptureFi
         (["xyz"], "'xyz' is no verb (lmeff --help)"),
         (["mine.yaml"], "a verb is missing; did you mean: lmeff train mine.yaml?"),
         (["quickstart"], "a verb is missing; did you mean: lmeff train quickstart?"),
+        (["train"], "the following arguments are required: RECIPE (lmeff train --help)"),
+        (["plan"], "the following arguments are required: RECIPE (lmeff plan --help)"),
+        (["probe"], "the following arguments are required: {lr,overfit,memory}, RECIPE (lmeff probe --help)"),
+        (["help", "plann"], "did you mean 'plan'?"),
+        (["eval", "none", "--tasks", "lmeff_blimp"], "none: no such folder"),
+        (["publish", "none"], "none: no such folder"),
+        (["curves", "none", "--csv", "none"], "none: no such folder"),
+        (["report", "none", "-o"], "expected one argument"),
+        (
+            ["plan", "leaner_small", "corpus.track=5M"],
+            "command line: corpus.track=5M: corpus.track: '5M' is not one of 10M, 100M",
+        ),
         (["eval"], "lmeff eval: the following arguments are required: WHAT (lmeff eval --help)"),
         (["eval", "x", "--taks", "y"], "unrecognized arguments: --taks y; did you mean --tasks?"),
         (["train", "quickstart", "--launcher", "zero4"], "did you mean 'zero3'?"),
@@ -188,7 +200,9 @@ def test_revisions_that_there_are_are_all_named(run: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("none/such/folder", "pretrained=none/such/folder: there is no such folder"),
+        ("./none", "pretrained=./none: no such folder"),
+        ("none", "pretrained=none: no such folder; a model of the Hub is NAMESPACE/REPO"),
+        ("none/such/folder", "pretrained=none/such/folder: no such folder"),
         ("RUN", "has no config.json; a run's models are in it, such as "),
     ],
 )
@@ -210,9 +224,9 @@ def test_lm_eval_with_a_wrong_task_ends_with_one_line(run: Path, capsys: pytest.
         "cpu",
     ]
     assert main(["lm-eval", "run", "--model", "lmeff", *words]) == 2
-    said = capsys.readouterr().err
-    assert said.splitlines()[-1] == "lm-eval: Tasks not found: lmeff_sinthetic; `lmeff tasks --list` names our tasks"
-    assert "Traceback" not in said
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("lm-eval: no evaluation task 'lmeff_sinthetic'; did you mean 'lmeff_synthetic'?")
+    assert line.endswith("`lmeff tasks --list` names our tasks")
 
 
 def test_generate_shows_some_texts_and_says_where_all_are(run: Path, capsys: pytest.CaptureFixture) -> None:

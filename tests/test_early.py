@@ -53,7 +53,7 @@ print(json.dumps(found))
 
 def cases(folder: Path, recipe: Path, model: Path, run: Path) -> list[tuple[list[str], str]]:
     """Words of a command line, and what is said to them."""
-    nothing = "neither a run with revisions nor a model folder"
+    absent = "gone: no such folder"
     own, other = (
         "no evaluation task 'lmeff_blimb'; did you mean 'lmeff_blimp'?",
         "no evaluation task 'hellaswagg'; did you mean",
@@ -93,7 +93,7 @@ def cases(folder: Path, recipe: Path, model: Path, run: Path) -> list[tuple[list
         (["plan", recipe, "--gpu", "h1000"], "'h1000' is not one of"),
         (["prepare", recipe, "corpus.paths=[gone.jsonl]"], "gone.jsonl: no such file"),
         (["tokenizer", recipe, "--beside", "gone"], "gone: neither a tokenizer.json"),
-        (["eval", "gone", "--tasks", "lmeff_blimp"], nothing),
+        (["eval", "gone", "--tasks", "lmeff_blimp"], absent),
         (["eval", model], "--tasks: which?"),
         (["eval", model, "--tasks", "lmeff_blimb"], own),
         (["eval", model, "--tasks", "hellaswagg"], other),
@@ -111,7 +111,7 @@ def cases(folder: Path, recipe: Path, model: Path, run: Path) -> list[tuple[list
         (["eval", model, "--tasks", "lmeff_synthetic", "--limit", "3", "--publish"], "--publish: the scores of a part"),
         (["eval", model, "--tasks", "lmeff_synthetic", "--publish"], "is not on the Hub; lmeff publish"),
         (["finetune", run, "--tasks", "rte", "--limit", "3"], "--limit: a part's results would replace"),
-        (["perplexity", "gone"], nothing),
+        (["perplexity", "gone"], absent),
         (
             ["perplexity", model, "--stride", "100", "--length", "10"],
             "--stride: 100 must be below the length of a window",
@@ -123,17 +123,17 @@ def cases(folder: Path, recipe: Path, model: Path, run: Path) -> list[tuple[list
         (["perplexity", run, "--limit-tokens", "1k"], "--limit-tokens: a part's results would replace"),
         (["perplexity", "someone/model"], "a model of the Hub brings no text"),
         (["perplexity", model, "--text", "gone.txt"], "--text: gone.txt: no such file"),
-        (["generate", "gone"], nothing),
+        (["generate", "gone"], absent),
         (["generate", model, "--prompts", "gone.txt"], "--prompts: gone.txt"),
-        (["finetune", "gone", "--tasks", "rte"], nothing),
+        (["finetune", "gone", "--tasks", "rte"], absent),
         (["finetune", model, "--tasks", "rtee"], "no task 'rtee'; did you mean 'rte'?"),
         (["finetune", model, "--tasks", "rte", "epochss=3"], "unknown key; did you mean 'epochs'?"),
         (["finetune", model, "--tasks", "rte", "--data", "gone"], "--data: gone: no such folder"),
-        (["profile", "gone"], nothing),
-        (["profile", model, "gone"], nothing),
+        (["profile", "gone"], absent),
+        (["profile", model, "gone"], absent),
         (["profile", model, "--device", "cuda"], "--device cuda: torch sees no GPU here"),
         (["eval", model, "--tasks", "lmeff_synthetic", "--device", "cuda"], "--device cuda: torch sees no GPU here"),
-        (["weights", "gone"], nothing),
+        (["weights", "gone"], absent),
         (["curves", "gone"], "gone: no such folder"),
         (["curves", model], "no run here"),
         (["report", model], "no run here"),

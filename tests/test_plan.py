@@ -126,8 +126,11 @@ def test_where_the_device_decides_both_are_shown() -> None:
     assert plan.memory == make_plan(recipe(micro=4, training={"bf16": True})).memory
     assert plan.memory_float32 == make_plan(recipe(micro=4, training={"bf16": False})).memory
     text = format_plan(plan)
-    assert "in bfloat16, as on a GPU that has it" in text
-    assert "in float32, as on any other device" in text
+    assert "in bfloat16 (GPUs that have it):" in text
+    assert "in float32 (other devices):" in text
+    assert "zero" not in text, "with one device its rows are those of ddp"
+    assert "try --devices 4" in text
+    assert "zero3" in format_plan(make_plan(recipe(micro=4), world_size=4))
 
 
 def test_the_disk_holds_text_and_tokens(tmp_path: Path) -> None:
@@ -140,7 +143,8 @@ def test_the_disk_holds_text_and_tokens(tmp_path: Path) -> None:
     without = make_plan(recipe(corpus=Corpus(name="mine", paths=["a.txt"]), tokenizer=Tokenizer(vocab_size=1000)))
     assert without.data_bytes is None
     assert plan.disk_bytes == without.disk_bytes + plan.data_bytes
-    assert "text and tokens not counted" in format_plan(without)
+    assert " and the checkpoints; text and tokens not counted" in format_plan(without)
+    assert "time       add --mfu 0.4" in format_plan(without, gpu="h100")
     assert f"{format_bytes(plan.data_bytes)} of text and tokens (estimated)" in format_plan(plan)
 
 
@@ -234,8 +238,8 @@ def lmeff(*words: str) -> subprocess.CompletedProcess:
 def test_the_verb_prints_the_document_and_the_table() -> None:
     document = PlanDocument.model_validate(json.loads(lmeff("plan", "recipes/180m_hybrid.yaml", "--json").stdout))
     assert [anchor.step for anchor in document.anchors][:3] == [0, 191, 382]
-    text = lmeff("plan", "recipes/180m_hybrid.yaml", "--gpu", "h100", "--mfu", "0.4").stdout
-    for said in ("232,945,920 parameters", "25,034,752", "+34,752", "zero3", "1 h 4"):
+    text = lmeff("plan", "recipes/180m_hybrid.yaml", "--gpu", "h100", "--mfu", "0.4", "--devices", "4").stdout
+    for said in ("232,945,920 parameters", "25,034,752", "+34,752", "zero3", "25 min"):
         assert said in text
 
 

@@ -1,4 +1,4 @@
-"""Learning curves as Vega-Lite charts, made with Altair. Colours and type come from a theme that a page may set."""
+"""Learning curves as Vega-Lite charts, made with Altair. Colors and type come from a theme that a page may set."""
 
 import math
 import textwrap
@@ -217,7 +217,7 @@ def curve_layers(
 
 
 def _shared(chart: alt.Chart, lines: Sequence[str], opacity: float) -> alt.Chart:
-    """Token axis and colour by series; series that are not chosen in the legend fade."""
+    """Token axis and color by series; series that are not chosen in the legend fade."""
     if len(lines) == 1:
         return chart.encode(_x(), _color(lines), opacity=alt.value(opacity))
     faded = alt.when(alt.param(name=LEGEND)).then(alt.value(opacity)).otherwise(alt.value(opacity * 0.12))
@@ -243,7 +243,7 @@ def _y(field: str, title: str | None, scale: alt.Scale) -> alt.Y:
 
 
 def _color(lines: Sequence[str]) -> alt.Color:
-    """By series. More than the eight colours that can be told apart become a gradient in the order of the series."""
+    """By series. More than the eight colors that can be told apart become a gradient in the order of the series."""
     scheme = "viridis" if len(lines) > len(LIGHT["range"]["category"]) else alt.Undefined
     scale = alt.Scale(domain=list(lines), scheme=scheme)
     legend = alt.Legend(title=None, orient="top", labelLimit=0, symbolOpacity=1) if len(lines) > 1 else None

@@ -10,7 +10,10 @@ PAGE_ENDINGS = (".html", ".htm")
 
 
 def check_output(output: Path, figure: str | None) -> None:
-    """Raises InputError for a file that cannot be written as its name says."""
+    """Raises InputError for a file that cannot be written where, or as, its name says."""
+    place = next(path for path in output.absolute().parents if path.exists())
+    if not place.is_dir():
+        raise InputError(f"{output}: {place.name} is a file, not a folder")
     ending = output.suffix.lower()
     is_page = output.is_dir() or ending in PAGE_ENDINGS
     if not is_page and ending not in ENDINGS:

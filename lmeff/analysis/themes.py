@@ -1,10 +1,10 @@
-"""How charts look on a light and on a dark page (Vega-Lite configurations), and the colours of the paradigm table."""
+"""How charts look on a light and on a dark page (Vega-Lite configurations), and the colors of the paradigm table."""
 
 from dataclasses import dataclass
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, sans-serif"
 
-# After the palette of Okabe & Ito (2008), which colour-blind readers can tell apart, with its light tones darkened
+# After the palette of Okabe & Ito (2008), which color-blind readers can tell apart, with its light tones darkened
 # until they keep a contrast of 3 to 1 against the page; for the dark page the same hues, lightened.
 LIGHT_COLOURS = ["#0072b2", "#d55e00", "#00855f", "#b4538f", "#2b8cc4", "#8a6d00", "#4d4d4d", "#7b4fa3"]
 DARK_COLOURS = ["#56b4e9", "#f0803c", "#2bc49a", "#e29bc3", "#9ad0f5", "#e8c547", "#c8c8c8", "#b79ae0"]
@@ -64,7 +64,7 @@ NUM_CELL_COLOURS = 21
 class CellColours:
     """A scale from always wrong over chance to always right.
 
-    Orange and blue are apart for every kind of colour vision, and no end is so strong that the ink on it falls below a
+    Orange and blue are apart for every kind of color vision, and no end is so strong that the ink on it falls below a
     contrast of 4.5 to 1 (WCAG 2.1, level AA).
     """
 
@@ -74,7 +74,7 @@ class CellColours:
     right: str
 
     def background(self, level: int) -> str:
-        """Colour of the cells whose accuracy rounds to `5 x level` percent."""
+        """Color of the cells whose accuracy rounds to `5 x level` percent."""
         middle = (NUM_CELL_COLOURS - 1) / 2
         end = self.right if level > middle else self.wrong
         share = abs(level - middle) / middle
@@ -87,7 +87,7 @@ DARK_CELLS = CellColours(ink="#f0f2f5", wrong="#a34d10", chance="#23282f", right
 
 
 def cell_level(accuracy: float) -> int:
-    """Which of the cell colours an accuracy from 0 to 1 has."""
+    """Which of the cell colors an accuracy from 0 to 1 has."""
     return round(accuracy * (NUM_CELL_COLOURS - 1))
 
 

@@ -162,12 +162,14 @@ class RunView:
         if run.source:
             what = f"lmeff eval {run.source} --revisions all --tasks {','.join(self.tasks)}"
             return [what, f"lmeff report {run.folder} -o report.html"]
-        devices = run.anchors[-1].document.world_size if run.anchors else 1
-        launch = f"accelerate launch --num_processes {devices}" if devices > 1 else "accelerate launch"
+        last = run.anchors[-1].document if run.anchors else None
+        launcher = ""
+        if last and last.world_size > 1:
+            launcher = f" --launcher {'cpu_ddp' if last.device == 'cpu' else 'ddp'} --num-processes {last.world_size}"
         paths = run.recipe.get("paths")
         outputs = paths.get("outputs", "outputs") if isinstance(paths, dict) else "outputs"
         folder = f"{outputs}/{run.name}/seed-{run.seed}"
-        return [f"{launch} -m lmeff.run recipe.yaml", f"lmeff report {folder} -o report.html"]
+        return [f"lmeff train recipe.yaml{launcher}", f"lmeff report {folder} -o report.html"]
 
 
 class SeedView:
@@ -198,8 +200,8 @@ class ParadigmRow:
     acquired: str | None
     """Tokens of the anchor at which it was learned, by the rule of `acquisition_order`."""
     cells: list[tuple[str, int | None, bool] | None]
-    """Per anchor the percentage, its colour, and whether it was learned there; None where it was not measured. What are no
-    minimal pairs has no colour and no such anchor, since another share of it may be right by chance."""
+    """Per anchor the percentage, its color, and whether it was learned there; None where it was not measured. What are no
+    minimal pairs has no color and no such anchor, since another share of it may be right by chance."""
 
 
 @dataclass(frozen=True)

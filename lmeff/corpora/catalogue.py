@@ -12,7 +12,7 @@ from lmeff.files import not_utf8
 from lmeff.recipe.corpus_schema import Corpus, MixedSource, TextSource
 from lmeff.recipe.places import settle_description, where_looked
 
-_DESCRIPTION = {"title", "source", "licence", "needs", "contains", "download"}
+_DESCRIPTION = {"title", "source", "license", "licence", "needs", "contains", "download"}
 _OF_ONE_RECIPE = {"name", "file", "track", "epochs", "synthetic"}
 _SETTINGS = set(Corpus.model_fields) - _OF_ONE_RECIPE
 _PLACE = ("paths", "hub", "revision", "files", "config")
@@ -115,6 +115,21 @@ def shared_settings(corpus: Corpus) -> MixedSource:
 def has_place(corpus: Corpus) -> bool:
     """Whether a completed corpus says where its text is."""
     return bool(corpus.paths or corpus.hub or corpus.sources)
+
+
+def check_place(corpus: Corpus) -> None:
+    """Raises InputError for a corpus of which nobody says where its text is, and for a track that there is not."""
+    if corpus.name == "synthetic":
+        return
+    download, corpus = describe(corpus).get("download"), complete(corpus)
+    if has_place(corpus):
+        return
+    if not download:
+        raise nowhere(corpus)
+    tracks = download.get("tracks") if isinstance(download, dict) else None
+    if isinstance(tracks, dict) and corpus.track not in tracks:
+        said = f"{corpus.track!r} is not" if corpus.track else "must be"
+        raise InputError(f"corpus.track: {said} one of {', '.join(map(str, tracks))}; or give the text as corpus.paths")
 
 
 def nowhere(corpus: Corpus) -> InputError:

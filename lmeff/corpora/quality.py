@@ -52,7 +52,7 @@ def language_share(text: str, language: str = "en") -> float:
 
 
 def _chunks(text: str) -> list[str]:
-    """Neighbouring sentences and lines, as many as fit; what is too long for itself is cut between words.
+    """Neighboring sentences and lines, as many as fit; what is too long for itself is cut between words.
 
     None but an only one is much shorter than the others: the language of 'Yes.' is anybody's guess.
     """

@@ -35,7 +35,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Batch:
-    """Neighbouring records of one file."""
+    """Neighboring records of one file."""
 
     path: Path
     records: list[Any]

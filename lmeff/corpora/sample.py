@@ -24,6 +24,9 @@ def show_sample(corpus: Corpus, num_documents: int, data: Path = Path("data")) -
 
     Raises InputError for text that is missing or cannot be read.
     """
+    if corpus.name == "synthetic":
+        yield "synthetic: generated as it stands; nothing of it is cleaned or left out"
+        return
     corpus = with_download(complete(corpus), data)
     if not has_place(corpus):
         raise nowhere(corpus)

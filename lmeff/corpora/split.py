@@ -66,7 +66,7 @@ def smallest_share(pieces: Iterable[str]) -> float | None:
 
 def split(documents: Iterable[Document], dev_share: float) -> Iterator[tuple[str, Document]]:
     """Yields ("train" | "dev", document) of documents that are cut in segments, each of which is on a side of its own.
-    Neighbouring segments of one document that go the same way stay together."""
+    Neighboring segments of one document that go the same way stay together."""
     for document in documents:
         sides: list[tuple[str, str]] = []
         for piece in segments(document.text):

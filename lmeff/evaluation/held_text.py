@@ -37,7 +37,7 @@ class HeldText:
     lengths: np.ndarray
     """(documents,) int64, in tokens, BOS and EOS included."""
     num_bytes: np.ndarray
-    """(documents,) int64: UTF-8 bytes of the text before normalisation."""
+    """(documents,) int64: UTF-8 bytes of the text before normalization."""
     num_words: np.ndarray
     """(documents,) int64, parted by white space."""
     domains: tuple[str, ...]

@@ -29,7 +29,7 @@ from lmeff.evaluation.weights import is_buffer
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _OPTIONS = {"trust_remote_code": False, "local_files_only": True}
 _OTHER_HEADS = re.compile(r"(^|\.)(pooler|seq_relationship|classifier|score|qa_outputs)\.")
-"""Heads for other ends than language modelling, which stand beside that one's."""
+"""Heads for other ends than language modeling, which stand beside that one's."""
 
 
 def load_config(folder: Path, **more: Any) -> PreTrainedConfig:

@@ -25,7 +25,7 @@ def find_measure(
     """`read_measure`, also from the folders of other models next to that of `path`: the same weights may lie there under
     another name. The result and its folder.
 
-    Not for measures that hold the names of neighbours.
+    Not for measures that hold the names of neighbors.
 
     Args:
         beside: files that belong to the result, relative to its folder; without them it does not count.

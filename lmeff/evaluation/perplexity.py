@@ -2,7 +2,7 @@
 
 A document is BOS, its text, EOS. The loss is in nats per predicted token. EOS is predicted, as in the held-out loss of
 training, unless that is turned off (`score_end`), as in lm-eval's `loglikelihood_rolling`. Bits per byte and word perplexity
-divide the sum over all predicted tokens by bytes before normalisation and by words parted by white space; BOS and EOS count
+divide the sum over all predicted tokens by bytes before normalization and by words parted by white space; BOS and EOS count
 no byte. Sums over tokens are in float64, everything before in float32. Standard errors are those of a ratio over documents
 (Cochran 1977), since documents are what was drawn.
 """

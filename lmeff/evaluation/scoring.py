@@ -46,7 +46,7 @@ def process_results(doc: dict, results: Answers) -> dict[str, float]:
 
 def process_answers(doc: dict, results: Answers) -> dict[str, float]:
     """SmallBench's `process_results`: `acc` compares the mean log-probability of the answers' tokens, as published;
-    `acc_sum` the log-probability of the whole answers, which does not favour the answer of more tokens. `majority` is the
+    `acc_sum` the log-probability of the whole answers, which does not favor the answer of more tokens. `majority` is the
     label, of which `majority` makes what giving the most frequent one every time would score."""
     sums = [value for value, _ in results]
     means = [value / num for value, num in zip(sums, doc["num_tokens"], strict=True)]

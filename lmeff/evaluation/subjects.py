@@ -10,6 +10,7 @@ from lmeff.files import read_json, write_json
 from lmeff.revisions import list_revisions
 from lmeff.revisions.hub import NotDelivered, Unavailable
 from lmeff.revisions.remote import RemoteModel, anchor_order, download, find_remote, holds_weights, is_remote
+from lmeff.revisions.store import such_run
 
 SOURCE = ".model.json"
 """Beside results that do not lie in their run: which model it was. Stays on this machine."""
@@ -68,6 +69,8 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
         subjects = [Subject(None, _own_folder(one.folder_name, output), one) for one in found]
         return [_checked(subject) for subject in subjects]
     what = Path(what)
+    if not what.is_dir():
+        raise InputError(f"{what}: {'not a folder' if what.exists() else 'no such folder'}")
     if (what / "config.json").is_file():
         if revisions:
             raise InputError(f"--revisions: {what} is one model and has no {revisions[0]!r}")
@@ -80,6 +83,7 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
     if not found:
         raise InputError(
             f"{what}: neither a run with revisions nor a model folder with a config.json, nor a folder of such"
+            + such_run(what)
         )
     finals: dict[str, str] = {}
     if own and revisions is not None:  # the final revision is one of the others under another name

@@ -69,7 +69,7 @@ class Neighbours:
 
 def find_neighbours(folder: Path, others: Iterable[Path]) -> Neighbours:
     """Out of models of one run or repository: by the tokens and seeds of their `anchor.json`, without which a model has no
-    neighbours."""
+    neighbors."""
     me = _point(folder)
     if me is None:
         return Neighbours()
@@ -134,7 +134,7 @@ def measure_weights(
     """`weights.json` in `output`: norms, ranks, and how far the model is from the previous and the initial one.
 
     Returns what is there already when the weights of all three are the same; with `may_have_others` also what is there of
-    neighbours that are not known now. Raises InputError.
+    neighbors that are not known now. Raises InputError.
     """
     named = {"previous": neighbours.previous, "initial": neighbours.initial}
     others = {role: folder for role, folder in named.items() if folder is not None}

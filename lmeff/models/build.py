@@ -11,7 +11,7 @@ from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID
 def build_model(recipe: Recipe) -> PreTrainedModel:
     """A `LlamaForCausalLM` in float32 on the CPU. Its weights depend on shape and seed alone, under every launcher.
 
-    It is built outside any ZeRO-3 initialisation context, which would draw the weights in pieces.
+    It is built outside any ZeRO-3 initialization context, which would draw the weights in pieces.
     """
     shape, model = resolve_shape(recipe), recipe.model
     config = LlamaConfig(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.files import read_json
+from lmeff.progress import shown
 from lmeff.publishing.folder import bring_back_left, read_run
 from lmeff.recipe.documents import AnchorDocument
 from lmeff.recipe.schema import Recipe
@@ -15,6 +16,7 @@ from lmeff.revisions.hub import Hub, NotDelivered, Unavailable
 from lmeff.revisions.mending import faults
 from lmeff.revisions.names import MAIN
 from lmeff.revisions.outbox import Entry, Outbox
+from lmeff.revisions.store import such_run
 
 LOSS_TOLERANCE = 2e-3
 """Relative; a loss measured in bfloat16 on a GPU and again in float32 on a CPU differs by less, two anchors by more."""
@@ -30,8 +32,9 @@ def verify(run: Path, *, reload: bool = True, hub: bool = True) -> tuple[list[st
     bring_back_left(run)
     folders = sorted(path for path in run.glob("revisions/[!.]*") if path.is_dir())
     if not folders:
-        raise InputError(f"{run}: no revisions here")
-    found = {folder: differences(folder) for folder in folders}
+        raise InputError(f"{run}: no revisions here{such_run(run)}" if run.is_dir() else f"{run}: no such folder")
+    with shown("comparing files with their manifests"):
+        found = {folder: differences(folder) for folder in folders}
     wrong = [line for lines in found.values() for line in lines]
     right = [] if wrong else [f"{len(folders)} revisions are what their manifests say"]
     whole = [folder for folder, lines in found.items() if not lines]
@@ -40,7 +43,8 @@ def verify(run: Path, *, reload: bool = True, hub: bool = True) -> tuple[list[st
         problems, said = _reloaded(run, read_run(run)[0], whole)
         wrong, right = wrong + problems, right + said
     if hub:
-        problems, said = _on_hub(run)
+        with shown("asking the Hub"):
+            problems, said = _on_hub(run)
         wrong, right = wrong + problems, right + said
     return wrong, right
 
@@ -83,13 +87,14 @@ def _twins(folders: list[Path]) -> Iterator[str]:
 
 def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str], list[str]]:
     """Loads every model and takes its held-out loss again."""
-    import numpy as np
-    import torch
-    from transformers.utils import logging as transformers_logging
+    with shown("loading PyTorch"):
+        import numpy as np
+        import torch
+        from transformers.utils import logging as transformers_logging
 
-    from lmeff.evaluation.loading import load_causal_model
-    from lmeff.tokens import find_tokens
-    from lmeff.training.dev import dev_text, negative_log_likelihood, summarize
+        from lmeff.evaluation.loading import load_causal_model
+        from lmeff.tokens import find_tokens
+        from lmeff.training.dev import dev_text, negative_log_likelihood, summarize
 
     transformers_logging.disable_progress_bar()
 
@@ -108,17 +113,18 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
     for folder, anchor in _anchors(folders).items():
         if anchor.same_as is not None or anchor.dev_loss is None:
             continue
-        try:
-            model = load_causal_model(folder)
-        except InputError as error:
-            wrong.append(str(error))
-            continue
-        except Exception as error:  # whatever is wrong with one, the others are looked at
-            wrong.append(f"{folder}: does not load: {' '.join(str(error).split())}")
-            continue
-        model = model.to(device).eval()
-        rows = np.arange(len(text.windows))
-        loss = summarize(negative_log_likelihood(model, text, rows, 16, device), text).loss
+        with shown(f"{folder.name}: held-out loss"):
+            try:
+                model = load_causal_model(folder)
+            except InputError as error:
+                wrong.append(str(error))
+                continue
+            except Exception as error:  # whatever is wrong with one, the others are looked at
+                wrong.append(f"{folder}: does not load: {' '.join(str(error).split())}")
+                continue
+            model = model.to(device).eval()
+            rows = np.arange(len(text.windows))
+            loss = summarize(negative_log_likelihood(model, text, rows, 16, device), text).loss
         checked += 1
         if not abs(loss - anchor.dev_loss) <= LOSS_TOLERANCE * anchor.dev_loss:
             wrong.append(

@@ -38,7 +38,7 @@ class TextSource(Section):
     begins: str | None = None
     """Regular expression of the first line of a document, where lines or rows are lines of longer documents."""
     join: PositiveCount | None = None
-    """Put so many neighbouring rows together, with a space, into one document; for data sets of single sentences."""
+    """Put so many neighboring rows together, with a space, into one document; for data sets of single sentences."""
     clean: str | dict[str, str] | None = None
     """How text is cleaned: a cleaner such as `web` for all of it, or one for each domain (the stem of a file's name), such as
     `{childes: childes, simple_wiki: simple_wiki}`; domains that are not named stay as they are. Default: the corpus's own."""

@@ -34,7 +34,7 @@ class AnchorDocument(Document):
     """Held-out loss in nats per token."""
     dev_perplexity: float | None
     dev_bits_per_byte: float | None
-    """Held-out bits per byte of the text before normalisation."""
+    """Held-out bits per byte of the text before normalization."""
     num_skipped_steps: NonNegative
     train_seconds: Annotated[float, Field(ge=0)]
     """Wall seconds of training up to here, without saving and evaluating."""

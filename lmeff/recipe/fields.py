@@ -11,6 +11,9 @@ Count = Annotated[int, BeforeValidator(parse_count), Field(ge=0)]
 PositiveCount = Annotated[int, BeforeValidator(parse_count), Field(gt=0)]
 Number = Annotated[float, BeforeValidator(parse_number)]
 
+NUMBER_TEXT = r"^\s*[+-]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*[kKmMbBgGtT]?\s*$"
+"""Numbers as `lmeff.quantities` reads them from text, as a regular expression for JSON schemas."""
+
 
 def _check_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name) or ".." in name:

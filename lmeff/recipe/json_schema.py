@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from lmeff.recipe.fields import NUMBER_TEXT
 from lmeff.recipe.schema import Recipe
-from lmeff.recipe.trainer_fields import installed_fields, refusal
+from lmeff.recipe.trainer_fields import CHOICES, installed_fields, refusal
 
-_NUMBER_TEXT = r"^\s*[+-]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*[kKmMbBgGtT]?\s*$"
 _LIMITS = {
     "ge": "minimum",
     "gt": "exclusiveMinimum",
@@ -14,13 +14,12 @@ _LIMITS = {
 }
 """How pydantic names a limit of a number that it reads from text, and how JSON schema does."""
 _JSON_TYPES = {
-    "int": ["integer", "string"],
-    "float": ["number", "string"],
-    "bool": ["boolean", "string"],  # bf16: auto
-    "str": ["string"],
-    "list": ["array"],
-    "dict": ["object"],
-    "None": ["null"],
+    "int": "integer",
+    "float": "number",
+    "bool": "boolean",
+    "str": "string",
+    "list": "array",
+    "dict": "object",
 }
 
 
@@ -51,7 +50,7 @@ def _for_files(node: Any) -> Any:
     if node.get("type") not in ("integer", "number"):
         return node
     number = {key: node.pop(key) for key in ("type", *_LIMITS.values()) if key in node}
-    return {**node, "anyOf": [number, {"type": "string", "pattern": _NUMBER_TEXT}]}
+    return {**node, "anyOf": [number, {"type": "string", "pattern": NUMBER_TEXT}]}
 
 
 def _is_noise(key: str, value: Any) -> bool:
@@ -62,7 +61,16 @@ def _is_noise(key: str, value: Any) -> bool:
 def _training() -> dict[str, Any]:
     """The fields of transformers.TrainingArguments that a recipe may set."""
     return {
-        name: {"type": sorted({one for kind in kinds for one in _JSON_TYPES.get(kind, [])})} if kinds else {}
+        name: _one_of_training(kinds, CHOICES.get(name, ()))
         for name, kinds in installed_fields().items()
         if refusal(name) is None
     }
+
+
+def _one_of_training(kinds: frozenset[str], choices: tuple[str, ...]) -> dict[str, Any]:
+    """Text stands for numbers, as everywhere, and where there are choices for these alone."""
+    types = sorted(_JSON_TYPES.get(kind, "null") for kind in kinds if not (choices and kind == "str"))
+    found: list[dict[str, Any]] = [{"type": types}] if types else []
+    found += [{"enum": list(choices)}] if choices else []
+    found += [{"type": "string", "pattern": NUMBER_TEXT}] if kinds & {"int", "float"} else []
+    return {"anyOf": found} if len(found) > 1 else found[0] if found else {}

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +14,7 @@ from lmeff.errors import InputError
 from lmeff.paths import expanded
 from lmeff.quantities import format_count, parse_count
 from lmeff.recipe.checks import cross_check
-from lmeff.recipe.finding import close_to_shipped, find_base, find_recipe
+from lmeff.recipe.finding import close_to_shipped, close_to_written, find_base, find_recipe
 from lmeff.recipe.mistakes import as_lines, mistakes_of
 from lmeff.recipe.places import settle_paths
 from lmeff.recipe.schema import Recipe
@@ -238,7 +237,7 @@ def _merge_under(values: dict[str, Any], over: dict[str, Any]) -> None:
 def _read_layer(path: str) -> Layer:
     layer = read_yaml(_read_text(path), path)
     if layer.values is None and not layer.mistakes:
-        raise InputError(f"{path}: is empty; start from one of the files in recipes/")
+        raise InputError(f"{path}: is empty; `lmeff init FILE.yaml` writes one to start from")
     if not isinstance(layer.values, dict):
         raise InputError(f"{path}:1: must be a mapping of sections such as 'corpus:' at its top")
     return layer
@@ -249,9 +248,9 @@ def _read_text(path: str) -> str:
         with open(path, "rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path}: no such file{_near(path) or close_to_shipped(path)}") from None
+        raise InputError(f"{path}: no such file{close_to_written(path) or close_to_shipped(path)}") from None
     except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, not a recipe{_near(os.path.join(path, ''))}") from None
+        raise InputError(f"{path}: is a folder, not a recipe") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if len(content) > MAX_BYTES:
@@ -262,13 +261,3 @@ def _read_text(path: str) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         place = f"byte {content[error.start]:#04x} at offset {error.start:,} of the file"
         raise InputError(f"{path}:{line}: is not UTF-8 text ({place}); save it as UTF-8") from None
-
-
-def _near(path: str) -> str:
-    folder, name = os.path.split(path)
-    try:
-        names = [entry for entry in os.listdir(folder or ".") if entry.endswith((".yaml", ".yml"))]
-    except (OSError, ValueError):
-        return ""
-    close = get_close_matches(name[:200], names, 1) or get_close_matches(f"{name}.yaml", names, 1)
-    return f"; did you mean '{os.path.join(folder, close[0])}'?" if close else ""

@@ -3,11 +3,11 @@
 from string import Formatter
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from lmeff.quantities import format_count, parse_count, parse_number
 from lmeff.recipe.corpus_schema import Corpus
-from lmeff.recipe.fields import Count, Name, Number, PositiveCount, Section
+from lmeff.recipe.fields import NUMBER_TEXT, Count, Name, Number, PositiveCount, Section
 from lmeff.recipe.lengths import by_tokens, check_lengths, stages
 
 
@@ -173,6 +173,9 @@ def _warmup_parts(value: object) -> tuple[float, Literal["steps", "tokens", "sha
     return share, "share"
 
 
+WARMUP_TEXT = NUMBER_TEXT.removesuffix("$") + r"(steps?|tokens?)?\s*$"
+
+
 class Schedule(Section):
     name: Literal["cosine", "linear", "constant", "wsd"] | None = None
     """Shape after warm-up; it ends at the last anchor. `wsd` (Hu et al. 2024) is constant and then decays to 0. Default:
@@ -181,7 +184,7 @@ class Schedule(Section):
     """Share of the run, or of a branch's anchor, over which `wsd` decays."""
     decay_shape: Literal["1-sqrt", "linear", "cosine"] = "1-sqrt"
     """Shape of `wsd`'s decay; `1-sqrt` is from Hägele et al. 2024."""
-    warmup: int | float | str = "300 steps"
+    warmup: int | float | Annotated[str, WithJsonSchema({"type": "string", "pattern": WARMUP_TEXT})] = "300 steps"
     """`300 steps`, `5M tokens` or a share of the run such as 0.02."""
 
     @field_validator("warmup", mode="before")
@@ -250,7 +253,7 @@ class Publish(Section):
     """`local`: revisions stay in the run folder, and `lmeff publish` can send them later. `hub`: each is delivered to the Hub
     as a branch while training goes on, in a process of its own."""
     namespace: Name | None = None
-    """User or organisation. Default: HF_NAMESPACE, from the environment or from `.env` in the working directory."""
+    """User or organization. Default: HF_NAMESPACE, from the environment or from `.env` in the working directory."""
     private: bool = True
     """Whether a repository that has to be made is private."""
     repository: Annotated[str, AfterValidator(lambda text: _check_template(text, _RUN_FIELDS))] = (

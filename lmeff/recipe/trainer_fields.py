@@ -36,8 +36,8 @@ REFUSED = {
     "owned by 'schedule:'": "lr_scheduler_* warmup_*",
     "owned by 'publish:'": "push_to_hub hub_*",
     "owned by 'paths.outputs' and 'name'": "output_dir",
-    "owned by the 'accelerate launch' configuration (see launchers/)": "deepspeed fsdp fsdp_* local_rank "
-    "use_cpu ddp_backend accelerator_config parallelism_config",
+    "owned by the launcher (`lmeff train --launcher ddp`, or an 'accelerate launch' configuration)": "deepspeed fsdp "
+    "fsdp_* local_rank use_cpu ddp_backend accelerator_config parallelism_config",
     "fixed by lmeff: which samples a step reads follows from seed and step alone": "dataloader_* remove_unused_columns "
     "train_sampling_strategy length_column_name label_names",
     "fixed by lmeff: tokens are counted as step x batch.tokens": "include_num_input_tokens_seen",
@@ -51,7 +51,7 @@ _GONE = {
     "overwrite_output_dir": "a run goes on where it stopped",
     "evaluation_strategy": "use 'evaluation.at_anchors'",
     "logging_dir": "set the environment variable TENSORBOARD_LOGGING_DIR",
-    "no_cuda": "use an 'accelerate launch' configuration for the CPU (see launchers/)",
+    "no_cuda": "use `lmeff train --launcher cpu`",
     "use_mps_device": "the device is found by itself",
     "warmup_ratio": "use 'schedule.warmup' with a share such as 0.02",
     "tokenizer": "use the section 'tokenizer:'",
@@ -70,10 +70,10 @@ _GONE = {
     "tpu_metrics_debug": "use debug",
     "past_index": "language models here keep no past",
     "ray_scope": "there is no Ray in here",
-    "mp_parameters": "use an 'accelerate launch' configuration (see launchers/)",
-    "sharded_ddp": "use an 'accelerate launch' configuration (see launchers/)",
-    "fsdp_min_num_params": "use an 'accelerate launch' configuration (see launchers/)",
-    "fsdp_transformer_layer_cls_to_wrap": "use an 'accelerate launch' configuration (see launchers/)",
+    "mp_parameters": "use a launcher: `lmeff train --launcher ddp` or another",
+    "sharded_ddp": "use a launcher: `lmeff train --launcher ddp` or another",
+    "fsdp_min_num_params": "use a launcher: `lmeff train --launcher ddp` or another",
+    "fsdp_transformer_layer_cls_to_wrap": "use a launcher: `lmeff train --launcher ddp` or another",
     "push_to_hub_token": "use 'publish:'",
     "push_to_hub_model_id": "use 'publish:'",
     "push_to_hub_organization": "use 'publish:'",
@@ -82,7 +82,7 @@ _GONE = {
     "split_batches": "use 'batch:'",
 }
 
-_CHOICES = {
+CHOICES = {
     "logging_strategy": ("no", "steps"),  # `epoch` has no meaning for an endless stream
     "log_level": ("passive", "detail", "debug", "info", "warning", "error", "critical"),
     "log_level_replica": ("passive", "detail", "debug", "info", "warning", "error", "critical"),
@@ -184,7 +184,7 @@ def check_training(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, s
 
 def _checked(name: str, value: Any) -> Any:
     """The value as TrainingArguments wants it. Raises ValueError."""
-    kinds, choices = installed_fields()[name], _CHOICES.get(name, ())
+    kinds, choices = installed_fields()[name], CHOICES.get(name, ())
     if "dict" in kinds:
         kinds -= {"str"}  # JSON text and file names are for command lines
     if name == "debug":

@@ -36,6 +36,7 @@ _REJECTED_SECONDS = 600.0
 _MOVED, _TOO_MANY = (409, 412), 429
 _AWAY = (408, 429, 500, 502, 503, 504)
 OFFLINE = "HF_HUB_OFFLINE is set; unset it to reach the Hub"
+_NO_NETWORK = re.compile(r"\[Errno -[23]\]|name resolution|nodename nor servname|Network is unreachable")
 _NETWORK = ("httpx", "httpx2", "httpcore", "httpcore2", "h11", "ssl")
 
 
@@ -157,7 +158,7 @@ def asking() -> Iterator[None]:
                 raise _meaning(cause) from None
             library = type(cause).__module__.partition(".")[0]
             if isinstance(cause, ConnectionError | TimeoutError) or library in _NETWORK:
-                raise Unavailable(_first_line(cause)) from None
+                raise Unavailable(_network_words(cause)) from None
         if not_cached is not None:
             raise Unavailable(_first_line(not_cached)) from None
         raise NotDelivered(_first_line(error)) from None
@@ -192,6 +193,12 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _network_words(error: BaseException) -> str:
+    """What a network did. Where there is none, a system's own words help nobody."""
+    text = _first_line(error)
+    return "the Hub cannot be reached (no network?)" if _NO_NETWORK.search(text) else text
 
 
 def _first_line(error: BaseException) -> str:

@@ -57,9 +57,9 @@ def hub_names(
     }
     mistakes = []
     if namespace is None:
-        mistakes.append(f"publish.namespace: missing; the user or organisation on the Hub, {ways}")
+        mistakes.append(f"publish.namespace: missing; the user or organization on the Hub, {ways}")
     elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", namespace) or ".." in namespace:
-        mistakes.append(f"publish.namespace: {namespace!r} is no user or organisation")
+        mistakes.append(f"publish.namespace: {namespace!r} is no user or organization")
     repository = f"{namespace or 'you'}/{publish.repository.format(**fields)}"
     if wrong := _wrong_repository(repository):
         mistakes.append(f"publish.repository: {repository!r} {wrong}")

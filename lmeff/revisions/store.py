@@ -134,6 +134,17 @@ def list_revisions(run: Path) -> list[Path]:
     ]
 
 
+def such_run(folder: Path) -> str:
+    """`; did you mean FOLDER/seed-0?` for a folder that holds runs, such as those of several seeds; else nothing."""
+    for depth in ("*", "*/*"):
+        runs = sorted(
+            path.parent for path in folder.glob(f"{depth}/revisions") if (path.parent / "recipe.yaml").is_file()
+        )
+        if runs:
+            return f"; did you mean {runs[0]}?"
+    return ""
+
+
 def differences(folder: Path, exclude: tuple[str, ...] = MUTABLE) -> list[str]:
     """What is on disk otherwise than the manifest says, one line each; empty when all is well."""
     try:

@@ -63,7 +63,7 @@ class Tokens:
     @cached_property
     def train_documents(self) -> np.ndarray:
         """Documents of the training stream, int64 (documents, 2): tokens with `<s>` and `</s>`, bytes of the text before
-        normalisation; on disk. Raises InputError when the table is not what was written."""
+        normalization; on disk. Raises InputError when the table is not what was written."""
         return self._documents("train")
 
     @cached_property

@@ -1,7 +1,7 @@
 """What tokenizers make of held-out text, side by side: fertility (tokens per word, as in Rust et al. 2021), bytes per token,
 words that stay whole, unknown tokens, and texts that decoding does not give back.
 
-Words are what white space divides. Bytes are those of the text before normalisation. No special token is added, and the
+Words are what white space divides. Bytes are those of the text before normalization. No special token is added, and the
 characters of one are text.
 """
 
@@ -58,7 +58,7 @@ class TokenCounts(_Counts):
     num_unknown_tokens: int = 0
     num_single_token_words: int = 0
     num_documents_not_given_back: int = 0
-    """Documents of which decode(encode(text)) is not the text, or its NFKC form for a tokenizer that normalises."""
+    """Documents of which decode(encode(text)) is not the text, or its NFKC form for a tokenizer that normalizes."""
 
     def figures(self, text: TextCounts) -> dict[str, int | float | None]:
         """The counts and their shares of the text; None for a share of nothing."""

@@ -8,7 +8,7 @@ _HEADER = ["", "entries", "tokens", "per word", "bytes each", "whole words", "un
 _LEGEND = """\
 entries: of the vocabulary; per word: tokens per word (fertility), a word being what white space divides;
 bytes each: bytes of text per token; whole words: words that are one token; unknown: tokens for what the vocabulary lacks;
-not given back: documents that decoding does not give back (after NFKC, where a tokenizer normalises)"""
+not given back: documents that decoding does not give back (after NFKC, where a tokenizer normalizes)"""
 
 
 def format_report(report: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 Conventions, the same in training and evaluation:
 - The text is brought to NFKC form. All 256 bytes are in the vocabulary, so nothing is ever unknown or dropped.
-- A space is put before the first word, so that it is tokenised as the same word anywhere else.
+- A space is put before the first word, so that it is tokenized as the same word anywhere else.
 - The tokenizer adds no special token by itself. A training document is `<s> text </s>`; whoever scores or generates puts
   one `<s>` in front, as lm-eval does. `tokens.published` makes one that adds it, for `tokenizer.add_bos`.
 """

@@ -21,7 +21,7 @@ class DevLoss:
     """Nats per token."""
     perplexity: float
     bits_per_byte: float
-    """Bits per byte of the text before normalisation; `<s>` (where it is predicted) and `</s>` cost bits and count no byte."""
+    """Bits per byte of the text before normalization; `<s>` (where it is predicted) and `</s>` cost bits and count no byte."""
 
 
 @dataclass(frozen=True)

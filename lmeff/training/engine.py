@@ -82,19 +82,19 @@ def check_engine(accelerator: Accelerator, arguments: TrainingArguments) -> None
         )
     if accelerator.distributed_type not in _ENGINES:
         raise InputError(
-            f"accelerate launch: {accelerator.distributed_type.value} is in use, and lmeff does not train with it; use one of"
-            " the configurations in launchers/"
+            f"accelerate launch: {accelerator.distributed_type.value} is in use, and lmeff does not train with it; use"
+            " `lmeff train --launcher ddp`, zero1, zero2 or zero3"
         )
     if accelerator.num_processes != launched_world_size():
         raise InputError(
             f"accelerate launch: {launched_world_size()} processes were started but {accelerator.num_processes} work together;"
-            " use one of the configurations in launchers/"
+            " use `lmeff train --launcher ddp` or another launcher"
         )
     wants_deepspeed = is_on("ACCELERATE_USE_DEEPSPEED")
     if wants_deepspeed and accelerator.distributed_type != DistributedType.DEEPSPEED:
         raise InputError(
             "accelerate launch: DeepSpeed was asked for and is not in use; without a GPU put 'use_cpu: true' into the"
-            " configuration file (launchers/cpu_zero2.yaml) instead of --cpu or ACCELERATE_USE_CPU"
+            " configuration file, as in `lmeff train --launcher cpu_zero2`, instead of --cpu or ACCELERATE_USE_CPU"
         )
 
 

@@ -74,7 +74,7 @@ def settle_launch(resolved: Resolved) -> None:
         where = resolved.provenance["optimizer.name"]
         raise InputError(
             f"{where}: optimizer.name: 'schedule_free_adamw' does not run under DeepSpeed ZeRO, which keeps the weights to"
-            " average apart from the model's; use DDP (launchers/ddp.yaml)"
+            " average apart from the model's; use DDP (`lmeff train --launcher ddp`)"
         )
     for note in notes if launched_rank() == 0 else ():
         print(note, file=sys.stderr, flush=True)
@@ -86,7 +86,7 @@ def settle_environment() -> list[str]:
     if asked:
         raise InputError(
             f"{_WHO}: {', '.join(asked)} is asked for, and lmeff does not train with it; use data parallel or DeepSpeed ZeRO"
-            " (launchers/ddp.yaml, launchers/zero1.yaml to zero3.yaml)"
+            " (`lmeff train --launcher ddp`, zero1, zero2 or zero3)"
         )
     notes = [*_settle_device(), *_settle_precision(), *_settle_compile()]
     if is_on("ACCELERATE_USE_DEEPSPEED"):
@@ -136,7 +136,7 @@ def _settle_deepspeed() -> Iterator[str]:
     if asks_for_cpu():
         raise InputError(
             f"{_WHO}: DeepSpeed is asked for, and ACCELERATE_USE_CPU turns it off; without a GPU put 'use_cpu: true' into the"
-            " configuration file (launchers/cpu_zero2.yaml) instead of --cpu or ACCELERATE_USE_CPU"
+            " configuration file, as in `lmeff train --launcher cpu_zero2`, instead of --cpu or ACCELERATE_USE_CPU"
         )
     for variable in _OFFLOAD:
         if (device := os.environ.get(variable, "none")) != "none":
@@ -218,7 +218,7 @@ def _says_something(value: object) -> bool:
 
 
 def _no_stage(who: str, stage: object) -> str:
-    return f"{who}: ZeRO stage {stage} is none of 1, 2 and 3; to divide nothing use launchers/ddp.yaml"
+    return f"{who}: ZeRO stage {stage} is none of 1, 2 and 3; to divide nothing use `lmeff train --launcher ddp`"
 
 
 def _no_offload(who: str, key: str, device: str) -> str:

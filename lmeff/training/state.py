@@ -1,4 +1,4 @@
-"""`state.json`: what a run is doing. Needs no torch, so that a finished run is recognised at once."""
+"""`state.json`: what a run is doing. Needs no torch, so that a finished run is recognized at once."""
 
 import os
 import socket

@@ -83,7 +83,7 @@ def test_the_page_says_what_happened_and_holds_every_anchor(report, finished_run
     assert "A model of 233M parameters, trained on 2B tokens of hybrid_3.7B (0.54 passes over the text)" in page.text
     assert "3 h 23 min of training on NVIDIA H200" in page.text
     assert str(RunView(run, "x").changes[0]) in page.text
-    assert "accelerate launch -m lmeff.run recipe.yaml" in page.text
+    assert "lmeff train recipe.yaml" in page.text
     assert "lmeff report outputs/180m_hybrid/seed-0 -o report.html" in page.text
     assert "learning_rate: 3e-4" in page.text
     assert set(page.figures) == {"main", "phenomena", "paradigms"}

@@ -51,6 +51,15 @@ def test_what_a_run_keeps_is_valid(validator, path: Path) -> None:
         ("anchors: {mode: snapshoot}", ["anchors.mode"]),
         ("training: {learning_rate: 3e-4}", ["training"]),
         ("extends: {}", ["extends"]),
+        ("schedule: {warmup: blah}", ["schedule.warmup"]),
+        ("schedule: {warmup: 300 stepps}", ["schedule.warmup"]),
+        ("schedule: {warmup: 0.02}", []),
+        ("schedule: {warmup: 1 step}", []),
+        ("training: {bf16: foo}", ["training.bf16"]),
+        ("training: {fp16: auto}", ["training.fp16"]),
+        ("training: {log_level: laud}", ["training.log_level"]),
+        ("training: {logging_steps: many}", ["training.logging_steps"]),
+        ("training: {logging_steps: 1k, fp16: true, log_level: info}", []),
     ],
 )
 def test_what_it_takes_and_what_it_refuses(validator, text: str, wrong: list[str]) -> None:

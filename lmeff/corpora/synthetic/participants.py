@@ -109,7 +109,7 @@ def may_be(participant: Participant, adjective: str) -> bool:
 
 
 def _usable(verbs: Iterable[Verb], subject: Participant, neighbour: Participant | None) -> tuple[Verb, ...]:
-    """The verbs that the stories may say of the subject, with the neighbour between it and its verb.
+    """The verbs that the stories may say of the subject, with the neighbor between it and its verb.
 
     "The dog near the boy sleeps" contains "the boy sleeps", and must not where that is held out.
     """
