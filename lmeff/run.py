@@ -1,6 +1,5 @@
 """The main job: recipe -> corpora -> tokens -> models -> revisions -> training and evaluation -> analysis.
 
-    lmeff train quickstart          (starts it like this)
     accelerate launch -m lmeff.run recipes/quickstart.yaml
     accelerate launch --config_file launchers/zero2.yaml -m lmeff.run recipes/180m_hybrid.yaml seed=1 batch.micro=64
     accelerate launch -m lmeff.run recipes/a.yaml recipes/b.yaml --index 1
