@@ -65,6 +65,9 @@ class Kept:
     """A document that passed what can be said about it alone."""
 
     pieces: list[Piece]
+    num_characters: int
+    is_file: bool
+    """Whether it is a file of plain text."""
     is_cut: bool = False
     """Whether it was cut for its length, with pieces on both sides perhaps."""
     key: int | None = None
@@ -157,9 +160,9 @@ class DocumentMaker:
         name = f"{_key(text):016x}" if is_cut else None
         pieces = [Piece(side, _line(piece, domain, name), num_bytes(piece), num_words(piece)) for side, piece in found]
         if not self.rules.deduplicate:
-            return Kept(pieces, is_cut)
+            return Kept(pieces, len(text), is_file, is_cut)
         near = self._near_keys(text).tolist() if self.rules.deduplicate == "near" else []
-        return Kept(pieces, is_cut, _key(text), near)
+        return Kept(pieces, len(text), is_file, is_cut, _key(text), near)
 
     def _pieces(self, text: str, domain: str, is_file: bool) -> tuple[bool, Iterable[tuple[str, str]]]:
         """Whether the document is cut, and its pieces: (side, text)."""

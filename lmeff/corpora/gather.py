@@ -9,12 +9,14 @@ import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from lmeff.corpora.amount import NO_LIMITS, Amount
 from lmeff.corpora.documents import DocumentMaker, Kept, Outcome, Rules
 from lmeff.corpora.key_set import KeySet
 from lmeff.corpora.mixture import check_reached
@@ -96,6 +98,9 @@ class Gathering:
         """The first sentences of evaluation data that were taken out."""
         self.cut: dict[str, int] = saved.get("cut", {"num_documents": 0, "num_held_out_pieces": 0})
         """Documents that were cut for their length, and pieces of them that are held out."""
+        self._amount = Amount(**saved.get("amount", {}))
+        self._ends: list[list[int]] = saved.get("ends", [])
+        """Stage, words and held-out words of the sources that ended before they had all their words."""
         self.short: dict[str, int] = saved.get("short", {})
         """Words of the sources that have fewer than they should."""
         names = ("exact.train", "exact.dev", "near.train", "near.dev")
@@ -146,19 +151,35 @@ class Gathering:
                 break
             self._place = [index, file_index + 1, 0]
         if stage.max_words and not self._has_enough:
-            self._note_short(stage)
+            self._note_short(index)
         self._place, self._stage_words, self._held_out_words = [index + 1, 0, 0], 0, 0
         self._has_enough = False
         self._save()
 
-    def _note_short(self, stage: Stage) -> None:
-        held_out = self._held_out_words
-        if (self._stage_words - held_out) * stage.epochs < stage.max_words - held_out:
-            key, advice = ("corpus", "") if not stage.source else (f"corpus.sources.{stage.source}", " or epochs")
-            raise TooLittleText(
-                f"{key}: has {self._stage_words:,} words of the {stage.max_words:,} that corpus.budget wants of it; give it"
-                f" more text{advice}, or lower the budget"
-            )
+    def limits(self, dev_share: float | None) -> tuple[int, int] | None:
+        """The lengths up to which rows, and files, stay whole; None when none is longer, or that is settled."""
+        if not dev_share or self._stages[0].rules.whole_characters != NO_LIMITS:
+            return None
+        return self._amount.limits(dev_share)
+
+    def check_words(self) -> None:
+        """Raises TooLittleText for a source that has fewer words than it should."""
+        for index, words, held_out in self._ends:
+            stage = self._stages[index]
+            if (words - held_out) * stage.epochs < stage.max_words - held_out:
+                key, advice = ("corpus", "") if not stage.source else (f"corpus.sources.{stage.source}", " or epochs")
+                raise TooLittleText(
+                    f"{key}: has {words:,} words of the {stage.max_words:,} that corpus.budget wants of it; give it more"
+                    f" text{advice}, or lower the budget"
+                )
+
+    def _note_short(self, index: int) -> None:
+        stage = self._stages[index]
+        self._ends.append([index, self._stage_words, self._held_out_words])
+        # When a document is cut, less of it may be held out, and more is left to be read again. One that is not too much of
+        # the text so far will not be cut, however much comes after it.
+        if not self.limits(stage.rules.dev_share):
+            self.check_words()
         self.short[stage.source] = self._stage_words
 
     def _outcomes(
@@ -203,6 +224,7 @@ class Gathering:
                 self._has_enough = True
                 return True
             self._stage_words += kept.num_words
+            self._amount.add(kept)
             self._remember(kept, side)
             self._held_out_words += sum(piece.num_words for piece in kept.pieces if piece.side == "dev")
             self.cut["num_documents"] += kept.is_cut
@@ -259,6 +281,7 @@ class Gathering:
         state = {side: writer.save() for side, writer in self.writers.items()}
         state |= {"place": self._place, "stage_words": self._stage_words, "short": self.short}
         state |= {"held_out_words": self._held_out_words, "has_enough": self._has_enough}
+        state |= {"amount": asdict(self._amount), "ends": self._ends, "settled": self._settled()}
         state |= {"cut": self.cut, "left_out": self.left_out, "cleaning": self.cleaning}
         state |= {"num_taken_out": self.num_taken_out, "examples": self.examples}
         state["keys"] = {name: keys.save() for name, keys in self._keys.items()}
@@ -266,7 +289,19 @@ class Gathering:
         for keys in self._keys.values():
             keys.forget_others()
 
+    def _settled(self) -> dict[str, Any]:
+        """What was decided by all of the text, and a restart must go on with."""
+        rules = self._stages[0].rules
+        return {"dev_share": rules.dev_share, "whole_characters": rules.whole_characters}
+
     def forget(self) -> None:
         """Removes what only a restart needs."""
         for path in (self._journal, *self._folder.glob("exact.*.npy"), *self._folder.glob("near.*.npy")):
             path.unlink(missing_ok=True)
+
+
+def settled_rules(folder: Path) -> dict[str, Any]:
+    """The rules that an interrupted call had decided by all of the text."""
+    journal = folder / JOURNAL
+    found = json.loads(journal.read_text(encoding="utf-8")).get("settled", {}) if journal.exists() else {}
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()}

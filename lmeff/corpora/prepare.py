@@ -10,11 +10,11 @@ import orjson
 import xxhash
 
 from lmeff.corpora import synthetic
-from lmeff.corpora.amount import with_longest_whole
+from lmeff.corpora.amount import NO_LIMITS
 from lmeff.corpora.catalogue import complete, has_place, nowhere
 from lmeff.corpora.cleaning import check_cleaners
 from lmeff.corpora.documents import DocumentMaker, Rules
-from lmeff.corpora.gather import JOURNAL, SIDES, Gathering, Stage
+from lmeff.corpora.gather import JOURNAL, SIDES, Gathering, Stage, settled_rules
 from lmeff.corpora.mixture import Mixture, mixture_of
 from lmeff.corpora.origins import LocalHashes
 from lmeff.corpora.record_text import check_templates
@@ -96,20 +96,28 @@ def _write_synthetic(corpus: Corpus, gathering: Gathering) -> None:
 
 
 def _write_whole(folder: Path, corpus: Corpus, stages: list[Stage]) -> dict[str, Any]:
-    """Writes both sides. Text so short that one of them gets nothing gives up the document, or segment, that comes first."""
+    """Writes both sides: again when documents turn out to be too much of the text to stay whole. Text so short that one side
+    gets nothing gives up the document, or segment, that comes first."""
+    dev_share = stages[0].rules.dev_share if stages else None
+    if dev_share and (settled := settled_rules(folder)):
+        stages = _with_rules(stages, **settled)
     gathering = _gather(folder, corpus, stages)
+    if limits := gathering.limits(dev_share):
+        _clear(folder)
+        stages = _with_rules(stages, whole_characters=limits)
+        gathering = _gather(folder, corpus, stages)
+    gathering.check_words()
     counts = {side: summary(gathering.writers[side].shards) for side in SIDES}
     empty = [side for side in SIDES if not counts[side]["num_documents"]]
-    if len(empty) == 1 and stages[0].rules.dev_share:
+    if len(empty) == 1 and dev_share:
         shards = [shard for side in SIDES for shard in gathering.writers[side].shards]
         is_older = stages[0].rules.whole_characters is None
         if (share := smallest_share(_candidates(folder, shards, is_older))) is None:
             raise InputError(
                 "corpus.dev_paths: the text is one short piece, too little to hold any out; give corpus.dev_paths"
             )
-        for path in sorted(folder.iterdir(), key=lambda path: path.name != JOURNAL):
-            path.unlink()
-        stages = [replace(stage, rules=replace(stage.rules, dev_share=share)) for stage in stages]
+        _clear(folder)
+        stages = _with_rules(stages, dev_share=share)
         gathering = _gather(folder, corpus, stages)
         counts = {side: summary(gathering.writers[side].shards) for side in SIDES}
     _check_enough(corpus, gathering, counts, {stage.source for stage in stages if stage.rules.side == "train"})
@@ -122,6 +130,15 @@ def _write_whole(folder: Path, corpus: Corpus, stages: list[Stage]) -> dict[str,
         "left_out": gathering.left_out,
         "decontaminated": {"num_sentences": gathering.num_taken_out, "examples": gathering.examples},
     }
+
+
+def _with_rules(stages: list[Stage], **rules: Any) -> list[Stage]:
+    return [replace(stage, rules=replace(stage.rules, **rules)) for stage in stages]
+
+
+def _clear(folder: Path) -> None:
+    for path in sorted(folder.iterdir(), key=lambda path: path.name != JOURNAL):
+        path.unlink()
 
 
 def _candidates(folder: Path, shards: list[TextShard], by_older_rule: bool) -> Iterator[str]:
@@ -158,7 +175,7 @@ def prepare_text(corpus: Corpus, data: str | Path, by_older_rule: bool = False) 
             manifest = {"format": TEXT_FORMAT, "layout": _LAYOUT, "name": corpus.name, "fingerprint": plan.fingerprint}
             read = [str(file) for stage in plan.stages for file in stage.files]
             with unfinished_folder(plan.folder / "text") as aside:
-                stages = plan.stages if plan is older else with_longest_whole(plan.stages)
+                stages = plan.stages if plan is older else _with_rules(plan.stages, whole_characters=NO_LIMITS)
                 manifest |= _write_whole(aside, corpus, stages)
                 with shown("sha256 of the text"):
                     manifest |= {"rules": plan.rules, "sources": read, "files": describe_files(aside)}

@@ -18,7 +18,7 @@ from lmeff.files import parse_json
 
 _BATCH_CHARACTERS = 1 << 20
 _READ_CHARACTERS = 1 << 20
-WHOLE_FILE_CHARACTERS = 16 << 20
+_WHOLE_FILE_CHARACTERS = 16 << 20
 _PIECE_CHARACTERS = 1 << 20
 _TABLE_ROWS = 1_000
 
@@ -84,7 +84,7 @@ def _text_documents(file: IO[str], path: Path, form: Form) -> Iterator[str]:
         rest = ""
         while piece := file.read(_READ_CHARACTERS):
             *whole, rest = (rest + piece).split(form.separator)
-            if len(rest) > WHOLE_FILE_CHARACTERS:
+            if len(rest) > _WHOLE_FILE_CHARACTERS:
                 raise InputError(f"{path}: no corpus.separator {form.separator!r} in 16 million characters")
             yield from whole
         yield rest
@@ -94,8 +94,8 @@ def _text_documents(file: IO[str], path: Path, form: Form) -> Iterator[str]:
 
 def _whole_or_in_pieces(file: IO[str]) -> Iterator[str]:
     """A file as one document; a very long one as pieces that end where a paragraph, a line or a word does."""
-    text = file.read(WHOLE_FILE_CHARACTERS)
-    if len(text) < WHOLE_FILE_CHARACTERS:
+    text = file.read(_WHOLE_FILE_CHARACTERS)
+    if len(text) < _WHOLE_FILE_CHARACTERS:
         yield text
         return
     while True:
@@ -159,7 +159,7 @@ def _grouped(texts: Iterable[str], form: Form) -> Iterator[str]:
             group, size = [], 0
         group.append(text)
         size += len(text)
-        if size > WHOLE_FILE_CHARACTERS:
+        if size > _WHOLE_FILE_CHARACTERS:
             raise InputError(f"corpus.begins: {form.begins!r} matches no line in 16 million characters")
     if group:
         yield _joined(group, form)

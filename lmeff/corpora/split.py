@@ -9,7 +9,7 @@ import xxhash
 from lmeff.corpora.sources import Document
 
 _SEGMENT_CHARACTERS = 8_000
-_LARGEST_ROW, LARGEST_FILE = 0.5, 0.1
+_LARGEST_ROW, _LARGEST_FILE = 0.5, 0.1
 """Shares of all the text."""
 _BREAKS = (re.compile(r"\n\s*\n"), re.compile(r"\n"), re.compile(r"(?<=[.!?])\s"), re.compile(r"\s"))
 
@@ -44,7 +44,7 @@ def longest_whole(num_characters: int, dev_share: float, is_file: bool) -> int:
     A row, or what a separator ends, is cut only when it is more than half of the text, or the only one. A file of plain text is
     one document since nothing says where its documents end: it is cut when it is more than a tenth, or than the held-out share.
     """
-    share = max(dev_share, LARGEST_FILE) if is_file else _LARGEST_ROW
+    share = max(dev_share, _LARGEST_FILE) if is_file else _LARGEST_ROW
     return max(2 * _SEGMENT_CHARACTERS, int(share * num_characters))
 
 

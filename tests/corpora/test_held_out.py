@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import json
 import random
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +14,8 @@ from pyarrow import parquet
 
 from lmeff.cli import main
 from lmeff.corpora import TextCorpus, prepare_text
-from lmeff.corpora.amount import ENOUGH_CHARACTERS, num_characters
-from lmeff.corpora.origins import LocalHashes
-from lmeff.corpora.reading import WHOLE_FILE_CHARACTERS
-from lmeff.corpora.stages import find_stages
-from lmeff.errors import InputError
+from lmeff.corpora.gather import Gathering
+from lmeff.errors import InputError, TooLittleText
 from lmeff.recipe import Recipe, read_recipe
 from lmeff.recipe.schema import Corpus
 from lmeff.tokens import find_tokens, prepare_run, prepare_tokenizer, prepare_tokens
@@ -326,17 +322,67 @@ def test_text_beyond_a_budget_is_no_part_of_the_whole(tmp_path: Path) -> None:
         assert prepare_text(settings, tmp_path / "data").manifest["cut"]["num_documents"] == num_cut
 
 
-def test_of_a_large_corpus_not_all_is_read_twice(tmp_path: Path) -> None:
-    """Counting ends at so much text that no file can be too large a share of it; what comes after is not even looked at."""
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text * 10}) + "\n" for text in ["ab ", "cd "] * 50))
-    settings = Corpus(name="a", paths=[str(tmp_path / "a.jsonl")])
-    stages = find_stages(settings, tmp_path, LocalHashes(tmp_path))
-    assert num_characters(stages) == 100 * 29
-    missing = replace(stages[0], files=[*stages[0].files, replace(stages[0].files[0], path=tmp_path / "missing.jsonl")])
-    assert num_characters([missing], enough=2_000) == 2_000
-    with pytest.raises(InputError, match=r"missing\.jsonl"):
-        num_characters([missing], enough=3_000)
-    assert ENOUGH_CHARACTERS * 0.1 >= WHOLE_FILE_CHARACTERS
+def gathered(monkeypatch: pytest.MonkeyPatch, kill_at: int | None = None) -> list[int]:
+    """Stage of every save from here on; the process "is killed" at one of them."""
+    places: list[int] = []
+    save = Gathering._save
+
+    def saved(self: Gathering) -> None:
+        save(self)
+        places.append(self._place[0])
+        if len(places) == kill_at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Gathering, "_save", saved)
+    return places
+
+
+def test_text_is_read_once_unless_a_document_is_too_much_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [book(seed, 20_000) for seed in range(10)]
+    places = gathered(monkeypatch)
+    for more, num_reads in (([], 1), ([book(11, 400_000)], 2)):
+        settings = write(tmp_path / "a.jsonl", texts + more)
+        prepare_text(settings, tmp_path / "data")
+        assert places == [1] * num_reads
+        places.clear()
+
+
+@pytest.mark.parametrize("kill_at", range(1, 5))
+def test_killed_while_it_is_read_again_the_text_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
+) -> None:
+    sources = {}
+    for name, texts in (("a", [book(0, 400_000)]), ("b", [book(seed, 20_000) for seed in range(1, 11)])):
+        write(tmp_path / f"{name}.jsonl", texts)
+        sources[name] = {"paths": [str(tmp_path / f"{name}.jsonl")]}
+    settings = Corpus(name="books", sources=sources, dev_share=0.1)
+    wanted = prepare_text(settings, tmp_path / "data")
+    assert wanted.manifest["cut"]["num_documents"] == 1
+    with monkeypatch.context() as patch:
+        gathered(patch, kill_at)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_text(settings, tmp_path / "killed")
+    found = prepare_text(settings, tmp_path / "killed")
+    assert found.manifest == wanted.manifest
+
+
+def test_a_book_that_will_be_cut_is_no_reason_to_say_that_a_source_has_too_little_text(tmp_path: Path) -> None:
+    """Held out whole it leaves too little to be read three times, in pieces it does not."""
+    large = next(text for seed in range(100, 400) if position(text := book(seed, 100_000)) < 0.1)
+    small = [text for text in (book(seed, 5_000) for seed in range(20)) if position(text) > 0.1][:10]
+    write(tmp_path / "a.jsonl", [large, *small])
+    count = sum(len(text.split()) for text in [large, *small])
+    sources = {
+        "a": {"paths": [str(tmp_path / "a.jsonl")], "weight": 1, "epochs": 3},
+    }
+    settings = Corpus(name="books", sources=sources, dev_share=0.1, budget=f"{2 * count} words")
+    corpus = prepare_text(settings, tmp_path / "data")
+    assert corpus.manifest["cut"]["num_documents"] == 1
+    with pytest.raises(TooLittleText, match=r"corpus\.sources\.a: has .* words"):
+        prepare_text(settings.model_copy(update={"budget": f"{4 * count} words"}), tmp_path / "data")
+    sources["a"]["epochs"] = 5
+    settings = Corpus(name="books", sources=sources, dev_share=0.1, budget=f"{4 * count} words")
+    assert prepare_text(settings, tmp_path / "data").manifest["cut"]["num_documents"] == 1
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])

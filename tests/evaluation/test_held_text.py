@@ -261,7 +261,7 @@ def test_a_file_of_text_read_in_pieces_is_one_document(model_folder, tmp_path, m
     """Above 16 million characters a file is read in pieces; here the limit is lowered."""
     from lmeff.corpora import reading
 
-    monkeypatch.setattr(reading, "WHOLE_FILE_CHARACTERS", 2_000)
+    monkeypatch.setattr(reading, "_WHOLE_FILE_CHARACTERS", 2_000)
     monkeypatch.setattr(reading, "_PIECE_CHARACTERS", 1_000)
     (tmp_path / "a.txt").write_text("Anna sees Boris.\n" * 300)
     (tmp_path / "b.jsonl").write_text('{"text": "Anna."}\n{"text": "Boris."}\n')
