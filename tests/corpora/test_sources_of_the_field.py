@@ -158,19 +158,22 @@ def test_a_source_may_be_text_of_ones_own_or_another_data_set(
     assert texts["cc_news"].startswith("The own article")
 
 
-def test_a_source_that_fails_or_is_too_small_is_an_error(hub: HubServer, prepare: Callable) -> None:
+def test_a_source_that_fails_or_is_too_small_is_an_error(hub: HubServer, prepare: Callable, tmp_path: Path) -> None:
+    said = prepare(hub.url, name="hybrid_3.7B", budget="100k words")
+    assert "TooLittleText: corpus.sources.wikipedia: has " in said
+    assert "words of the 15,000 that corpus.budget wants of it" in said
     with hub.fault(r"GET /datasets/allenai/c4/resolve", "status", status=404):
         said = prepare(hub.url, name="hybrid_3.7B", budget="20k words")
     assert "RunFailed: hub://allenai/c4@" in said
     assert "give its text as paths instead" in said
-    # What was downloaded before is kept, and gone on with.
+    # What was downloaded and prepared before is kept, and gone on with.
+    unfinished = list((tmp_path / "data").glob("hybrid_3.7B-*/.text.unfinished/journal.json"))
+    assert len(unfinished) == 1
+    assert json.loads(unfinished[0].read_text())["place"][0] == 3
     hub.requests.clear()
     again = prepare(hub.url, name="hybrid_3.7B", budget="20k words")
     assert not [what for _, what, _ in hub.requests if "wikipedia/resolve" in what]
     assert len(again["words"]) == 5
-    said = prepare(hub.url, name="hybrid_3.7B", budget="100k words")
-    assert "TooLittleText: corpus.sources.wikipedia: has " in said
-    assert "words of the 15,000 that corpus.budget wants of it" in said
 
 
 def test_no_network_is_said_in_one_line(prepare: Callable) -> None:
