@@ -47,7 +47,8 @@ def test_checkpoints_of_babylm_are_scored_in_the_order_of_words_and_drawn(
     hub.repositories[repository.name] = repository
     answer = lmeff("eval", repository.name, "--revisions", "all", *TASKS, cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
-    assert [line.split()[0] for line in answer.stdout.splitlines()] == ["chck_9M", "chck_10M", "main"]
+    shown = [line.split()[0] for line in answer.stdout.splitlines()]
+    assert shown == ["revision", "chck_9M", "chck_10M", "main", "results:"]
     monkeypatch.chdir(tmp_path)
     assert main(["curves", "outputs/eval"]) == 0
     shown = capsys.readouterr().out
@@ -116,8 +117,8 @@ def test_scored_from_the_hub_and_the_results_sent_back(hub: HubServer, run: Path
     answer = lmeff("eval", REPOSITORY, "--revisions", "all", *TASKS, cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr
     lines = [line.split() for line in answer.stdout.splitlines()]
-    assert [line[0] for line in lines] == ["seed-1-tokens-0", "seed-1-tokens-20k", "seed-1"]
-    assert lines[1][2] == lines[2][2], "the final model is the last anchor"
+    assert [line[0] for line in lines] == ["revision", "seed-1-tokens-0", "seed-1-tokens-20k", "seed-1", "results:"]
+    assert lines[2][2] == lines[3][2], "the final model is the last anchor"
     folder = tmp_path / "outputs" / "eval" / "stories-41.1k-tok320@seed-1-tokens-20k"
     about = json.loads((folder / ".model.json").read_text())
     assert about["commit"] == hub.repositories[REPOSITORY].branches["seed-1-tokens-20k"]
