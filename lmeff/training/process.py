@@ -51,6 +51,10 @@ def outcome(error: BaseException) -> tuple[int, str, str]:
     return EXIT_FAILED, "failed", f"{type(error).__name__}: {error}"
 
 
+_FOR_THE_FIRST_SECONDS = 5.0
+"""How long another process waits with its end, so that the first one has said what is wrong before the launcher ends it."""
+
+
 def report_failure(run_state: RunState | None, word: str, message: str, patience_seconds: float = 20.0) -> None:
     """Says on stderr, and in `state.json` when the run has a folder, why the run ended.
 
@@ -59,8 +63,9 @@ def report_failure(run_state: RunState | None, word: str, message: str, patience
     another launch holds.
     """
     if launched_rank() > 0:
-        if run_state is None:
-            return  # the first process found the same mistake
+        if run_state is None:  # the first process finds the same mistake, maybe a little later
+            time.sleep(_FOR_THE_FIRST_SECONDS)
+            return
         deadline = time.monotonic() + patience_seconds
         while time.monotonic() < deadline:
             time.sleep(0.2)
