@@ -1,6 +1,7 @@
 """The report page and its figure: self-contained, safe, complete, and a page for every state a run can be in."""
 
 import json
+import os
 import re
 import shutil
 import struct
@@ -314,7 +315,7 @@ def test_every_cell_can_be_read_on_its_colour(colours):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+@pytest.mark.skipif(not (shutil.which("chromium") or os.environ.get("CI")), reason="needs chromium")
 def test_a_browser_draws_all_three_figures_without_an_error(report, tmp_path):
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--virtual-time-budget=10000"]
     flags += ["--enable-logging=stderr", f"--user-data-dir={tmp_path}", "--dump-dom", report.resolve().as_uri()]

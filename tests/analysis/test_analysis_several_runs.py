@@ -1,6 +1,7 @@
 """A page of several runs of which some have no pairs: colors, notes, and ticks that fit."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -87,7 +88,7 @@ def test_the_last_tick_has_its_label(fake_run):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+@pytest.mark.skipif(not (shutil.which("chromium") or os.environ.get("CI")), reason="needs chromium")
 @pytest.mark.parametrize("width", [330, 1000])
 def test_the_last_tick_has_its_label_on_a_phone_too(fake_run, tmp_path, width):
     page = write_report(read_runs([fake_run(anchors=LONG_LABELS, num_pairs=2)]), tmp_path / "page.html")
