@@ -186,7 +186,11 @@ def test_a_run_is_followed_until_it_ends(model_folder, mini_blimp, tmp_path, cle
     finally:
         process.kill()
     assert process.returncode == 0, errors
-    assert [line.split()[0] for line in said.splitlines()] == [f"seed-0-tokens-{name}" for name in ("0", "1M", "2M")]
+    assert [line.split()[0] for line in said.splitlines()] == [
+        "revision",
+        *(f"seed-0-tokens-{name}" for name in ("0", "1M", "2M")),
+        "results:",
+    ]
 
 
 def test_following_wants_a_run(model_folder, capsys):
