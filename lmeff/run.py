@@ -11,21 +11,21 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from lmeff.command_line import Asked, read_arguments
 from lmeff.errors import EXIT_FAILED, RunFailed
-from lmeff.evaluation.tasks import check_tasks, check_without_lm_eval, fetch_data
+from lmeff.evaluation.tasks.checks import check_tasks, check_without_lm_eval, fetch_data
+from lmeff.hub.account import namespace
 from lmeff.plan import check_data, make_plan
-from lmeff.plan_text import format_start
+from lmeff.plan.text import format_start
 from lmeff.progress import shown
 from lmeff.publishing.folder import undelivered
-from lmeff.revisions.account import namespace
 from lmeff.revisions.names import hub_names
-from lmeff.training.extension import check_extension, is_finished, take_recipe
-from lmeff.training.folder import check_same_recipe, claimed_by_first, finished_words, is_complete, run_folder
-from lmeff.training.launcher import settle_launch
-from lmeff.training.process import launched_rank, launched_world_size, leave, outcome, report_failure
-from lmeff.training.signals import StopRequests
-from lmeff.training.state import RunState, read_state
+from lmeff.runs.command_line import Asked, read_arguments
+from lmeff.runs.extension import check_extension, is_finished, take_recipe
+from lmeff.runs.folder import check_same_recipe, claimed_by_first, finished_words, is_complete, run_folder
+from lmeff.runs.launcher import settle_launch
+from lmeff.runs.process import launched_rank, launched_world_size, leave, outcome, report_failure
+from lmeff.runs.signals import StopRequests
+from lmeff.runs.state import RunState, read_state
 
 
 def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes: list[str]) -> None:
@@ -50,9 +50,9 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
 
     # ---- evaluation: what lm-eval itself must read, and data of the Hub, before a step is trained
     with shown("loading PyTorch"):
-        from lmeff.evaluation.folders import evaluate_together
         from lmeff.evaluation.results import scores_of
-        from lmeff.evaluation.weights_results import measure_finished
+        from lmeff.measures.scores.folders import evaluate_together
+        from lmeff.measures.weights.measure import measure_finished
 
     check_tasks(wanted.tasks, wanted.include_path, wanted.paths)
     if wanted.at_anchors:
@@ -68,7 +68,7 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     from lmeff.revisions.card import model_card
 
     with shown("loading transformers"):
-        from lmeff.training.engine import settle_process
+        from lmeff.training.engines.engine import settle_process
 
         settle_process(recipe.deterministic)
         from lmeff.training.job import Job, finish_state, train

@@ -6,10 +6,10 @@ The arguments are those of `lmeff.run`. Exit code 2 and a line for each mistake 
 
 import sys
 
-from lmeff.command_line import read_arguments
 from lmeff.errors import EXIT_INPUT, InputError
-from lmeff.training.folder import run_folder
-from lmeff.training.state import read_state
+from lmeff.runs.command_line import read_arguments
+from lmeff.runs.folder import run_folder
+from lmeff.runs.state import read_state
 
 
 def main() -> int:

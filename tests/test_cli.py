@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lmeff.cli import main
-from lmeff.cli_help import GROUPS
+from lmeff.cli.help import GROUPS
 
 
 @pytest.fixture

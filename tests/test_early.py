@@ -192,7 +192,7 @@ def test_wrong_input_is_told_before_anything_heavy_is_imported(folder: Path) -> 
 
 
 def test_tasks_of_lm_eval_and_of_ones_own_are_known_without_it(tmp_path: Path) -> None:
-    from lmeff.evaluation.lm_eval_names import certainly_unknown
+    from lmeff.evaluation.tasks.lm_eval_names import certainly_unknown
 
     (tmp_path / "mine.yaml").write_text("task: 'my_task'\n")
     unknown, written = certainly_unknown(["hellaswag", "mmlu", "blimp", "my_task", "hellaswagg"], str(tmp_path))

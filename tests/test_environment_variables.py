@@ -2,8 +2,8 @@
 
 import pytest
 
-from lmeff.corpora.origins import _matches
-from lmeff.corpora.record_text import fill
+from lmeff.corpora.reading.origins import _matches
+from lmeff.corpora.reading.record_text import fill
 from lmeff.environment import asks_for_cpu, set_numerics_aside
 from lmeff.errors import InputError
 

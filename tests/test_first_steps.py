@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from lmeff.cli import main
+from lmeff.hub.client import Unavailable, asking
 from lmeff.recipe import read_recipe
-from lmeff.recipe.finetune_schema import FinetuneRecipe
 from lmeff.recipe.reading import read_section
-from lmeff.revisions.hub import Unavailable, asking
+from lmeff.recipe.sections.finetune import FinetuneRecipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -154,7 +154,7 @@ def test_a_recipe_without_its_track_is_told_with_its_line(here: Path, capsys: py
 
 def test_how_to_repeat_a_run_names_its_processes(trained_model: Path) -> None:
     from lmeff.analysis import read_runs
-    from lmeff.analysis.views import RunView
+    from lmeff.analysis.report.views import RunView
 
     (run,) = read_runs([trained_model.parents[1]])
     assert RunView(run, "x").commands[0] == "lmeff train recipe.yaml"

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
-from lmeff.plan import check_data, flops_of, make_plan, micro_batches, plan_anchors, split_batch, tokens_at
-from lmeff.plan_text import format_plan
+from lmeff.formats.documents import PlanDocument
+from lmeff.plan import check_data, make_plan, plan_anchors
+from lmeff.plan.plan import flops_of, micro_batches, split_batch, tokens_at
+from lmeff.plan.text import format_plan
 from lmeff.quantities import format_bytes
-from lmeff.recipe.documents import PlanDocument
 from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Recipe, Schedule, Tokenizer
 from lmeff.tokens import prepare_tokenizer, prepare_tokens
 from tests.launching import finish, read_lines, run_folder, start, write_recipe

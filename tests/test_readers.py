@@ -12,16 +12,16 @@ import pytest
 from pyarrow import parquet
 
 from lmeff.corpora.catalogue import complete
-from lmeff.corpora.overlap import evaluation_texts
-from lmeff.corpora.reading import Form, read_batches, texts_of
+from lmeff.corpora.cleaning.overlap import evaluation_texts
+from lmeff.corpora.reading.records import Form, read_batches, texts_of
 from lmeff.errors import InputError
-from lmeff.evaluation.data import read_documents
-from lmeff.evaluation.finetuning.data import load_task
-from lmeff.evaluation.finetuning.tasks import Task
-from lmeff.evaluation.prompts import read_prompts
+from lmeff.evaluation.tasks.data import read_documents
+from lmeff.measures.finetuning.data import load_task
+from lmeff.measures.finetuning.tasks import Task
+from lmeff.measures.generation.prompts import read_prompts
 from lmeff.recipe import read_recipe
-from lmeff.recipe.finetune_schema import FinetuneSettings
 from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.finetune import FinetuneSettings
 
 
 def lines(*records: dict) -> str:

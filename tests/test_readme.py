@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lmeff.cli import _parser
-from lmeff.cli_help import GROUPS
+from lmeff.cli.help import GROUPS
+from lmeff.cli.main import _parser
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()

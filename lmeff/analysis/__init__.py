@@ -4,28 +4,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lmeff.analysis.curves import Change, change
-    from lmeff.analysis.drawing import write_png
+    from lmeff.analysis.charts.drawing import write_png
+    from lmeff.analysis.charts.figures import write_figures
     from lmeff.analysis.endings import check_output
     from lmeff.analysis.exports import all_notes, curves_csv, curves_json
-    from lmeff.analysis.figures import write_figures
-    from lmeff.analysis.mixed import mixed_notes
-    from lmeff.analysis.reading import read_runs
-    from lmeff.analysis.report import show_run, write_output, write_report
-    from lmeff.analysis.runs import Anchor, Run
+    from lmeff.analysis.reading.mixed_settings import mixed_notes
+    from lmeff.analysis.reading.paths import read_runs
+    from lmeff.analysis.reading.runs import Anchor, Run
+    from lmeff.analysis.report.report import show_run, write_output, write_report
+    from lmeff.analysis.statistics.curves import Change, change
     from lmeff.analysis.table import tidy_table
     from lmeff.analysis.text import print_curves
 
 _HOMES = {
-    "curves": ("Change", "change"),
-    "drawing": ("write_png",),
+    "statistics.curves": ("Change", "change"),
+    "charts.drawing": ("write_png",),
     "endings": ("check_output",),
     "exports": ("all_notes", "curves_csv", "curves_json"),
-    "figures": ("write_figures",),
-    "mixed": ("mixed_notes",),
-    "reading": ("read_runs",),
-    "report": ("show_run", "write_output", "write_report"),
-    "runs": ("Anchor", "Run"),
+    "charts.figures": ("write_figures",),
+    "reading.mixed_settings": ("mixed_notes",),
+    "reading.paths": ("read_runs",),
+    "report.report": ("show_run", "write_output", "write_report"),
+    "reading.runs": ("Anchor", "Run"),
     "table": ("tidy_table",),
     "text": ("print_curves",),
 }

@@ -5,15 +5,15 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from lmeff.analysis.comparable import comparison_notes
-from lmeff.analysis.curves import changes, summarise_pairs
-from lmeff.analysis.groups import Group, group_runs
-from lmeff.analysis.mixed import mixed_notes
-from lmeff.analysis.results import Score
-from lmeff.analysis.runs import Anchor, Run
-from lmeff.analysis.seeds import seed_changes, seed_means, with_seed_columns
+from lmeff.analysis.reading.comparable import comparison_notes
+from lmeff.analysis.reading.groups import Group, group_runs
+from lmeff.analysis.reading.mixed_settings import mixed_notes
+from lmeff.analysis.reading.results import Score
+from lmeff.analysis.reading.runs import Anchor, Run
+from lmeff.analysis.statistics.curves import changes, summarise_pairs
+from lmeff.analysis.statistics.interval_words import over_examples
+from lmeff.analysis.statistics.seeds import seed_changes, seed_means, with_seed_columns
 from lmeff.analysis.table import LOSSES, accuracy_stderr, tidy_table
-from lmeff.analysis.words import over_examples
 from lmeff.intervals import metric_interval
 
 FORMAT = 1

@@ -5,9 +5,9 @@ from math import isfinite
 
 import pandas as pd
 
-from lmeff.analysis.curves import summarise_pairs
-from lmeff.analysis.runs import Anchor, Run
-from lmeff.analysis.words import over_examples
+from lmeff.analysis.reading.runs import Anchor, Run
+from lmeff.analysis.statistics.curves import summarise_pairs
+from lmeff.analysis.statistics.interval_words import over_examples
 from lmeff.intervals import metric_interval, percent_interval, share_interval
 
 COLUMNS = {

@@ -4,22 +4,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lmeff.analysis.comparable import comparison_notes
-from lmeff.analysis.curves import changes
-from lmeff.analysis.groups import Group, group_runs
-from lmeff.analysis.mixed import mixed_notes
-from lmeff.analysis.runs import Anchor, Run
-from lmeff.analysis.seeds import seed_changes, seed_means
-from lmeff.analysis.table import (
-    OTHER_METRICS,
-    accuracy,
-    headline_metric,
-    loss_text,
-    shown_by,
-    step_text,
-    tidy_table,
-)
-from lmeff.analysis.words import over_examples
+from lmeff.analysis.reading.comparable import comparison_notes
+from lmeff.analysis.reading.groups import Group, group_runs
+from lmeff.analysis.reading.mixed_settings import mixed_notes
+from lmeff.analysis.reading.runs import Anchor, Run
+from lmeff.analysis.statistics.curves import changes
+from lmeff.analysis.statistics.interval_words import over_examples
+from lmeff.analysis.statistics.seeds import seed_changes, seed_means
+from lmeff.analysis.table import OTHER_METRICS, accuracy, headline_metric, loss_text, shown_by, step_text, tidy_table
 from lmeff.intervals import cut_off, possible_range
 from lmeff.quantities import format_tokens
 

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from lmeff.errors import InputError
 from lmeff.files import not_utf8
-from lmeff.recipe.corpus_schema import Corpus, MixedSource, TextSource
 from lmeff.recipe.places import settle_description, where_looked
+from lmeff.recipe.sections.corpus import Corpus, MixedSource, TextSource
 
 _DESCRIPTION = {"title", "source", "license", "licence", "needs", "contains", "download"}
 _OF_ONE_RECIPE = {"name", "file", "track", "epochs", "synthetic"}

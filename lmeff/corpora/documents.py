@@ -13,13 +13,13 @@ import orjson
 import xxhash
 
 from lmeff.corpora import split
-from lmeff.corpora.cleaning import Cleaning
-from lmeff.corpora.decontamination import Decontamination
-from lmeff.corpora.near import NearKeys
-from lmeff.corpora.overlap import Overlap
-from lmeff.corpora.quality import language_share, repetition
-from lmeff.corpora.reading import Batch, Form, texts_of
-from lmeff.corpora.sources import Document, kind
+from lmeff.corpora.cleaning.decontamination import Decontamination
+from lmeff.corpora.cleaning.near_duplicates import NearKeys
+from lmeff.corpora.cleaning.overlap import Overlap
+from lmeff.corpora.cleaning.quality import language_share, repetition
+from lmeff.corpora.cleaning.rules import Cleaning
+from lmeff.corpora.reading.records import Batch, Form, texts_of
+from lmeff.corpora.reading.sources import Document, kind
 from lmeff.progress import shown
 
 _DEFAULT_LANGUAGE_SHARE = 0.65

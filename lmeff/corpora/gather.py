@@ -17,11 +17,11 @@ import numpy as np
 from tqdm import tqdm
 
 from lmeff.corpora.amount import NO_LIMITS, Amount
+from lmeff.corpora.cleaning.key_set import KeySet
 from lmeff.corpora.documents import DocumentMaker, Kept, Outcome, Rules
-from lmeff.corpora.key_set import KeySet
 from lmeff.corpora.mixture import check_reached
-from lmeff.corpora.origins import SourceFile
-from lmeff.corpora.reading import Batch, read_batches
+from lmeff.corpora.reading.origins import SourceFile
+from lmeff.corpora.reading.records import Batch, read_batches
 from lmeff.corpora.text_shards import TextWriter
 from lmeff.corpora.workers import end_with_parent, in_order, num_workers, worker_pool
 from lmeff.errors import TooLittleText

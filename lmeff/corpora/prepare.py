@@ -12,13 +12,13 @@ import xxhash
 from lmeff.corpora import synthetic
 from lmeff.corpora.amount import NO_LIMITS
 from lmeff.corpora.catalogue import complete, has_place, nowhere
-from lmeff.corpora.cleaning import check_cleaners
+from lmeff.corpora.cleaning.rules import check_cleaners
 from lmeff.corpora.documents import DocumentMaker, Rules
 from lmeff.corpora.gather import JOURNAL, SIDES, Gathering, Stage, settled_rules
 from lmeff.corpora.mixture import Mixture, mixture_of
-from lmeff.corpora.origins import LocalHashes
-from lmeff.corpora.record_text import check_templates
-from lmeff.corpora.sources import Document
+from lmeff.corpora.reading.origins import LocalHashes
+from lmeff.corpora.reading.record_text import check_templates
+from lmeff.corpora.reading.sources import Document
 from lmeff.corpora.split import segments, smallest_share
 from lmeff.corpora.stages import describe, find_stages, with_download
 from lmeff.corpora.text_shards import TextShard, read_words, summary

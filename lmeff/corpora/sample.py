@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from lmeff.corpora.catalogue import complete, has_place, nowhere
-from lmeff.corpora.cleaning import Cleaning
+from lmeff.corpora.cleaning.rules import Cleaning
 from lmeff.corpora.documents import DocumentMaker
 from lmeff.corpora.gather import Stage
-from lmeff.corpora.origins import LocalHashes, SourceFile
-from lmeff.corpora.reading import Form, read_batches, texts_of
+from lmeff.corpora.reading.origins import LocalHashes, SourceFile
+from lmeff.corpora.reading.records import Form, read_batches, texts_of
 from lmeff.corpora.stages import find_stages, with_download
 from lmeff.recipe.schema import Corpus
 

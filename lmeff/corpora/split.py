@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import xxhash
 
-from lmeff.corpora.sources import Document
+from lmeff.corpora.reading.sources import Document
 
 _SEGMENT_CHARACTERS = 8_000
 _LARGEST_ROW, _LARGEST_FILE = 0.5, 0.1

@@ -4,20 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lmeff.corpora import sources, synthetic
-from lmeff.corpora.archives import check_download, fetch_track
+from lmeff.corpora import synthetic
 from lmeff.corpora.catalogue import describe as described_corpus
 from lmeff.corpora.catalogue import has_place, shared_settings, sources_of
-from lmeff.corpora.cleaning import CLEANING_VERSION, check_cleaners
+from lmeff.corpora.cleaning.quality import check_language
+from lmeff.corpora.cleaning.rules import CLEANING_VERSION, check_cleaners
 from lmeff.corpora.documents import Rules
 from lmeff.corpora.gather import Stage
-from lmeff.corpora.origins import LocalHashes, SourceFile, hub_files, local_files, training_patterns
-from lmeff.corpora.quality import check_language
-from lmeff.corpora.reading import Form, check_pattern
-from lmeff.corpora.record_text import check_templates
-from lmeff.corpora.sources import kind
+from lmeff.corpora.reading import sources
+from lmeff.corpora.reading.archives import check_download, fetch_track
+from lmeff.corpora.reading.origins import LocalHashes, SourceFile, hub_files, local_files, training_patterns
+from lmeff.corpora.reading.record_text import check_templates
+from lmeff.corpora.reading.records import Form, check_pattern
+from lmeff.corpora.reading.sources import kind
 from lmeff.errors import InputError
-from lmeff.recipe.corpus_schema import Corpus, MixedSource
+from lmeff.recipe.sections.corpus import Corpus, MixedSource
 
 DEV_SHARE = 0.01
 _READING = ("begins", "join")

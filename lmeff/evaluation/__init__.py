@@ -1,1 +1,1 @@
-"""What models can do and what they cost: lm-eval's tasks, fine-tuning, text, weights, speed."""
+"""lm-eval: its tasks with our data, the model it sees, and the results it leaves."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
-from lmeff.evaluation.task_names import tasks_folder, unknown_tasks
+from lmeff.evaluation.tasks.names import tasks_folder, unknown_tasks
 from lmeff.revisions.store import such_run
 
 _FOR_PEOPLE = ("Tasks not found", "Attempted to load model")
@@ -29,7 +29,7 @@ def lm_eval(arguments: Sequence[str]) -> int:
     from lm_eval.api.registry import model_registry
 
     if "lmeff" not in model_registry:
-        model_registry.register("lmeff", target="lmeff.evaluation.language_model:LmeffLM")
+        model_registry.register("lmeff", target="lmeff.evaluation.scorer.language_model:LmeffLM")
     named = any(word.split("=")[0] in ("--include_path", "--config") for word in arguments)
     first = arguments[0] if arguments else "--help"
     takes_tasks = first in ("run", "validate", "ls") or (first.startswith("-") and first not in ("-h", "--help"))

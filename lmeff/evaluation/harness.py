@@ -9,14 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lmeff.evaluation.answer_tokens import ContextStart
-from lmeff.evaluation.data import Documents, data_origins, documents, documents_sha256
-from lmeff.evaluation.items import correct_stderrs, items_of
 from lmeff.evaluation.results import (
     about_of,
     digest_files,
     has_pairs,
-    library_versions,
     model_files_sha256,
     pair_table,
     plain,
@@ -27,14 +23,18 @@ from lmeff.evaluation.results import (
     weights_sha256,
     write_table,
 )
+from lmeff.evaluation.scorer.answer_tokens import ContextStart
 from lmeff.evaluation.scoring import process_results
-from lmeff.evaluation.task_names import tasks_folder
-from lmeff.evaluation.tasks import own_leaves
+from lmeff.evaluation.tasks.checks import own_leaves
+from lmeff.evaluation.tasks.data import Documents, data_origins, documents, documents_sha256
+from lmeff.evaluation.tasks.items import correct_stderrs, items_of
+from lmeff.evaluation.tasks.names import tasks_folder
 from lmeff.files import write_json, write_text
-from lmeff.recipe.documents import FORMAT
+from lmeff.formats.documents import FORMAT
+from lmeff.models.versions import library_versions
 
 if TYPE_CHECKING:
-    from lmeff.evaluation.loaded_tasks import LoadedTask
+    from lmeff.evaluation.tasks.loaded import LoadedTask
 
 TASK_SUFFIXES = {".yaml", ".yml", ".py"}
 BOOTSTRAP_ITERATIONS = 1000
@@ -143,9 +143,9 @@ class Evaluation:
         if not share:
             return
 
-        from lmeff.evaluation.language_model import answers_by_task, load_model
-        from lmeff.evaluation.machine import device_name
-        from lmeff.evaluation.undisturbed import undisturbed
+        from lmeff.evaluation.process_state import undisturbed
+        from lmeff.evaluation.scorer.language_model import answers_by_task, load_model
+        from lmeff.models.device import device_name
 
         with undisturbed():
             model = load_model(
@@ -192,8 +192,8 @@ class Evaluation:
         if pending := self._pending(results):
             import lm_eval
 
-            from lmeff.evaluation.replay import ReplayLM
-            from lmeff.evaluation.undisturbed import undisturbed
+            from lmeff.evaluation.process_state import undisturbed
+            from lmeff.evaluation.scorer.replay import ReplayLM
 
             with undisturbed():
                 for task, loaded in self._load(pending).items():
@@ -274,8 +274,8 @@ class Evaluation:
         """lm-eval's tasks and groups for each name."""
         if not names:
             return {}
-        from lmeff.evaluation.loaded_tasks import load_tasks
-        from lmeff.evaluation.undisturbed import undisturbed
+        from lmeff.evaluation.process_state import undisturbed
+        from lmeff.evaluation.tasks.loaded import load_tasks
 
         settings = self.settings
         data = (self._data_sha256(name) for name in names)

@@ -5,14 +5,12 @@ import os
 import uuid
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import lmeff
 from lmeff.errors import InputError
 from lmeff.evaluation.scoring import pair_score
 from lmeff.files import read_json, sha256_file, write_bytes, write_json
@@ -30,13 +28,6 @@ PAIR_SCHEMA = pa.schema(
 )
 """One row a minimal pair: its paradigm's task, its index in the published file, the log-probabilities of the acceptable
 and the unacceptable sentence in nats, and 1, 0.5 or 0."""
-
-
-def library_versions() -> dict[str, str]:
-    """Of what has a part in some number: the models' libraries, then those that scores are computed by."""
-    names = ("lm_eval", "torch", "transformers", "tokenizers", "accelerate", "numpy")
-    names += ("evaluate", "scikit-learn", "scipy", "sacrebleu")
-    return {"lmeff": lmeff.__version__, **{name: version(name) for name in names}}
 
 
 def weights_sha256(folder: Path) -> str:

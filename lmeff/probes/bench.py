@@ -11,13 +11,13 @@ from transformers import PreTrainedModel
 
 from lmeff.corpora import prepare_text
 from lmeff.models.build import build_model
-from lmeff.plan import split_batch
+from lmeff.plan.plan import split_batch
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import SampleOrder, Tokens, prepare_tokenizer, prepare_tokens
 from lmeff.training.arguments import half_precision
-from lmeff.training.loader import PackedSequences
+from lmeff.training.data.loader import PackedSequences
+from lmeff.training.data.sequences import DocumentSequences, Wanted, length_at, train_sequences
 from lmeff.training.optimizers import build_optimizer, decayed_names
-from lmeff.training.sequences import DocumentSequences, Wanted, length_at, train_sequences
 
 
 def prepared_tokens(recipe: Recipe) -> Tokens:

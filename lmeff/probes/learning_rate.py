@@ -10,11 +10,11 @@ from pathlib import Path
 
 import altair as alt
 
-from lmeff.analysis.drawing import render_png
+from lmeff.analysis.charts.drawing import render_png
 from lmeff.errors import RunFailed
 from lmeff.files import write_json
+from lmeff.formats.documents import FORMAT
 from lmeff.probes.bench import Bench, prepared_tokens, probe_folder
-from lmeff.recipe.documents import FORMAT
 from lmeff.recipe.schema import Recipe
 
 SMOOTHING = 0.9

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from lmeff.plan import make_plan, micro_batches
+from lmeff.plan import make_plan
+from lmeff.plan.plan import micro_batches
 from lmeff.probes.bench import device_of_this_machine
 from lmeff.recipe.schema import Recipe
-from lmeff.training.micro import fitting_sizes
+from lmeff.training.engines.micro import fitting_sizes
 
 
 @dataclass(frozen=True)

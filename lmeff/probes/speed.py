@@ -9,12 +9,12 @@ import torch
 from lmeff.errors import RunFailed
 from lmeff.models.build import build_model
 from lmeff.models.dropout import use_stateless_dropout
-from lmeff.plan import split_batch
+from lmeff.plan.plan import split_batch
 from lmeff.probes.bench import Bench, device_of_this_machine
 from lmeff.recipe.schema import Recipe
-from lmeff.recipe.trainer_values import compile_backend
+from lmeff.recipe.sections.trainer_values import compile_backend
 from lmeff.training.arguments import half_precision
-from lmeff.training.micro import probe_micro_batch
+from lmeff.training.engines.micro import probe_micro_batch
 from lmeff.training.optimizers import build_optimizer, decayed_names
 
 MAX_SECONDS = 30.0

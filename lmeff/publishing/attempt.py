@@ -5,21 +5,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmeff.errors import InputError
-from lmeff.revisions.account import token
-from lmeff.revisions.delivery import (
-    Files,
-    Refused,
-    Row,
-    card_sha256,
-    deliver,
-    payload,
-    update_card,
-    update_main,
-)
-from lmeff.revisions.hub import Hub, NotDelivered, RemoteFile, Unavailable
+from lmeff.hub.account import token
+from lmeff.hub.client import Hub, NotDelivered, RemoteFile, Unavailable
+from lmeff.hub.delivery import Files, Refused, Row, card_sha256, deliver, payload, update_card, update_main
+from lmeff.hub.outbox import Entry, Outbox
+from lmeff.hub.quota import CommitQuota
 from lmeff.revisions.names import MAIN, final_name
-from lmeff.revisions.outbox import Entry, Outbox
-from lmeff.revisions.quota import CommitQuota
 
 NO_TOKEN = "no token: set HF_TOKEN, or run `hf auth login`"
 

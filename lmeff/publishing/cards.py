@@ -10,14 +10,14 @@ import yaml
 from huggingface_hub import eval_result_entries_to_yaml
 
 from lmeff.analysis import Anchor, Run, mixed_notes, read_runs, write_png
-from lmeff.analysis.results import TaskResult, read_result_files
+from lmeff.analysis.reading.results import TaskResult, read_result_files
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_text
+from lmeff.formats.documents import AnchorDocument
+from lmeff.hub.outbox import Outbox
 from lmeff.publishing.folder import complete_revisions, page, read_run
-from lmeff.recipe.documents import AnchorDocument
 from lmeff.revisions.card import CardRow, model_card
 from lmeff.revisions.card_scores import CardScore, hub_entries
-from lmeff.revisions.outbox import Outbox
 
 PICTURE = ".eval_results/curve.png"
 

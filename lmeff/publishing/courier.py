@@ -10,12 +10,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmeff.errors import InputError
+from lmeff.hub.client import CALL_SECONDS_VARIABLE
+from lmeff.hub.outbox import Entry, Outbox
+from lmeff.hub.reach import unreachable
 from lmeff.publishing.folder import add_to_outbox, complete_revisions
 from lmeff.recipe.schema import Recipe
-from lmeff.revisions.hub import CALL_SECONDS_VARIABLE
 from lmeff.revisions.names import MAIN, HubNames
-from lmeff.revisions.outbox import Entry, Outbox
-from lmeff.revisions.reach import unreachable
 
 _FIXED_SECONDS, _SLOWEST_BYTES_A_SECOND = 900.0, 250_000.0
 """How long an attempt may take: this, and as long as its bytes take at this pace."""

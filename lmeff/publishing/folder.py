@@ -5,15 +5,15 @@ from pathlib import Path
 
 from lmeff.errors import Busy, InputError
 from lmeff.files import read_json, sha256_file
+from lmeff.formats.documents import PlanDocument
+from lmeff.hub.outbox import Entry, Outbox
 from lmeff.plan import make_plan
 from lmeff.recipe import read_recipe
-from lmeff.recipe.documents import PlanDocument
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import list_revisions
 from lmeff.revisions.names import MAIN, HubNames, final_name
-from lmeff.revisions.outbox import Entry, Outbox
 from lmeff.revisions.store import bring_back_revisions
-from lmeff.training.folder import claimed
+from lmeff.runs.folder import claimed
 
 
 def read_run(run: Path) -> tuple[Recipe, PlanDocument]:

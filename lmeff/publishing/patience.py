@@ -4,8 +4,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+from lmeff.hub.outbox import Entry, Outbox
 from lmeff.progress import shown
-from lmeff.revisions.outbox import Entry, Outbox
 
 WAIT_SECONDS, UNREACHED_SECONDS = 600.0, 30.0
 _LONGEST_PAUSE_SECONDS = 60.0

@@ -6,21 +6,21 @@ from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
 from lmeff.files import locked
+from lmeff.hub.account import namespace as own_namespace
+from lmeff.hub.account import token
+from lmeff.hub.client import OFFLINE
+from lmeff.hub.delivery import card_sha256
+from lmeff.hub.mending import mend
+from lmeff.hub.outbox import Entry, Outbox
+from lmeff.hub.reach import unreachable
 from lmeff.progress import shown
 from lmeff.publishing.attempt import NO_TOKEN
 from lmeff.publishing.courier import attempt_beside
 from lmeff.publishing.folder import add_to_outbox, bring_back_left, complete_revisions, page, read_run
 from lmeff.publishing.patience import Patience
 from lmeff.recipe.schema import Recipe
-from lmeff.revisions.account import namespace as own_namespace
-from lmeff.revisions.account import token
-from lmeff.revisions.delivery import card_sha256
-from lmeff.revisions.hub import OFFLINE
-from lmeff.revisions.mending import mend
 from lmeff.revisions.names import MAIN, HubNames, hub_names
-from lmeff.revisions.outbox import Entry, Outbox
-from lmeff.revisions.reach import unreachable
-from lmeff.training.folder import claimed
+from lmeff.runs.folder import claimed
 
 _GROUP = 4
 FOR_A_PERSON = (NO_TOKEN, OFFLINE)

@@ -7,20 +7,20 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard
 
-from lmeff.analysis.results import read_result_files
+from lmeff.analysis.reading.results import read_result_files
 from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.results import weights_sha256
-from lmeff.evaluation.subjects import Subject
+from lmeff.hub.account import token
+from lmeff.hub.client import Hub, NotDelivered, RemoteFile, Unavailable
+from lmeff.hub.delivery import Files, update_files
+from lmeff.hub.outbox import Entry, next_attempt
+from lmeff.hub.quota import CommitQuota
+from lmeff.measures.selection import Subject
 from lmeff.progress import shown
 from lmeff.publishing.cards import own_results, scores_of, write_entries
 from lmeff.publishing.patience import Patience
 from lmeff.publishing.publish import FOR_A_PERSON, IN_A_ROW, hopeless, publish
-from lmeff.revisions.account import token
 from lmeff.revisions.card_scores import eval_results
-from lmeff.revisions.delivery import Files, update_files
-from lmeff.revisions.hub import Hub, NotDelivered, RemoteFile, Unavailable
-from lmeff.revisions.outbox import Entry, next_attempt
-from lmeff.revisions.quota import CommitQuota
 
 
 def publish_results(what: str, subjects: Sequence[Subject]) -> None:

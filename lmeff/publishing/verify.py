@@ -5,17 +5,17 @@ from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.files import read_json
+from lmeff.formats.documents import AnchorDocument
+from lmeff.hub.account import token
+from lmeff.hub.client import Hub, NotDelivered, Unavailable
+from lmeff.hub.delivery import read_sha256, remote_differences
+from lmeff.hub.mending import faults
+from lmeff.hub.outbox import Entry, Outbox
 from lmeff.progress import shown
 from lmeff.publishing.folder import bring_back_left, read_run
-from lmeff.recipe.documents import AnchorDocument
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import differences
-from lmeff.revisions.account import token
-from lmeff.revisions.delivery import read_sha256, remote_differences
-from lmeff.revisions.hub import Hub, NotDelivered, Unavailable
-from lmeff.revisions.mending import faults
 from lmeff.revisions.names import MAIN
-from lmeff.revisions.outbox import Entry, Outbox
 from lmeff.revisions.store import such_run
 
 LOSS_TOLERANCE = 2e-3
@@ -92,9 +92,9 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
         import torch
         from transformers.utils import logging as transformers_logging
 
-        from lmeff.evaluation.loading import load_causal_model
+        from lmeff.models.loading import load_causal_model
         from lmeff.tokens import find_tokens
-        from lmeff.training.dev import dev_text, negative_log_likelihood, summarize
+        from lmeff.training.data.dev import dev_text, negative_log_likelihood, summarize
 
     transformers_logging.disable_progress_bar()
 

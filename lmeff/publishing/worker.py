@@ -23,8 +23,8 @@ def main(argv: Sequence[str]) -> int:
     signal.alarm(int(seconds))
     os.nice(19)
 
+    from lmeff.hub.outbox import Outbox
     from lmeff.publishing.attempt import attempt
-    from lmeff.revisions.outbox import Outbox
 
     for revision in revisions:
         attempt(Path(run), revision)

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from lmeff.quantities import format_count
-from lmeff.recipe.corpus_schema import Corpus, Synthetic
-from lmeff.recipe.fields import Section
 from lmeff.recipe.schema import Anchors, Batch, Model, Optimizer, Recipe, Schedule
+from lmeff.recipe.sections.corpus import Corpus, Synthetic
+from lmeff.recipe.sections.fields import Section
 from lmeff.recipe.yaml_lines import Mistake
 
 _SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from lmeff.recipe.fields import NUMBER_TEXT
 from lmeff.recipe.schema import Recipe
-from lmeff.recipe.trainer_fields import CHOICES, installed_fields, refusal
+from lmeff.recipe.sections.fields import NUMBER_TEXT
+from lmeff.recipe.sections.trainer_fields import CHOICES, installed_fields, refusal
 
 _LIMITS = {
     "ge": "minimum",

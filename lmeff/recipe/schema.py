@@ -6,9 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from lmeff.quantities import format_count, parse_count, parse_number
-from lmeff.recipe.corpus_schema import Corpus
-from lmeff.recipe.fields import NUMBER_TEXT, Count, Name, Number, PositiveCount, Section
-from lmeff.recipe.lengths import by_tokens, check_lengths, stages
+from lmeff.recipe.sections.corpus import Corpus
+from lmeff.recipe.sections.fields import NUMBER_TEXT, Count, Name, Number, PositiveCount, Section
+from lmeff.recipe.sections.sequence_lengths import by_tokens, check_lengths, stages
 
 
 class Paths(Section):

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lmeff.errors import InputError
+from lmeff.formats.documents import PlanDocument
 from lmeff.quantities import format_count, format_short
-from lmeff.recipe.documents import PlanDocument
 from lmeff.recipe.schema import Recipe
 
 MAIN = "main"

@@ -10,9 +10,9 @@ from typing import Any
 
 from lmeff.errors import InputError
 from lmeff.files import bring_back, describe_files, new_folder, read_json, sha256_file, write_json, write_text
-from lmeff.recipe.documents import FORMAT, AnchorDocument, ManifestDocument
+from lmeff.formats.documents import FORMAT, AnchorDocument, ManifestDocument
 from lmeff.revisions.names import anchor_name, final_name
-from lmeff.tokens.published import write_published_tokenizer
+from lmeff.tokens.tokenizer.published import write_published_tokenizer
 
 MUTABLE = ("README.md", ".eval_results", "manifest.json")
 """What a manifest does not cover: the card and results may grow after the weights are fixed."""

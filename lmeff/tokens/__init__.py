@@ -4,7 +4,7 @@ from lmeff.tokens.of_run import prepare_run
 from lmeff.tokens.order import SampleOrder
 from lmeff.tokens.packing import positions_per_epoch, prepare_packing
 from lmeff.tokens.prepare import Tokens, find_tokens, prepare_tokens
-from lmeff.tokens.tokenizer import BOS_ID, EOS_ID, PAD_ID, prepare_tokenizer, tokenizer_sha256
+from lmeff.tokens.tokenizer.bpe import BOS_ID, EOS_ID, PAD_ID, prepare_tokenizer, tokenizer_sha256
 
 __all__ = [
     "BOS_ID",

@@ -10,7 +10,7 @@ from lmeff.errors import InputError
 from lmeff.files import read_json
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens.prepare import Tokens, prepare_tokens
-from lmeff.tokens.tokenizer import prepare_tokenizer
+from lmeff.tokens.tokenizer.bpe import prepare_tokenizer
 
 
 def prepare_run(recipe: Recipe, folder: Path | None = None, accept_other: bool = True) -> tuple[TextCorpus, Tokens]:

@@ -18,7 +18,7 @@ from lmeff.progress import shown
 from lmeff.recipe.schema import Batch
 from lmeff.tokens.prepare import Tokens
 from lmeff.tokens.shards import TokenStream
-from lmeff.tokens.tokenizer import PAD_ID
+from lmeff.tokens.tokenizer.bpe import PAD_ID
 
 PACKING_FORMAT = 1
 """Raised whenever the same documents would be packed otherwise."""

@@ -18,7 +18,7 @@ from lmeff.progress import shown
 from lmeff.tokens.held_out import PIECES, write_pieces
 from lmeff.tokens.shard_encoding import ShardJob, damaged, encode_shards
 from lmeff.tokens.shards import TokenStream
-from lmeff.tokens.tokenizer import tokenizer_sha256
+from lmeff.tokens.tokenizer.bpe import tokenizer_sha256
 
 TOKENS_FORMAT = 1
 """Raised whenever the same text and tokenizer would give other tokens."""

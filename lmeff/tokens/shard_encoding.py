@@ -14,9 +14,9 @@ from lmeff.corpora.workers import end_with_parent, in_order, num_workers, worker
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_json
 from lmeff.progress import progress
-from lmeff.tokens.encoder import Encoder
 from lmeff.tokens.shards import ShardWriter, id_type
-from lmeff.tokens.tokenizer import BOS_ID, EOS_ID
+from lmeff.tokens.tokenizer.bpe import BOS_ID, EOS_ID
+from lmeff.tokens.tokenizer.encoder import Encoder
 
 _PIECE_BYTES = 4 << 20
 _FEW_BYTES = 48 << 20

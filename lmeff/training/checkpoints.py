@@ -5,14 +5,11 @@ from collections.abc import Collection
 from pathlib import Path
 
 from lmeff.files import describe_files, write_json
-from lmeff.recipe.documents import FORMAT
+from lmeff.formats.documents import FORMAT
 from lmeff.revisions.store import differences
+from lmeff.runs.folder import checkpoint_path
 
 _PREFIX = "step-"
-
-
-def checkpoint_path(run: Path, step: int) -> Path:
-    return run / "checkpoints" / f"{_PREFIX}{step}"
 
 
 def seal(folder: Path) -> None:

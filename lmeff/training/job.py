@@ -13,30 +13,31 @@ from transformers import ProgressCallback as StockProgressCallback
 
 from lmeff.errors import Busy, InputError, RunFailed
 from lmeff.files import locked, write_json
+from lmeff.formats.documents import AnchorDocument, PlanDocument, PlanPart
 from lmeff.models.build import build_model
-from lmeff.plan import make_plan, micro_batches
-from lmeff.plan_parts import TRUNK
-from lmeff.recipe.documents import AnchorDocument, PlanDocument, PlanPart
+from lmeff.plan import make_plan
+from lmeff.plan.parts import TRUNK
+from lmeff.plan.plan import micro_batches
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import RevisionStore
 from lmeff.revisions.names import anchor_name
 from lmeff.revisions.store import differences, list_revisions
+from lmeff.runs.folder import check_space, checkpoint_path, claimed, is_done, part_folder, record_changes
+from lmeff.runs.process import launched_rank, launched_world_size
+from lmeff.runs.signals import Interrupted, StopRequests
+from lmeff.runs.state import RunState, read_state
 from lmeff.tokens import Tokens
-from lmeff.training.anchors import AnchorCallback
 from lmeff.training.arguments import training_arguments
-from lmeff.training.boundary import BoundaryCallback
-from lmeff.training.checkpoints import checkpoint_path, newest_complete, unpin
-from lmeff.training.convergence import ConvergenceCallback
-from lmeff.training.engine import check_engine, first_decides, forget_engine
-from lmeff.training.folder import check_space, claimed, is_done, part_folder, record_changes
-from lmeff.training.micro import probe_micro_batch
-from lmeff.training.process import launched_rank, launched_world_size
-from lmeff.training.reporting import ProgressCallback, RunLogCallback, StateCallback
-from lmeff.training.resumable import read_own_state
-from lmeff.training.sample_log import SampleLogCallback
-from lmeff.training.signals import Interrupted, StopRequests
-from lmeff.training.state import RunState, read_state
-from lmeff.training.tracking import TrackingCallback, take_trackers
+from lmeff.training.callbacks.anchors import AnchorCallback
+from lmeff.training.callbacks.boundary import BoundaryCallback
+from lmeff.training.callbacks.convergence import ConvergenceCallback
+from lmeff.training.callbacks.reporting import ProgressCallback, RunLogCallback, StateCallback
+from lmeff.training.callbacks.tracking import TrackingCallback, take_trackers
+from lmeff.training.checkpoints import newest_complete, unpin
+from lmeff.training.data.sample_log import SampleLogCallback
+from lmeff.training.engines.engine import check_engine, first_decides, forget_engine
+from lmeff.training.engines.micro import probe_micro_batch
+from lmeff.training.engines.resumable import read_own_state
 from lmeff.training.trainer import LmeffTrainer
 
 

@@ -13,11 +13,11 @@ from lmeff.models.dropout import stateless_seed, use_stateless_dropout
 from lmeff.models.writing import write_model
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import SampleOrder, Tokens
-from lmeff.training.dev import DevLoss, dev_text, negative_log_likelihood, rows_of_rank, summarize
-from lmeff.training.loader import StepBatches, train_loader
-from lmeff.training.loss_positions import LossPositions
-from lmeff.training.resumable import ResumableTrainer, read_own_state
-from lmeff.training.sequences import CutBatches, train_sequences
+from lmeff.training.data.dev import DevLoss, dev_text, negative_log_likelihood, rows_of_rank, summarize
+from lmeff.training.data.loader import StepBatches, train_loader
+from lmeff.training.data.loss_positions import LossPositions
+from lmeff.training.data.sequences import CutBatches, train_sequences
+from lmeff.training.engines.resumable import ResumableTrainer, read_own_state
 
 
 class LmeffTrainer(ResumableTrainer):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lmeff.analysis import change, read_runs
-from lmeff.analysis.curves import bootstrap_means, paired_differences, summarise_pairs
+from lmeff.analysis.statistics.curves import bootstrap_means, paired_differences, summarise_pairs
 from lmeff.errors import InputError
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lmeff.analysis import read_runs, write_report
-from lmeff.analysis.series import acquisition_order, make_series
+from lmeff.analysis.charts.series import acquisition_order, make_series
 from tests.analysis.conftest import ANCHORS, LEAVES, revision_name
 
 PARADIGM = LEAVES[0]

@@ -14,11 +14,11 @@ import pytest
 from scipy import stats
 
 from lmeff.analysis import read_runs, write_png, write_report
-from lmeff.analysis.charts import main_figure, task_panels
-from lmeff.analysis.series import acquisition_order, curve_points, make_series, training_loss
+from lmeff.analysis.charts.charts import main_figure, task_panels
+from lmeff.analysis.charts.series import acquisition_order, curve_points, make_series, training_loss
+from lmeff.analysis.charts.themes import DARK_CELLS, LIGHT_CELLS, NUM_CELL_COLOURS
+from lmeff.analysis.report.views import RunView, paradigm_table, paradigms_of, phenomena_of, task_titles
 from lmeff.analysis.text import print_curves
-from lmeff.analysis.themes import DARK_CELLS, LIGHT_CELLS, NUM_CELL_COLOURS
-from lmeff.analysis.views import RunView, paradigm_table, paradigms_of, phenomena_of, task_titles
 from lmeff.errors import InputError
 
 

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from lmeff.analysis import print_curves, read_runs, write_report
-from lmeff.analysis.series import curve_points, make_series
+from lmeff.analysis.charts.series import curve_points, make_series
 from lmeff.cli import main
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from lmeff.analysis import read_runs, write_report
-from lmeff.analysis.charts import main_figure
-from lmeff.analysis.drawing import render
-from lmeff.analysis.figures import page_figures
-from lmeff.analysis.series import make_series
-from lmeff.analysis.themes import LIGHT
-from lmeff.analysis.views import paradigm_tables
+from lmeff.analysis.charts.charts import main_figure
+from lmeff.analysis.charts.drawing import render
+from lmeff.analysis.charts.figures import page_figures
+from lmeff.analysis.charts.series import make_series
+from lmeff.analysis.charts.themes import LIGHT
+from lmeff.analysis.report.views import paradigm_tables
 
 
 def weigh(run: Path) -> None:

@@ -3,8 +3,8 @@
 import json
 
 from lmeff.analysis import read_runs
-from lmeff.analysis.series import make_series
-from lmeff.analysis.weights_charts import weights_figure
+from lmeff.analysis.charts.series import make_series
+from lmeff.analysis.charts.weights_charts import weights_figure
 
 
 def test_a_cosine_near_1_is_shown_as_it_is(fake_run):

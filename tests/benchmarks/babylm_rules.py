@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from lm_eval.api.instance import Instance
 
-from lmeff.evaluation.blimp import PARADIGMS
-from lmeff.evaluation.language_model import load_model
+from lmeff.evaluation.scorer.language_model import load_model
+from lmeff.evaluation.tasks.blimp import PARADIGMS
 
 Pair = tuple[str, str, str, str]
 """Paradigm, context, the right answer and the wrong one."""

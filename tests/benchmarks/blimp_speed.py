@@ -28,9 +28,10 @@ from lm_eval.tasks import TaskManager
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lmeff.evaluation import compiled, encoding, loaded_tasks
 from lmeff.evaluation.harness import evaluate_model
-from lmeff.evaluation.task_names import tasks_folder
+from lmeff.evaluation.scorer import compiled, encoding
+from lmeff.evaluation.tasks import loaded as loaded_tasks
+from lmeff.evaluation.tasks.names import tasks_folder
 from lmeff.models.sizes import SIZES
 
 

@@ -47,7 +47,7 @@ def spent_beside_training(folder: str, steps: int) -> dict[str, float]:
     """Seconds by what they were spent on, in one run in this process."""
     from lmeff import files
     from lmeff.run import main
-    from lmeff.training.anchors import AnchorCallback
+    from lmeff.training.callbacks.anchors import AnchorCallback
     from lmeff.training.trainer import LmeffTrainer
 
     seconds = {"anchors": 0.0, "held-out loss": 0.0, "checkpoints": 0.0, "sha256": 0.0, "all": 0.0}

@@ -16,8 +16,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from lmeff.evaluation.weights import Weights, compare, norms_and_ranks
 from lmeff.files import sha256_file
+from lmeff.measures.weights.statistics import Weights, compare, norms_and_ranks
 from lmeff.models.sizes import SIZES
 
 VOCAB_SIZES = {"20m": 8_192, "60m": 16_384, "180m": 50_257}

@@ -7,7 +7,7 @@ import pytest
 
 from lmeff.cli import main
 from lmeff.corpora import prepare_text
-from lmeff.corpora.cleaning import CLEANERS, Cleaning
+from lmeff.corpora.cleaning.rules import CLEANERS, Cleaning
 from lmeff.errors import InputError
 from lmeff.recipe.schema import Corpus
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lmeff.corpora.key_set import KeySet, _merged
+from lmeff.corpora.cleaning.key_set import KeySet, _merged
 
 
 def test_a_set_like_any_other(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_a_set_like_any_other(tmp_path: Path) -> None:
 
 
 def test_runs_are_merged_block_by_block(monkeypatch) -> None:
-    monkeypatch.setattr("lmeff.corpora.key_set._BLOCK_KEYS", 7)
+    monkeypatch.setattr("lmeff.corpora.cleaning.key_set._BLOCK_KEYS", 7)
     rng = np.random.default_rng(1)
     every = rng.permutation(1_000).astype(np.uint64)
     for size in (0, 1, 300, 990):

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmeff.corpora.near import HALF_FOUND_JACCARD, NGRAM_WORDS, NUM_BANDS, NearKeys, chance_found
-from lmeff.corpora.words import ngram_hashes, ngrams_at, word_hashes, words
+from lmeff.corpora.cleaning.near_duplicates import HALF_FOUND_JACCARD, NGRAM_WORDS, NUM_BANDS, NearKeys, chance_found
+from lmeff.corpora.cleaning.words import ngram_hashes, ngrams_at, word_hashes, words
 
 
 def _invented(seed: int, num_words: int) -> list[str]:
@@ -97,7 +97,8 @@ def test_the_same_keys_in_every_process() -> None:
     """And for ever: these went into nobody's file, but a corpus must come out the same tomorrow."""
     text = "The quick brown fox jumps over the lazy dog, and na\u00efve caf\u00e9s open."
     program = (
-        "import json, sys; from lmeff.corpora.near import NearKeys; print(json.dumps(NearKeys()(sys.argv[1]).tolist()))"
+        "import json, sys; from lmeff.corpora.cleaning.near_duplicates import NearKeys;"
+        " print(json.dumps(NearKeys()(sys.argv[1]).tolist()))"
     )
     for seed in ("1", "2"):
         answer = subprocess.run(

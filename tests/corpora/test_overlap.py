@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lmeff.corpora.overlap import Overlap
+from lmeff.corpora.cleaning.overlap import Overlap
 from lmeff.errors import InputError
 
 TEST = "The cats that I saw in the garden yesterday have left."

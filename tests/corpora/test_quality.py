@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lmeff.corpora.quality import check_language, language_share, repetition
+from lmeff.corpora.cleaning.quality import check_language, language_share, repetition
 from lmeff.errors import InputError
 
 ENGLISH = (

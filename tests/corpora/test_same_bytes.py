@@ -142,7 +142,7 @@ def _points_to(link: Path, target: bytes) -> bool:
 def _prepare_until(place: int, folder: Path, data: str) -> None:
     """In a process of its own: prepares, and dies without a word before the file of number `place` gets its name."""
     import lmeff.corpora.gather as gather
-    import lmeff.corpora.reading as reading
+    import lmeff.corpora.reading.records as reading
     from lmeff.corpora import prepare_text
     from lmeff.recipe.schema import Corpus
     from lmeff.tokens import prepare_tokenizer, prepare_tokens

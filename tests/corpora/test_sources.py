@@ -10,9 +10,9 @@ import pytest
 import zstandard
 from pyarrow import parquet
 
-from lmeff.corpora.reading import Form, read_batches, texts_of
-from lmeff.corpora.record_text import check_templates
-from lmeff.corpora.sources import domain, find_files
+from lmeff.corpora.reading.record_text import check_templates
+from lmeff.corpora.reading.records import Form, read_batches, texts_of
+from lmeff.corpora.reading.sources import domain, find_files
 from lmeff.errors import InputError
 
 

@@ -5,7 +5,7 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmeff.corpora.sources import Document
+from lmeff.corpora.reading.sources import Document
 from lmeff.corpora.split import segments, split
 
 

@@ -6,7 +6,7 @@ import pytest
 from small_models import NAMES, VERBS, save_model, write_pairs
 from tokenizer_habits import save_own
 
-from lmeff.evaluation.blimp import PARADIGMS
+from lmeff.evaluation.tasks.blimp import PARADIGMS
 
 
 @pytest.fixture(scope="session")

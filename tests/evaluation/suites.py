@@ -5,7 +5,7 @@ from pathlib import Path
 
 from small_models import NAMES, VERBS, write_pairs
 
-from lmeff.evaluation.sources import COMPS, ENTITY_SPLITS, EWOK_DOMAINS, PARADIGMS, SUPPLEMENT
+from lmeff.evaluation.tasks.sources import COMPS, ENTITY_SPLITS, EWOK_DOMAINS, PARADIGMS, SUPPLEMENT
 
 NEIGHBOURS = list(zip(NAMES, (*NAMES[1:], NAMES[0]), strict=True))
 

@@ -14,10 +14,10 @@ from tokenizer_habits import FRONT, KINDS, SENTENCES, save_llama, save_with_habi
 from transformers import AutoModelForCausalLM, AutoTokenizer, ByT5Tokenizer
 
 from lmeff.errors import InputError
-from lmeff.evaluation.answer_tokens import split_tokens
 from lmeff.evaluation.harness import evaluate_model
-from lmeff.evaluation.language_model import LmeffLM, load_model
-from lmeff.evaluation.loaded_tasks import load_tasks
+from lmeff.evaluation.scorer.answer_tokens import split_tokens
+from lmeff.evaluation.scorer.language_model import LmeffLM, load_model
+from lmeff.evaluation.tasks.loaded import load_tasks
 
 BOS, EOS = 1, 2
 TASKS = {

@@ -11,8 +11,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from lmeff.cli import main
 from lmeff.errors import InputError
-from lmeff.evaluation.causality import sees_later_tokens
-from lmeff.evaluation.language_model import LmeffLM, load_model
+from lmeff.evaluation.scorer.language_model import LmeffLM, load_model
+from lmeff.models.causality import sees_later_tokens
 
 NO_DECODER = "no decoder: later tokens change what it says of earlier ones"
 
@@ -70,7 +70,7 @@ def test_where_there_can_be_no_copy_the_first_trial_decides(reason, monkeypatch)
         elif reason == "several devices":
             model.hf_device_map = {"model": 0, "lm_head": 1}
         else:
-            monkeypatch.setattr("lmeff.evaluation.causality.available_bytes", lambda: 1000)
+            monkeypatch.setattr("lmeff.models.causality.available_bytes", lambda: 1000)
         if name == "unclear":
             with torch.no_grad():
                 model.cls.predictions.decoder.weight *= 1e-3  # whose influence is lost in the bias

@@ -16,11 +16,11 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from lmeff.evaluation import compiled
-from lmeff.evaluation.compiled import CompiledScorer, compiled_scorer, is_worth_compiling
 from lmeff.evaluation.harness import Evaluation
-from lmeff.evaluation.prefix_tree import lay_out
-from lmeff.evaluation.tree_scorer import TreeScorer
+from lmeff.evaluation.scorer import compiled
+from lmeff.evaluation.scorer.compiled import CompiledScorer, compiled_scorer, is_worth_compiling
+from lmeff.evaluation.scorer.prefix_tree import lay_out
+from lmeff.evaluation.scorer.tree_scorer import TreeScorer
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_without_a_compiler_the_model_is_as_it_was(tmp_path, monkeypatch, caplog
     with torch._inductor.config.patch({"cpp.cxx": ("/nowhere/g++",)}):
         assert compiled_scorer(model) is None
         assert compiled_scorer(model) is None
-    (record,) = [record for record in caplog.records if record.name == "lmeff.evaluation.compiled"]
+    (record,) = [record for record in caplog.records if record.name == "lmeff.evaluation.scorer.compiled"]
     assert "/nowhere/g++" in record.getMessage()
     assert (values(TreeScorer(model), layout) == wanted).all()
 

@@ -14,11 +14,11 @@ from suites import write_full_eval, write_lines
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.cli import main
-from lmeff.evaluation.folders import evaluation_of
 from lmeff.evaluation.harness import Evaluation, evaluate_model
-from lmeff.evaluation.items import ITEM, clustered_stderr, correct_stderrs
-from lmeff.evaluation.language_model import LmeffLM, load_model
-from lmeff.evaluation.sources import EWOK_DOMAINS
+from lmeff.evaluation.scorer.language_model import LmeffLM, load_model
+from lmeff.evaluation.tasks.items import ITEM, clustered_stderr, correct_stderrs
+from lmeff.evaluation.tasks.sources import EWOK_DOMAINS
+from lmeff.measures.scores.folders import evaluation_of
 from lmeff.recipe.schema import Evaluation as EvaluationSection
 
 EWOK = "lmeff_ewok_social_relations"

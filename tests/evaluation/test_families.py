@@ -23,15 +23,15 @@ from transformers import (
 
 from lmeff.cli import main
 from lmeff.errors import InputError
-from lmeff.evaluation.context_length import context_length, longest_of_fixed_positions
-from lmeff.evaluation.finetuning.trial import longest
-from lmeff.evaluation.generation import Request, Sampling, generate
-from lmeff.evaluation.held_text import HeldText
-from lmeff.evaluation.language_model import LmeffLM
-from lmeff.evaluation.perplexity import token_losses
-from lmeff.evaluation.profiling import usable_lengths
-from lmeff.evaluation.windows import strided_windows
-from lmeff.recipe.finetune_schema import FinetuneSettings
+from lmeff.evaluation.scorer.language_model import LmeffLM
+from lmeff.measures.finetuning.trial import longest
+from lmeff.measures.generation.generate import Request, Sampling, generate
+from lmeff.measures.perplexity.losses import token_losses
+from lmeff.measures.perplexity.text import HeldText
+from lmeff.measures.perplexity.windows import strided_windows
+from lmeff.measures.profile.profile import usable_lengths
+from lmeff.models.context_length import context_length, longest_of_fixed_positions
+from lmeff.recipe.sections.finetune import FinetuneSettings
 
 LENGTHS = {
     **dict.fromkeys(DECODERS, 64),

@@ -15,12 +15,12 @@ import pytest
 import torch
 from own_tasks import QUICK, write_own_tasks, write_rows
 
-from lmeff.analysis.results import read_results
+from lmeff.analysis.reading.results import read_results
 from lmeff.cli import main
-from lmeff.evaluation.finetuning.data import load_task
-from lmeff.evaluation.finetuning.tasks import TASKS, find_tasks
-from lmeff.evaluation.finetuning.trial import encode_task, run_trial
-from lmeff.recipe.finetune_schema import FinetuneRecipe, FinetuneSettings
+from lmeff.measures.finetuning.data import load_task
+from lmeff.measures.finetuning.tasks import TASKS, find_tasks
+from lmeff.measures.finetuning.trial import encode_task, run_trial
+from lmeff.recipe.sections.finetune import FinetuneRecipe, FinetuneSettings
 
 
 @pytest.fixture(scope="module")

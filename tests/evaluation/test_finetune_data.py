@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from lmeff.errors import InputError, RunFailed
-from lmeff.evaluation.finetuning.data import NoTrainingData, load_task
-from lmeff.evaluation.finetuning.metrics import constant_answer
-from lmeff.evaluation.finetuning.tasks import GROUPS, TASKS, find_tasks
-from lmeff.recipe.finetune_schema import FinetuneRecipe, FinetuneSettings
+from lmeff.measures.finetuning.data import NoTrainingData, load_task
+from lmeff.measures.finetuning.metrics import constant_answer
+from lmeff.measures.finetuning.tasks import GROUPS, TASKS, find_tasks
+from lmeff.recipe.sections.finetune import FinetuneRecipe, FinetuneSettings
 
 SETTINGS = FinetuneSettings(max_train_examples=None)
 

@@ -17,11 +17,11 @@ from transformers import (
 )
 
 from lmeff.errors import InputError
-from lmeff.evaluation.finetuning.data import Example, load_task
-from lmeff.evaluation.finetuning.encoding import Collator, Frame, choose_pad_id, encode
-from lmeff.evaluation.finetuning.tasks import TASKS
-from lmeff.evaluation.finetuning.trial import encode_task, load_classifier
-from lmeff.recipe.finetune_schema import FinetuneSettings
+from lmeff.measures.finetuning.data import Example, load_task
+from lmeff.measures.finetuning.encoding import Collator, Frame, choose_pad_id, encode
+from lmeff.measures.finetuning.tasks import TASKS
+from lmeff.measures.finetuning.trial import encode_task, load_classifier
+from lmeff.recipe.sections.finetune import FinetuneSettings
 
 TEXTS = [
     ("Anna sees Boris.", "Boris is seen."),

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lmeff.evaluation.finetuning import metrics
-from lmeff.evaluation.finetuning.data import Example
-from lmeff.evaluation.finetuning.metrics import accuracy_stderr, constant_answer, predictions, score
-from lmeff.evaluation.finetuning.tasks import TASKS
+from lmeff.measures.finetuning import metrics
+from lmeff.measures.finetuning.data import Example
+from lmeff.measures.finetuning.metrics import accuracy_stderr, constant_answer, predictions, score
+from lmeff.measures.finetuning.tasks import TASKS
 
 MODULES = Path(metrics.__file__).with_name("metric_modules")
 

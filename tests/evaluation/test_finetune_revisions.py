@@ -11,7 +11,7 @@ from own_tasks import QUICK, write_own_tasks, write_rows
 from safetensors.torch import load_file, save_file
 from small_models import save_model
 
-from lmeff.analysis.results import read_results
+from lmeff.analysis.reading.results import read_results
 from lmeff.cli import main
 from lmeff.evaluation.results import weights_sha256
 from lmeff.files import read_json

@@ -17,11 +17,11 @@ from transformers import (
     RwkvForCausalLM,
 )
 
-from lmeff.analysis.results import read_texts
+from lmeff.analysis.reading.results import read_texts
 from lmeff.cli import main
-from lmeff.evaluation.generation import Request, Sampling, _Chooser, generate, uniform_numbers
-from lmeff.evaluation.prompts import DEFAULT_PROMPTS, read_prompts
-from lmeff.evaluation.text_statistics import (
+from lmeff.measures.generation.generate import Request, Sampling, _Chooser, generate, uniform_numbers
+from lmeff.measures.generation.prompts import DEFAULT_PROMPTS, read_prompts
+from lmeff.measures.generation.statistics import (
     accuracy,
     consistency,
     distinct,

@@ -20,12 +20,12 @@ from small_models import save_model, write_pairs
 from transformers.integrations import HfDeepSpeedConfig, is_deepspeed_zero3_enabled
 
 from lmeff.errors import InputError
-from lmeff.evaluation import loaded_tasks
-from lmeff.evaluation.blimp import PARADIGMS, PHENOMENA
 from lmeff.evaluation.harness import Evaluation, evaluate_model
-from lmeff.evaluation.task_names import tasks_folder
-from lmeff.evaluation.undisturbed import undisturbed
-from lmeff.recipe.documents import validate_results
+from lmeff.evaluation.process_state import undisturbed
+from lmeff.evaluation.tasks import loaded as loaded_tasks
+from lmeff.evaluation.tasks.blimp import PARADIGMS, PHENOMENA
+from lmeff.evaluation.tasks.names import tasks_folder
+from lmeff.formats.documents import validate_results
 
 TASKS = ("lmeff_blimp_ellipsis", "lmeff_blimp_wh_island", "lmeff_blimp_ellipsis_n_bar_2")
 

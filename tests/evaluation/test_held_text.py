@@ -14,13 +14,13 @@ from transformers import AutoTokenizer, ByT5Tokenizer, LlamaConfig, LlamaForCaus
 
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
-from lmeff.evaluation.held_text import HeldText, file_text, split_text
-from lmeff.evaluation.perplexity import summarise, token_losses
-from lmeff.evaluation.windows import packed_windows, strided_windows
 from lmeff.files import write_json
+from lmeff.measures.perplexity.losses import summarise, token_losses
+from lmeff.measures.perplexity.text import HeldText, file_text, split_text
+from lmeff.measures.perplexity.windows import packed_windows, strided_windows
 from lmeff.recipe import read_recipe
 from lmeff.tokens import Tokens, prepare_tokenizer, prepare_tokens
-from lmeff.training.dev import dev_text, negative_log_likelihood
+from lmeff.training.data.dev import dev_text, negative_log_likelihood
 
 
 @pytest.fixture(scope="module")
@@ -259,7 +259,7 @@ def test_text_of_an_older_version_says_what_its_documents_are(books, tmp_path):
 
 def test_a_file_of_text_read_in_pieces_is_one_document(model_folder, tmp_path, monkeypatch):
     """Above 16 million characters a file is read in pieces; here the limit is lowered."""
-    from lmeff.corpora import reading
+    from lmeff.corpora.reading import records as reading
 
     monkeypatch.setattr(reading, "_WHOLE_FILE_CHARACTERS", 2_000)
     monkeypatch.setattr(reading, "_PIECE_CHARACTERS", 1_000)

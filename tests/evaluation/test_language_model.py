@@ -28,7 +28,7 @@ from transformers import (
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from lmeff.errors import InputError
-from lmeff.evaluation.language_model import LmeffLM, load_model
+from lmeff.evaluation.scorer.language_model import LmeffLM, load_model
 
 SIZES = {"vocab_size": 600, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 SHAPE = {**SIZES, "intermediate_size": 64, "max_position_embeddings": 64, "initializer_range": 0.2}

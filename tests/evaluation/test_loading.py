@@ -20,8 +20,8 @@ from transformers import (
 
 from lmeff.cli import main
 from lmeff.errors import InputError
-from lmeff.evaluation.language_model import LmeffLM
-from lmeff.evaluation.loading import load_language_model
+from lmeff.evaluation.scorer.language_model import LmeffLM
+from lmeff.models.loading import load_language_model
 
 VERBS = ("eval", "perplexity", "generate", "finetune", "profile")
 
@@ -192,7 +192,7 @@ def test_layers_too_many_are_found_without_a_prefix_too(tmp_path):
         lambda weights: {name.removeprefix("transformer."): value for name, value in weights.items()},
         n_layer=1,
     )
-    from lmeff.evaluation.loading import load_config, load_with_new_head
+    from lmeff.models.loading import load_config, load_with_new_head
 
     with pytest.raises(InputError, match=r"its weights have h\.1\.attn\.c_attn\.weight and 10 more"):
         load_language_model(tmp_path)
@@ -294,8 +294,8 @@ def test_half_of_a_character_is_told_with_file_and_line(tmp_path, model_folder, 
 
 
 def test_half_of_a_character_in_other_records():
-    from lmeff.evaluation.records import LAYOUTS
-    from lmeff.evaluation.smallbench import question
+    from lmeff.evaluation.tasks.records import LAYOUTS
+    from lmeff.evaluation.tasks.smallbench import question
 
     whole, half = "whole", "half \ud83d"
     entity = {"input_prefix": whole, "options": [whole, half], "numops": 1}

@@ -7,9 +7,9 @@ import pytest
 import yaml
 
 from lmeff.errors import InputError
-from lmeff.evaluation.data import documents, pair_files, read_documents
-from lmeff.evaluation.sources import data_folder
-from lmeff.evaluation.tasks import check_tasks
+from lmeff.evaluation.tasks.checks import check_tasks
+from lmeff.evaluation.tasks.data import documents, pair_files, read_documents
+from lmeff.evaluation.tasks.sources import data_folder
 
 GOOD = '{"sentence_good": "He runs.", "sentence_bad": "He run."}\n'
 
@@ -68,7 +68,7 @@ def test_where_blimp_is_looked_for(tmp_path, mini_blimp, monkeypatch):
 
 def test_without_the_hub_and_local_data_the_error_says_what_to_set(clean_environment, tmp_path):
     code = (
-        "from lmeff.errors import InputError\nfrom lmeff.evaluation.data import documents\n"
+        "from lmeff.errors import InputError\nfrom lmeff.evaluation.tasks.data import documents\n"
         "try: documents('blimp', 'wh_island', {})\nexcept InputError as error: print(error)"
     )
     environment = {**clean_environment, "HF_HOME": str(tmp_path)}

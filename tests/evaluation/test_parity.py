@@ -15,10 +15,10 @@ from lm_eval.tasks import TaskManager
 from suites import write_full_eval
 from transformers import AutoTokenizer
 
-from lmeff.evaluation.adaptive import SAMPLE
-from lmeff.evaluation.blimp import PARADIGMS
-from lmeff.evaluation.language_model import load_model
-from lmeff.evaluation.loaded_tasks import load_tasks
+from lmeff.evaluation.scorer.adaptive import SAMPLE
+from lmeff.evaluation.scorer.language_model import load_model
+from lmeff.evaluation.tasks.blimp import PARADIGMS
+from lmeff.evaluation.tasks.loaded import load_tasks
 
 
 def requests_of(data: Path, model: Path, tasks: tuple[str, ...], limit: int) -> list[Instance]:

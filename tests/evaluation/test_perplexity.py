@@ -19,9 +19,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.analysis import curves_json, read_runs
 from lmeff.cli import main
-from lmeff.evaluation.held_text import HeldText, file_text
-from lmeff.evaluation.perplexity import token_losses
-from lmeff.evaluation.windows import packed_windows, strided_windows
+from lmeff.measures.perplexity.losses import token_losses
+from lmeff.measures.perplexity.text import HeldText, file_text
+from lmeff.measures.perplexity.windows import packed_windows, strided_windows
 
 TEXTS = {
     "short": [f"{name} {verb} the old doctors." for name, verb in zip(NAMES, VERBS, strict=False)],

@@ -10,8 +10,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, Bert
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
 from lmeff.cli import main
-from lmeff.evaluation.finetuning.encoding import Collator
-from lmeff.evaluation.finetuning.pooling import LastTokenClassifier, find_pooling
+from lmeff.measures.finetuning.encoding import Collator
+from lmeff.measures.finetuning.pooling import LastTokenClassifier, find_pooling
 
 PAD = 2
 KINDS = {

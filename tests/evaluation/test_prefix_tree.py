@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmeff.evaluation.prefix_tree import Layout, Request, lay_out
+from lmeff.evaluation.scorer.prefix_tree import Layout, Request, lay_out
 
 
 def read_back(layout: Layout) -> list[Request]:

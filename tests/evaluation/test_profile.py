@@ -15,12 +15,13 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
 from transformers.utils import logging
 
 from lmeff.cli import main
-from lmeff.evaluation.profiling import ProfileSettings, at_batch_size, profile_model, summarise, usable_lengths
-from lmeff.evaluation.profiling_counts import count_parameters_of, forward_flops_per_token
-from lmeff.evaluation.profiling_models import profile_table
-from lmeff.evaluation.profiling_passes import forward, load_to_profile, random_tokens
+from lmeff.measures.profile.counts import count_parameters_of, forward_flops_per_token
+from lmeff.measures.profile.measure import profile_table
+from lmeff.measures.profile.passes import forward, load_to_profile, random_tokens
+from lmeff.measures.profile.profile import ProfileSettings, at_batch_size, profile_model, summarise, usable_lengths
 from lmeff.models.sizes import count_parameters, resolve_shape
-from lmeff.plan import flops_per_token, make_plan
+from lmeff.plan import make_plan
+from lmeff.plan.plan import flops_per_token
 from lmeff.recipe import read_recipe
 
 QUICK = ProfileSettings(lengths=(16, 64), batch_sizes=(1, 4), repeats=4, seconds=1)

@@ -15,9 +15,9 @@ from test_interruptions import fake_revision, write_recipe, write_state
 
 from lmeff.cli import main
 from lmeff.errors import RunFailed
-from lmeff.evaluation.following import follow_run
-from lmeff.evaluation.score_table import ScoreTable
-from lmeff.evaluation.subjects import Subject, find_subjects, score_each
+from lmeff.measures.scores.following import follow_run
+from lmeff.measures.scores.table import ScoreTable
+from lmeff.measures.selection import Subject, find_subjects, score_each
 
 TASK = "lmeff_pairs"
 
@@ -270,7 +270,7 @@ def test_a_silent_run_elsewhere_is_warned_of_and_waited_for(model_folder, mini_b
             followed.save("seed-0-tokens-0")
             write_state(followed.run, "complete")
 
-    monkeypatch.setattr("lmeff.evaluation.following.time.sleep", wait)
+    monkeypatch.setattr("lmeff.measures.scores.following.time.sleep", wait)
     followed.follow()
     assert followed.scored == ["seed-0-tokens-0"]
     assert len(waits) == 6

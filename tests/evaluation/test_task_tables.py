@@ -4,10 +4,10 @@ import json
 import subprocess
 import sys
 
-from lmeff.evaluation.blimp import PARADIGMS, PHENOMENA
-from lmeff.evaluation.task_names import own_task_names, tasks_folder
-from lmeff.evaluation.tasks import own_leaves
-from lmeff.evaluation.write_tasks import task_files
+from lmeff.evaluation.tasks.blimp import PARADIGMS, PHENOMENA
+from lmeff.evaluation.tasks.checks import own_leaves
+from lmeff.evaluation.tasks.names import own_task_names, tasks_folder
+from lmeff.evaluation.tasks.write import task_files
 
 
 def test_blimp_has_67_paradigms_in_12_phenomena():
@@ -74,7 +74,8 @@ def test_a_group_stands_for_its_paradigms_once():
 
 def test_the_tables_need_neither_torch_nor_lm_eval(clean_environment):
     code = (
-        "import sys; from lmeff.evaluation.tasks import own_task_names, own_leaves; own_leaves(own_task_names()[:1], {});"
+        "import sys; from lmeff.evaluation.tasks.checks import own_task_names, own_leaves;"
+        " own_leaves(own_task_names()[:1], {});"
         "assert not {'torch', 'lm_eval', 'transformers', 'datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env=clean_environment)

@@ -13,7 +13,7 @@ from lmeff import run
 from lmeff.analysis import curves_csv, curves_json, read_runs
 from lmeff.cli import main
 from lmeff.errors import InputError
-from lmeff.evaluation.weights import Weights, compare, effective_and_stable_rank, kind_of, norms_and_ranks
+from lmeff.measures.weights.statistics import Weights, compare, effective_and_stable_rank, kind_of, norms_and_ranks
 from lmeff.publishing.cards import own_results, refresh_card
 
 RECIPE = """

@@ -10,7 +10,7 @@ from small_models import NAMES, VERBS
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import CTRLTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lmeff.tokens.tokenizer import save_tokenizer, train_tokenizer
+from lmeff.tokens.tokenizer.bpe import save_tokenizer, train_tokenizer
 
 SENTENCES = [f"{name} {verb} the old doctors who thought about themselves." for name in NAMES for verb in VERBS]
 PLAIN = "Sentence: Fun.\nSentiment: negative positive not entailment no yes. unhappy unhappily 0123456789"

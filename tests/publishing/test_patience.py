@@ -10,12 +10,12 @@ from types import SimpleNamespace
 import pytest
 
 from lmeff.cli import main
+from lmeff.hub.client import Hub
+from lmeff.hub.delivery import update_files
+from lmeff.hub.outbox import Outbox
+from lmeff.hub.remote import RemoteModel
 from lmeff.publishing.patience import Patience
 from lmeff.publishing.results import _send_all
-from lmeff.revisions.delivery import update_files
-from lmeff.revisions.hub import Hub
-from lmeff.revisions.outbox import Outbox
-from lmeff.revisions.remote import RemoteModel
 from lmeff.run import main as run_recipe
 from tests.hub_server import TOKEN, HubServer
 from tests.launching import run_folder, start, write_recipe

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from lmeff.files import describe_files, sha256_file
+from lmeff.hub.outbox import Outbox
 from lmeff.publishing.courier import attempt_beside
-from lmeff.revisions.outbox import Outbox
 from tests.hub_server import TOKEN, HubServer
 from tests.launching import (
     environment,

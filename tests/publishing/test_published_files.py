@@ -8,8 +8,8 @@ import pytest
 
 from lmeff.cli import main
 from lmeff.files import sha256_file
-from lmeff.revisions.outbox import Outbox
-from lmeff.training.folder import claimed
+from lmeff.hub.outbox import Outbox
+from lmeff.runs.folder import claimed
 from tests.hub_server import Commit, HubServer
 from tests.launching import curve, finish, start, weights
 from tests.publishing.conftest import REPOSITORY, lmeff

@@ -9,8 +9,8 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from lmeff.cli import main
-from lmeff.evaluation.beginnings import bos_warning
-from lmeff.revisions.remote import anchor_count, anchor_order
+from lmeff.evaluation.scorer.context_start import bos_warning
+from lmeff.hub.remote import anchor_count, anchor_order
 from tests.evaluation.small_models import save_model, write_anchor
 from tests.hub_server import File, HubServer, Repository
 from tests.publishing.conftest import REPOSITORY, lmeff

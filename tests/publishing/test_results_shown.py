@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import ModelCard
 from scipy.stats import binomtest
 
-from lmeff.analysis.results import read_results
+from lmeff.analysis.reading.results import read_results
 from lmeff.publishing.cards import index_rows, refresh_card, scores_of
 from lmeff.publishing.folder import read_run
 from lmeff.revisions.card import main_card

@@ -9,9 +9,9 @@ import pytest
 from test_recipes_and_readme import field_tables
 
 from lmeff.errors import InputError
-from lmeff.recipe.finetune_schema import FinetuneRecipe
 from lmeff.recipe.mistakes import section_fields
 from lmeff.recipe.reading import read_section
+from lmeff.recipe.sections.finetune import FinetuneRecipe
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "finetune"
 README = RECIPES / "README.md"

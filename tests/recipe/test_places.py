@@ -9,11 +9,11 @@ import yaml
 from lmeff import cli
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
-from lmeff.evaluation.sources import data_folder
+from lmeff.evaluation.tasks.sources import data_folder
 from lmeff.recipe import read_recipe
-from lmeff.recipe.finetune_schema import FinetuneRecipe
 from lmeff.recipe.reading import read_section
-from lmeff.training.folder import recipe_changes
+from lmeff.recipe.sections.finetune import FinetuneRecipe
+from lmeff.runs.folder import recipe_changes
 
 RECIPE = """\
 name: tiny

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from lmeff.files import write_json
+from lmeff.hub.mending import faults, mend
 from lmeff.models.build import build_model
 from lmeff.models.writing import write_model
 from lmeff.revisions import RevisionStore
-from lmeff.revisions.mending import faults, mend
-from lmeff.tokens.tokenizer import save_tokenizer, train_tokenizer
+from lmeff.tokens.tokenizer.bpe import save_tokenizer, train_tokenizer
 from tests.models.test_models import recipe
 from tests.old_transformers import ROOT, VERSIONS, run_with
 from tests.revisions.test_store import FACTS

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lmeff.cli import main
-from lmeff.revisions.mending import mend
+from lmeff.hub.mending import mend
 from tests.revisions.test_compatibility import make_old, save, tokenizer_folder
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,7 @@ from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError
 
-from lmeff.revisions import reach
+from lmeff.hub import reach
 from tests.hub_server import HubServer
 
 

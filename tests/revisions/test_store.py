@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lmeff.recipe.documents import AnchorDocument, ManifestDocument
+from lmeff.formats.documents import AnchorDocument, ManifestDocument
 from lmeff.revisions import RevisionStore, anchor_name, differences, final_name, list_revisions
 
 FACTS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lmeff.training.state import RunState
+from lmeff.runs.state import RunState
 from tests.launching import STORIES
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
 from lmeff.recipe.schema import Corpus
 from lmeff.tokens import prepare_tokenizer, prepare_tokens
-from lmeff.tokens.encoder import Encoder
+from lmeff.tokens.tokenizer.encoder import Encoder
 
 TEXTS = [
     "Once </s> upon <pad> a time",

@@ -11,7 +11,7 @@ from lmeff.corpora import prepare_text
 from lmeff.recipe.schema import Corpus
 from lmeff.tokens import BOS_ID, EOS_ID, Tokens, prepare_tokenizer, prepare_tokens
 from lmeff.tokens.held_out import chosen_first, held_out_sample
-from lmeff.training.dev import dev_text
+from lmeff.training.data.dev import dev_text
 
 WORDS = ["sun", "moon", "ﬁre", "Zoë", "rain", "snow", "wind", "a", "the", "\uff11\uff12"]
 

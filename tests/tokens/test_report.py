@@ -10,8 +10,9 @@ from lmeff.cli import main
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
 from lmeff.recipe import read_recipe
-from lmeff.tokens import prepare_tokenizer, report, tokenizer_sha256
-from lmeff.tokens.report import report_tokenizers
+from lmeff.tokens import prepare_tokenizer, tokenizer_sha256
+from lmeff.tokens.report import measures as report
+from lmeff.tokens.report.measures import report_tokenizers
 from tests.hub_server import File, HubServer, Repository
 from tests.launching import ROOT
 from tests.publishing.conftest import hub_environment, lmeff

@@ -19,8 +19,8 @@ from lmeff.errors import InputError
 from lmeff.files import sha256_file
 from lmeff.recipe.schema import Corpus
 from lmeff.tokens import prepare_tokenizer, prepare_tokens, tokenizer_sha256
-from lmeff.tokens.sample import TrainingText
-from lmeff.tokens.tokenizer import save_tokenizer, train_tokenizer
+from lmeff.tokens.tokenizer.bpe import save_tokenizer, train_tokenizer
+from lmeff.tokens.tokenizer.sample import TrainingText
 from tests.launching import environment
 
 TEXT = ["The cat sat on the mat.", "The dogs that the boy saw ran away from the big house."] * 20

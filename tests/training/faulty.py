@@ -17,8 +17,8 @@ from safetensors.torch import save_file
 from transformers import modeling_utils
 
 from lmeff.run import main
-from lmeff.training import full_state
-from lmeff.training.process import launched_rank, launched_world_size, leave
+from lmeff.runs.process import launched_rank, launched_world_size, leave
+from lmeff.training.engines import full_state
 from lmeff.training.trainer import LmeffTrainer
 
 

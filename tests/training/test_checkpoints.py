@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lmeff.training.checkpoints import checkpoint_path, newest_complete, rotate, seal
+from lmeff.runs.folder import checkpoint_path
+from lmeff.training.checkpoints import newest_complete, rotate, seal
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from lmeff.training.dev import dev_text, negative_log_likelihood, rows_of_rank, summarize
+from lmeff.training.data.dev import dev_text, negative_log_likelihood, rows_of_rank, summarize
 
 
 class Stream:

@@ -12,9 +12,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from lmeff.models.dropout import use_stateless_dropout
 from lmeff.recipe.schema import Batch
 from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID, Tokens
-from lmeff.training.dev import dev_text, negative_log_likelihood, summarize
-from lmeff.training.loss_positions import loss_positions
-from lmeff.training.sequences import DocumentSequences, Wanted, position_ids, train_sequences
+from lmeff.training.data.dev import dev_text, negative_log_likelihood, summarize
+from lmeff.training.data.loss_positions import loss_positions
+from lmeff.training.data.sequences import DocumentSequences, Wanted, position_ids, train_sequences
 from tests.tokens.test_packing import write_tokens
 
 LENGTHS = [5, 2, 14, 9, 3, 21, 7, 11, 2, 30, 6, 16, 4]

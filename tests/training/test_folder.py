@@ -6,7 +6,7 @@ import pytest
 
 from lmeff.errors import InputError
 from lmeff.recipe import read_recipe
-from lmeff.training.folder import check_same_recipe, recipe_changes
+from lmeff.runs.folder import check_same_recipe, recipe_changes
 from tests.launching import write_recipe
 
 

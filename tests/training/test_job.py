@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lmeff.recipe.documents import AnchorDocument, LogRecord, StateDocument
+from lmeff.formats.documents import AnchorDocument, LogRecord, StateDocument
 from lmeff.revisions import differences, list_revisions
 from tests import launching
 from tests.launching import finish, run_folder, write_recipe

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from lmeff import run
-from lmeff.training.launcher import settle_environment
+from lmeff.runs.launcher import settle_environment
 from tests.launching import ROOT, curve, environment, finish, read_lines, run_folder, start, weights, write_recipe
 
 HOSTILE = {

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lmeff.tokens import SampleOrder
-from lmeff.training.loader import StepBatches, train_loader
+from lmeff.training.data.loader import StepBatches, train_loader
 
 
 def batches(rank: int, world_size: int, micro_batch: int, first_step: int = 0) -> StepBatches:

@@ -11,9 +11,9 @@ from lmeff.probes.bench import Bench, prepared_tokens
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Batch
 from lmeff.tokens import SampleOrder
-from lmeff.training.loader import StepBatches
-from lmeff.training.loss_positions import LossPositions
-from lmeff.training.sequences import CutBatches, DocumentSequences, Wanted
+from lmeff.training.data.loader import StepBatches
+from lmeff.training.data.loss_positions import LossPositions
+from lmeff.training.data.sequences import CutBatches, DocumentSequences, Wanted
 from tests.launching import (
     curve,
     finish,

@@ -17,7 +17,7 @@ from transformers import TrainerControl, TrainerState
 
 from lmeff.plan import make_plan
 from lmeff.recipe import read_recipe
-from lmeff.training.tracking import TrackingCallback
+from lmeff.training.callbacks.tracking import TrackingCallback
 from tests.launching import read_lines, run_folder, write_recipe
 from tests.training.children import finish_in_child, run_in_child
 from tests.training.faulty import kill_at_write

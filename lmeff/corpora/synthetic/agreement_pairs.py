@@ -17,16 +17,7 @@ from lmeff.corpora.synthetic.clauses import (
     with_subject_clause,
 )
 from lmeff.corpora.synthetic.heldout import ADJECTIVE_NOUN, DETERMINER_NOUN, SUBJECT_VERB, VERB_OBJECT, is_held_out
-from lmeff.corpora.synthetic.lexicon import (
-    ADJECTIVES,
-    INTRANSITIVE,
-    PERSON,
-    REFLEXIVE,
-    THING,
-    TRANSITIVE,
-    WHERE,
-    Verb,
-)
+from lmeff.corpora.synthetic.lexicon import ADJECTIVES, INTRANSITIVE, PERSON, REFLEXIVE, THING, TRANSITIVE, WHERE, Verb
 from lmeff.corpora.synthetic.participants import (
     BEASTS,
     NAMED,

@@ -1,0 +1,1 @@
+"""Figures: charts as Vega-Lite specifications, and as files."""

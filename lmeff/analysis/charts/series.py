@@ -1,0 +1,126 @@
+"""The lines of a chart: runs that differ only in their seed become one series, with a band."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lmeff.analysis.reading.groups import Group, check_one_unit, group_runs
+from lmeff.analysis.reading.runs import Run
+from lmeff.analysis.statistics.curves import ACQUIRED
+from lmeff.analysis.statistics.seeds import seed_means
+from lmeff.analysis.table import tidy_table
+from lmeff.intervals import possible_range
+
+NUM_LOG_POINTS = 400
+"""Points that a training-loss line is thinned to, half of them spaced evenly in tokens and half in their logarithm."""
+_POINTS = ["series", "task", "tokens", "anchor", "value", "low", "high", "seed", "spread"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """Runs of one configuration, one a seed."""
+
+    label: str
+    runs: tuple[Run, ...]
+    table: pd.DataFrame
+    """Their tidy table."""
+
+    @property
+    def group(self) -> Group:
+        return Group(self.label, self.runs)
+
+    @property
+    def unit(self) -> str:
+        """What its anchors count: tokens, words or steps."""
+        return self.runs[0].unit
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(task for run in self.runs for task in run.tasks))
+
+
+def make_series(runs: Sequence[Run]) -> list[Series]:
+    """The groups of `group_runs` as lines of a chart. Raises InputError when runs cannot share an axis."""
+    check_one_unit(runs)
+    return [Series(group.label, group.runs, tidy_table(group.runs)) for group in group_runs(runs)]
+
+
+def curve_points(series: Series, tasks: Iterable[str], metric: str, scale: float = 1.0) -> pd.DataFrame:
+    """Points of curves: `series`, `task`, `tokens`, `anchor`, `value`, `low`, `high`, `seed`, `spread`.
+
+    With one run, `low` to `high` is the 95% interval over examples. With several, the rows without `seed` are their mean with
+    its 95% t interval over seeds, at the anchors that all of them have and measured alike, and the rows with `seed` are the
+    runs; the interval ends where what is measured does. `spread` says in words which of the two it is. `scale` multiplies
+    values.
+    """
+    table = series.table[(series.table["metric"] == metric) & series.table["task"].isin(list(tasks))]
+    points = table.assign(series=series.label, tokens=table["exact_tokens"], anchor=table["nominal_tokens"])
+    if len(series.runs) == 1:
+        spread = np.where(points["low"].notna(), "95% interval over " + points["interval_over"].fillna(""), "")
+        whole = points.assign(seed=None, spread=spread)
+        whole[["low", "high"]] = whole[["low", "high"]].apply(lambda column: column.fillna(whole["value"]))
+        return _scaled(whole, scale)
+    seeds = points.assign(low=np.nan, high=np.nan, spread="")
+    mean = seed_means(series.group, table)
+    mean = mean[mean["num_seeds"] == table["seed"].nunique()]
+    tokens = table.groupby("nominal_tokens")["exact_tokens"].first()
+    mean = mean.assign(series=series.label, anchor=mean["nominal_tokens"], value=mean["mean"], seed=None)
+    mean = mean.assign(tokens=mean["nominal_tokens"].map(tokens))
+    low, high = possible_range(metric)
+    mean = mean.assign(low=mean["low"].clip(lower=low), high=mean["high"].clip(upper=high))
+    mean = mean.assign(spread="95% t interval over " + mean["num_seeds"].astype(str) + " seeds")
+    return _scaled(pd.concat([mean[_POINTS], seeds[_POINTS]], ignore_index=True), scale)
+
+
+def _scaled(points: pd.DataFrame, scale: float) -> pd.DataFrame:
+    points = points[_POINTS].copy()
+    points[["value", "low", "high"]] *= scale
+    return points
+
+
+def training_loss(series: Series) -> pd.DataFrame:
+    """Training loss from the logs, thinned by averaging: `series`, `seed`, `tokens`, `value`."""
+    frames = [_thinned(run).assign(series=series.label, seed=run.seed) for run in series.runs]
+    return pd.concat(frames, ignore_index=True)[["series", "seed", "tokens", "value"]]
+
+
+def _thinned(run: Run) -> pd.DataFrame:
+    logged = [(record.tokens, record.loss) for record in run.log if record.loss is not None and record.tokens > 0]
+    frame = pd.DataFrame(logged, columns=["tokens", "value"], dtype=float)
+    if len(frame) <= NUM_LOG_POINTS:
+        return frame
+    first, last = frame["tokens"].iloc[0], frame["tokens"].iloc[-1]
+    half = NUM_LOG_POINTS // 2
+    edges = np.union1d(np.linspace(first, last, half), np.geomspace(first, last, half))
+    return frame.groupby(np.searchsorted(edges, frame["tokens"])).mean().reset_index(drop=True)
+
+
+def acquisition_order(series: Series, tasks: Iterable[str]) -> list[tuple[str, int | None]]:
+    """Tasks with the nominal tokens of the anchor at which they were learned (None: never), earliest first.
+
+    A task is learned at the first anchor from which on, to the last, the whole 95% interval of its accuracy stays at or above
+    75%. Anchor 0 never counts: a model that was not trained has learned nothing, whatever its accuracy. Of several seeds each
+    has to have learned it, each by its own interval over pairs. Among tasks of one anchor the higher final accuracy goes first.
+    """
+    table = series.table[(series.table["metric"] == "acc") & series.table["task"].isin(list(tasks))]
+    keys = []
+    for task, rows in table.sort_values("exact_tokens", kind="stable").groupby("task", sort=False):
+        firsts = [_learned_at(run) for _, run in rows.groupby("seed")]
+        first = None if None in firsts else max(firsts)
+        final = rows.groupby("seed")["value"].last().mean()
+        keys.append((float("inf") if first is None else first, -final, str(task), first))
+    return [(task, first) for _, _, task, first in sorted(keys, key=lambda key: key[:3])]
+
+
+def _learned_at(rows: pd.DataFrame) -> int | None:
+    """Of one run's rows of a task in rising order of tokens, see `acquisition_order`."""
+    rows = rows[rows["nominal_tokens"] > 0]
+    first = None
+    for tokens, low in zip(rows["nominal_tokens"], rows["low"], strict=True):
+        if not low >= ACQUIRED:  # also where there is no interval
+            first = None
+        elif first is None:
+            first = int(tokens)
+    return first

@@ -1,0 +1,86 @@
+"""Over which held-out text, and in which windows, a run's held-out loss is taken, as far as it says so."""
+
+import json
+from typing import NamedTuple
+
+from lmeff.analysis.reading.runs import Run
+from lmeff.quantities import parse_count
+from lmeff.recipe.schema import Batch, Evaluation
+
+
+class LossSettings(NamedTuple):
+    """What in a recipe decides how a held-out loss is taken."""
+
+    dev_tokens: int
+    sequence_length: int
+    document_mask: bool
+
+    def __str__(self) -> str:
+        mask = ", document_mask" if self.document_mask else ""
+        return f"dev_tokens {self.dev_tokens:,}, sequence_length {self.sequence_length:,}{mask}"
+
+
+def loss_settings(run: Run) -> LossSettings:
+    """Those of a run's recipe."""
+    batch, evaluation = (run.recipe.get(name) for name in ("batch", "evaluation"))
+    batch, evaluation = (section if isinstance(section, dict) else {} for section in (batch, evaluation))
+    return LossSettings(
+        _count(evaluation.get("dev_tokens"), Evaluation.model_fields["dev_tokens"].default),
+        _count(batch.get("sequence_length"), Batch.model_fields["sequence_length"].default),
+        bool(batch.get("document_mask")),
+    )
+
+
+def same_tokenizer(one: Run, other: Run) -> bool:
+    """Whether a token is the same for both: by the tokenizer's sha256, or where one does not tell, by the recipes."""
+    hashes = [run.provenance.get("tokens", {}).get("tokenizer_sha256") for run in (one, other)]
+    if all(hashes):
+        return hashes[0] == hashes[1]
+    return sections(one, "corpus", "tokenizer") == sections(other, "corpus", "tokenizer")
+
+
+def same_source(one: Run, other: Run) -> bool:
+    """Whether one text was held out for both: by its sha256, by the corpus's fingerprint, or else by the recipes."""
+    for key in ("held_out_sha256", "fingerprint"):
+        found = [run.provenance.get("corpus", {}).get(key) for run in (one, other)]
+        if all(found):
+            return found[0] == found[1]
+    return sections(one, "corpus") == sections(other, "corpus")
+
+
+def same_settings(one: Run, other: Run) -> bool:
+    """Whether as much of the text is taken, in windows alike: more than there is, is all of it."""
+    ours, theirs = loss_settings(one), loss_settings(other)
+    is_as_much = ours.dev_tokens == theirs.dev_tokens or (_takes_all(one) and _takes_all(other))
+    return is_as_much and ours[1:] == theirs[1:]
+
+
+def same_held_out_text(one: Run, other: Run) -> bool:
+    """Whether both take their losses over one text, in windows alike. A sample is a number of tokens: with another tokenizer
+    it is other documents."""
+    is_one_sample = same_tokenizer(one, other) or (_takes_all(one) and _takes_all(other))
+    return same_source(one, other) and same_settings(one, other) and is_one_sample
+
+
+def same_loss(one: Run, other: Run) -> bool:
+    """Whether losses per token can be compared."""
+    return same_tokenizer(one, other) and same_held_out_text(one, other)
+
+
+def sections(run: Run, *names: str) -> str:
+    """Sections of a recipe, for comparing."""
+    return json.dumps([run.recipe.get(name) for name in names], sort_keys=True, default=str)
+
+
+def _takes_all(run: Run) -> bool:
+    """Whether all held-out text is taken; not where nothing says how much there is."""
+    splits = run.provenance.get("tokens", {}).get("splits") or {}
+    num_tokens = (splits.get("dev") or {}).get("num_tokens")
+    return num_tokens is not None and num_tokens <= loss_settings(run).dev_tokens
+
+
+def _count(value: object, default: int) -> int:
+    try:
+        return default if value is None else parse_count(value)
+    except ValueError:
+        return default

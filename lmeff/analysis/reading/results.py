@@ -1,0 +1,198 @@
+"""What was measured on one revision: lm-eval's result files, and the score of every minimal pair."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+import pyarrow
+import pyarrow.parquet
+
+from lmeff.errors import InputError
+from lmeff.files import read_json
+from lmeff.formats.documents import validate_results
+
+
+@dataclass(frozen=True)
+class Score:
+    value: float
+    stderr: float | None
+    """Standard error as lm-eval gives it; None where it gives none."""
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    metrics: dict[str, Score]
+    """By metric, such as `acc`; a metric behind a filter other than `none` keeps lm-eval's `metric,filter`."""
+    num_examples: int | None
+    about: dict = field(default_factory=dict)
+    """What the result depends on: `weights_sha256`, `data_sha256`, `settings`. Empty for results that others made."""
+
+    num_tokens: int | None = None
+    """Into so many tokens the model's tokenizer cut the text; None where that does not matter."""
+    num_items: int | None = None
+    """From so many items the examples were made, where several were made from one: only they are independent samples."""
+    context_start: str | None = None
+    """What contexts began with: `bos` or `tokenizer`; None where the result does not say it."""
+
+    @property
+    def num_samples(self) -> int | None:
+        """How many independent samples its intervals are over: items, or else examples."""
+        return self.num_examples if self.num_items is None else self.num_items
+
+    @property
+    def is_older(self) -> bool:
+        """Whether an older version scored it, which does not say what contexts began with."""
+        return self.context_start is None and "task_files_sha256" in (self.about.get("settings") or {})
+
+    @property
+    def limit(self) -> int | None:
+        """Only so many examples of each task were scored; None: all."""
+        return min((found["limit"] for found in self._settings if found.get("limit")), default=None)
+
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether choices were left to bfloat16 that its error cannot change."""
+        return any(found.get("precision") == "adaptive" for found in self._settings)
+
+    @property
+    def _settings(self) -> list[dict]:
+        """Its settings and, of a group of fine-tuned tasks, those of each."""
+        own = self.about.get("settings") or {}
+        return [own, *(inner for inner in own.values() if isinstance(inner, dict))]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All tasks of one revision."""
+
+    tasks: dict[str, TaskResult] = field(default_factory=dict)
+    subtasks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Groups and what is directly below each."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Measures of the weights by name, such as `norm_mlp`: they are no scores."""
+
+    def joined_with(self, other: "Results") -> "Results":
+        """Both together. For a task in both, the result over more examples counts, and of two equal ones ours."""
+        tasks = dict(self.tasks)
+        for task, result in other.tasks.items():
+            if task not in tasks or (result.num_examples or 0) > (tasks[task].num_examples or 0):
+                tasks[task] = result
+        return Results(tasks, {**other.subtasks, **self.subtasks}, {**other.weights, **self.weights})
+
+
+def read_results(folder: Path) -> Results:
+    """`results/REVISION/*.json` in lm-eval's layout; empty when there is no such folder. Raises InputError."""
+    return read_result_files(path for path in sorted(folder.glob("*.json")) if not path.name.startswith("."))
+
+
+def read_result_files(paths: Iterable[Path]) -> Results:
+    """Files in lm-eval's layout. Raises InputError."""
+    together = Results()
+    for path in paths:
+        content = read_json(path)
+        try:
+            validate_results(content)
+        except (ValueError, AttributeError) as error:
+            raise InputError(f"{path}: {error}") from None
+        together = together.joined_with(_parse_results(content, path))
+    return together
+
+
+def _parse_results(content: dict, path: Path) -> Results:
+    subtasks = {group: tuple(below) for group, below in (content.get("group_subtasks") or {}).items() if below}
+    if content.get("measures") == "weights":
+        found = [_parse_metrics(values, str(path)) for values in content["results"].values()]
+        return Results(weights={name: score.value for metrics in found for name, score in metrics.items()})
+    counts = {task: count.get("effective") for task, count in content["n-samples"].items()}
+
+    about = content.get("lmeff") or {}
+    items = about.get("num_items_of") or {}
+    # Files that lm-eval's own command line wrote have it where the model says what it is.
+    said = about.get("settings") or content.get("config") or {}
+
+    def total(task: str, counts: dict) -> int | None:
+        if task not in subtasks:
+            return counts.get(task)
+        below = [total(child, counts) for child in subtasks[task]]
+        return None if None in below else sum(below)
+
+    tasks = {}
+    for task, values in {**content["results"], **(content.get("groups") or {})}.items():
+        metrics = _parse_metrics(values, f"{path}: {task}")
+        if metrics:
+            num_tokens = ((content.get("counts") or {}).get(task) or {}).get("num_tokens")
+            num_items = total(task, items) if items else None
+            tasks[task] = TaskResult(
+                metrics, total(task, counts), about, num_tokens, num_items, said.get("context_start")
+            )
+    return Results(tasks, subtasks)
+
+
+def _parse_metrics(values: dict, where: str) -> dict[str, Score]:
+    metrics = {}
+    for key, value in values.items():
+        metric, comma, filtered = key.partition(",")
+        if not comma or metric.endswith("_stderr") or isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not math.isfinite(value):
+            raise InputError(f"{where}: {metric} is {value}, which is no score; evaluate this revision again")
+        stderr = values.get(f"{metric}_stderr,{filtered}")  # a number, or "N/A"
+        known = isinstance(stderr, int | float) and math.isfinite(stderr)
+        metrics[metric if filtered == "none" else key] = Score(float(value), float(stderr) if known else None)
+    return metrics
+
+
+@dataclass(frozen=True)
+class WrittenText:
+    """What a revision wrote after a prompt."""
+
+    prompt: str
+    sample: int | None
+    """None: the most probable token each time."""
+    text: str
+    finished: str
+    """`eos` when the model ended it; `length` or `context` when it was cut."""
+
+
+def read_texts(path: Path) -> tuple[WrittenText, ...]:
+    """The texts of a `generations.jsonl`. Raises InputError naming the file when it is damaged."""
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        return tuple(WrittenText(*(one[key] for key in ("prompt", "sample", "text", "finished"))) for one in records)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not readable as generated texts ({' '.join(str(error).split())})") from None
+
+
+def pair_files(folder: Path) -> tuple[Path, ...]:
+    """`pairs/*.parquet` of a result folder."""
+    return tuple(path for path in sorted(folder.glob("pairs/*.parquet")) if not path.name.startswith("."))
+
+
+def read_pairs(paths: Iterable[Path]) -> pd.DataFrame:
+    """Scores of minimal pairs: `task` (the paradigm), `pair`, `score`, and `item`, which pairs share that were made from one
+    item of the data; each pair once. Raises InputError."""
+    columns = ["task", "pair", "score"]
+    frames = []
+    for path in paths:
+        try:
+            shared = ["item"] if "item" in pyarrow.parquet.read_schema(path).names else []
+            frame = pd.read_parquet(path, columns=columns + shared)
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
+            raise InputError(f"{path}: not readable as scores of pairs ({' '.join(str(error).split())})") from None
+        if frame["score"].isna().any():
+            raise InputError(f"{path}: a score is NaN; evaluate this revision again")
+        frames.append(frame if shared else frame.assign(item=frame["pair"]))
+    if not frames:
+        return pd.DataFrame(
+            {
+                "task": pd.Series(dtype=str),
+                "pair": pd.Series(dtype=int),
+                "score": pd.Series(dtype=float),
+                "item": pd.Series(dtype=int),
+            }
+        )
+    together = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    return together.drop_duplicates(["task", "pair"], ignore_index=True)

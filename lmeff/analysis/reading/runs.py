@@ -1,0 +1,268 @@
+"""Runs on disk, finished or growing, read into plain objects. Nothing here writes."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+import yaml
+from pydantic import ValidationError
+
+from lmeff.analysis.reading.results import Results, WrittenText, pair_files, read_pairs, read_results, read_texts
+from lmeff.errors import InputError
+from lmeff.files import read_json
+from lmeff.formats.documents import AnchorDocument, Document, LogRecord, PlanDocument, StateDocument
+from lmeff.quantities import format_short, format_tokens, parse_count
+
+AnyDocument = TypeVar("AnyDocument", bound=Document)
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """One revision of a run, with what was measured on it."""
+
+    revision: str
+    document: AnchorDocument
+    results: Results
+    pair_paths: tuple[Path, ...] = ()
+    """Parquet files with the score of every minimal pair."""
+
+    texts_path: Path | None = None
+    """`generations.jsonl`, where there is one."""
+
+    @cached_property
+    def texts(self) -> tuple[WrittenText, ...]:
+        """What it wrote after prompts."""
+        return read_texts(self.texts_path) if self.texts_path else ()
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """Columns `task` (the paradigm), `pair`, `score` (1 right, 0.5 tie, 0 wrong), `item` (the same for pairs that were made
+        from one item of the data, which are no independent samples)."""
+        return read_pairs(self.pair_paths)
+
+    @cached_property
+    def paradigm_scores(self) -> pd.DataFrame:
+        """By paradigm (index): `mean`, `size` and `ties` of the scores of its pairs, and `stderr` of the mean, over items."""
+        pairs = self.pairs.assign(tie=self.pairs["score"] == 0.5)
+        paradigms = pairs.groupby("task", observed=True)
+        scores = paradigms["score"].agg(["mean", "size"]).assign(ties=paradigms["tie"].sum())
+        # What items add to the sum of deviations is what was sampled (Liang & Zeger 1986).
+        deviations = pairs.assign(deviation=pairs["score"] - paradigms["score"].transform("mean"))
+        squares = deviations.groupby(["task", "item"], observed=True)["deviation"].sum() ** 2
+        items = squares.groupby("task", observed=True).agg(["sum", "size"])
+        several = items["size"].where(items["size"] > 1)
+        scores["stderr"] = np.sqrt(several / (several - 1) * items["sum"]) / scores["size"]
+        return scores
+
+    @property
+    def tokens_name(self) -> str:
+        """The anchor as people read it, such as `25M` or `1.25B`."""
+        return format_tokens(self.document.nominal_tokens)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    folder: Path
+    name: str
+    seed: int
+    recipe: dict
+    """The recipe as parsed YAML; empty when the folder has none."""
+    recipe_text: str
+    plan: PlanDocument | None
+    state: StateDocument | None
+    log: tuple[LogRecord, ...]
+    """Logged steps in rising order, one record a step."""
+    anchors: tuple[Anchor, ...]
+    """In rising order of tokens. A final revision that equals one of them is not repeated."""
+    subtasks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """lm-eval groups and what is directly below each."""
+    source: str | None = None
+    """The repository or folder whose revisions these are, when they are no run of ours: then only scores are known."""
+    unit: str = "tokens"
+    """What `nominal_tokens` and `exact_tokens` count: BabyLM's anchors are numbers of words."""
+    left_out: tuple[str, ...] = ()
+    """Lines that name results which are not shown, since they cannot be compared with the others."""
+
+    def _setting(self, section: str, key: str) -> object | None:
+        values = self.recipe.get(section)
+        return values.get(key) if isinstance(values, dict) else None
+
+    @property
+    def corpus(self) -> str | None:
+        name = self._setting("corpus", "name")
+        return None if name is None else str(name)
+
+    @cached_property
+    def provenance(self) -> dict:
+        """The last anchor's `provenance.json`: which text and tokenizer its losses are of. Empty where there is none. Raises
+        InputError when it is damaged."""
+        folders = (self.folder / "revisions" / anchor.revision for anchor in reversed(self.anchors))
+        path = next((path for folder in folders if (path := folder / "provenance.json").is_file()), None)
+        found = read_json(path) if path else {}
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def num_parameters(self) -> int | None:
+        return self.plan.parameters.total if self.plan else None
+
+    @property
+    def size(self) -> str | None:
+        """The named size of the recipe, or else the parameter count, such as `233M`."""
+        named = self._setting("model", "size")
+        if named is not None:
+            return str(named)
+        return format_short(self.num_parameters) if self.num_parameters else None
+
+    @property
+    def vocab_size(self) -> int | None:
+        try:
+            return parse_count(self._setting("tokenizer", "vocab_size"))
+        except ValueError:
+            return None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens trained on so far, by the best witness there is."""
+        seen = [self.state.tokens] if self.state else []
+        return max([*seen, *(anchor.document.exact_tokens for anchor in self.anchors)], default=0)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Every task with a result at any anchor, groups included, in the order of the result files."""
+        return tuple(dict.fromkeys(task for anchor in self.anchors for task in anchor.results.tasks))
+
+    @property
+    def headline_tasks(self) -> tuple[str, ...]:
+        """The tasks that are part of no other."""
+        below = {child for children in self.subtasks.values() for child in children}
+        return tuple(task for task in self.tasks if task not in below)
+
+    def level(self, task: str) -> str:
+        """`group` (a suite), `phenomenon` (a group inside one) or `paradigm` (a task without subtasks)."""
+        if not self.subtasks.get(task):
+            return "paradigm"
+        return "group" if task in self.headline_tasks else "phenomenon"
+
+    def paradigms(self, task: str) -> tuple[str, ...]:
+        """The tasks without subtasks at or under `task`."""
+        children = self.subtasks.get(task)
+        if not children:
+            return (task,)
+        return tuple(dict.fromkeys(leaf for child in children for leaf in self.paradigms(child)))
+
+    def anchor(self, which: str | int) -> Anchor:
+        """The anchor with this revision name or this number of tokens (`25M`). Raises InputError."""
+        for anchor in self.anchors:
+            if which == anchor.revision:
+                return anchor
+        try:
+            tokens = parse_count(which)
+        except ValueError:
+            tokens = None
+        for anchor in self.anchors:
+            if anchor.document.nominal_tokens == tokens:
+                return anchor
+        have = ", ".join(anchor.tokens_name for anchor in self.anchors) or "none"
+        raise InputError(f"{self.folder}: no anchor {which!r}; it has {have}")
+
+
+def read_run(folder: Path) -> Run:
+    """One run folder. Raises InputError naming the file when one is damaged; missing files are no mistake."""
+    recipe_path = folder / "recipe.yaml"
+    recipe_text = recipe_path.read_text(encoding="utf-8", errors="replace") if recipe_path.is_file() else ""
+    try:
+        recipe = yaml.safe_load(recipe_text) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{recipe_path}: not readable as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(recipe, dict):
+        raise InputError(f"{recipe_path}: not a recipe")
+    absolute = folder.resolve()
+    seed = absolute.name.removeprefix("seed-")
+    anchors = _read_anchors(folder)
+    return Run(
+        folder=folder,
+        name=str(recipe.get("name") or (absolute.parent.name if seed.isdigit() else absolute.name)),
+        seed=int(recipe.get("seed") or (seed if seed.isdigit() else 0)),
+        recipe=recipe,
+        recipe_text=recipe_text,
+        plan=_read_document(folder / "plan.json", PlanDocument),
+        state=_read_document(folder / "state.json", StateDocument),
+        log=_read_logs(folder),
+        anchors=anchors,
+        subtasks=subtasks_of(anchors),
+    )
+
+
+def subtasks_of(anchors: Iterable[Anchor]) -> dict[str, tuple[str, ...]]:
+    """lm-eval groups at any anchor, and what is directly below each."""
+    return {group: below for anchor in anchors for group, below in anchor.results.subtasks.items()}
+
+
+def _read_document(path: Path, kind: type[AnyDocument]) -> AnyDocument | None:
+    if not path.exists():
+        return None
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "content"
+        raise InputError(f"{path}: {where}: {first['msg']}") from None
+
+
+def _read_anchors(folder: Path) -> tuple[Anchor, ...]:
+    anchors = {}
+    for path in sorted(folder.glob("revisions/*/anchor.json")):
+        revision = path.parent.name
+        if not revision.startswith("."):  # `.NAME.tmp` is a revision still being written
+            results = folder / "results" / revision
+            document = _read_document(path, AnchorDocument)
+            texts = results / "generations.jsonl"
+            anchors[revision] = Anchor(
+                revision, document, read_results(results), pair_files(results), texts if texts.is_file() else None
+            )
+    for name, twin in list(anchors.items()):
+        original = anchors.get(twin.document.same_as)
+        if original is not None and original is not twin:
+            # The final revision has the weights of an anchor: one point of the curve, whichever of the two was scored.
+            del anchors[name]
+            anchors[original.revision] = replace(
+                original,
+                results=original.results.joined_with(twin.results),
+                pair_paths=original.pair_paths + twin.pair_paths,
+                texts_path=original.texts_path or twin.texts_path,
+            )
+    return tuple(sorted(anchors.values(), key=lambda anchor: (anchor.document.exact_tokens, anchor.revision)))
+
+
+def _read_logs(folder: Path) -> tuple[LogRecord, ...]:
+    """The log of the run; of a run in parts that of its longest part, which is the trunk or the last restart."""
+    whole = read_log(folder / "run.log.jsonl")
+    parts = [read_log(path) for path in sorted(folder.glob("parts/[!.]*/run.log.jsonl"))]
+    return whole or max(parts, key=len, default=())
+
+
+def read_log(path: Path) -> tuple[LogRecord, ...]:
+    """The logged steps of `run.log.jsonl`, in rising order; empty when there is no such file.
+
+    A run that was killed may have left half a line, and its successor may have gone on in the same line: what cannot be
+    read is left out. A record that goes back in steps comes from a resumed run, and everything logged from that step
+    on is being done again: the later record wins.
+    """
+    if not path.is_file():
+        return ()
+    records: list[LogRecord] = []
+    for line in path.read_bytes().splitlines():
+        try:
+            record = LogRecord.model_validate_json(line)
+        except ValidationError:
+            continue
+        while records and records[-1].step >= record.step:
+            records.pop()
+        records.append(record)
+    return tuple(records)

@@ -1,0 +1,131 @@
+"""One self-contained HTML page about one run or several, with the main figure beside it as a PNG; or figures alone."""
+
+import base64
+import json
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import jinja2
+import vl_convert
+
+from lmeff.analysis.charts.charts import headline_tasks
+from lmeff.analysis.charts.drawing import VEGA_LITE_VERSION, render_png
+from lmeff.analysis.charts.figures import drawn_paradigms, page_figures, write_figure
+from lmeff.analysis.charts.series import Series, make_series
+from lmeff.analysis.charts.themes import DARK, DARK_CELLS, LIGHT, LIGHT_CELLS, cell_css
+from lmeff.analysis.endings import ENDINGS
+from lmeff.analysis.reading.comparable import comparison_notes
+from lmeff.analysis.reading.paths import read_runs
+from lmeff.analysis.reading.runs import Run
+from lmeff.analysis.report.views import RunView, SeedView, paradigm_tables
+from lmeff.analysis.statistics.curves import ACQUIRED, NUM_RESAMPLES
+from lmeff.analysis.text import print_curves
+from lmeff.errors import InputError
+from lmeff.files import write_text
+
+PAGE = Path(__file__).parent / "page"
+
+
+def write_output(runs: Sequence[Run], output: str | Path, figure: str | None = None) -> list[Path]:
+    """What the ending of `output` says, after `check_output`: a page with its picture, or figures. Returns the files. Raises
+    InputError."""
+    output = Path(output)
+    if not output.is_dir() and output.suffix.lower() in ENDINGS:
+        return [write_figure(runs, output, figure)]
+    page = write_report(runs, output)
+    return [page, *(path for path in [page.with_suffix(".png")] if path.is_file())]
+
+
+def write_report(runs: Sequence[Run], output: str | Path, title: str | None = None) -> Path:
+    """Writes the page to `output` and the main figure to the same name with `.png`; returns the page's path.
+
+    The page needs no network and no other file: scripts, styles and data are inside it, and its content policy forbids
+    it to load anything. When nothing was measured yet there is no figure and no PNG. Raises InputError.
+    """
+    output = Path(output)
+    if not runs:
+        raise InputError(f"{output}: no run to report on")
+    if output.is_dir():
+        output = output / "report.html"
+    if output.suffix.lower() == ".png":
+        raise InputError(f"{output}: name the page, such as report.html; its figure gets the same name with .png")
+    text, image = render_page(make_series(runs), title)
+    write_text(output, text)
+    if image:
+        output.with_suffix(".png").write_bytes(image)
+    return output
+
+
+def render_page(series: Sequence[Series], title: str | None) -> tuple[str, bytes | None]:
+    """The page as text, and its main figure as PNG bytes, for readers without JavaScript; None when there is no figure."""
+    views = [RunView(run, label) for run, label in _labelled(series)]
+    tables = paradigm_tables(series)
+    figures = page_figures(series, tables)
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    image = render_png(figures["main"]) if "main" in figures else None
+    page = environment.from_string(_asset("report.html.in")).render(
+        title=title or (views[0].run.name if len(views) == 1 else f"{len(views)} runs compared"),
+        views=views,
+        tables=tables,
+        drawn=drawn_paradigms(series, tables),
+        tasks=headline_tasks(series),
+        figures=figures,
+        image=base64.b64encode(image).decode() if image else None,
+        acquired=round(100 * ACQUIRED),
+        num_resamples=NUM_RESAMPLES,
+        series_by_kind=len(series) == 1,
+        seed_views=[SeedView(each) for each in series if len(each.runs) > 1],
+        notes=[f"{view.label}: {note}" if len(views) > 1 else note for view in views for note in view.mixed]
+        + comparison_notes([each.group for each in series]),
+        styles=_asset("page.css")
+        .replace("/* light cells */", cell_css(LIGHT_CELLS))
+        .replace("/* dark cells */", cell_css(DARK_CELLS)),
+        data=_script_json({"figures": figures, "themes": {"light": LIGHT, "dark": DARK}}),
+        libraries=_libraries() if figures else "",
+        script=_asset("page.js"),
+    )
+    return page, image
+
+
+def _labelled(series: Sequence[Series]) -> list[tuple[Run, str]]:
+    """Every run with its name on the page: the series' label, and the seed where the series has several."""
+    return [
+        (run, each.label if len(each.runs) == 1 else f"{each.label.partition(', seeds')[0]}, seed {run.seed}")
+        for each in series
+        for run in each.runs
+    ]
+
+
+def _libraries() -> str:
+    """The scripts that draw charts in a browser. Bundling takes seconds, and gives the same for one version, so the result is
+    kept in the user's cache folder where that can be written."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lmeff"
+    kept = cache / f"vega-{VEGA_LITE_VERSION}-{vl_convert.__version__}.js"
+    with suppress(OSError):
+        return kept.read_text(encoding="utf-8")
+    bundle = vl_convert.javascript_bundle(vl_version=VEGA_LITE_VERSION)
+    with suppress(OSError):
+        write_text(kept, bundle)
+    return bundle
+
+
+def _asset(name: str) -> str:
+    return (PAGE / name).read_text(encoding="utf-8")
+
+
+def _script_json(value: object) -> str:
+    """JSON that can stand inside a `<script>`: no tag can open or close in it."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def show_run(folder: Path) -> None:
+    """Writes a run's report and prints its curves."""
+    runs = read_runs([folder])
+    write_report(runs, folder / "report.html")
+    print(print_curves(runs))
+    print(f"report: {folder / 'report.html'}")

@@ -1,0 +1,282 @@
+"""What the report says about a run, in words and table cells. No HTML here: the template escapes everything."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lmeff.analysis.charts.charts import has_pairs
+from lmeff.analysis.charts.series import Series, acquisition_order, curve_points
+from lmeff.analysis.charts.themes import cell_level
+from lmeff.analysis.reading.mixed_settings import mixed_notes
+from lmeff.analysis.reading.runs import Anchor, Run
+from lmeff.analysis.statistics.curves import ACQUIRED, Change, changes, summarise_pairs
+from lmeff.analysis.statistics.interval_words import over_examples
+from lmeff.analysis.statistics.seeds import seed_changes
+from lmeff.analysis.table import OTHER_METRICS, accuracy, accuracy_interval, loss_text, shown_by
+from lmeff.analysis.text import seeds_table
+from lmeff.quantities import format_duration, format_tokens
+
+STATES = {
+    "running": "Running",
+    "interrupted": "Interrupted",
+    "failed": "Failed",
+    "complete": "Complete",
+    "unknown": "State unknown",
+}
+
+
+NUM_TEXTS = 6
+"""Prompts whose completions are shown."""
+
+
+class RunView:
+    """One run as the page shows it."""
+
+    def __init__(self, run: Run, label: str) -> None:
+        self.run = run
+        self.label = label
+        self.tasks = [task for task in run.headline_tasks if any(accuracy(anchor, task) for anchor in run.anchors)]
+        self.changes: list[Change] = changes(run)
+        self.mixed: list[str] = mixed_notes(run)
+        self.overs = dict.fromkeys(
+            over_examples(run, task) for task in self.tasks if shown_by(run, task) not in OTHER_METRICS
+        )
+        """What the intervals in its tables are over: `pairs`, `examples`."""
+        self.ties = any(summarise_pairs(run, anchor, task) for anchor in run.anchors for task in self.tasks)
+
+    @property
+    def state(self) -> str:
+        return self.run.state.state if self.run.state else "unknown"
+
+    @property
+    def state_text(self) -> str:
+        """`Complete`, or how far an unfinished run is."""
+        if self.run.source:
+            return "Scored"
+        word = STATES[self.state]
+        whole = self.run.plan.num_tokens if self.run.plan else 0
+        if self.state == "complete" or not whole:
+            return word
+        return f"{word} at {min(100 * self.run.tokens // whole, 100)}%"
+
+    @property
+    def note(self) -> str | None:
+        """What to know about a run that is not complete."""
+        if self.state == "failed":
+            return self.run.state.error or "The run stopped with an error that it could not write down."
+        if self.state == "interrupted":
+            return "The same command again continues this run from its last checkpoint."
+        if self.state == "running":
+            return f"Still in training; it last reported on {self.run.state.updated.replace('T', ' ')[:16]} UTC."
+        return None
+
+    @property
+    def sentence(self) -> str:
+        """What happened, in one sentence."""
+        run = self.run
+        if run.source:
+            return f"{len(run.anchors)} revisions of {run.source}, the last after {self.tokens_text} {run.unit}."
+        model = f"A model of {format_tokens(run.num_parameters)} parameters" if run.num_parameters else "A model"
+        last = run.anchors[-1].document if run.anchors else None
+        if not run.tokens:
+            return f"{model}, not trained yet."
+        text = f"{model}, trained on {format_tokens(run.tokens)} tokens" + (f" of {run.corpus}" if run.corpus else "")
+        if last and last.exact_tokens:
+            passes = f"{last.epoch:.2g} pass{'' if last.epoch == 1 else 'es'}"
+            until = "" if last.exact_tokens >= run.tokens else f" up to {format_tokens(last.nominal_tokens)} tokens"
+            devices = f"{last.world_size} devices ({last.device})" if last.world_size > 1 else last.device
+            text += (
+                f" ({passes} over the text) in {format_duration(last.train_seconds)} of training{until} on {devices}"
+            )
+        return text + "."
+
+    @property
+    def parameters_text(self) -> str:
+        return format_tokens(self.run.num_parameters) if self.run.num_parameters else "-"
+
+    @property
+    def tokens_text(self) -> str:
+        return format_tokens(self.run.tokens)
+
+    @property
+    def tiles(self) -> list[tuple[str, str, str]]:
+        """The few numbers to see first: what, value, and a line of small print."""
+        tiles = []
+        for task in self.tasks:
+            last = next(anchor for anchor in reversed(self.run.anchors) if accuracy(anchor, task))
+            at = f"at {last.tokens_name} {self.run.unit}"
+            if (metric := shown_by(self.run, task)) in OTHER_METRICS:
+                what, small = "Score", f"{OTHER_METRICS[metric]}; {at}"
+            else:
+                what, small = "Accuracy", f"% right, {at}"
+                if interval := accuracy_interval(self.run, last, task):
+                    low, high = (f"{100 * end:.1f}" for end in interval)
+                    small += f"; 95% interval {low} to {high} over {over_examples(self.run, task)}, one seed"
+            tiles.append((f"{what}, {task}", accuracy(last, task), small))
+        for each in self.changes:
+            span = f"95% interval {each.low:.1f} to {each.high:.1f} over {each.over}, one seed"
+            what = f"Change, {each.task}" if len(self.changes) > 1 else "Change in accuracy"
+            tiles.append((what, f"{each.points:+.1f} points", f"{span}; {each.span}"))
+        losses = [anchor for anchor in self.run.anchors if anchor.document.dev_loss is not None]
+        if losses:
+            last, where = losses[-1].document, f"at {losses[-1].tokens_name} tokens"
+            tiles.append(("Held-out loss", loss_text(last.dev_loss), f"nats per token, {where}"))
+            if last.dev_bits_per_byte is not None:
+                tiles.append(
+                    ("Compression", loss_text(last.dev_bits_per_byte), f"bits per byte of held-out text, {where}")
+                )
+        return tiles
+
+    @property
+    def anchor_rows(self) -> list[dict]:
+        return [self._anchor_row(anchor) for anchor in self.run.anchors]
+
+    def _anchor_row(self, anchor: Anchor) -> dict:
+        document = anchor.document
+        summaries = {task: summarise_pairs(self.run, anchor, task) for task in self.tasks}
+        return {
+            "revision": anchor.revision,
+            "tokens": anchor.tokens_name,
+            "exact": f"{document.exact_tokens:,}",
+            "step": "-" if document.step is None else f"{document.step:,}",
+            "loss": loss_text(document.loss),
+            "dev_loss": loss_text(document.dev_loss),
+            "bits_per_byte": loss_text(document.dev_bits_per_byte),
+            "accuracy": {task: accuracy(anchor, task, self.run) or "-" for task in self.tasks},
+            "ties": {task: f"{summary.tie_rate:.2%}" if summary else "-" for task, summary in summaries.items()},
+        }
+
+    @property
+    def texts(self) -> list[tuple[str, list[tuple[str, str]]]]:
+        """A few prompts, and what the first and the last anchor that wrote something wrote after each: (tokens, text)."""
+        anchors = [anchor for anchor in self.run.anchors if anchor.texts]
+        anchors = anchors[:1] + anchors[1:][-1:]
+        found = [(anchor.tokens_name, _first_texts(anchor)) for anchor in anchors]
+        common = [prompt for prompt in (found[-1][1] if found else {}) if all(prompt in texts for _, texts in found)]
+        spread = dict.fromkeys(common[i * (len(common) - 1) // (NUM_TEXTS - 1)] for i in range(NUM_TEXTS) if common)
+        return [(prompt, [(tokens, texts[prompt]) for tokens, texts in found]) for prompt in spread]
+
+    @property
+    def commands(self) -> list[str]:
+        """How to get the run and this page again, with the recipe saved as `recipe.yaml`."""
+        run = self.run
+        if run.source:
+            what = f"lmeff eval {run.source} --revisions all --tasks {','.join(self.tasks)}"
+            return [what, f"lmeff report {run.folder} -o report.html"]
+        last = run.anchors[-1].document if run.anchors else None
+        launcher = ""
+        if last and last.world_size > 1:
+            launcher = f" --launcher {'cpu_ddp' if last.device == 'cpu' else 'ddp'} --num-processes {last.world_size}"
+        paths = run.recipe.get("paths")
+        outputs = paths.get("outputs", "outputs") if isinstance(paths, dict) else "outputs"
+        folder = f"{outputs}/{run.name}/seed-{run.seed}"
+        return [f"lmeff train recipe.yaml{launcher}", f"lmeff report {folder} -o report.html"]
+
+
+class SeedView:
+    """The means of a recipe that was trained with several seeds, as the page shows them."""
+
+    def __init__(self, series: Series) -> None:
+        self.label = series.label
+        self.num_seeds = len(series.runs)
+        self.unit = series.unit
+        self.table = seeds_table(series.group, series.table)
+        self.changes = seed_changes(series.group)
+
+
+def _first_texts(anchor: Anchor) -> dict[str, str]:
+    """By prompt the first text, with an ellipsis where it was cut."""
+    texts: dict[str, str] = {}
+    for written in anchor.texts:
+        text = written.text.strip()
+        texts.setdefault(written.prompt, text if written.finished == "eos" else f"{text} …")
+    return texts
+
+
+@dataclass(frozen=True)
+class ParadigmRow:
+    task: str
+    title: str
+    phenomenon: str
+    acquired: str | None
+    """Tokens of the anchor at which it was learned, by the rule of `acquisition_order`."""
+    cells: list[tuple[str, int | None, bool] | None]
+    """Per anchor the percentage, its color, and whether it was learned there; None where it was not measured. What are no
+    minimal pairs has no color and no such anchor, since another share of it may be right by chance."""
+
+
+@dataclass(frozen=True)
+class ParadigmTable:
+    label: str
+    columns: list[str]
+    rows: list[ParadigmRow]
+
+
+def paradigm_tables(series: Sequence[Series]) -> list[ParadigmTable]:
+    """One a series, those without a paradigm left out."""
+    paradigms = task_titles(series, paradigms_of(series))
+    return [table for each in series if (table := paradigm_table(each, paradigms)).rows]
+
+
+def paradigm_table(series: Series, titles: dict[str, str]) -> ParadigmTable:
+    """Accuracy of every paradigm at every anchor, in the order of acquisition; the mean over the seeds of a series."""
+    points = curve_points(series, titles, "acc")
+    points = points[points["seed"].isna()]
+    anchors = sorted(points["anchor"].unique())
+    values = points.set_index(["task", "anchor"])["value"].to_dict()
+    parents = {task: _parent(series, task) for task in dict.fromkeys(points["task"])}
+    parent_titles = task_titles([series], [parent for parent in parents.values() if parent])
+    rows = []
+    for task, first in acquisition_order(series, titles):
+        paired = has_pairs([series], [task])
+        first = first if paired else None
+        cells = [
+            (_percent(values[task, anchor]), cell_level(values[task, anchor]) if paired else None, anchor == first)
+            if (task, anchor) in values
+            else None
+            for anchor in anchors
+        ]
+        acquired = None if first is None else format_tokens(first)
+        rows.append(ParadigmRow(task, titles[task], parent_titles.get(parents[task], ""), acquired, cells))
+    return ParadigmTable(series.label, [format_tokens(int(anchor)) for anchor in anchors], rows)
+
+
+def _percent(value: float) -> str:
+    """Rounded, but never up to the mark that tells acquired from not acquired: 74.6 is 74, not 75."""
+    rounded = f"{100 * value:.0f}"
+    return f"{100 * ACQUIRED - 1:.0f}" if value < ACQUIRED and rounded == f"{100 * ACQUIRED:.0f}" else rounded
+
+
+def _parent(series: Series, task: str) -> str | None:
+    return next((group for run in series.runs for group, below in run.subtasks.items() if task in below), None)
+
+
+def _at_level(series: Sequence[Series], level: str) -> list[str]:
+    """Tasks of a level that are inside a group, over all runs, in the order of the result files."""
+    found = {}
+    for run in (run for each in series for run in each.runs):
+        grouped = {child for below in run.subtasks.values() for child in below}
+        found |= dict.fromkeys(task for task in run.tasks if task in grouped and run.level(task) == level)
+    return list(found)
+
+
+def phenomena_of(series: Sequence[Series]) -> list[str]:
+    return _at_level(series, "phenomenon")
+
+
+def paradigms_of(series: Sequence[Series]) -> list[str]:
+    return _at_level(series, "paradigm")
+
+
+def task_titles(series: Sequence[Series], tasks: Iterable[str]) -> dict[str, str]:
+    """Tasks as people read them: without the name of their suite in front, underscores as spaces. Never two alike."""
+    suites = sorted(
+        {task for each in series for run in each.runs for task in run.headline_tasks}, key=len, reverse=True
+    )
+    titles = {}
+    for task in tasks:
+        before = next(
+            (f"{suite}{mark}" for suite in suites for mark in ("_", "::") if task.startswith(f"{suite}{mark}")), ""
+        )
+        titles[task] = task.removeprefix(before).replace("_", " ")
+    alike = [title for title in titles.values() if list(titles.values()).count(title) > 1]
+    return {task: task if title in alike else title for task, title in titles.items()}

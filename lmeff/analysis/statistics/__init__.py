@@ -1,0 +1,1 @@
+"""How sure a number is: of one model, between anchors, over seeds."""

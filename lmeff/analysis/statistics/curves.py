@@ -1,0 +1,199 @@
+"""How sure a learning curve is: standard errors, and the change between two anchors with a paired interval.
+
+Everything here describes which pairs happened to be in the test. How much a curve moves when the same recipe is trained
+again shows only over seeds.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from lmeff.analysis.reading.runs import Anchor, Run
+from lmeff.errors import InputError
+from lmeff.quantities import format_count, format_tokens, parse_count
+
+CHANCE = 0.5
+"""Accuracy of guessing on minimal pairs."""
+NUM_RESAMPLES = 10_000
+ACQUIRED = 0.75
+"""A paradigm counts as acquired from the anchor on after which it stays at or above this accuracy: half way from chance to
+perfect. `lmeff.analysis.charts.series.acquisition_order` has the whole rule."""
+
+
+@dataclass(frozen=True)
+class PairSummary:
+    """What the scores of one anchor's pairs say about one task."""
+
+    stderr: float
+    """Standard error of the mean over paradigms; NaN when a paradigm has a single pair, or pairs of a single item."""
+    tie_rate: float
+    num_pairs: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """How the accuracy of a task changed between two anchors, in points (hundredths of accuracy)."""
+
+    task: str
+    first: str
+    """Revision, as `last`."""
+    last: str
+    first_tokens: str
+    """Nominal tokens as revisions are named, such as `1250M`; as `last_tokens`."""
+    last_tokens: str
+    points: float
+    low: float
+    """Lower end of the 95% interval."""
+    high: float
+    num_pairs: int
+    num_paradigms: int
+    num_resamples: int
+    unit: str = "tokens"
+    """What the anchors count."""
+    num_items: int | None = None
+    """From so many items the pairs were made; None: as many."""
+
+    @property
+    def over(self) -> str:
+        """What its interval is over."""
+        return "items" if self.num_items and self.num_items < self.num_pairs else "pairs"
+
+    @property
+    def span(self) -> str:
+        """`from 0 to 2B tokens`."""
+        first, last = (format_tokens(parse_count(tokens)) for tokens in (self.first_tokens, self.last_tokens))
+        return f"from {first} to {last} {self.unit}"
+
+    def __str__(self) -> str:
+        number = self.num_items if self.over == "items" else self.num_pairs
+        return (
+            f"{self.task}: {self.points:+.1f} points {self.span} "
+            f"(95% interval {self.low:.1f} to {self.high:.1f} over {number:,} {self.over}, paired bootstrap, one seed)"
+        )
+
+
+def summarise_pairs(run: Run, anchor: Anchor, task: str) -> PairSummary | None:
+    """Standard error and ties of `task` at an anchor; None without scores of pairs.
+
+    The standard error is that of a stratified mean, the strata being paradigms: `sqrt(sum(stderr ** 2)) / paradigms`.
+    With equally many pairs in each it equals the pooled one of lm-eval. Pairs of one item count as one sample.
+    """
+    scores = anchor.paradigm_scores
+    scores = scores[scores.index.isin(run.paradigms(task))]
+    if scores.empty:
+        return None
+    num_pairs = int(scores["size"].sum())
+    stderr = np.sqrt((scores["stderr"] ** 2).sum(skipna=False)) / len(scores)
+    return PairSummary(float(stderr), float(scores["ties"].sum() / num_pairs), num_pairs)
+
+
+def change(
+    run: Run,
+    task: str,
+    first: str | int | None = None,
+    last: str | int | None = None,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> Change:
+    """Accuracy of `task` at `last` minus at `first`, with a paired bootstrap 95% interval.
+
+    `task` is a group or a paradigm; `first` and `last` are revision names or tokens (`25M`), by default the first and
+    the last anchor with scores of its pairs, of those with the data of the last one. A group's accuracy is the unweighted mean
+    over its paradigms.
+
+    Pairs are resampled within each paradigm, the same ones at both anchors, so what makes a pair easy or hard at both
+    cancels; the interval is the percentile interval (Efron 1979, "Bootstrap methods: another look at the jackknife"). A
+    pair's difference can only be -1, -0.5, 0, 0.5 or 1, so how often each value occurs in a resample is multinomial
+    with the observed shares: drawing those five counts is exactly the bootstrap over pairs, and its cost does not grow
+    with their number. Pairs that were made from one item, such as EWoK's in both directions, are drawn together.
+
+    Raises InputError when the run lacks the task or two anchors with its pairs, or when these are pairs of other data.
+    """
+    alike = _alike(run, task)
+    if (first is None or last is None) and len(alike) < 2:
+        raise InputError(f"{run.folder}: {len(alike)} anchors with scores of the pairs of {task}; a change needs two")
+    before = alike[0] if first is None else run.anchor(first)
+    after = alike[-1] if last is None else run.anchor(last)
+    if _data_sha256(before, task) != _data_sha256(after, task):
+        raise InputError(
+            f"{run.folder}: {before.revision} and {after.revision} were scored with other data of {task}, so that "
+            "their pairs cannot be compared; evaluate one of them again"
+        )
+    differences = paired_differences(run, task, before, after)
+    items = differences.groupby(["task", "item"], observed=True)["difference"].agg(["size", "sum"])
+    counts = items.groupby(["task", "size", "sum"], observed=True).size().unstack(["size", "sum"], fill_value=0)
+    counts = counts.sort_index(axis="columns")
+    sizes, sums = (counts.columns.get_level_values(name).to_numpy(dtype=float) for name in ("size", "sum"))
+    means = bootstrap_means(counts.to_numpy(), sums, num_resamples, np.random.default_rng(seed), sizes)
+    low, high = np.percentile(means, [2.5, 97.5])
+    observed = differences.groupby("task", observed=True)["difference"].mean().mean()
+    return Change(
+        task=task,
+        first=before.revision,
+        last=after.revision,
+        first_tokens=format_count(before.document.nominal_tokens),
+        last_tokens=format_count(after.document.nominal_tokens),
+        points=100 * float(observed),
+        low=100 * float(low),
+        high=100 * float(high),
+        num_pairs=len(differences),
+        num_paradigms=len(counts),
+        num_resamples=num_resamples,
+        unit=run.unit,
+        num_items=len(items),
+    )
+
+
+def paired_differences(run: Run, task: str, before: Anchor, after: Anchor) -> pd.DataFrame:
+    """`task`, `pair`, `item`, `difference` of every pair of `task` that both anchors scored. Raises InputError without any."""
+    paradigms = run.paradigms(task)
+    first, last = (anchor.pairs[anchor.pairs["task"].isin(paradigms)] for anchor in (before, after))
+    joined = first.merge(last.drop(columns="item"), on=["task", "pair"], suffixes=("_first", "_last"))
+    if joined.empty:
+        raise InputError(f"{run.folder}: {before.revision} and {after.revision} share no scored pair of {task}")
+    joined["difference"] = joined["score_last"] - joined["score_first"]
+    return joined[["task", "pair", "item", "difference"]]
+
+
+def bootstrap_means(
+    counts: np.ndarray,
+    values: np.ndarray,
+    num_resamples: int,
+    generator: np.random.Generator,
+    sizes: np.ndarray | None = None,
+) -> np.ndarray:
+    """Bootstrap distribution of a mean over strata, each resampled on its own: shape `(num_resamples,)`.
+
+    `counts[s, v]`: how many items of stratum `s` have the value `values[v]`, which is the sum over `sizes[v]` observations;
+    one each by default.
+    """
+    sizes = np.ones_like(values) if sizes is None else sizes
+    total = np.zeros(num_resamples)
+    for stratum in counts:
+        num_items = stratum.sum()
+        drawn = generator.multinomial(num_items, stratum / num_items, size=num_resamples)
+        total += (drawn @ values) / (drawn @ sizes)
+    return total / len(counts)
+
+
+def changes(run: Run) -> list[Change]:
+    """From the first to the last anchor, as `change` takes them, for every headline task for which there are two."""
+    return [change(run, task) for task in run.headline_tasks if len(_alike(run, task)) >= 2]
+
+
+def _alike(run: Run, task: str) -> list[Anchor]:
+    """Anchors that were scored pair by pair with the data that the last one was scored with."""
+    scored = _scored(run, task)
+    return [anchor for anchor in scored if _data_sha256(anchor, task) == _data_sha256(scored[-1], task)]
+
+
+def _data_sha256(anchor: Anchor, task: str) -> str | None:
+    """None for a result that others made, which does not tell."""
+    result = anchor.results.tasks.get(task)
+    return result.about.get("data_sha256") if result else None
+
+
+def _scored(run: Run, task: str) -> list[Anchor]:
+    paradigms = run.paradigms(task)
+    return [anchor for anchor in run.anchors if anchor.paradigm_scores.index.isin(paradigms).any()]

@@ -1,0 +1,117 @@
+"""How far the same recipe comes out elsewhere with another seed: means over seeds, with their t interval."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+
+from lmeff.analysis.reading.comparable import clusters, same_conditions, same_for
+from lmeff.analysis.reading.groups import Group
+from lmeff.analysis.reading.held_out import same_held_out_text, same_loss
+from lmeff.analysis.reading.runs import Anchor, Run
+from lmeff.intervals import cut_off, mean_interval
+from lmeff.quantities import format_tokens
+
+COLUMNS = ("nominal_tokens", "task", "metric", "num_seeds", "mean", "low", "high")
+
+
+@dataclass(frozen=True)
+class SeedChange:
+    """How the accuracy of a task changed between two anchors, in points (hundredths of accuracy), over seeds."""
+
+    task: str
+    first_nominal_tokens: int
+    last_nominal_tokens: int
+    points: float
+    """Mean over seeds."""
+    low: float
+    """Lower end of the 95% t interval over seeds."""
+    high: float
+    num_seeds: int
+    unit: str = "tokens"
+    """What the anchors count."""
+
+    def __str__(self) -> str:
+        first, last = map(format_tokens, (self.first_nominal_tokens, self.last_nominal_tokens))
+        low, high = cut_off(self.low, self.high, (-100.0, 100.0))
+        return (
+            f"{self.task}: {self.points:+.1f} points from {first} to {last} {self.unit}, mean of {self.num_seeds} seeds "
+            f"(95% t interval over seeds {low:.1f} to {high:.1f})"
+        )
+
+
+class _Measured(NamedTuple):
+    run: Run
+    anchor: Anchor | None
+    value: float
+
+
+def seed_means(group: Group, table: pd.DataFrame) -> pd.DataFrame:
+    """`COLUMNS`: what two or more seeds of a group measured at an anchor, with the 95% t interval of its mean.
+
+    `table` is the tidy table of the group's runs. What was not measured alike (other data or settings, another number of
+    examples, other text) has no mean.
+    """
+    rows = [
+        (tokens, task, metric, len(values), *mean_interval(values))
+        for (tokens, task, metric), found in _measured(group, table)
+        if (values := [one.value for one in found]) and len(values) > 1 and _are_alike(found, task, metric)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"nominal_tokens": "int64", "num_seeds": "int64"})
+
+
+def with_seed_columns(table: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
+    """A tidy table of one run with `num_seeds`, `seed_mean`, `seed_low` and `seed_high`: what all seeds of its recipe measured
+    at a row's anchor. Empty where there is one seed."""
+    names = {"num_seeds": "num_seeds", "mean": "seed_mean", "low": "seed_low", "high": "seed_high"}
+    found = table.merge(means.rename(columns=names), how="left", on=["nominal_tokens", "task", "metric"])
+    return found.astype({"num_seeds": "Int64"} | dict.fromkeys(list(names.values())[1:], "float64"))
+
+
+def seed_changes(group: Group) -> list[SeedChange]:
+    """Mean over two or more seeds of the change in accuracy from the first to the last anchor that all of them have, for every
+    headline task for which the results are alike."""
+    tasks = dict.fromkeys(task for run in group.runs for task in run.headline_tasks)
+    return [found for task in tasks if len(group.runs) > 1 and (found := _seed_change(group, task))]
+
+
+def _seed_change(group: Group, task: str) -> SeedChange | None:
+    by_run = [
+        {
+            anchor.document.nominal_tokens: anchor.results.tasks[task]
+            for anchor in run.anchors
+            if task in anchor.results.tasks and "acc" in anchor.results.tasks[task].metrics
+        }
+        for run in group.runs
+    ]
+    last = max(set.intersection(*map(set, by_run)), default=None)
+    if last is None:
+        return None
+    alike = [
+        tokens
+        for tokens in sorted(set.intersection(*map(set, by_run)))
+        if all(same_conditions(found[tokens], by_run[0][last]) for found in by_run)
+    ]
+    if len(alike) < 2 or alike[-1] != last:
+        return None
+    points = [100 * (found[last].metrics["acc"].value - found[alike[0]].metrics["acc"].value) for found in by_run]
+    return SeedChange(task, alike[0], last, *mean_interval(points), num_seeds=len(points), unit=group.runs[0].unit)
+
+
+def _measured(group: Group, table: pd.DataFrame) -> Iterator[tuple[tuple[int, str, str], list[_Measured]]]:
+    by_seed = {run.seed: (run, {anchor.revision: anchor for anchor in run.anchors}) for run in group.runs}
+    for key, rows in table.groupby(["nominal_tokens", "task", "metric"], sort=False):
+        found = []
+        for seed, revision, value in rows[["seed", "revision", "value"]].itertuples(index=False):
+            run, anchors = by_seed[seed]
+            found.append(_Measured(run, anchors.get(revision), value))
+        yield key, found
+
+
+def _are_alike(found: list[_Measured], task: str, metric: str) -> bool:
+    results = [one.anchor.results.tasks.get(task) if one.anchor else None for one in found]
+    if all(results):
+        return len(clusters(results, same_for(metric))) == 1
+    is_like = same_held_out_text if metric == "dev_bits_per_byte" else same_loss
+    return len(clusters([one.run for one in found], is_like)) == 1

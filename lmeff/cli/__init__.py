@@ -1,0 +1,5 @@
+"""`lmeff VERB`: one file a verb."""
+
+from lmeff.cli.main import main
+
+__all__ = ["main"]

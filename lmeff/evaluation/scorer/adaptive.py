@@ -1,0 +1,66 @@
+"""Which minimal pairs bfloat16 may decide: those whose margin is larger than its error can be."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from lm_eval.api.instance import Instance
+
+from lmeff.evaluation.scorer.tree_scorer import Answer
+
+SAFETY = 2.0
+"""The error bound is so many times the largest error seen."""
+SAMPLE = 32
+"""Pairs of each task that are always scored both ways."""
+
+_OURS = {"task", "pair", "sentence_good"}
+"""Keys of the documents that `lmeff.evaluation.tasks.data` makes of minimal pairs."""
+
+
+@dataclass(frozen=True)
+class Adapted:
+    answers: list[Answer]
+    in_float32: np.ndarray
+    """(requests,) bool: which answers are float32's."""
+    error_bound: float
+    """What the error of a margin was taken to be at most, in nats."""
+    compiled: bool = False
+    """Whether bfloat16's answers come from compiled code; others differ in their last bits."""
+
+
+def are_pairs(instances: Sequence[Instance]) -> bool:
+    """Whether requests are those of our tasks of minimal pairs, two after two: of such only the order of both
+    log-probabilities counts. Other tasks may use the log-probabilities themselves, or divide them by lengths."""
+    twos = zip(instances[::2], instances[1::2], strict=len(instances) % 2 == 0)
+    return len(instances) % 2 == 0 and all(
+        (one.doc or {}).keys() >= _OURS and one.doc_id == other.doc_id and one.args[0] == other.args[0]
+        for one, other in twos
+    )
+
+
+def adapt(rough: Sequence[Answer], exactly: Callable[[list[int]], list[Answer]]) -> Adapted:
+    """Scores again, exactly, every minimal pair whose order bfloat16 might have got wrong.
+
+    A sample of pairs is scored both ways; `SAFETY` times the largest error of a margin is the bound; pairs with a smaller
+    margin are scored exactly, and may show larger errors, until none is left inside.
+
+    Args:
+        rough: bfloat16's answers, two for each pair.
+        exactly: gives float32's answers to the requests with these numbers.
+    """
+    margins = np.diff(np.array([value for value, _ in rough]).reshape(-1, 2))[:, 0]
+    answers, done, error = list(rough), np.zeros(len(margins), bool), 0.0
+    wanted = ~np.isfinite(margins)
+    wanted[np.random.default_rng(0).permutation(len(margins))[:SAMPLE]] = True
+    while True:
+        wanted |= np.abs(margins) <= SAFETY * error
+        new = np.flatnonzero(wanted & ~done)
+        if not len(new):
+            return Adapted(answers, np.repeat(done, 2), SAFETY * error)
+        numbers = [number for pair in new for number in (2 * pair, 2 * pair + 1)]
+        for number, answer in zip(numbers, exactly(numbers), strict=True):
+            answers[number] = answer
+        found = np.array([answers[2 * pair + 1][0] - answers[2 * pair][0] for pair in new])
+        errors = np.abs(found - margins[new])
+        error = max(error, float(errors[np.isfinite(errors)].max(initial=0.0)))
+        done |= wanted

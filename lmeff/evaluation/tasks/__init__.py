@@ -1,0 +1,1 @@
+"""Tasks as lm-eval takes them: their names, data and documents."""

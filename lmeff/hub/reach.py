@@ -1,0 +1,82 @@
+"""Whether the Hub can be reached at all: found out once, and not anew with every request."""
+
+import os
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
+
+_REMEMBERED_SECONDS, _TROUBLED_SECONDS = 300.0, 30.0
+"""So long a Hub that was away is not asked again: a run that is followed goes on for days, and a network comes back. And one
+that was reached and is in trouble, where it names no time itself."""
+_away: dict[str, float] = {}
+"""Why it was away, and until when (`time.monotonic`) that is remembered."""
+
+
+def unreachable() -> str | None:
+    """Why nothing listens where the Hub should be, in words; None when something does, or when only the client can tell. It
+    costs nothing, while a process that finds out has to import the client first."""
+    try:
+        url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+        host, port = url.hostname, url.port or (443 if url.scheme == "https" else 80)
+    except ValueError:
+        return None
+    proxies = {url.scheme, "all"} & urllib.request.getproxies().keys()
+    if not host or (proxies and not urllib.request.proxy_bypass(host)):
+        return None
+    try:
+        socket.create_connection((host, port), timeout=10).close()
+    except (OSError, UnicodeError) as error:
+        return f"{host} cannot be reached ({error})"
+    return None
+
+
+def note_away(why: str, seconds: float = _REMEMBERED_SECONDS) -> None:
+    """Notes that the Hub could not be asked just now, and need not be for so long."""
+    _away.clear()
+    _away[why] = time.monotonic() + seconds
+
+
+def known_away() -> str | None:
+    """Why the Hub could not be asked lately; None when it could, or was not."""
+    return next((why for why, until in _away.items() if time.monotonic() < until), None)
+
+
+@contextmanager
+def asked_once() -> Iterator[None]:
+    """While the Hub is known to be away, its libraries take what the cache has and ask nothing: each of them would try six
+    times within half a minute, for every revision and every set of data."""
+    if known_away() is None and (why := unreachable()):
+        note_away(why)
+    with ExitStack() as stack:
+        if known_away() is not None:
+            import datasets
+            import huggingface_hub
+
+            for module in (huggingface_hub.constants, datasets.config):
+                stack.callback(setattr, module, "HF_HUB_OFFLINE", module.HF_HUB_OFFLINE)
+                module.HF_HUB_OFFLINE = True
+        try:
+            yield
+        except Exception as error:
+            if known_away() is None and (found := _away_by(error)):
+                note_away(*found)
+            raise
+
+
+def _away_by(error: Exception) -> tuple[str, float] | None:
+    """In words, when this says that the Hub could not be asked, and for how long. What it refuses, such as one gated
+    repository, says nothing of others."""
+    from lmeff.hub.client import Unavailable, asking
+
+    try:
+        with asking():
+            raise error
+    except Unavailable as away:
+        if away.is_rejected:
+            return None
+        return str(away), (away.wait_seconds or _TROUBLED_SECONDS) if away.is_answer else _REMEMBERED_SECONDS
+    except Exception:
+        return None

@@ -1,0 +1,167 @@
+"""Models of the Hub by name: `NAMESPACE/REPO@REVISION`, and all anchors of a repository in the order of their tokens."""
+
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmeff.errors import InputError, RunFailed
+from lmeff.hub.account import token
+from lmeff.hub.reach import asked_once
+from lmeff.quantities import parse_count
+from lmeff.revisions.names import MAIN
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[^@\s]+)?")
+_COUNTS = {
+    "tokens": re.compile(r"tokens?[-_](\d[\d.]*[kKMB]?)$"),
+    "words": re.compile(r"chck_(\d[\d.]*[kKMB]?)$"),
+    "steps": re.compile(r"step[-_]?(\d+)$"),
+}
+"""By what they count: `seed-0-tokens-25M`; BabyLM's `chck_10M`; `step100`."""
+_INDEX = "revisions.json"
+"""On `main` of a repository of ours, which holds no model of its own."""
+_FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model", "*.txt", "README.md"]
+_NOT_NEEDED = ["optimizer.safetensors"]
+TOKENIZER = "tokenizer.json"
+_ASK_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class RemoteModel:
+    repository: str
+    revision: str
+    commit: str
+    """What the revision was when it was asked for."""
+
+    @property
+    def folder_name(self) -> str:
+        """`REPO@REVISION`, as a folder can be called."""
+        return f"{self.repository.partition('/')[2]}@{self.revision.replace('/', '__')}"
+
+
+def is_remote(what: str) -> bool:
+    """Whether this names a model of the Hub: it looks like one, and neither it nor what would be its folder is here."""
+    return not Path(what).exists() and not Path(what.partition("/")[0]).is_dir() and _NAME.fullmatch(what) is not None
+
+
+def fetch_tokenizer(what: str) -> Path:
+    """The tokenizer.json of `NAMESPACE/REPO[@REVISION]`, `main` unless it says so, in the Hugging Face cache.
+
+    Raises InputError for what names no tokenizer of the Hub, and RunFailed when the Hub cannot be asked and the cache has none.
+    """
+    if not is_remote(what):
+        raise InputError(
+            f"{what}: neither a {TOKENIZER}, nor a folder with one, nor NAMESPACE/REPO[@REVISION] on the Hub"
+        )
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    from lmeff.hub.client import NotDelivered, Unavailable, asking
+
+    repository, _, revision = what.partition("@")
+    revision = revision or MAIN
+    api = HfApi(token=token() or False)
+    try:
+        with asking():
+            try:
+                # Asked first, since a download alone tries for half a minute to reach a Hub that is not there.
+                api.model_info(repository, revision=revision, timeout=_ASK_SECONDS)
+                return Path(api.hf_hub_download(repository, TOKENIZER, revision=revision))
+            except GatedRepoError:
+                raise
+            except RepositoryNotFoundError:
+                raise InputError(f"{what}: no such repository on the Hub, or the token may not see it") from None
+            except RevisionNotFoundError:
+                raise InputError(f"{what}: the repository has no revision {revision!r}") from None
+            except RemoteEntryNotFoundError:
+                raise InputError(f"{what}: has no {TOKENIZER}") from None
+    except (Unavailable, NotDelivered) as error:
+        fetched = try_to_load_from_cache(repository, TOKENIZER, revision=revision)
+        if isinstance(fetched, str):
+            return Path(fetched)
+        raise RunFailed(f"{what}: its {TOKENIZER} cannot be fetched ({error})") from None
+
+
+def find_remote(what: str, revisions: list[str] | None, every: bool) -> list[RemoteModel]:
+    """The models that `NAMESPACE/REPO[@REVISION]` means, with `revisions` or with `every` anchor in the order of tokens.
+
+    `every` ends with `main` where that holds a model, as in the repositories of BabyLM, and not a copy of the last anchor.
+    Which revision is never guessed: `main` may be any of them. Raises InputError, and Unavailable when the Hub cannot be asked.
+    """
+    from lmeff.hub.client import Hub
+
+    repository, _, revision = what.partition("@")
+    hub = Hub(token(), is_limited=False)
+    branches = hub.branches(repository)
+    if revision:
+        if revisions or every:
+            raise InputError(f"{what}: names a revision already; leave --revisions out")
+        wanted = [revision]
+    elif every:
+        wanted = sorted(branches, key=anchor_order)
+    elif revisions:
+        wanted = revisions
+    else:
+        wanted = []
+    if not wanted:
+        known = ", ".join(sorted(branches, key=anchor_order))
+        raise InputError(f"{what}: which revision? {repository}@REVISION or --revisions all; it has {known}")
+    found = []
+    for name in wanted:
+        if name not in branches and not re.fullmatch(r"[0-9a-f]{40}", name):
+            known = ", ".join(sorted(branches, key=anchor_order))
+            raise InputError(f"{repository}: has no revision {name!r}; it has {known}")
+        found.append(RemoteModel(repository, name, branches.get(name, name)))
+    return [one for one in found if _is_model(one, hub.files(repository, one.commit))] if every else found
+
+
+def _is_model(one: RemoteModel, files: Iterable[str]) -> bool:
+    """Not a branch without weights, such as one that is about to be filled, nor our `main` with the final model's weights."""
+    return holds_weights(files) and not (one.revision == MAIN and _INDEX in files)
+
+
+def holds_weights(files: Iterable[str | Path]) -> bool:
+    """Whether some of the files are weights, also such as we do not read: a model with these is named and not passed over."""
+    return any(Path(path).suffix in (".safetensors", ".bin") for path in files)
+
+
+def anchor_count(name: str) -> tuple[int, str] | None:
+    """How much a revision was trained on by its name, and in what: `(10_000_000, "words")` for BabyLM's `chck_10M`, else
+    `tokens` or `steps`. None for a name that does not say."""
+    for unit, pattern in _COUNTS.items():
+        if found := pattern.search(name):
+            with suppress(ValueError):
+                return parse_count(found[1]), unit
+    return None
+
+
+def anchor_order(name: str) -> tuple[str, float, str]:
+    """Sorts revisions by what stands before their tokens, such as the seed, and by the tokens; final models after anchors, and
+    `main` last."""
+    if name == MAIN:
+        return "\U0010ffff", float("inf"), name
+    if count := anchor_count(name):
+        return anchor_prefix(name), float(count[0]), name
+    return name, float("inf"), name
+
+
+def anchor_prefix(name: str) -> str:
+    """What stands before the count in the name of an anchor, such as the seed; anchors of one training share it."""
+    return re.split(r"[-_]?(?:tokens?|chck|step)[-_]?\d", name)[0]
+
+
+def download(model: RemoteModel) -> Path:
+    """The model's folder in the Hugging Face cache, at the very commit. Safetensors only. Raises Unavailable."""
+    from huggingface_hub import snapshot_download
+
+    from lmeff.hub.client import asking
+
+    options = {"allow_patterns": _FILES, "ignore_patterns": _NOT_NEEDED, "token": token() or False}
+    with asking(), asked_once():
+        return Path(snapshot_download(model.repository, revision=model.commit, **options))

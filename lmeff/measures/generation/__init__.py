@@ -1,0 +1,1 @@
+"""`lmeff generate`: texts after prompts, and what can be measured on them."""

@@ -1,0 +1,1 @@
+"""`lmeff perplexity`: loss, perplexity and bits per byte of held-out text."""

@@ -1,0 +1,1 @@
+"""`lmeff profile`: what a model costs."""

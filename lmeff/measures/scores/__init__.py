@@ -1,0 +1,1 @@
+"""`lmeff eval`: lm-eval's tasks on one model after another."""

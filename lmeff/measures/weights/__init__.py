@@ -1,0 +1,1 @@
+"""`lmeff weights`: what a model's weights say by themselves."""

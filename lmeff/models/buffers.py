@@ -1,0 +1,12 @@
+"""Which tensors of a weights file are no parameters."""
+
+import re
+from collections.abc import Sequence
+
+_BUFFERS = re.compile(r"(inv_freq|masked_bias|position_ids|token_type_ids|causal_mask)$")
+_MASK = re.compile(r"(attn|attention)\.bias$")
+
+
+def is_buffer(name: str, shape: Sequence[int]) -> bool:
+    """Whether it is no parameter but what older versions of transformers saved beside them. A mask has four dimensions."""
+    return bool(_BUFFERS.search(name) or (_MASK.search(name) and len(shape) == 4))

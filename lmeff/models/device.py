@@ -1,0 +1,87 @@
+"""On which machine something was measured: a figure of speed says nothing without it. And when its memory does not suffice."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+from lmeff.errors import InputError
+from lmeff.models.versions import library_versions
+
+
+def choose_device(wanted: str | None) -> torch.device:
+    """`cpu`, `cuda` or, for None, what there is. Raises InputError for a GPU that is not there."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch sees no GPU here; `lmeff doctor` says more")
+    return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def device_name(device: torch.device) -> str:
+    """`cpu`, or the GPU's name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def describe_machine(device: torch.device) -> dict:
+    """Names, cores, threads, versions, and how busy the machine is; of a GPU also its power limit if nvidia-smi tells it."""
+    machine = {
+        "device": device.type,
+        "cpu": _cpu_name(),
+        "num_cores": len(os.sched_getaffinity(0)),
+        "num_threads": torch.get_num_threads(),
+        "load_average": round(os.getloadavg()[0], 2),
+        "system": platform.platform(),
+        "versions": {"python": platform.python_version(), **library_versions()},
+    }
+    if device.type == "cuda":
+        about = torch.cuda.get_device_properties(device)
+        machine["gpu"] = {
+            "name": about.name,
+            "memory_bytes": about.total_memory,
+            "cuda": torch.version.cuda,
+            "float32_matmul_precision": torch.get_float32_matmul_precision(),
+            **_nvidia_smi(getattr(about, "uuid", None)),
+        }
+    return machine
+
+
+def available_bytes() -> int | None:
+    """Main memory that this process could still take, by the kernel and by its control group; None when neither tells."""
+    lines = _read("/proc/meminfo").splitlines()
+    limits = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    limit, used = _read("/sys/fs/cgroup/memory.max").strip(), _read("/sys/fs/cgroup/memory.current").strip()
+    if limit.isdigit() and used.isdigit():
+        limits.append(max(0, int(limit) - int(used)))
+    return min(limits, default=None)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Also on a CPU, where torch raises a RuntimeError like any other."""
+    words = ("can't allocate memory", "not enough memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def _cpu_name() -> str:
+    lines = _read("/proc/cpuinfo").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _nvidia_smi(uuid: object) -> dict:
+    asked = {"power_limit_watts": "power.limit", "max_sm_clock_mhz": "clocks.max.sm", "driver": "driver_version"}
+    which = ["-i", f"GPU-{uuid}"] if uuid else []
+    command = ["nvidia-smi", f"--query-gpu={','.join(asked.values())}", "--format=csv,noheader,nounits", *which]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    values = [value.strip() for value in answer.splitlines()[0].split(",")] if answer.strip() else []
+    return dict(zip(asked, values, strict=True)) if len(values) == len(asked) else {}
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

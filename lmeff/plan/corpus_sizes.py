@@ -1,0 +1,46 @@
+"""How much room a corpus takes on disk, as far as it can be known before it is there."""
+
+import math
+
+from lmeff.recipe.sections.corpus import Corpus
+
+_TEXT_BYTES = {
+    "tinystories": 2_250_000_000,
+    "wikitext-103": 548_000_000,
+    "wikitext-2": 12_200_000,
+}
+"""Text of the corpora that come in one size, held-out text included."""
+_IN_TRACKS = ("babylm", "babylm3", "leaner", "leaner_original")
+"""Corpora whose tracks are named after their words."""
+_TRACK_WORDS = {"10M": 10_000_000, "100M": 100_000_000}
+_BYTES_PER_WORD = 5.9
+"""Of English web text and books, a space or line break included."""
+_BYTES_PER_TOKEN = 4.5
+_SYNTHETIC_DOCUMENT_BYTES, _SYNTHETIC_DEV_DOCUMENTS = 465, 500
+_JSON_SHARE = 0.07
+"""What JSON lines add to text."""
+
+
+def text_bytes(corpus: Corpus) -> int | None:
+    """Bytes of the text, training and held out, estimated for corpora known by name; None for text of one's own."""
+    if corpus.name == "synthetic":
+        return _SYNTHETIC_DOCUMENT_BYTES * (corpus.synthetic.num_documents + _SYNTHETIC_DEV_DOCUMENTS)
+    if corpus.paths or corpus.hub or corpus.sources or corpus.file:
+        return None
+    budget = corpus.budget_parts or ((3_200_000_000, "words") if corpus.name == "hybrid_3.7B" else None)
+    if budget:
+        return round(budget[0] * (_BYTES_PER_WORD if budget[1] == "words" else _BYTES_PER_TOKEN))
+    if corpus.name in _IN_TRACKS and corpus.track in _TRACK_WORDS:
+        return round(_TRACK_WORDS[corpus.track] * _BYTES_PER_WORD)
+    return _TEXT_BYTES.get(corpus.name)
+
+
+def prepared_bytes(corpus: Corpus, vocab_size: int) -> int | None:
+    """Bytes of the prepared text and its tokens in a run's data folder, estimated; None where the text is not known."""
+    size = text_bytes(corpus)
+    if size is None:
+        return None
+    # Byte-level BPE of English: 2.3 bytes a token at 1,000 entries, 4.1 at 16,000, 4.8 at 50,257.
+    bytes_per_token = max(1.2, 0.45 * math.log2(vocab_size) - 2.2)
+    token_bytes = 2 if vocab_size <= 1 << 16 else 4
+    return round(size * (1 + _JSON_SHARE) + size / bytes_per_token * token_bytes)

@@ -1,0 +1,85 @@
+"""How a run is divided into stretches of training, each with a schedule of its own. No torch."""
+
+import math
+from collections.abc import Iterator
+
+from lmeff.errors import InputError
+from lmeff.formats.documents import PlanAnchor, PlanPart
+from lmeff.recipe.schema import Recipe
+
+TRUNK = "trunk"
+
+
+def _warmup_steps(recipe: Recipe, last_step: int) -> int:
+    amount, unit = recipe.schedule.warmup_parts()
+    if unit == "tokens":
+        return recipe.batch.steps_for(int(amount))
+    return int(amount) if unit == "steps" else math.ceil(amount * last_step)
+
+
+def _part(recipe: Recipe, name: str | None, anchors: list[PlanAnchor], last_step: int, first_step: int = 0) -> PlanPart:
+    schedule, decay_steps = recipe.schedule_name, 0
+    if schedule == "wsd":
+        decay_steps = last_step - first_step if first_step else math.ceil(recipe.schedule.decay * last_step)
+    # A branch takes the trunk's warm-up, which is a share of the whole run.
+    warmup = _warmup_steps(recipe, _last_step(recipe) if recipe.anchors.mode == "anneal" else last_step)
+    if warmup >= (limit := first_step or last_step - decay_steps):
+        whose = f" of part {name}" if name else ""
+        raise InputError(
+            f"schedule.warmup: {warmup} steps of warm-up are not less than the {limit} steps{whose} before its rate falls"
+            if decay_steps
+            else f"schedule.warmup: {warmup} steps of warm-up are not less than the {limit} steps{whose or ' of the run'}"
+        )
+    return PlanPart(
+        name=name,
+        first_step=first_step,
+        last_step=last_step,
+        anchors=anchors,
+        schedule=schedule,
+        warmup_steps=warmup,
+        decay_steps=decay_steps,
+        branch_steps=[],
+    )
+
+
+def _last_step(recipe: Recipe) -> int:
+    return recipe.batch.steps_for(recipe.anchors.max_tokens or recipe.anchors.tokens[-1])
+
+
+def _branches(recipe: Recipe, anchors: list[PlanAnchor]) -> Iterator[PlanPart]:
+    for anchor in anchors:
+        leaves = recipe.batch.steps_for(math.ceil((1 - recipe.schedule.decay) * anchor.nominal_tokens))
+        if not 0 < leaves < anchor.step:
+            raise InputError(
+                f"anchors.tokens: {anchor.name} is step {anchor.step}, too early for a decay over {recipe.schedule.decay:g} of"
+                " it; leave it out or lower batch.tokens"
+            )
+        yield _part(recipe, anchor.name, [anchor], anchor.step, leaves)
+
+
+def plan_parts(recipe: Recipe, anchors: list[PlanAnchor]) -> list[PlanPart]:
+    """The parts of the run in the order in which they are trained.
+
+    Raises InputError when a part is shorter than its warm-up, or an anchor too early for its decay.
+    """
+    start, later = [anchor for anchor in anchors if not anchor.step], [anchor for anchor in anchors if anchor.step]
+    match recipe.anchors.mode:
+        case "restart":
+            groups = [[*(start if anchor is later[0] else []), anchor] for anchor in later]
+            return [_part(recipe, group[-1].name, group, group[-1].step) for group in groups]
+        case "anneal":
+            branches = list(_branches(recipe, later))
+            leaves = [branch.first_step for branch in branches]
+            trunk = PlanPart(
+                name=TRUNK,
+                first_step=0,
+                last_step=max(leaves),
+                anchors=start,
+                schedule="constant",
+                warmup_steps=branches[0].warmup_steps,
+                decay_steps=0,
+                branch_steps=leaves,
+            )
+            return [trunk, *branches]
+        case _:
+            return [_part(recipe, None, anchors, _last_step(recipe))]

@@ -1,0 +1,100 @@
+"""A plan for people."""
+
+from pathlib import Path
+
+from lmeff.formats.documents import PlanDocument, PlanMemory
+from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
+from lmeff.recipe.schema import Recipe
+
+
+def _table(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _sequences(plan: PlanDocument) -> list[str]:
+    """What sequences are, where they are not just blocks of the text."""
+    words = ["packed by best fit"] if plan.packing == "best_fit" else []
+    words += ["documents do not see each other"] if plan.document_mask else []
+    stages = [f"{length} from step {first:,}" for first, length in plan.length_stages]
+    words += [f"lengths {', '.join(stages)}"] if len(stages) > 1 else []
+    return [f"sequences  {'; '.join(words)}"] if words else []
+
+
+def _memory(memory: dict[str, PlanMemory], world_size: int, precision: str) -> list[str]:
+    rows = [["", "states", "activations", "logits", "in all"]]
+    for name, one in memory.items():
+        if name == "ddp" or world_size > 1:
+            label = name if world_size > 1 else ""
+            rows.append([label, *map(format_bytes, (one.states, one.activations, one.logits, one.total))])
+    return [f"estimated memory of one device at this micro-batch, in {precision}:", *_table(rows)]
+
+
+def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None) -> str:
+    """What `lmeff plan` prints; `speed_from` says where the speed comes from, `gpu` for which one it was asked."""
+    parameters = plan.parameters
+    share = parameters.embedding / parameters.total
+    devices = "1 device" if plan.world_size == 1 else f"{plan.world_size} devices"
+    warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_tokens(plan.warmup_steps * plan.batch_tokens)} tokens)"
+    per_token, causal = format_short(plan.flops_per_token), format_short(plan.flops_per_token_causal)
+    disk, revision, hub = map(format_bytes, (plan.disk_bytes, plan.revision_bytes, plan.hub_bytes))
+    counted = f", the checkpoints and {format_bytes(plan.data_bytes or 0)} of text and tokens (estimated)"
+    data = counted if plan.data_bytes is not None else " and the checkpoints; text and tokens not counted"
+    lines = [
+        f"{plan.name}, seed {plan.seed}",
+        f"model      {parameters.total:,} parameters: {parameters.non_embedding:,} in the layers,"
+        f" {parameters.embedding:,} in the embeddings ({share:.0%})",
+        f"batch      {plan.batch_tokens:,} tokens a step: {plan.sequences_per_step} sequences of {plan.sequence_length};"
+        f" on {devices} {plan.micro_batch} at once, {plan.accumulation} accumulated",
+        *_sequences(plan),
+        f"length     {plan.num_steps:,} steps, {plan.num_tokens:,} tokens; {warmup}; no weight decay on norms",
+        f"compute    {per_token} FLOPs a token ({causal} counting causal attention), {format_short(plan.total_flops)} in all",
+        f"disk       {disk} for {len(plan.anchors)} revisions of {revision}{data};"
+        f" {hub} on the Hub with the final revision",
+    ]
+    if plan.mode != "snapshot":
+        lines.append(
+            f"parts      {len(plan.parts)}, {format_tokens(plan.trained_tokens)} tokens together: "
+            + ", ".join(f"{part.name} ({part.first_step:,} to {part.last_step:,})" for part in plan.parts)
+        )
+    if plan.hours is not None:
+        lines.append(
+            f"time       {format_duration(plan.hours * 3600)} at {format_tokens(plan.tokens_per_second)} tokens/s"
+            + (f": {speed_from}" if speed_from else "")
+        )
+    elif gpu:
+        lines.append("time       add --mfu 0.4, the share of the GPU's 16-bit peak, or --tokens-per-second N")
+    else:
+        lines.append("time       give --tokens-per-second N, or --gpu NAME --mfu 0.4, or --measure to try this machine")
+    rows = [["anchor", "step", "exact tokens", "deviation"]]
+    rows += [
+        [format_tokens(anchor.nominal_tokens), f"{anchor.step:,}", f"{anchor.exact_tokens:,}", f"+{anchor.deviation:,}"]
+        for anchor in plan.anchors
+    ]
+    lines += ["", *_table(rows), ""]
+    if plan.memory_float32 is None:
+        lines += _memory(plan.memory, plan.world_size, plan.precision or "16 bits")
+    else:
+        lines += _memory(plan.memory, plan.world_size, "bfloat16 (GPUs that have it)")
+        lines += ["", *_memory(plan.memory_float32, plan.world_size, "float32 (other devices)")]
+    if plan.world_size == 1:
+        lines.append("\nwith one device ZeRO saves nothing; try --devices 4")
+    return "\n".join(lines)
+
+
+def format_start(recipe: Recipe, plan: PlanDocument, folder: Path) -> str:
+    """What a run says before its first stage: where it writes, how large it is, and what it will do."""
+    parameters, tasks = plan.parameters, recipe.evaluation.tasks
+    anchors = f"{len(plan.anchors)} anchors" if len(plan.anchors) > 1 else "one anchor"
+    parts = f", in {len(plan.parts)} parts" if plan.mode != "snapshot" else ""
+    scored = f"scored on {', '.join(tasks)}" if tasks and recipe.evaluation.at_anchors else "not scored"
+    return "\n".join(
+        (
+            f"{plan.name}, seed {plan.seed}, in {folder}",
+            f"  model   {format_short(parameters.total)} parameters, {format_short(parameters.non_embedding)} of them"
+            f" without embeddings",
+            f"  length  {format_tokens(plan.num_tokens)} tokens in {plan.num_steps:,} steps{parts}; {anchors}, {scored}",
+            f"  stages  text ({recipe.corpus.name}), tokenizer and tokens in {recipe.paths.data}/;"
+            f" training; {folder / 'report.html'}",
+        )
+    )

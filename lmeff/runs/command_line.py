@@ -1,0 +1,76 @@
+"""What a command line of `lmeff.run` asks for. Needs no torch."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lmeff.errors import InputError
+from lmeff.plan import make_plan
+from lmeff.recipe import Resolved, read_recipe
+from lmeff.runs.folder import part_folder, run_folder
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asks for."""
+
+    resolved: Resolved
+    part: int | None
+    """One part of a recipe in parts; None for all."""
+    accept_changes: bool
+
+    @property
+    def folder(self) -> Path:
+        """Where the state of what is asked for stands: the run's folder or the part's."""
+        folder, recipe = run_folder(self.resolved), self.resolved.recipe
+        return folder if self.part is None else part_folder(folder, make_plan(recipe).parts[self.part])
+
+
+def read_arguments(argv: Sequence[str] | None, description: str | None = None) -> Asked:
+    """What to run. Raises InputError."""
+    parser = argparse.ArgumentParser(
+        prog="lmeff.run", description=description, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("words", nargs="+", metavar="RECIPE.yaml | section.key=value")
+    text = "go on although the recipe or its text changed; a complete run trains on to a new last anchor"
+    parser.add_argument("--accept-changes", action="store_true", help=text)
+    text = "which of several recipes, or part of a recipe in parts, from 0 (the task of a Slurm array)"
+    parser.add_argument("--index", type=int, help=text)
+    text = "an error (exit code 1) when a revision could not be delivered to the Hub; the same as publish.require=true"
+    parser.add_argument("--require", action="store_true", help=text)
+    options = parser.parse_intermixed_args(argv)
+    files, settings = ([word for word in options.words if ("=" in word) is wanted] for wanted in (False, True))
+    settings += ["publish.require=true"] * options.require
+    index = options.index or 0
+    if not files:
+        raise InputError("no recipe given; for example quickstart, which comes with lmeff")
+    if options.index is None and len(files) > 1:
+        raise InputError(f"{len(files)} recipes given; say with --index N which one to run, 0 to {len(files) - 1}")
+    if len(files) > 1:
+        resolved = _read(_chosen(files, index, "recipes"), settings, options.require)
+        return Asked(resolved, None, options.accept_changes)
+    resolved = _read(files[0], settings, options.require)
+    if resolved.recipe.anchors.mode == "snapshot" or options.index is None:
+        _chosen(files, index, "recipe")
+        return Asked(resolved, None, options.accept_changes)
+    _chosen([part.name for part in make_plan(resolved.recipe).parts], index, "parts")
+    return Asked(resolved, index, options.accept_changes)
+
+
+def _read(file: str, settings: Sequence[str], require: bool) -> Resolved:
+    resolved = read_recipe(file, settings)
+    if require and resolved.recipe.publish.to == "local":
+        raise InputError(
+            "--require: publish.to is local, and nothing is delivered that it could require; publish.to=hub"
+        )
+    return resolved
+
+
+def _chosen(choices: Sequence[str], index: int, what: str) -> str:
+    if not 0 <= index < len(choices):
+        names = "; ".join(f"{number} {choice}" for number, choice in enumerate(choices))
+        raise InputError(
+            f"--index {index}: there is {names}" if len(choices) > 1 else f"--index {index}: there is one {what}, 0"
+        )
+    return choices[index]

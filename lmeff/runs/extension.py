@@ -1,0 +1,162 @@
+"""A complete run that is given a new last anchor: whether it can train on to it, and how that begins. Needs no torch.
+
+The result is that of a run with the new anchor from the start. So every step that the run has trained must have had the
+learning rate that the longer run gives it, and there must be a checkpoint of where it ended.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from lmeff.errors import InputError
+from lmeff.files import locked, write_text
+from lmeff.formats.documents import PlanAnchor, PlanPart, StateDocument
+from lmeff.plan import plan_anchors
+from lmeff.plan.parts import TRUNK, plan_parts
+from lmeff.recipe import Resolved, read_recipe
+from lmeff.recipe.schema import Recipe
+from lmeff.revisions.names import anchor_name
+from lmeff.runs.folder import checkpoint_path, is_complete, is_done, part_folder, record_changes
+from lmeff.runs.process import launched_rank
+from lmeff.runs.state import RunState, read_state
+
+_MAY_CHANGE = ("anchors.", "corpus.epochs ")
+"""What of a complete run's recipe may change when it trains on, beside all that never decides weights: evaluation, delivery,
+checkpoints, trackers, places. `corpus.epochs` only says how far the text may be read."""
+_RATES = ("schedule.name ", "schedule.warmup ")
+
+
+def is_finished(folder: Path, recipe: Recipe, only_part: int | None) -> bool:
+    """Whether nothing is left to train of the recipe in a run's folder, or of one of its parts."""
+    parts = _parts(recipe)
+    if only_part is not None:
+        return is_done(folder, parts[only_part])
+    if not is_complete(folder):
+        return False
+    state = read_state(folder)
+    return recipe.anchors.until is not None or not _missing_parts(folder, recipe, parts, state)
+
+
+def check_extension(folder: Path, recipe: Recipe, changes: Sequence[str]) -> None:
+    """Raises InputError, with the reason, when the run in `folder` is complete and cannot train on with these changes to its
+    recipe, or has nothing left to train with them."""
+    if not changes or not is_complete(folder):
+        return
+    state = read_state(folder)
+    before = read_recipe(folder / "recipe.yaml").recipe
+    if reason := next(_reasons(folder, before, recipe, state, changes), None):
+        raise InputError(
+            f"{folder}: complete at {state.tokens:,} tokens, and cannot go on: {reason} (asked for: {'; '.join(changes)});"
+            " give the run that you want another name (name=...)"
+        )
+
+
+def take_recipe(folder: Path, resolved: Resolved, state: RunState, changes: list[str]) -> None:
+    """Makes a recipe that is to be trained that of the folder, and records what it changes; a complete run is one no more.
+    Every process calls this and the first one does it. Killed at any point, it may be done again."""
+    was_withheld, state.is_withheld = state.is_withheld, False
+    if launched_rank() > 0:
+        return
+    recipe = resolved.recipe
+    with locked(folder / ".recipe.lock"):
+        whole, was_complete = read_state(folder), is_complete(folder)
+        record_changes(folder, whole.step if was_complete else state.step, changes)
+        write_text(folder / "recipe.yaml", resolved.to_yaml())
+        if was_complete and not is_finished(folder, recipe, None):
+            RunState(folder, recipe.batch.tokens, whole, plan_anchors(recipe)).write("interrupted")
+    if was_withheld:
+        state.write("running")
+
+
+def _parts(recipe: Recipe) -> list[PlanPart]:
+    return plan_parts(recipe, plan_anchors(recipe))
+
+
+def _missing_parts(folder: Path, recipe: Recipe, parts: list[PlanPart], state: StateDocument) -> list[PlanPart]:
+    """What a complete run lacks of a recipe, the trunk aside. The folders of its parts may have been cleared away since."""
+    if parts[0].name is None:
+        return [part for part in parts if part.last_step > state.step]
+    return [
+        part for part in parts if part.name != TRUNK and not is_done(folder, part) and not _has(folder, recipe, part)
+    ]
+
+
+def _has(folder: Path, recipe: Recipe, part: PlanPart) -> bool:
+    """Whether all anchors of a part are kept."""
+    return all(_is_kept(folder, recipe, anchor) for anchor in part.anchors)
+
+
+def _is_kept(folder: Path, recipe: Recipe, anchor: PlanAnchor) -> bool:
+    return (folder / "revisions" / anchor_name(recipe.seed, anchor.nominal_tokens) / "manifest.json").exists()
+
+
+def _reasons(
+    folder: Path, before: Recipe, recipe: Recipe, state: StateDocument, changes: Sequence[str]
+) -> Iterator[str]:
+    """Why a complete run cannot go on as another recipe."""
+    former, parts = _parts(before), _parts(recipe)
+    if before.anchors.until or recipe.anchors.until:
+        yield "with anchors.until its final model is no anchor, and would be lost"
+    elif not (missing := _missing_parts(folder, recipe, parts, state)):
+        yield f"nothing is left to train; add an anchor above {state.tokens:,}"
+    elif recipe.anchors.mode == "snapshot":
+        yield from _other_rates(former[0], parts[0])
+        yield from _no_checkpoint(folder, state.step)
+        for anchor in parts[0].anchors:
+            if anchor.step <= state.step and not _is_kept(folder, recipe, anchor):
+                yield f"{anchor.name} is step {anchor.step}, and it is at step {state.step} already"
+    else:
+        for part in parts:
+            if part not in missing and part.name != TRUNK and not is_done(folder, part):
+                yield f"{part_folder(folder, part)} is not there any more, so that part would be trained anew"
+        if recipe.anchors.mode == "anneal":
+            yield from _trunk_reasons(folder, former[0], parts[0], missing)
+    yield from _other_training(folder, recipe, changes)
+
+
+def _trunk_reasons(folder: Path, former: PlanPart, trunk: PlanPart, missing: list[PlanPart]) -> Iterator[str]:
+    """Why branches cannot leave a trunk that was trained as `former`."""
+    trunk_folder = part_folder(folder, former)
+    state = read_state(trunk_folder)
+    if state is None:
+        yield f"{trunk_folder} is not there any more, so it would be trained anew"
+        return
+    yield from _other_rates(former, trunk)
+    if trunk.last_step > state.step:
+        yield from _no_checkpoint(trunk_folder, state.step)
+    for branch in missing:
+        if branch.first_step <= state.step:
+            yield from _no_checkpoint(trunk_folder, branch.first_step)
+
+
+def _other_training(folder: Path, recipe: Recipe, changes: Sequence[str]) -> Iterator[str]:
+    """How steps that were trained would have been others with what changes beside the anchors."""
+    # Of one run and of a trunk it is known which rates the steps had; restarts that are there keep their own.
+    may_change = _MAY_CHANGE + (() if recipe.anchors.mode == "restart" else _RATES)
+    for change in changes:
+        if not change.startswith(may_change):
+            yield f"{change.partition(' ')[0]}: its steps were trained with another value"
+    from lmeff.tokens.of_run import is_same_text
+
+    if is_same_text(recipe, folder) is False:
+        yield "corpus: its steps were trained on other text than is there now"
+
+
+def _other_rates(former: PlanPart, part: PlanPart) -> Iterator[str]:
+    """How the steps of `former` would have had other learning rates in `part`."""
+    if former.schedule != part.schedule:
+        yield f"schedule.name: its steps had the learning rates of {former.schedule!r}, not of {part.schedule!r}"
+    if former.schedule in ("cosine", "linear"):
+        yield (
+            f"schedule.name: {former.schedule!r} ends with the run, at step {former.last_step}, so in a longer one every step"
+            " after the warm-up has another learning rate"
+        )
+    if former.schedule == "wsd":
+        yield f"schedule.name: its last {former.decay_steps} steps were the decay of 'wsd', which a longer run has later"
+    if former.warmup_steps != part.warmup_steps:
+        yield f"schedule.warmup: it was {former.warmup_steps} steps, and would be {part.warmup_steps}"
+
+
+def _no_checkpoint(folder: Path, step: int) -> Iterator[str]:
+    checkpoint = checkpoint_path(folder, step)
+    if not (checkpoint / "manifest.json").exists():
+        yield f"{checkpoint} is not there, so there is nothing to go on from"

@@ -1,0 +1,221 @@
+"""The folder of a run: who works on it, and whether it holds the run that is asked for. Needs no torch."""
+
+import fcntl
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lmeff.errors import Busy, InputError
+from lmeff.files import read_json, usable_folder, write_json
+from lmeff.formats.documents import FORMAT, PlanDocument, PlanPart
+from lmeff.quantities import format_bytes
+from lmeff.recipe import Resolved
+from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.sequence_lengths import by_tokens
+from lmeff.runs.process import launch_id, launched_rank
+from lmeff.runs.state import now, read_state, slurm_job
+
+_FREE_SECTIONS = {"paths", "checkpoints", "evaluation", "publish"}
+"""Sections that do not change what is trained."""
+_TEXT_PATHS = ("corpus.paths", "corpus.dev_paths", "corpus.file", "corpus.decontaminate", "corpus.sources.*.paths")
+_FREE = {"batch.log_samples", "batch.micro"}
+_FIXED = (
+    "batch.tokens ",
+    "batch.packing ",
+    "batch.sequence_length ",
+    "batch.sequence_lengths",
+    "model.",
+    "tokenizer.",
+    "anchors.mode ",
+    "optimizer.name ",
+    "seed ",
+)
+"""What the counted tokens, the checkpoint's shape or the order of the text stand on."""
+_NOT_FIXED = "model.attention_dropout "
+_WORK = ("revisions/[!.]*", "checkpoints/[!.]*", "parts/[!.]*/checkpoints/[!.]*")
+"""What a run would lose; names with a dot are of what was never finished."""
+_FREE_TRAINING = {"report_to", "run_name", "project", "disable_tqdm", "log_level", "log_level_replica", "logging_steps"}
+
+
+def run_folder(resolved: Resolved) -> Path:
+    """`OUTPUTS/NAME/seed-S`."""
+    recipe = resolved.recipe
+    return Path(recipe.paths.outputs) / recipe.name / f"seed-{recipe.seed}"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    out = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            out |= _flat(value, f"{prefix}{key}.")
+        else:
+            out[f"{prefix}{key}"] = value
+    return out
+
+
+def _default(key: str) -> Any:
+    """What a setting is when a recipe does not name it; None for one that the schema does not know."""
+    section: Any = Recipe
+    *names, last = key.split(".")
+    for name in names:
+        section = section.model_fields[name].annotation if name in getattr(section, "model_fields", {}) else None
+    field = getattr(section, "model_fields", {}).get(last)
+    return None if field is None or field.is_required() else field.get_default()
+
+
+def _decides(key: str) -> bool:
+    section, _, rest = key.partition(".")
+    return key not in _FREE and section not in _FREE_SECTIONS and not (section == "training" and rest in _FREE_TRAINING)
+
+
+def _is_moved(key: str, before: Any, after: Any) -> bool:
+    """Whether two values name files of the same names in another place, or seen from another one."""
+    if not any(fnmatchcase(key, pattern) for pattern in _TEXT_PATHS):
+        return False
+    names = [
+        [Path(path).name for path in ([value] if isinstance(value, str) else value or [])] for value in (before, after)
+    ]
+    return names[0] == names[1]
+
+
+def _is_its_text(folder: Path, recipe: Recipe) -> bool:
+    """Whether text in another place is what the run in `folder` was trained on. Where that cannot be known yet, a run that is
+    not complete finds it out when it has its tokens."""
+    from lmeff.tokens.of_run import is_same_text
+
+    is_same = is_same_text(recipe, folder)
+    return not is_complete(folder) if is_same is None else is_same
+
+
+def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
+    """How the run in `folder` was told to train otherwise, one line a setting; empty for the same run and for one that has
+    nothing to lose yet."""
+    path = folder / "recipe.yaml"
+    if not path.exists() or not any(any(folder.glob(pattern)) for pattern in _WORK):
+        return []
+    kept = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if lengths := kept["batch"].get("sequence_lengths"):  # an older version kept the keys as they were written
+        kept["batch"]["sequence_lengths"] = by_tokens(lengths)
+    before, after = _flat(kept), _flat(yaml.safe_load(resolved.to_yaml()))
+    # A setting that came into lmeff after the run began had its default then.
+    before |= {key: _default(key) for key in after.keys() - before.keys()}
+    keys = {key for key in before.keys() | after.keys() if _decides(key) and before.get(key) != after.get(key)}
+    moved = {key for key in keys if _is_moved(key, before.get(key), after.get(key))}
+    is_other_corpus = any(key.startswith("corpus.") for key in keys - moved)
+    if moved and (is_other_corpus or _is_its_text(folder, resolved.recipe)):
+        keys -= moved
+    return [f"{key} was {before.get(key)}, is now {after.get(key)}" for key in sorted(keys)]
+
+
+def check_same_recipe(folder: Path, resolved: Resolved, accept: bool) -> list[str]:
+    """What has changed since the folder's run began, when that is accepted.
+
+    Raises InputError, a line for each difference, when it is not, or when the run could not go on with it.
+    """
+    changes = recipe_changes(folder, resolved)
+    if not accept and changes:
+        advice = "give this run another name (name=...), or go on with --accept-changes"
+        raise InputError(*(f"{folder}: {change}; {advice}" for change in changes))
+    if fixed := [change for change in changes if change.startswith(_FIXED) and not change.startswith(_NOT_FIXED)]:
+        advice = "a run cannot go on with another one; give this run another name (name=...)"
+        raise InputError(*(f"{folder}: {change}; {advice}" for change in fixed))
+    return changes
+
+
+def record_changes(folder: Path, step: int, changes: list[str]) -> list[dict[str, Any]]:
+    """Adds what was accepted at `step` to the run's list of accepted changes, and returns all of it, for the provenance."""
+    path = folder / "accepted_changes.json"
+    recorded = read_json(path)["changes"] if path.exists() else []
+    # A start that was killed before it got further has recorded them already.
+    if changes and not (recorded and recorded[-1]["changes"] == changes):
+        recorded = [*recorded, {"step": step, "time": now(), "changes": changes}]
+        write_json(path, {"format": FORMAT, "changes": recorded})
+    return recorded
+
+
+def checkpoint_path(run: Path, step: int) -> Path:
+    return run / "checkpoints" / f"step-{step}"
+
+
+def part_folder(run: Path, part: PlanPart) -> Path:
+    """Where a part keeps its checkpoints, log and state: the run's own folder when it is all of the run."""
+    return run / "parts" / part.name if part.name else run
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the state of a run, or of a part, says so."""
+    state = read_state(folder)
+    return state is not None and state.state == "complete"
+
+
+def is_done(folder: Path, part: PlanPart) -> bool:
+    """Whether a part of the run in `folder` was trained to its end. A run without parts says so itself."""
+    state = read_state(part_folder(folder, part)) if part.name else None
+    return state is not None and state.state == "complete" and state.step >= part.last_step
+
+
+def check_space(folder: Path, plan: PlanDocument) -> None:
+    """Warns before the first step when the disk has less room than the run may need."""
+    free = shutil.disk_usage(folder).free
+    # Text and tokens are there by now, and counted as what is not free.
+    missing = plan.disk_bytes - (plan.data_bytes or 0) - _bytes_of_weights(folder) - free
+    if missing > 0:
+        print(
+            f"{folder}: this run may need {format_bytes(missing)} more than the {format_bytes(free)} that are free there;"
+            " lower checkpoints.keep, leave out anchors or make room",
+            file=sys.stderr,
+        )
+
+
+def _bytes_of_weights(folder: Path) -> int:
+    """Bytes that revisions and checkpoints take already; other processes may be adding and removing some."""
+    sizes = {}
+    for path in folder.rglob("*.safetensors"):
+        with suppress(FileNotFoundError):
+            sizes[path.stat().st_ino] = path.stat().st_size
+    return sum(sizes.values())
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Holds a folder for this process. Raises Busy when another process holds it; the kernel frees the claim of a dead
+    one."""
+    usable_folder(folder, "paths.outputs")
+    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.readline().strip() or "another process"
+            raise Busy(f"{folder}: is being worked on by {owner}") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}" + (f", job {slurm_job()}" if slurm_job() else ""))
+        file.write(f"\n{launch_id()}\n")
+        file.flush()
+        yield
+
+
+def claimed_by_first(folder: Path) -> AbstractContextManager[None]:
+    """`claimed`, on the first process only."""
+    return claimed(folder) if launched_rank() == 0 else nullcontext()
+
+
+def finished_words(folder: Path, resolved: Resolved, tokens: int, undelivered: Sequence[str]) -> str:
+    """What there is to say of a complete run: that nothing is to do, which wanted tasks it was not scored on, what is not on
+    the Hub, and where its report is."""
+    words = f"{folder} is complete at {tokens:,} tokens; nothing to do"
+    results = run_folder(resolved) / "results"
+    missing = [task for task in resolved.recipe.evaluation.tasks if not any(results.glob(f"[!.]*/{task}.json"))]
+    if missing:
+        words += f"\nnot scored on {', '.join(missing)}: lmeff eval {run_folder(resolved)} --tasks {','.join(missing)}"
+    if undelivered:
+        words += f"\nnot on the Hub yet, {', '.join(undelivered)}: lmeff publish {run_folder(resolved)}"
+    return words + f"\nreport: {run_folder(resolved) / 'report.html'}"

@@ -1,0 +1,67 @@
+"""`state.json`: what a run is doing. Needs no torch, so that a finished run is recognized at once."""
+
+import os
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lmeff.errors import InputError
+from lmeff.files import read_json, write_json
+from lmeff.formats.documents import PlanAnchor, StateDocument
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def slurm_job() -> str | None:
+    """`123`, or `123_4` in an array; None outside Slurm."""
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ.get('SLURM_ARRAY_TASK_ID', '0')}"
+    return os.environ.get("SLURM_JOB_ID")
+
+
+@dataclass
+class RunState:
+    folder: Path
+    batch_tokens: int
+    before: StateDocument | None
+    """What the file said when this process began."""
+    anchors: list[PlanAnchor] = field(default_factory=list)
+    step: int = 0
+    is_withheld: bool = False
+    """Whether nothing is written yet: the run is complete, and stays so until it is known that it can train on."""
+
+    def __post_init__(self) -> None:
+        self.step = self.before.step if self.before else 0
+
+    def write(self, state: str, error: str | None = None) -> None:
+        """Replaces `state.json`; `step` stays what it was last set to."""
+        if self.is_withheld:
+            return
+        following = [anchor.nominal_tokens for anchor in self.anchors if anchor.step > self.step]
+        document = StateDocument(
+            state=state,
+            step=self.step,
+            tokens=self.step * self.batch_tokens,
+            next_anchor=following[0] if following else None,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            job=slurm_job(),
+            error=error,
+            updated=now(),
+        )
+        write_json(self.folder / "state.json", document.model_dump())
+
+
+def read_state(folder: Path) -> StateDocument | None:
+    """The state of a run, None when it has not begun."""
+    path = folder / "state.json"
+    if not path.exists():
+        return None
+    try:
+        return StateDocument.model_validate(read_json(path))
+    except ValueError as error:
+        raise InputError(f"{path}: not a state file ({' '.join(str(error).split())})") from None

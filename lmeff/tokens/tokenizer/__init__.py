@@ -1,0 +1,1 @@
+"""The tokenizer: trained, applied fast, and written for every transformers from 4.46 on."""

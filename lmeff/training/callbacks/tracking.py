@@ -1,0 +1,125 @@
+"""Tells trackers how a run goes: losses, rates, held-out losses and scores, each with its tokens."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from lmeff.files import read_json
+from lmeff.formats.documents import AnchorDocument, LogRecord, PlanDocument
+from lmeff.recipe.schema import Recipe
+from lmeff.training.callbacks.trackers import KINDS, Tracked, Tracker
+
+Values = dict[str, float]
+_OF_RECORD = ("loss", "grad_norm", "learning_rate", "tokens_per_second", "epoch")
+_OF_ANCHOR = ("loss", "perplexity", "bits_per_byte")
+
+
+def take_trackers(arguments: TrainingArguments, recipe: Recipe, part: str | None, folder: Path) -> dict[str, Tracker]:
+    """The trackers of `report_to` that are ours, not begun; they are taken out of `arguments`, where the others remain with the
+    run's project and name. A run is called `NAME-seed-S`, and `NAME-seed-S-PART` if it is a part."""
+    project = recipe.training.get("project") or recipe.name
+    words = [recipe.training.get("run_name") or recipe.name, f"seed-{recipe.seed}", *([part] if part else [])]
+    arguments.project, arguments.run_name = project, "-".join(words)
+    tracked = Tracked(
+        folder=folder,
+        project=project,
+        name=arguments.run_name,
+        recipe=recipe.model_dump(mode="json"),
+        batch_tokens=recipe.batch.tokens,
+        private=recipe.publish.private,
+        arguments=arguments,
+    )
+    wanted = arguments.report_to
+    arguments.report_to = [name for name in wanted if name not in KINDS]
+    return {name: KINDS[name](tracked) for name in wanted if name in KINDS}
+
+
+@dataclass
+class TrackingCallback(TrainerCallback):
+    """Only the first process tells anything. A tracker that fails is left alone, and never ends a run."""
+
+    trackers: dict[str, Tracker]
+    plan: PlanDocument
+    log: Path
+    """`run.log.jsonl`, which is told again where a tracker lacks it."""
+    revision: Callable[[int], Path]
+    """The folder of an anchor, by its nominal tokens."""
+    scores: Callable[[Path], Mapping[str, float]]
+    """A revision's scores, by task and metric."""
+    _begun: dict[str, Tracker] = field(default_factory=dict)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
+        if state.is_world_process_zero:
+            for name, tracker in self.trackers.items():
+                self._do(name, lambda name=name, tracker=tracker: self._begin(name, tracker, state.global_step))
+
+    def _begin(self, name: str, tracker: Tracker, step: int) -> None:
+        self._begun[name] = tracker
+        known = tracker.begin(step)
+        for at, values in self._history():
+            if known < at <= step:
+                tracker.tell(at, values)
+
+    def _history(self) -> Iterator[tuple[int, Values]]:
+        """Everything that is known of the run, by step."""
+        lines = self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
+        records = [LogRecord.model_validate(json.loads(line)) for line in lines]
+        told = [(record.step, 1, _of_record(record)) for record in records]
+        for anchor in self.plan.anchors:
+            revision = self.revision(anchor.nominal_tokens)
+            if (revision / "manifest.json").exists():
+                told.append((anchor.step, 0, self._of_revision(revision)))
+        yield from ((step, values) for step, _, values in sorted(told, key=lambda one: one[:2]))
+
+    def on_record(self, record: LogRecord) -> None:
+        """Tells a line of the log."""
+        self._tell(record.step, _of_record(record))
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
+        for anchor in self.plan.anchors if self._begun else ():
+            if anchor.step == state.global_step:
+                self.on_revision(self.revision(anchor.nominal_tokens), anchor.step)
+
+    def on_revision(self, revision: Path, step: int) -> None:
+        """Tells the held-out loss and the scores of a revision that was just saved and scored."""
+        if self._begun:
+            self._tell(step, self._of_revision(revision))
+
+    def _of_revision(self, revision: Path) -> Values:
+        document = AnchorDocument.model_validate(read_json(revision / "anchor.json"))
+        losses = {f"dev/{name}": getattr(document, f"dev_{name}") for name in _OF_ANCHOR}
+        scores = {f"scores/{name}": value for name, value in self.scores(revision).items()}
+        return _known({"tokens": document.exact_tokens, **losses, **scores})
+
+    def _tell(self, step: int, values: Values) -> None:
+        for name, tracker in list(self._begun.items()):
+            self._do(name, lambda tracker=tracker: tracker.tell(step, values))
+
+    def close(self) -> None:
+        """Ends what was begun, so that nothing that was told is lost."""
+        for name in list(self._begun):
+            self._do(name, self._begun.pop(name).close)
+
+    def _do(self, name: str, what: Callable[[], None]) -> None:
+        try:
+            what()
+        except Exception as error:  # whatever a tracker does, the run goes on
+            if tracker := self._begun.pop(name, None):
+                with suppress(Exception):  # it may never have been opened
+                    tracker.close()
+            said = " ".join(str(error).split()) or type(error).__name__
+            tqdm.write(f"{name} (training.report_to) is told nothing more of this run: {said}", file=sys.stderr)
+
+
+def _of_record(record: LogRecord) -> Values:
+    return _known({"tokens": record.tokens, **{f"train/{name}": getattr(record, name) for name in _OF_RECORD}})
+
+
+def _known(values: Mapping[str, float | None]) -> Values:
+    return {name: value for name, value in values.items() if value is not None}

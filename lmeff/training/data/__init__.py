@@ -1,0 +1,1 @@
+"""What a step reads: batches, their order, held-out text."""

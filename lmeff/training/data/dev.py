@@ -1,0 +1,102 @@
+"""Held-out loss, the same text at every anchor.
+
+Held-out text is always cut in windows by position, also where the training text is packed by best fit.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from lmeff.tokens import BOS_ID, Tokens
+from lmeff.tokens.held_out import held_out_sample
+from lmeff.training.data.sequences import position_ids
+
+
+@dataclass(frozen=True)
+class DevLoss:
+    loss: float
+    """Nats per token."""
+    perplexity: float
+    bits_per_byte: float
+    """Bits per byte of the text before normalization; `<s>` (where it is predicted) and `</s>` cost bits and count no byte."""
+
+
+@dataclass(frozen=True)
+class DevText:
+    """Held-out documents one after the other, in windows that overlap by one token: every token but the very first is
+    predicted exactly once, with up to `length - 1` tokens before it. When documents are kept apart, positions restart and
+    nothing is seen from before a document's `<s>`, as in training, and no `<s>` is predicted."""
+
+    windows: np.ndarray
+    """(windows, length) int64."""
+    labels: np.ndarray
+    """(windows, length) int64, -100 where nothing is predicted."""
+    num_bytes: int
+    position_ids: np.ndarray | None = None
+    """(windows, length) int64, restarting with every document; None when documents are not kept apart."""
+
+
+def dev_text(tokens: Tokens, max_tokens: int, length: int, document_mask: bool = False) -> DevText:
+    """Text from all over the held-out documents, always the same, of about `max_tokens`; all of them, where that is no more.
+
+    A stretch from within a document has `<s>` put in front, which is not predicted. With `document_mask` each document is kept
+    apart from the others of its window.
+    """
+    sample = held_out_sample(tokens.dev_documents, tokens.dev_pieces, max_tokens)
+    ids, is_scored = [], []
+    for start, size, has_begin, follows in zip(
+        sample.starts, sample.lengths, sample.has_begin, sample.follows_end, strict=True
+    ):
+        begin = [] if has_begin else [BOS_ID]
+        ids.append(np.concatenate([np.array(begin, np.int64), tokens.dev.slice(int(start), int(start + size))]))
+        is_scored.append(np.ones(len(ids[-1]), bool))
+        is_scored[-1][0] = follows
+    ids, is_scored = np.concatenate(ids), np.concatenate(is_scored)
+    num_windows = max(1, math.ceil((len(ids) - 1) / (length - 1)))
+    positions = np.arange(num_windows)[:, None] * (length - 1) + np.arange(length)
+    places = np.minimum(positions, len(ids) - 1)
+    windows = ids[places]
+    labels = np.where((positions < len(ids)) & is_scored[places], windows, -100)
+    labels[:, 0] = -100
+    num_bytes = int(sample.num_bytes.sum())
+    if not document_mask:
+        return DevText(windows, labels, num_bytes)
+    begins = windows == BOS_ID
+    labels[begins] = -100
+    begins[:, 0] = True
+    return DevText(windows, labels, num_bytes, position_ids(begins))
+
+
+@torch.no_grad()
+def negative_log_likelihood(
+    model: torch.nn.Module, text: DevText, rows: np.ndarray, batch_size: int, device: torch.device
+) -> torch.Tensor:
+    """(nats, predicted tokens) summed over the windows `rows`, float64. Every process must pass equally many rows,
+    because under ZeRO-3 a forward pass is a collective; a row of -1 is a filler that counts nothing."""
+    total = torch.zeros(2, dtype=torch.float64, device=device)
+    for start in range(0, len(rows), batch_size):
+        batch = rows[start : start + batch_size]
+        input_ids = torch.from_numpy(text.windows[batch]).to(device)
+        labels = torch.from_numpy(np.where(batch[:, None] < 0, -100, text.labels[batch])).to(device)[:, 1:]
+        places = (
+            {} if text.position_ids is None else {"position_ids": torch.from_numpy(text.position_ids[batch]).to(device)}
+        )
+        logits = model(input_ids=input_ids, **places, use_cache=False).logits[:, :-1].float()
+        total[0] += cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum").double()
+        total[1] += (labels != -100).sum()
+    return total
+
+
+def rows_of_rank(num_windows: int, rank: int, world_size: int) -> np.ndarray:
+    """Every `world_size`-th window, filled up with -1 so that all ranks have equally many."""
+    rows = np.arange(rank, num_windows, world_size)
+    return np.concatenate([rows, np.full(math.ceil(num_windows / world_size) - len(rows), -1)])
+
+
+def summarize(total: torch.Tensor, text: DevText) -> DevLoss:
+    nats, count = total.tolist()
+    loss = nats / count
+    return DevLoss(loss, math.exp(min(loss, 700.0)), nats / math.log(2) / text.num_bytes)

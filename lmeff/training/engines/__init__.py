@@ -1,0 +1,1 @@
+"""What divides a model among processes, and whole states that move between engines."""

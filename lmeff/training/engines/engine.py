@@ -1,0 +1,161 @@
+"""What the launcher really started, checked against what it was asked for."""
+
+import gc
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedType, DynamoBackend
+from transformers import Trainer, TrainingArguments
+from transformers.utils import logging as transformers_logging
+
+from lmeff.environment import is_on
+from lmeff.errors import InputError
+from lmeff.runs.process import launched_rank, launched_world_size
+
+T = TypeVar("T")
+_ENGINES = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.DEEPSPEED)
+
+
+def settle_process(deterministic: bool = False) -> None:
+    """For before the Trainer is imported: what DeepSpeed would guess aloud, one progress bar, all cores of a CPU, and what
+    cuBLAS must know before its first use to be `deterministic`.
+
+    `accelerate launch` gives a process one thread unless told otherwise; a process that is alone takes the cores it has.
+    """
+    if not torch.accelerator.is_available():
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    transformers_logging.disable_progress_bar()
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ
+    if launched and launched_world_size() == 1 and os.environ.get("OMP_NUM_THREADS") == "1":
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+def engine_name(accelerator: Accelerator) -> str:
+    """`plain`, `ddp`, or `zero` with its stage, 0 to 3."""
+    if accelerator.distributed_type == DistributedType.DEEPSPEED:
+        return f"zero{accelerator.state.deepspeed_plugin.zero_stage}"
+    return "ddp" if accelerator.num_processes > 1 else "plain"
+
+
+def _precision(accelerator: Accelerator) -> str:
+    """What products are computed in: `float32`, `tf32`, `bfloat16` or `float16`."""
+    half = {"fp16": "float16", "bf16": "bfloat16"}.get(accelerator.mixed_precision)
+    is_tf32 = accelerator.device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32
+    return half or ("tf32" if is_tf32 else "float32")
+
+
+def _compiled_with(accelerator: Accelerator) -> str | None:
+    """The backend of torch.compile; None when the model is not compiled."""
+    plugin = accelerator.state.dynamo_plugin
+    return None if plugin.disable or plugin.backend == DynamoBackend.NO else plugin.backend.value.lower()
+
+
+def used(trainer: Trainer) -> dict[str, str | None]:
+    """What the run really computes with, for `anchor.json`: `engine`, `precision`, `torch_compile`, `attention`."""
+    return {
+        "engine": engine_name(trainer.accelerator),
+        "precision": _precision(trainer.accelerator),
+        "torch_compile": _compiled_with(trainer.accelerator),
+        "attention": trainer.model.config._attn_implementation,
+    }
+
+
+def check_engine(accelerator: Accelerator, arguments: TrainingArguments) -> None:
+    """Raises InputError when the run would not be what the launcher's configuration says, or not what the recipe says.
+
+    A run that believes to be two processes and is one would count its tokens wrong; some flags turn DeepSpeed off in silence.
+    """
+    wanted = "float16" if arguments.fp16 else "bfloat16" if arguments.bf16 else "float32"
+    if (real := _precision(accelerator).replace("tf32", "float32")) != wanted:
+        raise InputError(f"accelerate launch: the recipe trains in {wanted}, and the launch makes it {real}")
+    backend = arguments.torch_compile_backend.lower() if arguments.torch_compile else None
+    if (real := _compiled_with(accelerator)) != backend:
+        raise InputError(
+            f"accelerate launch: the recipe compiles with {backend or 'nothing'}, and the launch with {real or 'nothing'}"
+        )
+    if accelerator.distributed_type not in _ENGINES:
+        raise InputError(
+            f"accelerate launch: {accelerator.distributed_type.value} is in use, and lmeff does not train with it; use"
+            " `lmeff train --launcher ddp`, zero1, zero2 or zero3"
+        )
+    if accelerator.num_processes != launched_world_size():
+        raise InputError(
+            f"accelerate launch: {launched_world_size()} processes were started but {accelerator.num_processes} work together;"
+            " use `lmeff train --launcher ddp` or another launcher"
+        )
+    wants_deepspeed = is_on("ACCELERATE_USE_DEEPSPEED")
+    if wants_deepspeed and accelerator.distributed_type != DistributedType.DEEPSPEED:
+        raise InputError(
+            "accelerate launch: DeepSpeed was asked for and is not in use; without a GPU put 'use_cpu: true' into the"
+            " configuration file, as in `lmeff train --launcher cpu_zero2`, instead of --cpu or ACCELERATE_USE_CPU"
+        )
+
+
+def first_decides(decide: Callable[[], T]) -> T:
+    """What `decide` returns or raises on the first process, on all of them: disks may show each process something else.
+    Collective."""
+    PartialState()
+    answer: list[Any] = [None, None]
+    if launched_rank() == 0:
+        try:
+            answer[0] = decide()
+        except (Exception, KeyboardInterrupt) as error:
+            answer[1] = error
+    if dist.is_initialized():
+        dist.broadcast_object_list(answer, src=0)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]
+
+
+def forget_engine(trainer: Trainer) -> None:
+    """Frees a trainer's engine, so that another one can be made in the same process group."""
+    trainer.accelerator.free_memory()
+    for owner in (trainer, trainer.callback_handler):
+        owner.model = owner.optimizer = owner.lr_scheduler = None
+    trainer.model_wrapped = trainer.deepspeed = None
+    if trainer.is_deepspeed_enabled:
+        # The next engine reads its batch size and clipping from its own arguments.
+        AcceleratorState._reset_state(reset_partial_state=False)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def loss_scale(accelerator: Accelerator, wrapped: torch.nn.Module) -> dict[str, float] | None:
+    """The state of float16 loss scaling; None in other precisions."""
+    if accelerator.scaler is not None:
+        return {"scale": accelerator.scaler.get_scale()} | accelerator.scaler.state_dict()
+    scaler = _zero_scaler(wrapped)
+    return None if scaler is None else {"scale": scaler.cur_scale} | _numbers(scaler)
+
+
+def set_loss_scale(accelerator: Accelerator, wrapped: torch.nn.Module, saved: Mapping[str, Any]) -> None:
+    """Goes on with the scale of a checkpoint; with its counters too when the same engine wrote them."""
+    state, same_engine = saved["loss_scale"], saved["engine"] == engine_name(accelerator)
+    if state is None:
+        return
+    if accelerator.scaler is not None:
+        kept = {key: state[key] for key in accelerator.scaler.state_dict() if key in state} if same_engine else {}
+        accelerator.scaler.load_state_dict(accelerator.scaler.state_dict() | kept | {"scale": state["scale"]})
+    elif (scaler := _zero_scaler(wrapped)) is not None:
+        for key, value in state.items() if same_engine else ():
+            if key in _numbers(scaler):
+                setattr(scaler, key, value)
+        scaler.cur_scale = state["scale"]
+
+
+def _zero_scaler(wrapped: torch.nn.Module) -> Any:
+    scaler = getattr(getattr(wrapped, "optimizer", None), "loss_scaler", None)
+    return scaler if getattr(scaler, "dynamic", False) else None
+
+
+def _numbers(scaler: Any) -> dict[str, float]:
+    return {key: value for key, value in vars(scaler).items() if isinstance(value, int | float)}

@@ -1,0 +1,82 @@
+"""How many sequences a GPU holds at once, tried before the engine exists."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.distributed as dist
+from accelerate import PartialState
+
+from lmeff.errors import InputError
+from lmeff.models.build import build_model
+from lmeff.models.dropout import use_stateless_dropout
+from lmeff.plan.plan import micro_batches
+from lmeff.recipe.schema import Recipe
+from lmeff.runs.process import launched_world_size
+from lmeff.training.arguments import half_precision, uses_cpu
+
+_USABLE_MEMORY = 0.9
+
+
+def largest_fitting(candidates: Sequence[int], fits: Callable[[int], bool]) -> int | None:
+    """The largest of the ascending `candidates` before the first that does not fit."""
+    best = None
+    for candidate in candidates:
+        if not fits(candidate):
+            break
+        best = candidate
+    return best
+
+
+def fitting_sizes(recipe: Recipe, device: torch.device, sizes: Sequence[int]) -> dict[int, int | None]:
+    """Peak bytes on the GPU by micro-batch, up to the first that does not fit, which has None."""
+    fits, peaks = _fits(recipe, device), {}
+    for size in sizes:
+        peaks[size] = torch.cuda.max_memory_allocated(device) if fits(size) else None
+        if peaks[size] is None:
+            break
+    return peaks
+
+
+def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
+    model = build_model(recipe).to(device)
+    place = use_stateless_dropout(model, recipe.seed)
+    half = half_precision(recipe)
+    # The optimizer keeps two more numbers for every weight; they take their room as long as this function lives.
+    model.optimizer_states = [torch.zeros_like(weight) for weight in model.parameters() for _ in range(2)]
+    limit = _USABLE_MEMORY * torch.cuda.get_device_properties(device).total_memory
+
+    def fits(micro_batch: int) -> bool:
+        torch.cuda.reset_peak_memory_stats(device)
+        place.slots = range(micro_batch)
+        input_ids = torch.zeros(micro_batch, recipe.batch.sequence_length, dtype=torch.long, device=device)
+        # Positions that restart make the model build the mask that it will need.
+        places = {"position_ids": input_ids} if recipe.batch.document_mask else {}
+        try:
+            with torch.autocast("cuda", dtype=half, enabled=half is not None):
+                model(input_ids=input_ids, labels=input_ids, use_cache=False, **places).loss.backward()
+            return torch.cuda.max_memory_allocated(device) < limit
+        except torch.OutOfMemoryError:
+            return False
+        finally:
+            model.zero_grad(set_to_none=False)
+            torch.cuda.empty_cache()
+
+    return fits
+
+
+def probe_micro_batch(recipe: Recipe) -> int | None:
+    """Sequences per device for `batch.micro: auto`: None on a CPU, where a fixed rule holds, else the largest that every
+    process's GPU takes. Raises InputError when not even one sequence fits."""
+    if recipe.batch.micro != "auto" or uses_cpu():
+        return None
+    state = PartialState()
+    best = largest_fitting(micro_batches(recipe, launched_world_size()), _fits(recipe, state.device))
+    torch.cuda.empty_cache()
+    found = torch.tensor(best or 0, device=state.device)
+    if dist.is_initialized():
+        dist.all_reduce(found, dist.ReduceOp.MIN)
+    if not found.item():
+        raise InputError(
+            "batch.micro: not even one sequence fits this GPU; use a smaller model or batch.sequence_length"
+        )
+    return int(found.item())
