@@ -13,7 +13,18 @@ PACKAGE = PROJECT / "lmeff"
 
 # A name imports names of the lines above it, and itself; names of one line do not know each other.
 ORDER = (
-    ("__init__", "environment", "errors", "files", "intervals", "paths", "progress", "quantities", "shipped"),
+    (
+        "__init__",
+        "environment",
+        "errors",
+        "files",
+        "intervals",
+        "paths",
+        "progress",
+        "quantities",
+        "shipped",
+        "text_tables",
+    ),
     ("recipe",),
     ("formats",),
     ("corpora",),

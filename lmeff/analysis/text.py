@@ -14,6 +14,7 @@ from lmeff.analysis.statistics.seeds import seed_changes, seed_means
 from lmeff.analysis.table import OTHER_METRICS, accuracy, headline_metric, loss_text, shown_by, step_text, tidy_table
 from lmeff.intervals import cut_off, possible_range
 from lmeff.quantities import format_tokens
+from lmeff.text_tables import table_lines
 
 
 def print_curves(runs: Sequence[Run]) -> str:
@@ -39,7 +40,10 @@ def _run_text(run: Run, is_alone: bool) -> str:
         return "\n".join([*lines, "no anchor yet"])
     tasks = [task for task in run.headline_tasks if any(accuracy(anchor, task) for anchor in run.anchors)]
     header = [run.unit, "step", "loss", "dev loss", "bits/byte", *tasks]
-    lines += ["", *_aligned([header, *([*_loss_cells(a), *(accuracy(a, t, run) for t in tasks)] for a in run.anchors)])]
+    lines += [
+        "",
+        *table_lines([header, *([*_loss_cells(a), *(accuracy(a, t, run) for t in tasks)] for a in run.anchors)], ">"),
+    ]
     lines += _legend(run, tasks)
     if is_alone and tasks:
         lines.append("one seed: these intervals do not cover differences between seeds")
@@ -66,7 +70,11 @@ def _seeds_text(group: Group) -> str:
     head = f"{group.runs[0].name}, seeds {seeds}: "
     if len(rows := seeds_table(group, tidy_table(group.runs))) == 1:
         return f"{head}no anchor that two of them share was measured alike, so there is no mean"
-    lines = [f"{head}mean over {len(group.runs)} seeds, with its 95% t interval over seeds", "", *_aligned(rows)]
+    lines = [
+        f"{head}mean over {len(group.runs)} seeds, with its 95% t interval over seeds",
+        "",
+        *table_lines(rows, ">"),
+    ]
     return "\n".join([*lines, *map(str, seed_changes(group))])
 
 
@@ -102,9 +110,3 @@ def _loss_cells(anchor: Anchor) -> list[str]:
     document = anchor.document
     losses = (document.loss, document.dev_loss, document.dev_bits_per_byte)
     return [format_tokens(document.nominal_tokens), step_text(document.step), *map(loss_text, losses)]
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """Columns flush right, two spaces apart."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

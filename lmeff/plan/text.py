@@ -5,11 +5,7 @@ from pathlib import Path
 from lmeff.formats.documents import PlanDocument, PlanMemory
 from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
 from lmeff.recipe.schema import Recipe
-
-
-def _table(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+from lmeff.text_tables import table_lines
 
 
 def _sequences(plan: PlanDocument) -> list[str]:
@@ -27,7 +23,7 @@ def _memory(memory: dict[str, PlanMemory], world_size: int, precision: str) -> l
         if name == "ddp" or world_size > 1:
             label = name if world_size > 1 else ""
             rows.append([label, *map(format_bytes, (one.states, one.activations, one.logits, one.total))])
-    return [f"estimated memory of one device at this micro-batch, in {precision}:", *_table(rows)]
+    return [f"estimated memory of one device at this micro-batch, in {precision}:", *table_lines(rows, ">", "  ")]
 
 
 def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None) -> str:
@@ -71,7 +67,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None
         [format_tokens(anchor.nominal_tokens), f"{anchor.step:,}", f"{anchor.exact_tokens:,}", f"+{anchor.deviation:,}"]
         for anchor in plan.anchors
     ]
-    lines += ["", *_table(rows), ""]
+    lines += ["", *table_lines(rows, ">", "  "), ""]
     if plan.memory_float32 is None:
         lines += _memory(plan.memory, plan.world_size, plan.precision or "16 bits")
     else:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from lmeff.measures.finetuning.tasks import Task
+from lmeff.text_tables import table_line
 
 _HEADER = ("task", "metric", "score x 100", "constant", "rate", "best epoch")
+_INDENT = "  "
 
 
 class ScoreTable:
@@ -16,7 +18,7 @@ class ScoreTable:
         metrics = [metric for task in tasks for metric in task.metrics]
         metrics += [f"{metric}_mismatched" for task in tasks for metric in task.metrics if task.validation[1:]]
         metrics += ["metric", "score"]
-        self._widths = (max(map(len, names)), max(map(len, metrics)), 22, 8, 7)
+        self._widths = (max(map(len, names)), max(map(len, metrics)), 22, 8, 7, 0)
 
     def header(self) -> str:
         return self._line(*_HEADER)
@@ -38,10 +40,8 @@ class ScoreTable:
     def group(self, name: str, score: float, constant: float, num_tasks: int) -> str:
         return self._line(name, "score", _percent(score), _percent(constant), "", f"mean of {num_tasks} tasks")
 
-    def _line(self, task: str, metric: str, score: str, constant: str, rate: str, epochs: str) -> str:
-        first, second, *others = self._widths
-        numbers = (cell.rjust(width) for cell, width in zip((score, constant, rate), others, strict=True))
-        return "  ".join(["", task.ljust(first), metric.ljust(second), *numbers, epochs]).rstrip()
+    def _line(self, *cells: str) -> str:
+        return _INDENT + table_line(cells, self._widths, "<<>>><")
 
 
 def _percent(value: float, std: float | None = None) -> str:

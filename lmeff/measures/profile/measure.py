@@ -11,6 +11,7 @@ from lmeff.measures.profile.profile import ProfileSettings, profile_model
 from lmeff.measures.selection import Subject, find_subjects, outputs_of, score_each
 from lmeff.models.device import choose_device
 from lmeff.quantities import format_bytes, format_short
+from lmeff.text_tables import table_lines
 
 _TIMES = {
     "median, ms": "{median_ms:.3f}",
@@ -91,12 +92,7 @@ def profile_table(profiles: Sequence[dict]) -> str:
     add(
         "greedy generation, tokens/s", lambda one: one["generation"] and f"{one['generation']['tokens_per_second']:.1f}"
     )
-    widths = [max(len(title) for title, _ in rows)]
-    widths += [max(len(cells[i]) for _, cells in rows) for i in range(len(profiles))]
-    lines = [
-        "  ".join([title.ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells, widths[1:], strict=True))]).rstrip()
-        for title, cells in rows
-    ]
+    lines = table_lines([[title, *cells] for title, cells in rows])
     loads = ", ".join(f"{one['machine']['load_average']:g}" for one in profiles)
     lines += ["", *dict.fromkeys(_machine(one) for one in profiles), f"load of the machine at the start: {loads}"]
     return "\n".join(lines + [f"{one['name']}: {note}" for one in profiles for note in one["notes"]])

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from lmeff.intervals import percent_interval, share_interval
+from lmeff.text_tables import table_line
 
 _WIDEST = len("[50.0, 50.0] over 67,000 pairs")
 
@@ -12,7 +13,8 @@ class ScoreTable:
     """Lines as the scores come; columns are wide enough for the models and tasks that are asked for."""
 
     def __init__(self, models: Sequence[str], tasks: Sequence[str]) -> None:
-        self._widths = (max(map(len, ("revision", *models))), max(map(len, ("task", *tasks))))
+        names = (("revision", *models), ("task", *tasks))
+        self._widths = [*(max(map(len, each)) for each in names), 8, _WIDEST, 0]
 
     def header(self) -> str:
         """The names of the columns. The interval is over a task's pairs, items or questions; other seeds are not in it."""
@@ -43,9 +45,8 @@ class ScoreTable:
         interval = f"{percent_interval(found)} {over}" if found else over
         return self._line(model, task, f"{accuracy:.2%}", interval, "; ".join(notes))
 
-    def _line(self, model: str, task: str, accuracy: str, interval: str, notes: str) -> str:
-        named = f"{model:{self._widths[0]}}  {task:{self._widths[1]}}"
-        return f"{named}  {accuracy:>8}  {interval:{_WIDEST}}  {notes}".rstrip()
+    def _line(self, *cells: str) -> str:
+        return table_line(cells, self._widths, "<<><")
 
 
 def _examples(task: str, result: Mapping[str, Any]) -> tuple[int, str]:

@@ -16,6 +16,7 @@ from lmeff.measures.selection import Subject, find_subjects, outputs_of, score_e
 from lmeff.measures.weights.statistics import Weights, compare, norms_and_ranks, parameters_of
 from lmeff.quantities import format_tokens
 from lmeff.revisions import anchor_name, final_name, list_revisions
+from lmeff.text_tables import table_lines
 
 MEASURES = "weights"
 """What the result files say that they measure: readers tell them from scores by it."""
@@ -273,8 +274,4 @@ def weights_table(rows: Sequence[dict]) -> str:
             value = row[task].get(metric)
             cells.append("-" if value is None else f"{value:.4f}" if "_to_" in metric else f"{value:.4g}")
         lines.append(cells)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
-    )
+    return "\n".join(table_lines(lines))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from lmeff.quantities import format_bytes
+from lmeff.text_tables import table_lines
 
 _HEADER = ["", "entries", "tokens", "per word", "bytes each", "whole words", "unknown", "not given back"]
 _LEGEND = """\
@@ -17,9 +18,9 @@ def format_report(report: dict[str, Any]) -> str:
     texts = report["text"]["domains"]
     for domain in texts:
         rows = [_row(one, one["domains"][domain]) for one in report["tokenizers"]]
-        lines += ["", _title(domain, texts[domain]), *_aligned([_HEADER, *rows])]
+        lines += ["", _title(domain, texts[domain]), *table_lines([_HEADER, *rows], indent="  ")]
     rows = [_row(one, one["all"]) for one in report["tokenizers"]]
-    lines += ["", _title("all together", report["text"]["all"]), *_aligned([_HEADER, *rows])]
+    lines += ["", _title("all together", report["text"]["all"]), *table_lines([_HEADER, *rows], indent="  ")]
     return "\n".join([*lines, "", _LEGEND])
 
 
@@ -53,9 +54,3 @@ def _percent(share: float | None) -> str:
 def _unknown(figures: dict[str, Any]) -> str:
     count = figures["num_unknown_tokens"]
     return f"{count:,} ({figures['unknown_tokens']:.1%})" if count else "0"
-
-
-def _aligned(rows: list[list[str]]) -> list[str]:
-    """Names to the left, figures to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  " + "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
