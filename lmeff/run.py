@@ -134,7 +134,7 @@ def _main(argv: Sequence[str] | None, stop: StopRequests) -> int:
                 return EXIT_FAILED if recipe.publish.require and left else 0
             settle_launch(asked.resolved)
             held.enter_context(claimed_by_first(asked.folder))
-            state = RunState(asked.folder, recipe.batch.tokens, before, is_withheld=is_complete(folder))
+            state = RunState(asked.folder, recipe.batch.clock, before, is_withheld=is_complete(folder))
             if not (changes or state.is_withheld):
                 take_recipe(folder, asked.resolved, state, changes)
             run(asked, folder, state, stop, changes)

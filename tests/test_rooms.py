@@ -15,6 +15,7 @@ PACKAGE = PROJECT / "lmeff"
 ORDER = (
     (
         "__init__",
+        "clock",
         "environment",
         "errors",
         "files",
@@ -223,4 +224,50 @@ def test_no_file_runs_code_that_comes_with_data():
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
             if pattern.search(line):
                 wrong.append(f"{path.relative_to(PROJECT)}:{number}: trust_remote_code runs code from the Hub")
+    assert not wrong, "\n".join(wrong)
+
+
+def is_of_a_step(node: ast.expr) -> bool:
+    """Whether it is the tokens or the sequences of one step: `batch_tokens`, `batch.tokens`, `sequences_per_step`."""
+    words = ast.unparse(node).split(".")
+    return words[-1].strip("_") in ("batch_tokens", "sequences_per_step") or words[-2:] == ["batch", "tokens"]
+
+
+def clock_arithmetic(tree: ast.AST) -> Iterator[int]:
+    """Lines where a step is multiplied by what is in one, or something is divided by it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp):
+            multiplies = isinstance(node.op, ast.Mult) and (is_of_a_step(node.left) or is_of_a_step(node.right))
+            divides = isinstance(node.op, ast.FloorDiv | ast.Div | ast.Mod) and is_of_a_step(node.right)
+            counts_sequences = isinstance(node.op, ast.FloorDiv) and is_of_a_step(node.left)
+            if multiplies or divides or counts_sequences:
+                yield node.lineno
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("tokens = step * plan.batch_tokens", 1),
+        ("tokens = self._batch_tokens * (step - 1)", 1),
+        ("step = -(-anchor // recipe.batch.tokens)", 1),
+        ("step = math.ceil(anchor / batch.tokens)", 1),
+        ("ids = batch.tokens // batch.sequence_length", 1),
+        ("first = step * self.sequences_per_step", 1),
+        ("step = tokens % batch_tokens", 1),
+        ("speed = recipe.batch.tokens / seconds", 0),
+        ("size = tokens * width", 0),
+        ("tokens = clock.tokens_at(step)", 0),
+    ],
+)
+def test_arithmetic_of_steps_is_recognized(code, found):
+    assert len(list(clock_arithmetic(ast.parse(code)))) == found
+
+
+def test_steps_tokens_and_sequences_meet_in_the_clock_only():
+    wrong = [
+        f"{path.relative_to(PROJECT)}:{line}: use Clock ({module})"
+        for module, path in MODULES.items()
+        if module != "lmeff.clock"
+        for line in clock_arithmetic(ast.parse(path.read_text(encoding="utf-8")))
+    ]
     assert not wrong, "\n".join(wrong)

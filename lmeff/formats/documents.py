@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lmeff.clock import Clock
+
 FORMAT = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 NonNegative = Annotated[int, Field(ge=0)]
@@ -204,6 +206,11 @@ class PlanDocument(Document):
     tokens_per_second: float | None
     hours: float | None
     """Hours of training for the given speed; null when none was given."""
+
+    @property
+    def clock(self) -> Clock:
+        """What a step is in tokens and sequences."""
+        return Clock(self.batch_tokens, self.sequence_length)
 
 
 def validate_results(value: dict) -> dict:

@@ -13,7 +13,7 @@ TRUNK = "trunk"
 def _warmup_steps(recipe: Recipe, last_step: int) -> int:
     amount, unit = recipe.schedule.warmup_parts()
     if unit == "tokens":
-        return recipe.batch.steps_for(int(amount))
+        return recipe.batch.clock.step_of(int(amount))
     return int(amount) if unit == "steps" else math.ceil(amount * last_step)
 
 
@@ -43,12 +43,12 @@ def _part(recipe: Recipe, name: str | None, anchors: list[PlanAnchor], last_step
 
 
 def _last_step(recipe: Recipe) -> int:
-    return recipe.batch.steps_for(recipe.anchors.max_tokens or recipe.anchors.tokens[-1])
+    return recipe.batch.clock.step_of(recipe.anchors.max_tokens or recipe.anchors.tokens[-1])
 
 
 def _branches(recipe: Recipe, anchors: list[PlanAnchor]) -> Iterator[PlanPart]:
     for anchor in anchors:
-        leaves = recipe.batch.steps_for(math.ceil((1 - recipe.schedule.decay) * anchor.nominal_tokens))
+        leaves = recipe.batch.clock.step_of(math.ceil((1 - recipe.schedule.decay) * anchor.nominal_tokens))
         if not 0 < leaves < anchor.step:
             raise InputError(
                 f"anchors.tokens: {anchor.name} is step {anchor.step}, too early for a decay over {recipe.schedule.decay:g} of"

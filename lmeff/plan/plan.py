@@ -40,22 +40,16 @@ _CPU_MICRO_TOKENS = 4_096
 _CPU_LOGITS_BYTES = 1 << 28
 
 
-def tokens_at(step: int, batch_tokens: int) -> int:
-    """Tokens consumed after `step` optimizer steps."""
-    return step * batch_tokens
-
-
 def plan_anchors(recipe: Recipe) -> list[PlanAnchor]:
     """Every anchor with the step at which it fires. Raises InputError when two fall on one step."""
-    batch_tokens = recipe.batch.tokens
-    anchors: list[PlanAnchor] = []
+    clock, anchors = recipe.batch.clock, list[PlanAnchor]()
     for nominal in recipe.anchors.tokens:
-        step = recipe.batch.steps_for(nominal)
-        exact = tokens_at(step, batch_tokens)
+        step = clock.step_of(nominal)
+        exact = clock.tokens_at(step)
         if anchors and anchors[-1].step == step:
             raise InputError(
                 f"anchors.tokens: {anchors[-1].name} and {format_count(nominal)} both fall on step {step}"
-                f" (batch.tokens is {batch_tokens})"
+                f" (batch.tokens is {clock.batch_tokens})"
             )
         anchors.append(
             PlanAnchor(
@@ -69,11 +63,6 @@ def plan_anchors(recipe: Recipe) -> list[PlanAnchor]:
     return anchors
 
 
-def epochs_at(num_tokens: int, train_tokens: int, sequence_length: int) -> float:
-    """Passes over the packed training text after `num_tokens`."""
-    return num_tokens / (train_tokens // sequence_length * sequence_length)
-
-
 def check_data(recipe: Recipe, train_tokens: int) -> None:
     """Raises InputError when the text cannot fill one sequence, or its epochs do not reach the last anchor. `train_tokens` are
     the positions of one pass, padding included."""
@@ -83,16 +72,13 @@ def check_data(recipe: Recipe, train_tokens: int) -> None:
             f"corpus: the training text has {train_tokens:,} tokens, fewer than one sequence of {length}"
             " (batch.sequence_length); give it more text or a shorter sequence"
         )
-    last = format_count(recipe.anchors.max_tokens or recipe.anchors.tokens[-1])
-    last_tokens = tokens_at(
-        recipe.batch.steps_for(recipe.anchors.max_tokens or recipe.anchors.tokens[-1]), recipe.batch.tokens
-    )
-    passes = epochs_at(last_tokens, train_tokens, length)
+    last, clock = recipe.anchors.max_tokens or recipe.anchors.tokens[-1], recipe.batch.clock
+    passes = clock.epochs_at(clock.step_of(last), train_tokens)
     if passes > epochs:
         what = "packed positions" if recipe.batch.packing == "best_fit" else "tokens"
         raise InputError(
-            f"anchors.tokens: {last} needs {passes:.2f} passes over the {train_tokens:,} {what} of training text, and"
-            f" corpus.epochs allows {epochs:g}; set corpus.epochs={math.ceil(passes)} or give more text"
+            f"anchors.tokens: {format_count(last)} needs {passes:.2f} passes over the {train_tokens:,} {what} of training text,"
+            f" and corpus.epochs allows {epochs:g}; set corpus.epochs={math.ceil(passes)} or give more text"
         )
 
 
@@ -108,7 +94,7 @@ def flops_of(recipe: Recipe, stretches: Iterable[tuple[int, int]]) -> float:
     ends = [*(first for first, _ in stages[1:]), math.inf]
     for first, last in stretches:
         for (begin, length), end in zip(stages, ends, strict=True):
-            tokens[length] += tokens_at(max(0, min(end, last) - max(begin, first)), recipe.batch.tokens)
+            tokens[length] += recipe.batch.clock.tokens_at(max(0, min(end, last) - max(begin, first)))
     return sum(flops_per_token(shape, length) * num_tokens for length, num_tokens in tokens.items())
 
 
@@ -119,7 +105,7 @@ def _divisors(number: int) -> list[int]:
 
 def sequences_per_rank(recipe: Recipe, world_size: int) -> int:
     """Sequences of one step that one process takes. Raises InputError naming the batches that divide."""
-    sequences, length = recipe.batch.tokens // recipe.batch.sequence_length, recipe.batch.sequence_length
+    sequences, length = recipe.batch.clock.sequences_per_step, recipe.batch.sequence_length
     if sequences % world_size:
         below = sequences // world_size * world_size
         sizes = [str(count * length) for count in (below, below + world_size) if count]
@@ -232,7 +218,7 @@ def make_plan(
         micro_batch = _largest_fitting(recipe, shape, parameters.total, world_size, gpu_gigabytes * 1e9, half)
     micro_batch, accumulation = split_batch(recipe, world_size, micro_batch)
     flops = flops_per_token(shape, length)
-    trained_tokens = tokens_at(sum(part.last_step - part.first_step for part in parts), recipe.batch.tokens)
+    trained_tokens = recipe.batch.clock.tokens_at(sum(part.last_step - part.first_step for part in parts))
     total_flops = flops_of(recipe, [(part.first_step, part.last_step) for part in parts])
     if mfu is not None:
         if tokens_per_second is not None:
@@ -262,9 +248,9 @@ def make_plan(
         packing=recipe.batch.packing,
         document_mask=recipe.batch.document_mask,
         length_stages=recipe.batch.length_stages(),
-        sequences_per_step=recipe.batch.tokens // length,
+        sequences_per_step=recipe.batch.clock.sequences_per_step,
         num_steps=steps,
-        num_tokens=tokens_at(steps, recipe.batch.tokens),
+        num_tokens=recipe.batch.clock.tokens_at(steps),
         warmup_steps=parts[-1].warmup_steps,
         mode=recipe.anchors.mode,
         parts=parts,

@@ -31,7 +31,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None
     parameters = plan.parameters
     share = parameters.embedding / parameters.total
     devices = "1 device" if plan.world_size == 1 else f"{plan.world_size} devices"
-    warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_tokens(plan.warmup_steps * plan.batch_tokens)} tokens)"
+    warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_tokens(plan.clock.tokens_at(plan.warmup_steps))} tokens)"
     per_token, causal = format_short(plan.flops_per_token), format_short(plan.flops_per_token_causal)
     disk, revision, hub = map(format_bytes, (plan.disk_bytes, plan.revision_bytes, plan.hub_bytes))
     counted = f", the checkpoints and {format_bytes(plan.data_bytes or 0)} of text and tokens (estimated)"

@@ -50,11 +50,13 @@ class Bench:
 
     def batches(self, num_steps: int) -> Iterator[Wanted]:
         """The sequences that a run's first steps read, each with the length that they have in its step."""
-        per_step = self.recipe.batch.tokens // self.recipe.batch.sequence_length
+        clock = self.recipe.batch.clock
         order = SampleOrder(len(self.data), self.recipe.seed)
         stages = self.recipe.batch.length_stages()
         for step in range(num_steps):
-            yield Wanted(order.sequence_ids(step * per_step, per_step).tolist(), length_at(step, stages))
+            yield Wanted(
+                order.sequence_ids(clock.sequences_at(step), clock.sequences_per_step).tolist(), length_at(step, stages)
+            )
 
     def _read(self, wanted: Wanted) -> dict[str, torch.Tensor]:
         """What the model is given for these sequences."""

@@ -65,14 +65,14 @@ def _check_positions(model: Model, batch: Batch) -> Iterator[Mistake]:
 
 def _check_anchors(anchors: Anchors, batch: Batch) -> Iterator[Mistake]:
     for index, (before, after) in enumerate(zip(anchors.tokens, anchors.tokens[1:], strict=False), start=1):
-        if batch.steps_for(before) == batch.steps_for(after):
+        if batch.clock.step_of(before) == batch.clock.step_of(after):
             pair = f"{format_count(before)} and {format_count(after)}"
-            text = f"{pair} fall on the same step, {batch.steps_for(after)}, with batch.tokens {batch.tokens}; drop one"
+            text = f"{pair} fall on the same step, {batch.clock.step_of(after)}, with batch.tokens {batch.tokens}; drop one"
             yield Mistake(("anchors", "tokens", str(index)), text)
 
 
 def _check_lengths(batch: Batch, anchors: Anchors) -> Iterator[Mistake]:
-    (first, length), last = batch.length_stages()[-1], batch.steps_for(anchors.max_tokens or anchors.tokens[-1])
+    (first, length), last = batch.length_stages()[-1], batch.clock.step_of(anchors.max_tokens or anchors.tokens[-1])
     if first >= last:
         text = f"a length of {length} begins after step {first}, and the run ends with step {last}; drop it or begin it earlier"
         yield Mistake(("batch", "sequence_lengths"), text)
@@ -80,8 +80,8 @@ def _check_lengths(batch: Batch, anchors: Anchors) -> Iterator[Mistake]:
 
 def _check_warmup(schedule: Schedule, anchors: Anchors, batch: Batch) -> Iterator[Mistake]:
     amount, unit = schedule.warmup_parts()
-    last = batch.steps_for(anchors.max_tokens or anchors.tokens[-1])
-    steps = {"steps": amount, "tokens": batch.steps_for(int(amount)), "share": 0}[unit]
+    last = batch.clock.step_of(anchors.max_tokens or anchors.tokens[-1])
+    steps = {"steps": amount, "tokens": batch.clock.step_of(int(amount)), "share": 0}[unit]
     if anchors.mode == "anneal" and schedule.name not in (None, "wsd"):
         text = f"'{schedule.name}' has no place in anchors.mode 'anneal', which decays in branches: use 'wsd'"
         yield Mistake(("schedule", "name"), text)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 
+from lmeff.clock import Clock
 from lmeff.quantities import format_count, parse_count, parse_number
 from lmeff.recipe.sections.corpus import Corpus
 from lmeff.recipe.sections.fields import NUMBER_TEXT, Count, Name, Number, PositiveCount, Section
@@ -75,9 +76,10 @@ class Batch(Section):
     log_samples: bool = False
     """Write into `samples.jsonl` which sequences each step read."""
 
-    def steps_for(self, num_tokens: int) -> int:
-        """Optimizer steps after which at least `num_tokens` were consumed: the one formula from tokens to steps."""
-        return -(-num_tokens // self.tokens)
+    @property
+    def clock(self) -> Clock:
+        """What a step is in tokens and sequences."""
+        return Clock(self.tokens, self.sequence_length)
 
     @property
     def is_plain(self) -> bool:
@@ -86,7 +88,7 @@ class Batch(Section):
 
     def length_stages(self) -> list[tuple[int, int]]:
         """(first step, counted from 0, and length of its sequences), ascending; the first is step 0."""
-        return stages(self.sequence_lengths or {"0": self.sequence_length}, self.tokens)
+        return stages(self.sequence_lengths or {"0": self.sequence_length}, self.clock)
 
     @field_validator("sequence_lengths")
     @classmethod
@@ -101,7 +103,7 @@ class Batch(Section):
                 f"tokens {self.tokens} is not a multiple of sequence_length ({self.sequence_length}); nearest: {near}"
             )
         if self.sequence_lengths is not None:
-            check_lengths(self.sequence_lengths, self.tokens, self.sequence_length)
+            check_lengths(self.sequence_lengths, self.clock)
         return self
 
 

@@ -62,7 +62,7 @@ def take_recipe(folder: Path, resolved: Resolved, state: RunState, changes: list
         record_changes(folder, whole.step if was_complete else state.step, changes)
         write_text(folder / "recipe.yaml", resolved.to_yaml())
         if was_complete and not is_finished(folder, recipe, None):
-            RunState(folder, recipe.batch.tokens, whole, plan_anchors(recipe)).write("interrupted")
+            RunState(folder, recipe.batch.clock, whole, plan_anchors(recipe)).write("interrupted")
     if was_withheld:
         state.write("running")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lmeff.clock import Clock
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_json
 from lmeff.formats.documents import PlanAnchor, StateDocument
@@ -26,7 +27,7 @@ def slurm_job() -> str | None:
 @dataclass
 class RunState:
     folder: Path
-    batch_tokens: int
+    clock: Clock
     before: StateDocument | None
     """What the file said when this process began."""
     anchors: list[PlanAnchor] = field(default_factory=list)
@@ -45,7 +46,7 @@ class RunState:
         document = StateDocument(
             state=state,
             step=self.step,
-            tokens=self.step * self.batch_tokens,
+            tokens=self.clock.tokens_at(self.step),
             next_anchor=following[0] if following else None,
             pid=os.getpid(),
             host=socket.gethostname(),

@@ -109,7 +109,7 @@ def finish_state(job: Job, plan: PlanDocument) -> None:
             job.run_state.step = plan.num_steps
         job.run_state.write("complete")
     elif _all_done(job, plan):
-        whole = RunState(job.folder, plan.batch_tokens, read_state(job.folder))
+        whole = RunState(job.folder, plan.clock, read_state(job.folder))
         whole.step = plan.num_steps
         whole.write("complete")
 
@@ -232,13 +232,13 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
             update={
                 "anchors": part.anchors,
                 "num_steps": part.last_step,
-                "num_tokens": part.last_step * plan.batch_tokens,
+                "num_tokens": plan.clock.tokens_at(part.last_step),
                 "name": f"{plan.name} {part.name}" if part.name else plan.name,
             }
         )
         states = [job.run_state]
         if part.name and job.run_state.folder != folder:
-            states.append(RunState(folder, plan.batch_tokens, read_state(folder)))
+            states.append(RunState(folder, plan.clock, read_state(folder)))
         for state in states:
             state.anchors = part.anchors
         progress = ProgressCallback(seen, trainer)

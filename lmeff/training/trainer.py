@@ -51,7 +51,7 @@ class LmeffTrainer(ResumableTrainer):
         arguments = self.args
         batches = StepBatches(
             order=self._order,
-            sequences_per_step=self._sequences_per_step,
+            clock=self.recipe.batch.clock,
             micro_batch=arguments.per_device_train_batch_size,
             rank=arguments.process_index,
             world_size=arguments.world_size,
@@ -62,17 +62,14 @@ class LmeffTrainer(ResumableTrainer):
         return train_loader(self.train_dataset, batches if batch.is_plain else CutBatches(batches, batch))
 
     @property
-    def _sequences_per_step(self) -> int:
-        return self.recipe.batch.tokens // self.recipe.batch.sequence_length
-
-    @property
     def positions_per_epoch(self) -> int:
         """Sequence positions of one pass over the training text, padding included."""
         return len(self.train_dataset) * self.recipe.batch.sequence_length
 
     def sequence_ids_of(self, step: int) -> list[int]:
         """What step `step` (from 1) reads."""
-        return self._order.sequence_ids((step - 1) * self._sequences_per_step, self._sequences_per_step).tolist()
+        clock = self.recipe.batch.clock
+        return self._order.sequence_ids(clock.sequences_at(step - 1), clock.sequences_per_step).tolist()
 
     # ------------------------------------------------------------------ checkpoints
 

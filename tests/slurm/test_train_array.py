@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from lmeff.clock import Clock
 from lmeff.runs.state import RunState
 from tests.launching import STORIES
 
@@ -64,7 +65,7 @@ def undisturbed(array: str, folder: Path) -> str:
 @pytest.fixture(scope="module")
 def stuck(slurm, folder: Path) -> str:
     """The number of a job whose run was interrupted, and gets to no further step: its launcher does not start."""
-    state = RunState(folder / "stuck" / "one" / "seed-0", batch_tokens=128, before=None)
+    state = RunState(folder / "stuck" / "one" / "seed-0", clock=Clock(128, 32), before=None)
     state.folder.mkdir(parents=True)
     state.step = 7
     state.write("interrupted")

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from lmeff.clock import Clock
 from lmeff.tokens import SampleOrder
 from lmeff.training.data.loader import StepBatches, train_loader
 
 
 def batches(rank: int, world_size: int, micro_batch: int, first_step: int = 0) -> StepBatches:
     order = SampleOrder(num_sequences=43, seed=5)
-    return StepBatches(order, 8, micro_batch, rank, world_size, num_steps=20, first_step=lambda: first_step)
+    return StepBatches(order, Clock(32, 4), micro_batch, rank, world_size, num_steps=20, first_step=lambda: first_step)
 
 
 def steps_of(world_size: int, micro_batch: int, first_step: int = 0) -> list[list[int]]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lmeff.cli import main
+from lmeff.clock import Clock
 from lmeff.probes.bench import Bench, prepared_tokens
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Batch
@@ -62,7 +63,7 @@ def test_lengths_change_at_their_steps() -> None:
     batch = Batch(tokens=128, sequence_length=16, sequence_lengths={"0": 4, "129": 8, "1k": 16})
     assert batch.length_stages() == [(0, 4), (2, 8), (8, 16)]
     order = SampleOrder(50, 0)
-    plain = StepBatches(order, 8, 2, 1, 2, num_steps=12, first_step=lambda: 5)
+    plain = StepBatches(order, Clock(128, 16), 2, 1, 2, num_steps=12, first_step=lambda: 5)
     found = list(CutBatches(plain, batch))
     assert [wanted.sequence_ids for wanted in found] == list(plain)
     assert [wanted.length for wanted in found] == [8] * 2 * 3 + [16] * 2 * 4

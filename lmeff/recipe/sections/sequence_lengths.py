@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from itertools import pairwise
 
+from lmeff.clock import Clock
 from lmeff.quantities import format_count, parse_count
 
 
@@ -23,20 +24,23 @@ def by_tokens(lengths: Mapping[str, int]) -> dict[str, int]:
     return {format_count(tokens): found[tokens] for tokens in sorted(found)}
 
 
-def stages(lengths: Mapping[str, int], batch_tokens: int) -> list[tuple[int, int]]:
+def stages(lengths: Mapping[str, int], clock: Clock) -> list[tuple[int, int]]:
     """(first step, counted from 0, and length from there on), ascending. A length begins with the first step before which at
     least its number of tokens was consumed."""
-    return sorted((-(-parse_count(tokens) // batch_tokens), length) for tokens, length in lengths.items())
+    return sorted((clock.step_of(parse_count(tokens)), length) for tokens, length in lengths.items())
 
 
-def check_lengths(lengths: Mapping[str, int], batch_tokens: int, sequence_length: int) -> None:
+def check_lengths(lengths: Mapping[str, int], clock: Clock) -> None:
     """Raises ValueError, naming the key first, unless lengths divide `sequence_length` and rise to it from token 0 on."""
+    sequence_length = clock.sequence_length
     if 0 not in map(parse_count, lengths):
         raise ValueError("sequence_lengths must say the length from token 0 on, such as {0: 64, 5M: 128, 20M: 256}")
-    found = stages(lengths, batch_tokens)
+    found = stages(lengths, clock)
     for (step, length), (next_step, next_length) in pairwise(found):
         if step == next_step:
-            raise ValueError(f"sequence_lengths change twice at step {step}, with tokens {batch_tokens}; drop one")
+            raise ValueError(
+                f"sequence_lengths change twice at step {step}, with tokens {clock.batch_tokens}; drop one"
+            )
         if next_length <= length:
             raise ValueError(f"sequence_lengths must rise with the tokens: {next_length} follows {length}")
     if wrong := [length for _, length in found if sequence_length % length]:

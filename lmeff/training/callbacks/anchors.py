@@ -11,7 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from lmeff.errors import RunFailed
 from lmeff.formats.documents import PlanAnchor, PlanDocument
-from lmeff.plan.plan import epochs_at, flops_of
+from lmeff.plan.plan import flops_of
 from lmeff.revisions import RevisionStore
 from lmeff.training.engines.engine import used
 from lmeff.training.trainer import LmeffTrainer
@@ -37,23 +37,21 @@ class AnchorCallback(TrainerCallback):
             reached = [anchor for anchor in self.plan.anchors if anchor.step <= state.global_step]
             for anchor in reached[-1:]:
                 self._score(self.store.path(anchor.nominal_tokens))
-        self.trainer.start_clock()
+        self.trainer.start_timer()
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         self.trainer.seek_learning_rate()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         self.trainer.num_skipped_steps += int(self.trainer.present_step_was_left_out())
-        state.epoch = epochs_at(
-            state.global_step * self.plan.batch_tokens, self.train_tokens, self.plan.sequence_length
-        )
+        state.epoch = self.plan.clock.epochs_at(state.global_step, self.train_tokens)
         if self._fire(state) and state.global_step == self.plan.num_steps:
             control.should_training_stop = True
 
     def _fire(self, state: TrainerState) -> bool:
         for anchor in self.plan.anchors:
             if anchor.step == state.global_step:
-                with self.trainer.clock_stopped():
+                with self.trainer.timer_stopped():
                     self._keep(anchor)
                 return True
         return False
@@ -61,7 +59,7 @@ class AnchorCallback(TrainerCallback):
     def keep_final(self) -> None:
         """Keeps the model as it is now as the final one: it went on after the last anchor. Collective."""
         step = self.trainer.state.global_step
-        tokens = step * self.plan.batch_tokens
+        tokens = self.plan.clock.tokens_at(step)
         self._keep(
             PlanAnchor(name="final", nominal_tokens=tokens, step=step, exact_tokens=tokens, deviation=0), final=True
         )
@@ -113,7 +111,7 @@ class AnchorCallback(TrainerCallback):
             "nominal_tokens": anchor.nominal_tokens,
             "exact_tokens": anchor.exact_tokens,
             "step": anchor.step,
-            "epoch": epochs_at(anchor.exact_tokens, self.train_tokens, self.plan.sequence_length),
+            "epoch": self.plan.clock.epochs_at(anchor.step, self.train_tokens),
             "seed": self.plan.seed,
             "mode": self.plan.mode,
             "part": self.part,

@@ -88,11 +88,11 @@ class BoundaryCallback(TrainerCallback):
         return 0 if first is None else state.max_steps + 1 - first
 
     def _give_up(self, step: int) -> None:
-        trainer = self.trainer
+        trainer, clock = self.trainer, self.trainer.recipe.batch.clock
         ids = trainer.sequence_ids_of(step)
         shown = ", ".join(map(str, ids[:8])) + (", ..." if len(ids) > 8 else "")
         raise RunFailed(
-            f"the loss or the gradient of step {step} is not finite (tokens {(step - 1) * trainer.recipe.batch.tokens:,} to"
-            f" {step * trainer.recipe.batch.tokens:,}, sequences {shown}); nothing is kept of it. Lower"
+            f"the loss or the gradient of step {step} is not finite (tokens {clock.tokens_at(step - 1):,} to"
+            f" {clock.tokens_at(step):,}, sequences {shown}); nothing is kept of it. Lower"
             " optimizer.learning_rate, lengthen schedule.warmup, or leave such steps out with optimizer.nonfinite=skip"
         )

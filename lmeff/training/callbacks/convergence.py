@@ -1,7 +1,6 @@
 """`anchors.until: converged`: training goes on until the held-out loss stands still."""
 
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from lmeff.training.callbacks.reporting import forget_after
 from lmeff.training.trainer import LmeffTrainer
 
-_SHARE = 0.01
-"""Of the training computation that may go into looking at the held-out loss."""
+_TRAINED_PER_LOOK = 100
+"""Looking at the held-out loss takes at most one hundredth of the training computation."""
 
 
 @dataclass
@@ -29,15 +28,15 @@ class ConvergenceCallback(TrainerCallback):
     def every_steps(self) -> int:
         """Steps between two looks. A token that is only read costs a third of one that is trained on."""
         recipe = self.trainer.recipe
-        tokens = recipe.anchors.look_every or recipe.evaluation.dev_tokens / 3 / _SHARE
-        return max(1, math.ceil(tokens / recipe.batch.tokens))
+        tokens = recipe.anchors.look_every or -(-recipe.evaluation.dev_tokens * _TRAINED_PER_LOOK // 3)
+        return max(1, recipe.batch.clock.step_of(tokens))
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         trainer, wanted = self.trainer, self.trainer.recipe.anchors
-        tokens = state.global_step * trainer.recipe.batch.tokens
+        tokens = trainer.recipe.batch.clock.tokens_at(state.global_step)
         if tokens < max(wanted.patient_after, wanted.tokens[-1]) or state.global_step % self.every_steps:
             return
-        with trainer.clock_stopped(), trainer.weights_to_keep():
+        with trainer.timer_stopped(), trainer.weights_to_keep():
             loss = trainer.dev_loss().loss
         seen = trainer.convergence
         if seen["best"] is None or loss < seen["best"] - wanted.threshold:

@@ -55,12 +55,12 @@ class RunLogCallback(TrainerCallback):
         seconds, (last_step, last_seconds) = self.trainer.train_seconds, self._last
         skipped = self.trainer.num_skipped_steps
         is_whole = skipped == self.trainer.num_skipped_before_log or self.trainer.args.fp16
-        tokens = (state.global_step - last_step) * self.plan.batch_tokens
+        tokens = self.plan.clock.tokens_at(state.global_step - last_step)
         # A mean over some of the steps would look like the mean over all.
         loss = _finite(logs["loss"]) if is_whole else None
         record = LogRecord(
             step=state.global_step,
-            tokens=state.global_step * self.plan.batch_tokens,
+            tokens=self.plan.clock.tokens_at(state.global_step),
             epoch=round(state.epoch or 0.0, 6),
             loss=loss,
             loss_steps=None if loss is None else (self._losses_begin + 1, state.global_step),
@@ -122,7 +122,7 @@ class ProgressCallback(TrainerCallback):
         self._start = (state.global_step, self.trainer.train_seconds)
         self._bar = tqdm(
             total=self.plan.num_tokens,
-            initial=state.global_step * self.plan.batch_tokens,
+            initial=self.plan.clock.tokens_at(state.global_step),
             desc=self.plan.name,
             unit=" tokens",
             unit_scale=True,
@@ -149,10 +149,11 @@ class ProgressCallback(TrainerCallback):
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         if self._bar is not None:
             self.close()
-            step, seconds = self._start
-            tokens, seconds = self.plan.batch_tokens, max(1e-9, self.trainer.train_seconds - seconds)
-            speed = format_tokens((state.global_step - step) * tokens / seconds)
-            print(f"{format_tokens(state.global_step * tokens)} tokens, {speed} tokens/s of training", file=sys.stderr)
+            (first_step, first_seconds), clock = self._start, self.plan.clock
+            seconds = max(1e-9, self.trainer.train_seconds - first_seconds)
+            speed = format_tokens(clock.tokens_at(state.global_step - first_step) / seconds)
+            tokens = format_tokens(clock.tokens_at(state.global_step))
+            print(f"{tokens} tokens, {speed} tokens/s of training", file=sys.stderr)
 
     def close(self) -> None:
         """Ends the bar's line, so that what is said next stands on its own."""

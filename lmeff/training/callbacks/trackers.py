@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from transformers import TrainingArguments
 
+from lmeff.clock import Clock
 from lmeff.files import read_json, write_json
 from lmeff.paths import expanded
 
@@ -30,7 +31,7 @@ class Tracked:
     project: str
     name: str
     recipe: Mapping[str, Any]
-    batch_tokens: int
+    clock: Clock
     private: bool
     """Whether what has to be made on the Hub is private."""
     arguments: TrainingArguments
@@ -60,16 +61,17 @@ class TensorBoard:
         place = str(self._folder.resolve())
         goes_on = step > 0 and _note(self._tracked, "tensorboard") == place and self._folder.exists()
         # What was written past the checkpoint, or by another run of this name, is not shown any more.
-        purged = step * self._tracked.batch_tokens + 1 if goes_on else 0
+        purged = self._tracked.clock.tokens_at(step) + 1 if goes_on else 0
         self._writer = SummaryWriter(str(self._folder), purge_step=purged)
         _keep_note(self._tracked, "tensorboard", place)
         return step if goes_on else -1
 
     def tell(self, step: int, values: Mapping[str, float]) -> None:
+        tokens = self._tracked.clock.tokens_at(step)
         for name, value in values.items():
             if name != "tokens":
-                self._writer.add_scalar(name, value, step * self._tracked.batch_tokens)
-        self._writer.add_scalar("step", step, step * self._tracked.batch_tokens)
+                self._writer.add_scalar(name, value, tokens)
+        self._writer.add_scalar("step", step, tokens)
         self._writer.flush()
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ def take_trackers(arguments: TrainingArguments, recipe: Recipe, part: str | None
         project=project,
         name=arguments.run_name,
         recipe=recipe.model_dump(mode="json"),
-        batch_tokens=recipe.batch.tokens,
+        clock=recipe.batch.clock,
         private=recipe.publish.private,
         arguments=arguments,
     )

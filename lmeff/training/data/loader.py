@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lmeff.clock import Clock
 from lmeff.tokens import SampleOrder, Tokens
 
 
@@ -37,7 +38,7 @@ class StepBatches(Sampler[list[int]]):
     """
 
     order: SampleOrder
-    sequences_per_step: int
+    clock: Clock
     micro_batch: int
     rank: int
     world_size: int
@@ -46,11 +47,11 @@ class StepBatches(Sampler[list[int]]):
     """Asked when iteration begins: the step to go on from."""
 
     def __len__(self) -> int:
-        return self.num_steps * self.sequences_per_step // (self.micro_batch * self.world_size)
+        return self.clock.sequences_at(self.num_steps) // (self.micro_batch * self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.first_step(), self.num_steps):
-            sequence_ids = self.order.sequence_ids(step * self.sequences_per_step, self.sequences_per_step)
+            sequence_ids = self.order.sequence_ids(self.clock.sequences_at(step), self.clock.sequences_per_step)
             slots = sequence_ids.reshape(-1, self.world_size, self.micro_batch)
             for ids in slots[:, self.rank]:
                 yield ids.tolist()

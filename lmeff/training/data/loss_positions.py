@@ -51,7 +51,8 @@ class LossPositions:
         """Positions with a loss in the first `step` steps; no step before the one that is gone on from."""
         done, total = self._seen if self._seen[0] <= step else self._begin
         if self.batch.is_plain:
-            return total + (step - done) * (self.batch.tokens - self.batch.tokens // self.batch.sequence_length)
+            clock = self.batch.clock
+            return total + clock.tokens_at(step - done) - clock.sequences_at(step - done)
         firsts = [*(first for first, _ in self.batch.length_stages()), step]
         for (first, length), following in zip(self.batch.length_stages(), firsts[1:], strict=True):
             begin, end = max(first, done), min(following, step)
@@ -64,8 +65,8 @@ class LossPositions:
         """In steps `begin` to `end`, whose sequences are cut to `length`."""
         if length != self._length:
             self._length, self._by_sequence = length, loss_positions(self.tokens, self.batch, length)
-        per_step = self.batch.tokens // self.batch.sequence_length
-        first, last, num_sequences = begin * per_step, end * per_step, self.order.num_sequences
+        first, last = map(self.batch.clock.sequences_at, (begin, end))
+        num_sequences = self.order.num_sequences
         total, of_an_epoch = 0, int(self._by_sequence.sum())
         while first < last:
             count = min(num_sequences - first % num_sequences, last - first)

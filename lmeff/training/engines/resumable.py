@@ -80,17 +80,17 @@ class ResumableTrainer(Trainer):
         """Wall seconds spent training, over all restarts, without saving and evaluating."""
         return self._seconds + (time.monotonic() - self._running_since if self._running_since is not None else 0.0)
 
-    def start_clock(self) -> None:
+    def start_timer(self) -> None:
         self._running_since = time.monotonic()
 
     @contextmanager
-    def clock_stopped(self):
+    def timer_stopped(self):
         """For what is not training: saving, evaluating."""
         running = self._running_since is not None
         self._seconds, self._running_since = self.train_seconds, None
         yield
         if running:
-            self.start_clock()
+            self.start_timer()
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -98,7 +98,7 @@ class ResumableTrainer(Trainer):
         return engine_state(self.model, self.model_wrapped, self.optimizer)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        with self.clock_stopped():
+        with self.timer_stopped():
             full = self._engine_state().gather(keep=self.args.process_index == 0)
             about_losses = {"step_loss": self.step_loss(), "log_window": self._log_window()}
             if self.args.process_index == 0:
