@@ -14,7 +14,8 @@ from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
 from lmeff.formats.documents import PlanDocument
 from lmeff.plan import check_data, make_plan, plan_anchors
-from lmeff.plan.plan import flops_of, micro_batches, split_batch
+from lmeff.plan.batch import micro_batches, split_batch
+from lmeff.plan.compute import flops_of
 from lmeff.plan.text import format_plan
 from lmeff.quantities import format_bytes
 from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Recipe, Schedule, Tokenizer

@@ -19,7 +19,7 @@ from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, 
 def _plan(options: argparse.Namespace) -> None:
     from lmeff.cli.early import check_recipe_tasks, check_text_of
     from lmeff.plan import make_plan
-    from lmeff.plan.plan import gpu_capability
+    from lmeff.plan.gpus import find_gpu
     from lmeff.plan.text import format_plan
     from lmeff.recipe import read_recipe
     from lmeff.recipe.machine import check_machine
@@ -28,7 +28,7 @@ def _plan(options: argparse.Namespace) -> None:
     recipe, speed, speed_from = resolved.recipe, options.tokens_per_second, ""
     # Before anything is measured, so that a mistake is told at once.
     plan = make_plan(recipe, world_size=options.devices, tokens_per_second=speed, mfu=options.mfu, gpu=options.gpu)
-    check_machine(resolved, gpu_capability(options.gpu))
+    check_machine(resolved, find_gpu(options.gpu).capability if options.gpu else None)
     check_text_of(resolved)
     check_recipe_tasks(resolved)
     if options.measure:

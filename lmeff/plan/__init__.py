@@ -1,5 +1,6 @@
 """What a run will do, step by step, and what it will cost. No torch."""
 
-from lmeff.plan.plan import check_data, make_plan, plan_anchors
+from lmeff.plan.anchors import check_data, plan_anchors
+from lmeff.plan.plan import make_plan
 
 __all__ = ["check_data", "make_plan", "plan_anchors"]

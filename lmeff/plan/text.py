@@ -1,4 +1,4 @@
-"""A plan for people."""
+"""A plan as text: what `lmeff plan` prints, and what a run says before its first stage."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from lmeff.corpora import prepare_text
 from lmeff.models.build import build_model
-from lmeff.plan.plan import split_batch
+from lmeff.plan.batch import split_batch
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import SampleOrder, Tokens, prepare_tokenizer, prepare_tokens
 from lmeff.training.arguments import half_precision

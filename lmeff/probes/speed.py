@@ -9,7 +9,7 @@ import torch
 from lmeff.errors import RunFailed
 from lmeff.models.build import build_model
 from lmeff.models.dropout import use_stateless_dropout
-from lmeff.plan.plan import split_batch
+from lmeff.plan.batch import split_batch
 from lmeff.probes.bench import Bench, device_of_this_machine
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.trainer_values import compile_backend

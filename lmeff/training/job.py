@@ -16,8 +16,8 @@ from lmeff.files import locked, write_json
 from lmeff.formats.documents import AnchorDocument, PlanDocument, PlanPart
 from lmeff.models.build import build_model
 from lmeff.plan import make_plan
+from lmeff.plan.batch import micro_batches
 from lmeff.plan.parts import TRUNK
-from lmeff.plan.plan import micro_batches
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import RevisionStore
 from lmeff.revisions.names import anchor_name

@@ -21,7 +21,7 @@ from lmeff.measures.profile.passes import forward, load_to_profile, random_token
 from lmeff.measures.profile.profile import ProfileSettings, at_batch_size, profile_model, summarise, usable_lengths
 from lmeff.models.sizes import count_parameters, resolve_shape
 from lmeff.plan import make_plan
-from lmeff.plan.plan import flops_per_token
+from lmeff.plan.compute import flops_per_token
 from lmeff.recipe import read_recipe
 
 QUICK = ProfileSettings(lengths=(16, 64), batch_sizes=(1, 4), repeats=4, seconds=1)

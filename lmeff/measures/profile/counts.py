@@ -6,7 +6,7 @@ from transformers import PreTrainedModel
 
 from lmeff.measures.profile.passes import forward, random_tokens
 from lmeff.models.sizes import Shape
-from lmeff.plan.plan import flops_per_token
+from lmeff.plan.compute import flops_per_token
 
 
 def count_parameters_of(model: PreTrainedModel) -> dict[str, int]:

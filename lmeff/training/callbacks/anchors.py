@@ -11,7 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from lmeff.errors import RunFailed
 from lmeff.formats.documents import PlanAnchor, PlanDocument
-from lmeff.plan.plan import flops_of
+from lmeff.plan.compute import flops_of
 from lmeff.revisions import RevisionStore
 from lmeff.training.engines.engine import used
 from lmeff.training.trainer import LmeffTrainer

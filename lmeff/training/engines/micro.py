@@ -9,7 +9,7 @@ from accelerate import PartialState
 from lmeff.errors import InputError
 from lmeff.models.build import build_model
 from lmeff.models.dropout import use_stateless_dropout
-from lmeff.plan.plan import micro_batches
+from lmeff.plan.batch import micro_batches
 from lmeff.recipe.schema import Recipe
 from lmeff.runs.process import launched_world_size
 from lmeff.training.arguments import half_precision, uses_cpu

@@ -1,7 +1,10 @@
-"""How much room a corpus takes on disk, as far as it can be known before it is there."""
+"""How much disk a run takes: its revisions and checkpoints, and its text as far as that is known before it is there."""
 
 import math
+from collections.abc import Iterable
 
+from lmeff.formats.documents import PlanPart
+from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.corpus import Corpus
 
 _TEXT_BYTES = {
@@ -10,19 +13,19 @@ _TEXT_BYTES = {
     "wikitext-2": 12_200_000,
 }
 """Text of the corpora that come in one size, held-out text included."""
-_IN_TRACKS = ("babylm", "babylm3", "leaner", "leaner_original")
+_WITH_TRACKS = ("babylm", "babylm3", "leaner", "leaner_original")
 """Corpora whose tracks are named after their words."""
 _TRACK_WORDS = {"10M": 10_000_000, "100M": 100_000_000}
 _BYTES_PER_WORD = 5.9
-"""Of English web text and books, a space or line break included."""
+"""English web text and books; the space or line break after a word is counted."""
 _BYTES_PER_TOKEN = 4.5
 _SYNTHETIC_DOCUMENT_BYTES, _SYNTHETIC_DEV_DOCUMENTS = 465, 500
 _JSON_SHARE = 0.07
-"""What JSON lines add to text."""
+"""What the format of JSON lines adds to the bytes of the text."""
 
 
 def text_bytes(corpus: Corpus) -> int | None:
-    """Bytes of the text, training and held out, estimated for corpora known by name; None for text of one's own."""
+    """Bytes of the text, training and held out, estimated for corpora known by name; None for the user's own text."""
     if corpus.name == "synthetic":
         return _SYNTHETIC_DOCUMENT_BYTES * (corpus.synthetic.num_documents + _SYNTHETIC_DEV_DOCUMENTS)
     if corpus.paths or corpus.hub or corpus.sources or corpus.file:
@@ -30,7 +33,7 @@ def text_bytes(corpus: Corpus) -> int | None:
     budget = corpus.budget_parts or ((3_200_000_000, "words") if corpus.name == "hybrid_3.7B" else None)
     if budget:
         return round(budget[0] * (_BYTES_PER_WORD if budget[1] == "words" else _BYTES_PER_TOKEN))
-    if corpus.name in _IN_TRACKS and corpus.track in _TRACK_WORDS:
+    if corpus.name in _WITH_TRACKS and corpus.track in _TRACK_WORDS:
         return round(_TRACK_WORDS[corpus.track] * _BYTES_PER_WORD)
     return _TEXT_BYTES.get(corpus.name)
 
@@ -44,3 +47,16 @@ def prepared_bytes(corpus: Corpus, vocab_size: int) -> int | None:
     bytes_per_token = max(1.2, 0.45 * math.log2(vocab_size) - 2.2)
     token_bytes = 2 if vocab_size <= 1 << 16 else 4
     return round(size * (1 + _JSON_SHARE) + size / bytes_per_token * token_bytes)
+
+
+def revision_bytes(recipe: Recipe, num_parameters: int) -> int:
+    """Bytes of one revision, in float32. The optimizer's state, if it is kept, is twice as large as the weights."""
+    return 4 * num_parameters * (3 if recipe.publish.optimizer else 1)
+
+
+def checkpoint_bytes(recipe: Recipe, num_parameters: int, parts: Iterable[PlanPart]) -> int:
+    """Bytes of all checkpoints at the most; each holds weights and two AdamW states in float32."""
+    # A new checkpoint is written before the oldest goes.
+    is_rotated = recipe.checkpoints.every_steps or recipe.checkpoints.every_minutes
+    num_rotated = recipe.checkpoints.keep + 1 if is_rotated else 0
+    return 12 * num_parameters * sum(num_rotated + len(part.branch_steps) for part in parts)
