@@ -12,7 +12,7 @@ from lmeff.models.dropout import use_stateless_dropout
 from lmeff.plan.batch import split_batch
 from lmeff.probes.bench import Bench, device_of_this_machine
 from lmeff.recipe.schema import Recipe
-from lmeff.recipe.sections.trainer_values import compile_backend
+from lmeff.recipe.sections.training_values import compile_backend
 from lmeff.training.arguments import half_precision
 from lmeff.training.engines.micro import probe_micro_batch
 from lmeff.training.optimizers import build_optimizer, decayed_names

@@ -4,7 +4,7 @@ from typing import Any
 
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.fields import NUMBER_TEXT
-from lmeff.recipe.sections.trainer_fields import CHOICES, installed_fields, refusal
+from lmeff.recipe.sections.training import CHOICES, installed_fields, refusal
 
 _LIMITS = {
     "ge": "minimum",

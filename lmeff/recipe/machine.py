@@ -14,7 +14,7 @@ from lmeff.errors import InputError
 from lmeff.paths import expanded
 from lmeff.recipe.reading import Resolved
 from lmeff.recipe.schema import Recipe
-from lmeff.recipe.sections.trainer_values import COMPILE_BACKENDS, TRACKERS, compile_backend, trackers
+from lmeff.recipe.sections.training_values import COMPILE_BACKENDS, TRACKERS, compile_backend, trackers
 from lmeff.recipe.wording import show
 from lmeff.recipe.yaml_lines import COMMAND_LINE
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from lmeff.recipe.schema import Recipe
-from lmeff.recipe.sections.trainer_fields import allowed_fields, is_known, refusal
+from lmeff.recipe.sections.training import allowed_fields, is_known, refusal
 from lmeff.recipe.wording import did_you_mean, either, must_be, nearest, one_line, show
 from lmeff.recipe.yaml_lines import COMMAND_LINE, KeyPath, Mark, Mistake
 

@@ -18,7 +18,7 @@ from lmeff.recipe.finding import close_to_shipped, close_to_written, find_base, 
 from lmeff.recipe.mistakes import as_lines, mistakes_of
 from lmeff.recipe.places import settle_paths
 from lmeff.recipe.schema import Recipe
-from lmeff.recipe.sections.trainer_fields import check_training
+from lmeff.recipe.sections.training import check_training
 from lmeff.recipe.wording import one_line
 from lmeff.recipe.yaml_lines import COMMAND_LINE, MAX_BYTES, MAX_DEPTH, KeyPath, Layer, Mark, Mistake, read_yaml
 

@@ -19,7 +19,7 @@ from lmeff.formats.documents import FORMAT, PlanDocument, PlanPart
 from lmeff.quantities import format_bytes
 from lmeff.recipe import Resolved
 from lmeff.recipe.schema import Recipe
-from lmeff.recipe.sections.sequence_lengths import by_tokens
+from lmeff.recipe.sections.batch import by_tokens
 from lmeff.runs.process import launch_id, launched_rank
 from lmeff.runs.state import now, read_state, slurm_job
 

@@ -82,6 +82,11 @@ ONE = {  # override: the line it gets after `command line: OVERRIDE: `
     "name=on": 'must be text, not true; write "on" with the quotes',
     "name=12": 'must be text, not 12; write "12" with the quotes',
     "name=../x": "must be letters, digits, '.', '_' or '-', starting with a letter or digit, 96 at most",
+    "evaluation.measures=[weigths]": "evaluation.measures.0: must be 'perplexity', 'generation' or 'weights', not 'weigths'; "
+    "did you mean 'weights'?",
+    "evaluation.measures=[weights, weights]": "holds a measure twice",
+    "evaluation={weights: false, measures: [weights]}": "evaluation.measures: names 'weights', which 'weights: false' turns "
+    "off; drop one of them",
     "evaluation.tasks=lmeff_blimp": "must be a list such as [a, b], not 'lmeff_blimp'; write [lmeff_blimp]",
     "anchors.tokens=2B": "must be a list such as [a, b], not '2B'; write [2B]",
     "anchors.tokens=[0]": "needs an anchor above 0, at which training ends",

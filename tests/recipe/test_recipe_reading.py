@@ -259,3 +259,18 @@ def test_reading_imports_neither_torch_nor_transformers_and_is_quick():
         for _ in range(3)
     ]
     assert min(seconds) < 0.6  # 0.2 on a machine with nothing else to do
+
+
+@pytest.mark.parametrize(
+    ("words", "measures"),
+    [
+        ((), ("weights",)),
+        (("measures=[weights]",), ("weights",)),
+        (("measures=[generation, perplexity]",), ("weights", "perplexity", "generation")),
+        (("measures=[perplexity]", "weights=false"), ("perplexity",)),
+        (("measures=[perplexity]", "at_anchors=false"), ()),
+    ],
+)
+def test_what_is_measured_at_anchors(words, measures):
+    evaluation = read_recipe("quickstart", [f"evaluation.{word}" for word in words]).recipe.evaluation
+    assert evaluation.measures_at_anchors == measures

@@ -13,7 +13,7 @@ from lmeff.plan import make_plan
 from lmeff.quantities import format_bytes, format_short, format_tokens
 from lmeff.recipe import read_recipe
 from lmeff.recipe.mistakes import section_fields
-from lmeff.recipe.sections.trainer_fields import ALLOWED
+from lmeff.recipe.sections.training import ALLOWED
 from lmeff.recipe.wording import show
 
 RECIPES = Path(__file__).parents[2] / "recipes"

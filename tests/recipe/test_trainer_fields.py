@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lmeff.recipe.sections.trainer_fields import (
+from lmeff.recipe.sections.training import (
     ALLOWED,
     REFUSED,
     allowed_fields,
@@ -124,7 +124,7 @@ def test_without_transformers_there_is_one_line_and_no_traceback():
     code = (
         "import importlib.util as u; find = u.find_spec;"
         "u.find_spec = lambda name: None if name == 'transformers' else find(name);"
-        "from lmeff.recipe.sections.trainer_fields import check_training; print(check_training({'bf16': 'auto'})[1])"
+        "from lmeff.recipe.sections.training import check_training; print(check_training({'bf16': 'auto'})[1])"
     )
     shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert "transformers is not installed" in shown

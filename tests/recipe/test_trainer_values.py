@@ -9,8 +9,8 @@ import pytest
 from lmeff.errors import InputError
 from lmeff.recipe import read_recipe
 from lmeff.recipe.machine import check_machine
-from lmeff.recipe.sections.trainer_fields import allowed_fields, check_training
-from lmeff.recipe.sections.trainer_values import COMPILE_BACKENDS, TRACKERS
+from lmeff.recipe.sections.training import allowed_fields, check_training
+from lmeff.recipe.sections.training_values import COMPILE_BACKENDS, TRACKERS
 
 FIELDS = allowed_fields()
 ODD = [

@@ -1,11 +1,12 @@
-"""What a recipe may say about its text."""
+"""`corpus:` the text, where it comes from and how it is cleaned."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from lmeff.quantities import parse_count
-from lmeff.recipe.sections.fields import Count, Name, Number, PositiveCount, Section
+from lmeff.recipe.sections.fields import Count, Name, Number, PositiveCount, Section, TextPath
 
 
 class Synthetic(Section):
@@ -18,7 +19,7 @@ class Synthetic(Section):
 class TextSource(Section):
     """Where text comes from and how it is read."""
 
-    paths: list[str] | None = None
+    paths: Annotated[list[str] | None, TextPath()] = None
     """Training text: files, folders or globs of .txt, .jsonl or .parquet; text and JSON lines plain, .gz or .zst. Looked for
     beside the file that names it, then in the working directory. Hidden files of a folder are not read."""
     hub: str | None = None
@@ -91,11 +92,11 @@ def _check_budget(value: object) -> object:
 class Corpus(TextSource):
     name: Name
     """A named corpus (`lmeff corpora` lists them), or the name you give to your own `paths`, `hub` or `sources`."""
-    file: str | None = None
+    file: Annotated[str | None, TextPath()] = None
     """YAML description of a corpus of your own, with the fields of this section."""
     track: str | None = None
     """Which size of a named corpus that has several, such as `10M`."""
-    dev_paths: list[str] | None = None
+    dev_paths: Annotated[list[str] | None, TextPath()] = None
     """Held-out text in the same forms. Without it `dev_share` of the training text is held out."""
     dev_files: list[str] | None = None
     """Globs of held-out files in `hub`."""
@@ -108,7 +109,7 @@ class Corpus(TextSource):
     deduplicate: Literal["exact", "near"] | None = None
     """Of documents that repeat each other, over all sources, the first stays, and none that is held out. `exact`: those that
     differ in white space alone. `near`: also those with much the same sequences of five words (MinHash)."""
-    decontaminate: list[str] = []
+    decontaminate: Annotated[list[str], TextPath()] = []
     """Evaluation data, files or folders such as BLiMP's: their sentences are taken out of the training text."""
     decontaminate_words: Annotated[PositiveCount, Field(ge=4)] | None = None
     """Take out every sentence that shares so many words in a row with evaluation data (8 is usual). Default: only whole
@@ -132,3 +133,14 @@ class Corpus(TextSource):
         if self.sources and (self.paths or self.hub):
             raise ValueError("sources: name paths and hub inside each source, not beside them")
         return self
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.name == "synthetic":
+            for key in ("file", "paths", "dev_paths", "text"):
+                if getattr(self, key):
+                    yield (
+                        key,
+                        "has no meaning with 'name: synthetic', which generates its text; give your corpus another name",
+                    )
+        elif self.synthetic != Synthetic():
+            yield "synthetic", f"is for 'name: synthetic' only, not for '{self.name}'"

@@ -1,7 +1,9 @@
-"""Kinds of values that all sections of a recipe use."""
+"""Kinds of values that all sections of a recipe use, and what a section is."""
 
 import re
-from typing import Annotated
+from collections.abc import Iterator
+from enum import Enum
+from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -24,5 +26,29 @@ def _check_name(name: str) -> str:
 Name = Annotated[str, AfterValidator(_check_name)]
 
 
+class OnResume(Enum):
+    """What another value of a field means to a run that has begun. Stands in the field's annotation, or in `on_resume` of a
+    section for all fields that do not say it themselves."""
+
+    FREE = "free"
+    """The run goes on without a word: the field does not decide what is trained."""
+    ACCEPTED = "accepted"
+    """The run goes on with `--accept-changes`, and records the change."""
+    FIXED = "fixed"
+    """The run cannot go on: counted tokens, the checkpoint's shape or the order of the text depend on the field."""
+
+
+class TextPath:
+    """In a field's annotation: it names files of text. The same files in another place are no change."""
+
+
 class Section(BaseModel):
+    """A section of a recipe. The docstring under a field is the documentation that users see."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+
+    on_resume: ClassVar[OnResume] = OnResume.ACCEPTED
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        """Key and text of what is wrong between fields that are right by themselves; an empty key is the section as a whole."""
+        yield from ()

@@ -1,4 +1,4 @@
-"""What a recipe for fine-tuning may say. Field docstrings are the documentation users see."""
+"""A recipe for fine-tuning, which is a file of its own."""
 
 from typing import Annotated, Any, Literal
 

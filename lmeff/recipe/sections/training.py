@@ -1,4 +1,4 @@
-"""Which fields of `transformers.TrainingArguments` a recipe may set under `training:`, and who owns the others.
+"""`training:` which fields of `transformers.TrainingArguments` a recipe may set, and who owns the others.
 
 The fields are read from the installed source with `ast` (5 ms); importing transformers would take seconds.
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.quantities import parse_count, parse_number
-from lmeff.recipe.sections.trainer_values import check_together, check_value
+from lmeff.recipe.sections.training_values import check_together, check_value
 from lmeff.recipe.wording import did_you_mean, either, must_be, show
 
 ALLOWED = (
@@ -47,6 +47,16 @@ REFUSED = {
     "fixed by lmeff: a NaN in the loss must be seen": "logging_nan_inf_filter",
     "fixed by lmeff: a run trains": "do_train",
 }
+DECIDE_NOTHING = {
+    "report_to",
+    "run_name",
+    "project",
+    "disable_tqdm",
+    "log_level",
+    "log_level_replica",
+    "logging_steps",
+}
+"""Fields that a run may change on its way: they do not decide what is trained."""
 _GONE = {
     "overwrite_output_dir": "a run goes on where it stopped",
     "evaluation_strategy": "use 'evaluation.at_anchors'",

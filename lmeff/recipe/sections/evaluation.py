@@ -1,0 +1,62 @@
+"""`evaluation:` what is measured of every revision."""
+
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+from pydantic import field_validator
+
+from lmeff.recipe.sections.fields import OnResume, PositiveCount, Section
+
+Measure = Literal["perplexity", "generation", "weights"]
+
+
+class Evaluation(Section):
+    on_resume: ClassVar[OnResume] = OnResume.FREE
+
+    tasks: list[str] = []
+    """lm-eval tasks or groups, such as lmeff_blimp or lmeff_synthetic."""
+    at_anchors: bool = True
+    """Score every revision as soon as it is saved; otherwise only with `lmeff eval`, with `--follow` from a second process."""
+    weights: bool = True
+    """Measure the weights of every revision at its anchor: norms, effective ranks, similarity to the revision before, to the
+    first and, when the run is done, to the final one. Needs `at_anchors`; otherwise only with `lmeff weights`."""
+    measures: list[Measure] = []
+    """What else is measured of every revision at its anchor: `perplexity` (held-out text), `generation` (texts that it writes)
+    and `weights`, which `weights: true` asks for as well. Needs `at_anchors`; otherwise only with `lmeff perplexity` and
+    `lmeff generate`."""
+    paths: dict[str, str] = {}
+    """Local data by name, such as `blimp: DIR` or `comps: DIR`. Without it the task reads LMEFF_EVAL_DATA, else the Hub."""
+    include_path: str | None = None
+    """Folder with lm-eval task files of your own."""
+    limit: PositiveCount | None = None
+    """Score only the first N examples of each task."""
+    batch_size: PositiveCount | Literal["auto"] = "auto"
+    """Texts scored at once; auto: 256 on a CPU, 2048 on a GPU, halved where memory is short."""
+    precision: Literal["float32", "adaptive"] = "float32"
+    """adaptive: bfloat16 decides the minimal pairs that its error cannot change, and float32 all else."""
+    context_start: Literal["bos", "tokenizer"] = "bos"
+    """What a context begins with, before what is scored after it (EWoK, COMPS, SmallBench and the like). bos: one `<s>`, as in
+    training, whatever the tokenizer adds. tokenizer: what the tokenizer puts there by itself. Sentences without a context are
+    scored after one `<s>` in any case."""
+    dev_tokens: PositiveCount = 100_000
+    """Held-out tokens on which dev_loss is taken at every anchor: documents, and stretches of long ones, from all over the
+    held-out text, always the same."""
+
+    @property
+    def measures_at_anchors(self) -> tuple[Measure, ...]:
+        """What is measured of a revision beside tasks as soon as it is saved, the cheapest first."""
+        if not self.at_anchors:
+            return ()
+        named = {*self.measures, *(["weights"] if self.weights else [])}
+        return tuple(measure for measure in ("weights", "perplexity", "generation") if measure in named)
+
+    @field_validator("measures")
+    @classmethod
+    def _each_once(cls, measures: list[Measure]) -> list[Measure]:
+        if len(set(measures)) < len(measures):
+            raise ValueError("holds a measure twice")
+        return measures
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        if "weights" in self.measures and not self.weights:
+            yield "measures", "names 'weights', which 'weights: false' turns off; drop one of them"
