@@ -19,6 +19,14 @@ import orjson
 from lmeff.errors import InputError, RunFailed, TooLittleText
 from lmeff.progress import shown
 
+MANIFEST = "manifest.json"
+"""In folders that may never change: sha256 and size of every other file. Written last, so that a folder with it is whole."""
+
+
+def has_manifest(folder: Path) -> bool:
+    """Whether a folder that is written whole or not at all is there."""
+    return (folder / MANIFEST).exists()
+
 
 def usable_folder(path: str | Path, key: str) -> Path:
     """The folder, made if missing. Raises InputError naming the recipe's `key` when it cannot be made or written to."""
@@ -206,7 +214,7 @@ def bring_back(target: Path) -> bool:
 
 def _is_whole(folder: Path) -> bool:
     try:
-        files = read_json(folder / "manifest.json")["files"]
+        files = read_json(folder / MANIFEST)["files"]
         return all(sha256_file(folder / name) == entry["sha256"] for name, entry in files.items())
     except (InputError, OSError, KeyError, TypeError, AttributeError):
         return False
@@ -230,7 +238,7 @@ def unfinished_folder(target: str | Path) -> Iterator[Path]:
     aside = target.with_name(f".{target.name}.unfinished")
     parent_is_new = not target.parent.exists()
     aside.mkdir(parents=True, exist_ok=True)
-    for leftover in (*aside.glob(".*.tmp"), aside / "manifest.json"):
+    for leftover in (*aside.glob(".*.tmp"), aside / MANIFEST):
         leftover.unlink(missing_ok=True)
     try:
         yield aside

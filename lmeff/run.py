@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lmeff.errors import EXIT_FAILED, RunFailed
 from lmeff.evaluation.tasks.checks import check_tasks, check_without_lm_eval, fetch_data
+from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.account import namespace
 from lmeff.plan import check_data, make_plan
 from lmeff.plan.text import format_start
@@ -21,7 +22,7 @@ from lmeff.publishing.folder import undelivered
 from lmeff.revisions.names import hub_names
 from lmeff.runs.command_line import Asked, read_arguments
 from lmeff.runs.extension import check_extension, is_finished, take_recipe
-from lmeff.runs.folder import check_same_recipe, claimed_by_first, finished_words, is_complete, run_folder
+from lmeff.runs.folder import check_same_recipe, claimed_by_first, finished_words, is_complete
 from lmeff.runs.launcher import settle_launch
 from lmeff.runs.process import launched_rank, launched_world_size, leave, outcome, report_failure
 from lmeff.runs.signals import StopRequests
@@ -30,7 +31,7 @@ from lmeff.runs.state import RunState, read_state
 
 def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes: list[str]) -> None:
     """One run from its text to its report. Raises InputError, RunFailed and Interrupted."""
-    resolved, recipe = asked.resolved, asked.resolved.recipe
+    resolved, recipe, run_folder = asked.resolved, asked.resolved.recipe, RunFolder(folder)
 
     # ---- the plan, and whether every task and its data is there
     plan = make_plan(recipe, world_size=launched_world_size())
@@ -57,7 +58,8 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     check_tasks(wanted.tasks, wanted.include_path, wanted.paths)
     if wanted.at_anchors:
         fetch_data(wanted.tasks, wanted.paths)
-    evaluate = evaluate_together(wanted, folder / "results", (launched_rank(), launched_world_size()), stop.check)
+    ranks = (launched_rank(), launched_world_size())
+    evaluate = evaluate_together(wanted, run_folder.results, ranks, stop.check)
 
     # ---- nothing is wrong with the input: the recipe becomes that of the folder, and a complete run is one no more
     take_recipe(folder, resolved, state, changes)
@@ -75,10 +77,7 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
 
     courier = Courier(folder, recipe, names if launched_rank() == 0 else None)
     job = Job(
-        recipe,
-        folder,
-        tokens,
-        state,
+        *(recipe, folder, tokens, state),
         recipe_yaml=resolved.to_yaml(),
         provenance=provenance(resolved.provenance, corpus.manifest, tokens.manifest),
         write_card=lambda plan, anchor, revision: model_card(recipe, plan, anchor, revision),
@@ -87,7 +86,7 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
         accepted_changes=changes if asked.accept_changes else None,
         on_saved=courier.add,
         may_replace=courier.may_replace,
-        scores=lambda revision: scores_of(folder / "results" / revision.name, wanted.tasks),
+        scores=lambda revision: scores_of(run_folder.results_of(revision.name), wanted.tasks),
     )
     with courier:
         plan = train(job, asked.part)
@@ -123,7 +122,7 @@ def _main(argv: Sequence[str] | None, stop: StopRequests) -> int:
     with ExitStack() as held:
         try:
             asked = read_arguments(argv, __doc__)
-            folder, recipe = run_folder(asked.resolved), asked.resolved.recipe
+            folder, recipe = RunFolder.of(asked.resolved.recipe).path, asked.resolved.recipe
             changes = check_same_recipe(folder, asked.resolved, asked.accept_changes)
             check_extension(folder, recipe, changes)
             before = read_state(asked.folder)

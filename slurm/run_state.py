@@ -7,8 +7,8 @@ The arguments are those of `lmeff.run`. Exit code 2 and a line for each mistake 
 import sys
 
 from lmeff.errors import EXIT_INPUT, InputError
+from lmeff.formats.run_folder import RunFolder
 from lmeff.runs.command_line import read_arguments
-from lmeff.runs.folder import run_folder
 from lmeff.runs.state import read_state
 
 
@@ -19,7 +19,7 @@ def main() -> int:
     except InputError as error:
         print(error, file=sys.stderr)
         return EXIT_INPUT
-    num_results = sum(path.suffix == ".json" for path in (run_folder(asked.resolved) / "results").rglob("*"))
+    num_results = sum(path.suffix == ".json" for path in RunFolder.of(asked.resolved.recipe).results.rglob("*"))
     print(f"{state.state} {state.step} {num_results}" if state else "new 0 0")
     return 0
 

@@ -271,3 +271,71 @@ def test_steps_tokens_and_sequences_meet_in_the_clock_only():
         for line in clock_arithmetic(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert not wrong, "\n".join(wrong)
+
+
+# Names of what a run leaves on disk, and the one module that knows each.
+NAMES_ON_DISK = {
+    "results": "lmeff.formats.run_folder",
+    "revisions": "lmeff.formats.run_folder",
+    "checkpoints": "lmeff.formats.run_folder",
+    "parts": "lmeff.formats.run_folder",
+    "outbox": "lmeff.formats.run_folder",
+    "plan.json": "lmeff.formats.run_folder",
+    "state.json": "lmeff.formats.run_folder",
+    "run.log.jsonl": "lmeff.formats.run_folder",
+    "report.html": "lmeff.formats.run_folder",
+    "manifest.json": "lmeff.files",
+}
+NAMES_OF_OTHERS = {
+    ("lmeff.corpora.reading.sources", "state.json"),  # of a data set that `datasets` saved
+    ("lmeff.cli.main", "report.html"),  # where `lmeff report` writes
+    ("lmeff.analysis.report.report", "report.html"),  # the same for a folder
+}
+
+
+def names_on_disk(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Where a name of NAMES_ON_DISK stands as a part of a path: joined with `/`, compared with a `.name`, or inside a longer
+    path or pattern. A key of a JSON file may be called the same."""
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    joined = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            joined |= {id(node.left), id(node.right)}
+        if isinstance(node, ast.Compare) and any(
+            ast.unparse(one).endswith(".name") for one in (node.left, *node.comparators)
+        ):
+            joined |= {id(one) for one in (node.left, *node.comparators)}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str) or id(node) in docstrings:
+            continue
+        if any(letter.isspace() for letter in node.value):  # words for people
+            continue
+        for part in (parts := node.value.split("/")):
+            if part in NAMES_ON_DISK and (len(parts) > 1 or "." in part or id(node) in joined):
+                yield node.lineno, part
+
+
+def test_each_name_on_disk_stands_in_one_module():
+    wrong = [
+        f"{MODULES[module].relative_to(PROJECT)}:{line}: {name!r} is for {NAMES_ON_DISK[name]} to know"
+        for module, path in MODULES.items()
+        for line, name in names_on_disk(ast.parse(path.read_text(encoding="utf-8")))
+        if NAMES_ON_DISK[name] != module and (module, name) not in NAMES_OF_OTHERS
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ('run / "results" / name', ["results"]),
+        ('run.glob("revisions/[!.]*")', ["revisions"]),
+        ('open(f"{run}/checkpoints")', ["checkpoints"]),
+        ('folder.parent.name == "revisions"', ["revisions"]),
+        ('read_json(x)["results"]', []),
+        ('PLAN = "plan.json"', ["plan.json"]),
+        ('help("where results go (default: RUN/results or outputs)")', []),
+    ],
+)
+def test_names_on_disk_are_recognized(code, found):
+    assert [name for _, name in names_on_disk(ast.parse(code))] == found

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.errors import InputError
+from lmeff.formats.run_folder import RunFolder, suggest_run
 from lmeff.plan import make_plan
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.machine import check_machine, may_see_gpu
@@ -30,7 +31,7 @@ def check_eval_tasks(what: str, tasks: Sequence[str] | None, include_path: str |
     run's recipe."""
     from lmeff.evaluation.tasks.checks import check_without_lm_eval
 
-    recipe = Path(what) / "recipe.yaml"
+    recipe = RunFolder(Path(what)).recipe_yaml
     section = read_recipe(recipe).recipe.evaluation if recipe.is_file() else None
     if section is not None:
         paths = {**section.paths, **paths}
@@ -44,7 +45,7 @@ def check_eval_options(what: str, changes: Mapping[str, Any], output: Path | Non
     """Raises InputError for options of `lmeff eval` that do not go together."""
     from lmeff.measures.options import check_eval
 
-    recipe = Path(what) / "recipe.yaml"
+    recipe = RunFolder(Path(what)).recipe_yaml
     section = read_recipe(recipe).recipe.evaluation if recipe.is_file() else Evaluation()
     check_eval(what, section, changes, output, exact, follow)
 
@@ -160,7 +161,5 @@ def check_folders(paths: Sequence[str]) -> None:
 def check_run(run: str) -> None:
     """Raises InputError for a folder that is no run."""
     check_folders([run])
-    if not Path(run, "recipe.yaml").is_file():
-        from lmeff.revisions.store import such_run
-
-        raise InputError(f"{run}: not a run (no recipe.yaml){such_run(Path(run))}")
+    if not RunFolder(Path(run)).recipe_yaml.is_file():
+        raise InputError(f"{run}: not a run (no recipe.yaml){suggest_run(Path(run))}")

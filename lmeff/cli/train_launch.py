@@ -17,11 +17,11 @@ import yaml
 from lmeff.cli.early import check_run_of
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError
 from lmeff.files import not_utf8
+from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe.machine import may_have_gpu
 from lmeff.recipe.wording import one_line, show
 from lmeff.recipe.yaml_lines import read_yaml
 from lmeff.runs.command_line import read_arguments
-from lmeff.runs.folder import run_folder
 from lmeff.runs.signals import SIGNALS
 from lmeff.runs.state import read_state
 from lmeff.shipped import find_shipped, shipped_names
@@ -48,7 +48,7 @@ def train(arguments: Sequence[str], launcher: str | None, num_processes: int | N
     with _passing_on_signals() as stop:
         code = _launch([*options, "-m", "lmeff.run", *arguments])
     if code == 0:
-        report = run_folder(asked.resolved) / "report.html"
+        report = RunFolder.of(asked.resolved.recipe).report_html
         if report.is_file():
             print(f"open it in a browser: {report.resolve()}")
         return 0

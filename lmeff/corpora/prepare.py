@@ -23,7 +23,7 @@ from lmeff.corpora.split import segments, smallest_share
 from lmeff.corpora.stages import describe, find_stages, with_download
 from lmeff.corpora.text_shards import TextShard, read_words, summary
 from lmeff.errors import InputError
-from lmeff.files import describe_files, locked, read_json, unfinished_folder, usable_folder, write_json
+from lmeff.files import MANIFEST, describe_files, locked, read_json, unfinished_folder, usable_folder, write_json
 from lmeff.progress import shown
 from lmeff.recipe.schema import Corpus
 
@@ -179,7 +179,7 @@ def prepare_text(corpus: Corpus, data: str | Path, by_older_rule: bool = False) 
                 manifest |= _write_whole(aside, corpus, stages)
                 with shown("sha256 of the text"):
                     manifest |= {"rules": plan.rules, "sources": read, "files": describe_files(aside)}
-                write_json(aside / "manifest.json", manifest)
+                write_json(aside / MANIFEST, manifest)
     return TextCorpus(plan.folder, read_json(plan.manifest), mixture_of(corpus))
 
 
@@ -200,7 +200,7 @@ class _Plan:
 
     @property
     def manifest(self) -> Path:
-        return self.folder / "text" / "manifest.json"
+        return self.folder / "text" / MANIFEST
 
     @property
     def is_prepared(self) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.tasks.names import tasks_folder, unknown_tasks
-from lmeff.revisions.store import such_run
+from lmeff.formats.run_folder import RunFolder, suggest_run
 
 _FOR_PEOPLE = ("Tasks not found", "Attempted to load model")
 """How lm-eval's errors begin that say what a user should write otherwise."""
@@ -73,8 +73,8 @@ def _check_model(arguments: Sequence[str]) -> None:
             continue
         folder = Path(value)
         if folder.is_dir() and not (folder / "config.json").is_file():
-            inside = sorted(path.parent for path in folder.glob("revisions/[!.]*/config.json"))
-            such = f"; a run's models are in it, such as {inside[-1]}" if inside else such_run(folder)
+            inside = [path.parent for path in RunFolder(folder).find_in_revisions("config.json")]
+            such = f"; a run's models are in it, such as {inside[-1]}" if inside else suggest_run(folder)
             raise InputError(f"pretrained={value}: is no model folder, it has no config.json{such}")
         if not folder.exists() and (Path(value.partition("/")[0]).is_dir() or not remote.fullmatch(value)):
             such = "" if "/" in value else "; a model of the Hub is NAMESPACE/REPO, such as openai-community/gpt2"

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lmeff.files import sha256_file
+from lmeff.files import MANIFEST, sha256_file
 from lmeff.formats.documents import ManifestDocument
 from lmeff.hub.client import Hub, Moved, NotDelivered, RemoteFile, Unavailable
 from lmeff.hub.mending import MENDED, corrected_files, is_before, was_before
@@ -16,7 +16,7 @@ from lmeff.revisions.names import MAIN
 from lmeff.revisions.store import MUTABLE, differences, read_manifest
 
 INDEX = "revisions.json"
-_MANIFEST, _WEIGHTS = "manifest.json", "model.safetensors"
+_WEIGHTS = "model.safetensors"
 _ATTEMPTS = 4
 _FREE = (".gitattributes", *MUTABLE)
 Files = Mapping[str, bytes | Path | None]
@@ -49,11 +49,11 @@ def deliver(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], floa
         remote = hub.files(repository, head)
         files: Files = payload(folder)
         message = f"{entry.revision}, {read_sha256(folder)[:12]}"
-        if _MANIFEST in remote:
-            if remote[_MANIFEST].holds(folder / _MANIFEST):
+        if MANIFEST in remote:
+            if remote[MANIFEST].holds(folder / MANIFEST):
                 return _compared(hub, entry, folder, head, remote, initial)
             former = None
-            if not was_before(folder, remote[_MANIFEST]):  # else it is mended, and its weights stay as they are
+            if not was_before(folder, remote[MANIFEST]):  # else it is mended, and its weights stay as they are
                 former = former_files(hub, repository, head, remote, entry.former_manifests)
             if former is not None:
                 files = {**dict.fromkeys(former), **files}
@@ -80,7 +80,7 @@ def _correction(hub: Hub, entry: Entry, folder: Path, head: str, remote: Mapping
             f"{where} holds this very model with corrected files; lmeff publish --mend corrects those here too"
         )
     weights = read_manifest(folder).files[_WEIGHTS]
-    if not was_before(folder, remote[_MANIFEST]) or remote[_WEIGHTS].sha256 not in (None, weights.sha256):
+    if not was_before(folder, remote[MANIFEST]) or remote[_WEIGHTS].sha256 not in (None, weights.sha256):
         raise Refused(f"{where} holds another model; it is never overwritten")
     cards = {
         name: path for name, path in card_files(folder).items() if name not in remote or not remote[name].holds(path)
@@ -93,7 +93,7 @@ def former_files(
 ) -> list[str] | None:
     """The files of an earlier final model of the run at the commit `head`, with its results; None when the commit holds
     something else."""
-    content = hub.read(repository, head, _MANIFEST)
+    content = hub.read(repository, head, MANIFEST)
     if hashlib.sha256(content).hexdigest() not in former_manifests:
         return None
     names = ManifestDocument.model_validate_json(content).files
@@ -114,7 +114,7 @@ def read_sha256(folder: Path) -> str:
 
 def payload(folder: Path) -> dict[str, Path]:
     """Every file of a revision as it goes to the Hub."""
-    names = [*read_manifest(folder).files, _MANIFEST]
+    names = [*read_manifest(folder).files, MANIFEST]
     return {name: folder / name for name in names} | card_files(folder)
 
 
@@ -144,7 +144,7 @@ def remote_differences(
     gives. `allowed` are files that may be there besides."""
     wanted = read_manifest(folder).files
     lines = []
-    for name in (*wanted, _MANIFEST):
+    for name in (*wanted, MANIFEST):
         if name not in remote:
             lines.append(f"{where}/{name}: missing on the Hub")
             continue
@@ -195,7 +195,7 @@ def update_main(
         )
         index = json.dumps({"format": 1, "revisions": ordered}, indent=2) + "\n"
         wanted = {INDEX: index.encode(), **make_files(ordered, remote)}
-        if _MANIFEST in wanted and _MANIFEST in remote and not _is_same_model(wanted[_MANIFEST], remote[_MANIFEST]):
+        if MANIFEST in wanted and MANIFEST in remote and not _is_same_model(wanted[MANIFEST], remote[MANIFEST]):
             former = former_files(hub, entry.repository, head, remote, former_manifests)
             if former is None:
                 raise Refused(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lmeff.errors import InputError
-from lmeff.files import new_folder, read_json, sha256_file, write_json
+from lmeff.files import MANIFEST, new_folder, read_json, sha256_file, write_json
 from lmeff.formats.documents import FORMAT, Document, FileEntry, Sha256
 from lmeff.hub.client import RemoteFile, git_blob
 from lmeff.models.config_file import complete_config, config_fault
@@ -20,7 +20,7 @@ from lmeff.revisions.store import differences, read_manifest
 from lmeff.tokens.tokenizer.published import complete_tokenizer_config, tokenizer_fault
 
 MENDED = "mended.json"
-_MANIFEST, _CONFIG, _TOKENIZER_CONFIG = "manifest.json", "config.json", "tokenizer_config.json"
+_CONFIG, _TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 
 
 class Correction(Document):
@@ -67,8 +67,8 @@ def mend(folder: Path) -> list[str]:
     manifest = read_manifest(folder)
     correction = Correction(
         files={name: manifest.files[name] for name in names},
-        manifest_sha256=sha256_file(folder / _MANIFEST),
-        manifest_blob=git_blob(folder / _MANIFEST),
+        manifest_sha256=sha256_file(folder / MANIFEST),
+        manifest_blob=git_blob(folder / MANIFEST),
     )
     document = MendedDocument(corrections=[*corrections(folder), correction])
     with new_folder(folder) as aside:
@@ -84,7 +84,7 @@ def mend(folder: Path) -> list[str]:
         write_json(aside / MENDED, document.model_dump())
         files = {name: entry.model_dump() for name, entry in manifest.files.items()}
         files |= {name: _described(aside / name) for name in (*names, MENDED)}
-        write_json(aside / _MANIFEST, {"format": FORMAT, "files": dict(sorted(files.items()))})
+        write_json(aside / MANIFEST, {"format": FORMAT, "files": dict(sorted(files.items()))})
     return names
 
 
@@ -114,7 +114,7 @@ def was_before(folder: Path, manifest: RemoteFile) -> bool:
 
 def is_before(folder: Path, mended: bytes) -> bool:
     """Whether this folder is what a corrected revision elsewhere, with the `mended.json` given, was before."""
-    own = sha256_file(folder / _MANIFEST)
+    own = sha256_file(folder / MANIFEST)
     try:
         known = MendedDocument.model_validate_json(mended).corrections
     except ValueError:
@@ -125,4 +125,4 @@ def is_before(folder: Path, mended: bytes) -> bool:
 def corrected_files(folder: Path) -> list[str]:
     """Every file that differs from the revision as it was first: the corrected ones, what says so, and the manifest."""
     names = {name for one in corrections(folder) for name in one.files}
-    return [*sorted(names), MENDED, _MANIFEST]
+    return [*sorted(names), MENDED, MANIFEST]

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from lmeff.errors import InputError
 from lmeff.files import locked, read_json, write_json
 from lmeff.formats.documents import FORMAT, Document, Sha256
+from lmeff.formats.run_folder import RunFolder
 from lmeff.revisions.names import MAIN
 
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 5.0, 600.0
@@ -63,7 +64,7 @@ class Outbox:
     """`RUN/outbox`. Safe for several processes of one machine."""
 
     def __init__(self, run: Path) -> None:
-        self.run, self.folder = run, run / "outbox"
+        self.run, self.folder = run, RunFolder(run).outbox
 
     def path(self, revision: str) -> Path:
         return self.folder / f"{revision}.json"

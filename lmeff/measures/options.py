@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.errors import InputError
+from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.remote import is_remote
 from lmeff.measures.reuse import check_name
 from lmeff.recipe.schema import Evaluation
@@ -20,9 +21,9 @@ def check_eval(
     what: str, section: Evaluation, changes: Mapping[str, Any], output: Path | None, exact: bool, follow: bool
 ) -> None:
     """Raises InputError. `section` is that of the run's recipe, and `changes` what the command line says instead."""
-    if follow and not (Path(what) / "recipe.yaml").is_file():
+    if follow and not RunFolder(Path(what)).recipe_yaml.is_file():
         raise InputError(f"--follow: {what} is no run folder")
-    is_run = follow or (Path(what) / "revisions").is_dir()
+    is_run = follow or RunFolder(Path(what)).has_revisions
     if changes.get("limit") not in (None, section.limit):
         check_part("--limit", is_run, output)
     if exact and (changes.get("precision") or section.precision) == "adaptive":
@@ -74,7 +75,7 @@ class PerplexityOptions:
         if is_remote(what) and not self.paths:
             raise InputError(f"{what}: a model of the Hub brings no text; name some with --text PATH")
         if self.is_part:
-            check_part("--limit-tokens", (Path(what) / "revisions").is_dir(), output)
+            check_part("--limit-tokens", RunFolder(Path(what)).has_revisions, output)
 
     @staticmethod
     def check_stride(stride: int, length: int) -> None:

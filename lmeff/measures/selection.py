@@ -7,10 +7,10 @@ from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
 from lmeff.files import read_json, write_json
+from lmeff.formats.run_folder import RunFolder, suggest_run
 from lmeff.hub.client import NotDelivered, Unavailable
 from lmeff.hub.remote import RemoteModel, anchor_order, download, find_remote, holds_weights, is_remote
 from lmeff.revisions import list_revisions
-from lmeff.revisions.store import such_run
 
 SOURCE = ".model.json"
 """Beside results that do not lie in their run: which model it was. Stays on this machine."""
@@ -83,18 +83,18 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
     if not found:
         raise InputError(
             f"{what}: neither a run with revisions nor a model folder with a config.json, nor a folder of such"
-            + such_run(what)
+            + suggest_run(what)
         )
     finals: dict[str, str] = {}
     if own and revisions is not None:  # the final revision is one of the others under another name
-        finals = {anchor_of(what / "revisions" / name): name for name in revisions if name not in found}
-        revisions = [anchor_of(what / "revisions" / name) if name not in found else name for name in revisions]
+        finals = {anchor_of(RunFolder(what).revision(name)): name for name in revisions if name not in found}
+        revisions = [anchor_of(RunFolder(what).revision(name)) if name not in found else name for name in revisions]
     unknown = [name for name in revisions or () if name not in found]
     if unknown:
         raise InputError(f"--revisions: {what} has no {unknown[0]!r}; it has {', '.join([*found, *_finals(what)])}")
     names = [name for name in found if revisions is None or name in revisions]
     if own and output is None:
-        return [Subject(found[name], what / "results" / name, asked_as=finals.get(name)) for name in names]
+        return [Subject(found[name], RunFolder(what).results_of(name), asked_as=finals.get(name)) for name in names]
     if own:
         subjects = [Subject(found[name], output / name, None, what, asked_as=finals.get(name)) for name in names]
         return [_checked(subject) for subject in subjects]
@@ -104,7 +104,7 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
 
 def _finals(run: Path) -> list[str]:
     """The final revisions of a run, which equal one of its anchors each."""
-    folders = (path.parent for path in sorted(run.glob("revisions/[!.]*/anchor.json")))
+    folders = (path.parent for path in RunFolder(run).find_in_revisions("anchor.json"))
     return [folder.name for folder in folders if anchor_of(folder) != folder.name]
 
 
@@ -117,10 +117,10 @@ def _single_name(folder: Path) -> str:
     """What to call the results of a model folder: its name or, for a revision in a run folder, whose name other runs have
     too, that behind the run's."""
     folder = _called(folder)
-    if folder.parent.name != "revisions":
+    run = RunFolder.of_revision(folder)
+    if run is None:
         return folder.name
-    run = folder.parents[1]
-    return f"{run.parent.name if run.name.startswith('seed-') else run.name}-{folder.name}"
+    return f"{run.path.parent.name if run.path.name.startswith('seed-') else run.path.name}-{folder.name}"
 
 
 def anchor_of(revision: Path) -> str:
@@ -165,10 +165,10 @@ def _write_note(subject: Subject) -> None:
 
 def where_results_are(outputs: Sequence[Path]) -> str:
     """A line for the end: the folder of the results, or the one that holds them all, and what shows them."""
-    parents = sorted({output.parent for output in outputs})
-    together = f"{', '.join(map(str, parents))} (one folder for each revision)"
+    parents = {output.parent: RunFolder.of_results(output) or output.parent for output in outputs}
+    together = f"{', '.join(map(str, sorted(parents)))} (one folder for each revision)"
     place = outputs[0] if len(outputs) == 1 else together
-    curves = " ".join(str(parent.parent if parent.name == "results" else parent) for parent in parents)
+    curves = " ".join(str(parents[parent]) for parent in sorted(parents))
     return f"results: {place}; table: lmeff curves {curves}; page: lmeff report {curves}"
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lmeff.formats.documents import PlanDocument, PlanMemory
+from lmeff.formats.run_folder import RunFolder
 from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
 from lmeff.recipe.schema import Recipe
 from lmeff.text_tables import table_lines
@@ -91,6 +92,6 @@ def format_start(recipe: Recipe, plan: PlanDocument, folder: Path) -> str:
             f" without embeddings",
             f"  length  {format_tokens(plan.num_tokens)} tokens in {plan.num_steps:,} steps{parts}; {anchors}, {scored}",
             f"  stages  text ({recipe.corpus.name}), tokenizer and tokens in {recipe.paths.data}/;"
-            f" training; {folder / 'report.html'}",
+            f" training; {RunFolder(folder).report_html}",
         )
     )

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmeff.errors import InputError
+from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.account import token
 from lmeff.hub.client import Hub, NotDelivered, RemoteFile, Unavailable
 from lmeff.hub.delivery import Files, Refused, Row, card_sha256, deliver, payload, update_card, update_main
@@ -49,7 +50,7 @@ def _deliver_revision(hub: Hub, outbox: Outbox, entry: Entry, take_commit: Calla
 
     if not outbox.begin(entry):
         return
-    folder = outbox.run / "revisions" / entry.revision
+    folder = RunFolder(outbox.run).revision(entry.revision)
     refresh_card(outbox.run, folder)
     sent, send = card_sha256(folder), deliver if entry.commit is None else update_card
     outbox.delivered(entry, send(hub, entry, folder, take_commit), sent)
@@ -65,7 +66,7 @@ def _deliver_main(hub: Hub, entry: Entry, run: Path, take_commit: Callable[[], f
 
     recipe, _ = read_run(run)
     delivered = {one.revision: one.branch for one in Outbox(run).entries() if one.state == "delivered"}
-    picture = run / "outbox" / ".curves.png"
+    picture = RunFolder(run).outbox / ".curves.png"
     with suppress(InputError):  # nothing to draw yet
         write_png(read_runs([run]), picture)
     final = final_folder(run) if recipe.publish.final_on_main and final_name(recipe.seed) in delivered else None

@@ -14,6 +14,7 @@ from lmeff.analysis.reading.results import TaskResult, read_result_files
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_text
 from lmeff.formats.documents import AnchorDocument
+from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.outbox import Outbox
 from lmeff.publishing.folder import complete_revisions, page, read_run
 from lmeff.revisions.card import CardRow, model_card
@@ -35,7 +36,7 @@ def refresh_card(run: Path, revision: Path) -> None:
         write_png([part], revision / PICTURE)
         picture = PICTURE
     entry = Outbox(run).read(revision.name)
-    results = own_results(run / "results" / (anchor.same_as or revision.name), anchor.weights_sha256)
+    results = own_results(RunFolder(run).results_of(anchor.same_as or revision.name), anchor.weights_sha256)
     shown = next((set(one.results.tasks) for one in known if one.document.step == anchor.step), set())
     for path in [path for path in results if _is_left_out(path, shown)]:
         results.remove(path)

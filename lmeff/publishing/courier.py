@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmeff.errors import InputError
+from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.client import CALL_SECONDS_VARIABLE
 from lmeff.hub.outbox import Entry, Outbox
 from lmeff.hub.reach import unreachable
@@ -83,7 +84,7 @@ def _num_bytes(run: Path, revisions: Sequence[str]) -> int:
     total = 0
     for revision in revisions:
         with suppress(OSError):
-            total += sum(path.stat().st_size for path in (run / "revisions" / revision).rglob("*"))
+            total += sum(path.stat().st_size for path in RunFolder(run).revision(revision).rglob("*"))
     return total
 
 
@@ -164,7 +165,7 @@ class Courier:
         if entry.revision == MAIN:
             return not any(one.state == "waiting" for one in self._outbox.entries() if one.revision != MAIN)
         wanted = self._recipe.evaluation
-        results = self._run / "results" / entry.revision
+        results = RunFolder(self._run).results_of(entry.revision)
         return not wanted.at_anchors or all((results / f"{task}.json").exists() for task in wanted.tasks)
 
     def finish(self, patience_seconds: float = 600.0) -> list[Entry]:

@@ -4,8 +4,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmeff.errors import Busy, InputError
-from lmeff.files import read_json, sha256_file
+from lmeff.files import MANIFEST, has_manifest, read_json, sha256_file
 from lmeff.formats.documents import PlanDocument
+from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.outbox import Entry, Outbox
 from lmeff.plan import make_plan
 from lmeff.recipe import read_recipe
@@ -18,16 +19,16 @@ from lmeff.runs.folder import claimed
 
 def read_run(run: Path) -> tuple[Recipe, PlanDocument]:
     """A run's recipe and plan. Raises InputError for a folder that is no run."""
-    if not (run / "recipe.yaml").is_file():
+    folder = RunFolder(run)
+    if not folder.recipe_yaml.is_file():
         raise InputError(f"{run}: not a run (no recipe.yaml)")
-    recipe = read_recipe(run / "recipe.yaml").recipe
-    path = run / "plan.json"
+    recipe, path = read_recipe(folder.recipe_yaml).recipe, folder.plan_json
     return recipe, PlanDocument.model_validate(read_json(path)) if path.exists() else make_plan(recipe)
 
 
 def add_to_outbox(outbox: Outbox, names: HubNames, recipe: Recipe, revision: str) -> None:
     """One durable entry for a revision, and one for the repository's index."""
-    sha256 = sha256_file(outbox.run / "revisions" / revision / "manifest.json")
+    sha256 = sha256_file(RunFolder(outbox.run).revision(revision) / MANIFEST)
     outbox.add(revision, names.repository, names.branch(revision), recipe.publish.private, sha256)
     outbox.add(MAIN, names.repository, MAIN, recipe.publish.private)
 
@@ -35,7 +36,7 @@ def add_to_outbox(outbox: Outbox, names: HubNames, recipe: Recipe, revision: str
 def bring_back_left(run: Path) -> None:
     """Revisions that a killed `lmeff publish --mend` left under hidden names alone are there again, and named; not while
     another process works on the run."""
-    if not any((run / "revisions").glob(".*.tmp")):
+    if not any(RunFolder(run).revisions.glob(".*.tmp")):
         return
     with suppress(Busy, InputError), claimed(run):
         for name in bring_back_revisions(run):
@@ -57,14 +58,14 @@ def undelivered(run: Path, recipe: Recipe) -> list[str]:
     missing = []
     for folder in complete_revisions(run) if recipe.publish.to == "hub" else ():
         entry = outbox.read(folder.name)
-        if entry is None or entry.manifest_sha256 != sha256_file(folder / "manifest.json"):
+        if entry is None or entry.manifest_sha256 != sha256_file(folder / MANIFEST):
             missing.append(folder.name)
     return list(dict.fromkeys([*missing, *waiting]))
 
 
 def final_folder(run: Path) -> Path | None:
-    folder = run / "revisions" / final_name(read_run(run)[0].seed)
-    return folder if (folder / "manifest.json").is_file() else None
+    folder = RunFolder(run).revision(final_name(read_run(run)[0].seed))
+    return folder if has_manifest(folder) else None
 
 
 def page(entry: Entry) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
 from lmeff.files import locked
+from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.account import namespace as own_namespace
 from lmeff.hub.account import token
 from lmeff.hub.client import OFFLINE
@@ -66,7 +67,7 @@ def mend_all(run: Path, revisions: list[Path], patience: Patience) -> None:
     """Corrects the revisions of a run, which must not be training, and says what was corrected. Raises RunFailed while another
     process delivers."""
     outbox, is_whole = Outbox(run), True
-    with claimed(run), locked(run / ".final"):
+    with claimed(run), locked(RunFolder(run).final_lock):
         is_free = False
         while not is_free:
             if not patience.wait_until_free(outbox):
@@ -157,7 +158,7 @@ def hopeless(patience: Patience) -> str | None:
 def _is_stale(run: Path, entry: Entry) -> bool:
     from lmeff.publishing.cards import refresh_card
 
-    folder = run / "revisions" / entry.revision
+    folder = RunFolder(run).revision(entry.revision)
     refresh_card(run, folder)
     return card_sha256(folder) != entry.card_sha256
 

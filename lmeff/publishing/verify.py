@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmeff.errors import InputError
-from lmeff.files import read_json
+from lmeff.files import has_manifest, read_json
 from lmeff.formats.documents import AnchorDocument
+from lmeff.formats.run_folder import RunFolder, suggest_run
 from lmeff.hub.account import token
 from lmeff.hub.client import Hub, NotDelivered, Unavailable
 from lmeff.hub.delivery import read_sha256, remote_differences
@@ -16,7 +17,6 @@ from lmeff.publishing.folder import bring_back_left, read_run
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import differences
 from lmeff.revisions.names import MAIN
-from lmeff.revisions.store import such_run
 
 LOSS_TOLERANCE = 2e-3
 """Relative; a loss measured in bfloat16 on a GPU and again in float32 on a CPU differs by less, two anchors by more."""
@@ -30,9 +30,9 @@ def verify(run: Path, *, reload: bool = True, hub: bool = True) -> tuple[list[st
     without revisions.
     """
     bring_back_left(run)
-    folders = sorted(path for path in run.glob("revisions/[!.]*") if path.is_dir())
+    folders = sorted(path for path in RunFolder(run).revisions.glob("[!.]*") if path.is_dir())
     if not folders:
-        raise InputError(f"{run}: no revisions here{such_run(run)}" if run.is_dir() else f"{run}: no such folder")
+        raise InputError(f"{run}: no revisions here{suggest_run(run)}" if run.is_dir() else f"{run}: no such folder")
     with shown("comparing files with their manifests"):
         found = {folder: differences(folder) for folder in folders}
     wrong = [line for lines in found.values() for line in lines]
@@ -66,7 +66,7 @@ def _faults(run: Path, folders: list[Path]) -> Iterator[str]:
         for file, fault in faults(folder).items():
             named.setdefault((file, fault), []).append(folder.name)
     for (file, fault), names in named.items():
-        yield f"{run / 'revisions'}: {file} of {_listed(names)}: {fault}; correct it with: lmeff publish {run} --mend"
+        yield f"{RunFolder(run).revisions}: {file} of {_listed(names)}: {fault}; correct it with: lmeff publish {run} --mend"
 
 
 def _listed(names: list[str]) -> str:
@@ -137,7 +137,9 @@ def _on_hub(run: Path) -> tuple[list[str], list[str]]:
     """What was delivered, against what the Hub's API says of it."""
     entries = [entry for entry in Outbox(run).entries() if entry.revision != MAIN]
     wrong = [
-        f"{run / 'revisions' / entry.revision}: refused: {entry.error}" for entry in entries if entry.state == "refused"
+        f"{RunFolder(run).revision(entry.revision)}: refused: {entry.error}"
+        for entry in entries
+        if entry.state == "refused"
     ]
     delivered = [entry for entry in entries if entry.commit is not None]
     if not delivered:
@@ -151,8 +153,8 @@ def _on_hub(run: Path) -> tuple[list[str], list[str]]:
 
 
 def _differences_on_hub(hub: Hub, run: Path, entry: Entry) -> list[str]:
-    where, folder = f"{entry.repository}@{entry.branch}", run / "revisions" / entry.revision
-    if not (folder / "manifest.json").exists():
+    where, folder = f"{entry.repository}@{entry.branch}", RunFolder(run).revision(entry.revision)
+    if not has_manifest(folder):
         return [f"{where}: on the Hub, and its folder is gone"]
     try:
         head = hub.branches(entry.repository).get(entry.branch)

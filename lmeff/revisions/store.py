@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.errors import InputError
-from lmeff.files import bring_back, describe_files, new_folder, read_json, sha256_file, write_json, write_text
+from lmeff.files import MANIFEST, bring_back, describe_files, new_folder, read_json, sha256_file, write_json, write_text
 from lmeff.formats.documents import FORMAT, AnchorDocument, ManifestDocument
+from lmeff.formats.run_folder import RunFolder
 from lmeff.revisions.names import anchor_name, final_name
 from lmeff.tokens.tokenizer.published import write_published_tokenizer
 
-MUTABLE = ("README.md", ".eval_results", "manifest.json")
+MUTABLE = ("README.md", ".eval_results", MANIFEST)
 """What a manifest does not cover: the card and results may grow after the weights are fixed."""
 _WEIGHTS = "model.safetensors"
 
@@ -107,42 +108,32 @@ class RevisionStore:
     def _complete(self, aside: Path, anchor: AnchorDocument, name: str) -> None:
         write_json(aside / "anchor.json", anchor.model_dump())
         write_text(aside / "README.md", self.write_card(anchor, name))
-        write_json(aside / "manifest.json", {"format": FORMAT, "files": describe_files(aside, exclude=MUTABLE)})
+        write_json(aside / MANIFEST, {"format": FORMAT, "files": describe_files(aside, exclude=MUTABLE)})
 
 
 def read_manifest(folder: Path) -> ManifestDocument:
     """The manifest of a revision or checkpoint. Raises InputError when there is none or it is damaged."""
     try:
-        return ManifestDocument.model_validate(read_json(folder / "manifest.json"))
+        return ManifestDocument.model_validate(read_json(folder / MANIFEST))
     except ValueError as error:
-        raise InputError(f"{folder / 'manifest.json'}: not a manifest ({' '.join(str(error).split())})") from None
+        raise InputError(f"{folder / MANIFEST}: not a manifest ({' '.join(str(error).split())})") from None
 
 
 def bring_back_revisions(run: Path) -> list[str]:
     """The names of the revisions that a killed process had left under hidden names alone, and that are there again. For
     whoever holds the run: what a process at work has aside looks the same."""
-    names = {path.name[1:].rsplit(".", 2)[0] for path in (run / "revisions").glob(".*.tmp") if path.is_dir()}
-    return [name for name in sorted(names) if bring_back(run / "revisions" / name)]
+    folder = RunFolder(run)
+    names = {path.name[1:].rsplit(".", 2)[0] for path in folder.revisions.glob(".*.tmp") if path.is_dir()}
+    return [name for name in sorted(names) if bring_back(folder.revision(name))]
 
 
 def list_revisions(run: Path) -> list[Path]:
     """The complete anchors of a run in the order of their tokens; the final revision, which equals the last, is left out."""
-    folders = [path.parent for path in (run / "revisions").glob("[!.]*/manifest.json")]
+    folders = [path.parent for path in RunFolder(run).find_in_revisions(MANIFEST)]
     anchors = [(AnchorDocument.model_validate(read_json(folder / "anchor.json")), folder) for folder in folders]
     return [
         folder for anchor, folder in sorted(anchors, key=lambda pair: pair[0].exact_tokens) if anchor.same_as is None
     ]
-
-
-def such_run(folder: Path) -> str:
-    """`; did you mean FOLDER/seed-0?` for a folder that holds runs, such as those of several seeds; else nothing."""
-    for depth in ("*", "*/*"):
-        runs = sorted(
-            path.parent for path in folder.glob(f"{depth}/revisions") if (path.parent / "recipe.yaml").is_file()
-        )
-        if runs:
-            return f"; did you mean {runs[0]}?"
-    return ""
 
 
 def differences(folder: Path, exclude: tuple[str, ...] = MUTABLE) -> list[str]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lmeff.errors import InputError
+from lmeff.formats.run_folder import RunFolder
 from lmeff.plan import make_plan
 from lmeff.recipe import Resolved, read_recipe
-from lmeff.runs.folder import part_folder, run_folder
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Asked:
     @property
     def folder(self) -> Path:
         """Where the state of what is asked for stands: the run's folder or the part's."""
-        folder, recipe = run_folder(self.resolved), self.resolved.recipe
-        return folder if self.part is None else part_folder(folder, make_plan(recipe).parts[self.part])
+        recipe = self.resolved.recipe
+        part = None if self.part is None else make_plan(recipe).parts[self.part].name
+        return RunFolder.of(recipe).part(part).path
 
 
 def read_arguments(argv: Sequence[str] | None, description: str | None = None) -> Asked:

@@ -8,14 +8,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lmeff.errors import InputError
-from lmeff.files import locked, write_text
+from lmeff.files import has_manifest, locked, write_text
 from lmeff.formats.documents import PlanAnchor, PlanPart, StateDocument
+from lmeff.formats.run_folder import RunFolder
 from lmeff.plan import plan_anchors
 from lmeff.plan.parts import TRUNK, plan_parts
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions.names import anchor_name
-from lmeff.runs.folder import checkpoint_path, is_complete, is_done, part_folder, record_changes
+from lmeff.runs.folder import is_complete, is_done, record_changes
 from lmeff.runs.process import launched_rank
 from lmeff.runs.state import RunState, read_state
 
@@ -42,7 +43,7 @@ def check_extension(folder: Path, recipe: Recipe, changes: Sequence[str]) -> Non
     if not changes or not is_complete(folder):
         return
     state = read_state(folder)
-    before = read_recipe(folder / "recipe.yaml").recipe
+    before = read_recipe(RunFolder(folder).recipe_yaml).recipe
     if reason := next(_reasons(folder, before, recipe, state, changes), None):
         raise InputError(
             f"{folder}: complete at {state.tokens:,} tokens, and cannot go on: {reason} (asked for: {'; '.join(changes)});"
@@ -57,10 +58,10 @@ def take_recipe(folder: Path, resolved: Resolved, state: RunState, changes: list
     if launched_rank() > 0:
         return
     recipe = resolved.recipe
-    with locked(folder / ".recipe.lock"):
+    with locked(RunFolder(folder).recipe_lock):
         whole, was_complete = read_state(folder), is_complete(folder)
         record_changes(folder, whole.step if was_complete else state.step, changes)
-        write_text(folder / "recipe.yaml", resolved.to_yaml())
+        write_text(RunFolder(folder).recipe_yaml, resolved.to_yaml())
         if was_complete and not is_finished(folder, recipe, None):
             RunState(folder, recipe.batch.clock, whole, plan_anchors(recipe)).write("interrupted")
     if was_withheld:
@@ -86,7 +87,7 @@ def _has(folder: Path, recipe: Recipe, part: PlanPart) -> bool:
 
 
 def _is_kept(folder: Path, recipe: Recipe, anchor: PlanAnchor) -> bool:
-    return (folder / "revisions" / anchor_name(recipe.seed, anchor.nominal_tokens) / "manifest.json").exists()
+    return has_manifest(RunFolder(folder).revision(anchor_name(recipe.seed, anchor.nominal_tokens)))
 
 
 def _reasons(
@@ -107,7 +108,7 @@ def _reasons(
     else:
         for part in parts:
             if part not in missing and part.name != TRUNK and not is_done(folder, part):
-                yield f"{part_folder(folder, part)} is not there any more, so that part would be trained anew"
+                yield f"{RunFolder(folder).part(part.name)} is not there any more, so that part would be trained anew"
         if recipe.anchors.mode == "anneal":
             yield from _trunk_reasons(folder, former[0], parts[0], missing)
     yield from _other_training(folder, recipe, changes)
@@ -115,7 +116,7 @@ def _reasons(
 
 def _trunk_reasons(folder: Path, former: PlanPart, trunk: PlanPart, missing: list[PlanPart]) -> Iterator[str]:
     """Why branches cannot leave a trunk that was trained as `former`."""
-    trunk_folder = part_folder(folder, former)
+    trunk_folder = RunFolder(folder).part(former.name).path
     state = read_state(trunk_folder)
     if state is None:
         yield f"{trunk_folder} is not there any more, so it would be trained anew"
@@ -157,6 +158,6 @@ def _other_rates(former: PlanPart, part: PlanPart) -> Iterator[str]:
 
 
 def _no_checkpoint(folder: Path, step: int) -> Iterator[str]:
-    checkpoint = checkpoint_path(folder, step)
-    if not (checkpoint / "manifest.json").exists():
+    checkpoint = RunFolder(folder).checkpoint(step)
+    if not has_manifest(checkpoint):
         yield f"{checkpoint} is not there, so there is nothing to go on from"

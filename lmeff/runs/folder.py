@@ -16,6 +16,7 @@ import yaml
 from lmeff.errors import Busy, InputError
 from lmeff.files import read_json, usable_folder, write_json
 from lmeff.formats.documents import FORMAT, PlanDocument, PlanPart
+from lmeff.formats.run_folder import RunFolder
 from lmeff.quantities import format_bytes
 from lmeff.recipe import Resolved
 from lmeff.recipe.schema import Recipe
@@ -40,15 +41,7 @@ _FIXED = (
 )
 """What the counted tokens, the checkpoint's shape or the order of the text stand on."""
 _NOT_FIXED = "model.attention_dropout "
-_WORK = ("revisions/[!.]*", "checkpoints/[!.]*", "parts/[!.]*/checkpoints/[!.]*")
-"""What a run would lose; names with a dot are of what was never finished."""
 _FREE_TRAINING = {"report_to", "run_name", "project", "disable_tqdm", "log_level", "log_level_replica", "logging_steps"}
-
-
-def run_folder(resolved: Resolved) -> Path:
-    """`OUTPUTS/NAME/seed-S`."""
-    recipe = resolved.recipe
-    return Path(recipe.paths.outputs) / recipe.name / f"seed-{recipe.seed}"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -98,10 +91,10 @@ def _is_its_text(folder: Path, recipe: Recipe) -> bool:
 def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
     """How the run in `folder` was told to train otherwise, one line a setting; empty for the same run and for one that has
     nothing to lose yet."""
-    path = folder / "recipe.yaml"
-    if not path.exists() or not any(any(folder.glob(pattern)) for pattern in _WORK):
+    run = RunFolder(folder)
+    if not run.recipe_yaml.exists() or not run.has_work():
         return []
-    kept = yaml.safe_load(path.read_text(encoding="utf-8"))
+    kept = yaml.safe_load(run.recipe_yaml.read_text(encoding="utf-8"))
     if lengths := kept["batch"].get("sequence_lengths"):  # an older version kept the keys as they were written
         kept["batch"]["sequence_lengths"] = by_tokens(lengths)
     before, after = _flat(kept), _flat(yaml.safe_load(resolved.to_yaml()))
@@ -132,22 +125,13 @@ def check_same_recipe(folder: Path, resolved: Resolved, accept: bool) -> list[st
 
 def record_changes(folder: Path, step: int, changes: list[str]) -> list[dict[str, Any]]:
     """Adds what was accepted at `step` to the run's list of accepted changes, and returns all of it, for the provenance."""
-    path = folder / "accepted_changes.json"
+    path = RunFolder(folder).accepted_changes_json
     recorded = read_json(path)["changes"] if path.exists() else []
     # A start that was killed before it got further has recorded them already.
     if changes and not (recorded and recorded[-1]["changes"] == changes):
         recorded = [*recorded, {"step": step, "time": now(), "changes": changes}]
         write_json(path, {"format": FORMAT, "changes": recorded})
     return recorded
-
-
-def checkpoint_path(run: Path, step: int) -> Path:
-    return run / "checkpoints" / f"step-{step}"
-
-
-def part_folder(run: Path, part: PlanPart) -> Path:
-    """Where a part keeps its checkpoints, log and state: the run's own folder when it is all of the run."""
-    return run / "parts" / part.name if part.name else run
 
 
 def is_complete(folder: Path) -> bool:
@@ -158,7 +142,7 @@ def is_complete(folder: Path) -> bool:
 
 def is_done(folder: Path, part: PlanPart) -> bool:
     """Whether a part of the run in `folder` was trained to its end. A run without parts says so itself."""
-    state = read_state(part_folder(folder, part)) if part.name else None
+    state = read_state(RunFolder(folder).part(part.name).path) if part.name else None
     return state is not None and state.state == "complete" and state.step >= part.last_step
 
 
@@ -189,7 +173,7 @@ def claimed(folder: Path) -> Iterator[None]:
     """Holds a folder for this process. Raises Busy when another process holds it; the kernel frees the claim of a dead
     one."""
     usable_folder(folder, "paths.outputs")
-    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+    with open(RunFolder(folder).claim_lock, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -212,10 +196,10 @@ def finished_words(folder: Path, resolved: Resolved, tokens: int, undelivered: S
     """What there is to say of a complete run: that nothing is to do, which wanted tasks it was not scored on, what is not on
     the Hub, and where its report is."""
     words = f"{folder} is complete at {tokens:,} tokens; nothing to do"
-    results = run_folder(resolved) / "results"
-    missing = [task for task in resolved.recipe.evaluation.tasks if not any(results.glob(f"[!.]*/{task}.json"))]
+    run, tasks = RunFolder.of(resolved.recipe), resolved.recipe.evaluation.tasks
+    missing = [task for task in tasks if not any(run.results.glob(f"[!.]*/{task}.json"))]
     if missing:
-        words += f"\nnot scored on {', '.join(missing)}: lmeff eval {run_folder(resolved)} --tasks {','.join(missing)}"
+        words += f"\nnot scored on {', '.join(missing)}: lmeff eval {run} --tasks {','.join(missing)}"
     if undelivered:
-        words += f"\nnot on the Hub yet, {', '.join(undelivered)}: lmeff publish {run_folder(resolved)}"
-    return words + f"\nreport: {run_folder(resolved) / 'report.html'}"
+        words += f"\nnot on the Hub yet, {', '.join(undelivered)}: lmeff publish {run}"
+    return words + f"\nreport: {run.report_html}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
+from lmeff.formats.run_folder import RunFolder
 from lmeff.runs.state import RunState, read_state
 
 
@@ -83,7 +84,7 @@ def report_failure(run_state: RunState | None, word: str, message: str, patience
 
 def _holds(folder: Path) -> bool:
     """Whether this launch was the last to hold a run's folder."""
-    lock = folder / ".lock"
+    lock = RunFolder(folder).claim_lock
     return lock.exists() and lock.read_text(encoding="utf-8").splitlines()[1:] == [launch_id()]
 
 

@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+from lmeff.formats.run_folder import RunFolder
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 _PR_SET_PDEATHSIG = 1
-_NOTE = ".stop"
 
 
 class Interrupted(KeyboardInterrupt):
@@ -50,7 +51,7 @@ class StopRequests:
         first, self._asked = not self._asked, True
         if self._folder is not None:
             # An evaluation looks at this note: the other processes may not have got a signal.
-            (self._folder / _NOTE).touch()
+            RunFolder(self._folder).stop_note.touch()
         if first and not self._deferring:
             raise Interrupted
 
@@ -69,13 +70,13 @@ class StopRequests:
 
     def check(self) -> None:
         """Raises Interrupted when any process of the run was asked to stop."""
-        if self._asked or (self._folder is not None and (self._folder / _NOTE).exists()):
+        if self._asked or (self._folder is not None and RunFolder(self._folder).stop_note.exists()):
             raise Interrupted
 
     @staticmethod
     def forget(folder: Path) -> None:
         """Clears the note of an earlier launch."""
-        (folder / _NOTE).unlink(missing_ok=True)
+        RunFolder(folder).stop_note.unlink(missing_ok=True)
 
 
 def tell_when_launcher_dies() -> None:

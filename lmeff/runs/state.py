@@ -10,6 +10,7 @@ from lmeff.clock import Clock
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_json
 from lmeff.formats.documents import PlanAnchor, StateDocument
+from lmeff.formats.run_folder import RunFolder
 
 
 def now() -> str:
@@ -54,12 +55,12 @@ class RunState:
             error=error,
             updated=now(),
         )
-        write_json(self.folder / "state.json", document.model_dump())
+        write_json(RunFolder(self.folder).state_json, document.model_dump())
 
 
 def read_state(folder: Path) -> StateDocument | None:
     """The state of a run, None when it has not begun."""
-    path = folder / "state.json"
+    path = RunFolder(folder).state_json
     if not path.exists():
         return None
     try:

@@ -8,6 +8,7 @@ from lmeff.corpora import TextCorpus, prepare_text
 from lmeff.corpora.prepare import text_fingerprints
 from lmeff.errors import InputError
 from lmeff.files import read_json
+from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens.prepare import Tokens, prepare_tokens
 from lmeff.tokens.tokenizer.bpe import prepare_tokenizer
@@ -55,12 +56,11 @@ def _prepared(recipe: Recipe, by_older_rule: bool) -> tuple[TextCorpus, Tokens]:
 
 def _provenances(folder: Path) -> Iterator[dict[str, Any]]:
     """What revisions say that they were made with."""
-    for path in (folder / "provenance.json", *sorted(folder.glob("revisions/[!.]*/provenance.json"))):
+    for path in (folder / "provenance.json", *RunFolder(folder).find_in_revisions("provenance.json")):
         if path.is_file():
             yield read_json(path)
 
 
 def _at_checkpoints(folder: Path) -> set[str]:
     """Fingerprints of the tokens that a run's checkpoints were trained on."""
-    patterns = ("checkpoints/[!.]*/lmeff.json", "parts/[!.]*/checkpoints/[!.]*/lmeff.json")
-    return {read_json(path)["tokens_fingerprint"] for pattern in patterns for path in folder.glob(pattern)}
+    return {read_json(path)["tokens_fingerprint"] for path in RunFolder(folder).find_in_checkpoints("lmeff.json")}

@@ -13,7 +13,7 @@ import numpy as np
 import xxhash
 
 from lmeff.errors import InputError
-from lmeff.files import describe_files, locked, new_folder, read_json, sha256_file, write_json
+from lmeff.files import MANIFEST, describe_files, locked, new_folder, read_json, sha256_file, write_json
 from lmeff.progress import shown
 from lmeff.recipe.schema import Batch
 from lmeff.tokens.prepare import Tokens
@@ -183,13 +183,13 @@ def prepare_packing(tokens: Tokens, sequence_length: int) -> Packing:
     with locked(corpus.parent / ".locks" / f"{corpus.name}.{tokens.folder.name}.{folder.name}"):
         lengths = np.ascontiguousarray(tokens.train_documents[:, 0])
         documents = xxhash.xxh3_128_hexdigest(lengths.data)
-        manifest = folder / "manifest.json"
+        manifest = folder / MANIFEST
         if not (manifest.exists() and read_json(manifest)["documents"] == documents):
             with new_folder(folder) as aside:
                 with shown("packing"):
                     described = _write_packing(aside, lengths, sequence_length) | {"documents": documents}
-                write_json(aside / "manifest.json", described | {"files": describe_files(aside)})
-    packing = Packing(folder, read_json(folder / "manifest.json"))
+                write_json(aside / MANIFEST, described | {"files": describe_files(aside)})
+    packing = Packing(folder, read_json(folder / MANIFEST))
     packing.check()
     return packing
 

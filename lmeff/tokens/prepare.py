@@ -13,7 +13,7 @@ import xxhash
 from lmeff.corpora import TextCorpus
 from lmeff.corpora.mixture import Passes
 from lmeff.corpora.text_shards import TextShard
-from lmeff.files import describe_files, locked, read_json, sha256_file, unfinished_folder, write_json
+from lmeff.files import MANIFEST, describe_files, locked, read_json, sha256_file, unfinished_folder, write_json
 from lmeff.progress import shown
 from lmeff.tokens.held_out import PIECES, write_pieces
 from lmeff.tokens.shard_encoding import ShardJob, damaged, encode_shards
@@ -171,7 +171,7 @@ def prepare_tokens(corpus: TextCorpus, tokenizer_folder: Path) -> Tokens:
         parts.append(json.dumps(corpus.mixture.describe(), sort_keys=True))
     fingerprint = xxhash.xxh3_128_hexdigest(" ".join(parts).encode())
     folder = corpus.folder / "tokens" / f"{tokenizer_folder.name.split('.')[0]}-{fingerprint[:8]}"
-    manifest_path = folder / "manifest.json"
+    manifest_path = folder / MANIFEST
     with locked(corpus.folder.parent / ".locks" / f"{corpus.folder.name}.{folder.name}"):
         if not (manifest_path.exists() and read_json(manifest_path).get("layout") == _LAYOUT):
             tokenizer_file = tokenizer_folder / "tokenizer.json"
@@ -183,13 +183,13 @@ def prepare_tokens(corpus: TextCorpus, tokenizer_folder: Path) -> Tokens:
                     manifest_path.unlink()
                 with shown("sha256 of the tokens"):
                     manifest |= {"files": describe_files(aside)}
-                write_json(aside / "manifest.json", manifest)
+                write_json(aside / MANIFEST, manifest)
     return Tokens(folder, tokenizer_folder, read_json(manifest_path))
 
 
 def find_tokens(data: str | Path, fingerprint: str, tokenizer_folder: Path) -> Tokens | None:
     """The tokens of that fingerprint among those prepared under `data`, None when they are not there."""
-    for path in sorted(Path(data).glob("[!.]*/tokens/[!.]*/manifest.json")):
+    for path in sorted(Path(data).glob(f"[!.]*/tokens/[!.]*/{MANIFEST}")):
         manifest = read_json(path)
         if manifest.get("fingerprint") == fingerprint and manifest.get("layout") == _LAYOUT:
             return Tokens(path.parent, tokenizer_folder, manifest)

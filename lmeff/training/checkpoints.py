@@ -4,31 +4,27 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from lmeff.files import describe_files, write_json
+from lmeff.files import MANIFEST, describe_files, write_json
 from lmeff.formats.documents import FORMAT
+from lmeff.formats.run_folder import RunFolder
 from lmeff.revisions.store import differences
-from lmeff.runs.folder import checkpoint_path
-
-_PREFIX = "step-"
 
 
 def seal(folder: Path) -> None:
     """Writes the manifest of a checkpoint whose other files are all there."""
-    write_json(
-        folder / "manifest.json", {"format": FORMAT, "files": describe_files(folder, exclude=("manifest.json",))}
-    )
+    write_json(folder / MANIFEST, {"format": FORMAT, "files": describe_files(folder, exclude=(MANIFEST,))})
 
 
 def _steps(run: Path) -> list[tuple[int, Path]]:
-    folders = [path for path in (run / "checkpoints").glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdigit()]
-    return sorted((int(path.name.removeprefix(_PREFIX)), path) for path in folders)
+    folder = RunFolder(run)
+    return [(step, folder.checkpoint(step)) for step in folder.checkpoint_steps()]
 
 
 def newest_complete(run: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint whose files are what its manifest says, and what is wrong with the newer ones."""
     complaints: list[str] = []
     for _, folder in reversed(_steps(run)):
-        wrong = differences(folder, exclude=("manifest.json",))
+        wrong = differences(folder, exclude=(MANIFEST,))
         if not wrong:
             return folder, complaints
         complaints.append(f"{folder} is damaged and left aside: {wrong[0]}")
@@ -43,11 +39,12 @@ def rotate(run: Path, keep: int, newest: int, pinned: Collection[int] = ()) -> N
     for step, folder in _steps(run):
         if folder not in kept and not (step in pinned and step <= newest):
             shutil.rmtree(folder, ignore_errors=True)  # a branch that is done may be removing it too
-    for leftover in (run / "checkpoints").glob(".*.tmp"):
+    for leftover in RunFolder(run).checkpoints.glob(".*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def unpin(run: Path, step: int, keep: int) -> None:
     """Removes a checkpoint that was kept for a branch, unless it is among the newest `keep`."""
-    if checkpoint_path(run, step) not in [folder for _, folder in _steps(run)][-keep:]:
-        shutil.rmtree(checkpoint_path(run, step), ignore_errors=True)
+    checkpoint = RunFolder(run).checkpoint(step)
+    if checkpoint not in [folder for _, folder in _steps(run)][-keep:]:
+        shutil.rmtree(checkpoint, ignore_errors=True)

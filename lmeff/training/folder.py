@@ -1,5 +1,11 @@
 """The name by which Slurm templates that were copied from an older version import this."""
 
-from lmeff.runs.folder import run_folder
+from pathlib import Path
 
-__all__ = ["run_folder"]
+from lmeff.formats.run_folder import RunFolder
+from lmeff.recipe import Resolved
+
+
+def run_folder(resolved: Resolved) -> Path:
+    """`OUTPUTS/NAME/seed-S`."""
+    return RunFolder.of(resolved.recipe).path

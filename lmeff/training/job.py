@@ -12,8 +12,9 @@ from transformers import PrinterCallback
 from transformers import ProgressCallback as StockProgressCallback
 
 from lmeff.errors import Busy, InputError, RunFailed
-from lmeff.files import locked, write_json
+from lmeff.files import MANIFEST, locked, write_json
 from lmeff.formats.documents import AnchorDocument, PlanDocument, PlanPart
+from lmeff.formats.run_folder import RunFolder
 from lmeff.models.build import build_model
 from lmeff.plan import make_plan
 from lmeff.plan.batch import micro_batches
@@ -22,7 +23,7 @@ from lmeff.recipe.schema import Recipe
 from lmeff.revisions import RevisionStore
 from lmeff.revisions.names import anchor_name
 from lmeff.revisions.store import differences, list_revisions
-from lmeff.runs.folder import check_space, checkpoint_path, claimed, is_done, part_folder, record_changes
+from lmeff.runs.folder import check_space, claimed, is_done, record_changes
 from lmeff.runs.process import launched_rank, launched_world_size
 from lmeff.runs.signals import Interrupted, StopRequests
 from lmeff.runs.state import RunState, read_state
@@ -80,7 +81,7 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
         micro_batch = probe_micro_batch(job.recipe)
     plan = make_plan(job.recipe, world_size=launched_world_size(), micro_batch=micro_batch)
     if launched_rank() == 0:
-        write_json(job.folder / "plan.json", plan.model_dump())
+        write_json(RunFolder(job.folder).plan_json, plan.model_dump())
         check_space(job.folder, plan)
     busy = []
     for index, part in enumerate(parts):
@@ -94,7 +95,7 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
     if busy and not first_decides(lambda: _all_done(job, plan)):
         raise Interrupted("\n".join(busy) + "\nall other parts are done")
     if launched_rank() == 0 and not job.recipe.anchors.until and _all_done(job, plan):
-        with locked(job.folder / ".final"):
+        with locked(RunFolder(job.folder).final_lock):
             _store(job, plan, []).save_final(plan.anchors[-1].nominal_tokens)
     if dist.is_initialized():
         dist.barrier()
@@ -120,7 +121,7 @@ def _all_done(job: Job, plan: PlanDocument) -> bool:
 
 def _store(job: Job, plan: PlanDocument, changes: list[dict[str, Any]]) -> RevisionStore:
     return RevisionStore(
-        folder=job.folder / "revisions",
+        folder=RunFolder(job.folder).revisions,
         seed=job.recipe.seed,
         tokenizer_folder=job.tokens.tokenizer_folder,
         recipe_yaml=job.recipe_yaml,
@@ -137,7 +138,7 @@ def _saved_micro_batch(job: Job, parts: list[PlanPart]) -> int | None:
     when the recipe gives one, or there is no checkpoint yet."""
     if job.recipe.batch.micro != "auto":
         return None
-    found = (newest_complete(part_folder(job.folder, part))[0] for part in parts)
+    found = (newest_complete(RunFolder(job.folder).part(part.name).path)[0] for part in parts)
     if (checkpoint := next(filter(None, found), None)) is None:
         return None
     saved = read_own_state(checkpoint)["micro_batch"]
@@ -146,14 +147,14 @@ def _saved_micro_batch(job: Job, parts: list[PlanPart]) -> int | None:
 
 def _checkpoint(job: Job, part: PlanPart) -> Path | None:
     """Where a part goes on from. Raises Interrupted when the trunk is not there yet, and RunFailed when it never will be."""
-    checkpoint, complaints = newest_complete(part_folder(job.folder, part))
+    checkpoint, complaints = newest_complete(RunFolder(job.folder).part(part.name).path)
     for complaint in complaints:
         print(complaint)
     if checkpoint is None and part.first_step:
-        trunk = job.folder / "parts" / TRUNK
-        checkpoint = checkpoint_path(trunk, part.first_step)
-        if wrong := differences(checkpoint, exclude=("manifest.json",)):
-            state = read_state(trunk)
+        trunk = RunFolder(job.folder).part(TRUNK)
+        checkpoint = trunk.checkpoint(part.first_step)
+        if wrong := differences(checkpoint, exclude=(MANIFEST,)):
+            state = read_state(trunk.path)
             if state is None or state.state != "complete":
                 raise Interrupted(
                     f"part {part.name} begins at step {part.first_step} of the trunk, which is not there yet"
@@ -204,11 +205,11 @@ def _train_part_in_memory(job: Job, plan: PlanDocument, part: PlanPart) -> PlanD
             raise RunFailed(f"{plan.micro_batch} sequences at a time do not fit the GPU: {shortage}; {advice}")
         print(f"{plan.micro_batch} sequences at a time do not fit the GPU; going on with {smaller[-1]}")
         plan = make_plan(job.recipe, world_size=1, micro_batch=smaller[-1])
-        write_json(job.folder / "plan.json", plan.model_dump())
+        write_json(RunFolder(job.folder).plan_json, plan.model_dump())
 
 
 def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
-    recipe, folder = job.recipe, part_folder(job.folder, part)
+    recipe, folder = job.recipe, RunFolder(job.folder).part(part.name).path
     with ExitStack() as held:
         # Whoever was asked for one part holds its folder already.
         if folder != job.run_state.folder:
@@ -246,14 +247,14 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         # With checkpoints by the clock only, there would be none of the end, from which a longer run goes on.
         save_at = {*part.branch_steps, *([part.last_step] if recipe.checkpoints.every_minutes else [])}
         boundary = BoundaryCallback(trainer, lambda: job.stop.asked, recipe.checkpoints.every_minutes, save_at)
-        tracking = TrackingCallback(trackers, seen, folder / "run.log.jsonl", store.path, job.scores)
+        tracking = TrackingCallback(trackers, seen, RunFolder(folder).log_jsonl, store.path, job.scores)
         trainer.remove_callback(StockProgressCallback)
         trainer.remove_callback(PrinterCallback)
         for callback in (
             anchors,
-            *([ConvergenceCallback(trainer, folder / "dev.log.jsonl")] if recipe.anchors.until else []),
+            *([ConvergenceCallback(trainer, RunFolder(folder).dev_log_jsonl)] if recipe.anchors.until else []),
             boundary,
-            *([SampleLogCallback(folder / "samples.jsonl", trainer)] if recipe.batch.log_samples else []),
+            *([SampleLogCallback(RunFolder(folder).samples_jsonl, trainer)] if recipe.batch.log_samples else []),
             progress,
             RunLogCallback(tracking.log, seen, trainer, tracking.on_record),
             StateCallback(states),
@@ -282,7 +283,7 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
             states[-1].step = part.last_step
             states[-1].write("complete")
             if part.first_step and _branch_is_done(job.folder, plan, part.first_step):
-                unpin(job.folder / "parts" / TRUNK, part.first_step, recipe.checkpoints.keep)
+                unpin(RunFolder(job.folder).part(TRUNK).path, part.first_step, recipe.checkpoints.keep)
         forget_engine(trainer)
 
 

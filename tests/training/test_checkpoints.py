@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from lmeff.runs.folder import checkpoint_path
+from lmeff.formats.run_folder import RunFolder
 from lmeff.training.checkpoints import newest_complete, rotate, seal
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     for step in (5, 10, 20):
-        folder = checkpoint_path(tmp_path, step)
+        folder = RunFolder(tmp_path).checkpoint(step)
         folder.mkdir(parents=True)
         (folder / "optimizer.pt").write_bytes(b"state %d" % step)
         seal(folder)
@@ -19,7 +19,7 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_the_newest_is_chosen(run: Path) -> None:
-    assert newest_complete(run) == (checkpoint_path(run, 20), [])
+    assert newest_complete(run) == (RunFolder(run).checkpoint(20), [])
 
 
 def flip(path: Path) -> None:
@@ -40,11 +40,11 @@ def flip(path: Path) -> None:
     ],
 )
 def test_a_damaged_one_is_named_and_the_one_before_is_used(run: Path, damage) -> None:
-    damage(checkpoint_path(run, 20))
+    damage(RunFolder(run).checkpoint(20))
     chosen, complaints = newest_complete(run)
-    assert chosen == checkpoint_path(run, 10)
+    assert chosen == RunFolder(run).checkpoint(10)
     assert len(complaints) == 1
-    assert complaints[0].startswith(f"{checkpoint_path(run, 20)} is damaged")
+    assert complaints[0].startswith(f"{RunFolder(run).checkpoint(20)} is damaged")
 
 
 def test_none_at_all(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_rotation_keeps_the_newest_and_clears_leftovers(run: Path) -> None:
 
 def test_a_damaged_later_one_does_not_push_out_a_good_one(run: Path) -> None:
     """The run went on from step 5, because 10 and 20 were damaged, and has just written step 7."""
-    folder = checkpoint_path(run, 7)
+    folder = RunFolder(run).checkpoint(7)
     folder.mkdir()
     seal(folder)
     rotate(run, keep=2, newest=7)

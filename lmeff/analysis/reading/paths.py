@@ -8,6 +8,7 @@ from lmeff.analysis.reading.conventions import with_one_context_start
 from lmeff.analysis.reading.other_models import read_collections, result_folders
 from lmeff.analysis.reading.runs import Run, read_run
 from lmeff.errors import InputError
+from lmeff.formats.run_folder import RunFolder
 
 
 def read_runs(paths: Sequence[str | Path]) -> list[Run]:
@@ -50,7 +51,8 @@ def find_folders(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
 def _is_run(folder: Path) -> bool:
     if (folder / "anchor.json").exists():  # a revision, which holds a recipe too
         return False
-    return any((folder / name).is_file() for name in ("plan.json", "state.json")) or (folder / "revisions").is_dir()
+    run = RunFolder(folder)
+    return run.plan_json.is_file() or run.state_json.is_file() or run.has_revisions
 
 
 def _run_folders(top: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from lmeff.analysis.reading.results import Results, WrittenText, pair_files, rea
 from lmeff.errors import InputError
 from lmeff.files import read_json
 from lmeff.formats.documents import AnchorDocument, Document, LogRecord, PlanDocument, StateDocument
+from lmeff.formats.run_folder import RunFolder
 from lmeff.quantities import format_short, format_tokens, parse_count
 
 AnyDocument = TypeVar("AnyDocument", bound=Document)
@@ -102,7 +103,7 @@ class Run:
     def provenance(self) -> dict:
         """The last anchor's `provenance.json`: which text and tokenizer its losses are of. Empty where there is none. Raises
         InputError when it is damaged."""
-        folders = (self.folder / "revisions" / anchor.revision for anchor in reversed(self.anchors))
+        folders = (RunFolder(self.folder).revision(anchor.revision) for anchor in reversed(self.anchors))
         path = next((path for folder in folders if (path := folder / "provenance.json").is_file()), None)
         found = read_json(path) if path else {}
         return found if isinstance(found, dict) else {}
@@ -174,7 +175,8 @@ class Run:
 
 def read_run(folder: Path) -> Run:
     """One run folder. Raises InputError naming the file when one is damaged; missing files are no mistake."""
-    recipe_path = folder / "recipe.yaml"
+    run = RunFolder(folder)
+    recipe_path = run.recipe_yaml
     recipe_text = recipe_path.read_text(encoding="utf-8", errors="replace") if recipe_path.is_file() else ""
     try:
         recipe = yaml.safe_load(recipe_text) or {}
@@ -191,8 +193,8 @@ def read_run(folder: Path) -> Run:
         seed=int(recipe.get("seed") or (seed if seed.isdigit() else 0)),
         recipe=recipe,
         recipe_text=recipe_text,
-        plan=_read_document(folder / "plan.json", PlanDocument),
-        state=_read_document(folder / "state.json", StateDocument),
+        plan=_read_document(run.plan_json, PlanDocument),
+        state=_read_document(run.state_json, StateDocument),
         log=_read_logs(folder),
         anchors=anchors,
         subtasks=subtasks_of(anchors),
@@ -216,16 +218,15 @@ def _read_document(path: Path, kind: type[AnyDocument]) -> AnyDocument | None:
 
 
 def _read_anchors(folder: Path) -> tuple[Anchor, ...]:
-    anchors = {}
-    for path in sorted(folder.glob("revisions/*/anchor.json")):
+    anchors, run = {}, RunFolder(folder)
+    for path in run.find_in_revisions("anchor.json"):
         revision = path.parent.name
-        if not revision.startswith("."):  # `.NAME.tmp` is a revision still being written
-            results = folder / "results" / revision
-            document = _read_document(path, AnchorDocument)
-            texts = results / "generations.jsonl"
-            anchors[revision] = Anchor(
-                revision, document, read_results(results), pair_files(results), texts if texts.is_file() else None
-            )
+        results = run.results_of(revision)
+        document = _read_document(path, AnchorDocument)
+        texts = results / "generations.jsonl"
+        anchors[revision] = Anchor(
+            revision, document, read_results(results), pair_files(results), texts if texts.is_file() else None
+        )
     for name, twin in list(anchors.items()):
         original = anchors.get(twin.document.same_as)
         if original is not None and original is not twin:
@@ -242,8 +243,9 @@ def _read_anchors(folder: Path) -> tuple[Anchor, ...]:
 
 def _read_logs(folder: Path) -> tuple[LogRecord, ...]:
     """The log of the run; of a run in parts that of its longest part, which is the trunk or the last restart."""
-    whole = read_log(folder / "run.log.jsonl")
-    parts = [read_log(path) for path in sorted(folder.glob("parts/[!.]*/run.log.jsonl"))]
+    run = RunFolder(folder)
+    whole = read_log(run.log_jsonl)
+    parts = [read_log(part.log_jsonl) for part in run.parts()]
     return whole or max(parts, key=len, default=())
 
 

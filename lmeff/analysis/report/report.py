@@ -24,6 +24,7 @@ from lmeff.analysis.statistics.curves import ACQUIRED, NUM_RESAMPLES
 from lmeff.analysis.text import print_curves
 from lmeff.errors import InputError
 from lmeff.files import write_text
+from lmeff.formats.run_folder import RunFolder
 
 PAGE = Path(__file__).parent / "page"
 
@@ -126,6 +127,6 @@ def _script_json(value: object) -> str:
 def show_run(folder: Path) -> None:
     """Writes a run's report and prints its curves."""
     runs = read_runs([folder])
-    write_report(runs, folder / "report.html")
+    write_report(runs, RunFolder(folder).report_html)
     print(print_curves(runs))
-    print(f"report: {folder / 'report.html'}")
+    print(f"report: {RunFolder(folder).report_html}")

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.results import about_of, model_files_sha256, take_over, weights_sha256, write_table
 from lmeff.files import sha256_file
+from lmeff.formats.run_folder import RunFolder
 from lmeff.measures.finetuning.data import NoTrainingData, TaskData, load_task
 from lmeff.measures.finetuning.table import ScoreTable
 from lmeff.measures.finetuning.tasks import GROUPS, PREFIX, Task, Wanted, find_tasks
@@ -50,7 +51,7 @@ def finetune_folders(request: Request) -> list[Subject]:
     recipe = read_section(FinetuneRecipe, request.recipe, request.overrides)
     wanted = find_tasks(request.tasks, recipe)
     if request.limit:
-        check_part("--limit", (Path(request.what) / "revisions").is_dir(), request.output)
+        check_part("--limit", RunFolder(Path(request.what)).has_revisions, request.output)
     subjects = find_subjects(request.what, request.revisions, request.every, request.output)
     if request.limit and request.output is None:
         _check_limit(request.limit, subjects, wanted)
@@ -104,7 +105,7 @@ def _check_limit(limit: int, subjects: Iterable[Subject], wanted: Wanted) -> Non
 
 def _load(request: Request, wanted: Wanted, settings: Mapping[str, FinetuneSettings]) -> dict[str, TaskData]:
     """The data of all tasks. Those of a group that have no training data are left out, in one line."""
-    recipe = Path(request.what) / "recipe.yaml"
+    recipe = RunFolder(Path(request.what)).recipe_yaml
     paths = read_recipe(recipe).recipe.evaluation.paths if recipe.is_file() else {}
     loaded, missing = {}, []
     for name, task in wanted.tasks.items():

@@ -15,7 +15,7 @@ from lmeff.corpora.documents import num_bytes, num_words
 from lmeff.corpora.reading.records import Form, read_batches, texts_of
 from lmeff.corpora.reading.sources import domain, find_files, kind
 from lmeff.errors import InputError
-from lmeff.files import read_json
+from lmeff.files import MANIFEST, read_json
 from lmeff.recipe import read_recipe
 from lmeff.tokens import BOS_ID, Tokens, find_tokens
 from lmeff.tokens.held_out import Stretches, chosen_first, held_out_sample, is_long, pieces_of, whole_documents
@@ -114,7 +114,7 @@ def split_text(model_folder: Path, side: str, limit_tokens: int | None) -> HeldT
         tokens.manifest["tokenizer_sha256"],
         np.array(groups, np.int64),
         None if is_whole else taken,
-        "held_out" not in read_json(text_folder / "manifest.json")["rules"] and bool((table[:, 1] >= _CUT_BYTES).any()),
+        "held_out" not in read_json(text_folder / MANIFEST)["rules"] and bool((table[:, 1] >= _CUT_BYTES).any()),
         _text_sha256([(line.domain, line.sha256) for line in lines]) if is_whole else None,
     )
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.files import write_json
+from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.remote import is_remote
 from lmeff.measures.profile.profile import ProfileSettings, profile_model
 from lmeff.measures.selection import Subject, find_subjects, outputs_of, score_each
@@ -42,7 +43,7 @@ def profile_all(
     names: dict[Subject, str] = {}
     for what, own in zip(whats, outputs_of(whats, output), strict=True):
         found = find_subjects(what, revisions, every, own)
-        is_run = not is_remote(what) and (Path(what) / "revisions").is_dir()
+        is_run = not is_remote(what) and RunFolder(Path(what)).has_revisions
         found = found[-1:] if is_run and not (revisions or every) else found
         for subject in found:
             names[subject] = what if len(found) == 1 else f"{what} {subject.name}"

@@ -12,6 +12,7 @@ from lmeff.evaluation.results import about_of
 from lmeff.evaluation.scorer.context_start import warn_of_bos
 from lmeff.evaluation.tasks.checks import check_tasks
 from lmeff.files import read_json
+from lmeff.formats.run_folder import RunFolder
 from lmeff.measures.options import check_eval
 from lmeff.measures.scores.following import follow_run
 from lmeff.measures.scores.table import ScoreTable
@@ -88,7 +89,7 @@ def evaluate_folders(
     With `follow`, goes on with revisions that a run saves meanwhile, until it has ended. A model that cannot be scored is
     named and the others go on; RunFailed is raised at the end.
     """
-    recipe = Path(what) / "recipe.yaml"
+    recipe = RunFolder(Path(what)).recipe_yaml
     section = read_recipe(recipe).recipe.evaluation if recipe.is_file() else EvaluationSection()
     check_eval(what, section, changes, output, exact, follow)
     subjects = [] if follow else find_subjects(what, revisions, every, output)

@@ -13,6 +13,7 @@ from pathlib import Path
 from lmeff.errors import InputError, RunFailed
 from lmeff.files import read_json
 from lmeff.formats.documents import StateDocument
+from lmeff.formats.run_folder import RunFolder
 from lmeff.measures.selection import Subject, anchor_of, score_each
 from lmeff.revisions import list_revisions
 
@@ -44,7 +45,7 @@ def follow_run(
         states = list(_states(run))  # before looking: what was saved until then is seen
         found = find() if list_revisions(run) else []
         known = [subject.name for subject in found]
-        asked = {anchor_of(run / "revisions" / name): name for name in (known if names is None else names)}
+        asked = {anchor_of(RunFolder(run).revision(name)): name for name in (known if names is None else names)}
         wanted = set(asked)
         new = [subject for subject in found if subject.name in wanted and subject.name not in seen]
         for subject in new:
@@ -116,11 +117,11 @@ def _states(run: Path) -> Iterator[StateDocument | None]:
         yield own
         return
     with suppress(InputError, KeyError):
-        for part in read_json(run / "plan.json")["parts"]:
-            yield _state(run / "parts" / part["name"])
+        for part in read_json(RunFolder(run).plan_json)["parts"]:
+            yield _state(RunFolder(run).part(part["name"]).path)
 
 
 def _state(folder: Path) -> StateDocument | None:
     with suppress(InputError, ValueError):
-        return StateDocument.model_validate(read_json(folder / "state.json"))
+        return StateDocument.model_validate(read_json(RunFolder(folder).state_json))
     return None

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.evaluation.results import weights_sha256
-from lmeff.files import read_json
+from lmeff.files import MANIFEST, read_json
 from lmeff.formats.documents import AnchorDocument
+from lmeff.formats.run_folder import RunFolder
 from lmeff.measures.result_keys import read_measure, write_measure
 from lmeff.measures.selection import Subject, find_subjects, outputs_of, score_each
 from lmeff.measures.weights.statistics import Weights, compare, norms_and_ranks, parameters_of
@@ -102,13 +103,15 @@ def measure_finished(run: Path) -> None:
     """When a run has its final model: how near every revision is to it, and what an interrupted run left unmeasured. Fails
     like `measure_at_anchor`."""
     with _one_line(f"{run}: its revisions were not compared with the final model"):
-        folders = _revisions(run / "revisions")
+        folders = _revisions(RunFolder(run).revisions)
         if not any(point.is_final for folder in folders if (point := _point(folder))):
             return
         for folder in list_revisions(run):
-            measure_at_anchor(folder, run / "results")
+            measure_at_anchor(folder, RunFolder(run).results)
             with _one_line(f"{folder.name}: not compared with the final model"):
-                measure_similarity(folder, run / "results" / folder.name, find_neighbours(folder, folders).final)
+                measure_similarity(
+                    folder, RunFolder(run).results_of(folder.name), find_neighbours(folder, folders).final
+                )
 
 
 @contextmanager
@@ -121,7 +124,7 @@ def _one_line(words: str) -> Iterator[None]:
 
 def _revisions(folder: Path) -> list[Path]:
     """The whole revisions of a run, the final one too."""
-    return sorted(path.parent for path in folder.glob("[!.]*/manifest.json"))
+    return sorted(path.parent for path in folder.glob(f"[!.]*/{MANIFEST}"))
 
 
 def measure_weights(
@@ -255,8 +258,8 @@ def _same_origin(subject: Subject, model: Path, subjects: Sequence[Subject]) -> 
     """The folders of the run's revisions, or of the repository's that are wanted and can be had. A model folder that lies
     elsewhere has none: those beside it may be of other runs."""
     if subject.remote is None:
-        beside = Path(os.path.abspath(model)).parent
-        return _revisions(beside) if beside.name == "revisions" else []
+        run = RunFolder.of_revision(Path(os.path.abspath(model)))
+        return _revisions(run.revisions) if run else []
     folders = []
     for other in subjects:
         if other.remote and other.remote.repository == subject.remote.repository:

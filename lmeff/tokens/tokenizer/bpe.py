@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from lmeff.corpora import TextCorpus
 from lmeff.errors import InputError
-from lmeff.files import describe_files, locked, new_folder, sha256_file, write_json
+from lmeff.files import MANIFEST, describe_files, locked, new_folder, sha256_file, write_json
 from lmeff.progress import shown
 from lmeff.quantities import format_count
 from lmeff.tokens.tokenizer.sample import TrainingText
@@ -82,12 +82,12 @@ def prepare_tokenizer(corpus: TextCorpus, vocab_size: int, sample_bytes: int | N
     sampled = f"-sample-{format_count(text.sample_bytes)}" if text.sample_bytes else ""
     folder = corpus.folder / "tokenizers" / f"bpe-{vocab_size}{sampled}.v{TOKENIZER_FORMAT}"
     with locked(corpus.folder.parent / ".locks" / f"{corpus.folder.name}.{folder.name}"):
-        if not (folder / "manifest.json").exists():
+        if not (folder / MANIFEST).exists():
             with new_folder(folder) as aside:
                 save_tokenizer(_train(text, vocab_size), aside)
                 manifest = {"format": TOKENIZER_FORMAT, "vocab_size": vocab_size, "sample_bytes": text.sample_bytes}
                 manifest |= {"num_documents": text.num_documents, "num_bytes": text.num_bytes}
-                write_json(aside / "manifest.json", manifest | {"files": describe_files(aside)})
+                write_json(aside / MANIFEST, manifest | {"files": describe_files(aside)})
     return folder
 
 

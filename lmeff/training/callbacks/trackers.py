@@ -17,9 +17,8 @@ from transformers import TrainingArguments
 
 from lmeff.clock import Clock
 from lmeff.files import read_json, write_json
+from lmeff.formats.run_folder import RunFolder
 from lmeff.paths import expanded
-
-_NOTES = "trackers.json"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class TensorBoard:
     def __init__(self, tracked: Tracked) -> None:
         self._tracked = tracked
         elsewhere = os.environ.get("TENSORBOARD_LOGGING_DIR")
-        base = Path(expanded(elsewhere)) / tracked.project if elsewhere else tracked.folder / "tensorboard"
+        base = Path(expanded(elsewhere)) / tracked.project if elsewhere else RunFolder(tracked.folder).tensorboard
         self._folder = base / tracked.name
 
     def begin(self, step: int) -> int:
@@ -180,7 +179,7 @@ KINDS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "trackio": Tracki
 
 
 def _notes(tracked: Tracked) -> dict[str, str]:
-    path = tracked.folder / _NOTES
+    path = RunFolder(tracked.folder).trackers_json
     return read_json(path) if path.exists() else {}
 
 
@@ -190,4 +189,4 @@ def _note(tracked: Tracked, kind: str) -> str | None:
 
 def _keep_note(tracked: Tracked, kind: str, value: str) -> None:
     if _note(tracked, kind) != value:
-        write_json(tracked.folder / _NOTES, _notes(tracked) | {kind: value})
+        write_json(RunFolder(tracked.folder).trackers_json, _notes(tracked) | {kind: value})

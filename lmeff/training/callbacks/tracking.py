@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lmeff.files import read_json
+from lmeff.files import has_manifest, read_json
 from lmeff.formats.documents import AnchorDocument, LogRecord, PlanDocument
 from lmeff.recipe.schema import Recipe
 from lmeff.training.callbacks.trackers import KINDS, Tracked, Tracker
@@ -73,7 +73,7 @@ class TrackingCallback(TrainerCallback):
         told = [(record.step, 1, _of_record(record)) for record in records]
         for anchor in self.plan.anchors:
             revision = self.revision(anchor.nominal_tokens)
-            if (revision / "manifest.json").exists():
+            if has_manifest(revision):
                 told.append((anchor.step, 0, self._of_revision(revision)))
         yield from ((step, values) for step, _, values in sorted(told, key=lambda one: one[:2]))
 

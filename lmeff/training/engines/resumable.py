@@ -16,8 +16,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import nested_gather
 
 from lmeff.files import new_folder, read_json, write_json
+from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe.schema import Recipe
-from lmeff.runs.folder import checkpoint_path
 from lmeff.training.checkpoints import rotate, seal
 from lmeff.training.engines.engine import engine_name, loss_scale, set_loss_scale
 from lmeff.training.engines.full_state import FullState, PlainEngine, ZeroEngine, engine_state, weights_of
@@ -103,7 +103,7 @@ class ResumableTrainer(Trainer):
             about_losses = {"step_loss": self.step_loss(), "log_window": self._log_window()}
             if self.args.process_index == 0:
                 run, step = Path(self.args.output_dir), self.state.global_step
-                with new_folder(checkpoint_path(run, step)) as folder:
+                with new_folder(RunFolder(run).checkpoint(step)) as folder:
                     full.save(folder)
                     replace(self.state, log_history=[]).save_to_json(str(folder / TRAINER_STATE_NAME))
                     write_json(folder / _OWN_STATE, self._own_state() | about_losses)
