@@ -5,9 +5,8 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -19,64 +18,11 @@ from lmeff.formats.documents import FORMAT, PlanDocument, PlanPart
 from lmeff.formats.run_folder import RunFolder
 from lmeff.quantities import format_bytes
 from lmeff.recipe import Resolved
+from lmeff.recipe.changes import Change, changes_since
 from lmeff.recipe.schema import Recipe
-from lmeff.recipe.sections.batch import by_tokens
+from lmeff.recipe.sections.fields import OnResume
 from lmeff.runs.process import launch_id, launched_rank
 from lmeff.runs.state import now, read_state, slurm_job
-
-_FREE_SECTIONS = {"paths", "checkpoints", "evaluation", "publish"}
-"""Sections that do not change what is trained."""
-_TEXT_PATHS = ("corpus.paths", "corpus.dev_paths", "corpus.file", "corpus.decontaminate", "corpus.sources.*.paths")
-_FREE = {"batch.log_samples", "batch.micro"}
-_FIXED = (
-    "batch.tokens ",
-    "batch.packing ",
-    "batch.sequence_length ",
-    "batch.sequence_lengths",
-    "model.",
-    "tokenizer.",
-    "anchors.mode ",
-    "optimizer.name ",
-    "seed ",
-)
-"""What the counted tokens, the checkpoint's shape or the order of the text stand on."""
-_NOT_FIXED = "model.attention_dropout "
-_FREE_TRAINING = {"report_to", "run_name", "project", "disable_tqdm", "log_level", "log_level_replica", "logging_steps"}
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    out = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            out |= _flat(value, f"{prefix}{key}.")
-        else:
-            out[f"{prefix}{key}"] = value
-    return out
-
-
-def _default(key: str) -> Any:
-    """What a setting is when a recipe does not name it; None for one that the schema does not know."""
-    section: Any = Recipe
-    *names, last = key.split(".")
-    for name in names:
-        section = section.model_fields[name].annotation if name in getattr(section, "model_fields", {}) else None
-    field = getattr(section, "model_fields", {}).get(last)
-    return None if field is None or field.is_required() else field.get_default()
-
-
-def _decides(key: str) -> bool:
-    section, _, rest = key.partition(".")
-    return key not in _FREE and section not in _FREE_SECTIONS and not (section == "training" and rest in _FREE_TRAINING)
-
-
-def _is_moved(key: str, before: Any, after: Any) -> bool:
-    """Whether two values name files of the same names in another place, or seen from another one."""
-    if not any(fnmatchcase(key, pattern) for pattern in _TEXT_PATHS):
-        return False
-    names = [
-        [Path(path).name for path in ([value] if isinstance(value, str) else value or [])] for value in (before, after)
-    ]
-    return names[0] == names[1]
 
 
 def _is_its_text(folder: Path, recipe: Recipe) -> bool:
@@ -88,28 +34,20 @@ def _is_its_text(folder: Path, recipe: Recipe) -> bool:
     return not is_complete(folder) if is_same is None else is_same
 
 
-def recipe_changes(folder: Path, resolved: Resolved) -> list[str]:
-    """How the run in `folder` was told to train otherwise, one line a setting; empty for the same run and for one that has
-    nothing to lose yet."""
+def recipe_changes(folder: Path, resolved: Resolved) -> list[Change]:
+    """How the run in `folder` was told to train otherwise; empty for the same run and for one that has nothing to lose yet."""
     run = RunFolder(folder)
     if not run.recipe_yaml.exists() or not run.has_work():
         return []
-    kept = yaml.safe_load(run.recipe_yaml.read_text(encoding="utf-8"))
-    if lengths := kept["batch"].get("sequence_lengths"):  # an older version kept the keys as they were written
-        kept["batch"]["sequence_lengths"] = by_tokens(lengths)
-    before, after = _flat(kept), _flat(yaml.safe_load(resolved.to_yaml()))
-    # A setting that came into lmeff after the run began had its default then.
-    before |= {key: _default(key) for key in after.keys() - before.keys()}
-    keys = {key for key in before.keys() | after.keys() if _decides(key) and before.get(key) != after.get(key)}
-    moved = {key for key in keys if _is_moved(key, before.get(key), after.get(key))}
-    is_other_corpus = any(key.startswith("corpus.") for key in keys - moved)
-    if moved and (is_other_corpus or _is_its_text(folder, resolved.recipe)):
-        keys -= moved
-    return [f"{key} was {before.get(key)}, is now {after.get(key)}" for key in sorted(keys)]
+    changes = changes_since(yaml.safe_load(run.recipe_yaml.read_text(encoding="utf-8")), resolved)
+    others = [change for change in changes if not change.is_moved_text]
+    is_other_corpus = any(change.path[0] == "corpus" for change in others)
+    has_moved = len(others) < len(changes)
+    return others if has_moved and (is_other_corpus or _is_its_text(folder, resolved.recipe)) else changes
 
 
 def check_same_recipe(folder: Path, resolved: Resolved, accept: bool) -> list[str]:
-    """What has changed since the folder's run began, when that is accepted.
+    """What has changed since the folder's run began, one line a setting, when that is accepted.
 
     Raises InputError, a line for each difference, when it is not, or when the run could not go on with it.
     """
@@ -117,10 +55,10 @@ def check_same_recipe(folder: Path, resolved: Resolved, accept: bool) -> list[st
     if not accept and changes:
         advice = "give this run another name (name=...), or go on with --accept-changes"
         raise InputError(*(f"{folder}: {change}; {advice}" for change in changes))
-    if fixed := [change for change in changes if change.startswith(_FIXED) and not change.startswith(_NOT_FIXED)]:
+    if fixed := [change for change in changes if change.on_resume is OnResume.FIXED]:
         advice = "a run cannot go on with another one; give this run another name (name=...)"
         raise InputError(*(f"{folder}: {change}; {advice}" for change in fixed))
-    return changes
+    return [str(change) for change in changes]
 
 
 def record_changes(folder: Path, step: int, changes: list[str]) -> list[dict[str, Any]]:
