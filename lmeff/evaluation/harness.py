@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmeff.evaluation.results import (
-    about_of,
     digest_files,
     has_pairs,
     model_files_sha256,
     pair_table,
     plain,
-    read_result,
     requests_sha256,
     take_over,
     task_config,
@@ -29,8 +27,9 @@ from lmeff.evaluation.tasks.checks import own_leaves
 from lmeff.evaluation.tasks.data import Documents, data_origins, documents, documents_sha256
 from lmeff.evaluation.tasks.items import correct_stderrs, items_of
 from lmeff.evaluation.tasks.names import tasks_folder
-from lmeff.files import write_json, write_text
+from lmeff.files import write_text
 from lmeff.formats.documents import FORMAT
+from lmeff.formats.result import about_of, find_result, pairs_path, write_result
 from lmeff.models.versions import library_versions
 
 if TYPE_CHECKING:
@@ -226,7 +225,7 @@ class Evaluation:
         for path in (self.output / f"{task}.json", *sorted(self.output.parent.glob(f"[!.]*/{task}.json"))):
             about = about_of(path)
             if self._is_ours(about) and has_pairs(path, about) and self._has_same_data(task, about):
-                return path.parent, read_result(path)
+                return path.parent, find_result(path)
         return None
 
     def _part(self, name: str) -> Path:
@@ -234,7 +233,7 @@ class Evaluation:
 
     def _scored(self, name: str, loaded: "LoadedTask") -> dict | None:
         """What was answered to the requests of one task; None where that must be asked (again)."""
-        part = read_result(self._part(name))
+        part = find_result(self._part(name))
         return part if self._is_ours(part) and part.get("asked_sha256") == loaded.asked_sha256(name) else None
 
     def _is_ours(self, about: dict) -> bool:
@@ -317,10 +316,10 @@ class Evaluation:
             if is_shared:  # what standard errors count
                 about |= {"num_items": num_items, "num_items_of": num_items_of}
             about["target_delimiter"] = next(iter(leaves.values())).get_config("target_delimiter")
-            write_table(self.output / "pairs" / f"{task}.parquet", pairs)
+            write_table(pairs_path(self.output / f"{task}.json"), pairs)
         configs = {name: task_config(leaf) for name, leaf in leaves.items()}
         result = plain({**result, "configs": configs, "lmeff": about})
-        write_json(self.output / f"{task}.json", result)
+        write_result(self.output / f"{task}.json", result)
         return result
 
 

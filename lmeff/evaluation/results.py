@@ -4,7 +4,6 @@ import hashlib
 import os
 import uuid
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pyarrow.parquet as pq
 from lmeff.errors import InputError
 from lmeff.evaluation.scoring import pair_score
 from lmeff.files import read_json, sha256_file, write_bytes, write_json
+from lmeff.formats.result import pairs_path
 
 _TOKENIZER_FILES = ("*token*.json", "vocab.*", "merges.txt", "*.model")
 
@@ -58,31 +58,6 @@ def tokenizer_files_sha256(folder: Path) -> str:
 
 def _files_sha256(folder: Path, patterns: Iterable[str]) -> str:
     return digest_files(sorted({path for pattern in patterns for path in folder.glob(pattern)}))
-
-
-def about_of(path: Path) -> dict:
-    """What the result in a file says that its numbers depend on, read once: hundreds of models may lie side by side. Empty
-    where there is no result."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return {}
-    return _read_about(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=10_000)
-def _read_about(path: Path, _mtime_ns: int, _size: int) -> dict:
-    about = read_result(path).get("lmeff")
-    return about if isinstance(about, dict) else {}
-
-
-def read_result(path: Path) -> dict:
-    """The content of a JSON file of ours, empty when it is missing or damaged: then it is computed again."""
-    try:
-        content = read_json(path)
-    except InputError:
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def scores_of(folder: Path, tasks: Iterable[str]) -> dict[str, float]:
@@ -167,7 +142,7 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 def has_pairs(path: Path, about: dict) -> bool:
     """Whether the pairs of a result, if it is one of minimal pairs, are beside it."""
-    num_pairs, table = about.get("num_pairs"), path.parent / "pairs" / f"{path.stem}.parquet"
+    num_pairs, table = about.get("num_pairs"), pairs_path(path)
     return num_pairs is None or (table.is_file() and pq.read_metadata(table).num_rows == num_pairs)
 
 

@@ -211,11 +211,3 @@ class PlanDocument(Document):
     def clock(self) -> Clock:
         """What a step is in tokens and sequences."""
         return Clock(self.batch_tokens, self.sequence_length)
-
-
-def validate_results(value: dict) -> dict:
-    """Checks that a result file has lm-eval's own keys. Raises ValueError."""
-    for key in ("results", "configs", "versions", "n-samples", "higher_is_better"):
-        if not isinstance(value.get(key), dict):
-            raise ValueError(f"not an lm-eval result: no {key!r}")
-    return value

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lmeff.evaluation.results import about_of, plain, read_result
-from lmeff.files import write_json
+from lmeff.evaluation.results import plain
 from lmeff.formats.documents import FORMAT
+from lmeff.formats.result import about_of, find_result, write_result
 from lmeff.models.versions import library_versions
 
 
@@ -14,7 +14,7 @@ def read_measure(path: Path, decided_by: Mapping[str, Any]) -> dict | None:
     """The result in `path` if it was computed from the same: weights, data and settings as `decided_by` names them."""
     about = about_of(path)
     same = about and all(about.get(key) == value for key, value in plain(decided_by).items())
-    return read_result(path) if same else None
+    return find_result(path) if same else None
 
 
 def find_measure(
@@ -84,5 +84,5 @@ def write_measure(
             },
         }
     )
-    write_json(path, result)
+    write_result(path, result)
     return result

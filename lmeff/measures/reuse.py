@@ -5,7 +5,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmeff.errors import InputError
-from lmeff.evaluation.results import about_of, weights_sha256
+from lmeff.evaluation.results import weights_sha256
+from lmeff.formats.result import about_of
 
 
 def check_name(name: str | None) -> None:

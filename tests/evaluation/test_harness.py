@@ -25,7 +25,7 @@ from lmeff.evaluation.process_state import undisturbed
 from lmeff.evaluation.tasks import loaded as loaded_tasks
 from lmeff.evaluation.tasks.blimp import PARADIGMS, PHENOMENA
 from lmeff.evaluation.tasks.names import tasks_folder
-from lmeff.formats.documents import validate_results
+from lmeff.formats.result import read_result
 
 TASKS = ("lmeff_blimp_ellipsis", "lmeff_blimp_wh_island", "lmeff_blimp_ellipsis_n_bar_2")
 
@@ -52,7 +52,7 @@ def test_groups_are_unweighted_means_over_paradigms(whole):
 
 def test_results_are_those_of_lm_eval_and_say_what_they_depend_on(whole, mini_blimp):
     output, result = whole
-    assert validate_results(json.loads((output / "lmeff_blimp.json").read_text())) == result
+    assert read_result(output / "lmeff_blimp.json") == result
     assert set(result["groups"]) == {"lmeff_blimp", *(f"lmeff_blimp_{phenomenon}" for phenomenon in PHENOMENA)}
     assert len(result["configs"]) == 67
     one = result["results"]["lmeff_blimp_wh_island"]

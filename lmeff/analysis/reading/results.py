@@ -11,8 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from lmeff.errors import InputError
-from lmeff.files import read_json
-from lmeff.formats.documents import validate_results
+from lmeff.formats.result import read_result
 
 
 @dataclass(frozen=True)
@@ -92,12 +91,7 @@ def read_result_files(paths: Iterable[Path]) -> Results:
     """Files in lm-eval's layout. Raises InputError."""
     together = Results()
     for path in paths:
-        content = read_json(path)
-        try:
-            validate_results(content)
-        except (ValueError, AttributeError) as error:
-            raise InputError(f"{path}: {error}") from None
-        together = together.joined_with(_parse_results(content, path))
+        together = together.joined_with(_parse_results(read_result(path), path))
     return together
 
 

@@ -9,8 +9,9 @@ from typing import Any
 from tqdm import tqdm
 
 from lmeff.errors import InputError, RunFailed
-from lmeff.evaluation.results import about_of, model_files_sha256, take_over, weights_sha256, write_table
+from lmeff.evaluation.results import model_files_sha256, take_over, weights_sha256, write_table
 from lmeff.files import sha256_file
+from lmeff.formats.result import about_of
 from lmeff.formats.run_folder import RunFolder
 from lmeff.measures.finetuning.data import NoTrainingData, TaskData, load_task
 from lmeff.measures.finetuning.table import ScoreTable

@@ -8,10 +8,10 @@ from typing import Any
 
 from lmeff.errors import InputError
 from lmeff.evaluation.harness import Evaluation
-from lmeff.evaluation.results import about_of
 from lmeff.evaluation.scorer.context_start import warn_of_bos
 from lmeff.evaluation.tasks.checks import check_tasks
 from lmeff.files import read_json
+from lmeff.formats.result import about_of
 from lmeff.formats.run_folder import RunFolder
 from lmeff.measures.options import check_eval
 from lmeff.measures.scores.following import follow_run

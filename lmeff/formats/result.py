@@ -1,0 +1,79 @@
+"""`results/REVISION/TASK.json`: what was measured of a model, in lm-eval's own result keys, so that one reader reads them all.
+
+Beside lm-eval's keys a result has `kind`, which says what was measured, and `lmeff`, which says what the numbers depend on:
+`weights_sha256`, `data_sha256`, `settings` and more. Files of lm-eval itself and of older versions have no `kind`.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from lmeff.errors import InputError
+from lmeff.files import read_json, write_json
+
+Kind = Literal["pairs", "choices", "perplexity", "generation", "weights", "profile", "finetuning"]
+"""`pairs`: choices between two sentences; `choices`: any other task of lm-eval."""
+KIND = "kind"
+ABOUT = "lmeff"
+_LM_EVAL_KEYS = ("results", "configs", "versions", "n-samples", "higher_is_better")
+
+
+def check_result(content: Any) -> dict[str, Any]:
+    """The same content, if it has lm-eval's keys and a kind that is known. Raises ValueError."""
+    for key in _LM_EVAL_KEYS:
+        if not isinstance(content, dict) or not isinstance(content.get(key), dict):
+            raise ValueError(f"not an lm-eval result: no {key!r}")
+    kind_of(content)
+    return content
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Raises InputError naming the file when it is missing, damaged or no result."""
+    content = read_json(path)
+    try:
+        return check_result(content)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def find_result(path: Path) -> dict[str, Any]:
+    """The content of a result, or of a part of one; empty when it is missing or damaged: then it is computed again."""
+    try:
+        content = read_json(path)
+    except InputError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def write_result(path: Path, content: dict[str, Any]) -> None:
+    """Replaces the file. Raises ValueError for what is no result, and for NaN and infinity."""
+    write_json(path, check_result(content))
+
+
+def kind_of(content: dict[str, Any]) -> Kind | None:
+    """What was measured; None where the file does not say it. Raises ValueError for a kind that no version has."""
+    kind = content.get(KIND)
+    if kind is not None and kind not in get_args(Kind):
+        raise ValueError(f"not a kind of result: {kind!r}")
+    return kind
+
+
+def about_of(path: Path) -> dict[str, Any]:
+    """What the numbers of a result depend on; empty where there is no result. Read once until the file changes: hundreds of
+    models may lie side by side."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return {}
+    return _read_about(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=10_000)
+def _read_about(path: Path, _mtime_ns: int, _size: int) -> dict[str, Any]:
+    about = find_result(path).get(ABOUT)
+    return about if isinstance(about, dict) else {}
+
+
+def pairs_path(result: Path) -> Path:
+    """The table of the scores of every minimal pair, beside the result over them."""
+    return result.parent / "pairs" / f"{result.stem}.parquet"
