@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmeff.evaluation.minimal_pairs import is_pair_task
 from lmeff.evaluation.results import (
     digest_files,
     has_pairs,
@@ -22,7 +23,6 @@ from lmeff.evaluation.results import (
     write_table,
 )
 from lmeff.evaluation.scorer.answer_tokens import ContextStart
-from lmeff.evaluation.scoring import process_results
 from lmeff.evaluation.tasks.checks import own_leaves
 from lmeff.evaluation.tasks.data import Documents, data_origins, documents, documents_sha256
 from lmeff.evaluation.tasks.items import correct_stderrs, items_of
@@ -302,7 +302,7 @@ class Evaluation:
             about["share_in_float32"] = sum(flags) / max(len(flags), 1)
             about["error_bound"] = max(part.get("error_bound", 0.0) for part in parts.values())
             about["num_compiled"] = sum(part.get("compiled", False) for part in parts.values())  # tasks
-        if all(_is_pair_task(leaf) for leaf in leaves.values()):
+        if all(is_pair_task(leaf) for leaf in leaves.values()):
             items = {name: items_of(leaf) for name, leaf in leaves.items()}
             num_items_of = {name: len(set(each)) for name, each in items.items()}
             num_items = sum(num_items_of.values())
@@ -332,11 +332,3 @@ def _data_sha256(leaves: Mapping[str, Any], limit: int | None) -> str:
         for name, leaf in leaves.items()
     }
     return requests_sha256(requests)
-
-
-def _is_pair_task(task: Any) -> bool:
-    """Whether every example is a choice between two, the first of which is right."""
-    return (
-        task.get_config("process_results") is process_results
-        and len(task.instances) == 2 * task.instances[-1].doc_id + 2
-    )

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from lm_eval.api.instance import Instance
 
 from lmeff.evaluation.scorer.tree_scorer import Answer
 
@@ -12,9 +11,6 @@ SAFETY = 2.0
 """The error bound is so many times the largest error seen."""
 SAMPLE = 32
 """Pairs of each task that are always scored both ways."""
-
-_OURS = {"task", "pair", "sentence_good"}
-"""Keys of the documents that `lmeff.evaluation.tasks.data` makes of minimal pairs."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +22,6 @@ class Adapted:
     """What the error of a margin was taken to be at most, in nats."""
     compiled: bool = False
     """Whether bfloat16's answers come from compiled code; others differ in their last bits."""
-
-
-def are_pairs(instances: Sequence[Instance]) -> bool:
-    """Whether requests are those of our tasks of minimal pairs, two after two: of such only the order of both
-    log-probabilities counts. Other tasks may use the log-probabilities themselves, or divide them by lengths."""
-    twos = zip(instances[::2], instances[1::2], strict=len(instances) % 2 == 0)
-    return len(instances) % 2 == 0 and all(
-        (one.doc or {}).keys() >= _OURS and one.doc_id == other.doc_id and one.args[0] == other.args[0]
-        for one, other in twos
-    )
 
 
 def adapt(rough: Sequence[Answer], exactly: Callable[[list[int]], list[Answer]]) -> Adapted:

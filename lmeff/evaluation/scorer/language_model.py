@@ -18,7 +18,8 @@ from transformers.integrations import deepspeed as hf_deepspeed
 from transformers.utils import cached_file
 
 from lmeff.errors import InputError
-from lmeff.evaluation.scorer.adaptive import Adapted, adapt, are_pairs
+from lmeff.evaluation.minimal_pairs import are_sentence_pairs, is_sentence_pair
+from lmeff.evaluation.scorer.adaptive import Adapted, adapt
 from lmeff.evaluation.scorer.answer_tokens import ContextStart, check_context_start
 from lmeff.evaluation.scorer.compiled import CompiledScorer, compiled_scorer, is_worth_compiling
 from lmeff.evaluation.scorer.encoding import (
@@ -202,7 +203,7 @@ class LmeffLM(KnowsLengths, EncodesAhead):
         if self.exact or not self._trees or self.must_be_alone(encoded):
             answers = finite(self._tokens_by_lm_eval(encoded, disable_tqdm=True), instances)
             return lambda: answers
-        if self.adaptive and are_pairs(instances):
+        if self.adaptive and are_sentence_pairs(instances):
             self.adapted[task] = self._adapt(instances, encoded)
             return lambda: finite(self.adapted[task].answers, instances)
         pending = self._with_room(lambda size: self._scorer.start(self._layout(instances, encoded, size)))
@@ -284,7 +285,7 @@ def finite(answers: list[Found], instances: Sequence[Instance]) -> list[Found]:
     for answer, instance in zip(answers, instances, strict=True):
         value = answer[0] if isinstance(answer, tuple) else answer
         if not np.isfinite(value):
-            kind = "pair" if "sentence_good" in (instance.doc or {}) else "document"
+            kind = "pair" if is_sentence_pair(instance.doc) else "document"
             raise ValueError(
                 f"{instance.task_name}, {kind} {instance.doc_id}: a log-probability is {value}, not finite"
             )
