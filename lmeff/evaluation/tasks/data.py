@@ -1,8 +1,6 @@
 """Reading what tasks ask about: local files in their published layouts, the Hub, and pairs of `lmeff.corpora.synthetic`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,22 +10,6 @@ from lmeff.evaluation.tasks.smallbench import PROMPTS, chosen, question, with_to
 from lmeff.evaluation.tasks.sources import DATA_VARIABLE, SOURCES, data_file, data_folder
 from lmeff.files import parse_json, text_lines
 from lmeff.hub.reach import asked_once, known_away
-
-_PATHS: ContextVar[Mapping[str, str] | None] = ContextVar("paths", default=None)
-
-
-@contextmanager
-def using_paths(paths: Mapping[str, str]) -> Iterator[None]:
-    """While lm-eval loads tasks: the folders by name (`evaluation.paths`), for the group whose tasks are files of a folder."""
-    token = _PATHS.set(paths)
-    try:
-        yield
-    finally:
-        _PATHS.reset(token)
-
-
-def current_paths() -> Mapping[str, str]:
-    return _PATHS.get() or {}
 
 
 def data_name(source: str) -> str | None:
@@ -183,7 +165,7 @@ def dataset(
     """lm-eval's `custom_dataset`: gets the task's `dataset_kwargs` and all metadata, of which `data_paths` is ours and `model`
     what lm-eval knows of the model."""
     task = task_name(source, uid)
-    found = documents(source, uid, {**current_paths(), **(data_paths or {})})
+    found = documents(source, uid, data_paths or {})
     if source == "smallbench":
         found = with_token_counts(found, model)
     return {"test": Documents({"task": task, "pair": index, **document} for index, document in enumerate(found))}

@@ -4,7 +4,7 @@ import random
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from lm_eval.api.instance import Instance
 
+from lmeff.errors import InputError
 from lmeff.evaluation.results import requests_sha256
-from lmeff.evaluation.tasks.data import using_paths
-from lmeff.evaluation.tasks.names import own_task_names, tasks_folder
+from lmeff.evaluation.tasks.names import PAIRS, own_task_names, tasks_folder
+from lmeff.evaluation.tasks.pair_folder import pair_tasks
 from lmeff.hub.reach import asked_once
 
 _NUM_KEPT = 64
@@ -87,10 +88,11 @@ def _load(
     own = {*own_task_names(), *manager.all_subtasks}.issuperset(names)
     if not own:  # a user's group may hold tasks of lm-eval
         manager = TaskManager(**options)  # indexes all of lm-eval's own task files, which takes 10 seconds
+    _hand_in_pairs(manager, names, paths)
     found = {}
     for name in names:
         random.seed(0), np.random.seed(1234), torch.manual_seed(1234)  # lm-eval's, for tasks that shuffle their choices
-        with using_paths(paths), nullcontext() if own else asked_once():
+        with nullcontext() if own else asked_once():
             loaded = manager.load([name])
         for task in loaded["tasks"].values():
             # As lm-eval's simple_evaluate does. That itself would reseed this process, start other programs to describe
@@ -102,6 +104,19 @@ def _load(
             task.build_all_requests = partial(_already_built, task)
         found[name] = LoadedTask(loaded["tasks"], loaded["groups"])
     return found
+
+
+def _hand_in_pairs(manager: Any, names: Sequence[str], paths: Mapping[str, str]) -> None:
+    """Gives lm-eval the tasks of `lmeff_pairs`, which the group's own task file takes from the environment alone."""
+    group = manager.task_index[PAIRS]
+    try:
+        tasks = pair_tasks(paths)
+    except InputError:
+        is_perhaps_asked = PAIRS in names or ("pairs" in paths and not set(own_task_names()).issuperset(names))
+        if is_perhaps_asked:  # a group of the user may hold it
+            raise
+    else:
+        manager.task_index[PAIRS] = replace(group, yaml_path=None, cfg={**group.cfg, "task": tasks})
 
 
 def _sample_size(task: Any, limit: int | None) -> int | None:

@@ -72,8 +72,8 @@ def task_files() -> dict[str, str]:
     for source, uid in SINGLE.items():
         files |= _leaf(source, uid, "_forms")
     # Its tasks are the files of a folder, which is known only when lm-eval loads the group.
-    members = "!function lmeff.evaluation.tasks.pair_folder.members"
-    return files | {"pairs/_pairs.yaml": f"include: ../_group.yaml\ngroup: lmeff_pairs\ntask: {members}\n"}
+    pairs = "include: ../_group.yaml\ngroup: lmeff_pairs\ntask: !function members.TASKS\n"
+    return files | {"pairs/_pairs.yaml": pairs}
 
 
 def main() -> None:
