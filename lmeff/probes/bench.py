@@ -5,18 +5,23 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from accelerate.utils import send_to_device
 from transformers import PreTrainedModel
 
 from lmeff.corpora import prepare_text
 from lmeff.models.build import build_model
+from lmeff.models.dropout import DropoutPlace, use_stateless_dropout
+from lmeff.objectives import objective_of
+from lmeff.objectives.forward import compute_losses_in_forward
 from lmeff.plan.batch import split_batch
 from lmeff.recipe.schema import Recipe
-from lmeff.tokens import SampleOrder, Tokens, prepare_tokenizer, prepare_tokens
+from lmeff.tokens import PermutationOrder, Tokens, prepare_tokenizer, prepare_tokens
 from lmeff.training.arguments import half_precision
-from lmeff.training.data.loader import PackedSequences
-from lmeff.training.data.sequences import DocumentSequences, Wanted, length_at, train_sequences
+from lmeff.training.data.loader import StepBatches
+from lmeff.training.data.sequences import MicroBatch, TrainSequences
 from lmeff.training.optimizers import build_optimizer, decayed_names
 
 
@@ -35,9 +40,10 @@ class Bench:
     recipe: Recipe
     model: PreTrainedModel
     optimizer: torch.optim.Optimizer
-    data: PackedSequences | DocumentSequences | None
+    data: TrainSequences | None
     """None where whole batches are handed in."""
     device: torch.device
+    dropout: DropoutPlace
 
     @classmethod
     def of(cls, recipe: Recipe, tokens: Tokens) -> "Bench":
@@ -46,40 +52,38 @@ class Bench:
         model = build_model(recipe).to(device).train()
         names = decayed_names(model)
         optimizer = build_optimizer(recipe.optimizer, model, names, fused=device.type != "cpu", zero=False)
-        return cls(recipe, model, optimizer, train_sequences(tokens, recipe.batch), device)
+        objective = objective_of(recipe)
+        compute_losses_in_forward(model, objective)
+        dropout = use_stateless_dropout(model, recipe.seed)
+        return cls(recipe, model, optimizer, TrainSequences(tokens, recipe.batch, objective), device, dropout)
 
-    def batches(self, num_steps: int) -> Iterator[Wanted]:
-        """The sequences that a run's first steps read, each with the length that they have in its step."""
-        clock = self.recipe.batch.clock
-        order = SampleOrder(len(self.data), self.recipe.seed)
-        stages = self.recipe.batch.length_stages()
+    def batches(self, num_steps: int, num_sequences: int | None = None) -> Iterator[list[MicroBatch]]:
+        """What a run's first steps read, or the first `num_sequences` of every step."""
+        batch = self.recipe.batch
+        per_step = batch.clock.sequences_per_step
+        wanted = min(num_sequences or per_step, per_step)
+        micro_batch = math.gcd(wanted, split_batch(self.recipe, 1)[0])
+        order = PermutationOrder(len(self.data), self.recipe.seed, batch.clock)
+        reader = StepBatches(order, batch.length_stages(), micro_batch, 0, 1, num_steps, lambda: 0)
         for step in range(num_steps):
-            yield Wanted(
-                order.sequence_ids(clock.sequences_at(step), clock.sequences_per_step).tolist(), length_at(step, stages)
-            )
+            yield [one for one in reader.of_step(step) if one.first_slot < wanted]
 
-    def _read(self, wanted: Wanted) -> dict[str, torch.Tensor]:
-        """What the model is given for these sequences."""
-        found = self.data.__getitems__(wanted.sequence_ids if self.recipe.batch.is_plain else wanted)
-        names = {"input_ids", "labels", "position_ids"} & found.keys()
-        return {name: found[name].to(self.device) for name in names}
-
-    def step(self, wanted: Wanted, learning_rate: float) -> tuple[float, float]:
+    def step(self, micro_batches: list[MicroBatch], learning_rate: float) -> tuple[float, float]:
         """One optimizer step, as a run makes it. Returns the loss in nats per token and the gradient's norm before clipping."""
-        sequence_ids, length = wanted
-        micro_batch = min(split_batch(self.recipe, 1)[0], len(sequence_ids))
         self.optimizer.zero_grad(set_to_none=True)
-        starts = range(0, len(sequence_ids), micro_batch)
-        batches = [self._read(Wanted(sequence_ids[start : start + micro_batch], length)) for start in starts]
-        num_losses = sum(int((batch["labels"] != -100).sum()) for batch in batches)
-        total = sum(self.backward(batch, num_losses) for batch in batches)
+        batches = [self.data.__getitems__(one) for one in micro_batches]
+        num_labelled = sum(objective_of(self.recipe).num_labelled(batch["targets"]) for batch in batches)
+        total = sum(self.backward(batch, num_labelled) for batch in batches)
         return total, self.update(learning_rate)
 
-    def backward(self, batch: dict[str, torch.Tensor], num_losses: int) -> float:
-        """Adds a micro-batch's gradients to those there are, and returns its share of a loss over `num_losses` positions."""
+    def backward(self, batch: dict[str, Any], num_labelled: torch.Tensor) -> float:
+        """Adds a micro-batch's gradients to those there are, and returns its share of a loss over `num_labelled` positions."""
         half = half_precision(self.recipe)
+        self.dropout.slots = range(len(batch["input_ids"]))
+        given = {"use_cache": False} | {name: value for name, value in batch.items() if name != "micro_batch"}
+        given = send_to_device(given, self.device)
         with torch.autocast(self.device.type, dtype=half) if half else nullcontext():
-            loss = self.model(**batch, use_cache=False, num_items_in_batch=num_losses).loss
+            loss = self.model(**given, num_labelled=num_labelled.to(self.device))["loss"]
         loss.backward()
         return loss.item()
 

@@ -29,8 +29,7 @@ def probe_overfit(recipe: Recipe, num_sequences: int = 4, max_steps: int = 400) 
 
 def overfit(bench: Bench, num_sequences: int, max_steps: int) -> Overfit:
     """The same on a bench."""
-    whole = next(bench.batches(1))
-    batch = whole._replace(sequence_ids=whole.sequence_ids[:num_sequences])
+    batch = next(bench.batches(1, num_sequences))
     before = {name: parameter.detach().clone() for name, parameter in bench.model.named_parameters()}
     rate, warmup = bench.recipe.optimizer.learning_rate, 20
     losses: list[float] = []
@@ -45,7 +44,7 @@ def overfit(bench: Bench, num_sequences: int, max_steps: int) -> Overfit:
         if step == 0:
             _check_gradients(bench)
         if loss < NEAR_ZERO:
-            return Overfit(len(batch.sequence_ids), step + 1, losses[0], loss)
+            return Overfit(sum(len(one.sequence_ids) for one in batch), step + 1, losses[0], loss)
     raise RunFailed(_what_is_broken(bench, before, losses))
 
 

@@ -3,12 +3,17 @@
 import statistics
 import time
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from accelerate.utils import send_to_device
 
 from lmeff.errors import RunFailed
 from lmeff.models.build import build_model
 from lmeff.models.dropout import use_stateless_dropout
+from lmeff.objectives import Pieces, objective_of
+from lmeff.objectives.forward import compute_losses_in_forward
 from lmeff.plan.batch import split_batch
 from lmeff.probes.bench import Bench, device_of_this_machine
 from lmeff.recipe.schema import Recipe
@@ -52,7 +57,7 @@ def measure_speed(recipe: Recipe, world_size: int = 1, max_seconds: float = MAX_
         torch.backends.cuda.matmul.allow_tf32 = True
     recipe = recipe.model_copy(update={"batch": recipe.batch.model_copy(update={"micro": micro_batch})})
     model = build_model(recipe).to(device).train()
-    use_stateless_dropout(model, recipe.seed).slots = range(micro_batch)
+    dropout = use_stateless_dropout(model, recipe.seed)
     names = decayed_names(model)
     optimizer = build_optimizer(recipe.optimizer, model, names, fused=device.type != "cpu", zero=False)
     training = recipe.training
@@ -61,9 +66,10 @@ def measure_speed(recipe: Recipe, world_size: int = 1, max_seconds: float = MAX_
         of_transformers = {key: options[key] for key in ("every_n_layers", "offload") if key in options}
         of_torch = {key: value for key, value in options.items() if key not in of_transformers}
         model.activation_checkpointing_enable(of_torch or None, **of_transformers)
+    compute_losses_in_forward(model, objective_of(recipe))
     if backend := compile_backend(training):
         model = torch.compile(model, backend=backend, mode=training.get("torch_compile_mode"))
-    bench = Bench(recipe, model, optimizer, None, device)
+    bench = Bench(recipe, model, optimizer, None, device, dropout)
     try:
         batch_seconds, update_seconds, num_steps = _times(
             bench, _random_batch(recipe, micro_batch, device), max_seconds
@@ -83,23 +89,23 @@ def measure_speed(recipe: Recipe, world_size: int = 1, max_seconds: float = MAX_
     )
 
 
-def _random_batch(recipe: Recipe, micro_batch: int, device: torch.device) -> dict[str, torch.Tensor]:
+def _random_batch(recipe: Recipe, micro_batch: int, device: torch.device) -> dict[str, Any]:
     """A micro-batch of random tokens; its documents, where they matter, have 128."""
     shape = (micro_batch, recipe.batch.sequence_length)
-    input_ids = torch.randint(recipe.tokenizer.vocab_size, shape, generator=torch.Generator().manual_seed(0))
-    found = {"input_ids": input_ids, "labels": input_ids.clone()}
-    if recipe.batch.document_mask:
-        found["position_ids"] = (torch.arange(shape[1]) % 128).repeat(shape[0], 1)
-    return {name: values.to(device) for name, values in found.items()}
+    input_ids = np.random.default_rng(0).integers(recipe.tokenizer.vocab_size, size=shape)
+    begins = np.broadcast_to(np.arange(shape[1]) % 128 == 0, shape)
+    pieces = Pieces(input_ids, begins, recipe.batch.document_mask, step=0, slots=range(micro_batch))
+    return send_to_device(objective_of(recipe).inputs(pieces), device)
 
 
-def _times(bench: Bench, batch: dict[str, torch.Tensor], max_seconds: float) -> tuple[float, float, int]:
+def _times(bench: Bench, batch: dict[str, Any], max_seconds: float) -> tuple[float, float, int]:
     """Median seconds of a micro-batch and of the optimizer's step, and how many were timed; one more warms up."""
     passes, updates, begun = [], [], time.monotonic()
+    num_labelled = objective_of(bench.recipe).num_labelled(batch["targets"])
     while len(passes) <= _NUM_STEPS and (len(passes) < 2 or time.monotonic() - begun < max_seconds):
         start = _now(bench.device)
         bench.optimizer.zero_grad(set_to_none=True)
-        bench.backward(batch, batch["labels"].numel())
+        bench.backward(batch, num_labelled)
         middle = _now(bench.device)
         bench.update(bench.recipe.optimizer.learning_rate)
         passes.append(middle - start)

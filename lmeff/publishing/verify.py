@@ -93,8 +93,8 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
         from transformers.utils import logging as transformers_logging
 
         from lmeff.models.loading import load_causal_model
+        from lmeff.objectives import objective_of
         from lmeff.tokens import find_tokens
-        from lmeff.training.data.dev import dev_text, negative_log_likelihood, summarize
 
     transformers_logging.disable_progress_bar()
 
@@ -102,12 +102,8 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
     tokens = find_tokens(recipe.paths.data, fingerprint, folders[0])
     if tokens is None:
         return [], [f"held-out losses were not taken again: the tokens are not under {recipe.paths.data} (paths.data)"]
-    text = dev_text(
-        tokens,
-        recipe.evaluation.dev_tokens,
-        recipe.batch.sequence_length,
-        recipe.batch.document_mask,
-    )
+    objective = objective_of(recipe)
+    text = objective.held_out_text(tokens, recipe.evaluation.dev_tokens, recipe.batch)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     wrong, checked = [], 0
     for folder, anchor in _anchors(folders).items():
@@ -124,7 +120,7 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
                 continue
             model = model.to(device).eval()
             rows = np.arange(len(text.windows))
-            loss = summarize(negative_log_likelihood(model, text, rows, 16, device), text).loss
+            loss = objective.held_out_loss(objective.held_out_sums(model, text, rows, 16, device), text).loss
         checked += 1
         if not abs(loss - anchor.dev_loss) <= LOSS_TOLERANCE * anchor.dev_loss:
             wrong.append(

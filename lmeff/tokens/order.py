@@ -4,7 +4,13 @@ Training reads one endless stream: a permutation of all sequences, then another 
 [s x batch, (s + 1) x batch) of it, so that every step is full and a batch may straddle two epochs.
 """
 
+import hashlib
+from abc import ABC, abstractmethod
+from typing import Any
+
 import numpy as np
+
+from lmeff.clock import Clock
 
 _CHUNK = 1 << 15
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -76,3 +82,69 @@ class SampleOrder:
             pieces.append(piece)
             first, count = first + len(piece), count - len(piece)
         return np.concatenate(pieces)
+
+
+class DataOrder(ABC):
+    """Which sequences a step reads: a pure function of (seed, stage, step), so that the number of processes and restarts change
+    nothing about it.
+
+    Most orders are known for the whole run. An order whose later stages depend on the run so far (a curriculum extends or
+    reselects its prefix) decides a stage once, keeps the decision in its `state`, which every checkpoint has, and answers for
+    all stages that are decided. Only such an order has a state.
+    """
+
+    clock: Clock
+    """How many sequences a step reads."""
+    num_sequences: int
+    """How many different sequences there are; ids are below it."""
+
+    @abstractmethod
+    def sequences(self, step: int) -> np.ndarray:
+        """Ids of the sequences that step `step`, counted from 0, reads, in their places in the global batch:
+        (sequences per step,) int64."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Equal for equal orders; a resumed run refuses to go on in another one."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep, as JSON takes it; empty where the order follows from the recipe and the text."""
+        return {}
+
+    def load_state(self, saved: dict[str, Any]) -> None:
+        """Goes on from a checkpoint's `state`. Raises ValueError for that of another order."""
+        if saved:
+            raise ValueError(f"this order of sequences keeps no state, and the checkpoint has {', '.join(saved)}")
+
+    def total(self, of_sequences: np.ndarray, begin: int, end: int) -> int:
+        """Sum of a number of each sequence, (num_sequences,) int64, over what steps `begin` to `end - 1` read."""
+        return sum(int(of_sequences[self.sequences(step)].sum()) for step in range(begin, end))
+
+
+class PermutationOrder(DataOrder):
+    """Epoch after epoch of all sequences, each in an order of its own. A step may straddle two epochs, so that every step is
+    full."""
+
+    def __init__(self, num_sequences: int, seed: int, clock: Clock) -> None:
+        self.num_sequences, self.clock = num_sequences, clock
+        self._stream = SampleOrder(num_sequences, seed)
+
+    def sequences(self, step: int) -> np.ndarray:
+        return self._stream.sequence_ids(self.clock.sequences_at(step), self.clock.sequences_per_step)
+
+    @property
+    def fingerprint(self) -> str:
+        facts = f"permutation/{self.num_sequences}/{self._stream.seed}/{self.clock.sequences_per_step}"
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+    def total(self, of_sequences: np.ndarray, begin: int, end: int) -> int:
+        first, last = map(self.clock.sequences_at, (begin, end))
+        total, of_an_epoch = 0, int(of_sequences.sum())
+        while first < last:
+            count = min(self.num_sequences - first % self.num_sequences, last - first)
+            # A whole epoch has the same sequences in every order.
+            whole = count == self.num_sequences
+            total += of_an_epoch if whole else int(of_sequences[self._stream.sequence_ids(first, count)].sum())
+            first += count
+        return total

@@ -92,6 +92,12 @@ def cut_documents(lengths: np.ndarray, capacity: int) -> tuple[np.ndarray, np.nd
     return (lengths.cumsum() - lengths)[document] + index * capacity, sizes, index > 0
 
 
+def position_ids(begins: np.ndarray) -> np.ndarray:
+    """Positions that restart at 0 wherever something begins. `begins` is (rows, length) bool, with the first column True."""
+    columns = np.arange(begins.shape[1])
+    return columns - np.maximum.accumulate(np.where(begins, columns, 0), axis=1)
+
+
 @dataclass(frozen=True)
 class Packing:
     """Which pieces of the stream lie in which sequence. Pieces of a sequence are in the order of the text."""

@@ -1,6 +1,7 @@
-"""The Hugging Face Trainer with a stateless sample order, a held-out loss and whole-model weights."""
+"""The Hugging Face Trainer with an objective's loss, a stateless order of sequences and whole-model weights."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from transformers import PreTrainedModel, TrainingArguments
 
 from lmeff.models.dropout import stateless_seed, use_stateless_dropout
 from lmeff.models.writing import write_model
+from lmeff.objectives import LossPositions, Objective, objective_of
+from lmeff.objectives.forward import compute_losses_in_forward
+from lmeff.objectives.held_out import HeldOutLoss, rows_of_rank
 from lmeff.recipe.schema import Recipe
-from lmeff.tokens import SampleOrder, Tokens
-from lmeff.training.data.dev import DevLoss, dev_text, negative_log_likelihood, rows_of_rank, summarize
+from lmeff.tokens import DataOrder, PermutationOrder, Tokens
 from lmeff.training.data.loader import StepBatches, train_loader
-from lmeff.training.data.loss_positions import LossPositions
-from lmeff.training.data.sequences import CutBatches, train_sequences
+from lmeff.training.data.sequences import MicroBatch, TrainSequences
 from lmeff.training.engines.resumable import ResumableTrainer, read_own_state
 
 
@@ -32,14 +34,19 @@ class LmeffTrainer(ResumableTrainer):
         pinned: Callable[[], Collection[int]] = frozenset,
     ) -> None:
         """`pinned` gives the steps whose checkpoints are kept for branches."""
-        dataset = train_sequences(tokens, recipe.batch)
+        self.objective: Objective = objective_of(recipe)
+        dataset = TrainSequences(tokens, recipe.batch, self.objective)
         super().__init__(model, args, recipe, dataset, tokens.fingerprint, pinned)
-        self.dev_text = dev_text(
-            tokens, recipe.evaluation.dev_tokens, recipe.batch.sequence_length, recipe.batch.document_mask
-        )
-        self._order = SampleOrder(len(self.train_dataset), recipe.seed)
-        self.loss_positions = LossPositions(tokens, recipe.batch, self._order)
+        self.order: DataOrder = PermutationOrder(len(dataset), recipe.seed, recipe.batch.clock)
+        self.loss_positions = LossPositions(self.objective, tokens, recipe.batch, self.order)
+        self.held_out_text = self.objective.held_out_text(tokens, recipe.evaluation.dev_tokens, recipe.batch)
         self._dropout = use_stateless_dropout(model, recipe.seed)
+        # Liger's fused kernel makes the same loss without ever holding all logits, and is a part of the model.
+        self._loss_is_fused = args.use_liger_kernel and self.objective.takes_fused_loss
+        if not self._loss_is_fused:
+            compute_losses_in_forward(model, self.objective)
+        # The loss is divided by the positions of the global batch; the Trainer must not divide it again.
+        self.model_accepts_loss_kwargs = True
         self.sequences_read: list[list[int]] = []
         """The ids of this process's sequences in the last step, by micro-batch."""
         self._step_of_loss = -1
@@ -50,16 +57,26 @@ class LmeffTrainer(ResumableTrainer):
     def get_train_dataloader(self) -> DataLoader:
         arguments = self.args
         batches = StepBatches(
-            order=self._order,
-            clock=self.recipe.batch.clock,
+            order=self.order,
+            stages=self.recipe.batch.length_stages(),
             micro_batch=arguments.per_device_train_batch_size,
             rank=arguments.process_index,
             world_size=arguments.world_size,
             num_steps=arguments.max_steps,
             first_step=lambda: self.state.global_step,
         )
-        batch = self.recipe.batch
-        return train_loader(self.train_dataset, batches if batch.is_plain else CutBatches(batches, batch))
+        return train_loader(self.train_dataset, batches)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
+    ) -> tuple[list[dict[str, Any]], torch.Tensor]:
+        """This process's micro-batches of a step, and how many positions of the global batch have a loss, a float32 scalar.
+        Collective; every process is given the same number."""
+        batches = list(islice(epoch_iterator, num_batches))
+        num_labelled = sum(self.objective.num_labelled(batch["targets"]) for batch in batches).to(device)
+        if self.args.world_size > 1:
+            num_labelled = self.accelerator.gather(num_labelled).sum()
+        return batches, num_labelled.float()
 
     @property
     def positions_per_epoch(self) -> int:
@@ -68,8 +85,7 @@ class LmeffTrainer(ResumableTrainer):
 
     def sequence_ids_of(self, step: int) -> list[int]:
         """What step `step` (from 1) reads."""
-        clock = self.recipe.batch.clock
-        return self._order.sequence_ids(clock.sequences_at(step - 1), clock.sequences_per_step).tolist()
+        return self.order.sequences(step - 1).tolist()
 
     # ------------------------------------------------------------------ checkpoints
 
@@ -86,27 +102,42 @@ class LmeffTrainer(ResumableTrainer):
     # ------------------------------------------------------------------ loss
 
     def training_step(
-        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | None = None
     ) -> torch.Tensor:
-        step = self.state.global_step
+        """Forward and backward pass of a micro-batch. Returns its share of the step's loss, times the number of processes."""
+        micro_batch: MicroBatch = inputs.pop("micro_batch")
+        step = micro_batch.step
         if self._step_of_loss != step:
             self._step_loss.zero_()
             self.sequences_read = []
             self._step_of_loss = step
-        first_slot = (len(self.sequences_read) * self.args.world_size + self.args.process_index) * len(
-            inputs["sequence_ids"]
-        )
-        self.sequences_read.append(inputs.pop("sequence_ids").tolist())
-        # A sequence that is cut has a slot for each of its pieces.
+        self.sequences_read.append(list(micro_batch.sequence_ids))
         num_rows = len(inputs["input_ids"])
-        first_row = first_slot * num_rows // len(self.sequences_read[-1])
+        first_row = micro_batch.first_slot * num_rows // len(micro_batch.sequence_ids)
         self._dropout.step, self._dropout.slots = step, range(first_row, first_row + num_rows)
         # Whatever draws random numbers in a step draws the same ones after a restart.
-        torch.manual_seed(stateless_seed(self.recipe.seed, step, first_slot))
+        torch.manual_seed(stateless_seed(self.recipe.seed, step, micro_batch.first_slot))
         loss = super().training_step(model, inputs, num_items_in_batch)
         self._step_loss += loss
         # A sum that the Trainer keeps for its log would stay NaN for ever.
         return torch.where(torch.isfinite(loss), loss, 0.0) if self.leaves_out_broken_steps else loss
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: Mapping[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The objective's loss of a micro-batch, times the number of processes: engines average gradients over them."""
+        if self._loss_is_fused:
+            of_model = {name: value for name, value in inputs.items() if name != "targets"}
+            loss = model(**of_model, **inputs["targets"], num_items_in_batch=num_items_in_batch).loss
+        else:
+            with torch.no_grad():
+                inputs = self.objective.prepare(dict(inputs))
+            loss = model(**inputs, num_labelled=num_items_in_batch)["loss"]
+        return loss * self.accelerator.num_processes
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)
@@ -133,18 +164,16 @@ class LmeffTrainer(ResumableTrainer):
             self.leaves_out_broken_steps and self.first_broken_step() == self.state.global_step
         )
 
-    def dev_loss(self) -> DevLoss:
-        """Held-out loss of the model as it is now. Collective."""
-        model, arguments = self.model_wrapped, self.args
-        rows = rows_of_rank(len(self.dev_text.windows), arguments.process_index, arguments.world_size)
+    def held_out_loss(self) -> HeldOutLoss:
+        """Held-out loss of the model as it is now. Collective; the result is on every process."""
+        model, arguments, text = self.model_wrapped, self.args, self.held_out_text
+        rows = rows_of_rank(len(text.windows), arguments.process_index, arguments.world_size)
         model.eval()
-        total = negative_log_likelihood(
-            model, self.dev_text, rows, arguments.per_device_train_batch_size, arguments.device
-        )
+        sums = self.objective.held_out_sums(model, text, rows, arguments.per_device_train_batch_size, arguments.device)
         model.train()
         if dist.is_initialized():
-            dist.all_reduce(total)
-        return summarize(total, self.dev_text)
+            dist.all_reduce(sums)
+        return self.objective.held_out_loss(sums, text)
 
     # ------------------------------------------------------------------ weights
 

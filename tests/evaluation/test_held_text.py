@@ -18,9 +18,9 @@ from lmeff.files import write_json
 from lmeff.measures.perplexity.losses import summarise, token_losses
 from lmeff.measures.perplexity.text import HeldText, file_text, split_text
 from lmeff.measures.perplexity.windows import packed_windows, strided_windows
+from lmeff.objectives.held_out import causal_sums, held_out_text
 from lmeff.recipe import read_recipe
 from lmeff.tokens import Tokens, prepare_tokenizer, prepare_tokens
-from lmeff.training.data.dev import dev_text, negative_log_likelihood
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +91,14 @@ def test_packed_windows_predict_what_the_held_out_loss_of_training_does(document
     ids[lengths.cumsum() - lengths], ids[lengths.cumsum() - 1] = 1, 2
     table = np.stack([lengths, 3 * lengths], 1)
     stream = SimpleNamespace(slice=lambda start, stop: ids[start:stop])
-    trained = dev_text(SimpleNamespace(dev=stream, dev_documents=table, dev_pieces=None), 999, 11, document_mask)
+    trained = held_out_text(SimpleNamespace(dev=stream, dev_documents=table, dev_pieces=None), 999, 11, document_mask)
     text = HeldText(ids, lengths, 3 * lengths, lengths, ("x",) * 5, True)
     windows = packed_windows(text, 11, document_mask)
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=50, initializer_range=0.5, **sizes)).eval()
     rows, device = np.arange(len(trained.windows)), torch.device("cpu")
-    nats, count = negative_log_likelihood(model, trained, rows, 4, device).tolist()
+    nats, count = causal_sums(model, trained, rows, 4, device).tolist()
     assert windows.is_scored.sum() == count == len(ids) - (5 if document_mask else 1)
     assert token_losses(model, windows, 3).sum() == pytest.approx(nats, rel=1e-6)
 
@@ -180,14 +180,14 @@ def test_a_sample_with_stretches_of_a_book_is_that_of_the_held_out_loss(tmp_path
     corpus = prepare_text(read_recipe(tmp_path / "recipe.yaml").recipe.corpus, tmp_path / "data")
     tokens = prepare_tokens(corpus, prepare_tokenizer(corpus, 275))
     write_json(tmp_path / "provenance.json", {"tokens": {"fingerprint": tokens.fingerprint}})
-    trained = dev_text(tokens, 9_000, 64, document_mask)
+    trained = held_out_text(tokens, 9_000, 64, document_mask)
     text = split_text(tmp_path, "dev", 9_000)
     windows = packed_windows(text, 64, document_mask)
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     model = LlamaForCausalLM(LlamaConfig(vocab_size=275, initializer_range=0.5, **sizes)).eval()
     rows, device = np.arange(len(trained.windows)), torch.device("cpu")
-    nats, count = negative_log_likelihood(model, trained, rows, 16, device).tolist()
+    nats, count = causal_sums(model, trained, rows, 16, device).tolist()
     assert windows.is_scored.sum() == count
     assert token_losses(model, windows, 16).sum() == pytest.approx(nats, rel=1e-6)
     assert text.num_bytes.sum() == trained.num_bytes

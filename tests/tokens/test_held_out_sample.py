@@ -8,10 +8,10 @@ import pytest
 from tokenizers import Tokenizer as FastTokenizer
 
 from lmeff.corpora import prepare_text
+from lmeff.objectives.held_out import held_out_text
 from lmeff.recipe.schema import Corpus
 from lmeff.tokens import BOS_ID, EOS_ID, Tokens, prepare_tokenizer, prepare_tokens
 from lmeff.tokens.held_out import chosen_first, held_out_sample
-from lmeff.training.data.dev import dev_text
 
 WORDS = ["sun", "moon", "ﬁre", "Zoë", "rain", "snow", "wind", "a", "the", "\uff11\uff12"]
 
@@ -95,7 +95,7 @@ def test_without_pieces_it_is_what_older_versions_chose(prepared):
 def test_the_held_out_loss_begins_stretches_anew_and_predicts_no_beginning_but_after_an_end(prepared):
     """Every token of the stretches is predicted once; a `<s>` only where a document has ended right before."""
     _, tokens = prepared
-    found = dev_text(tokens, 20_000, 64)
+    found = held_out_text(tokens, 20_000, 64)
     sample = held_out_sample(tokens.dev_documents, tokens.dev_pieces, 20_000)
     labels = found.labels[found.labels >= 0]
     wanted = np.concatenate(
@@ -108,5 +108,5 @@ def test_the_held_out_loss_begins_stretches_anew_and_predicts_no_beginning_but_a
     assert np.array_equal(labels[labels != BOS_ID], wanted[wanted != BOS_ID])
     assert (labels == BOS_ID).sum() == num_predicted_begins < sample.has_begin.sum()
     assert found.num_bytes == sample.num_bytes.sum()
-    kept_apart = dev_text(tokens, 20_000, 64, document_mask=True)
+    kept_apart = held_out_text(tokens, 20_000, 64, document_mask=True)
     assert (kept_apart.labels != BOS_ID).all()

@@ -10,15 +10,15 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lmeff.models.dropout import use_stateless_dropout
+from lmeff.objectives import CausalObjective
+from lmeff.objectives.held_out import causal_sums, held_out_text, summarize
 from lmeff.recipe.schema import Batch
 from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID, Tokens
-from lmeff.training.data.dev import dev_text, negative_log_likelihood, summarize
-from lmeff.training.data.loss_positions import loss_positions
-from lmeff.training.data.sequences import DocumentSequences, Wanted, position_ids, train_sequences
+from lmeff.tokens.packing import position_ids
+from lmeff.training.data.sequences import MicroBatch, TrainSequences
 from tests.tokens.test_packing import write_tokens
 
 LENGTHS = [5, 2, 14, 9, 3, 21, 7, 11, 2, 30, 6, 16, 4]
-KEYS = ("input_ids", "labels", "position_ids")
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +35,12 @@ def llama(attention: str = "sdpa", dropout: float = 0.0) -> LlamaForCausalLM:
 
 
 def sequences(tokens: Tokens, packing: str, mask: bool, length: int = 16) -> dict[str, torch.Tensor]:
-    """All sequences of an epoch, as the model is given them."""
-    data = train_sequences(tokens, Batch(tokens=64, sequence_length=16, packing=packing, document_mask=mask))
-    if not isinstance(data, DocumentSequences):
-        return data.__getitems__(list(range(len(data))))
-    return data.__getitems__(Wanted(list(range(len(data))), length))
+    """All sequences of an epoch, as the model is given them, and their labels."""
+    batch = Batch(tokens=64, sequence_length=16, packing=packing, document_mask=mask)
+    data = TrainSequences(tokens, batch, CausalObjective())
+    found = data.__getitems__(MicroBatch(list(range(len(data))), length, 0, 0))
+    assert len(found.pop("micro_batch").sequence_ids) == len(data)
+    return found | found.pop("targets")
 
 
 def segments(batch: dict[str, torch.Tensor]) -> list[tuple[int, slice]]:
@@ -66,7 +67,7 @@ def test_logits_loss_and_gradients_are_those_of_documents_alone(
 ) -> None:
     batch, model = sequences(tokens, packing, True, length), llama(attention)
     assert batch["use_cache"] is False
-    packed = model(**{key: batch[key] for key in KEYS}, use_cache=False)
+    packed = model(**batch)
     packed.loss.backward()
     gradients = {name: weight.grad.clone() for name, weight in model.named_parameters()}
     model.zero_grad()
@@ -131,13 +132,6 @@ def test_attention_dropout_keeps_to_the_document(tokens: Tokens) -> None:
 def test_labels(tokens: Tokens, packing: str, mask: bool, length: int) -> None:
     """What is predicted, and that the number of it is known beforehand."""
     batch = sequences(tokens, packing, mask, length)
-    plain = packing == "concatenate" and not mask
-    if plain:
-        data = DocumentSequences(tokens, Batch(tokens=64, sequence_length=16))
-        cut = data.__getitems__(Wanted(list(range(len(data))), length))
-        if length == 16:
-            assert all(torch.equal(cut[key], batch[key]) for key in ("input_ids", "labels"))
-        batch = cut
     input_ids, labels = batch["input_ids"], batch["labels"]
     assert input_ids.shape[1] == length
     predicted = labels != -100
@@ -154,8 +148,9 @@ def test_labels(tokens: Tokens, packing: str, mask: bool, length: int) -> None:
             predicted[:, 1:][inside], (follows | (input_ids[:, 1:] <= EOS_ID))[inside] & (input_ids[:, 1:] > 0)[inside]
         )
     recipe = Batch(tokens=64, sequence_length=16, packing=packing, document_mask=mask)
-    of_sequences = predicted.reshape(len(batch["sequence_ids"]), 16).sum(1)
-    assert loss_positions(tokens, recipe, length).tolist() == of_sequences.tolist()
+    of_sequences = predicted.reshape(-1, 16).sum(1)
+    known = CausalObjective().loss_positions(tokens, recipe, length)
+    assert np.broadcast_to(known, len(of_sequences)).tolist() == of_sequences.tolist()
 
 
 def test_held_out_documents_are_kept_apart_too(tmp_path: Path) -> None:
@@ -164,8 +159,8 @@ def test_held_out_documents_are_kept_apart_too(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path, lengths)
     table = np.array([[length, length] for length in lengths])
     dev = type("Dev", (), {"dev": tokens.train, "dev_documents": table, "dev_pieces": None})
-    model, text = llama().eval(), dev_text(dev, 99, 64, document_mask=True)
-    found = summarize(negative_log_likelihood(model, text, np.arange(len(text.windows)), 4, torch.device("cpu")), text)
+    model, text = llama().eval(), held_out_text(dev, 99, 64, document_mask=True)
+    found = summarize(causal_sums(model, text, np.arange(len(text.windows)), 4, torch.device("cpu")), text)
     nats, count, end = 0.0, 0, 0
     for length in lengths:
         ids = torch.from_numpy(tokens.train.slice(end, end + length))[None]
@@ -174,9 +169,9 @@ def test_held_out_documents_are_kept_apart_too(tmp_path: Path) -> None:
         count, end = count + length - 1, end + length
     assert found.loss == pytest.approx(nats / count, rel=1e-6)
     assert found.bits_per_byte == pytest.approx(nats / math.log(2) / sum(lengths), rel=1e-6)
-    assert dev_text(dev, 99, 64).position_ids is None
+    assert held_out_text(dev, 99, 64).position_ids is None
     for window in (2, 5, 8):
-        cut = dev_text(dev, 99, window, document_mask=True)
+        cut = held_out_text(dev, 99, window, document_mask=True)
         predicted = cut.windows[cut.labels >= 0]
         everything = tokens.train.slice(0, sum(lengths))
         assert predicted.tolist() == everything[everything != BOS_ID].tolist(), "each once, but for `<s>`"

@@ -5,20 +5,23 @@ import pytest
 import torch
 
 from lmeff.clock import Clock
-from lmeff.tokens import SampleOrder
+from lmeff.tokens import PermutationOrder
 from lmeff.training.data.loader import StepBatches, train_loader
+from lmeff.training.data.sequences import MicroBatch
 
 
 def batches(rank: int, world_size: int, micro_batch: int, first_step: int = 0) -> StepBatches:
-    order = SampleOrder(num_sequences=43, seed=5)
-    return StepBatches(order, Clock(32, 4), micro_batch, rank, world_size, num_steps=20, first_step=lambda: first_step)
+    order = PermutationOrder(num_sequences=43, seed=5, clock=Clock(32, 4))
+    return StepBatches(order, [(0, 16)], micro_batch, rank, world_size, num_steps=20, first_step=lambda: first_step)
 
 
 def steps_of(world_size: int, micro_batch: int, first_step: int = 0) -> list[list[int]]:
     """The sequences of every step in the order of accumulation and rank."""
     ranks = [list(batches(rank, world_size, micro_batch, first_step)) for rank in range(world_size)]
-    flat = [sequence for micro in zip(*ranks, strict=True) for ids in micro for sequence in ids]
-    return np.array(flat).reshape(-1, 8).tolist()
+    turns = [micro_batch for turn in zip(*ranks, strict=True) for micro_batch in turn]
+    places = [(one.step, one.first_slot + place) for one in turns for place in range(len(one.sequence_ids))]
+    assert places == [(step, slot) for step in range(first_step, 20) for slot in range(8)]
+    return np.array([one.sequence_ids for one in turns]).reshape(-1, 8).tolist()
 
 
 @pytest.mark.parametrize(("world_size", "micro_batch"), [(1, 1), (2, 1), (2, 4), (4, 2), (8, 1)])
@@ -44,8 +47,8 @@ def test_the_length_is_that_of_the_run() -> None:
 
 def test_starting_the_loader_draws_nothing_from_the_global_random_state() -> None:
     class Ids(torch.utils.data.Dataset):
-        def __getitems__(self, ids: list[int]) -> list[int]:
-            return ids
+        def __getitems__(self, micro_batch: MicroBatch) -> list[int]:
+            return micro_batch.sequence_ids
 
     torch.manual_seed(0)
     before = torch.get_rng_state()

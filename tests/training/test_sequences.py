@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 
 from lmeff.cli import main
-from lmeff.clock import Clock
+from lmeff.objectives import CausalObjective, LossPositions
 from lmeff.probes.bench import Bench, prepared_tokens
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Batch
-from lmeff.tokens import SampleOrder
+from lmeff.tokens import PermutationOrder
 from lmeff.training.data.loader import StepBatches
-from lmeff.training.data.loss_positions import LossPositions
-from lmeff.training.data.sequences import CutBatches, DocumentSequences, Wanted
+from lmeff.training.data.sequences import MicroBatch, TrainSequences
 from tests.launching import (
     curve,
     finish,
@@ -62,11 +61,9 @@ def assert_same_losses(ours: Path, wanted: Path, rel: float) -> None:
 def test_lengths_change_at_their_steps() -> None:
     batch = Batch(tokens=128, sequence_length=16, sequence_lengths={"0": 4, "129": 8, "1k": 16})
     assert batch.length_stages() == [(0, 4), (2, 8), (8, 16)]
-    order = SampleOrder(50, 0)
-    plain = StepBatches(order, Clock(128, 16), 2, 1, 2, num_steps=12, first_step=lambda: 5)
-    found = list(CutBatches(plain, batch))
-    assert [wanted.sequence_ids for wanted in found] == list(plain)
-    assert [wanted.length for wanted in found] == [8] * 2 * 3 + [16] * 2 * 4
+    order = PermutationOrder(50, 0, batch.clock)
+    found = list(StepBatches(order, batch.length_stages(), 2, 1, 2, num_steps=12, first_step=lambda: 5))
+    assert [one.length for one in found] == [8] * 2 * 3 + [16] * 2 * 4
 
 
 @pytest.mark.parametrize("packing", ["concatenate", "best_fit"])
@@ -78,16 +75,19 @@ def test_positions_with_a_loss_are_counted_from_the_step(
     """Through several epochs; asked step by step, once at the end, and going back."""
     tokens = write_tokens(tmp_path, LENGTHS)
     batch = Batch(tokens=64, sequence_length=16, packing=packing, document_mask=mask, sequence_lengths=lengths)
-    data = DocumentSequences(tokens, batch)
-    order = SampleOrder(len(data), 3)
+    objective = CausalObjective()
+    data = TrainSequences(tokens, batch, objective)
+    order = PermutationOrder(len(data), 3, batch.clock)
     wanted = [0]
     for step in range(40):
         length = [length for first, length in batch.length_stages() if first <= step][-1]
-        found = data.__getitems__(Wanted(order.sequence_ids(step * 4, 4).tolist(), length))
-        wanted.append(wanted[-1] + int((found["labels"] != -100).sum()))
-    going = LossPositions(tokens, batch, order)
+        found = data.__getitems__(MicroBatch(order.sequences(step).tolist(), length, step, 0))
+        labels = found["targets"]["labels"]
+        assert int(objective.num_labelled(found["targets"])) == int((labels != -100).sum())
+        wanted.append(wanted[-1] + int((labels != -100).sum()))
+    going = LossPositions(objective, tokens, batch, order)
     assert [going.after(step) for step in range(41)] == wanted
-    assert LossPositions(tokens, batch, SampleOrder(len(data), 3)).after(40) == wanted[40]
+    assert LossPositions(objective, tokens, batch, PermutationOrder(len(data), 3, batch.clock)).after(40) == wanted[40]
     assert going.after(7) == wanted[7]
 
 
@@ -96,7 +96,9 @@ def test_positions_are_counted_on_from_a_checkpoint(tmp_path: Path, mask: bool) 
     """What came before it was counted under another recipe."""
     tokens = write_tokens(tmp_path, LENGTHS)
     batch = Batch(tokens=64, sequence_length=16, document_mask=mask)
-    whole, rest = (LossPositions(tokens, batch, SampleOrder(8, 3)) for _ in range(2))
+    whole, rest = (
+        LossPositions(CausalObjective(), tokens, batch, PermutationOrder(8, 3, batch.clock)) for _ in range(2)
+    )
     rest.go_on_from(7, 1_000)
     assert [rest.after(step) for step in (7, 20, 9)] == [
         1_000 + whole.after(step) - whole.after(7) for step in (7, 20, 9)

@@ -18,6 +18,8 @@ from lmeff.measures.perplexity.text import HeldText
 from lmeff.measures.perplexity.windows import Windows
 from lmeff.models.context_length import longest_of_fixed_positions
 from lmeff.models.loading import check_token
+from lmeff.objectives.held_out import token_nats, window_logits
+from lmeff.tokens.packing import position_ids
 
 HIGHER_IS_BETTER = dict.fromkeys(("loss", "perplexity", "bits_per_byte", "word_perplexity"), False)
 _LARGEST_EXPONENT = 700.0
@@ -76,20 +78,18 @@ def _losses(model: torch.nn.Module, windows: Windows, places: np.ndarray, predic
     the model looks only backwards."""
     ids = torch.from_numpy(windows.ids[places]).to(model.device)
     mask = torch.from_numpy(predicted[:, 1:]).to(model.device)
-    options = {}
+    positions = None
     if windows.begins is not None:
         begins = windows.begins[places]
         begins[:, 0] = True
-        columns = np.arange(places.shape[1])
-        restarting = columns - np.maximum.accumulate(np.where(begins, columns, 0), axis=1)
-        options = {"position_ids": torch.from_numpy(restarting).to(model.device)[:, :-1]}
-    logits = model(input_ids=ids[:, :-1], use_cache=False, **options).logits.flatten(0, 1)
+        positions = torch.from_numpy(position_ids(begins)).to(model.device)[:, :-1]
+    logits = window_logits(model, ids[:, :-1], positions).flatten(0, 1)
     parts = (values.split(_CHUNK_POSITIONS) for values in (logits, ids[:, 1:].flatten(), mask.flatten()))
-    found = []
-    for chunk, target, is_predicted in zip(*parts, strict=True):
-        chunk, target = chunk[is_predicted].float(), target[is_predicted]
-        found.append(chunk.logsumexp(-1) - chunk.gather(-1, target[:, None])[:, 0])
-    return torch.cat(found).double().cpu().numpy()
+    nats = [
+        token_nats(chunk[is_predicted], target[is_predicted])
+        for chunk, target, is_predicted in zip(*parts, strict=True)
+    ]
+    return torch.cat(nats).double().cpu().numpy()
 
 
 def summarise(losses: np.ndarray, windows: Windows, text: HeldText) -> dict[str | None, dict[str, dict[str, float]]]:

@@ -80,7 +80,7 @@ class AnchorCallback(TrainerCallback):
 
     def _write(self, anchor: PlanAnchor, final: bool) -> None:
         trainer = self.trainer
-        loss, dev, writers = trainer.step_loss(), trainer.dev_loss(), [trainer.weights_writer()]
+        loss, dev, writers = trainer.step_loss(), trainer.held_out_loss(), [trainer.weights_writer()]
         if trainer.recipe.publish.optimizer:
             writers.append(trainer.optimizer_writer())
         if not (math.isfinite(loss or 0.0) and math.isfinite(dev.loss)):

@@ -37,7 +37,7 @@ class ConvergenceCallback(TrainerCallback):
         if tokens < max(wanted.patient_after, wanted.tokens[-1]) or state.global_step % self.every_steps:
             return
         with trainer.timer_stopped(), trainer.weights_to_keep():
-            loss = trainer.dev_loss().loss
+            loss = trainer.held_out_loss().loss
         seen = trainer.convergence
         if seen["best"] is None or loss < seen["best"] - wanted.threshold:
             seen.update(best=loss, looks_without_improvement=0)

@@ -1,14 +1,19 @@
 """How many sequences a GPU holds at once, tried before the engine exists."""
 
+import gc
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
+from accelerate.utils import send_to_device
 
 from lmeff.errors import InputError
 from lmeff.models.build import build_model
 from lmeff.models.dropout import use_stateless_dropout
+from lmeff.objectives import Pieces, objective_of
+from lmeff.objectives.forward import compute_losses_in_forward
 from lmeff.plan.batch import micro_batches
 from lmeff.recipe.schema import Recipe
 from lmeff.runs.process import launched_world_size
@@ -40,6 +45,8 @@ def fitting_sizes(recipe: Recipe, device: torch.device, sizes: Sequence[int]) ->
 def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
     model = build_model(recipe).to(device)
     place = use_stateless_dropout(model, recipe.seed)
+    objective = objective_of(recipe)
+    compute_losses_in_forward(model, objective)
     half = half_precision(recipe)
     # The optimizer keeps two more numbers for every weight; they take their room as long as this function lives.
     model.optimizer_states = [torch.zeros_like(weight) for weight in model.parameters() for _ in range(2)]
@@ -48,12 +55,13 @@ def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
     def fits(micro_batch: int) -> bool:
         torch.cuda.reset_peak_memory_stats(device)
         place.slots = range(micro_batch)
-        input_ids = torch.zeros(micro_batch, recipe.batch.sequence_length, dtype=torch.long, device=device)
-        # Positions that restart make the model build the mask that it will need.
-        places = {"position_ids": input_ids} if recipe.batch.document_mask else {}
+        # With documents kept apart, positions restart at every token, so that the model builds the mask that it will need.
+        input_ids = np.zeros((micro_batch, recipe.batch.sequence_length), np.int64)
+        pieces = Pieces(input_ids, np.ones(input_ids.shape, bool), recipe.batch.document_mask, 0, place.slots)
+        given = {"use_cache": False} | send_to_device(objective.inputs(pieces), device)
         try:
             with torch.autocast("cuda", dtype=half, enabled=half is not None):
-                model(input_ids=input_ids, labels=input_ids, use_cache=False, **places).loss.backward()
+                model(**given, num_labelled=torch.tensor(input_ids.size, device=device))["loss"].backward()
             return torch.cuda.max_memory_allocated(device) < limit
         except torch.OutOfMemoryError:
             return False
@@ -71,6 +79,7 @@ def probe_micro_batch(recipe: Recipe) -> int | None:
         return None
     state = PartialState()
     best = largest_fitting(micro_batches(recipe, launched_world_size()), _fits(recipe, state.device))
+    gc.collect()  # a model that computes its losses refers to itself
     torch.cuda.empty_cache()
     found = torch.tensor(best or 0, device=state.device)
     if dist.is_initialized():

@@ -1,6 +1,7 @@
-"""Held-out loss, the same text at every anchor.
+"""Held-out loss of causal models: of training's anchors, when they are verified, and of perplexity.
 
-Held-out text is always cut in windows by position, also where the training text is packed by best fit.
+Training's held-out text is the same at every anchor, and always cut in windows by position, also where the training text is
+packed by best fit.
 """
 
 import math
@@ -12,11 +13,11 @@ from torch.nn.functional import cross_entropy
 
 from lmeff.tokens import BOS_ID, Tokens
 from lmeff.tokens.held_out import held_out_sample
-from lmeff.training.data.sequences import position_ids
+from lmeff.tokens.packing import position_ids
 
 
 @dataclass(frozen=True)
-class DevLoss:
+class HeldOutLoss:
     loss: float
     """Nats per token."""
     perplexity: float
@@ -25,7 +26,7 @@ class DevLoss:
 
 
 @dataclass(frozen=True)
-class DevText:
+class HeldOutText:
     """Held-out documents one after the other, in windows that overlap by one token: every token but the very first is
     predicted exactly once, with up to `length - 1` tokens before it. When documents are kept apart, positions restart and
     nothing is seen from before a document's `<s>`, as in training, and no `<s>` is predicted."""
@@ -39,7 +40,7 @@ class DevText:
     """(windows, length) int64, restarting with every document; None when documents are not kept apart."""
 
 
-def dev_text(tokens: Tokens, max_tokens: int, length: int, document_mask: bool = False) -> DevText:
+def held_out_text(tokens: Tokens, max_tokens: int, length: int, document_mask: bool = False) -> HeldOutText:
     """Text from all over the held-out documents, always the same, of about `max_tokens`; all of them, where that is no more.
 
     A stretch from within a document has `<s>` put in front, which is not predicted. With `document_mask` each document is kept
@@ -63,28 +64,42 @@ def dev_text(tokens: Tokens, max_tokens: int, length: int, document_mask: bool =
     labels[:, 0] = -100
     num_bytes = int(sample.num_bytes.sum())
     if not document_mask:
-        return DevText(windows, labels, num_bytes)
+        return HeldOutText(windows, labels, num_bytes)
     begins = windows == BOS_ID
     labels[begins] = -100
     begins[:, 0] = True
-    return DevText(windows, labels, num_bytes, position_ids(begins))
+    return HeldOutText(windows, labels, num_bytes, position_ids(begins))
+
+
+def window_logits(model: torch.nn.Module, input_ids: torch.Tensor, position_ids: torch.Tensor | None) -> torch.Tensor:
+    """Logits of windows, (windows, length, vocabulary): `[:, t]` predicts token t + 1. Positions that restart keep documents
+    apart; None where a window is read as one text."""
+    restarting = {} if position_ids is None else {"position_ids": position_ids}
+    return model(input_ids=input_ids, **restarting, use_cache=False).logits
+
+
+def token_nats(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy of each target, (targets,), in float32. `logits` is (targets, vocabulary)."""
+    logits = logits.float()
+    return logits.logsumexp(-1) - logits.gather(-1, targets[:, None])[:, 0]
 
 
 @torch.no_grad()
-def negative_log_likelihood(
-    model: torch.nn.Module, text: DevText, rows: np.ndarray, batch_size: int, device: torch.device
+def causal_sums(
+    model: torch.nn.Module, text: HeldOutText, rows: np.ndarray, batch_size: int, device: torch.device
 ) -> torch.Tensor:
-    """(nats, predicted tokens) summed over the windows `rows`, float64. Every process must pass equally many rows,
-    because under ZeRO-3 a forward pass is a collective; a row of -1 is a filler that counts nothing."""
+    """(nats, predicted tokens) summed over the windows `rows`, float64: this process's share.
+
+    Under ZeRO-3 a forward pass is a collective, so every process must pass equally many rows; a row of -1 is a filler that
+    counts nothing. Unlike `token_nats` a batch is summed in float32, as in every held-out loss that was ever recorded.
+    """
     total = torch.zeros(2, dtype=torch.float64, device=device)
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
         input_ids = torch.from_numpy(text.windows[batch]).to(device)
         labels = torch.from_numpy(np.where(batch[:, None] < 0, -100, text.labels[batch])).to(device)[:, 1:]
-        places = (
-            {} if text.position_ids is None else {"position_ids": torch.from_numpy(text.position_ids[batch]).to(device)}
-        )
-        logits = model(input_ids=input_ids, **places, use_cache=False).logits[:, :-1].float()
+        positions = None if text.position_ids is None else torch.from_numpy(text.position_ids[batch]).to(device)
+        logits = window_logits(model, input_ids, positions)[:, :-1].float()
         total[0] += cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum").double()
         total[1] += (labels != -100).sum()
     return total
@@ -96,7 +111,8 @@ def rows_of_rank(num_windows: int, rank: int, world_size: int) -> np.ndarray:
     return np.concatenate([rows, np.full(math.ceil(num_windows / world_size) - len(rows), -1)])
 
 
-def summarize(total: torch.Tensor, text: DevText) -> DevLoss:
-    nats, count = total.tolist()
+def summarize(sums: torch.Tensor, text: HeldOutText) -> HeldOutLoss:
+    """From the sums over all windows."""
+    nats, count = sums.tolist()
     loss = nats / count
-    return DevLoss(loss, math.exp(min(loss, 700.0)), nats / math.log(2) / text.num_bytes)
+    return HeldOutLoss(loss, math.exp(min(loss, 700.0)), nats / math.log(2) / text.num_bytes)

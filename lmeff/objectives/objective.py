@@ -1,0 +1,121 @@
+"""The interface of an objective: what training, probes and held-out losses ask of it.
+
+An objective owns the loss. A model's own loss is not used: under accumulation most heads of transformers divide by the labelled
+positions of a micro-batch, so that 8 sequences as 4 x 2 give another gradient than as 1 x 8. Ours is the sum over the labelled
+positions divided by their number in the whole global batch, however that is divided over devices and micro-batches.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lmeff.recipe.schema import Batch
+from lmeff.tokens import Tokens
+
+if TYPE_CHECKING:
+    import torch
+
+    from lmeff.objectives.held_out import HeldOutLoss, HeldOutText
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """A micro-batch of text: sequences, or the pieces that sequences were cut into, one after the other."""
+
+    input_ids: np.ndarray
+    """(pieces, length) int64."""
+    begins: np.ndarray
+    """(pieces, length) bool: where a piece, a document, a later part of a document or the padding begins. What stands before
+    such a token in its row does not stand before it in the text, or belongs to another document. The first column is True."""
+    keeps_documents_apart: bool
+    """Whether attention and positions restart wherever something begins (`batch.document_mask`)."""
+    step: int
+    """The optimizer step, counted from 0."""
+    slots: Sequence[int]
+    """Place of each row in the global batch. With the seed and the step it is the key of whatever is drawn for a row."""
+
+
+class Objective(ABC):
+    """What is predicted from what. A learning method wraps one and adds to its inputs and its losses.
+
+    Everything here is a pure function of its arguments and the recipe, or keeps what it needs in `state`.
+    """
+
+    name: str
+    takes_fused_loss: bool = False
+    """Whether the loss is plain next-token cross-entropy, which a kernel such as Liger's computes without logits."""
+
+    # ------------------------------------------------------------------ a step
+
+    @abstractmethod
+    def inputs(self, pieces: Pieces) -> dict[str, Any]:
+        """What the model's forward pass is given, by name, and under `targets` a dictionary with what `losses` needs beside the
+        logits. Tensors on the CPU; the trainer moves them. Pure in (seed, step, slots): called where batches are made."""
+
+    def prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The same inputs, on the device, with what a second model says about them, such as a teacher: called before every
+        forward pass, outside what is compiled, and without gradients."""
+        return inputs
+
+    @abstractmethod
+    def num_labelled(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Positions with a loss in a micro-batch, an int64 scalar."""
+
+    @abstractmethod
+    def losses(
+        self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labelled: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """A micro-batch's share of the global batch's losses, scalars: their sum over all micro-batches and processes is the
+        loss of the step.
+
+        `loss` is what is minimized. `nats`, where present, is what logs and anchors call the loss: the model's own
+        cross-entropy where more than that is minimized. All others are columns that a method reports.
+
+        Args:
+            logits: (batch, length, vocabulary), in the precision of the forward pass.
+            targets: what `inputs` (and `prepare`) put there.
+            num_labelled: positions with a loss in the global batch, a scalar.
+        """
+
+    # ------------------------------------------------------------------ facts
+
+    @abstractmethod
+    def loss_positions(self, tokens: Tokens, batch: Batch, length: int) -> np.ndarray | int:
+        """Positions with a loss in each sequence of the text, (sequences,) int64, when sequences are cut to pieces of `length`;
+        one number where all have equally many. Needs no torch."""
+
+    # ------------------------------------------------------------------ held-out text
+
+    @abstractmethod
+    def held_out_text(self, tokens: Tokens, max_tokens: int, batch: Batch) -> HeldOutText:
+        """Always the same windows of about `max_tokens` held-out tokens."""
+
+    @abstractmethod
+    def held_out_sums(
+        self, model: torch.nn.Module, text: HeldOutText, rows: np.ndarray, batch_size: int, device: torch.device
+    ) -> torch.Tensor:
+        """(nats, predicted tokens) summed over the windows `rows`, float64.
+
+        Under ZeRO-3 a forward pass is a collective, so every process must pass equally many rows. A row of -1 is a filler that
+        counts nothing. The result is this process's share.
+        """
+
+    @abstractmethod
+    def held_out_loss(self, sums: torch.Tensor, text: HeldOutText) -> HeldOutLoss:
+        """The loss, from the sums over all windows."""
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep, as JSON takes it; empty where everything follows from seed and step."""
+        return {}
+
+    def load_state(self, saved: dict[str, Any]) -> None:
+        """Goes on from a checkpoint's `state`. Raises ValueError for that of another objective."""
+        if saved:
+            raise ValueError(f"the objective '{self.name}' keeps no state, and the checkpoint has {', '.join(saved)}")

@@ -1,0 +1,53 @@
+"""How many positions carried a loss. Between two steps that follows from the recipe and the text, so that nothing is counted on
+the way; a checkpoint keeps the number, since a run may go on with another mask or another text."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmeff.objectives.objective import Objective
+from lmeff.recipe.schema import Batch
+from lmeff.tokens import DataOrder, Tokens
+
+
+@dataclass
+class LossPositions:
+    """Positions with a loss since the start of the run. Without `go_on_from` the whole run is taken to be as the recipe is."""
+
+    objective: Objective
+    tokens: Tokens
+    batch: Batch
+    order: DataOrder
+    _begin: tuple[int, int] = (0, 0)
+    """Step and positions up to there, which are known."""
+    _seen: tuple[int, int] = (0, 0)
+    """Step and positions up to there, of the last question; the next one goes on from it."""
+    _length: int = 0
+    _of_sequences: np.ndarray | int = 0
+    """Of sequences that are cut to pieces of `_length`."""
+
+    def go_on_from(self, step: int, num_positions: int) -> None:
+        """Counts on from a checkpoint's number."""
+        self._begin = self._seen = (step, num_positions)
+
+    def after(self, step: int) -> int:
+        """Positions with a loss in the first `step` steps; no step before the one that is gone on from."""
+        done, total = self._seen if self._seen[0] <= step else self._begin
+        firsts = [*(first for first, _ in self.batch.length_stages()), step]
+        for (first, length), following in zip(self.batch.length_stages(), firsts[1:], strict=True):
+            begin, end = max(first, done), min(following, step)
+            if begin < end:
+                total += self._between(begin, end, length)
+        self._seen = (step, total)
+        return total
+
+    def _between(self, begin: int, end: int, length: int) -> int:
+        """In steps `begin` to `end`, whose sequences are cut to `length`."""
+        if length != self._length:
+            self._length, self._of_sequences = (
+                length,
+                self.objective.loss_positions(self.tokens, self.batch, length),
+            )
+        if isinstance(self._of_sequences, int):
+            return self.order.clock.sequences_at(end - begin) * self._of_sequences
+        return self.order.total(self._of_sequences, begin, end)
