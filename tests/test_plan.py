@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
-from lmeff.formats.documents import PlanDocument
+from lmeff.formats.plan import PlanDocument
 from lmeff.plan import check_data, make_plan, plan_anchors
 from lmeff.plan.batch import micro_batches, split_batch
 from lmeff.plan.compute import flops_of

@@ -285,6 +285,7 @@ NAMES_ON_DISK = {
     "run.log.jsonl": "lmeff.formats.run_folder",
     "report.html": "lmeff.formats.run_folder",
     "manifest.json": "lmeff.files",
+    "anchor.json": "lmeff.formats.anchor",
 }
 NAMES_OF_OTHERS = {
     ("lmeff.corpora.reading.sources", "state.json"),  # of a data set that `datasets` saved

@@ -28,7 +28,7 @@ from lmeff.evaluation.tasks.data import Documents, data_origins, documents, docu
 from lmeff.evaluation.tasks.items import correct_stderrs, items_of
 from lmeff.evaluation.tasks.names import tasks_folder
 from lmeff.files import write_text
-from lmeff.formats.documents import FORMAT
+from lmeff.formats.base import FORMAT
 from lmeff.formats.result import about_of, find_result, pairs_path, write_result
 from lmeff.models.versions import library_versions
 

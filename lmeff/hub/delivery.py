@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.files import MANIFEST, sha256_file
-from lmeff.formats.documents import ManifestDocument
+from lmeff.formats.manifest import ManifestDocument
 from lmeff.hub.client import Hub, Moved, NotDelivered, RemoteFile, Unavailable
 from lmeff.hub.mending import MENDED, corrected_files, is_before, was_before
 from lmeff.hub.outbox import Entry
 from lmeff.revisions.names import MAIN
-from lmeff.revisions.store import MUTABLE, differences, read_manifest
+from lmeff.revisions.store import MUTABLE, differences
 
 INDEX = "revisions.json"
 _WEIGHTS = "model.safetensors"
@@ -79,7 +79,7 @@ def _correction(hub: Hub, entry: Entry, folder: Path, head: str, remote: Mapping
         raise Refused(
             f"{where} holds this very model with corrected files; lmeff publish --mend corrects those here too"
         )
-    weights = read_manifest(folder).files[_WEIGHTS]
+    weights = ManifestDocument.read(folder).files[_WEIGHTS]
     if not was_before(folder, remote[MANIFEST]) or remote[_WEIGHTS].sha256 not in (None, weights.sha256):
         raise Refused(f"{where} holds another model; it is never overwritten")
     cards = {
@@ -109,12 +109,12 @@ def wait_for(take_commit: Callable[[], float]) -> None:
 
 def read_sha256(folder: Path) -> str:
     """The hash of a revision's weights, as its manifest gives it."""
-    return read_manifest(folder).files[_WEIGHTS].sha256
+    return ManifestDocument.read(folder).files[_WEIGHTS].sha256
 
 
 def payload(folder: Path) -> dict[str, Path]:
     """Every file of a revision as it goes to the Hub."""
-    names = [*read_manifest(folder).files, MANIFEST]
+    names = [*ManifestDocument.read(folder).files, MANIFEST]
     return {name: folder / name for name in names} | card_files(folder)
 
 
@@ -142,7 +142,7 @@ def remote_differences(
 ) -> list[str]:
     """What is on the Hub otherwise than in a revision's folder and manifest, one line each, by the hashes that the Hub's API
     gives. `allowed` are files that may be there besides."""
-    wanted = read_manifest(folder).files
+    wanted = ManifestDocument.read(folder).files
     lines = []
     for name in (*wanted, MANIFEST):
         if name not in remote:

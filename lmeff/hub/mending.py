@@ -13,17 +13,18 @@ from typing import Any, Literal
 
 from lmeff.errors import InputError
 from lmeff.files import MANIFEST, new_folder, read_json, sha256_file, write_json
-from lmeff.formats.documents import FORMAT, Document, FileEntry, Sha256
+from lmeff.formats.base import FORMAT, Sha256, StrictModel
+from lmeff.formats.manifest import FileEntry, ManifestDocument
 from lmeff.hub.client import RemoteFile, git_blob
 from lmeff.models.config_file import complete_config, config_fault
-from lmeff.revisions.store import differences, read_manifest
+from lmeff.revisions.store import differences
 from lmeff.tokens.tokenizer.published import complete_tokenizer_config, tokenizer_fault
 
 MENDED = "mended.json"
 _CONFIG, _TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 
 
-class Correction(Document):
+class Correction(StrictModel):
     """What one correction replaced."""
 
     files: dict[str, FileEntry]
@@ -34,7 +35,7 @@ class Correction(Document):
     """Git's name for its content, by which the Hub knows it."""
 
 
-class MendedDocument(Document):
+class MendedDocument(StrictModel):
     """`mended.json` of a corrected revision, oldest correction first. Holds no time and no version, so that two copies of a
     revision are corrected to the same files."""
 
@@ -64,7 +65,7 @@ def mend(folder: Path) -> list[str]:
         _CONFIG: complete_config,
         _TOKENIZER_CONFIG: lambda config: complete_tokenizer_config(config, read_json(folder / "tokenizer.json")),
     }
-    manifest = read_manifest(folder)
+    manifest = ManifestDocument.read(folder)
     correction = Correction(
         files={name: manifest.files[name] for name in names},
         manifest_sha256=sha256_file(folder / MANIFEST),
@@ -81,15 +82,10 @@ def mend(folder: Path) -> list[str]:
         # Written aside and renamed, so that a file which another revision shares through a link stays as it is.
         for name in names:
             write_json(aside / name, complete[name](read_json(folder / name)))
-        write_json(aside / MENDED, document.model_dump())
-        files = {name: entry.model_dump() for name, entry in manifest.files.items()}
-        files |= {name: _described(aside / name) for name in (*names, MENDED)}
-        write_json(aside / MANIFEST, {"format": FORMAT, "files": dict(sorted(files.items()))})
+        document.write_file(aside / MENDED)
+        files = {**manifest.files, **{name: FileEntry.of(aside / name) for name in (*names, MENDED)}}
+        ManifestDocument(files=dict(sorted(files.items()))).write(aside)
     return names
-
-
-def _described(path: Path) -> dict[str, Any]:
-    return {"sha256": sha256_file(path), "bytes": path.stat().st_size}
 
 
 def _link(path: Path, target: Path) -> None:
@@ -102,7 +98,7 @@ def _link(path: Path, target: Path) -> None:
 def corrections(folder: Path) -> list[Correction]:
     """What was corrected in a revision's folder, oldest first."""
     path = folder / MENDED
-    return MendedDocument.model_validate(read_json(path)).corrections if path.is_file() else []
+    return MendedDocument.read_file(path).corrections if path.is_file() else []
 
 
 def was_before(folder: Path, manifest: RemoteFile) -> bool:

@@ -7,18 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from lmeff.errors import InputError
-from lmeff.files import locked, read_json, write_json
-from lmeff.formats.documents import FORMAT, Document, Sha256
+from lmeff.files import locked
+from lmeff.formats.base import FORMAT, Sha256, StrictModel
 from lmeff.formats.run_folder import RunFolder
 from lmeff.revisions.names import MAIN
 
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 5.0, 600.0
 
 
-class Entry(Document):
+class Entry(StrictModel):
     """`outbox/REVISION.json`. The entry `main` stands for the card and index on the repository's main branch."""
 
     format: Literal[1] = FORMAT
@@ -74,10 +74,7 @@ class Outbox:
         path = self.path(revision)
         if not path.exists():
             return None
-        try:
-            return Entry.model_validate(read_json(path))
-        except ValidationError as error:
-            raise InputError(f"{path}: not an entry of an outbox ({error.errors()[0]['msg']})") from None
+        return Entry.read_file(path)
 
     def entries(self) -> list[Entry]:
         """All of them in the order in which they were added, `main` last."""
@@ -123,7 +120,7 @@ class Outbox:
                 may_be_seen=there is not None and there.may_be_seen,
                 former_manifests=former,
             )
-            write_json(self.path(revision), entry.model_dump())
+            entry.write_file(self.path(revision))
 
     def hold(self, revision: str, even_if_seen: bool = False) -> bool:
         """Whether a revision's folder may be replaced: not when somebody may have loaded it. From then on nothing is sent from
@@ -196,7 +193,7 @@ class Outbox:
         return entry
 
     def _write(self, entry: Entry, **fields: object) -> None:
-        write_json(self.path(entry.revision), Entry.model_validate(entry.model_dump() | fields).model_dump())
+        Entry.model_validate(entry.model_dump() | fields).write_file(self.path(entry.revision))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

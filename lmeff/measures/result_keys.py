@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.evaluation.results import plain
-from lmeff.formats.documents import FORMAT
+from lmeff.formats.base import FORMAT
 from lmeff.formats.result import about_of, find_result, write_result
 from lmeff.models.versions import library_versions
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
 from lmeff.files import read_json, write_json
+from lmeff.formats.anchor import ANCHOR, AnchorDocument
 from lmeff.formats.run_folder import RunFolder, suggest_run
 from lmeff.hub.client import NotDelivered, Unavailable
 from lmeff.hub.remote import RemoteModel, anchor_order, download, find_remote, holds_weights, is_remote
@@ -104,7 +105,7 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
 
 def _finals(run: Path) -> list[str]:
     """The final revisions of a run, which equal one of its anchors each."""
-    folders = (path.parent for path in RunFolder(run).find_in_revisions("anchor.json"))
+    folders = (path.parent for path in RunFolder(run).find_in_revisions(ANCHOR))
     return [folder.name for folder in folders if anchor_of(folder) != folder.name]
 
 
@@ -125,8 +126,8 @@ def _single_name(folder: Path) -> str:
 
 def anchor_of(revision: Path) -> str:
     """The name of the anchor that a revision equals, else its own."""
-    anchor = revision / "anchor.json"
-    return (read_json(anchor).get("same_as") if anchor.is_file() else None) or revision.name
+    anchor = AnchorDocument.find(revision)
+    return (anchor.same_as if anchor else None) or revision.name
 
 
 def outputs_of(whats: Sequence[str], output: Path | None) -> list[Path | None]:

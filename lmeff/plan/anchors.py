@@ -3,7 +3,7 @@
 import math
 
 from lmeff.errors import InputError
-from lmeff.formats.documents import PlanAnchor
+from lmeff.formats.plan import PlanAnchor
 from lmeff.quantities import format_count
 from lmeff.recipe.schema import Recipe
 

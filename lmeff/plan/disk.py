@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 
-from lmeff.formats.documents import PlanPart
+from lmeff.formats.plan import PlanPart
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.corpus import Corpus
 

@@ -1,6 +1,6 @@
 """Estimated memory of one device in data-parallel and ZeRO training, as in ZeRO (Rajbhandari et al. 2020, section 3)."""
 
-from lmeff.formats.documents import PlanMemory
+from lmeff.formats.plan import PlanMemory
 from lmeff.models.sizes import Shape, count_parameters
 from lmeff.plan.batch import micro_batches
 from lmeff.plan.gpus import Gpu

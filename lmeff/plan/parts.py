@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from lmeff.errors import InputError
-from lmeff.formats.documents import PlanAnchor, PlanPart
+from lmeff.formats.plan import PlanAnchor, PlanPart
 from lmeff.recipe.schema import Recipe
 
 TRUNK = "trunk"

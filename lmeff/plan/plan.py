@@ -1,7 +1,7 @@
 """What a run will do, step by step, and what it will cost."""
 
 from lmeff.errors import InputError
-from lmeff.formats.documents import PlanDocument, PlanParameters
+from lmeff.formats.plan import PlanDocument, PlanParameters
 from lmeff.models.sizes import count_parameters, resolve_shape
 from lmeff.plan.anchors import plan_anchors
 from lmeff.plan.batch import split_batch

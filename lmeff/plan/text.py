@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lmeff.formats.documents import PlanDocument, PlanMemory
+from lmeff.formats.plan import PlanDocument, PlanMemory
 from lmeff.formats.run_folder import RunFolder
 from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
 from lmeff.recipe.schema import Recipe

@@ -13,7 +13,7 @@ import altair as alt
 from lmeff.analysis.charts.drawing import render_png
 from lmeff.errors import RunFailed
 from lmeff.files import write_json
-from lmeff.formats.documents import FORMAT
+from lmeff.formats.base import FORMAT
 from lmeff.probes.bench import Bench, prepared_tokens, probe_folder
 from lmeff.recipe.schema import Recipe
 

@@ -13,7 +13,7 @@ from lmeff.analysis import Anchor, Run, mixed_notes, read_runs, write_png
 from lmeff.analysis.reading.results import TaskResult, read_result_files
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_text
-from lmeff.formats.documents import AnchorDocument
+from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.outbox import Outbox
 from lmeff.publishing.folder import complete_revisions, page, read_run
@@ -26,7 +26,7 @@ PICTURE = ".eval_results/curve.png"
 def refresh_card(run: Path, revision: Path) -> None:
     """Writes a revision's README.md and `.eval_results/` anew, with the results and the curve up to it."""
     recipe, plan = read_run(run)
-    anchor = AnchorDocument.model_validate(read_json(revision / "anchor.json"))
+    anchor = AnchorDocument.read(revision)
     (whole,) = read_runs([run])
     known = tuple(one for one in whole.anchors if one.document.step <= anchor.step)
     part = replace(whole, state=None, anchors=known, log=tuple(line for line in whole.log if line.step <= anchor.step))
@@ -143,7 +143,7 @@ def index_rows(run: Path, branches: dict[str, str]) -> list[dict]:
     rows = []
     for folder in complete_revisions(run):
         if folder.name in branches:
-            document = AnchorDocument.model_validate(read_json(folder / "anchor.json"))
+            document = AnchorDocument.read(folder)
             results = _own_tasks(whole, by_step[document.step]) if document.step in by_step else {}
             scores = {task: result.metrics["acc"].value for task, result in results.items() if "acc" in result.metrics}
             limits = {task: results[task].limit for task in scores if results[task].limit}

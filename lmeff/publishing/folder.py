@@ -4,8 +4,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmeff.errors import Busy, InputError
-from lmeff.files import MANIFEST, has_manifest, read_json, sha256_file
-from lmeff.formats.documents import PlanDocument
+from lmeff.files import MANIFEST, has_manifest, sha256_file
+from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.outbox import Entry, Outbox
 from lmeff.plan import make_plan
@@ -22,8 +22,8 @@ def read_run(run: Path) -> tuple[Recipe, PlanDocument]:
     folder = RunFolder(run)
     if not folder.recipe_yaml.is_file():
         raise InputError(f"{run}: not a run (no recipe.yaml)")
-    recipe, path = read_recipe(folder.recipe_yaml).recipe, folder.plan_json
-    return recipe, PlanDocument.model_validate(read_json(path)) if path.exists() else make_plan(recipe)
+    recipe = read_recipe(folder.recipe_yaml).recipe
+    return recipe, PlanDocument.read(folder) or make_plan(recipe)
 
 
 def add_to_outbox(outbox: Outbox, names: HubNames, recipe: Recipe, revision: str) -> None:

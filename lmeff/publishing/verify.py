@@ -5,7 +5,7 @@ from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.files import has_manifest, read_json
-from lmeff.formats.documents import AnchorDocument
+from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.run_folder import RunFolder, suggest_run
 from lmeff.hub.account import token
 from lmeff.hub.client import Hub, NotDelivered, Unavailable
@@ -50,7 +50,7 @@ def verify(run: Path, *, reload: bool = True, hub: bool = True) -> tuple[list[st
 
 
 def _anchors(folders: list[Path]) -> dict[Path, AnchorDocument]:
-    return {folder: AnchorDocument.model_validate(read_json(folder / "anchor.json")) for folder in folders}
+    return {folder: AnchorDocument.read(folder) for folder in folders}
 
 
 def _anchor_mistakes(folders: list[Path]) -> Iterator[str]:

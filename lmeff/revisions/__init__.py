@@ -2,7 +2,7 @@
 
 from lmeff.revisions.names import anchor_name, final_name
 from lmeff.revisions.provenance import provenance
-from lmeff.revisions.store import RevisionStore, differences, list_revisions, read_manifest
+from lmeff.revisions.store import RevisionStore, differences, list_revisions
 
 __all__ = [
     "RevisionStore",
@@ -11,5 +11,4 @@ __all__ = [
     "final_name",
     "list_revisions",
     "provenance",
-    "read_manifest",
 ]

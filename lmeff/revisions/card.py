@@ -6,7 +6,8 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from lmeff.formats.documents import AnchorDocument, PlanDocument
+from lmeff.formats.anchor import AnchorDocument
+from lmeff.formats.plan import PlanDocument
 from lmeff.quantities import format_short, format_tokens
 from lmeff.recipe.schema import Batch, Recipe
 from lmeff.revisions.card_scores import CardScore, beginning, eval_results, part_words, score_text

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from lmeff.errors import InputError
-from lmeff.formats.documents import PlanDocument
+from lmeff.formats.plan import PlanDocument
 from lmeff.quantities import format_count, format_short
 from lmeff.recipe.schema import Recipe
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmeff.errors import InputError
-from lmeff.files import MANIFEST, bring_back, describe_files, new_folder, read_json, sha256_file, write_json, write_text
-from lmeff.formats.documents import FORMAT, AnchorDocument, ManifestDocument
+from lmeff.files import MANIFEST, bring_back, new_folder, sha256_file, write_json, write_text
+from lmeff.formats.anchor import ANCHOR, AnchorDocument
+from lmeff.formats.manifest import ManifestDocument, manifest_differences
 from lmeff.formats.run_folder import RunFolder
 from lmeff.revisions.names import anchor_name, final_name
 from lmeff.tokens.tokenizer.published import write_published_tokenizer
@@ -71,21 +71,19 @@ class RevisionStore:
     def save_final(self, nominal_tokens: int) -> Path:
         """The finished model: the last anchor's files under the final name, weights shared on disk where possible."""
         source, target = self.path(nominal_tokens), self.final_path
-        anchor = AnchorDocument.model_validate(read_json(source / "anchor.json")).model_copy(
-            update={"same_as": source.name}
-        )
+        anchor = AnchorDocument.read(source).model_copy(update={"same_as": source.name})
         with suppress(_Kept), new_folder(target) as aside:
             # A run that was extended has another final model now; what its branch holds is for the outbox to find out.
             if self._is_same(target, anchor):
                 raise _Kept
             self.may_replace(target.name, True)
-            for file in read_manifest(source).files:
+            for file in ManifestDocument.read(source).files:
                 try:
                     os.link(source / file, aside / file)
                 except OSError:
                     shutil.copyfile(source / file, aside / file)
             # Written anew, not through the link: the anchor's own file stays as it is.
-            (aside / "anchor.json").unlink()
+            (aside / ANCHOR).unlink()
             self._complete(aside, anchor, target.name)
         self.on_saved(target)
         return target
@@ -94,7 +92,7 @@ class RevisionStore:
         """Whether the revision is there already, from before a restart: the same model, with other wall times."""
         if not target.exists() or differences(target):
             return False
-        before = AnchorDocument.model_validate(read_json(target / "anchor.json"))
+        before = AnchorDocument.read(target)
         keys = ("weights_sha256", "step", "same_as")
         return all(getattr(before, key) == getattr(anchor, key) for key in keys)
 
@@ -106,17 +104,9 @@ class RevisionStore:
         return True
 
     def _complete(self, aside: Path, anchor: AnchorDocument, name: str) -> None:
-        write_json(aside / "anchor.json", anchor.model_dump())
+        anchor.write(aside)
         write_text(aside / "README.md", self.write_card(anchor, name))
-        write_json(aside / MANIFEST, {"format": FORMAT, "files": describe_files(aside, exclude=MUTABLE)})
-
-
-def read_manifest(folder: Path) -> ManifestDocument:
-    """The manifest of a revision or checkpoint. Raises InputError when there is none or it is damaged."""
-    try:
-        return ManifestDocument.model_validate(read_json(folder / MANIFEST))
-    except ValueError as error:
-        raise InputError(f"{folder / MANIFEST}: not a manifest ({' '.join(str(error).split())})") from None
+        ManifestDocument.of(aside, exclude=MUTABLE).write(aside)
 
 
 def bring_back_revisions(run: Path) -> list[str]:
@@ -130,21 +120,12 @@ def bring_back_revisions(run: Path) -> list[str]:
 def list_revisions(run: Path) -> list[Path]:
     """The complete anchors of a run in the order of their tokens; the final revision, which equals the last, is left out."""
     folders = [path.parent for path in RunFolder(run).find_in_revisions(MANIFEST)]
-    anchors = [(AnchorDocument.model_validate(read_json(folder / "anchor.json")), folder) for folder in folders]
+    anchors = [(AnchorDocument.read(folder), folder) for folder in folders]
     return [
         folder for anchor, folder in sorted(anchors, key=lambda pair: pair[0].exact_tokens) if anchor.same_as is None
     ]
 
 
-def differences(folder: Path, exclude: tuple[str, ...] = MUTABLE) -> list[str]:
-    """What is on disk otherwise than the manifest says, one line each; empty when all is well."""
-    try:
-        wanted = {name: entry.model_dump() for name, entry in read_manifest(folder).files.items()}
-    except InputError as error:
-        return [str(error)]
-    found = describe_files(folder, exclude)
-    lines = [f"{folder / name}: missing" for name in sorted(set(wanted) - set(found))]
-    lines += [f"{folder / name}: not in the manifest" for name in sorted(set(found) - set(wanted))]
-    return lines + [
-        f"{folder / name}: changed" for name in sorted(set(found) & set(wanted)) if found[name] != wanted[name]
-    ]
+def differences(folder: Path) -> list[str]:
+    """What of a revision is on disk otherwise than its manifest says, one line each; empty when all is well."""
+    return manifest_differences(folder, MUTABLE)

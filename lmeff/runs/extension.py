@@ -9,8 +9,9 @@ from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.files import has_manifest, locked, write_text
-from lmeff.formats.documents import PlanAnchor, PlanPart, StateDocument
+from lmeff.formats.plan import PlanAnchor, PlanPart
 from lmeff.formats.run_folder import RunFolder
+from lmeff.formats.state import StateDocument
 from lmeff.plan import plan_anchors
 from lmeff.plan.parts import TRUNK, plan_parts
 from lmeff.recipe import Resolved, read_recipe

@@ -14,7 +14,8 @@ import yaml
 
 from lmeff.errors import Busy, InputError
 from lmeff.files import read_json, usable_folder, write_json
-from lmeff.formats.documents import FORMAT, PlanDocument, PlanPart
+from lmeff.formats.base import FORMAT
+from lmeff.formats.plan import PlanDocument, PlanPart
 from lmeff.formats.run_folder import RunFolder
 from lmeff.quantities import format_bytes
 from lmeff.recipe import Resolved

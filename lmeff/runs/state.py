@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lmeff.clock import Clock
-from lmeff.errors import InputError
-from lmeff.files import read_json, write_json
-from lmeff.formats.documents import PlanAnchor, StateDocument
+from lmeff.formats.plan import PlanAnchor
 from lmeff.formats.run_folder import RunFolder
+from lmeff.formats.state import StateDocument
 
 
 def now() -> str:
@@ -44,7 +43,7 @@ class RunState:
         if self.is_withheld:
             return
         following = [anchor.nominal_tokens for anchor in self.anchors if anchor.step > self.step]
-        document = StateDocument(
+        StateDocument(
             state=state,
             step=self.step,
             tokens=self.clock.tokens_at(self.step),
@@ -54,16 +53,9 @@ class RunState:
             job=slurm_job(),
             error=error,
             updated=now(),
-        )
-        write_json(RunFolder(self.folder).state_json, document.model_dump())
+        ).write(RunFolder(self.folder))
 
 
 def read_state(folder: Path) -> StateDocument | None:
     """The state of a run, None when it has not begun."""
-    path = RunFolder(folder).state_json
-    if not path.exists():
-        return None
-    try:
-        return StateDocument.model_validate(read_json(path))
-    except ValueError as error:
-        raise InputError(f"{path}: not a state file ({' '.join(str(error).split())})") from None
+    return StateDocument.read(RunFolder(folder))

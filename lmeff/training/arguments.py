@@ -8,7 +8,7 @@ from transformers import TrainingArguments
 
 from lmeff.environment import asks_for_cpu
 from lmeff.errors import InputError
-from lmeff.formats.documents import PlanPart
+from lmeff.formats.plan import PlanPart
 from lmeff.recipe.schema import Recipe
 
 _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup", "wsd": "warmup_stable_decay"}

@@ -4,15 +4,13 @@ import shutil
 from collections.abc import Collection
 from pathlib import Path
 
-from lmeff.files import MANIFEST, describe_files, write_json
-from lmeff.formats.documents import FORMAT
+from lmeff.formats.manifest import ManifestDocument, manifest_differences
 from lmeff.formats.run_folder import RunFolder
-from lmeff.revisions.store import differences
 
 
 def seal(folder: Path) -> None:
     """Writes the manifest of a checkpoint whose other files are all there."""
-    write_json(folder / MANIFEST, {"format": FORMAT, "files": describe_files(folder, exclude=(MANIFEST,))})
+    ManifestDocument.of(folder).write(folder)
 
 
 def _steps(run: Path) -> list[tuple[int, Path]]:
@@ -24,7 +22,7 @@ def newest_complete(run: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint whose files are what its manifest says, and what is wrong with the newer ones."""
     complaints: list[str] = []
     for _, folder in reversed(_steps(run)):
-        wrong = differences(folder, exclude=(MANIFEST,))
+        wrong = manifest_differences(folder)
         if not wrong:
             return folder, complaints
         complaints.append(f"{folder} is damaged and left aside: {wrong[0]}")

@@ -12,8 +12,10 @@ from transformers import PrinterCallback
 from transformers import ProgressCallback as StockProgressCallback
 
 from lmeff.errors import Busy, InputError, RunFailed
-from lmeff.files import MANIFEST, locked, write_json
-from lmeff.formats.documents import AnchorDocument, PlanDocument, PlanPart
+from lmeff.files import locked
+from lmeff.formats.anchor import AnchorDocument
+from lmeff.formats.manifest import manifest_differences
+from lmeff.formats.plan import PlanDocument, PlanPart
 from lmeff.formats.run_folder import RunFolder
 from lmeff.models.build import build_model
 from lmeff.plan import make_plan
@@ -22,7 +24,7 @@ from lmeff.plan.parts import TRUNK
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import RevisionStore
 from lmeff.revisions.names import anchor_name
-from lmeff.revisions.store import differences, list_revisions
+from lmeff.revisions.store import list_revisions
 from lmeff.runs.folder import check_space, claimed, is_done, record_changes
 from lmeff.runs.process import launched_rank, launched_world_size
 from lmeff.runs.signals import Interrupted, StopRequests
@@ -81,7 +83,7 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
         micro_batch = probe_micro_batch(job.recipe)
     plan = make_plan(job.recipe, world_size=launched_world_size(), micro_batch=micro_batch)
     if launched_rank() == 0:
-        write_json(RunFolder(job.folder).plan_json, plan.model_dump())
+        plan.write(RunFolder(job.folder))
         check_space(job.folder, plan)
     busy = []
     for index, part in enumerate(parts):
@@ -153,7 +155,7 @@ def _checkpoint(job: Job, part: PlanPart) -> Path | None:
     if checkpoint is None and part.first_step:
         trunk = RunFolder(job.folder).part(TRUNK)
         checkpoint = trunk.checkpoint(part.first_step)
-        if wrong := differences(checkpoint, exclude=(MANIFEST,)):
+        if wrong := manifest_differences(checkpoint):
             state = read_state(trunk.path)
             if state is None or state.state != "complete":
                 raise Interrupted(
@@ -205,7 +207,7 @@ def _train_part_in_memory(job: Job, plan: PlanDocument, part: PlanPart) -> PlanD
             raise RunFailed(f"{plan.micro_batch} sequences at a time do not fit the GPU: {shortage}; {advice}")
         print(f"{plan.micro_batch} sequences at a time do not fit the GPU; going on with {smaller[-1]}")
         plan = make_plan(job.recipe, world_size=1, micro_batch=smaller[-1])
-        write_json(RunFolder(job.folder).plan_json, plan.model_dump())
+        plan.write(RunFolder(job.folder))
 
 
 def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lmeff.formats.documents import AnchorDocument, ManifestDocument
+from lmeff.formats.anchor import AnchorDocument
+from lmeff.formats.manifest import ManifestDocument
 from lmeff.revisions import RevisionStore, anchor_name, differences, final_name, list_revisions
 
 FACTS = {

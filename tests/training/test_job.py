@@ -12,7 +12,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lmeff.formats.documents import AnchorDocument, LogRecord, StateDocument
+from lmeff.formats.anchor import AnchorDocument
+from lmeff.formats.run_log import LogRecord
+from lmeff.formats.state import StateDocument
 from lmeff.revisions import differences, list_revisions
 from tests import launching
 from tests.launching import finish, run_folder, write_recipe

@@ -8,6 +8,7 @@ from lmeff.analysis.reading.conventions import with_one_context_start
 from lmeff.analysis.reading.other_models import read_collections, result_folders
 from lmeff.analysis.reading.runs import Run, read_run
 from lmeff.errors import InputError
+from lmeff.formats.anchor import ANCHOR
 from lmeff.formats.run_folder import RunFolder
 
 
@@ -49,7 +50,7 @@ def find_folders(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
 
 
 def _is_run(folder: Path) -> bool:
-    if (folder / "anchor.json").exists():  # a revision, which holds a recipe too
+    if (folder / ANCHOR).exists():  # a revision, which holds a recipe too
         return False
     run = RunFolder(folder)
     return run.plan_json.is_file() or run.state_json.is_file() or run.has_revisions

@@ -4,21 +4,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 import yaml
-from pydantic import ValidationError
 
 from lmeff.analysis.reading.results import Results, WrittenText, pair_files, read_pairs, read_results, read_texts
 from lmeff.errors import InputError
 from lmeff.files import read_json
-from lmeff.formats.documents import AnchorDocument, Document, LogRecord, PlanDocument, StateDocument
+from lmeff.formats.anchor import ANCHOR, AnchorDocument
+from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
+from lmeff.formats.run_log import LogRecord, read_log
+from lmeff.formats.state import StateDocument
 from lmeff.quantities import format_short, format_tokens, parse_count
-
-AnyDocument = TypeVar("AnyDocument", bound=Document)
 
 
 @dataclass(frozen=True)
@@ -193,8 +192,8 @@ def read_run(folder: Path) -> Run:
         seed=int(recipe.get("seed") or (seed if seed.isdigit() else 0)),
         recipe=recipe,
         recipe_text=recipe_text,
-        plan=_read_document(run.plan_json, PlanDocument),
-        state=_read_document(run.state_json, StateDocument),
+        plan=PlanDocument.read(run),
+        state=StateDocument.read(run),
         log=_read_logs(folder),
         anchors=anchors,
         subtasks=subtasks_of(anchors),
@@ -206,23 +205,12 @@ def subtasks_of(anchors: Iterable[Anchor]) -> dict[str, tuple[str, ...]]:
     return {group: below for anchor in anchors for group, below in anchor.results.subtasks.items()}
 
 
-def _read_document(path: Path, kind: type[AnyDocument]) -> AnyDocument | None:
-    if not path.exists():
-        return None
-    try:
-        return kind.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "content"
-        raise InputError(f"{path}: {where}: {first['msg']}") from None
-
-
 def _read_anchors(folder: Path) -> tuple[Anchor, ...]:
     anchors, run = {}, RunFolder(folder)
-    for path in run.find_in_revisions("anchor.json"):
+    for path in run.find_in_revisions(ANCHOR):
         revision = path.parent.name
         results = run.results_of(revision)
-        document = _read_document(path, AnchorDocument)
+        document = AnchorDocument.read(path.parent)
         texts = results / "generations.jsonl"
         anchors[revision] = Anchor(
             revision, document, read_results(results), pair_files(results), texts if texts.is_file() else None
@@ -247,24 +235,3 @@ def _read_logs(folder: Path) -> tuple[LogRecord, ...]:
     whole = read_log(run.log_jsonl)
     parts = [read_log(part.log_jsonl) for part in run.parts()]
     return whole or max(parts, key=len, default=())
-
-
-def read_log(path: Path) -> tuple[LogRecord, ...]:
-    """The logged steps of `run.log.jsonl`, in rising order; empty when there is no such file.
-
-    A run that was killed may have left half a line, and its successor may have gone on in the same line: what cannot be
-    read is left out. A record that goes back in steps comes from a resumed run, and everything logged from that step
-    on is being done again: the later record wins.
-    """
-    if not path.is_file():
-        return ()
-    records: list[LogRecord] = []
-    for line in path.read_bytes().splitlines():
-        try:
-            record = LogRecord.model_validate_json(line)
-        except ValidationError:
-            continue
-        while records and records[-1].step >= record.step:
-            records.pop()
-        records.append(record)
-    return tuple(records)

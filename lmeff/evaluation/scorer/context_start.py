@@ -5,6 +5,8 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from lmeff.formats.anchor import ANCHOR
+
 _EMBEDDINGS = (
     "embed_tokens.weight",
     "embed_in.weight",
@@ -29,7 +31,7 @@ def bos_warning(folder: Path, context_start: str = "bos") -> str | None:
     from transformers import AutoConfig, AutoTokenizer
 
     card = folder / "README.md"
-    if (folder / "anchor.json").exists() or (card.exists() and _OUR_CARD in card.read_text(encoding="utf-8")):
+    if (folder / ANCHOR).exists() or (card.exists() and _OUR_CARD in card.read_text(encoding="utf-8")):
         return None
     options = {"trust_remote_code": False, "local_files_only": True}
     tokenizer = AutoTokenizer.from_pretrained(folder, **options)

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
-from lmeff.files import read_json
-from lmeff.formats.documents import StateDocument
+from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
+from lmeff.formats.state import StateDocument
 from lmeff.measures.selection import Subject, anchor_of, score_each
 from lmeff.revisions import list_revisions
 
@@ -42,7 +42,7 @@ def follow_run(
     failed: list[str] = []
     is_warned = False
     while True:
-        states = list(_states(run))  # before looking: what was saved until then is seen
+        states = list(_states(RunFolder(run)))  # before looking: what was saved until then is seen
         found = find() if list_revisions(run) else []
         known = [subject.name for subject in found]
         asked = {anchor_of(RunFolder(run).revision(name)): name for name in (known if names is None else names)}
@@ -111,17 +111,18 @@ def _warn_of_silence(run: Path, states: Sequence[StateDocument | None]) -> bool:
     return False
 
 
-def _states(run: Path) -> Iterator[StateDocument | None]:
+def _states(run: RunFolder) -> Iterator[StateDocument | None]:
     """The state of a run, or of every part of one that is trained part by part; None for what has not begun."""
     if (own := _state(run)) is not None:
         yield own
         return
-    with suppress(InputError, KeyError):
-        for part in read_json(RunFolder(run).plan_json)["parts"]:
-            yield _state(RunFolder(run).part(part["name"]).path)
+    with suppress(InputError):
+        if plan := PlanDocument.read(run):
+            for part in plan.parts:
+                yield _state(run.part(part.name))
 
 
-def _state(folder: Path) -> StateDocument | None:
-    with suppress(InputError, ValueError):
-        return StateDocument.model_validate(read_json(RunFolder(folder).state_json))
+def _state(run: RunFolder) -> StateDocument | None:
+    with suppress(InputError):
+        return StateDocument.read(run)
     return None

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.evaluation.results import weights_sha256
-from lmeff.files import MANIFEST, read_json
-from lmeff.formats.documents import AnchorDocument
+from lmeff.files import MANIFEST
+from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.measures.result_keys import read_measure, write_measure
 from lmeff.measures.selection import Subject, find_subjects, outputs_of, score_each
@@ -85,8 +85,8 @@ def find_neighbours(folder: Path, others: Iterable[Path]) -> Neighbours:
 
 
 def _point(folder: Path) -> _Point | None:
-    path = folder / "anchor.json"
-    return _Point(folder, AnchorDocument.model_validate(read_json(path))) if path.is_file() else None
+    anchor = AnchorDocument.find(folder)
+    return _Point(folder, anchor) if anchor else None
 
 
 def measure_at_anchor(revision: Path, results: Path, check: Callable[[], None] = lambda: None) -> None:

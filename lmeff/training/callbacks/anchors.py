@@ -10,7 +10,7 @@ import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.errors import RunFailed
-from lmeff.formats.documents import PlanAnchor, PlanDocument
+from lmeff.formats.plan import PlanAnchor, PlanDocument
 from lmeff.plan.compute import flops_of
 from lmeff.revisions import RevisionStore
 from lmeff.training.engines.engine import used

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lmeff.training.callbacks.reporting import forget_after
+from lmeff.formats.run_log import forget_after
 from lmeff.training.trainer import LmeffTrainer
 
 _TRAINED_PER_LOOK = 100

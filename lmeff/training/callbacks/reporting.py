@@ -1,6 +1,5 @@
 """What a run tells while it works: the log, `state.json` and the progress bar. All on the first process only."""
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,23 +9,11 @@ import torch
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lmeff.files import write_text
-from lmeff.formats.documents import LogRecord, PlanDocument
+from lmeff.formats.plan import PlanDocument
+from lmeff.formats.run_log import LogRecord, forget_after
 from lmeff.quantities import format_tokens
 from lmeff.runs.state import RunState, now
 from lmeff.training.trainer import LmeffTrainer
-
-
-def forget_after(path: Path, step: int) -> None:
-    """Drops a log's records past the checkpoint that the run goes on from, and a line that was cut off."""
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (ValueError, KeyError):
-            continue
-    write_text(path, "".join(line + "\n" for line in kept))
 
 
 @dataclass
@@ -73,8 +60,7 @@ class RunLogCallback(TrainerCallback):
         )
         self._last, self._losses_begin = (state.global_step, seconds), state.global_step
         self.trainer.num_skipped_before_log = skipped
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(record.model_dump_json() + "\n")
+        record.append(self.path)
         self.on_record(record)
 
 

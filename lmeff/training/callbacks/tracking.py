@@ -1,6 +1,5 @@
 """Tells trackers how a run goes: losses, rates, held-out losses and scores, each with its tokens."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -10,8 +9,10 @@ from pathlib import Path
 from tqdm import tqdm
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lmeff.files import has_manifest, read_json
-from lmeff.formats.documents import AnchorDocument, LogRecord, PlanDocument
+from lmeff.files import has_manifest
+from lmeff.formats.anchor import AnchorDocument
+from lmeff.formats.plan import PlanDocument
+from lmeff.formats.run_log import LogRecord, read_log
 from lmeff.recipe.schema import Recipe
 from lmeff.training.callbacks.trackers import KINDS, Tracked, Tracker
 
@@ -68,9 +69,7 @@ class TrackingCallback(TrainerCallback):
 
     def _history(self) -> Iterator[tuple[int, Values]]:
         """Everything that is known of the run, by step."""
-        lines = self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
-        records = [LogRecord.model_validate(json.loads(line)) for line in lines]
-        told = [(record.step, 1, _of_record(record)) for record in records]
+        told = [(record.step, 1, _of_record(record)) for record in read_log(self.log)]
         for anchor in self.plan.anchors:
             revision = self.revision(anchor.nominal_tokens)
             if has_manifest(revision):
@@ -92,7 +91,7 @@ class TrackingCallback(TrainerCallback):
             self._tell(step, self._of_revision(revision))
 
     def _of_revision(self, revision: Path) -> Values:
-        document = AnchorDocument.model_validate(read_json(revision / "anchor.json"))
+        document = AnchorDocument.read(revision)
         losses = {f"dev/{name}": getattr(document, f"dev_{name}") for name in _OF_ANCHOR}
         scores = {f"scores/{name}": value for name, value in self.scores(revision).items()}
         return _known({"tokens": document.exact_tokens, **losses, **scores})

@@ -8,7 +8,7 @@ from typing import Any
 import torch.distributed as dist
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from lmeff.training.callbacks.reporting import forget_after
+from lmeff.formats.run_log import forget_after
 from lmeff.training.trainer import LmeffTrainer
 
 

@@ -1,0 +1,70 @@
+"""`anchor.json` of a revision: which point of the run it is."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field
+
+from lmeff.formats.base import FORMAT, NonNegative, Sha256, StrictModel
+
+ANCHOR = "anchor.json"
+
+
+class AnchorDocument(StrictModel):
+    """`anchor.json` of a revision: which point of the run it is."""
+
+    format: Literal[1] = FORMAT
+    nominal_tokens: NonNegative
+    """The anchor as the recipe names it."""
+    exact_tokens: NonNegative
+    """Tokens consumed: `step x batch.tokens`."""
+    step: NonNegative
+    epoch: Annotated[float, Field(ge=0)]
+    """Passes over the training text so far."""
+    seed: NonNegative
+    mode: Literal["snapshot", "restart", "anneal"]
+    part: str | None
+    """`trunk` or an anchor's name in restart and anneal mode."""
+    loss: float | None
+    """Training loss of the anchor's own step, nats per token; null at step 0."""
+    dev_loss: float | None
+    """Held-out loss in nats per token."""
+    dev_perplexity: float | None
+    dev_bits_per_byte: float | None
+    """Held-out bits per byte of the text before normalization."""
+    num_skipped_steps: NonNegative
+    train_seconds: Annotated[float, Field(ge=0)]
+    """Wall seconds of training up to here, without saving and evaluating."""
+    flops: Annotated[float, Field(ge=0)]
+    """Model FLOPs up to here (6N + 12LdT a token, T being the length at its step; PaLM, Chowdhery et al. 2022)."""
+    world_size: Annotated[int, Field(ge=1)]
+    device: str
+    weights_sha256: Sha256
+    same_as: str | None
+    """Name of the revision with the same weights, for the final revision."""
+    num_loss_tokens: NonNegative | None = None
+    """Positions with a loss up to here; null in files of older versions."""
+    engine: Literal["plain", "ddp", "zero0", "zero1", "zero2", "zero3"] | None = None
+    """How processes worked together, whatever the launcher asked for; null in files of older versions."""
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] | None = None
+    """What products were computed in, whatever the launcher asked for; null in files of older versions."""
+    torch_compile: str | None = None
+    """The backend the model was compiled with; null when it was not."""
+    attention: str | None = None
+    """The attention implementation, as transformers names it; null in files of older versions."""
+    loss_steps: tuple[int, int] | None = None
+    """First and last step, counted from 1, over which `loss` is the mean: the anchor's own step alone, so that it is noisier
+    than a line of the log. Null where `loss` is, and in files of older versions."""
+
+    @classmethod
+    def read(cls, revision: Path) -> Self:
+        """Raises InputError when the revision has none, or a damaged one."""
+        return cls.read_file(revision / ANCHOR)
+
+    @classmethod
+    def find(cls, folder: Path) -> Self | None:
+        """None where the folder is no revision of a run. Raises InputError for a damaged file."""
+        return cls.read(folder) if (folder / ANCHOR).is_file() else None
+
+    def write(self, revision: Path) -> None:
+        self.write_file(revision / ANCHOR)
