@@ -18,7 +18,13 @@ from lmeff.plan.batch import micro_batches, split_batch
 from lmeff.plan.compute import flops_of
 from lmeff.plan.text import format_plan
 from lmeff.quantities import format_bytes
-from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Recipe, Schedule, Tokenizer
+from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.anchors import Anchors
+from lmeff.recipe.sections.batch import Batch
+from lmeff.recipe.sections.corpus import Corpus
+from lmeff.recipe.sections.model import LlamaSection
+from lmeff.recipe.sections.schedule import Schedule
+from lmeff.recipe.sections.tokenizer import Tokenizer
 from lmeff.tokens import prepare_tokenizer, prepare_tokens
 from tests.launching import finish, read_lines, run_folder, start, write_recipe
 
@@ -30,7 +36,7 @@ def recipe(
         "name": "r",
         "corpus": Corpus(name="synthetic"),
         "tokenizer": Tokenizer(vocab_size=50_257),
-        "model": Model(size="180m"),
+        "model": LlamaSection(size="180m"),
         "batch": Batch(tokens=tokens, sequence_length=length, micro=micro),
         "anchors": Anchors(tokens=list(anchors)),
     }

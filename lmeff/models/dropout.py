@@ -14,6 +14,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from lmeff.models.families import family_of_config
+
 _NAME = "lmeff_stateless_dropout"
 
 
@@ -56,7 +58,8 @@ def _attention(
     """`query`, `key`, `value` are (batch, heads, length, head_dim); the output is (batch, length, heads, head_dim)."""
     if not dropout:
         return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **options)
-    key, value = (states.repeat_interleave(module.num_key_value_groups, dim=1) for states in (key, value))
+    groups = getattr(module, "num_key_value_groups", 1)
+    key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
     scores = query @ key.transpose(2, 3) * (scaling or query.shape[-1] ** -0.5)
     if attention_mask is None:
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
@@ -78,9 +81,9 @@ ALL_MASK_ATTENTION_FUNCTIONS.register(_NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"
 def use_stateless_dropout(model: PreTrainedModel, seed: int) -> DropoutPlace:
     """Gives every attention layer the place at which its masks are drawn, and returns that place."""
     place = DropoutPlace(seed)
-    if model.config.attention_dropout:
+    family = family_of_config(model.config)
+    if family is not None and family.attention_dropout(model.config):
         model.config._attn_implementation = _NAME
-        for module in model.modules():
-            if hasattr(module, "attention_dropout"):
-                module.dropout_place = place
+        for module in family.attention_modules(model):
+            module.dropout_place = place
     return place

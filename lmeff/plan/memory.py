@@ -1,18 +1,12 @@
 """Estimated memory of one device in data-parallel and ZeRO training, as in ZeRO (Rajbhandari et al. 2020, section 3)."""
 
 from lmeff.formats.plan import PlanMemory
-from lmeff.models.sizes import Shape, count_parameters
+from lmeff.models.families import Family
 from lmeff.plan.batch import micro_batches
 from lmeff.plan.gpus import Gpu
 from lmeff.recipe.schema import Recipe
 
 _USABLE_MEMORY = 0.9
-
-
-def activation_bytes(shape: Shape, num_tokens: int, bytes_each: int) -> int:
-    """Activations that the backward pass needs of `num_tokens`, with numbers of `bytes_each`; logits not counted."""
-    per_layer = 12 * shape.hidden_size + 4 * shape.intermediate_size
-    return num_tokens * shape.num_hidden_layers * per_layer * bytes_each
 
 
 def _state_bytes(num_parameters: int, world_size: int, half: bool) -> dict[str, int]:
@@ -29,24 +23,24 @@ def _state_bytes(num_parameters: int, world_size: int, half: bool) -> dict[str, 
 
 
 def device_memory(
-    recipe: Recipe, shape: Shape, micro_batch: int, world_size: int, *, half: bool
+    recipe: Recipe, family: Family, micro_batch: int, world_size: int, *, half: bool
 ) -> dict[str, PlanMemory]:
     """Bytes on one device by engine: `ddp`, `zero1`, `zero2`, `zero3`. `half` says that training is in 16 bits."""
     num_tokens = micro_batch * recipe.batch.sequence_length
-    activations = activation_bytes(shape, num_tokens, 2 if half else 4)
+    activations = family.activation_bytes(num_tokens, 2 if half else 4)
     # The logits, the same in float32 for the loss, and their gradient.
-    logits = num_tokens * shape.vocab_size * (2 + 4 + 4 if half else 4 + 4 + 4)
-    states = _state_bytes(count_parameters(shape).total, world_size, half)
+    logits = num_tokens * family.vocab_size * (2 + 4 + 4 if half else 4 + 4 + 4)
+    states = _state_bytes(family.count_parameters().total, world_size, half)
     return {
         engine: PlanMemory(states=size, activations=activations, logits=logits, total=size + activations + logits)
         for engine, size in states.items()
     }
 
 
-def largest_fitting(recipe: Recipe, shape: Shape, world_size: int, gpu: Gpu, *, half: bool) -> int:
+def largest_fitting(recipe: Recipe, family: Family, world_size: int, gpu: Gpu, *, half: bool) -> int:
     """The largest micro-batch whose DDP estimate stays under 90% of the GPU's memory; the smallest where none does."""
     sizes, limit = micro_batches(recipe, world_size), _USABLE_MEMORY * gpu.gigabytes * 1e9
     fitting = [
-        size for size in sizes if device_memory(recipe, shape, size, world_size, half=half)["ddp"].total <= limit
+        size for size in sizes if device_memory(recipe, family, size, world_size, half=half)["ddp"].total <= limit
     ]
     return max(fitting, default=sizes[0])

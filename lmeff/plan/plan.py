@@ -2,10 +2,10 @@
 
 from lmeff.errors import InputError
 from lmeff.formats.plan import PlanDocument, PlanParameters
-from lmeff.models.sizes import count_parameters, resolve_shape
+from lmeff.models.families import family_of
 from lmeff.plan.anchors import plan_anchors
 from lmeff.plan.batch import split_batch
-from lmeff.plan.compute import flops_of, flops_per_token
+from lmeff.plan.compute import flops_of
 from lmeff.plan.disk import checkpoint_bytes, prepared_bytes, revision_bytes
 from lmeff.plan.gpus import GPUS, find_gpu, planned_precision
 from lmeff.plan.memory import device_memory, largest_fitting
@@ -29,8 +29,8 @@ def make_plan(
 
     Raises InputError for anchors, batches or models that cannot be.
     """
-    shape, clock = resolve_shape(recipe), recipe.batch.clock
-    parameters = count_parameters(shape)
+    family, clock = family_of(recipe), recipe.batch.clock
+    parameters = family.count_parameters()
     anchors = plan_anchors(recipe)
     parts = plan_parts(recipe, anchors)
     # ---- the device
@@ -38,7 +38,7 @@ def make_plan(
     precision = planned_precision(recipe, device)
     half = precision != "float32"
     if device and micro_batch is None and recipe.batch.micro == "auto":
-        micro_batch = largest_fitting(recipe, shape, world_size, device, half=half)
+        micro_batch = largest_fitting(recipe, family, world_size, device, half=half)
     micro_batch, accumulation = split_batch(recipe, world_size, micro_batch)
     # ---- time
     trained_tokens = clock.tokens_at(sum(part.last_step - part.first_step for part in parts))
@@ -73,8 +73,8 @@ def make_plan(
         parameters=PlanParameters(
             total=parameters.total, embedding=parameters.embedding, non_embedding=parameters.non_embedding
         ),
-        flops_per_token=flops_per_token(shape, clock.sequence_length),
-        flops_per_token_causal=flops_per_token(shape, clock.sequence_length, causal=True),
+        flops_per_token=family.flops_per_token(clock.sequence_length),
+        flops_per_token_causal=family.flops_per_token(clock.sequence_length, causal=True),
         total_flops=total_flops,
         revision_bytes=one_revision,
         disk_bytes=disk_bytes,
@@ -84,9 +84,9 @@ def make_plan(
         micro_batch=micro_batch,
         accumulation=accumulation,
         precision=precision,
-        memory=device_memory(recipe, shape, micro_batch, world_size, half=half),
+        memory=device_memory(recipe, family, micro_batch, world_size, half=half),
         memory_float32=(
-            device_memory(recipe, shape, micro_batch, world_size, half=False) if precision is None else None
+            device_memory(recipe, family, micro_batch, world_size, half=False) if precision is None else None
         ),
         tokens_per_second=tokens_per_second,
         hours=trained_tokens / tokens_per_second / 3600 if tokens_per_second else None,

@@ -13,7 +13,12 @@ from lmeff.recipe.sections.batch import Batch
 from lmeff.recipe.sections.fields import Section
 from lmeff.recipe.sections.model import Model
 from lmeff.recipe.sections.schedule import Schedule
+from lmeff.recipe.sections.training_values import LIGER_KERNELS
+from lmeff.recipe.wording import either
 from lmeff.recipe.yaml_lines import Mistake
+
+OBJECTIVE = "causal"
+"""What models are trained for; there is no other yet."""
 
 
 def cross_check(values: dict[str, Any]) -> Iterator[Mistake]:
@@ -23,8 +28,10 @@ def cross_check(values: dict[str, Any]) -> Iterator[Mistake]:
         for key, text in section.contradictions():
             yield Mistake((name, key) if key else (name,), text)
     model, batch, anchors = sections.get("model"), sections.get("batch"), sections.get("anchors")
-    if isinstance(model, Model) and isinstance(batch, Batch):
-        yield from _check_positions(model, batch)
+    if isinstance(model, Model):
+        yield from _check_family(model, values.get("training"))
+        if isinstance(batch, Batch):
+            yield from _check_sequences(model, batch)
     if isinstance(batch, Batch) and isinstance(anchors, Anchors):
         yield from _check_anchors(anchors, batch)
         yield from _check_lengths(batch, anchors)
@@ -43,11 +50,27 @@ def _valid_sections(values: dict[str, Any]) -> dict[str, Section]:
     return sections
 
 
-def _check_positions(model: Model, batch: Batch) -> Iterator[Mistake]:
-    positions = model.max_position_embeddings
-    if positions and positions < batch.sequence_length:
-        text = f"{positions} is less than batch.sequence_length ({batch.sequence_length})"
+def _check_family(model: Model, training: object) -> Iterator[Mistake]:
+    if OBJECTIVE not in model.objectives:
+        text = (
+            f"'{model.family}' cannot be trained with the objective '{OBJECTIVE}', only with {either(model.objectives)}"
+        )
+        yield Mistake(("model", "family"), text)
+    kernels = training.get("liger_kernel_config") if isinstance(training, dict) else None
+    for kernel in kernels if isinstance(kernels, dict) else ():
+        if kernel in LIGER_KERNELS and kernel not in model.liger_kernels:
+            text = f"Liger has no '{kernel}' for the family '{model.family}'"
+            yield Mistake(("training", "liger_kernel_config"), text)
+
+
+def _check_sequences(model: Model, batch: Batch) -> Iterator[Mistake]:
+    longest = model.longest_sequence
+    if longest and longest < batch.sequence_length:
+        text = f"{longest} is less than batch.sequence_length ({batch.sequence_length})"
         yield Mistake(("model", "max_position_embeddings"), text)
+    if batch.document_mask and not model.document_mask:
+        text = f"in the family '{model.family}' documents of one sequence cannot be kept apart; leave it out"
+        yield Mistake(("batch", "document_mask"), text)
 
 
 def _check_anchors(anchors: Anchors, batch: Batch) -> Iterator[Mistake]:

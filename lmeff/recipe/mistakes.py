@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from functools import cache
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.model import Model, all_fields, section_of
 from lmeff.recipe.sections.training import allowed_fields, is_known, refusal
 from lmeff.recipe.wording import did_you_mean, either, must_be, nearest, one_line, show
 from lmeff.recipe.yaml_lines import COMMAND_LINE, KeyPath, Mark, Mistake
@@ -44,15 +44,15 @@ _SYNONYMS = {
 }
 
 
-@cache
 def section_fields(root: type[BaseModel] = Recipe) -> dict[str, dict[str, FieldInfo]]:
     """The fields of every section by its dotted name; `""` is the top of the recipe."""
     return dict(_sections("", root))
 
 
 def _sections(name: str, model: type[BaseModel]) -> Iterator[tuple[str, dict[str, FieldInfo]]]:
-    yield name, model.model_fields
-    for key, field in model.model_fields.items():
+    fields = all_fields() if model is Model else model.model_fields
+    yield name, fields
+    for key, field in fields.items():
         inner = () if get_origin(field.annotation) is dict else get_args(field.annotation)
         for kind in (field.annotation, *inner):
             # A mapping of sections, whose names are the user's.
@@ -75,7 +75,7 @@ def mistakes_of(
     texts: dict[KeyPath, list[str]] = {}
     for detail in error.errors(include_url=False):
         path = _path_of(detail, values)
-        text = _explain(detail, path, marks, root)
+        text = _explain(detail, path, marks, root, values)
         if text not in texts.setdefault(path, []):
             texts[path].append(text)
     # `modle: {...}` is one mistake: the unknown key is reported, not also the missing `model`.
@@ -111,14 +111,16 @@ def _has(values: Any, part: str | int) -> bool:
     return isinstance(values, dict) and part in values
 
 
-def _explain(detail: dict[str, Any], path: KeyPath, marks: dict[KeyPath, Mark], root: type[BaseModel]) -> str:
+def _explain(
+    detail: dict[str, Any], path: KeyPath, marks: dict[KeyPath, Mark], root: type[BaseModel], values: dict[str, Any]
+) -> str:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     match kind:
         case "missing":
             section = ".".join(path[:-1])
             return f"missing; the section '{section}:' needs it" if section else "missing; every recipe needs it"
         case "extra_forbidden":
-            return f"unknown key{suggest(path, marks.get(path), root)}"
+            return f"unknown key{_suggest(path, marks.get(path), root, values)}"
         case "literal_error":
             choices = context["expected"]
             near = did_you_mean(value, re.findall("'([^']*)'", choices)) if isinstance(value, str) else ""
@@ -159,14 +161,17 @@ def _join(texts: list[str]) -> str:
     return " or ".join(texts)
 
 
-def suggest(path: KeyPath, mark: Mark | None = None, root: type[BaseModel] = Recipe) -> str:
-    """What an unknown key probably meant, as the end of a sentence."""
+def _suggest(path: KeyPath, mark: Mark | None, root: type[BaseModel], values: dict[str, Any]) -> str:
+    """What an unknown key probably meant, as the end of a sentence. `values` are those of the whole file."""
     *above, key = path
-    section = ".".join(above)
+    section, known = ".".join(above), section_fields(root)
+    if root is Recipe and section == "model":
+        if key in known[section]:
+            return f"; another family has it; known here: {', '.join(section_of(values[section]).model_fields)}"
+        known[section] = section_of(values[section]).model_fields
     if root is Recipe and (found := _SYNONYMS.get(key) or _belongs(key)):
         return found if found.startswith(";") else f"; did you mean '{found}'?"
     said = mark.source.removeprefix(COMMAND_LINE).partition("=")[0].strip() if mark and mark.line is None else ""
-    known = section_fields(root)
     fields = known.get(section) or known.get(".".join([*above[:-1], "NAME"]), {})
     if said and not above:  # `optimiser.learning_rate=1`: on the command line the dotted name is one word
         near = did_you_mean(said, dotted_names(root))

@@ -10,7 +10,7 @@ from lmeff.recipe.sections.checkpoints import Checkpoints
 from lmeff.recipe.sections.corpus import Corpus
 from lmeff.recipe.sections.evaluation import Evaluation
 from lmeff.recipe.sections.fields import Count, Name, OnResume, Section
-from lmeff.recipe.sections.model import Model
+from lmeff.recipe.sections.model import AnyModel
 from lmeff.recipe.sections.optimizer import Optimizer
 from lmeff.recipe.sections.paths import Paths
 from lmeff.recipe.sections.publish import Publish
@@ -31,7 +31,7 @@ class Recipe(Section):
     paths: Paths = Paths()
     corpus: Corpus
     tokenizer: Tokenizer = Tokenizer()
-    model: Model
+    model: AnyModel
     batch: Batch
     anchors: Anchors
     optimizer: Optimizer = Optimizer()

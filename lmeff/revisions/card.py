@@ -8,8 +8,10 @@ from huggingface_hub import ModelCardData
 
 from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.plan import PlanDocument
+from lmeff.models.families import FAMILIES, Family
 from lmeff.quantities import format_short, format_tokens
-from lmeff.recipe.schema import Batch, Recipe
+from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.batch import Batch
 from lmeff.revisions.card_scores import CardScore, beginning, eval_results, part_words, score_text
 
 
@@ -31,15 +33,15 @@ _CARD = """\
 ---
 # {name}, seed {seed}, after {tokens} tokens
 
-A Llama language model of {parameters} parameters ({non_embedding} without embeddings), pre-trained from scratch on `{corpus}`
+{title} of {parameters} parameters ({non_embedding} without embeddings), pre-trained from scratch on `{corpus}`
 up to {exact_tokens:,} tokens (step {step:,} of {num_steps:,}, {epoch:.2f} passes over the text). It is one point of a learning
 curve, kept for study.
 
 ```python
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import {auto_class}, AutoTokenizer
 
 name, revision = {source}
-model = AutoModelForCausalLM.from_pretrained(name, revision=revision)
+model = {auto_class}.from_pretrained(name, revision=revision)
 tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
 ```
 
@@ -82,13 +84,13 @@ _MAIN = """\
 ---
 # {name}
 
-Llama language models, trained from scratch on `{corpus}` with lmeff and kept at exact numbers
+{plural}, trained from scratch on `{corpus}` with lmeff and kept at exact numbers
 of training tokens. Every row is a branch: pass its name as `revision`.
 
 ```python
-from transformers import AutoModelForCausalLM
+from transformers import {auto_class}
 
-model = AutoModelForCausalLM.from_pretrained("{repository}", revision="{example}")
+model = {auto_class}.from_pretrained("{repository}", revision="{example}")
 ```
 
 {table}
@@ -98,12 +100,12 @@ in the card of its branch.
 """
 
 
-def _metadata(name: str, license_name: str | None, scores: Sequence[CardScore] = ()) -> str:
+def _metadata(name: str, family: type[Family], license_name: str | None, scores: Sequence[CardScore] = ()) -> str:
     results = eval_results(scores)
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="text-generation",
-        tags=["lmeff", "llama", "learning-curve"],
+        tags=["lmeff", family.model_type, "learning-curve"],
         license=license_name,
         model_name=name if results else None,
         eval_results=results or None,
@@ -206,9 +208,12 @@ def model_card(
         about_text += f", {train['num_documents']:,} documents, {train['num_tokens']:,} tokens"
     model = recipe.model.model_dump(exclude_none=True, exclude_defaults=True)
     adds = "The tokenizer adds it to every text." if recipe.tokenizer.add_bos else _PUT_BOS
+    family = FAMILIES[recipe.model.family]
     return _CARD.format(
         bos=adds,
-        metadata=_metadata(f"{recipe.name}, {revision}", recipe.publish.license, own),
+        title=family.title,
+        auto_class=family.auto_class,
+        metadata=_metadata(f"{recipe.name}, {revision}", family, recipe.publish.license, own),
         name=recipe.name,
         seed=recipe.seed,
         tokens=format_tokens(anchor.nominal_tokens),
@@ -256,8 +261,11 @@ def main_card(
         ]
         for row in index
     ]
+    family = FAMILIES[recipe.model.family]
     return _MAIN.format(
-        metadata=_metadata(recipe.name, recipe.publish.license),
+        plural=family.plural,
+        auto_class=family.auto_class,
+        metadata=_metadata(recipe.name, family, recipe.publish.license),
         name=repository.partition("/")[2],
         corpus=recipe.corpus.name,
         repository=repository,

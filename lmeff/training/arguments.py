@@ -9,6 +9,7 @@ from transformers import TrainingArguments
 from lmeff.environment import asks_for_cpu
 from lmeff.errors import InputError
 from lmeff.formats.plan import PlanPart
+from lmeff.models.families import FAMILIES
 from lmeff.recipe.schema import Recipe
 
 _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup", "wsd": "warmup_stable_decay"}
@@ -70,7 +71,7 @@ def training_arguments(
         "remove_unused_columns": False,
         # A NaN must be seen, not replaced by the average of the losses before it.
         "logging_nan_inf_filter": False,
-        "ddp_find_unused_parameters": False,
+        "ddp_find_unused_parameters": FAMILIES[recipe.model.family].leaves_parameters_unused,
     }
     chosen = {"logging_steps": 10, "report_to": "none", "disable_tqdm": False} | recipe.training | _precision(recipe)
     chosen["full_determinism"] = recipe.deterministic or bool(chosen.get("full_determinism"))

@@ -7,10 +7,11 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
-from transformers import Trainer
+from transformers import PreTrainedModel
 
 from lmeff.errors import InputError
-from lmeff.recipe.schema import Optimizer as OptimizerSection
+from lmeff.models.families import Family, family_of_config
+from lmeff.recipe.sections.optimizer import Optimizer as OptimizerSection
 
 Groups = list[dict[str, Any]]
 _COUNTERS = ("k", "weight_sum", "lr_max", "train_mode", "scheduled_lr")
@@ -79,7 +80,7 @@ def _muon_update(direction: torch.Tensor, group: dict[str, Any]) -> torch.Tensor
 
 
 def build_optimizer(
-    section: OptimizerSection, model: nn.Module, decayed: Iterable[str], *, fused: bool, zero: bool
+    section: OptimizerSection, model: PreTrainedModel, decayed: Iterable[str], *, fused: bool, zero: bool
 ) -> Optimizer:
     """`decayed` names the parameters that weight decay applies to. Raises InputError for what does not run under ZeRO."""
     if zero and section.name == "schedule_free_adamw":
@@ -101,10 +102,9 @@ def build_optimizer(
     options = {"betas": tuple(section.betas), "eps": section.epsilon}
     match section.name:
         case "muon":
-            matrices = {name for name, one in parameters.items() if one.ndim == 2 and _is_in_a_layer(name)}
+            matrices = _family(model).muon_names(model)
             rest = [name for name in parameters if name not in matrices]
-            in_order = [name for name in parameters if name in matrices]
-            return MuonWithAdamW(groups(in_order), groups(rest), section.learning_rate, fused=fused, **options)
+            return MuonWithAdamW(groups(matrices), groups(rest), section.learning_rate, fused=fused, **options)
         case "schedule_free_adamw":
             from schedulefree import AdamWScheduleFree
 
@@ -113,13 +113,15 @@ def build_optimizer(
             return AdamW(groups(parameters), lr=section.learning_rate, fused=fused, **options)
 
 
-def decayed_names(model: nn.Module) -> list[str]:
-    """The parameters that weight decay applies to: all but norms and biases, by the Trainer's own rule."""
-    return Trainer.get_decay_parameter_names(None, model)
+def decayed_names(model: PreTrainedModel) -> list[str]:
+    """The parameters that weight decay applies to."""
+    return _family(model).decayed_names(model)
 
 
-def _is_in_a_layer(name: str) -> bool:
-    return ".layers." in name
+def _family(model: PreTrainedModel) -> type[Family]:
+    family = family_of_config(model.config)
+    assert family is not None, "only models that a recipe can name are trained"
+    return family
 
 
 def counters(optimizer: Optimizer) -> list[dict[str, float]]:

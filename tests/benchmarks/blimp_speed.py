@@ -32,7 +32,7 @@ from lmeff.evaluation.harness import evaluate_model
 from lmeff.evaluation.scorer import compiled, encoding
 from lmeff.evaluation.tasks import loaded as loaded_tasks
 from lmeff.evaluation.tasks.names import tasks_folder
-from lmeff.models.sizes import SIZES
+from lmeff.recipe.sections.model import LlamaSection
 
 
 def random_model(folder: Path, shape: str, vocab_size: int, data: Path, text: list[Path]) -> None:
@@ -51,8 +51,13 @@ def random_model(folder: Path, shape: str, vocab_size: int, data: Path, text: li
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names).save_pretrained(folder)
     torch.manual_seed(0)
     ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
-    sizes = {**SIZES[shape], "vocab_size": vocab_size, "max_position_embeddings": 256, "tie_word_embeddings": False}
-    LlamaForCausalLM(LlamaConfig(**sizes, **ids)).save_pretrained(folder)
+    sizes = {
+        **LlamaSection.sizes[shape],
+        "vocab_size": vocab_size,
+        "max_position_embeddings": 256,
+        "tie_word_embeddings": False,
+    }
+    LlamaForCausalLM(LlamaConfig(**sizes, **ids, tie_word_embeddings=False)).save_pretrained(folder)
 
 
 def stock(folder: Path, data: Path, options: argparse.Namespace) -> dict:
@@ -108,7 +113,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with the 67 files of BLiMP")
     parser.add_argument("--text", type=Path, nargs="*", default=[], help="JSON lines for a large vocabulary")
     parser.add_argument("--model", type=Path)
-    parser.add_argument("--shape", default="20m", choices=SIZES)
+    parser.add_argument("--shape", default="20m", choices=LlamaSection.sizes)
     parser.add_argument("--vocab-size", type=int, default=8192)
     parser.add_argument("--precision", default="float32", help="float32, adaptive or both, with a comma")
     parser.add_argument("--runs", type=int, default=3)

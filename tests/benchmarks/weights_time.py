@@ -18,8 +18,9 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from lmeff.files import sha256_file
 from lmeff.measures.weights.statistics import Weights, compare, norms_and_ranks
-from lmeff.models.sizes import SIZES
+from lmeff.recipe.sections.model import LlamaSection
 
+SIZES = LlamaSection.sizes
 VOCAB_SIZES = {"20m": 8_192, "60m": 16_384, "180m": 50_257}
 
 

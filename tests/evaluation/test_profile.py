@@ -19,9 +19,8 @@ from lmeff.measures.profile.counts import count_parameters_of, forward_flops_per
 from lmeff.measures.profile.measure import profile_table
 from lmeff.measures.profile.passes import forward, load_to_profile, random_tokens
 from lmeff.measures.profile.profile import ProfileSettings, at_batch_size, profile_model, summarise, usable_lengths
-from lmeff.models.sizes import count_parameters, resolve_shape
+from lmeff.models.families import family_of
 from lmeff.plan import make_plan
-from lmeff.plan.compute import flops_per_token
 from lmeff.recipe import read_recipe
 
 QUICK = ProfileSettings(lengths=(16, 64), batch_sizes=(1, 4), repeats=4, seconds=1)
@@ -137,20 +136,20 @@ def test_parameters_are_transformers_and_tied_ones_count_once(profiles: list[dic
 
 def test_flops_are_a_third_of_the_plans_and_what_torch_counts(models: Path):
     recipe = read_recipe(Path(__file__).parents[2] / "recipes" / "quickstart.yaml").recipe
-    shape, plan = resolve_shape(recipe), make_plan(recipe)
+    family, plan = family_of(recipe), make_plan(recipe)
     config = LlamaForCausalLM.config_class(
         **{
-            name: getattr(shape, name)
+            name: getattr(family, name)
             for name in ("hidden_size", "intermediate_size", "num_hidden_layers", "vocab_size")
         },
-        num_attention_heads=shape.num_attention_heads,
+        num_attention_heads=family.num_attention_heads,
     )
     model = LlamaForCausalLM._from_config(config, attn_implementation="eager")
-    assert forward_flops_per_token(model, 64)[0] == plan.flops_per_token / 3 == flops_per_token(shape, 64) / 3
+    assert forward_flops_per_token(model, 64)[0] == plan.flops_per_token / 3
     with FlopCounterMode(display=False) as counter:
         forward(model, random_tokens(model, 1, 64))
     assert counter.get_total_flops() / 64 == plan.flops_per_token / 3
-    assert count_parameters_of(model)["total"] == count_parameters(shape).total
+    assert count_parameters_of(model)["total"] == family.count_parameters().total
 
 
 def test_flops_of_another_architecture_are_counted():

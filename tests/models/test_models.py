@@ -4,9 +4,14 @@ import pytest
 import torch
 
 from lmeff.errors import InputError
-from lmeff.models import SIZES, count_parameters, resolve_shape
 from lmeff.models.build import build_model
-from lmeff.recipe.schema import Anchors, Batch, Corpus, Model, Recipe, Tokenizer
+from lmeff.models.families import family_of
+from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.anchors import Anchors
+from lmeff.recipe.sections.batch import Batch
+from lmeff.recipe.sections.corpus import Corpus
+from lmeff.recipe.sections.model import LlamaSection, Model
+from lmeff.recipe.sections.tokenizer import Tokenizer
 
 
 def recipe(vocab_size: int = 1000, seed: int = 0, **model) -> Recipe:
@@ -15,7 +20,7 @@ def recipe(vocab_size: int = 1000, seed: int = 0, **model) -> Recipe:
         seed=seed,
         corpus=Corpus(name="synthetic"),
         tokenizer=Tokenizer(vocab_size=vocab_size),
-        model=Model(**model),
+        model=Model.model_validate(model),
         batch=Batch(tokens=1024, sequence_length=128),
         anchors=Anchors(tokens=["1k"]),
     )
@@ -37,7 +42,7 @@ SHAPES = [
 @pytest.mark.parametrize("model", SHAPES)
 def test_counts_are_those_of_the_built_model(model: dict) -> None:
     built = build_model(recipe(**model))
-    parameters = count_parameters(resolve_shape(recipe(**model)))
+    parameters = family_of(recipe(**model)).count_parameters()
     embeddings = {built.get_input_embeddings().weight, built.get_output_embeddings().weight}
     assert parameters.total == sum(weight.numel() for weight in built.parameters())
     assert parameters.embedding == sum(weight.numel() for weight in embeddings)
@@ -50,7 +55,7 @@ def test_counts_are_those_of_the_built_model(model: dict) -> None:
 )
 def test_published_counts(size: str, vocab_size: int, total: float, non_embedding: float) -> None:
     """The counts of the published collection, in millions."""
-    parameters = count_parameters(resolve_shape(recipe(vocab_size, size=size)))
+    parameters = family_of(recipe(vocab_size, size=size)).count_parameters()
     assert parameters.total / 1e6 == pytest.approx(total, abs=0.06)
     assert parameters.non_embedding / 1e6 == pytest.approx(non_embedding, abs=0.006)
 
@@ -88,9 +93,9 @@ def test_config_says_what_the_recipe_says() -> None:
 )
 def test_impossible_models_are_refused(model: dict, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        resolve_shape(recipe(**model))
+        family_of(recipe(**model))
 
 
 def test_all_named_sizes_resolve() -> None:
-    for size in SIZES:
-        assert resolve_shape(recipe(size=size)).hidden_size == SIZES[size]["hidden_size"]
+    for size in LlamaSection.sizes:
+        assert family_of(recipe(size=size)).hidden_size == LlamaSection.sizes[size]["hidden_size"]

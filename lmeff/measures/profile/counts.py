@@ -5,8 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
 from lmeff.measures.profile.passes import forward, random_tokens
-from lmeff.models.sizes import Shape
-from lmeff.plan.compute import flops_per_token
+from lmeff.models.families import family_of_config
 
 
 def count_parameters_of(model: PreTrainedModel) -> dict[str, int]:
@@ -23,24 +22,13 @@ def count_parameters_of(model: PreTrainedModel) -> dict[str, int]:
 def forward_flops_per_token(model: PreTrainedModel, length: int) -> tuple[float, str]:
     """FLOPs of a forward pass by token, full attention, and where they are from.
 
-    For a Llama a third of the plan's formula, which counts a backward pass as two forward ones; for others torch counts the
-    matrix products of a pass, with attention written out, since it does not know every fused one.
+    For families that a recipe can name a third of the plan's formula, which counts a backward pass as two forward ones; for
+    others torch counts the matrix products of a pass, with attention written out, since it does not know every fused one.
     """
     config = model.config
-    if config.model_type == "llama":
-        heads = config.num_attention_heads
-        shape = Shape(
-            hidden_size=config.hidden_size,
-            intermediate_size=config.intermediate_size,
-            num_hidden_layers=config.num_hidden_layers,
-            num_attention_heads=heads,
-            num_key_value_heads=config.num_key_value_heads or heads,
-            head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
-            max_position_embeddings=config.max_position_embeddings,
-            tie_word_embeddings=config.tie_word_embeddings,
-            vocab_size=config.vocab_size,
-        )
-        return flops_per_token(shape, length) / 3, "2 x matmul parameters + 4 x layers x width x length (PaLM)"
+    if (family := family_of_config(config)) is not None:
+        flops = family.of_config(config).flops_per_token(length) / 3
+        return flops, "2 x matmul parameters + 4 x layers x width x length (PaLM)"
     usual = config._attn_implementation
     model.set_attn_implementation("eager")
     try:

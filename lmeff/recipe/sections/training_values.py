@@ -58,8 +58,8 @@ _CHECKPOINTING: dict[str, str] = {
 }
 """What `activation_checkpointing_kwargs` may hold: options of torch.utils.checkpoint, and two of transformers."""
 _WITH_REENTRANT = ("use_reentrant", "preserve_rng_state", "every_n_layers", "offload")
-_LIGER_KERNELS = ("rope", "cross_entropy", "fused_linear_cross_entropy", "rms_norm", "swiglu")
-"""The kernels of Liger for a Llama."""
+LIGER_KERNELS = ("rope", "cross_entropy", "fused_linear_cross_entropy", "rms_norm", "swiglu")
+"""Liger's kernels; which of them a family has is said by its section (`lmeff/recipe/sections/model/`)."""
 _MAX_TIMEOUT_SECONDS = 10**9
 _MAX_BUCKET_MB = 10**6
 """torch counts the bytes of a bucket in 64 bits; no bucket is a terabyte."""
@@ -188,8 +188,8 @@ def _checkpointing(values: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _liger(values: dict[str, Any] | None) -> dict[str, Any] | None:
     for key, value in (values or {}).items():
-        if key not in _LIGER_KERNELS:
-            raise ValueError(f"has no '{key}'{did_you_mean(key, _LIGER_KERNELS)}; known: {', '.join(_LIGER_KERNELS)}")
+        if key not in LIGER_KERNELS:
+            raise ValueError(f"has no '{key}'{did_you_mean(key, LIGER_KERNELS)}; known: {', '.join(LIGER_KERNELS)}")
         if not isinstance(value, bool):
             raise ValueError(f"{key} must be true or false, not {show(value)}")
     if values and values.get("cross_entropy") and values.get("fused_linear_cross_entropy"):

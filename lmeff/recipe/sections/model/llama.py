@@ -1,19 +1,38 @@
-"""`model:` the architecture and its shape."""
+"""`model:` of the family `llama`."""
 
-from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from lmeff.recipe.sections.fields import Number, OnResume, PositiveCount, Section
+from lmeff.recipe.sections.fields import Number, OnResume, PositiveCount
+from lmeff.recipe.sections.model.section import FamilyName, Model
 
-_SHAPE = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
 
+class LlamaSection(Model):
+    # The names are those of the published collection. Counts depend on the vocabulary: `20m` has 15M parameters with 8,192
+    # entries and 47M with 50,257.
+    sizes: ClassVar[Mapping[str, Mapping[str, int]]] = {
+        "20m": {"hidden_size": 384, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 6},
+        "60m": {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 16, "num_attention_heads": 8},
+        "180m": {"hidden_size": 768, "intermediate_size": 1792, "num_hidden_layers": 24, "num_attention_heads": 12},
+    }
+    shape_fields: ClassVar[tuple[str, ...]] = (
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+    )
+    document_mask: ClassVar[bool] = True
+    liger_kernels: ClassVar[tuple[str, ...]] = (
+        "rope",
+        "cross_entropy",
+        "fused_linear_cross_entropy",
+        "rms_norm",
+        "swiglu",
+    )
 
-class Model(Section):
-    on_resume: ClassVar[OnResume] = OnResume.FIXED
-
-    family: Literal["llama"] = "llama"
+    family: FamilyName = "llama"
     """Architecture."""
     size: str | None = None
     """A named size (20m, 60m, 180m); any field below overrides it."""
@@ -36,9 +55,12 @@ class Model(Section):
     """Standard deviation of the initial weights."""
     attention_dropout: Annotated[Number, Field(ge=0, lt=1), OnResume.ACCEPTED] = 0.0
 
+    @property
+    def longest_sequence(self) -> int | None:
+        return self.max_position_embeddings
+
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        if self.size is None and (missing := [key for key in _SHAPE if getattr(self, key) is None]):
-            yield "", f"give a 'size' (20m, 60m, 180m), or also {', '.join(missing)}"
+        yield from super().contradictions()
         width, heads, groups = self.hidden_size, self.num_attention_heads, self.num_key_value_heads
         if width and heads and width % heads and self.head_dim is None:
             text = f"{width} is not a multiple of num_attention_heads ({heads}); change one, or give 'head_dim'"

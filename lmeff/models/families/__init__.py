@@ -1,0 +1,26 @@
+"""The families of architectures: one file each. Imports no torch."""
+
+from typing import TYPE_CHECKING
+
+from lmeff.models.families.family import Family, Parameters
+from lmeff.models.families.llama import Llama
+from lmeff.recipe.schema import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+FAMILIES: dict[str, type[Family]] = {"llama": Llama}
+"""By the name that recipes use. Each has a section of that name in `lmeff/recipe/sections/model/`."""
+
+
+def family_of(recipe: Recipe) -> Family:
+    """The recipe's model by its shape. Raises InputError for a model that cannot be."""
+    return FAMILIES[recipe.model.family].of_recipe(recipe)
+
+
+def family_of_config(config: "PreTrainedConfig") -> type[Family] | None:
+    """The family of a configuration; None for an architecture that no recipe can name."""
+    return next((family for family in FAMILIES.values() if family.model_type == config.model_type), None)
+
+
+__all__ = ["FAMILIES", "Family", "Llama", "Parameters", "family_of", "family_of_config"]

@@ -1,0 +1,139 @@
+"""What lmeff must know of an architecture. Imports no torch; methods that are given a model import what they need."""
+
+import difflib
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from lmeff.errors import InputError
+from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.model import Model
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How many parameters a model has."""
+
+    total: int
+    embedding: int
+    """Input and output embedding; one of them when they are tied."""
+    non_embedding: int
+    matmul: int
+    """Parameters that a token is multiplied with: not those of norms, nor the input embedding, which is a lookup."""
+
+
+@dataclass(frozen=True)
+class Family(ABC):
+    """A model of one family by its shape: what it costs, how transformers builds it, and how it is trained.
+
+    A family is a subclass with the fields of its shape, registered in `lmeff/models/families/__init__.py`. What checks of
+    recipes need (its keys, named sizes, objectives) stands in its section, in `lmeff/recipe/sections/model/`.
+    """
+
+    name: ClassVar[str]
+    """In recipes."""
+    model_type: ClassVar[str]
+    """In transformers' configurations."""
+    auto_class: ClassVar[str] = "AutoModelForCausalLM"
+    """The class of transformers by which a user loads it."""
+    title: ClassVar[str]
+    """What the card calls it: an article and one model, such as `A Llama language model`."""
+    plural: ClassVar[str]
+    """The same for several: `Llama language models`."""
+    leaves_parameters_unused: ClassVar[bool] = False
+    """Whether a step may leave parameters without a gradient, which DDP must then look for."""
+    never_decayed: ClassVar[str | None] = None
+    """Regular expression of parameters without weight decay, beside norms and biases."""
+    layer: ClassVar[str] = r"\.layers\."
+    """Regular expression that finds the parameters of layers."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    max_position_embeddings: int
+    tie_word_embeddings: bool
+    vocab_size: int
+
+    # ------------------------------------------------------------------ where a shape comes from
+
+    @classmethod
+    @abstractmethod
+    def of_recipe(cls, recipe: Recipe) -> Self:
+        """The recipe's model. Raises InputError for one that cannot be."""
+
+    @classmethod
+    @abstractmethod
+    def of_config(cls, config: "PreTrainedConfig") -> Self:
+        """The shape of any model of this architecture, also of one that was trained elsewhere."""
+
+    # ------------------------------------------------------------------ costs
+
+    @abstractmethod
+    def count_parameters(self) -> Parameters:
+        """Exact counts."""
+
+    @property
+    @abstractmethod
+    def attention_width(self) -> int:
+        """Numbers of a query over all heads of a layer; 0 without attention."""
+
+    def flops_per_token(self, sequence_length: int, causal: bool = False) -> float:
+        """Model FLOPs of one trained token, forward and backward, as in PaLM (Chowdhery et al. 2022, appendix B):
+        6 x matmul parameters + 12 x layers x width x length. `causal` counts half of the attention."""
+        attention = 12 * self.num_hidden_layers * self.attention_width * sequence_length
+        return 6 * self.count_parameters().matmul + (attention / 2 if causal else attention)
+
+    @abstractmethod
+    def activation_bytes(self, num_tokens: int, bytes_each: int) -> int:
+        """Activations that the backward pass needs of `num_tokens`, with numbers of `bytes_each`; logits not counted."""
+
+    # ------------------------------------------------------------------ building
+
+    @abstractmethod
+    def config_values(self, recipe: Recipe) -> dict[str, Any]:
+        """What transformers' configuration says beside the vocabulary and its special tokens."""
+
+    # ------------------------------------------------------------------ training
+
+    @classmethod
+    def decayed_names(cls, model: "nn.Module") -> list[str]:
+        """The parameters that weight decay applies to: all but norms, biases and `never_decayed`."""
+        from transformers import Trainer
+
+        names = Trainer.get_decay_parameter_names(None, model)
+        return [name for name in names if not (cls.never_decayed and re.search(cls.never_decayed, name))]
+
+    @classmethod
+    def muon_names(cls, model: "nn.Module") -> list[str]:
+        """The parameters that Muon takes, in the order of the model: the matrices of its layers."""
+        return [name for name, one in model.named_parameters() if one.ndim == 2 and re.search(cls.layer, name)]
+
+    @classmethod
+    @abstractmethod
+    def attention_dropout(cls, config: "PreTrainedConfig") -> float:
+        """The share of attention weights that training drops."""
+
+    @classmethod
+    @abstractmethod
+    def attention_modules(cls, model: "PreTrainedModel") -> "Sequence[nn.Module]":
+        """The modules that call transformers' attention function, which drops the weights."""
+
+
+def shape_values(model: Model) -> dict[str, Any]:
+    """The fields that a recipe's named size gives, with those that the recipe says itself over them. Raises InputError for a
+    size that does not exist, and for a shape with gaps."""
+    if model.size is not None and model.size not in model.sizes:
+        near = difflib.get_close_matches(model.size.lower(), model.sizes, 1, 0.3)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise InputError(f"model.size: {model.size!r} is not one of {', '.join(model.sizes)}{hint}")
+    values: dict[str, Any] = dict(model.sizes.get(model.size or "", {}))
+    said = {name: getattr(model, name) for name in type(model).model_fields if name not in ("family", "size")}
+    values |= {name: value for name, value in said.items() if value is not None}
+    if missing := [name for name in model.shape_fields if name not in values]:
+        raise InputError(f"model: give a size ({', '.join(model.sizes)}) or {', '.join(missing)}")
+    return values

@@ -1,0 +1,113 @@
+"""Llama (Touvron et al. 2023): rotary positions, RMS norms, a gated feed-forward network, no biases."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from lmeff.errors import InputError
+from lmeff.models.families.family import Family, Parameters, shape_values
+from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.model import LlamaSection
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True)
+class Llama(Family):
+    name: ClassVar[str] = "llama"
+    model_type: ClassVar[str] = "llama"
+    title: ClassVar[str] = "A Llama language model"
+    plural: ClassVar[str] = "Llama language models"
+
+    intermediate_size: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+
+    @classmethod
+    def of_recipe(cls, recipe: Recipe) -> Self:
+        values, length = shape_values(recipe.model), recipe.batch.sequence_length
+        width, heads = values["hidden_size"], values["num_attention_heads"]
+        if width % heads:
+            raise InputError(f"model.hidden_size: {width} is not a multiple of num_attention_heads ({heads})")
+        groups = values.get("num_key_value_heads", heads)
+        if heads % groups:
+            raise InputError(f"model.num_key_value_heads: {heads} heads are not a multiple of {groups}")
+        head_dim = values.get("head_dim", width // heads)
+        if head_dim % 2:
+            raise InputError(f"model.head_dim: {head_dim} is odd; rotary positions turn dimensions in pairs")
+        positions = values.get("max_position_embeddings", length)
+        if positions < length:
+            raise InputError(f"model.max_position_embeddings: {positions} is below batch.sequence_length ({length})")
+        return cls(
+            hidden_size=width,
+            intermediate_size=values["intermediate_size"],
+            num_hidden_layers=values["num_hidden_layers"],
+            num_attention_heads=heads,
+            num_key_value_heads=groups,
+            head_dim=head_dim,
+            max_position_embeddings=positions,
+            tie_word_embeddings=values["tie_word_embeddings"],
+            vocab_size=recipe.tokenizer.vocab_size,
+        )
+
+    @classmethod
+    def of_config(cls, config: "PreTrainedConfig") -> Self:
+        heads = config.num_attention_heads
+        return cls(
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            num_hidden_layers=config.num_hidden_layers,
+            num_attention_heads=heads,
+            num_key_value_heads=config.num_key_value_heads or heads,
+            head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+            max_position_embeddings=config.max_position_embeddings,
+            tie_word_embeddings=config.tie_word_embeddings,
+            vocab_size=config.vocab_size,
+        )
+
+    def count_parameters(self) -> Parameters:
+        width, layers = self.hidden_size, self.num_hidden_layers
+        attention = width * self.head_dim * (2 * self.num_attention_heads + 2 * self.num_key_value_heads)
+        block = attention + 3 * width * self.intermediate_size
+        norms = (2 * layers + 1) * width
+        one_embedding = self.vocab_size * width
+        embedding = one_embedding if self.tie_word_embeddings else 2 * one_embedding
+        non_embedding = layers * block + norms
+        return Parameters(embedding + non_embedding, embedding, non_embedding, layers * block + one_embedding)
+
+    @property
+    def attention_width(self) -> int:
+        return self.num_attention_heads * self.head_dim
+
+    def activation_bytes(self, num_tokens: int, bytes_each: int) -> int:
+        per_layer = 12 * self.hidden_size + 4 * self.intermediate_size
+        return num_tokens * self.num_hidden_layers * per_layer * bytes_each
+
+    def config_values(self, recipe: Recipe) -> dict[str, Any]:
+        model = recipe.model
+        assert isinstance(model, LlamaSection)
+        return {
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
+            "max_position_embeddings": self.max_position_embeddings,
+            "tie_word_embeddings": self.tie_word_embeddings,
+            "rope_parameters": {"rope_type": "default", "rope_theta": model.rope_theta},
+            "rms_norm_eps": model.rms_norm_eps,
+            "initializer_range": model.initializer_range,
+            "attention_dropout": model.attention_dropout,
+        }
+
+    @classmethod
+    def attention_dropout(cls, config: "PreTrainedConfig") -> float:
+        return config.attention_dropout
+
+    @classmethod
+    def attention_modules(cls, model: "PreTrainedModel") -> "Sequence[nn.Module]":
+        return [module for module in model.modules() if hasattr(module, "attention_dropout")]

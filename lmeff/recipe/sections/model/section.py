@@ -1,0 +1,105 @@
+"""What `model:` means in every family of architectures. A recipe's section is that of its family, with the family's fields."""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import (
+    BeforeValidator,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    SerializeAsAny,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticKnownError
+
+from lmeff.recipe.sections.fields import OnResume, Section
+
+FAMILIES: dict[str, type["Model"]] = {}
+"""The section of every family, by the family's name. Filled in `lmeff/recipe/sections/model/__init__.py`."""
+DEFAULT_FAMILY = "llama"
+
+
+def _check_family(name: object) -> object:
+    if not isinstance(name, str) or name not in FAMILIES:
+        *others, last = map(repr, FAMILIES)
+        expected = f"{', '.join(others)} or {last}" if others else last
+        raise PydanticKnownError("literal_error", {"expected": expected})
+    return name
+
+
+FamilyName = Annotated[str, BeforeValidator(_check_family), WithJsonSchema({"type": "string"})]
+
+
+class Model(Section):
+    """The fields that every family has, and facts about a family that checks of recipes need."""
+
+    on_resume: ClassVar[OnResume] = OnResume.FIXED
+
+    sizes: ClassVar[Mapping[str, Mapping[str, int]]] = {}
+    """Fields by named size."""
+    shape_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields that a recipe must give when it names no size."""
+    objectives: ClassVar[tuple[str, ...]] = ("causal",)
+    """What the family can be trained for."""
+    document_mask: ClassVar[bool] = False
+    """Whether positions that restart at every document keep documents apart (`batch.document_mask`)."""
+    liger_kernels: ClassVar[tuple[str, ...]] = ()
+    """The kernels that Liger has for the family."""
+
+    family: FamilyName = DEFAULT_FAMILY
+    """Architecture."""
+    size: str | None = None
+    """A named size; any field below overrides it."""
+
+    def contradictions(self) -> Iterator[tuple[str, str]]:
+        missing = [field for field in self.shape_fields if getattr(self, field) is None]
+        if self.size is None and missing:
+            yield "", f"give a 'size' ({', '.join(self.sizes)}), or also {', '.join(missing)}"
+
+    @property
+    def longest_sequence(self) -> int | None:
+        """Tokens of the longest sequence that the model takes, where the recipe says it."""
+        return None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_its_family(cls, values: Any, handler: ModelWrapValidatorHandler["Model"]) -> "Model":
+        if cls is Model and isinstance(values, dict):
+            return section_of(values).model_validate(values)
+        return handler(values)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """For editors, `model:` takes the fields of all families; of a field that several have, the first one explains it."""
+        reference = handler(core_schema)
+        if cls is Model:
+            schema, properties = handler.resolve_ref_schema(reference), {}
+            for section in FAMILIES.values():
+                own = handler.resolve_ref_schema(handler(section.__pydantic_core_schema__))["properties"]
+                properties |= {name: one for name, one in own.items() if name not in properties}
+            names = {"const": DEFAULT_FAMILY} if len(FAMILIES) == 1 else {"enum": list(FAMILIES)}
+            properties["family"] = names | properties["family"]
+            schema["properties"] = properties
+            del schema["description"]  # it is for readers of the code
+        return reference
+
+
+AnyModel = SerializeAsAny[Model]
+"""A family's section, with all of its fields where it is written out."""
+
+
+def section_of(values: Mapping[str, Any]) -> type[Model]:
+    """The section of the family that `values` name; for a family that does not exist, that of the default."""
+    family = values.get("family", DEFAULT_FAMILY)
+    return FAMILIES.get(family if isinstance(family, str) else DEFAULT_FAMILY, FAMILIES[DEFAULT_FAMILY])
+
+
+def all_fields() -> dict[str, FieldInfo]:
+    """The fields of all families; one that several have is the first family's."""
+    fields: dict[str, FieldInfo] = {}
+    for section in FAMILIES.values():
+        fields |= {name: field for name, field in section.model_fields.items() if name not in fields}
+    return fields
