@@ -20,7 +20,7 @@ from lmeff.measures.finetuning.data import load_task
 from lmeff.measures.finetuning.tasks import Task
 from lmeff.measures.generation.prompts import read_prompts
 from lmeff.recipe import read_recipe
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 from lmeff.recipe.sections.finetune import FinetuneSettings
 
 

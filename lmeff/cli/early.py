@@ -10,7 +10,8 @@ from lmeff.formats.run_folder import RunFolder, suggest_run
 from lmeff.plan import make_plan
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.machine import check_machine, may_see_gpu
-from lmeff.recipe.schema import Corpus, Evaluation
+from lmeff.recipe.sections.corpus import Corpus
+from lmeff.recipe.sections.evaluation import Evaluation
 
 
 def check_models(

@@ -77,7 +77,7 @@ def _corpora(options: argparse.Namespace) -> None:
         print("\n`lmeff corpora show NAME` says more; a recipe takes one with corpus.name=NAME")
     elif options.sample:
         from lmeff.corpora.sample import show_sample
-        from lmeff.recipe.schema import Corpus
+        from lmeff.recipe.sections.corpus import Corpus
 
         settings = {"paths": options.paths} if options.paths else {}
         for line in show_sample(Corpus(name=options.name, **settings), options.documents):

@@ -7,7 +7,7 @@ import numpy as np
 
 from lmeff.corpora.catalogue import sources_of
 from lmeff.errors import InputError, TooLittleText
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from lmeff.corpora.text_shards import TextShard, read_words, summary
 from lmeff.errors import InputError
 from lmeff.files import MANIFEST, describe_files, locked, read_json, unfinished_folder, usable_folder, write_json
 from lmeff.progress import shown
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 
 TEXT_FORMAT = 1
 """Raised whenever the same sources would give other text."""

@@ -14,7 +14,7 @@ from lmeff.corpora.gather import Stage
 from lmeff.corpora.reading.origins import LocalHashes, SourceFile
 from lmeff.corpora.reading.records import Form, read_batches, texts_of
 from lmeff.corpora.stages import find_stages, with_download
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 
 _EXAMPLES, _SHOWN_CHARACTERS = 3, 160
 

@@ -10,7 +10,7 @@ from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.remote import is_remote
 from lmeff.measures.reuse import check_name
-from lmeff.recipe.schema import Evaluation
+from lmeff.recipe.sections.evaluation import Evaluation
 
 SPLITS = ("dev", "train")
 _TRAIN_TOKENS = 1_000_000

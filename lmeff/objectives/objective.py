@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lmeff.recipe.schema import Batch
+from lmeff.recipe.sections.batch import Batch
 from lmeff.tokens import Tokens
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmeff.objectives.objective import Objective
-from lmeff.recipe.schema import Batch
+from lmeff.recipe.sections.batch import Batch
 from lmeff.tokens import DataOrder, Tokens
 
 

@@ -15,7 +15,7 @@ import xxhash
 from lmeff.errors import InputError
 from lmeff.files import MANIFEST, describe_files, locked, new_folder, read_json, sha256_file, write_json
 from lmeff.progress import shown
-from lmeff.recipe.schema import Batch
+from lmeff.recipe.sections.batch import Batch
 from lmeff.tokens.prepare import Tokens
 from lmeff.tokens.shards import TokenStream
 from lmeff.tokens.tokenizer.bpe import PAD_ID

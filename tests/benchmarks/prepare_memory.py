@@ -22,7 +22,7 @@ _CODE = """
 import json, sys, time
 from pathlib import Path
 from lmeff.corpora import prepare_text
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 from lmeff.tokens import prepare_tokens
 
 if __name__ == "__main__":
@@ -74,7 +74,7 @@ def main() -> None:
     options = parser.parse_args()
     sys.path.insert(0, str(PROJECT))
     from lmeff.corpora import prepare_text
-    from lmeff.recipe.schema import Corpus
+    from lmeff.recipe.sections.corpus import Corpus
     from lmeff.tokens import prepare_tokenizer
 
     peaks = []

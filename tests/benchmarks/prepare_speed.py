@@ -53,7 +53,7 @@ def make_text(path: Path, num_bytes: int) -> None:
 
 def _corpus(text: Path, data: Path):
     from lmeff.corpora import prepare_text
-    from lmeff.recipe.schema import Corpus
+    from lmeff.recipe.sections.corpus import Corpus
 
     return prepare_text(Corpus(name="mine", paths=[str(text)], deduplicate="exact"), data)
 

@@ -9,7 +9,7 @@ from lmeff.cli import main
 from lmeff.corpora import prepare_text
 from lmeff.corpora.cleaning.rules import CLEANERS, Cleaning
 from lmeff.errors import InputError
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from lmeff.corpora import TextCorpus, prepare_text
 from lmeff.corpora.gather import Gathering
 from lmeff.errors import InputError, TooLittleText
 from lmeff.recipe import Recipe, read_recipe
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 from lmeff.tokens import find_tokens, prepare_run, prepare_tokenizer, prepare_tokens
 
 WORDS = [f"w{index}" for index in range(500)]

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from lmeff.corpora import prepare_text
 from lmeff.corpora.mixture import Mixture, Passes
 from lmeff.errors import InputError
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 from lmeff.tokens import Tokens, prepare_tokenizer, prepare_tokens
 
 

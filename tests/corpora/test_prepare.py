@@ -8,7 +8,7 @@ import pytest
 
 from lmeff.corpora import named_corpora, prepare_text
 from lmeff.errors import InputError
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 
 
 def corpus_of(folder: Path, **settings) -> Corpus:

@@ -144,7 +144,7 @@ def _prepare_until(place: int, folder: Path, data: str) -> None:
     import lmeff.corpora.gather as gather
     import lmeff.corpora.reading.records as reading
     from lmeff.corpora import prepare_text
-    from lmeff.recipe.schema import Corpus
+    from lmeff.recipe.sections.corpus import Corpus
     from lmeff.tokens import prepare_tokenizer, prepare_tokens
 
     gather._SAVE_EVERY_CHARACTERS, reading._BATCH_CHARACTERS = 3_000, 1_000

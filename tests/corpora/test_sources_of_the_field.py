@@ -70,7 +70,7 @@ HYBRID = {
 PREPARE = """
 import sys, json
 from lmeff.corpora import prepare_text
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 from lmeff.errors import InputError, RunFailed
 try:
     corpus = prepare_text(Corpus.model_validate_json(sys.argv[1]), "data")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lmeff.corpora import prepare_text
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 from lmeff.revisions import provenance
 
 

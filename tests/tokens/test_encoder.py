@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 from lmeff.tokens import prepare_tokenizer, prepare_tokens
 from lmeff.tokens.tokenizer.encoder import Encoder
 

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer as FastTokenizer
 
 from lmeff.corpora import prepare_text
 from lmeff.objectives.held_out import held_out_text
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 from lmeff.tokens import BOS_ID, EOS_ID, Tokens, prepare_tokenizer, prepare_tokens
 from lmeff.tokens.held_out import chosen_first, held_out_sample
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lmeff.errors import InputError
 from lmeff.files import describe_files, read_json, sha256_file, write_json
-from lmeff.recipe.schema import Batch
+from lmeff.recipe.sections.batch import Batch
 from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID, Tokens, positions_per_epoch, prepare_packing
 from lmeff.tokens import packing as packing_module
 from lmeff.tokens.packing import best_fit_decreasing, cut_documents

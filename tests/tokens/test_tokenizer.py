@@ -17,7 +17,7 @@ from transformers import AutoTokenizer
 from lmeff.corpora import TextCorpus, prepare_text
 from lmeff.errors import InputError
 from lmeff.files import sha256_file
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 from lmeff.tokens import prepare_tokenizer, prepare_tokens, tokenizer_sha256
 from lmeff.tokens.tokenizer.bpe import save_tokenizer, train_tokenizer
 from lmeff.tokens.tokenizer.sample import TrainingText

@@ -12,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from lmeff.models.dropout import use_stateless_dropout
 from lmeff.objectives import CausalObjective
 from lmeff.objectives.held_out import causal_sums, held_out_text, summarize
-from lmeff.recipe.schema import Batch
+from lmeff.recipe.sections.batch import Batch
 from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID, Tokens
 from lmeff.tokens.packing import position_ids
 from lmeff.training.data.sequences import MicroBatch, TrainSequences

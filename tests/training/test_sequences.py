@@ -10,7 +10,7 @@ from lmeff.cli import main
 from lmeff.objectives import CausalObjective, LossPositions
 from lmeff.probes.bench import Bench, prepared_tokens
 from lmeff.recipe import read_recipe
-from lmeff.recipe.schema import Batch
+from lmeff.recipe.sections.batch import Batch
 from lmeff.tokens import PermutationOrder
 from lmeff.training.data.loader import StepBatches
 from lmeff.training.data.sequences import MicroBatch, TrainSequences

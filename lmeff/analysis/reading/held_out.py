@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 from lmeff.analysis.reading.runs import Run
 from lmeff.quantities import parse_count
-from lmeff.recipe.schema import Batch, Evaluation
+from lmeff.recipe.sections.batch import Batch
+from lmeff.recipe.sections.evaluation import Evaluation
 
 
 class LossSettings(NamedTuple):

@@ -16,7 +16,7 @@ import xxhash
 from lmeff.errors import InputError, RunFailed
 from lmeff.files import locked, new_folder
 from lmeff.progress import progress, shown
-from lmeff.recipe.schema import Corpus
+from lmeff.recipe.sections.corpus import Corpus
 
 _OSF = "https://api.osf.io"
 _TIMEOUT_SECONDS = 60

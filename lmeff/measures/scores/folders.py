@@ -19,7 +19,7 @@ from lmeff.measures.scores.table import ScoreTable
 from lmeff.measures.selection import Subject, find_subjects, score_each, where_results_are
 from lmeff.measures.weights.measure import measure_at_anchor
 from lmeff.recipe import read_recipe
-from lmeff.recipe.schema import Evaluation as EvaluationSection
+from lmeff.recipe.sections.evaluation import Evaluation as EvaluationSection
 
 
 def evaluation_of(

@@ -8,7 +8,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from lmeff.objectives import Objective, Pieces
-from lmeff.recipe.schema import Batch
+from lmeff.recipe.sections.batch import Batch
 from lmeff.tokens import BOS_ID, Tokens
 from lmeff.tokens.packing import prepare_packing
 
