@@ -1,8 +1,6 @@
 """Evaluating a model folder with lm-eval: shared among processes, written once and whole, never computed twice."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
@@ -10,34 +8,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lmeff.evaluation.minimal_pairs import is_pair_task
+from lmeff.evaluation.pair_table import has_pairs, pair_table
+from lmeff.evaluation.parts import Part, PartStore
 from lmeff.evaluation.results import (
+    copy_result,
     digest_files,
-    has_pairs,
     model_files_sha256,
-    pair_table,
-    plain,
-    requests_sha256,
-    take_over,
-    task_config,
     weights_sha256,
-    write_table,
 )
+from lmeff.evaluation.score_file import write_scores
 from lmeff.evaluation.scorer.answer_tokens import ContextStart
-from lmeff.evaluation.tasks.checks import own_leaves
-from lmeff.evaluation.tasks.data import Documents, data_origins, documents, documents_sha256
-from lmeff.evaluation.tasks.items import correct_stderrs, items_of
+from lmeff.evaluation.task_data import TaskData
+from lmeff.evaluation.tasks.items import items_of
 from lmeff.evaluation.tasks.names import tasks_folder
-from lmeff.files import write_text
-from lmeff.formats.base import FORMAT
-from lmeff.formats.result import about_of, find_result, pairs_path, write_result
-from lmeff.models.versions import library_versions
+from lmeff.formats.result import about_of, find_result
 
 if TYPE_CHECKING:
+    from lmeff.evaluation.scorer.language_model import LmeffLM
     from lmeff.evaluation.tasks.loaded import LoadedTask
 
 TASK_SUFFIXES = {".yaml", ".yml", ".py"}
-BOOTSTRAP_ITERATIONS = 1000
-"""For metrics without a formula for their standard error. The mean has one, but zero here would drop that too."""
 
 
 def evaluate_model(
@@ -138,15 +128,14 @@ class Evaluation:
         """
         loaded = self._load(self._pending(self.cached()))
         leaves = {name: group for group in loaded.values() for name in group.tasks}
-        share = [name for name in list(leaves)[rank::world_size] if self._scored(name, leaves[name]) is None]
+        share = [name for name in list(leaves)[rank::world_size] if self._part(name, leaves[name]) is None]
         if not share:
             return
 
-        from lmeff.evaluation.process_state import undisturbed
+        from lmeff.evaluation.process_state import isolate_scoring
         from lmeff.evaluation.scorer.language_model import answers_by_task, load_model
-        from lmeff.models.device import device_name
 
-        with undisturbed():
+        with isolate_scoring():
             model = load_model(
                 self.model_folder,
                 self.device,
@@ -163,12 +152,28 @@ class Evaluation:
             }
             requests = {name: leaves[name].fresh_requests(name) for name in share}
             for name, answers in answers_by_task(model, requests, num_texts):
-                facts: dict[str, Any] = {"num_cut": model.num_cut.get(name, 0), "device": device_name(model.device)}
-                if adapted := model.adapted.get(name):
-                    facts |= {"in_float32": adapted.in_float32.tolist(), "error_bound": adapted.error_bound}
-                    facts["compiled"] = adapted.compiled
-                part = {**self._about, "asked_sha256": leaves[name].asked_sha256(name), "answers": answers, **facts}
-                write_text(self._part(name), json.dumps(part))
+                part = self._part_of(leaves[name].tasks[name], answers, model)
+                self._parts.write(name, leaves[name].asked_sha256(name), part)
+
+    def _part_of(self, task: Any, answers: dict[str, list], model: "LmeffLM") -> Part:
+        from lmeff.models.device import device_name
+
+        name, num_answers, pairs = task.task_name, sum(map(len, answers.values())), None
+        adapted = model.adapted.get(name)
+        in_float32 = adapted.in_float32.tolist() if adapted else [True] * num_answers
+        if is_pair_task(task):
+            (given,) = answers.values()
+            flags = in_float32 if self.precision == "adaptive" else None
+            pairs = pair_table(name, [log_probability for log_probability, _ in given], items_of(task), flags)
+        return Part(
+            answers=answers,
+            pairs=pairs,
+            device=device_name(model.device),
+            num_cut=model.num_cut.get(name, 0),
+            num_in_float32=sum(in_float32),
+            error_bound=adapted.error_bound if adapted else 0.0,
+            compiled=bool(adapted and adapted.compiled),
+        )
 
     def run(self) -> dict[str, dict]:
         """Scores everything in this process alone and returns the results by task."""
@@ -178,7 +183,7 @@ class Evaluation:
     def is_scored(self) -> bool:
         """Whether every task was scored, by whichever rank, so that `finish` can join them."""
         loaded = self._load(self._pending(self.cached()))
-        return all(self._scored(name, group) is not None for group in loaded.values() for name in group.tasks)
+        return all(self._part(name, group) is not None for group in loaded.values() for name in group.tasks)
 
     def finish(self) -> dict[str, dict]:
         """Joins what the ranks scored, writes the results and returns them by task. The same for any number of ranks."""
@@ -187,33 +192,26 @@ class Evaluation:
             if found := self._find(task):
                 folder, results[task] = found
                 pairs = Path("pairs") / f"{task}.parquet"
-                take_over(self.output / f"{task}.json", folder, [str(pairs)] if (folder / pairs).exists() else [])
+                copy_result(self.output / f"{task}.json", folder, [str(pairs)] if (folder / pairs).exists() else [])
         if pending := self._pending(results):
-            import lm_eval
+            from lmeff.evaluation.aggregation import aggregate
+            from lmeff.evaluation.process_state import isolate_scoring
 
-            from lmeff.evaluation.process_state import undisturbed
-            from lmeff.evaluation.scorer.replay import ReplayLM
-
-            with undisturbed():
+            with isolate_scoring():
                 for task, loaded in self._load(pending).items():
-                    parts = {name: self._scored(name, loaded) for name in loaded.tasks}
+                    parts = {name: self._part(name, loaded) for name in loaded.tasks}
                     if missing := [name for name, part in parts.items() if part is None]:
                         raise RuntimeError(
                             f"{self.output}: {missing[0]} was not scored with this model and these settings"
                         )
-                    result = lm_eval.evaluate(
-                        ReplayLM({name: part["answers"] for name, part in parts.items()}),
-                        loaded.for_lm_eval(),
-                        limit=self.limit,
-                        bootstrap_iters=BOOTSTRAP_ITERATIONS,
-                        log_samples=False,
-                    )
-                    correct_stderrs(result, loaded.tasks, loaded.groups)
-                    results[task] = self._write(task, result, loaded.tasks, parts)
-            for name in {name for loaded in self._load(pending).values() for name in loaded.tasks}:
-                self._part(name).unlink(missing_ok=True)
-            with suppress(OSError):  # of other tasks, that are not finished
-                (self.output / ".parts").rmdir()
+                    result = aggregate(loaded, {name: part.answers for name, part in parts.items()}, self.limit)
+                    data = {
+                        "data": self._data.origins(task),
+                        "data_sha256": self._data.loaded_sha256(loaded.tasks),
+                    }
+                    path = self.output / f"{task}.json"
+                    results[task] = write_scores(path, result, loaded.tasks, parts, self._about | data)
+            self._parts.remove({name for loaded in self._load(pending).values() for name in loaded.tasks})
         return {task: results[task] for task in dict.fromkeys(self.tasks)}
 
     @property
@@ -228,13 +226,17 @@ class Evaluation:
                 return path.parent, find_result(path)
         return None
 
-    def _part(self, name: str) -> Path:
-        return self.output / ".parts" / f"{name}.json"
+    @cached_property
+    def _data(self) -> TaskData:
+        return TaskData(self.paths, self.limit)
 
-    def _scored(self, name: str, loaded: "LoadedTask") -> dict | None:
+    @cached_property
+    def _parts(self) -> PartStore:
+        return PartStore(self.output / ".parts", self._about)
+
+    def _part(self, name: str, loaded: "LoadedTask") -> Part | None:
         """What was answered to the requests of one task; None where that must be asked (again)."""
-        part = find_result(self._part(name))
-        return part if self._is_ours(part) and part.get("asked_sha256") == loaded.asked_sha256(name) else None
+        return self._parts.read(name, loaded.asked_sha256(name), is_pair_task(loaded.tasks[name]))
 
     def _is_ours(self, about: dict) -> bool:
         return about.get("weights_sha256") == self.weights_sha256 and about.get("settings") == self.settings
@@ -243,92 +245,28 @@ class Evaluation:
         return [task for task in dict.fromkeys(self.tasks) if task not in done]
 
     def _has_same_data(self, task: str, about: dict) -> bool:
-        if about.get("data") != self._origins(task):
+        if about.get("data") != self._data.origins(task):
             return False
-        known = self._data_sha256(task)
+        known = self._data.sha256(task)
         if known is None:
-            if not own_leaves([task], self.paths) and about.get("versions", {}).get("lm_eval") != version("lm_eval"):
+            if not self._data.is_ours(task) and about.get("versions", {}).get("lm_eval") != version("lm_eval"):
                 return False  # whose own tasks change from version to version
             try:
                 loaded = self._load([task])[task]
             except Exception:  # the Hub's data cannot be had now; what was scored on them stands
                 return True
-            known = _data_sha256(loaded.tasks, self.limit)
+            known = self._data.loaded_sha256(loaded.tasks)
         return known == about["data_sha256"]
-
-    def _origins(self, task: str) -> dict[str, str]:
-        """Where the task's data come from, by name: `local` or `hub`."""
-        return data_origins({leaf.source for leaf in own_leaves([task], self.paths)}, self.paths)
-
-    def _data_sha256(self, task: str) -> str | None:
-        """What `data_sha256` must be, or None when only lm-eval or the Hub could tell."""
-        leaves = own_leaves([task], self.paths)
-        if not leaves or "hub" in self._origins(task).values():
-            return None
-        return documents_sha256(
-            {leaf.name: documents(leaf.source, leaf.uid, self.paths)[: self.limit] for leaf in leaves}
-        )
 
     def _load(self, names: Sequence[str]) -> dict[str, "LoadedTask"]:
         """lm-eval's tasks and groups for each name."""
         if not names:
             return {}
-        from lmeff.evaluation.process_state import undisturbed
+        from lmeff.evaluation.process_state import isolate_scoring
         from lmeff.evaluation.tasks.loaded import load_tasks
 
         settings = self.settings
-        data = (self._data_sha256(name) for name in names)
+        data = (self._data.sha256(name) for name in names)
         content = (settings["task_files_sha256"], settings["model_files_sha256"], *data)
-        with undisturbed():
+        with isolate_scoring():
             return load_tasks(names, self.include_path, self.paths, self.limit, content, str(self.model_folder))
-
-    def _write(self, task: str, result: dict, leaves: Mapping[str, Any], parts: Mapping[str, dict]) -> dict:
-        about = {
-            "format": FORMAT,
-            **self._about,
-            "data": self._origins(task),
-            "data_sha256": _data_sha256(leaves, self.limit),
-            "versions": library_versions(),
-            "device": ", ".join(sorted({part["device"] for part in parts.values()})),
-        }
-        if num_cut := sum(part["num_cut"] for part in parts.values()):
-            about["num_cut"] = num_cut  # contexts that were too long for the model and lost their beginning
-        in_float32 = None
-        if self.precision == "adaptive":
-            in_float32 = {
-                name: parts[name].get("in_float32", [True] * len(leaf.instances)) for name, leaf in leaves.items()
-            }
-            flags = [flag for given in in_float32.values() for flag in given]
-            about["share_in_float32"] = sum(flags) / max(len(flags), 1)
-            about["error_bound"] = max(part.get("error_bound", 0.0) for part in parts.values())
-            about["num_compiled"] = sum(part.get("compiled", False) for part in parts.values())  # tasks
-        if all(is_pair_task(leaf) for leaf in leaves.values()):
-            items = {name: items_of(leaf) for name, leaf in leaves.items()}
-            num_items_of = {name: len(set(each)) for name, each in items.items()}
-            num_items = sum(num_items_of.values())
-            is_shared = num_items < sum(map(len, items.values()))
-            pairs = pair_table(
-                {name: [request.resps[0][0] for request in leaf.instances] for name, leaf in leaves.items()},
-                in_float32,
-                items if is_shared else None,
-            )
-            about |= {"num_pairs": pairs.num_rows, "num_ties": pairs["score"].to_pylist().count(0.5)}
-            if is_shared:  # what standard errors count
-                about |= {"num_items": num_items, "num_items_of": num_items_of}
-            about["target_delimiter"] = next(iter(leaves.values())).get_config("target_delimiter")
-            write_table(pairs_path(self.output / f"{task}.json"), pairs)
-        configs = {name: task_config(leaf) for name, leaf in leaves.items()}
-        result = plain({**result, "configs": configs, "lmeff": about})
-        write_result(self.output / f"{task}.json", result)
-        return result
-
-
-def _data_sha256(leaves: Mapping[str, Any], limit: int | None) -> str:
-    """Of what is asked and what is right."""
-    if all(isinstance(leaf.eval_docs, Documents) for leaf in leaves.values()):
-        return documents_sha256({name: leaf.eval_docs[:limit] for name, leaf in leaves.items()})
-    requests = {
-        name: ([json.dumps([request.args, request.doc], sort_keys=True, default=str)] for request in leaf.instances)
-        for name, leaf in leaves.items()
-    }
-    return requests_sha256(requests)

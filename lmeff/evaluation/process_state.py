@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def isolate_scoring() -> Iterator[None]:
     """Scoring in full float32 that leaves the process as it was: random states, TF32 and bfloat16 inside of float32's matrix
     products, logging, progress bars.
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import uuid
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lmeff.errors import InputError
-from lmeff.evaluation.scoring import pair_score
 from lmeff.files import read_json, sha256_file, write_bytes, write_json
-from lmeff.formats.result import pairs_path
 
 _TOKENIZER_FILES = ("*token*.json", "vocab.*", "merges.txt", "*.model")
-
-PAIR_SCHEMA = pa.schema(
-    [
-        ("task", pa.string()),
-        ("pair", pa.int32()),
-        ("good", pa.float64()),
-        ("bad", pa.float64()),
-        ("score", pa.float64()),
-    ]
-)
-"""One row a minimal pair: its paradigm's task, its index in the published file, the log-probabilities of the acceptable
-and the unacceptable sentence in nats, and 1, 0.5 or 0."""
 
 
 def weights_sha256(folder: Path) -> str:
@@ -73,7 +59,7 @@ def scores_of(folder: Path, tasks: Iterable[str]) -> dict[str, float]:
     return scores
 
 
-def take_over(path: Path, folder: Path, beside: Sequence[str] = ()) -> None:
+def copy_result(path: Path, folder: Path, beside: Sequence[str] = ()) -> None:
     """Copies the result `path.name` from another model's folder to `path`; first its side files, relative to the folder."""
     if folder != path.parent:
         for name in beside:
@@ -92,40 +78,6 @@ def requests_sha256(requests: Mapping[str, Iterable[Sequence[str]]]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def pair_table(
-    log_probabilities: Mapping[str, Sequence[float]],
-    in_float32: Mapping[str, Sequence[bool]] | None = None,
-    items: Mapping[str, Sequence[Hashable]] | None = None,
-) -> pa.Table:
-    """`PAIR_SCHEMA` rows; a column `in_float32` where not all of them are, and `item` where pairs share items.
-
-    Args:
-        log_probabilities: by task, those of the acceptable and the unacceptable sentence of each pair in turn.
-        in_float32: by task, which of them were computed in float32; None for all.
-        items: by task, what each pair was made from; None where every pair is an item of its own. In the table an item is the
-            number of its first pair.
-    """
-    columns: dict[str, list] = {name: [] for name in PAIR_SCHEMA.names}
-    for task, values in log_probabilities.items():
-        good, bad = values[::2], values[1::2]
-        columns["task"] += [task] * len(good)
-        columns["pair"] += range(len(good))
-        columns["good"] += good
-        columns["bad"] += bad
-        columns["score"] += map(pair_score, good, bad)
-    table = pa.table(columns, schema=PAIR_SCHEMA)
-    if items is not None:
-        numbers: list[int] = []
-        for task in log_probabilities:
-            first: dict[Hashable, int] = {}
-            numbers += [first.setdefault(item, number) for number, item in enumerate(items[task])]
-        table = table.append_column("item", pa.array(numbers, pa.int32()))
-    if in_float32 is None:
-        return table
-    flags = [flag for task in log_probabilities for flag in in_float32[task][::2]]
-    return table.append_column("in_float32", pa.array(flags, pa.bool_()))
-
-
 def write_table(path: Path, table: pa.Table) -> None:
     """Replaces a Parquet file; a reader sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,12 +90,6 @@ def write_table(path: Path, table: pa.Table) -> None:
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
-
-
-def has_pairs(path: Path, about: dict) -> bool:
-    """Whether the pairs of a result, if it is one of minimal pairs, are beside it."""
-    num_pairs, table = about.get("num_pairs"), pairs_path(path)
-    return num_pairs is None or (table.is_file() and pq.read_metadata(table).num_rows == num_pairs)
 
 
 def task_config(task: Any) -> dict:

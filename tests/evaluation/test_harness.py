@@ -21,7 +21,7 @@ from transformers.integrations import HfDeepSpeedConfig, is_deepspeed_zero3_enab
 
 from lmeff.errors import InputError
 from lmeff.evaluation.harness import Evaluation, evaluate_model
-from lmeff.evaluation.process_state import undisturbed
+from lmeff.evaluation.process_state import isolate_scoring
 from lmeff.evaluation.tasks import loaded as loaded_tasks
 from lmeff.evaluation.tasks.blimp import PARADIGMS, PHENOMENA
 from lmeff.evaluation.tasks.names import tasks_folder
@@ -189,7 +189,7 @@ def test_products_of_float32_are_not_rounded_while_scoring(backend):
     before = products.fp32_precision
     try:
         products.fp32_precision = "tf32"
-        with undisturbed():
+        with isolate_scoring():
             assert products.fp32_precision == "ieee"
         assert products.fp32_precision == "tf32"
     finally:

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from lmeff.errors import InputError, RunFailed
-from lmeff.evaluation.results import model_files_sha256, take_over, weights_sha256, write_table
+from lmeff.evaluation.results import copy_result, model_files_sha256, weights_sha256, write_table
 from lmeff.files import sha256_file
 from lmeff.formats.result import about_of
 from lmeff.formats.run_folder import RunFolder
@@ -177,7 +177,7 @@ class _Model:
             folder, result = found
             if folder != path.parent:
                 self._remove_means(data.task)
-                take_over(path, folder, [predictions])
+                copy_result(path, folder, [predictions])
             return result
         trials = self._trials(data, settings, decided_by)
         outcome = conclude(data, trials, settings.best_by or "score")

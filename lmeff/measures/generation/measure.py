@@ -9,7 +9,7 @@ from statistics import mean
 from typing import Any
 
 from lmeff.errors import InputError
-from lmeff.evaluation.results import model_files_sha256, take_over, weights_sha256
+from lmeff.evaluation.results import copy_result, model_files_sha256, weights_sha256
 from lmeff.evaluation.scorer.context_start import warn_of_bos
 from lmeff.files import sha256_file, write_text
 from lmeff.measures.generation.prompts import DEFAULT_PROMPTS, Prompt, read_prompts
@@ -174,7 +174,7 @@ def _measure(model_folder: Path, output: Path, prompts: Sequence[Prompt], wanted
     )
     if found is not None:
         folder, result = found
-        take_over(path, folder, [name])
+        copy_result(path, folder, [name])
         return result
     records, device = _write(model_folder, prompts, wanted)
     texts = output / name
@@ -186,7 +186,7 @@ def _measure(model_folder: Path, output: Path, prompts: Sequence[Prompt], wanted
 
 def _write(model_folder: Path, prompts: Sequence[Prompt], wanted: Wanted) -> tuple[list[dict[str, Any]], str]:
     """A record for each text, in the order of the prompts, the greedy one after the samples; and the device's name."""
-    from lmeff.evaluation.process_state import undisturbed
+    from lmeff.evaluation.process_state import isolate_scoring
     from lmeff.evaluation.scorer.language_model import load_model
     from lmeff.measures.generation.generate import Request, Sampling, generate
     from lmeff.measures.generation.statistics import is_expected
@@ -198,7 +198,7 @@ def _write(model_folder: Path, prompts: Sequence[Prompt], wanted: Wanted) -> tup
         if not wanted.samples or prompt.expected or prompt.group is not None:
             asked.append((prompt, Request(prompt.text, None)))
     sampling = Sampling(wanted.max_new_tokens, wanted.temperature, wanted.top_p, wanted.seed)
-    with undisturbed():
+    with isolate_scoring():
         loaded = load_model(model_folder, None, batch_size=1, progress=False)
         written = generate(
             loaded.model, loaded.tokenizer, [request for _, request in asked], sampling, wanted.batch_size

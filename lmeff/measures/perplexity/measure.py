@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.errors import InputError
-from lmeff.evaluation.results import take_over, tokenizer_files_sha256, weights_sha256
+from lmeff.evaluation.results import copy_result, tokenizer_files_sha256, weights_sha256
 from lmeff.evaluation.scorer.context_start import warn_of_bos
 from lmeff.files import sha256_file
 from lmeff.measures.options import PerplexityOptions
@@ -129,10 +129,10 @@ def _measure(model_folder: Path, path: Path, text: HeldText, wanted: PerplexityO
     decided_by["text_sha256"] = text.text_sha256
     if (found := find_measure(path, decided_by)) is not None:
         folder, result = found
-        take_over(path, folder)
+        copy_result(path, folder)
         return result
 
-    from lmeff.evaluation.process_state import undisturbed
+    from lmeff.evaluation.process_state import isolate_scoring
     from lmeff.evaluation.scorer.language_model import load_model
     from lmeff.measures.perplexity.losses import HIGHER_IS_BETTER, summarise, token_losses
     from lmeff.models.device import device_name
@@ -141,7 +141,7 @@ def _measure(model_folder: Path, path: Path, text: HeldText, wanted: PerplexityO
         windows = strided_windows(text, settings["length"], settings["stride"], wanted.score_end)
     else:
         windows = packed_windows(text, settings["length"], settings["document_mask"], wanted.score_end)
-    with undisturbed():
+    with isolate_scoring():
         model = load_model(model_folder, None, batch_size=1, progress=False).model
         losses = token_losses(model, windows, wanted.batch_size)
     found = summarise(losses, windows, text)
