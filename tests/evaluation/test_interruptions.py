@@ -82,7 +82,7 @@ def test_answers_for_other_weights_data_or_settings_are_not_gone_on_with(model_f
     assert not Evaluation(model_folder, *options, limit=2).is_scored()
     assert not Evaluation(model_folder, *options, exact=True).is_scored()
     assert not Evaluation(model_folder, *options[:2], {"blimp": str(changed)}).is_scored()
-    (part,) = (output / ".parts").iterdir()
+    (part,) = (output / ".parts").glob("*.json")
     part.write_text(part.read_text()[:-20])
     assert not Evaluation(model_folder, *options).is_scored()
 
