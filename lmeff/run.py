@@ -15,11 +15,11 @@ from lmeff.errors import EXIT_FAILED, RunFailed
 from lmeff.evaluation.tasks.checks import check_tasks, check_without_lm_eval, fetch_data
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.account import namespace
+from lmeff.hub.names import hub_names
 from lmeff.plan import check_data, make_plan
 from lmeff.plan.text import format_start
 from lmeff.progress import shown
 from lmeff.publishing.folder import undelivered
-from lmeff.revisions.names import hub_names
 from lmeff.runs.command_line import Asked, read_arguments
 from lmeff.runs.extension import check_extension, is_finished, take_recipe
 from lmeff.runs.folder import check_same_recipe, claimed_by_first, finished_words, is_complete

@@ -103,7 +103,7 @@ def check_run_of(resolved: Resolved) -> None:
     check_without_lm_eval(wanted.tasks, wanted.include_path, wanted.paths)
     if resolved.recipe.publish.to == "hub":
         from lmeff.hub.account import namespace
-        from lmeff.revisions.names import hub_names
+        from lmeff.hub.names import hub_names
 
         hub_names(resolved.recipe, make_plan(resolved.recipe), namespace())
     check_corpus(resolved.recipe.corpus)

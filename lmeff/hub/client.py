@@ -26,7 +26,7 @@ from huggingface_hub.hf_api import RepoFile
 
 from lmeff.errors import InputError
 from lmeff.files import sha256_file
-from lmeff.revisions.names import MAIN
+from lmeff.hub.names import MAIN
 
 _CALL_SECONDS = 60.0
 """So long a call may go on in which nothing arrives and nothing is taken."""

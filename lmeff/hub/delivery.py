@@ -11,8 +11,8 @@ from lmeff.files import MANIFEST, sha256_file
 from lmeff.formats.manifest import ManifestDocument
 from lmeff.hub.client import Hub, Moved, NotDelivered, RemoteFile, Unavailable
 from lmeff.hub.mending import MENDED, corrected_files, is_before, was_before
+from lmeff.hub.names import MAIN
 from lmeff.hub.outbox import Entry
-from lmeff.revisions.names import MAIN
 from lmeff.revisions.store import MUTABLE, differences
 
 INDEX = "revisions.json"

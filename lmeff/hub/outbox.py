@@ -13,7 +13,7 @@ from lmeff.errors import InputError
 from lmeff.files import locked
 from lmeff.formats.base import FORMAT, Sha256, StrictModel
 from lmeff.formats.run_folder import RunFolder
-from lmeff.revisions.names import MAIN
+from lmeff.hub.names import MAIN
 
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 5.0, 600.0
 

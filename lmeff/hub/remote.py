@@ -2,23 +2,16 @@
 
 import re
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
 from lmeff.hub.account import token
+from lmeff.hub.named_revision import NamedRevision
+from lmeff.hub.names import MAIN
 from lmeff.hub.reach import asked_once
-from lmeff.quantities import parse_count
-from lmeff.revisions.names import MAIN
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[^@\s]+)?")
-_COUNTS = {
-    "tokens": re.compile(r"tokens?[-_](\d[\d.]*[kKMB]?)$"),
-    "words": re.compile(r"chck_(\d[\d.]*[kKMB]?)$"),
-    "steps": re.compile(r"step[-_]?(\d+)$"),
-}
-"""By what they count: `seed-0-tokens-25M`; BabyLM's `chck_10M`; `step100`."""
 _INDEX = "revisions.json"
 """On `main` of a repository of ours, which holds no model of its own."""
 _FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model", "*.txt", "README.md"]
@@ -104,18 +97,18 @@ def find_remote(what: str, revisions: list[str] | None, every: bool) -> list[Rem
             raise InputError(f"{what}: names a revision already; leave --revisions out")
         wanted = [revision]
     elif every:
-        wanted = sorted(branches, key=anchor_order)
+        wanted = sorted(branches, key=NamedRevision.parse)
     elif revisions:
         wanted = revisions
     else:
         wanted = []
     if not wanted:
-        known = ", ".join(sorted(branches, key=anchor_order))
+        known = ", ".join(sorted(branches, key=NamedRevision.parse))
         raise InputError(f"{what}: which revision? {repository}@REVISION or --revisions all; it has {known}")
     found = []
     for name in wanted:
         if name not in branches and not re.fullmatch(r"[0-9a-f]{40}", name):
-            known = ", ".join(sorted(branches, key=anchor_order))
+            known = ", ".join(sorted(branches, key=NamedRevision.parse))
             raise InputError(f"{repository}: has no revision {name!r}; it has {known}")
         found.append(RemoteModel(repository, name, branches.get(name, name)))
     return [one for one in found if _is_model(one, hub.files(repository, one.commit))] if every else found
@@ -129,31 +122,6 @@ def _is_model(one: RemoteModel, files: Iterable[str]) -> bool:
 def holds_weights(files: Iterable[str | Path]) -> bool:
     """Whether some of the files are weights, also such as we do not read: a model with these is named and not passed over."""
     return any(Path(path).suffix in (".safetensors", ".bin") for path in files)
-
-
-def anchor_count(name: str) -> tuple[int, str] | None:
-    """How much a revision was trained on by its name, and in what: `(10_000_000, "words")` for BabyLM's `chck_10M`, else
-    `tokens` or `steps`. None for a name that does not say."""
-    for unit, pattern in _COUNTS.items():
-        if found := pattern.search(name):
-            with suppress(ValueError):
-                return parse_count(found[1]), unit
-    return None
-
-
-def anchor_order(name: str) -> tuple[str, float, str]:
-    """Sorts revisions by what stands before their tokens, such as the seed, and by the tokens; final models after anchors, and
-    `main` last."""
-    if name == MAIN:
-        return "\U0010ffff", float("inf"), name
-    if count := anchor_count(name):
-        return anchor_prefix(name), float(count[0]), name
-    return name, float("inf"), name
-
-
-def anchor_prefix(name: str) -> str:
-    """What stands before the count in the name of an anchor, such as the seed; anchors of one training share it."""
-    return re.split(r"[-_]?(?:tokens?|chck|step)[-_]?\d", name)[0]
 
 
 def download(model: RemoteModel) -> Path:

@@ -10,7 +10,8 @@ from lmeff.files import read_json, write_json
 from lmeff.formats.anchor import ANCHOR, AnchorDocument
 from lmeff.formats.run_folder import RunFolder, suggest_run
 from lmeff.hub.client import NotDelivered, Unavailable
-from lmeff.hub.remote import RemoteModel, anchor_order, download, find_remote, holds_weights, is_remote
+from lmeff.hub.named_revision import NamedRevision
+from lmeff.hub.remote import RemoteModel, download, find_remote, holds_weights, is_remote
 from lmeff.revisions import list_revisions
 
 SOURCE = ".model.json"
@@ -80,7 +81,9 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
     collected = (
         [] if own else [path.parent for path in what.glob("[!.]*/config.json") if holds_weights(path.parent.iterdir())]
     )
-    found = {folder.name: folder for folder in own or sorted(collected, key=lambda folder: anchor_order(folder.name))}
+    found = {
+        folder.name: folder for folder in own or sorted(collected, key=lambda folder: NamedRevision.parse(folder.name))
+    }
     if not found:
         raise InputError(
             f"{what}: neither a run with revisions nor a model folder with a config.json, nor a folder of such"

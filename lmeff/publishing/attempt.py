@@ -9,9 +9,10 @@ from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.account import token
 from lmeff.hub.client import Hub, NotDelivered, RemoteFile, Unavailable
 from lmeff.hub.delivery import Files, Refused, Row, card_sha256, deliver, payload, update_card, update_main
+from lmeff.hub.names import MAIN
 from lmeff.hub.outbox import Entry, Outbox
 from lmeff.hub.quota import CommitQuota
-from lmeff.revisions.names import MAIN, final_name
+from lmeff.revisions import Revision
 
 NO_TOKEN = "no token: set HF_TOKEN, or run `hf auth login`"
 
@@ -69,7 +70,8 @@ def _deliver_main(hub: Hub, entry: Entry, run: Path, take_commit: Callable[[], f
     picture = RunFolder(run).outbox / ".curves.png"
     with suppress(InputError):  # nothing to draw yet
         write_png(read_runs([run]), picture)
-    final = final_folder(run) if recipe.publish.final_on_main and final_name(recipe.seed) in delivered else None
+    final_name = Revision(recipe.seed).name
+    final = final_folder(run) if recipe.publish.final_on_main and final_name in delivered else None
 
     def files(index: list[Row], remote: Mapping[str, RemoteFile]) -> Files:
         weights = payload(final) if final else {}
@@ -78,6 +80,6 @@ def _deliver_main(hub: Hub, entry: Entry, run: Path, take_commit: Callable[[], f
         card = main_card(recipe, entry.repository, index, picture=shown, has_weights=has_weights)
         return {**weights, "README.md": card.encode(), **({"curves.png": picture} if picture.exists() else {})}
 
-    known = Outbox(run).read(final_name(recipe.seed)) if final else None
+    known = Outbox(run).read(final_name) if final else None
     former = known.former_manifests if known else ()
     return update_main(hub, entry, index_rows(run, delivered), files, take_commit, former)

@@ -12,11 +12,12 @@ from pathlib import Path
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.client import CALL_SECONDS_VARIABLE
+from lmeff.hub.names import MAIN, HubNames
 from lmeff.hub.outbox import Entry, Outbox
 from lmeff.hub.reach import unreachable
 from lmeff.publishing.folder import add_to_outbox, complete_revisions
 from lmeff.recipe.schema import Recipe
-from lmeff.revisions.names import MAIN, HubNames
+from lmeff.revisions import Revision
 
 _FIXED_SECONDS, _SLOWEST_BYTES_A_SECOND = 900.0, 250_000.0
 """How long an attempt may take: this, and as long as its bytes take at this pace."""
@@ -119,7 +120,7 @@ class Courier:
         """Puts a saved revision into the outbox. Whatever is wrong with that, training goes on; the next start adds it."""
         if self._names is not None:
             try:
-                add_to_outbox(self._outbox, self._names, self._recipe, folder.name)
+                add_to_outbox(self._outbox, self._names, self._recipe, Revision.parse(folder.name))
             except (InputError, OSError) as error:
                 print(f"{folder.name} is not in the outbox yet: {error}", file=sys.stderr)
 

@@ -7,12 +7,12 @@ from lmeff.errors import Busy, InputError
 from lmeff.files import MANIFEST, has_manifest, sha256_file
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
+from lmeff.hub.names import MAIN, HubNames
 from lmeff.hub.outbox import Entry, Outbox
 from lmeff.plan import make_plan
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Recipe
-from lmeff.revisions import list_revisions
-from lmeff.revisions.names import MAIN, HubNames, final_name
+from lmeff.revisions import Revision, list_revisions
 from lmeff.revisions.store import bring_back_revisions
 from lmeff.runs.folder import claimed
 
@@ -26,10 +26,10 @@ def read_run(run: Path) -> tuple[Recipe, PlanDocument]:
     return recipe, PlanDocument.read(folder) or make_plan(recipe)
 
 
-def add_to_outbox(outbox: Outbox, names: HubNames, recipe: Recipe, revision: str) -> None:
+def add_to_outbox(outbox: Outbox, names: HubNames, recipe: Recipe, revision: Revision) -> None:
     """One durable entry for a revision, and one for the repository's index."""
-    sha256 = sha256_file(RunFolder(outbox.run).revision(revision) / MANIFEST)
-    outbox.add(revision, names.repository, names.branch(revision), recipe.publish.private, sha256)
+    sha256 = sha256_file(RunFolder(outbox.run).revision(revision.name) / MANIFEST)
+    outbox.add(revision.name, names.repository, names.branch(revision), recipe.publish.private, sha256)
     outbox.add(MAIN, names.repository, MAIN, recipe.publish.private)
 
 
@@ -64,7 +64,7 @@ def undelivered(run: Path, recipe: Recipe) -> list[str]:
 
 
 def final_folder(run: Path) -> Path | None:
-    folder = RunFolder(run).revision(final_name(read_run(run)[0].seed))
+    folder = RunFolder(run).revision(Revision(read_run(run)[0].seed).name)
     return folder if has_manifest(folder) else None
 
 

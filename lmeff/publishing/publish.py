@@ -12,6 +12,7 @@ from lmeff.hub.account import token
 from lmeff.hub.client import OFFLINE
 from lmeff.hub.delivery import card_sha256
 from lmeff.hub.mending import mend
+from lmeff.hub.names import MAIN, HubNames, hub_names
 from lmeff.hub.outbox import Entry, Outbox
 from lmeff.hub.reach import unreachable
 from lmeff.progress import shown
@@ -20,7 +21,7 @@ from lmeff.publishing.courier import attempt_beside
 from lmeff.publishing.folder import add_to_outbox, bring_back_left, complete_revisions, page, read_run
 from lmeff.publishing.patience import Patience
 from lmeff.recipe.schema import Recipe
-from lmeff.revisions.names import MAIN, HubNames, hub_names
+from lmeff.revisions import Revision
 from lmeff.runs.folder import claimed
 
 _GROUP = 4
@@ -87,7 +88,7 @@ def mend_all(run: Path, revisions: list[Path], patience: Patience) -> None:
 def _open(run: Path, outbox: Outbox, names: HubNames, recipe: Recipe, revisions: list[Path]) -> None:
     """Asks for everything that is not delivered as it is now."""
     for folder in revisions:
-        add_to_outbox(outbox, names, recipe, folder.name)
+        add_to_outbox(outbox, names, recipe, Revision.parse(folder.name))
     for entry in outbox.entries():
         if entry.state != "delivered" or (entry.revision != MAIN and _is_stale(run, entry)):
             outbox.again(entry.revision)

@@ -11,12 +11,12 @@ from lmeff.hub.account import token
 from lmeff.hub.client import Hub, NotDelivered, Unavailable
 from lmeff.hub.delivery import read_sha256, remote_differences
 from lmeff.hub.mending import faults
+from lmeff.hub.names import MAIN
 from lmeff.hub.outbox import Entry, Outbox
 from lmeff.progress import shown
 from lmeff.publishing.folder import bring_back_left, read_run
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import differences
-from lmeff.revisions.names import MAIN
 
 LOSS_TOLERANCE = 2e-3
 """Relative; a loss measured in bfloat16 on a GPU and again in float32 on a CPU differs by less, two anchors by more."""

@@ -1,14 +1,13 @@
-"""The local store of anchors: names, manifests, model cards; and the way to the Hub."""
+"""The revisions of a run on the local disk: their names, manifests and model cards."""
 
-from lmeff.revisions.names import anchor_name, final_name
 from lmeff.revisions.provenance import provenance
+from lmeff.revisions.revision import Revision
 from lmeff.revisions.store import RevisionStore, differences, list_revisions
 
 __all__ = [
+    "Revision",
     "RevisionStore",
-    "anchor_name",
     "differences",
-    "final_name",
     "list_revisions",
     "provenance",
 ]

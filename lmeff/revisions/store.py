@@ -12,7 +12,7 @@ from lmeff.files import MANIFEST, bring_back, new_folder, sha256_file, write_jso
 from lmeff.formats.anchor import ANCHOR, AnchorDocument
 from lmeff.formats.manifest import ManifestDocument, manifest_differences
 from lmeff.formats.run_folder import RunFolder
-from lmeff.revisions.names import anchor_name, final_name
+from lmeff.revisions.revision import Revision
 from lmeff.tokens.tokenizer.published import write_published_tokenizer
 
 MUTABLE = ("README.md", ".eval_results", MANIFEST)
@@ -43,11 +43,11 @@ class RevisionStore:
     """Whether the tokenizer of a revision adds `<s>` by itself (`tokenizer.add_bos`)."""
 
     def path(self, nominal_tokens: int) -> Path:
-        return self.folder / anchor_name(self.seed, nominal_tokens)
+        return self.folder / Revision(self.seed, nominal_tokens).name
 
     @property
     def final_path(self) -> Path:
-        return self.folder / final_name(self.seed)
+        return self.folder / Revision(self.seed).name
 
     def save(self, write_weights: Callable[[Path], None], facts: Mapping[str, Any], final: bool = False) -> Path:
         """Writes one anchor, or the final model when it is none of the anchors. Returns the folder.

@@ -16,7 +16,7 @@ from lmeff.plan import plan_anchors
 from lmeff.plan.parts import TRUNK, plan_parts
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.schema import Recipe
-from lmeff.revisions.names import anchor_name
+from lmeff.revisions import Revision
 from lmeff.runs.folder import is_complete, is_done, record_changes
 from lmeff.runs.process import launched_rank
 from lmeff.runs.state import RunState, read_state
@@ -88,7 +88,7 @@ def _has(folder: Path, recipe: Recipe, part: PlanPart) -> bool:
 
 
 def _is_kept(folder: Path, recipe: Recipe, anchor: PlanAnchor) -> bool:
-    return has_manifest(RunFolder(folder).revision(anchor_name(recipe.seed, anchor.nominal_tokens)))
+    return has_manifest(RunFolder(folder).revision(Revision(recipe.seed, anchor.nominal_tokens).name))
 
 
 def _reasons(

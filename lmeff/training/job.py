@@ -22,8 +22,7 @@ from lmeff.plan import make_plan
 from lmeff.plan.batch import micro_batches
 from lmeff.plan.parts import TRUNK
 from lmeff.recipe.schema import Recipe
-from lmeff.revisions import RevisionStore
-from lmeff.revisions.names import anchor_name
+from lmeff.revisions import Revision, RevisionStore
 from lmeff.revisions.store import list_revisions
 from lmeff.runs.folder import check_space, claimed, is_done, record_changes
 from lmeff.runs.process import launched_rank, launched_world_size
@@ -173,7 +172,7 @@ def _check_new_anchors(job: Job, part: PlanPart, step: int) -> None:
     if any(change.startswith("anchors.tokens was ") for change in job.accepted_changes or ()):
         kept = {folder.name for folder in list_revisions(job.folder)}
         for anchor in part.anchors:
-            if anchor.step <= step and anchor_name(job.recipe.seed, anchor.nominal_tokens) not in kept:
+            if anchor.step <= step and Revision(job.recipe.seed, anchor.nominal_tokens).name not in kept:
                 raise InputError(
                     f"anchors.tokens: {anchor.name} is step {anchor.step}, and the run is at step {step} already"
                 )

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from lmeff.cli import main
 from lmeff.evaluation.scorer.context_start import bos_warning
-from lmeff.hub.remote import anchor_count, anchor_order
+from lmeff.hub.named_revision import NamedRevision
 from tests.evaluation.small_models import save_model, write_anchor
 from tests.hub_server import File, HubServer, Repository
 from tests.publishing.conftest import REPOSITORY, lmeff
@@ -22,13 +22,32 @@ TASKS = ("--tasks", "lmeff_synthetic", "--limit", "2")
 def test_anchors_sort_by_tokens() -> None:
     tokens = ["0", "60k", "25M", "1250M"]
     ordered = [*(f"seed-0-tokens-{count}" for count in tokens), "seed-0", "seed-1-tokens-25M"]
-    assert sorted(sorted(ordered), key=anchor_order) == ordered
+    assert sorted(sorted(ordered), key=NamedRevision.parse) == ordered
     babylm = ["chck_100M", "main", "chck_9M", "chck_1B", "chck_10M"]
-    assert sorted(babylm, key=anchor_order) == ["chck_9M", "chck_10M", "chck_100M", "chck_1B", "main"]
-    assert sorted([*ordered, "main"], key=anchor_order) == [*ordered, "main"]
-    counts = {"chck_10M": (10**7, "words"), "seed-0-tokens-25M": (25 * 10**6, "tokens"), "step100": (100, "steps")}
-    assert {name: anchor_count(name) for name in counts} == counts
-    assert anchor_count("main") is anchor_count("seed-0") is None
+    assert sorted(babylm, key=NamedRevision.parse) == ["chck_9M", "chck_10M", "chck_100M", "chck_1B", "main"]
+    assert sorted([*ordered, "main"], key=NamedRevision.parse) == [*ordered, "main"]
+
+
+@pytest.mark.parametrize(
+    ("name", "series", "count", "unit", "seed"),
+    [
+        ("chck_10M", "", 10**7, "words", 0),
+        ("seed-1-tokens-25M", "seed-1", 25 * 10**6, "tokens", 1),
+        ("a_tokens_1.5B", "a", 15 * 10**8, "tokens", 0),
+        ("step100", "", 100, "steps", 0),
+        ("2-step-4-tokens-1k", "2", 1000, "tokens", 2),
+        ("seed-3", "seed-3", None, None, 3),
+        ("main", "main", None, None, 0),
+        ("tokens-1.2.3", "tokens-1.2.3", None, None, 0),
+        ("checkpoint-10", "checkpoint-10", None, None, 0),
+    ],
+)
+def test_names_say_how_much_a_revision_was_trained_on(
+    name: str, series: str, count: int | None, unit: str | None, seed: int
+) -> None:
+    revision = NamedRevision.parse(name)
+    assert (revision.name, revision.series, revision.count, revision.unit) == (name, series, count, unit)
+    assert revision.seed == seed
 
 
 def test_checkpoints_of_babylm_are_scored_in_the_order_of_words_and_drawn(
@@ -50,6 +69,7 @@ def test_checkpoints_of_babylm_are_scored_in_the_order_of_words_and_drawn(
     shown = [line.split()[0] for line in answer.stdout.splitlines()]
     assert shown == ["revision", "chck_9M", "chck_10M", "main", "results:"]
     monkeypatch.chdir(tmp_path)
+    capsys.readouterr()  # what libraries said while the models were made
     assert main(["curves", "outputs/eval"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("babygpt, seed 0: BabyLM-community/babygpt, 10M words")

@@ -7,7 +7,7 @@ import pytest
 
 from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.manifest import ManifestDocument
-from lmeff.revisions import RevisionStore, anchor_name, differences, final_name, list_revisions
+from lmeff.revisions import RevisionStore, differences, list_revisions
 
 FACTS = {
     "step": 2,
@@ -53,14 +53,6 @@ def weights(content: bytes):
 
 def facts(tokens: int) -> dict:
     return FACTS | {"nominal_tokens": tokens, "exact_tokens": tokens}
-
-
-def test_names() -> None:
-    assert anchor_name(0, 25_000_000) == "seed-0-tokens-25M"
-    assert anchor_name(1, 1_250_000_000) == "seed-1-tokens-1250M"
-    assert anchor_name(0, 2_000_000_000) == "seed-0-tokens-2000M"
-    assert anchor_name(0, 0) == "seed-0-tokens-0"
-    assert final_name(7) == "seed-7"
 
 
 def test_a_revision_is_complete_and_matches_its_manifest(store: RevisionStore) -> None:

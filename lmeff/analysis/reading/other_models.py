@@ -12,7 +12,7 @@ from lmeff.analysis.reading.results import pair_files, read_results
 from lmeff.analysis.reading.runs import Anchor, Run, subtasks_of
 from lmeff.errors import InputError
 from lmeff.files import read_json
-from lmeff.hub.remote import anchor_count, anchor_prefix
+from lmeff.hub.named_revision import NamedRevision
 from lmeff.measures.selection import SOURCE
 
 
@@ -43,28 +43,29 @@ def read_collections(folders: Iterable[Path]) -> list[Run]:
     A revision without a count in its name, such as `main`, has no place on the axis and is left out. Raises InputError for a
     damaged file.
     """
-    series: dict[tuple[Path, str, str, str], dict[str, tuple[int, Path]]] = {}
+    series: dict[tuple[Path, str, str, str], dict[NamedRevision, Path]] = {}
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         note = read_json(folder / SOURCE)
         if not isinstance(note, dict) or not {"repository", "revision"} <= set(note):
             raise InputError(f"{folder / SOURCE}: does not say which model these results are of")
-        if count := anchor_count(note["revision"]):
-            key = (folder.parent, note["repository"], anchor_prefix(note["revision"]), count[1])
-            series.setdefault(key, {})[note["revision"]] = (count[0], folder)
-    return [_run(*key, found) for key, found in series.items()]
+        revision = NamedRevision.parse(note["revision"])
+        if revision.count is not None:
+            key = (folder.parent, note["repository"], revision.series, revision.unit)
+            series.setdefault(key, {})[revision] = folder
+    return [_run(parent, repository, folders) for (parent, repository, *_), folders in series.items()]
 
 
-def _run(parent: Path, repository: str, prefix: str, unit: str, found: dict[str, tuple[int, Path]]) -> Run:
-    ordered = sorted((count, revision, folder) for revision, (count, folder) in found.items())
+def _run(parent: Path, repository: str, folders: dict[NamedRevision, Path]) -> Run:
+    """A run of the revisions of one series, with the folder of each."""
+    revisions = sorted(folders)
     anchors = tuple(
-        Anchor(revision, NamedAnchor(count, count), read_results(folder), pair_files(folder))
-        for count, revision, folder in ordered
+        Anchor(one.name, NamedAnchor(one.count, one.count), read_results(folders[one]), pair_files(folders[one]))
+        for one in revisions
     )
-    seed = prefix.removeprefix("seed-")
     return Run(
         folder=parent,
         name=repository.rpartition("/")[2],
-        seed=int(seed) if seed.isdigit() else 0,
+        seed=revisions[0].seed,
         recipe={},
         recipe_text="",
         plan=None,
@@ -73,5 +74,5 @@ def _run(parent: Path, repository: str, prefix: str, unit: str, found: dict[str,
         anchors=anchors,
         subtasks=subtasks_of(anchors),
         source=repository,
-        unit=unit,
+        unit=revisions[0].unit,
     )

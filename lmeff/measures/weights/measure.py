@@ -16,7 +16,7 @@ from lmeff.measures.result_keys import read_measure, write_measure
 from lmeff.measures.selection import Subject, find_subjects, outputs_of, score_each
 from lmeff.measures.weights.statistics import Weights, compare, norms_and_ranks, parameters_of
 from lmeff.quantities import format_tokens
-from lmeff.revisions import anchor_name, final_name, list_revisions
+from lmeff.revisions import Revision, list_revisions
 from lmeff.text_tables import table_lines
 
 MEASURES = "weights"
@@ -44,7 +44,7 @@ class _Point:
 
     @property
     def is_final(self) -> bool:
-        return self.anchor.same_as is not None or self.folder.name == final_name(self.anchor.seed)
+        return self.anchor.same_as is not None or self.folder.name == Revision(self.anchor.seed).name
 
     @property
     def is_twin(self) -> bool:
@@ -54,8 +54,7 @@ class _Point:
     @property
     def name(self) -> str:
         """The revision's; the folder of a model from the Hub is called after its commit."""
-        seed = self.anchor.seed
-        return final_name(seed) if self.is_final else anchor_name(seed, self.anchor.nominal_tokens)
+        return Revision(self.anchor.seed, None if self.is_final else self.anchor.nominal_tokens).name
 
 
 @dataclass(frozen=True)

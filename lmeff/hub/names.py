@@ -1,41 +1,35 @@
-"""What revisions are called, on disk and as branches of the Hub."""
+"""Where the revisions of a run go on the Hub: its repository, and a branch for each."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lmeff.errors import InputError
 from lmeff.formats.plan import PlanDocument
 from lmeff.quantities import format_count, format_short
 from lmeff.recipe.schema import Recipe
+from lmeff.revisions.revision import Revision
 
 MAIN = "main"
-
-
-def final_name(seed: int) -> str:
-    """The finished model: `seed-0`."""
-    return f"seed-{seed}"
-
-
-def anchor_name(seed: int, nominal_tokens: int) -> str:
-    """The model at an anchor: `seed-0-tokens-25M`."""
-    return f"{final_name(seed)}-tokens-{format_count(nominal_tokens)}"
+"""The branch of the card and the index."""
 
 
 @dataclass(frozen=True)
 class HubNames:
     repository: str
     """`NAMESPACE/NAME`."""
-    branches: dict[str, str]
-    """Revision -> branch."""
-    anchor_branch: Callable[[str], str]
-    """Tokens, such as 25M -> branch."""
-    seed: int
+    anchor_template: str
+    """`publish.anchor_branch`."""
+    final_template: str
+    """`publish.final_branch`."""
+    fields: Mapping[str, object]
+    """What every template may name."""
 
-    def branch(self, revision: str) -> str:
+    def branch(self, revision: Revision) -> str:
         """Also of an anchor that the plan does not name any more."""
-        tokens = revision.removeprefix(f"{final_name(self.seed)}-tokens-")
-        return self.branches[revision] if revision in self.branches else self.anchor_branch(tokens)
+        if revision.tokens is None:
+            return self.final_template.format(**self.fields, seed=revision.seed)
+        return self.anchor_template.format(**self.fields, seed=revision.seed, tokens=format_count(revision.tokens))
 
 
 def hub_names(
@@ -46,30 +40,35 @@ def hub_names(
 
     Raises InputError for names that the Hub or git would not take, and for two revisions on one branch.
     """
-    publish, seed = recipe.publish, recipe.seed
+    publish = recipe.publish
     namespace = publish.namespace or namespace
     fields = {
         "name": recipe.name,
         "corpus": recipe.corpus.name,
         "size": recipe.model.size or format_short(plan.parameters.total),
         "vocab_size": recipe.tokenizer.vocab_size,
-        "seed": seed,
     }
+    repository = f"{namespace or 'you'}/{publish.repository.format(**fields)}"
+    names = HubNames(repository, publish.anchor_branch, publish.final_branch, fields)
     mistakes = []
     if namespace is None:
         mistakes.append(f"publish.namespace: missing; the user or organization on the Hub, {ways}")
     elif not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", namespace) or ".." in namespace:
         mistakes.append(f"publish.namespace: {namespace!r} is no user or organization")
-    repository = f"{namespace or 'you'}/{publish.repository.format(**fields)}"
     if wrong := _wrong_repository(repository):
         mistakes.append(f"publish.repository: {repository!r} {wrong}")
-    branches = {final_name(seed): publish.final_branch.format(**fields)}
-    for anchor in plan.anchors:
-        tokens = format_count(anchor.nominal_tokens)
-        branches[anchor_name(seed, anchor.nominal_tokens)] = publish.anchor_branch.format(**fields, tokens=tokens)
-    taken: dict[str, str] = {}
-    for revision, branch in branches.items():
-        key = "publish.final_branch" if revision == final_name(seed) else "publish.anchor_branch"
+    anchors = [Revision(recipe.seed, anchor.nominal_tokens) for anchor in plan.anchors]
+    mistakes += _branch_mistakes(names, [Revision(recipe.seed), *anchors])
+    if mistakes:
+        raise InputError(*dict.fromkeys(mistakes))
+    return names
+
+
+def _branch_mistakes(names: HubNames, revisions: Sequence[Revision]) -> list[str]:
+    mistakes, taken = [], dict[str, Revision]()
+    for revision in revisions:
+        branch = names.branch(revision)
+        key = "publish.final_branch" if revision.is_final else "publish.anchor_branch"
         if wrong := _wrong_branch(branch):
             mistakes.append(f"{key}: {branch!r} {wrong}")
         # Git keeps a branch as a file, so one cannot be the folder of another.
@@ -77,9 +76,7 @@ def hub_names(
         if clash is not None:
             mistakes.append(f"{key}: {revision} and {taken[clash]} would share the branch {clash!r}")
         taken[branch] = revision
-    if mistakes:
-        raise InputError(*dict.fromkeys(mistakes))
-    return HubNames(repository, branches, lambda tokens: publish.anchor_branch.format(**fields, tokens=tokens), seed)
+    return mistakes
 
 
 def _inside(one: str, other: str) -> bool:
