@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from lmeff.errors import InputError
 from lmeff.files import not_utf8
-from lmeff.recipe.places import settle_description, where_looked
+from lmeff.recipe.input_paths import resolve_description, where_looked
 from lmeff.recipe.sections.corpus import Corpus, MixedSource, TextSource
 
 _DESCRIPTION = {"title", "source", "license", "licence", "needs", "contains", "download"}
@@ -45,7 +45,7 @@ def _read_description(path: Path) -> dict[str, Any]:
             f"corpus.file: {path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_DESCRIPTION | _SETTINGS))}"
         )
     try:
-        settle_description(description, str(path))
+        resolve_description(description, str(path))
     except InputError as error:
         raise InputError(f"corpus.file: {path}: {error}") from None
     return description

@@ -14,10 +14,10 @@ from lmeff.recipe.sections.fields import Section
 from lmeff.recipe.sections.model import Model
 from lmeff.recipe.sections.schedule import Schedule
 from lmeff.recipe.sections.training_values import LIGER_KERNELS
-from lmeff.recipe.wording import either
+from lmeff.recipe.wording import join_with_or
 from lmeff.recipe.yaml_lines import Mistake
 
-OBJECTIVE = "causal"
+_OBJECTIVE = "causal"
 """What models are trained for; there is no other yet."""
 
 
@@ -51,10 +51,9 @@ def _valid_sections(values: dict[str, Any]) -> dict[str, Section]:
 
 
 def _check_family(model: Model, training: object) -> Iterator[Mistake]:
-    if OBJECTIVE not in model.objectives:
-        text = (
-            f"'{model.family}' cannot be trained with the objective '{OBJECTIVE}', only with {either(model.objectives)}"
-        )
+    if _OBJECTIVE not in model.objectives:
+        others = join_with_or(model.objectives)
+        text = f"'{model.family}' cannot be trained with the objective '{_OBJECTIVE}', only with {others}"
         yield Mistake(("model", "family"), text)
     kernels = training.get("liger_kernel_config") if isinstance(training, dict) else None
     for kernel in kernels if isinstance(kernels, dict) else ():

@@ -1,13 +1,14 @@
-"""What a recipe asks for and this machine cannot do: packages that are not installed, hardware that is not there. No torch."""
+"""What a recipe asks for that this machine lacks: packages that are not installed, hardware that is not there. No torch."""
 
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from lmeff.environment import asks_for_cpu, find_compiler
 from lmeff.errors import InputError
@@ -26,31 +27,34 @@ _INSTALL = {
     "torch_tensorrt": "torch-tensorrt",
     "tvm": "apache-tvm",
 }
-"""The name for pip, where it is not that of the package."""
+"""What pip calls a package, where that is not the name by which Python imports it."""
 _DEVICES = {
     "cuda": ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu", "/dev/dxg"),
     "hip": ("/dev/kfd", "/dev/dxg"),
     "xpu": ("/dev/dri/renderD*", "/dev/dxg"),
 }
-"""What is there of a device, by what torch is built for."""
+"""Files of which one is there when there is such a device, by the kind of device that torch may be built for."""
 
 
 def check_machine(resolved: Resolved, gpu_capability: float | None = None) -> None:
-    """Raises InputError, a line with file and line for each thing that a run of the recipe here could not do. With
-    `gpu_capability`, the compute capability of a GPU, the hardware is that GPU and not what is here."""
-    where = resolved.provenance
-    lines, first = [], {}
-    for key, text in _missing(resolved.recipe, gpu_capability):
-        first.setdefault(key, text)
-    for key, text in first.items():
-        place = where.get(key) or next((at for name, at in where.items() if name.startswith(f"{key}.")), "default")
-        said = place.startswith(COMMAND_LINE) and place.removeprefix(COMMAND_LINE).partition("=")[0] == key
-        lines.append(f"{place}: {text}" if said else f"{place}: {key}: {text}")
+    """Raises InputError with a line, which names file and line, for each key of the recipe that a run could not obey here.
+    With `gpu_capability`, the compute capability of a GPU, the hardware is taken to be that GPU."""
+    provenance = resolved.provenance
+    lines, first_texts = [], {}
+    missing = [*_missing_packages(resolved.recipe), *_missing_hardware(resolved.recipe, gpu_capability)]
+    for key, text in missing:
+        first_texts.setdefault(key, text)
+    for key, text in first_texts.items():
+        inner = (place for name, place in provenance.items() if name.startswith(f"{key}."))
+        place = provenance.get(key) or next(inner, "default")
+        names_key = place.startswith(COMMAND_LINE) and place.removeprefix(COMMAND_LINE).partition("=")[0] == key
+        lines.append(f"{place}: {text}" if names_key else f"{place}: {key}: {text}")
     if lines:
         raise InputError(*lines)
 
 
-def _missing(recipe: Recipe, gpu_capability: float | None) -> Iterator[tuple[str, str]]:
+def _missing_packages(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Key and text of what a package, a service or a variable of the environment keeps a run from doing."""
     training = recipe.training
     for name in trackers(training):
         yield from _packages("training.report_to", f"'{name}'", TRACKERS[name])
@@ -66,23 +70,25 @@ def _missing(recipe: Recipe, gpu_capability: float | None) -> Iterator[tuple[str
     if "tpu_metrics_debug" in training.get("debug", ""):
         yield from _packages("training.debug", "'tpu_metrics_debug'", ("torch_xla",))
     backend = compile_backend(training)
-    compile_key = (
-        "training.torch_compile_backend" if training.get("torch_compile_backend") else "training.torch_compile"
-    )
     if backend:
-        yield from _packages(compile_key, f"'{backend}'", COMPILE_BACKENDS[backend])
+        key = _compile_key(training)
+        yield from _packages(key, f"'{backend}'", COMPILE_BACKENDS[backend])
         for variable in ("TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE"):
             if os.environ.get(variable, "0") not in ("", "0"):
-                yield compile_key, f"the environment turns compiling off; unset {variable}, or set torch_compile: false"
+                yield key, f"the environment turns compiling off; unset {variable}, or set torch_compile: false"
     if training.get("use_liger_kernel"):
         yield from _packages("training.use_liger_kernel", "it", ("liger_kernel",))
 
+
+def _missing_hardware(recipe: Recipe, gpu_capability: float | None) -> Iterator[tuple[str, str]]:
+    """Key and text of what the GPU or the compiler of this machine keeps a run from doing."""
+    training, backend = recipe.training, compile_backend(recipe.training)
     has_gpu = gpu_capability is not None or may_have_gpu()
     wanted = [
         ("training.fp16", training.get("fp16"), "float16 is for a GPU; use bf16, or leave it out for float32"),
         ("training.use_liger_kernel", training.get("use_liger_kernel"), "Liger's kernels are for a GPU; leave it out"),
         ("training.tf32", training.get("tf32"), "TF32 is of NVIDIA GPUs since Ampere; leave it out"),
-        (compile_key, backend == "cudagraphs", "'cudagraphs' is for a GPU; use 'inductor'"),
+        (_compile_key(training), backend == "cudagraphs", "'cudagraphs' is for a GPU; use 'inductor'"),
     ]
     for key, is_wanted, advice in wanted:
         if is_wanted and not has_gpu:
@@ -95,10 +101,13 @@ def _missing(recipe: Recipe, gpu_capability: float | None) -> Iterator[tuple[str
             text = f"the GPU is older than Ampere (compute capability {capability:g})"
             yield f"training.{name}", f"{text}; {advice[name]}"
     if backend == "inductor" and gpu_capability is None and not find_compiler():
-        yield (
-            compile_key,
-            f"{show(backend)} needs a C++ compiler, and there is none on PATH; install g++, or leave it out",
-        )
+        text = f"{show(backend)} needs a C++ compiler, and there is none on PATH; install g++, or leave it out"
+        yield _compile_key(training), text
+
+
+def _compile_key(training: Mapping[str, Any]) -> str:
+    """The key by which a recipe asks for compiling."""
+    return "training.torch_compile_backend" if training.get("torch_compile_backend") else "training.torch_compile"
 
 
 def _packages(key: str, what: str, packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
@@ -110,28 +119,28 @@ def _packages(key: str, what: str, packages: tuple[str, ...]) -> Iterator[tuple[
 def _is_installed(package: str) -> bool:
     try:
         return find_spec(package) is not None
-    except (ImportError, ValueError):  # it is there, and broken
+    except (ImportError, ValueError):  # a package that is there and broken
         return False
 
 
 def may_have_gpu() -> bool:
-    """Whether training could run on an accelerator here; where this can't be told without torch, it is said to be so."""
+    """Whether training could run on an accelerator here. True where only torch could tell."""
     return not asks_for_cpu() and may_see_gpu()
 
 
 def may_see_gpu() -> bool:
-    """Whether torch could see an accelerator here, whatever a launcher says."""
+    """Whether torch could see an accelerator here, whatever a launcher says. True where only torch could tell."""
     if sys.platform != "linux":
         return True
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return False
-    patterns = (pattern for kind in _torch_is_for() for pattern in _DEVICES[kind])
+    patterns = (pattern for kind in _torch_kinds() for pattern in _DEVICES[kind])
     return any(any(Path("/").glob(pattern.lstrip("/"))) for pattern in patterns)
 
 
 @cache
-def _torch_is_for() -> tuple[str, ...]:
-    """The kinds of accelerator that the torch that is installed was built for; where it does not say, all."""
+def _torch_kinds() -> tuple[str, ...]:
+    """The kinds of accelerator that the installed torch was built for; all of them where it does not say."""
     package = find_spec("torch")
     if package is None or not package.submodule_search_locations:
         return tuple(_DEVICES)

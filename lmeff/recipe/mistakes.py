@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.model import Model, all_fields, section_of
 from lmeff.recipe.sections.training import allowed_fields, is_known, refusal
-from lmeff.recipe.wording import did_you_mean, either, must_be, nearest, one_line, show
+from lmeff.recipe.wording import as_requirement, did_you_mean, join_with_or, nearest, one_line, show
 from lmeff.recipe.yaml_lines import COMMAND_LINE, KeyPath, Mark, Mistake
 
 _WORDS = {
@@ -55,7 +55,7 @@ def _sections(name: str, model: type[BaseModel]) -> Iterator[tuple[str, dict[str
     for key, field in fields.items():
         inner = () if get_origin(field.annotation) is dict else get_args(field.annotation)
         for kind in (field.annotation, *inner):
-            # A mapping of sections, whose names are the user's.
+            # In a mapping of sections the user chooses the names.
             below = ".NAME" if get_origin(kind) is dict else ""
             for section in get_args(kind) if below else (kind,):
                 if isinstance(section, type) and issubclass(section, BaseModel):
@@ -71,7 +71,10 @@ def dotted_names(root: type[BaseModel] = Recipe) -> list[str]:
 def mistakes_of(
     error: ValidationError, values: dict[str, Any], marks: dict[KeyPath, Mark], root: type[BaseModel] = Recipe
 ) -> list[Mistake]:
-    """Pydantic's errors as mistakes. Errors of one key (the branches of a union) become one. `root` is what was read."""
+    """Pydantic's errors as mistakes. Several errors of one key, one for each branch of a union, become one mistake.
+
+    `values` are what pydantic was given, `root` the model that they should be of.
+    """
     texts: dict[KeyPath, list[str]] = {}
     for detail in error.errors(include_url=False):
         path = _path_of(detail, values)
@@ -79,16 +82,16 @@ def mistakes_of(
         if text not in texts.setdefault(path, []):
             texts[path].append(text)
     # `modle: {...}` is one mistake: the unknown key is reported, not also the missing `model`.
-    meant = {text.partition("did you mean '")[2].partition("'")[0] for found in texts.values() for text in found}
+    meant = {text.partition("did you mean '")[2].partition("'")[0] for of_key in texts.values() for text in of_key}
     return [
-        Mistake(path, _join(found))
-        for path, found in texts.items()
-        if not (found[0].startswith("missing") and path[-1] in meant)
+        Mistake(path, _join(of_key))
+        for path, of_key in texts.items()
+        if not (of_key[0].startswith("missing") and path[-1] in meant)
     ]
 
 
 def _path_of(detail: dict[str, Any], values: Any) -> KeyPath:
-    """The keys of an error's location as far as they exist in the values: the rest names branches of a union."""
+    """The keys of an error's location as far as they exist in the values; what follows them names branches of a union."""
     path: list[str] = []
     location = detail["loc"]
     for index, part in enumerate(location):
@@ -100,7 +103,7 @@ def _path_of(detail: dict[str, Any], values: Any) -> KeyPath:
         path.append(str(part))
         values = inside
     first_word = str(detail.get("ctx", {}).get("error", "")).partition(" ")[0]
-    if isinstance(values, dict) and first_word in values:  # a section's check names the key it is about first
+    if isinstance(values, dict) and first_word in values:  # the message of a section's validator begins with the key
         path.append(first_word)
     return tuple(path)
 
@@ -126,8 +129,8 @@ def _explain(
             near = did_you_mean(value, re.findall("'([^']*)'", choices)) if isinstance(value, str) else ""
             return f"must be {choices}, not {show(value)}{near}"
         case "value_error":
-            text = must_be(context["error"], value)
-            # A section's check names its key first, which by now stands before the text.
+            text = as_requirement(context["error"], value)
+            # The message of a section's validator begins with the key, which the line gives before the text anyway.
             return text.removeprefix(f"{path[-1]} ") if isinstance(value, dict) and path else text
     words = _WORDS.get(kind)
     if words is None:
@@ -169,8 +172,10 @@ def _suggest(path: KeyPath, mark: Mark | None, root: type[BaseModel], values: di
         if key in known[section]:
             return f"; another family has it; known here: {', '.join(section_of(values[section]).model_fields)}"
         known[section] = section_of(values[section]).model_fields
-    if root is Recipe and (found := _SYNONYMS.get(key) or _belongs(key)):
-        return found if found.startswith(";") else f"; did you mean '{found}'?"
+    if root is Recipe and key in _SYNONYMS:
+        return f"; did you mean '{_SYNONYMS[key]}'?"
+    if root is Recipe and (home := _home_of(key)):
+        return home
     said = mark.source.removeprefix(COMMAND_LINE).partition("=")[0].strip() if mark and mark.line is None else ""
     fields = known.get(section) or known.get(".".join([*above[:-1], "NAME"]), {})
     if said and not above:  # `optimiser.learning_rate=1`: on the command line the dotted name is one word
@@ -184,10 +189,11 @@ def _suggest(path: KeyPath, mark: Mark | None, root: type[BaseModel], values: di
     return near or f"; known here: {', '.join(fields)}"
 
 
-def _belongs(key: str) -> str:
+def _home_of(key: str) -> str:
+    """The end of a sentence that says where a known key belongs; empty for an unknown key, and for one of many sections."""
     homes = [section for section, fields in section_fields().items() if key in fields]
     if 0 < len(homes) < 3:
-        return "; belongs " + either(
+        return "; belongs " + join_with_or(
             f"under '{home}:'" if home else "at the left margin, in no section" for home in homes
         )
     if is_known(key):
@@ -199,7 +205,7 @@ def _belongs(key: str) -> str:
 def as_lines(mistakes: Iterable[Mistake], marks: dict[KeyPath, Mark], sources: list[str], main: str) -> list[str]:
     """`FILE:LINE: KEY: text` of every mistake, in the order of the files and their lines, the command line last.
 
-    A mistake that stands in no line, such as a missing section, is one of the file `main`.
+    A mistake without a line, such as a missing section, is told of the file `main`.
     """
     lines = set()
     for mistake in mistakes:
@@ -217,7 +223,7 @@ def _nearest(path: KeyPath, marks: dict[KeyPath, Mark], main: str) -> Mark:
 
 
 def _key(path: KeyPath, mark: Mark) -> str:
-    """The key and a colon, unless the command line's word has just said it."""
+    """The key and a colon; empty where the mark is an override, which names the key already."""
     key = one_line(".".join(path), 120)
-    said = mark.line is None and mark.source.removeprefix(COMMAND_LINE).partition("=")[0].strip() == key
-    return "" if said or not key else f"{key}: "
+    is_in_mark = mark.line is None and mark.source.removeprefix(COMMAND_LINE).partition("=")[0].strip() == key
+    return "" if is_in_mark or not key else f"{key}: "

@@ -1,4 +1,4 @@
-"""From YAML files and words of the command line to a validated recipe that knows where every value came from."""
+"""From YAML files and overrides on the command line to a validated recipe that knows where every value came from."""
 
 import os
 import re
@@ -14,19 +14,20 @@ from lmeff.errors import InputError
 from lmeff.paths import expanded
 from lmeff.quantities import format_count, parse_count
 from lmeff.recipe.checks import cross_check
-from lmeff.recipe.finding import close_to_shipped, close_to_written, find_base, find_recipe
+from lmeff.recipe.files import find_base, find_recipe, suggest_file
+from lmeff.recipe.input_paths import resolve_paths
 from lmeff.recipe.mistakes import as_lines, mistakes_of
-from lmeff.recipe.places import settle_paths
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.training import check_training
 from lmeff.recipe.wording import one_line
 from lmeff.recipe.yaml_lines import COMMAND_LINE, MAX_BYTES, MAX_DEPTH, KeyPath, Layer, Mark, Mistake, read_yaml
 
-Kind = TypeVar("Kind", bound=BaseModel)
+SectionType = TypeVar("SectionType", bound=BaseModel)
 
-MAX_FILES = 50
+_MAX_FILES = 50
 _LENGTHS = ("batch", "sequence_lengths")
-"""A schedule is given as a whole: two of them do not make a third."""
+"""The only mapping that is replaced as a whole where a file or an override gives it again: two schedules of lengths that were
+merged would be a third one, which nobody wrote."""
 _SECRET = re.compile(r"(token|password|secret|key)$", re.IGNORECASE)
 
 
@@ -36,7 +37,7 @@ class Resolved:
 
     recipe: Recipe
     values: dict[str, Any]
-    """All values as plain data, defaults included, but for a null that nobody wrote."""
+    """All values as plain data, with defaults, but without any null that nobody wrote."""
     provenance: dict[str, str]
     """Where each value came from, by dotted key: `FILE:LINE`, `command line: KEY=VALUE` or `default`."""
     sources: list[Path]
@@ -58,7 +59,7 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Resolved:
     for word in overrides:
         merged.add_override(word)
     values, marks, mistakes = merged.values, merged.marks, merged.mistakes
-    mistakes += settle_paths(values, marks)
+    mistakes += resolve_paths(values, marks)
     if isinstance(values.get("training"), dict):
         values["training"], problems = check_training(values["training"])
         mistakes += [Mistake(("training", name), text) for name, text in problems.items()]
@@ -66,43 +67,44 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Resolved:
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
-        found = mistakes_of(error, values, marks)
-        # With a file unread, what it would have said is not missing.
-        mistakes += [mistake for mistake in found if merged.is_whole or not mistake.text.startswith("missing")]
-    if merged.is_whole:
+        of_values = mistakes_of(error, values, marks)
+        # A key that seems to be missing may stand in a file that could not be read.
+        mistakes += [one for one in of_values if merged.read_everything or not one.text.startswith("missing")]
+    if merged.read_everything:
         mistakes += cross_check(values)
     lines = merged.lines + as_lines(mistakes, marks, merged.sources, main)
     if lines or recipe is None:
         raise InputError(*lines)
-    resolved = _plain(recipe)
+    plain_values = _plain(recipe)
     marks |= _marks_of_lengths(values, marks)
-    provenance = {".".join(key): str(marks.get(key, "default")) for key in _leaves(resolved)}
-    return Resolved(recipe, resolved, provenance, [Path(source) for source in merged.sources])
+    provenance = {".".join(path): str(marks.get(path, "default")) for path in _leaves(plain_values)}
+    return Resolved(recipe, plain_values, provenance, [Path(source) for source in merged.sources])
 
 
-def read_section(kind: type[Kind], path: str | Path | None, overrides: Sequence[str] = ()) -> Kind:
-    """A YAML file of another kind than a recipe for training, with `extends` and overrides; without a path the overrides
-    alone. Raises InputError like `read_recipe`."""
+def read_section(kind: type[SectionType], path: str | Path | None, overrides: Sequence[str] = ()) -> SectionType:
+    """Reads a YAML file of another kind than a recipe for training, with `extends` and overrides; without a path only the
+    overrides. Raises InputError like `read_recipe`."""
     merged = _Merged()
     if path is not None:
         merged.add_file(find_recipe(expanded(os.fspath(path))), chain=())
     for word in overrides:
         merged.add_override(word)
-    merged.mistakes += settle_paths(merged.values, merged.marks)
+    merged.mistakes += resolve_paths(merged.values, merged.marks)
+    section, mistakes = None, merged.mistakes
     try:
-        read, mistakes = kind.model_validate(merged.values), merged.mistakes
+        section = kind.model_validate(merged.values)
     except ValidationError as error:
-        read, mistakes = None, merged.mistakes + mistakes_of(error, merged.values, merged.marks, kind)
+        mistakes += mistakes_of(error, merged.values, merged.marks, kind)
     lines = merged.lines + as_lines(mistakes, merged.marks, merged.sources, str(path or "command line"))
-    if lines or read is None:
+    if lines or section is None:
         raise InputError(*lines)
-    return read
+    return section
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         fields = {name: getattr(value, name) for name in type(value).model_fields}
-        # A null that nobody wrote means "decided elsewhere"; written out it would mean "decided here: none".
+        # A null that nobody wrote means that something else decides; in a file it would mean that the user wants none.
         return {k: _plain(v) for k, v in fields.items() if v is not None or k in value.model_fields_set}
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
@@ -110,7 +112,7 @@ def _plain(value: Any) -> Any:
 
 
 def _marks_of_lengths(values: dict[str, Any], marks: dict[KeyPath, Mark]) -> dict[KeyPath, Mark]:
-    """The marks of `batch.sequence_lengths` by its keys as they are kept, not as they were written."""
+    """The marks of `batch.sequence_lengths`, by its keys as the recipe holds them (`5M`) instead of as they were written."""
     written = [(*_LENGTHS, key) for key in values["batch"].get("sequence_lengths") or {}]
     return {(*_LENGTHS, format_count(parse_count(path[-1]))): marks[path] for path in written if path in marks}
 
@@ -125,30 +127,31 @@ def _leaves(values: dict[str, Any], path: KeyPath = ()) -> Iterator[KeyPath]:
 
 @dataclass
 class _Merged:
-    """What has been read so far, later over earlier."""
+    """What has been read so far; later values have replaced earlier ones."""
 
     values: dict[str, Any] = field(default_factory=dict)
     marks: dict[KeyPath, Mark] = field(default_factory=dict)
     mistakes: list[Mistake] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
-    """Mistakes that left something unread, already in words."""
+    """Mistakes because of which something could not be read at all, as the lines that users see."""
     sources: list[str] = field(default_factory=list)
     num_files: int = 0
 
     @property
-    def is_whole(self) -> bool:
+    def read_everything(self) -> bool:
         return not self.lines
 
     def add_file(self, path: str, chain: tuple[str, ...], said_by: str = "") -> None:
-        """Merges a file over what there is, after the files it extends. `said_by` names who extends it."""
+        """Merges a file over what there is, after the files that it extends. `chain` holds the files that led to this one,
+        `said_by` the start of a message about it."""
         self.num_files += 1
-        if self.num_files > MAX_FILES + 1:  # said once, below
+        if self.num_files > _MAX_FILES + 1:  # the mistake has been told
             return
         try:
             if path in chain:
                 raise InputError(f"goes in a circle: {' -> '.join((*chain[chain.index(path) :], path))}")
-            if self.num_files > MAX_FILES:
-                raise InputError(f"more than {MAX_FILES} files, counting a file each time it is named")
+            if self.num_files > _MAX_FILES:
+                raise InputError(f"more than {_MAX_FILES} files, counting a file each time it is named")
             layer = _read_layer(path)
         except InputError as error:
             self.lines.append(one_line(f"{said_by}{error}"))
@@ -199,18 +202,21 @@ class _Merged:
         self._merge(self._nested(layer, tuple(parts), mark), is_one_length=tuple(parts[:-1]) == _LENGTHS)
 
     def _nested(self, layer: Layer, parts: KeyPath, mark: Mark) -> Layer:
+        """The layer of an override's value as a layer of a whole file, with the value under its key."""
         nested = Layer(layer.values, {parts + path: m for path, m in layer.marks.items()})
         nested.mistakes = [Mistake(parts + m.path, m.text, m.mark) for m in layer.mistakes]
         there: Any = self.values
         for length, part in enumerate(parts, start=1):
             there = there.get(part) if isinstance(there, dict) else None
-            if length == len(parts) or not isinstance(there, dict):  # a section keeps the line it has in its file
+            # A section that a file has begun keeps the line that it has there.
+            if length == len(parts) or not isinstance(there, dict):
                 nested.marks[parts[:length]] = mark
         for part in reversed(parts):
             nested.values = {part: nested.values}
         return nested
 
     def _merge(self, layer: Layer, is_one_length: bool = False) -> None:
+        """`is_one_length`: the layer is an override of a single key of `batch.sequence_lengths`, which leaves the others."""
         batch = layer.values.get("batch")
         if not is_one_length and isinstance(batch, dict) and _LENGTHS[1] in batch:
             self._forget_lengths()
@@ -248,7 +254,7 @@ def _read_text(path: str) -> str:
         with open(path, "rb") as file:
             content = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path}: no such file{close_to_written(path) or close_to_shipped(path)}") from None
+        raise InputError(f"{path}: no such file{suggest_file(path)}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, not a recipe") from None
     except (OSError, ValueError) as error:

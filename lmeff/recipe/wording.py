@@ -1,4 +1,4 @@
-"""The words mistakes are told in."""
+"""The words in which mistakes are told."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -28,7 +28,7 @@ def show(value: Any) -> str:
     return one_line(value, 60)
 
 
-def either(choices: Iterable[object]) -> str:
+def join_with_or(choices: Iterable[object]) -> str:
     """`a`, `a or b`, `a, b or c`."""
     *head, last = map(str, choices)
     return f"{', '.join(head)} or {last}" if head else last
@@ -41,11 +41,11 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
 
 def did_you_mean(word: str, choices: Iterable[str], prefix: str = "") -> str:
     """`; did you mean 'X'?` with the nearest choice behind `prefix`, or nothing when none is near."""
-    found = nearest(word, choices)
-    return f"; did you mean '{prefix}{found}'?" if found else ""
+    choice = nearest(word, choices)
+    return f"; did you mean '{prefix}{choice}'?" if choice else ""
 
 
-def must_be(error: object, value: Any) -> str:
-    """`X is not a number`, as validators say it, in the form of all other mistakes: `must be a number, not X`."""
+def as_requirement(error: object, value: Any) -> str:
+    """A validator's `X is not a number` in the form of all other mistakes: `must be a number, not X`."""
     text, start = str(error), f"{value!r} is not a "
     return f"must be a {text.removeprefix(start)}, not {show(value)}" if text.startswith(start) else one_line(text)

@@ -126,7 +126,7 @@ def test_the_launcher_is_chosen_by_the_gpu_that_torch_would_see(
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(machine, "_DEVICES", {kind: (str(tool),) for kind in ("cuda", "hip", "xpu")})
-    monkeypatch.setattr(machine, "_torch_is_for", lambda: ("cuda",))
+    monkeypatch.setattr(machine, "_torch_kinds", lambda: ("cuda",))
     monkeypatch.delenv("ACCELERATE_USE_CPU", raising=False)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert _configuration(None).stem == "one_gpu"
@@ -149,7 +149,7 @@ def test_a_gpu_is_looked_for_without_torch(monkeypatch: pytest.MonkeyPatch) -> N
         assert machine.may_have_gpu()
         capability = machine._capability_here()
         assert capability is None or capability <= float("{}.{}".format(*torch.cuda.get_device_capability()))
-    assert bool(machine._torch_is_for()) == any(
+    assert bool(machine._torch_kinds()) == any(
         (torch.version.cuda, torch.version.hip, getattr(torch.version, "xpu", None))
     )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")

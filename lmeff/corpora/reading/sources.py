@@ -13,7 +13,7 @@ import pyarrow
 from lmeff.errors import InputError
 from lmeff.files import not_utf8
 from lmeff.paths import expanded
-from lmeff.recipe.places import where_looked
+from lmeff.recipe.input_paths import where_looked
 
 TEXT_SUFFIXES = (".txt", ".train", ".dev", ".test")
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from lmeff.evaluation.tasks.lm_eval_names import certainly_unknown
-from lmeff.recipe.places import where_looked
+from lmeff.recipe.input_paths import where_looked
 
 PAIRS = "lmeff_pairs"
 """The group whose tasks are the files of a folder."""

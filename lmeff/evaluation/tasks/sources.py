@@ -148,7 +148,7 @@ def data_folder(name: str, paths: Mapping[str, str]) -> Path | None:
     Raises InputError for a folder that is not there, and when none is named for data that the Hub does not have.
     """
     # Not above, since `lmeff doctor` needs this module and has to work without pydantic.
-    from lmeff.recipe.places import where_looked
+    from lmeff.recipe.input_paths import where_looked
 
     source, everything = SOURCES[name], None if name in paths else data_root()
     if name in paths:

@@ -15,7 +15,7 @@ from lmeff.evaluation.tasks.sources import DATA_VARIABLE, data_root
 from lmeff.files import parse_json, text_lines
 from lmeff.measures.finetuning.tasks import HUB, HUB_CONFIGS, Task, suites_with
 from lmeff.paths import expanded
-from lmeff.recipe.places import where_looked
+from lmeff.recipe.input_paths import where_looked
 from lmeff.recipe.sections.finetune import FinetuneSettings
 
 Row = tuple[str, Mapping[str, Any]]

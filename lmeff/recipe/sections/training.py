@@ -12,7 +12,7 @@ from typing import Any
 
 from lmeff.quantities import parse_count, parse_number
 from lmeff.recipe.sections.training_values import check_together, check_value
-from lmeff.recipe.wording import did_you_mean, either, must_be, show
+from lmeff.recipe.wording import as_requirement, did_you_mean, join_with_or, show
 
 ALLOWED = (
     "max_grad_norm bf16 fp16 tf32 full_determinism use_cache debug skip_memory_metrics torch_empty_cache_steps "
@@ -185,7 +185,7 @@ def check_training(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, s
                 raise ValueError(problem)
             values[name] = _checked(name, value)
         except ValueError as error:
-            problems[name] = must_be(error, value)
+            problems[name] = as_requirement(error, value)
             values[name] = value
     right = {name: value for name, value in values.items() if name not in problems}
     problems |= check_together(right)
@@ -224,4 +224,6 @@ def _number(text: str, whole: bool) -> int | float:
 
 def _expected(kinds: frozenset[str], choices: tuple[str, ...]) -> str:
     words = [repr(choice) for choice in choices if choice]
-    return either(words + [text for kind, text in _KINDS.items() if kind in kinds and not (words and kind == "str")])
+    return join_with_or(
+        words + [text for kind, text in _KINDS.items() if kind in kinds and not (words and kind == "str")]
+    )

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lmeff.recipe.wording import did_you_mean, either, show
+from lmeff.recipe.wording import did_you_mean, join_with_or, show
 
 TRACKERS: dict[str, tuple[str, ...]] = {
     "azure_ml": ("azureml",),
@@ -128,7 +128,7 @@ def _check_range(name: str, value: int | float) -> None:
 
 
 def _one_of(value: object, choices: tuple[str, ...]) -> str:
-    return f"must be {either(map(repr, choices))}, not {show(value)}" + (
+    return f"must be {join_with_or(map(repr, choices))}, not {show(value)}" + (
         did_you_mean(value, choices) if isinstance(value, str) else ""
     )
 

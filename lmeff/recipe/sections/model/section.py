@@ -16,6 +16,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticKnownError
 
 from lmeff.recipe.sections.fields import OnResume, Section
+from lmeff.recipe.wording import join_with_or
 
 FAMILIES: dict[str, type["Model"]] = {}
 """The section of every family, by the family's name. Filled in `lmeff/recipe/sections/model/__init__.py`."""
@@ -24,9 +25,7 @@ DEFAULT_FAMILY = "llama"
 
 def _check_family(name: object) -> object:
     if not isinstance(name, str) or name not in FAMILIES:
-        *others, last = map(repr, FAMILIES)
-        expected = f"{', '.join(others)} or {last}" if others else last
-        raise PydanticKnownError("literal_error", {"expected": expected})
+        raise PydanticKnownError("literal_error", {"expected": join_with_or(map(repr, FAMILIES))})
     return name
 
 

@@ -5,8 +5,9 @@ from difflib import get_close_matches
 
 from lmeff.shipped import find_shipped, shipped_names
 
-NEAR = 0.75
-"""How alike names are (`difflib`) of which one may have been meant: `.6`, its default, finds recipe.yaml for nope.yaml."""
+_SIMILARITY = 0.75
+"""How alike two names must be for one to be suggested for the other. With `difflib`'s default of 0.6, nope.yaml suggests
+recipe.yaml."""
 
 
 def find_recipe(path: str | os.PathLike[str]) -> str:
@@ -26,19 +27,23 @@ def find_base(base: str, extending: str) -> str:
     return beside if os.path.exists(beside) else _shipped(base) or beside
 
 
-def close_to_shipped(path: str) -> str:
-    """A hint for a recipe that is not there: the shipped one that was probably meant; empty when no name is near."""
+def suggest_file(path: str) -> str:
+    """The end of a message that a recipe is not there: the file that was probably meant; empty when no name is near."""
+    return _suggest_neighbor(path) or _suggest_shipped(path)
+
+
+def _suggest_shipped(path: str) -> str:
     folder, name = os.path.split(path.removesuffix(".yaml"))
-    inner = f"{os.path.basename(folder)}/{name}"  # such as base/llama
-    names = shipped_names("recipes")
-    close = get_close_matches(inner, [one for one in names if "/" in one], 1, NEAR) or get_close_matches(
-        name, [one for one in names if "/" not in one], 1, NEAR
+    in_folder = f"{os.path.basename(folder)}/{name}"  # such as base/llama
+    shipped = shipped_names("recipes")
+    close = get_close_matches(in_folder, [one for one in shipped if "/" in one], 1, _SIMILARITY) or get_close_matches(
+        name, [one for one in shipped if "/" not in one], 1, _SIMILARITY
     )
     return f"; did you mean '{close[0]}', which comes with lmeff?" if close else ""
 
 
-def close_to_written(path: str) -> str:
-    """The same for files that lie beside it. The exact name of a shipped one comes before others than itself."""
+def _suggest_neighbor(path: str) -> str:
+    """Of the files in the same folder. Empty when a shipped recipe has the very name."""
     folder, name = os.path.split(path)
     try:
         files = {os.path.splitext(one)[0]: one for one in os.listdir(folder or ".") if one.endswith((".yaml", ".yml"))}
@@ -47,13 +52,13 @@ def close_to_written(path: str) -> str:
     stem = os.path.splitext(name)[0][:200]
     if stem not in files and stem in shipped_names("recipes"):
         return ""
-    close = get_close_matches(stem, files, 1, NEAR)
+    close = get_close_matches(stem, files, 1, _SIMILARITY)
     return f"; did you mean '{os.path.join(folder, files[close[0]])}'?" if close else ""
 
 
 def _shipped(name: str) -> str | None:
-    found = find_shipped("recipes", name)
-    if found is None:
+    path = find_shipped("recipes", name)
+    if path is None:
         return None
-    inside = found.is_relative_to(os.getcwd())
-    return os.path.relpath(found) if inside else str(found)
+    is_in_working_directory = path.is_relative_to(os.getcwd())
+    return os.path.relpath(path) if is_in_working_directory else str(path)
