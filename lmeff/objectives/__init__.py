@@ -4,11 +4,11 @@ The facts of an objective (how many positions have a loss) need no torch; whatev
 """
 
 from lmeff.objectives.causal import CausalObjective
-from lmeff.objectives.objective import Objective, Pieces
+from lmeff.objectives.objective import Objective, Pieces, WrappedObjective
 from lmeff.objectives.positions import LossPositions
 from lmeff.recipe.schema import Recipe
 
-__all__ = ["CausalObjective", "LossPositions", "Objective", "Pieces", "objective_of"]
+__all__ = ["CausalObjective", "LossPositions", "Objective", "Pieces", "WrappedObjective", "objective_of"]
 
 
 def objective_of(recipe: Recipe) -> Objective:

@@ -119,3 +119,53 @@ class Objective(ABC):
         """Goes on from a checkpoint's `state`. Raises ValueError for that of another objective."""
         if saved:
             raise ValueError(f"the objective '{self.name}' keeps no state, and the checkpoint has {', '.join(saved)}")
+
+
+class WrappedObjective(Objective):
+    """Another objective, changed. Whoever derives from it overrides what differs."""
+
+    def __init__(self, inner: Objective) -> None:
+        self.inner, self.name = inner, inner.name
+
+    def inputs(self, pieces: Pieces) -> dict[str, Any]:
+        return self.inner.inputs(pieces)
+
+    def prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return self.inner.prepare(inputs)
+
+    def num_labelled(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.inner.num_labelled(targets)
+
+    def losses(
+        self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labelled: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        return self.inner.losses(logits, targets, num_labelled)
+
+    def loss_positions(self, tokens: Tokens, batch: Batch, length: int) -> np.ndarray | int:
+        return self.inner.loss_positions(tokens, batch, length)
+
+    def held_out_text(self, tokens: Tokens, max_tokens: int, batch: Batch) -> HeldOutText:
+        return self.inner.held_out_text(tokens, max_tokens, batch)
+
+    def held_out_sums(
+        self, model: torch.nn.Module, text: HeldOutText, rows: np.ndarray, batch_size: int, device: torch.device
+    ) -> torch.Tensor:
+        return self.inner.held_out_sums(model, text, rows, batch_size, device)
+
+    def held_out_loss(self, sums: torch.Tensor, text: HeldOutText) -> HeldOutLoss:
+        return self.inner.held_out_loss(sums, text)
+
+    def own_state(self) -> dict[str, Any]:
+        """As `state`, of this wrapper alone."""
+        return {}
+
+    def load_own_state(self, saved: dict[str, Any]) -> None:
+        """As `load_state`, of this wrapper alone."""
+
+    def state(self) -> dict[str, Any]:
+        parts = {"own": self.own_state(), "inner": self.inner.state()}
+        return {name: part for name, part in parts.items() if part}
+
+    def load_state(self, saved: dict[str, Any]) -> None:
+        self.load_own_state(saved.get("own", {}))
+        self.inner.load_state(saved.get("inner", {}))

@@ -106,7 +106,7 @@ class DataOrder(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Equal for equal orders; a resumed run refuses to go on in another one."""
+        """Equal for equal orders, whatever stages they have decided; a resumed run refuses to go on in another order."""
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep, as JSON takes it; empty where the order follows from the recipe and the text."""
@@ -148,3 +148,32 @@ class PermutationOrder(DataOrder):
             total += of_an_epoch if whole else int(of_sequences[self._stream.sequence_ids(first, count)].sum())
             first += count
         return total
+
+
+class WrappedOrder(DataOrder):
+    """Another order, changed. Whoever derives from it overrides what differs, and adds to the fingerprint."""
+
+    def __init__(self, inner: DataOrder) -> None:
+        self.inner, self.clock, self.num_sequences = inner, inner.clock, inner.num_sequences
+
+    def sequences(self, step: int) -> np.ndarray:
+        return self.inner.sequences(step)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.inner.fingerprint
+
+    def own_state(self) -> dict[str, Any]:
+        """As `state`, of this wrapper alone."""
+        return {}
+
+    def load_own_state(self, saved: dict[str, Any]) -> None:
+        """As `load_state`, of this wrapper alone."""
+
+    def state(self) -> dict[str, Any]:
+        parts = {"own": self.own_state(), "inner": self.inner.state()}
+        return {name: part for name, part in parts.items() if part}
+
+    def load_state(self, saved: dict[str, Any]) -> None:
+        self.load_own_state(saved.get("own", {}))
+        self.inner.load_state(saved.get("inner", {}))

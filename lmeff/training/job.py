@@ -1,6 +1,6 @@
 """Trains a recipe part by part, each from its start, from its newest complete checkpoint, or from the trunk it branches off."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from lmeff.runs.folder import check_space, claimed, is_done, record_changes
 from lmeff.runs.process import launched_rank, launched_world_size
 from lmeff.runs.signals import Interrupted, StopRequests
 from lmeff.runs.state import RunState, read_state
-from lmeff.tokens import Tokens
+from lmeff.tokens import DataOrder, Tokens
 from lmeff.training.arguments import training_arguments
 from lmeff.training.callbacks.anchors import AnchorCallback
 from lmeff.training.callbacks.boundary import BoundaryCallback
@@ -40,6 +40,7 @@ from lmeff.training.data.sample_log import SampleLogCallback
 from lmeff.training.engines.engine import check_engine, first_decides, forget_engine
 from lmeff.training.engines.micro import probe_micro_batch
 from lmeff.training.engines.resumable import read_own_state
+from lmeff.training.method import Method
 from lmeff.training.trainer import LmeffTrainer
 
 
@@ -66,6 +67,8 @@ class Job:
     """Whether a revision that is there may become another one, by its name."""
     scores: Callable[[Path], Mapping[str, float]] = lambda revision: {}
     """A revision's scores, by task and metric, for trackers."""
+    methods: Sequence[Method] = ()
+    """Learning methods; each wraps the objective and the order of those before it."""
 
 
 def train(job: Job, only_part: int | None = None) -> PlanDocument:
@@ -178,15 +181,25 @@ def _check_new_anchors(job: Job, part: PlanPart, step: int) -> None:
                 )
 
 
-def _accepted(job: Job, checkpoint: Path | None) -> list[dict[str, Any]]:
-    """Every change that the run has gone on with. Raises InputError when the training text is another one and that is not
-    accepted."""
+def _accepted(job: Job, checkpoint: Path | None, order: DataOrder) -> list[dict[str, Any]]:
+    """Every change that the run has gone on with. Raises InputError when the training text, or the order in which it is read,
+    is another one and that is not accepted."""
     saved = read_own_state(checkpoint) if checkpoint else None
-    if saved is None or saved["tokens_fingerprint"] == job.tokens.fingerprint:
+    if saved is None:
         return record_changes(job.folder, 0, [])
-    change = f"training tokens were {saved['tokens_fingerprint']}, are now {job.tokens.fingerprint}"
+    # Checkpoints of older versions do not have the order's.
+    order_before = saved.get("order_fingerprint", order.fingerprint)
+    if saved["tokens_fingerprint"] != job.tokens.fingerprint:
+        change = f"training tokens were {saved['tokens_fingerprint']}, are now {job.tokens.fingerprint}"
+        advice = "restore the text and tokenizer"
+    elif order_before != order.fingerprint and not job.accepted_changes:
+        # Not a change of the recipe, which would have been accepted by its own name.
+        change = f"the order of sequences was {order_before}, is now {order.fingerprint}"
+        advice = "go on as the run began"
+    else:
+        return record_changes(job.folder, 0, [])
     if job.accepted_changes is None:
-        raise InputError(f"{checkpoint}: {change}; restore the text and tokenizer, or go on with --accept-changes")
+        raise InputError(f"{checkpoint}: {change}; {advice}, or go on with --accept-changes")
     return record_changes(job.folder, saved["step"], [change])
 
 
@@ -225,10 +238,11 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
             arguments,
             recipe,
             job.tokens,
+            job.methods,
             pinned=lambda: {step for step in part.branch_steps if not _branch_is_done(job.folder, plan, step)},
         )
         check_engine(trainer.accelerator, trainer.args)
-        store = _store(job, plan, first_decides(lambda: _accepted(job, checkpoint)))
+        store = _store(job, plan, first_decides(lambda: _accepted(job, checkpoint, trainer.order)))
         # What watches a part sees a plan that ends where the part does.
         seen = plan.model_copy(
             update={
@@ -253,6 +267,7 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         trainer.remove_callback(PrinterCallback)
         for callback in (
             anchors,
+            *(callback for method in job.methods for callback in method.callbacks(trainer)),
             *([ConvergenceCallback(trainer, RunFolder(folder).dev_log_jsonl)] if recipe.anchors.until else []),
             boundary,
             *([SampleLogCallback(RunFolder(folder).samples_jsonl, trainer)] if recipe.batch.log_samples else []),

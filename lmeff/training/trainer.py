@@ -1,6 +1,6 @@
 """The Hugging Face Trainer with an objective's loss, a stateless order of sequences and whole-model weights."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, TrainingArguments
+from transformers.trainer_pt_utils import nested_gather
 
+from lmeff.errors import InputError
 from lmeff.models.dropout import stateless_seed, use_stateless_dropout
 from lmeff.models.writing import write_model
 from lmeff.objectives import LossPositions, Objective, objective_of
@@ -20,6 +22,7 @@ from lmeff.tokens import DataOrder, PermutationOrder, Tokens
 from lmeff.training.data.loader import StepBatches, train_loader
 from lmeff.training.data.sequences import MicroBatch, TrainSequences
 from lmeff.training.engines.resumable import ResumableTrainer, read_own_state
+from lmeff.training.method import Method, StatefulCallback
 
 
 class LmeffTrainer(ResumableTrainer):
@@ -31,13 +34,19 @@ class LmeffTrainer(ResumableTrainer):
         args: TrainingArguments,
         recipe: Recipe,
         tokens: Tokens,
+        methods: Sequence[Method] = (),
         pinned: Callable[[], Collection[int]] = frozenset,
     ) -> None:
         """`pinned` gives the steps whose checkpoints are kept for branches."""
+        self.methods = methods
         self.objective: Objective = objective_of(recipe)
+        for method in methods:
+            self.objective = method.wrap_objective(self.objective)
         dataset = TrainSequences(tokens, recipe.batch, self.objective)
         super().__init__(model, args, recipe, dataset, tokens.fingerprint, pinned)
         self.order: DataOrder = PermutationOrder(len(dataset), recipe.seed, recipe.batch.clock)
+        for method in methods:
+            self.order = method.wrap_order(self.order)
         self.loss_positions = LossPositions(self.objective, tokens, recipe.batch, self.order)
         self.held_out_text = self.objective.held_out_text(tokens, recipe.evaluation.dev_tokens, recipe.batch)
         self._dropout = use_stateless_dropout(model, recipe.seed)
@@ -50,6 +59,9 @@ class LmeffTrainer(ResumableTrainer):
         self.sequences_read: list[list[int]] = []
         """The ids of this process's sequences in the last step, by micro-batch."""
         self._step_of_loss = -1
+        self._losses: dict[str, torch.Tensor] = {}
+        """This process's share of the step's losses by their names, times the number of processes."""
+        self._losses_of_micro_batch: dict[str, torch.Tensor] = {}
         self._broken_step = torch.zeros((), dtype=torch.long, device=args.device)
 
     # ------------------------------------------------------------------ data
@@ -66,6 +78,10 @@ class LmeffTrainer(ResumableTrainer):
             first_step=lambda: self.state.global_step,
         )
         return train_loader(self.train_dataset, batches)
+
+    def flops_of_methods(self, step: int) -> dict[str, float]:
+        """What methods computed beside training in the first `step` steps, by the name in anchor.json."""
+        return {name: value for method in self.methods for name, value in method.flops(step).items()}
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
@@ -89,11 +105,42 @@ class LmeffTrainer(ResumableTrainer):
 
     # ------------------------------------------------------------------ checkpoints
 
+    @property
+    def _stateful(self) -> dict[str, StatefulCallback]:
+        found = [callback for callback in self.callback_handler.callbacks if isinstance(callback, StatefulCallback)]
+        by_name = {callback.name: callback for callback in found}
+        if len(by_name) < len(found):
+            raise ValueError(f"two callbacks of a run have the same name: {[callback.name for callback in found]}")
+        return by_name
+
     def _own_state(self) -> dict[str, Any]:
-        return super()._own_state() | {"num_loss_tokens": self.loss_positions.after(self.state.global_step)}
+        states = {"objective": self.objective.state(), "order": self.order.state()}
+        states |= {f"callback {name}": callback.state() for name, callback in self._stateful.items()}
+        return super()._own_state() | {
+            "num_loss_tokens": self.loss_positions.after(self.state.global_step),
+            "order_fingerprint": self.order.fingerprint,
+            "states": {name: state for name, state in states.items() if state},
+        }
+
+    def _load_states(self, saved: Mapping[str, dict[str, Any]]) -> None:
+        """Raises ValueError where a checkpoint was written with other methods."""
+        stateful = {"objective": self.objective, "order": self.order}
+        stateful |= {f"callback {name}": callback for name, callback in self._stateful.items()}
+        if unknown := saved.keys() - stateful.keys():
+            raise ValueError(f"it has the state of '{min(unknown)}', which this run does not have")
+        for name, owner in stateful.items():
+            if state := saved.get(name):
+                owner.load_state(state)
 
     def resume(self, checkpoint: Path) -> None:
+        """Goes on from a complete checkpoint. Raises InputError for one of other learning methods."""
         saved = read_own_state(checkpoint)
+        try:
+            self._load_states(saved.get("states", {}))
+        except ValueError as error:
+            raise InputError(
+                f"{checkpoint}: {error}; go on with the learning method that it was written with"
+            ) from None
         # Checkpoints of older versions do not have the number.
         if "num_loss_tokens" in saved:
             self.loss_positions.go_on_from(saved["step"], saved["num_loss_tokens"])
@@ -104,12 +151,13 @@ class LmeffTrainer(ResumableTrainer):
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """Forward and backward pass of a micro-batch. Returns its share of the step's loss, times the number of processes."""
+        """Forward and backward pass of a micro-batch. Returns its share of the loss that is logged, times the number of
+        processes."""
         micro_batch: MicroBatch = inputs.pop("micro_batch")
         step = micro_batch.step
         if self._step_of_loss != step:
             self._step_loss.zero_()
-            self.sequences_read = []
+            self.sequences_read, self._losses = [], {}
             self._step_of_loss = step
         self.sequences_read.append(list(micro_batch.sequence_ids))
         num_rows = len(inputs["input_ids"])
@@ -118,6 +166,10 @@ class LmeffTrainer(ResumableTrainer):
         # Whatever draws random numbers in a step draws the same ones after a restart.
         torch.manual_seed(stateless_seed(self.recipe.seed, step, micro_batch.first_slot))
         loss = super().training_step(model, inputs, num_items_in_batch)
+        if "nats" in self._losses_of_micro_batch:
+            loss = self._losses_of_micro_batch["nats"]
+        for name, value in self._losses_of_micro_batch.items():
+            self._losses[name] = self._losses.get(name, 0.0) + value
         self._step_loss += loss
         # A sum that the Trainer keeps for its log would stay NaN for ever.
         return torch.where(torch.isfinite(loss), loss, 0.0) if self.leaves_out_broken_steps else loss
@@ -132,12 +184,20 @@ class LmeffTrainer(ResumableTrainer):
         """The objective's loss of a micro-batch, times the number of processes: engines average gradients over them."""
         if self._loss_is_fused:
             of_model = {name: value for name, value in inputs.items() if name != "targets"}
-            loss = model(**of_model, **inputs["targets"], num_items_in_batch=num_items_in_batch).loss
+            losses = {"loss": model(**of_model, **inputs["targets"], num_items_in_batch=num_items_in_batch).loss}
         else:
             with torch.no_grad():
                 inputs = self.objective.prepare(dict(inputs))
-            loss = model(**inputs, num_labelled=num_items_in_batch)["loss"]
-        return loss * self.accelerator.num_processes
+            losses = model(**inputs, num_labelled=num_items_in_batch)
+        losses = {name: value * self.accelerator.num_processes for name, value in losses.items()}
+        self._losses_of_micro_batch = {name: value.detach() for name, value in losses.items()}
+        return losses["loss"]
+
+    def step_losses(self) -> dict[str, float]:
+        """The objective's losses in the last step over the global batch, by their names. Collective; every process is given
+        them."""
+        gathered = {name: nested_gather(value, self.args.parallel_mode) for name, value in self._losses.items()}
+        return {name: value.mean().item() for name, value in gathered.items()}
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
         norm = super()._get_grad_norm(model, grad_norm=grad_norm)

@@ -1,0 +1,63 @@
+"""The seam for learning methods: how a run may differ from plain training of its objective in its order.
+
+Training knows methods only by this interface; `lmeff.run` hands them in. Several fold over each other: each wraps the objective
+and the order that the one before it made, so a distilled curriculum is a list of two methods.
+
+Why this suffices for the methods to come:
+
+Distillation wraps the objective. Its `prepare` runs the teachers beside the student, on the device and without gradients, and
+puts what they say into `targets`; teachers belong to the wrapper and not to the model, so no engine shards, trains or saves
+them. Its `losses` adds the teachers' term to the student's: `loss` is the sum that is minimized, `nats` stays the student's own
+cross-entropy, so that logs and held-out losses compare with plain runs, and further entries are columns that its callback reads
+with `trainer.step_losses`. Soft targets read from disk need the sequence's id, which the micro-batch has, and no forward pass.
+Its `flops` are those of the teachers.
+
+A curriculum wraps the order. Sequences of a stage are a pure function of (seed, stage, step - first step of the stage). Its
+callback looks at the held-out loss at the end of a step and, where a stage ends, scores documents and extends the order. Scores
+are the same on every process, so all take the same decision. The decision is in the order's `state`, which a checkpoint of the
+same step has before it is sealed. Its `flops` are those of scoring.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerCallback
+
+from lmeff.objectives import Objective
+from lmeff.tokens import DataOrder
+
+if TYPE_CHECKING:
+    from lmeff.training.trainer import LmeffTrainer
+
+
+class StatefulCallback(TrainerCallback):
+    """A callback that goes on from a checkpoint where it was. Its state must be equal on all processes."""
+
+    name: str
+    """Its key in the checkpoint; no two callbacks of a run have the same."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep, as JSON takes it."""
+        raise NotImplementedError
+
+    def load_state(self, saved: dict[str, Any]) -> None:
+        """Goes on from a checkpoint's `state`."""
+        raise NotImplementedError
+
+
+class Method:
+    """A learning method. This one changes nothing; others override what they change."""
+
+    def wrap_objective(self, inner: Objective) -> Objective:
+        return inner
+
+    def wrap_order(self, inner: DataOrder) -> DataOrder:
+        return inner
+
+    def callbacks(self, trainer: "LmeffTrainer") -> Sequence[TrainerCallback]:
+        """Called once, when the trainer is complete."""
+        return ()
+
+    def flops(self, step: int) -> Mapping[str, float]:
+        """What the method computed beside training the model in the first `step` steps, by its name in anchor.json."""
+        return {}
