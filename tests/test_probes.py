@@ -1,6 +1,7 @@
 """The probes say what is right and what is broken, on a real recipe."""
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,11 @@ import torch
 
 from lmeff.cli import main
 from lmeff.errors import RunFailed
-from lmeff.probes.bench import Bench, prepared_tokens
 from lmeff.probes.learning_rate import range_test, smooth
 from lmeff.probes.overfit import overfit
+from lmeff.probes.probe_run import Look, ProbeTrainer, prepared_tokens, probe_trainer
 from lmeff.recipe import read_recipe
-from tests.launching import write_recipe
+from tests.launching import curve, finish, run_folder, start, write_recipe
 
 pytestmark = pytest.mark.slow
 
@@ -22,9 +23,17 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_recipe(tmp_path_factory.mktemp("probes"))
 
 
-def bench(recipe: Path, *words: str) -> Bench:
-    wanted = read_recipe(recipe, ["model.attention_dropout=0", *words]).recipe
-    return Bench.of(wanted, prepared_tokens(wanted))
+def probe(recipe: Path, *words: str, steps: int, sequences: int | None = None) -> AbstractContextManager[ProbeTrainer]:
+    wanted = read_recipe(recipe, list(words)).recipe
+    return probe_trainer(wanted, prepared_tokens(wanted), steps, sequences)
+
+
+def losses_at(recipe: Path, rates: list[float], *words: str) -> list[Look]:
+    """What is seen in steps with these rates."""
+    seen = []
+    with probe(recipe, *words, steps=len(rates)) as trainer:
+        trainer.run(lambda step: rates[step], lambda look: seen.append(look) or True)
+    return seen
 
 
 def test_smoothing_has_no_bias() -> None:
@@ -43,42 +52,40 @@ def test_learning_rate(recipe: Path, capsys: pytest.CaptureFixture) -> None:
     assert found["learning_rate"] == sorted(found["learning_rate"])
     assert found["learning_rate"][0] == pytest.approx(1e-6)
 
-    def after_40_steps(rate: float) -> float:
-        on = bench(recipe)
-        return [on.step(batch, rate)[0] for batch in on.batches(40)][-1]
-
-    losses = {factor: after_40_steps(found["suggested"] * factor) for factor in (1 / 30, 1, 30)}
+    losses = {factor: losses_at(recipe, [found["suggested"] * factor] * 40)[-1].loss for factor in (1 / 30, 1, 30)}
     assert losses[1] < losses[1 / 30] - 0.3
     assert not losses[1] > losses[30] - 0.3
 
 
 def test_a_step_is_the_runs_step(recipe: Path) -> None:
-    """The first steps' losses are those a run logs."""
-    from tests.launching import curve, finish, run_folder, start
-
-    finish(start(None, str(recipe), "name=run", "model.attention_dropout=0", "anchors.tokens=[20k]"))
-    wanted = curve(run_folder(recipe, "run"))[:6]
-    on = bench(recipe)
-    for batch, (_, loss, norm, rate) in zip(on.batches(6), wanted, strict=True):
-        assert on.step(batch, rate) == pytest.approx((loss, norm), rel=1e-4)
+    """The losses and norms are those a run logs, to the last bit, with dropout, clipping and accumulation."""
+    words = ("training.max_grad_norm=0.3", "batch.micro=2")
+    finish(start(None, str(recipe), "name=run", "anchors.tokens=[20k]", *words))
+    wanted = curve(run_folder(recipe, "run"))[:8]
+    assert any(norm > 0.3 for _, _, norm, _ in wanted)
+    seen = losses_at(recipe, [rate for *_, rate in wanted], *words)
+    assert [(look.step + 1, look.loss, look.grad_norm) for look in seen] == [line[:3] for line in wanted]
 
 
 def test_every_step_has_its_length(recipe: Path) -> None:
     """The lengths change after 2 and 4 steps of 512 tokens."""
-    on = bench(recipe, "batch.sequence_lengths={0: 8, 1024: 16, 2k: 32}")
-    assert [wanted.length for wanted in on.batches(6)] == [8, 8, 16, 16, 32, 32]
-    read = []
-    on.model.register_forward_pre_hook(
-        lambda _, args, given: read.append(given["input_ids"].shape[1]), with_kwargs=True
-    )
-    for wanted in on.batches(6):
-        on.step(wanted._replace(sequence_ids=wanted.sequence_ids[:4]), 1e-3)
-    assert read == [8, 8, 16, 16, 32, 32]
+    words = ("batch.sequence_lengths={0: 8, 1024: 16, 2k: 32}", "batch.micro=16")
+    for sequences, wanted in ((None, [8, 8, 16, 16, 32, 32]), (4, [8] * 6)):
+        read = []
+        with probe(recipe, *words, steps=6, sequences=sequences) as trainer:
+            trainer.model.register_forward_pre_hook(
+                lambda _, args, given, read=read: read.append(tuple(given["input_ids"].shape)), with_kwargs=True
+            )
+            trainer.run(lambda step: 1e-3, lambda look: True)
+        assert read == [((sequences or 16) * 32 // length, length) for length in wanted]
 
 
 def test_a_flat_loss_is_said(recipe: Path) -> None:
-    with pytest.raises(RunFailed, match="the loss does not fall between 1e-12 and 1e-11"):
-        range_test(bench(recipe), 1e-12, 1e-11, 30)
+    with (
+        probe(recipe, "model.attention_dropout=0", steps=30) as trainer,
+        pytest.raises(RunFailed, match="the loss does not fall between 1e-12 and 1e-11"),
+    ):
+        range_test(trainer, 1e-12, 1e-11)
 
 
 def test_overfit(recipe: Path, capsys: pytest.CaptureFixture) -> None:
@@ -88,15 +95,17 @@ def test_overfit(recipe: Path, capsys: pytest.CaptureFixture) -> None:
 
 
 def test_overfit_says_what_is_broken(recipe: Path) -> None:
-    dead = bench(recipe)
-    dead.model.model.layers[1].mlp.down_proj.weight.data.zero_()
-    dead.model.model.layers[1].mlp.gate_proj.weight.data.zero_()
-    with pytest.raises(RunFailed, match=r"no gradient reaches model\.layers\.1\.mlp\.\w+_proj\.weight"):
-        overfit(dead, 4, 20)
-    with pytest.raises(RunFailed, match=r"it hardly falls; raise optimizer\.learning_rate"):
-        overfit(bench(recipe, "optimizer.learning_rate=1e-7"), 4, 20)
-    with pytest.raises(RunFailed, match=r"the loss rises again|is nan|is inf"):
-        overfit(bench(recipe, "optimizer.learning_rate=30"), 4, 60)
+    def fails(match: str, *words: str, steps: int = 60, dead: bool = False) -> None:
+        with probe(recipe, "model.attention_dropout=0", *words, steps=steps, sequences=4) as trainer:
+            if dead:
+                trainer.model.model.layers[1].mlp.down_proj.weight.data.zero_()
+                trainer.model.model.layers[1].mlp.gate_proj.weight.data.zero_()
+            with pytest.raises(RunFailed, match=match):
+                overfit(trainer)
+
+    fails(r"no gradient reaches model\.layers\.1\.mlp\.\w+_proj\.weight", dead=True)
+    fails(r"it hardly falls; raise optimizer\.learning_rate", "optimizer.learning_rate=1e-7", steps=20)
+    fails(r"the loss rises again|is nan|is inf", "optimizer.learning_rate=30")
 
 
 def test_memory(recipe: Path, capsys: pytest.CaptureFixture) -> None:

@@ -14,7 +14,7 @@ from lmeff.analysis.charts.drawing import render_png
 from lmeff.errors import RunFailed
 from lmeff.files import write_json
 from lmeff.formats.base import FORMAT
-from lmeff.probes.bench import Bench, prepared_tokens, probe_folder
+from lmeff.probes.probe_run import Look, ProbeTrainer, prepared_tokens, probe_folder, probe_trainer
 from lmeff.recipe.schema import Recipe
 
 SMOOTHING = 0.9
@@ -49,19 +49,22 @@ def smooth(losses: Sequence[float]) -> list[float]:
     return smoothed
 
 
-def range_test(bench: Bench, first: float, last: float, num_steps: int) -> RangeTest:
-    """Raises RunFailed when the loss does not fall at any rate."""
-    rates, losses = [], []
-    for index, batch in enumerate(bench.batches(num_steps)):
-        rate = first * (last / first) ** (index / (num_steps - 1))
-        loss, _ = bench.step(batch, rate)
-        if not math.isfinite(loss):
-            break
-        rates.append(rate)
-        losses.append(loss)
+def range_test(trainer: ProbeTrainer, first: float, last: float) -> RangeTest:
+    """Takes all of the trainer's steps. Raises RunFailed when the loss does not fall at any rate."""
+    num_steps, losses = trainer.args.max_steps, []
+
+    def rate_of(step: int) -> float:
+        return first * (last / first) ** (step / (num_steps - 1))
+
+    def look(seen: Look) -> bool:
+        if not math.isfinite(seen.loss):
+            return False
+        losses.append(seen.loss)
         smoothed = smooth(losses)
-        if smoothed[-1] > _EXPLODED * min(smoothed):
-            break
+        return smoothed[-1] <= _EXPLODED * min(smoothed)
+
+    trainer.run(rate_of, look)
+    rates, smoothed = [rate_of(step) for step in range(len(losses))], smooth(losses)
     # The average lags behind: what it shows at a step happened some steps before.
     lag = min(round(SMOOTHING / (1 - SMOOTHING) / 2), len(rates) - 1)
     lowest = min(range(len(smoothed)), key=smoothed.__getitem__)
@@ -79,7 +82,8 @@ def probe_learning_rate(
     recipe: Recipe, first: float = 1e-6, last: float = 1.0, num_steps: int = 120
 ) -> tuple[RangeTest, Path]:
     """Runs the test and writes `lr.json` and `lr.png` into the recipe's folder of probes. Returns the picture's path."""
-    found = range_test(Bench.of(recipe, prepared_tokens(recipe)), first, last, num_steps)
+    with probe_trainer(recipe, prepared_tokens(recipe), num_steps) as trainer:
+        found = range_test(trainer, first, last)
     folder = probe_folder(recipe)
     write_json(
         folder / "lr.json",

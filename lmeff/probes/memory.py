@@ -7,7 +7,7 @@ import torch
 
 from lmeff.plan import make_plan
 from lmeff.plan.batch import micro_batches
-from lmeff.probes.bench import device_of_this_machine
+from lmeff.probes.probe_run import device_of_this_machine
 from lmeff.recipe.schema import Recipe
 from lmeff.training.engines.micro import fitting_sizes
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 import torch
 
 from lmeff.errors import RunFailed
-from lmeff.probes.bench import Bench, prepared_tokens
+from lmeff.probes.probe_run import Look, ProbeTrainer, prepared_tokens, probe_trainer
 from lmeff.recipe.schema import Recipe
 
 NEAR_ZERO = 0.05
 """Nats per token at which a text counts as known by heart."""
+_WARMUP_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -24,34 +25,38 @@ class Overfit:
 def probe_overfit(recipe: Recipe, num_sequences: int = 4, max_steps: int = 400) -> Overfit:
     """Trains on the run's first sequences again and again, at the recipe's rate. Raises RunFailed saying what is broken
     when the loss does not come near zero."""
-    return overfit(Bench.of(recipe, prepared_tokens(recipe)), num_sequences, max_steps)
+    with probe_trainer(recipe, prepared_tokens(recipe), max_steps, num_sequences) as trainer:
+        return overfit(trainer)
 
 
-def overfit(bench: Bench, num_sequences: int, max_steps: int) -> Overfit:
-    """The same on a bench."""
-    batch = next(bench.batches(1, num_sequences))
-    before = {name: parameter.detach().clone() for name, parameter in bench.model.named_parameters()}
-    rate, warmup = bench.recipe.optimizer.learning_rate, 20
+def overfit(trainer: ProbeTrainer) -> Overfit:
+    """The same with a trainer whose steps all read the same sequences."""
+    before = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
+    rate = trainer.recipe.optimizer.learning_rate
     losses: list[float] = []
-    for step in range(max_steps):
-        loss, norm = bench.step(batch, rate * min(1.0, (step + 1) / warmup))
-        if not (math.isfinite(loss) and math.isfinite(norm)):
+
+    def look(seen: Look) -> bool:
+        # Loss scaling of float16 overflows now and then, and leaves the step out.
+        if not (math.isfinite(seen.loss) and (math.isfinite(seen.grad_norm) or trainer.args.fp16)):
             raise RunFailed(
-                f"probe overfit: the loss is {loss} and the gradient's norm {norm} at step {step + 1}; lower"
-                f" optimizer.learning_rate ({rate:g}), or look at the data and the precision"
+                f"probe overfit: the loss is {seen.loss} and the gradient's norm {seen.grad_norm} at step {seen.step + 1};"
+                f" lower optimizer.learning_rate ({rate:g}), or look at the data and the precision"
             )
-        losses.append(loss)
-        if step == 0:
-            _check_gradients(bench)
-        if loss < NEAR_ZERO:
-            return Overfit(sum(len(one.sequence_ids) for one in batch), step + 1, losses[0], loss)
-    raise RunFailed(_what_is_broken(bench, before, losses))
+        losses.append(seen.loss)
+        if seen.step == 0:
+            _check_gradients(trainer.model)
+        return seen.loss >= NEAR_ZERO
+
+    trainer.run(lambda step: rate * min(1.0, (step + 1) / _WARMUP_STEPS), look)
+    if losses[-1] < NEAR_ZERO:
+        return Overfit(trainer.order.clock.sequences_per_step, len(losses), losses[0], losses[-1])
+    raise RunFailed(_what_is_broken(trainer, before, losses))
 
 
-def _check_gradients(bench: Bench) -> None:
+def _check_gradients(model: torch.nn.Module) -> None:
     dead = [
         name
-        for name, parameter in bench.model.named_parameters()
+        for name, parameter in model.named_parameters()
         if parameter.requires_grad and (parameter.grad is None or not torch.any(parameter.grad))
     ]
     if dead:
@@ -59,11 +64,12 @@ def _check_gradients(bench: Bench) -> None:
         raise RunFailed(f"probe overfit: no gradient reaches {shown}")
 
 
-def _what_is_broken(bench: Bench, before: dict[str, torch.Tensor], losses: list[float]) -> str:
-    still = [name for name, parameter in bench.model.named_parameters() if torch.equal(parameter, before[name])]
+def _what_is_broken(trainer: ProbeTrainer, before: dict[str, torch.Tensor], losses: list[float]) -> str:
+    weights = trainer.model.named_parameters()
+    still = [name for name, weight in weights if torch.equal(weight.detach(), before[name].to(weight.device))]
     first, last, best = losses[0], losses[-1], min(losses)
     said = f"probe overfit: {first:.3f} nats per token at first, {last:.3f} after {len(losses)} steps, {best:.3f} at best: "
-    rate = bench.recipe.optimizer.learning_rate
+    rate = trainer.recipe.optimizer.learning_rate
     if still:
         return said + f"{still[0]} never changes ({len(still)} of {len(before)} weights do not)"
     if last > 1.2 * best + 0.1:

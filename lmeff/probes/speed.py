@@ -2,25 +2,26 @@
 
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from accelerate.utils import send_to_device
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from lmeff.clock import Clock
 from lmeff.errors import RunFailed
-from lmeff.models.build import build_model
-from lmeff.models.dropout import use_stateless_dropout
-from lmeff.objectives import Pieces, objective_of
-from lmeff.objectives.forward import compute_losses_in_forward
 from lmeff.plan.batch import split_batch
-from lmeff.probes.bench import Bench, device_of_this_machine
+from lmeff.probes.probe_run import ProbeTrainer, made_trainer, quiet
 from lmeff.recipe.schema import Recipe
-from lmeff.recipe.sections.training_values import compile_backend
+from lmeff.tokens import BOS_ID, EOS_ID, DataOrder, PermutationOrder, Tokens
+from lmeff.tokens.shards import ShardWriter
 from lmeff.training.arguments import half_precision
+from lmeff.training.engines.engine import settle_process
 from lmeff.training.engines.micro import probe_micro_batch
-from lmeff.training.optimizers import build_optimizer, decayed_names
+from lmeff.training.method import Method
 
 MAX_SECONDS = 30.0
 """No further step begins after so long."""
@@ -45,72 +46,97 @@ class Speed:
         )
 
 
+@dataclass
+class _RepeatedMicroBatch(Method):
+    """Steps of a single micro-batch: what a run's step takes is computed from it."""
+
+    clock: Clock
+
+    def wrap_order(self, inner: DataOrder) -> DataOrder:
+        return PermutationOrder(inner.num_sequences, 0, self.clock)
+
+
+class _TimedTrainer(ProbeTrainer):
+    """Notes when every micro-batch began and ended."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.begins: list[float] = []
+        self.ends: list[float] = []
+
+    def training_step(self, *args: Any, **options: Any) -> torch.Tensor:
+        self.begins.append(_now(self.args.device))
+        loss = super().training_step(*args, **options)
+        self.ends.append(_now(self.args.device))
+        return loss
+
+
+@dataclass
+class _Timer(TrainerCallback):
+    """Notes when every step ended, and ends the probe in time."""
+
+    trainer: _TimedTrainer
+    max_seconds: float
+    ends: list[float] = field(default_factory=list)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self.ends.append(_now(args.device))
+        if len(self.ends) >= 2 and self.ends[-1] - self.trainer.begins[0] >= self.max_seconds:
+            control.should_training_stop = True
+
+    def medians(self) -> tuple[float, float]:
+        """Seconds of a micro-batch and of the rest of a step: clipping and the optimizer. The first step warms up."""
+        passes = [end - begin for begin, end in zip(self.trainer.begins, self.trainer.ends, strict=True)]
+        rests = [end - backward for backward, end in zip(self.trainer.ends, self.ends, strict=True)]
+        return statistics.median(passes[1:]), statistics.median(rests[1:])
+
+
 def measure_speed(recipe: Recipe, world_size: int = 1, max_seconds: float = MAX_SECONDS) -> Speed:
-    """Trains a fresh model for a few steps as a run would: its micro-batch, precision, compilation and optimizer. A step of
-    the run takes its micro-batches' time and one step of the optimizer.
+    """Trains a fresh model for a few steps with the trainer of a run: its micro-batch, precision, compilation and optimizer. A
+    step of the run takes its micro-batches' time and one step of the optimizer.
 
     Raises InputError when the batch cannot be divided, and RunFailed when the device's memory is too small.
     """
-    device = device_of_this_machine()
+    settle_process(recipe.deterministic)
     micro_batch, accumulation = split_batch(recipe, world_size, probe_micro_batch(recipe))
-    if recipe.training.get("tf32"):
-        torch.backends.cuda.matmul.allow_tf32 = True
-    recipe = recipe.model_copy(update={"batch": recipe.batch.model_copy(update={"micro": micro_batch})})
-    model = build_model(recipe).to(device).train()
-    dropout = use_stateless_dropout(model, recipe.seed)
-    names = decayed_names(model)
-    optimizer = build_optimizer(recipe.optimizer, model, names, fused=device.type != "cpu", zero=False)
-    training = recipe.training
-    if training.get("activation_checkpointing") or training.get("gradient_checkpointing"):
-        options = training.get("activation_checkpointing_kwargs") or training.get("gradient_checkpointing_kwargs") or {}
-        of_transformers = {key: options[key] for key in ("every_n_layers", "offload") if key in options}
-        of_torch = {key: value for key, value in options.items() if key not in of_transformers}
-        model.activation_checkpointing_enable(of_torch or None, **of_transformers)
-    compute_losses_in_forward(model, objective_of(recipe))
-    if backend := compile_backend(training):
-        model = torch.compile(model, backend=backend, mode=training.get("torch_compile_mode"))
-    bench = Bench(recipe, model, optimizer, None, device, dropout)
-    try:
-        batch_seconds, update_seconds, num_steps = _times(
-            bench, _random_batch(recipe, micro_batch, device), max_seconds
-        )
-    except torch.OutOfMemoryError as error:
-        shortage = str(error).partition("\n")[0]
-        raise RunFailed(f"plan --measure: {shortage}; lower batch.micro, or use a smaller model") from None
-    threads = torch.get_num_threads()
+    length = recipe.batch.sequence_length
+    # Random tokens need no packing, and have the full length from the first step on.
+    batch = recipe.batch.model_copy(update={"packing": "concatenate", "sequence_lengths": None})
+    probed = quiet(recipe).model_copy(update={"batch": batch})
+    methods = [_RepeatedMicroBatch(Clock(micro_batch * length, length))]
+    with TemporaryDirectory(prefix="lmeff-tokens-") as folder:
+        tokens = _random_tokens(recipe, micro_batch * length, Path(folder))
+        try:
+            with made_trainer(_TimedTrainer, probed, tokens, _NUM_STEPS + 1, (micro_batch, 1), methods) as trainer:
+                timer = _Timer(trainer, max_seconds)
+                trainer.add_callback(timer)
+                trainer.train()
+        except torch.OutOfMemoryError as error:
+            shortage = str(error).partition("\n")[0]
+            raise RunFailed(f"plan --measure: {shortage}; lower batch.micro, or use a smaller model") from None
+    batch_seconds, rest_seconds = timer.medians()
+    device, threads = trainer.args.device, torch.get_num_threads()
     return Speed(
-        tokens_per_second=recipe.batch.tokens / (accumulation * batch_seconds + update_seconds),
+        tokens_per_second=recipe.batch.tokens / (accumulation * batch_seconds + rest_seconds),
         device=torch.cuda.get_device_name(device)
         if device.type == "cuda"
         else f"this CPU with {threads} thread{'s' * (threads > 1)}",
         precision=str(half_precision(recipe) or torch.float32).removeprefix("torch."),
         micro_batch=micro_batch,
-        num_steps=num_steps,
+        num_steps=len(timer.ends) - 1,
     )
 
 
-def _random_batch(recipe: Recipe, micro_batch: int, device: torch.device) -> dict[str, Any]:
-    """A micro-batch of random tokens; its documents, where they matter, have 128."""
-    shape = (micro_batch, recipe.batch.sequence_length)
-    input_ids = np.random.default_rng(0).integers(recipe.tokenizer.vocab_size, size=shape)
-    begins = np.broadcast_to(np.arange(shape[1]) % 128 == 0, shape)
-    pieces = Pieces(input_ids, begins, recipe.batch.document_mask, step=0, slots=range(micro_batch))
-    return send_to_device(objective_of(recipe).inputs(pieces), device)
-
-
-def _times(bench: Bench, batch: dict[str, Any], max_seconds: float) -> tuple[float, float, int]:
-    """Median seconds of a micro-batch and of the optimizer's step, and how many were timed; one more warms up."""
-    passes, updates, begun = [], [], time.monotonic()
-    num_labelled = objective_of(bench.recipe).num_labelled(batch["targets"])
-    while len(passes) <= _NUM_STEPS and (len(passes) < 2 or time.monotonic() - begun < max_seconds):
-        start = _now(bench.device)
-        bench.optimizer.zero_grad(set_to_none=True)
-        bench.backward(batch, num_labelled)
-        middle = _now(bench.device)
-        bench.update(bench.recipe.optimizer.learning_rate)
-        passes.append(middle - start)
-        updates.append(_now(bench.device) - middle)
-    return statistics.median(passes[1:]), statistics.median(updates[1:]), len(passes) - 1
+def _random_tokens(recipe: Recipe, num_tokens: int, folder: Path) -> Tokens:
+    """As many random tokens, in documents of 128, as prepared tokens."""
+    vocab_size = recipe.tokenizer.vocab_size
+    ids = np.random.default_rng(0).integers(EOS_ID + 1, vocab_size, size=num_tokens)
+    ids[::128] = BOS_ID
+    writer = ShardWriter(folder / "train-00000.bin", vocab_size)
+    writer.append(ids)
+    writer.close()
+    shards = [[writer.path.name, num_tokens]]
+    return Tokens(folder, folder, {"fingerprint": "random", "splits": {"train": {"shards": shards}}, "files": {}})
 
 
 def _now(device: torch.device) -> float:

@@ -1,6 +1,7 @@
 """The Hugging Face Trainer with an objective's loss, a stateless order of sequences and whole-model weights."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from lmeff.models.dropout import stateless_seed, use_stateless_dropout
 from lmeff.models.writing import write_model
 from lmeff.objectives import LossPositions, Objective, objective_of
 from lmeff.objectives.forward import compute_losses_in_forward
-from lmeff.objectives.held_out import HeldOutLoss, rows_of_rank
+from lmeff.objectives.held_out import HeldOutLoss, HeldOutText, rows_of_rank
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import DataOrder, PermutationOrder, Tokens
 from lmeff.training.data.loader import StepBatches, train_loader
@@ -38,7 +39,7 @@ class LmeffTrainer(ResumableTrainer):
         pinned: Callable[[], Collection[int]] = frozenset,
     ) -> None:
         """`pinned` gives the steps whose checkpoints are kept for branches."""
-        self.methods = methods
+        self.methods, self._tokens = methods, tokens
         self.objective: Objective = objective_of(recipe)
         for method in methods:
             self.objective = method.wrap_objective(self.objective)
@@ -48,7 +49,6 @@ class LmeffTrainer(ResumableTrainer):
         for method in methods:
             self.order = method.wrap_order(self.order)
         self.loss_positions = LossPositions(self.objective, tokens, recipe.batch, self.order)
-        self.held_out_text = self.objective.held_out_text(tokens, recipe.evaluation.dev_tokens, recipe.batch)
         self._dropout = use_stateless_dropout(model, recipe.seed)
         # Liger's fused kernel makes the same loss without ever holding all logits, and is a part of the model.
         self._loss_is_fused = args.use_liger_kernel and self.objective.takes_fused_loss
@@ -58,6 +58,8 @@ class LmeffTrainer(ResumableTrainer):
         self.model_accepts_loss_kwargs = True
         self.sequences_read: list[list[int]] = []
         """The ids of this process's sequences in the last step, by micro-batch."""
+        self.grad_norm: Any = None
+        """Of the last step, before clipping; None where DeepSpeed has none."""
         self._step_of_loss = -1
         self._losses: dict[str, torch.Tensor] = {}
         """This process's share of the step's losses by their names, times the number of processes."""
@@ -200,7 +202,7 @@ class LmeffTrainer(ResumableTrainer):
         return {name: value.mean().item() for name, value in gathered.items()}
 
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
-        norm = super()._get_grad_norm(model, grad_norm=grad_norm)
+        self.grad_norm = norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         # DeepSpeed has no norm for a step that loss scaling dropped.
         broken = ~torch.isfinite(torch.as_tensor(0.0 if norm is None else norm, device=self._step_loss.device))
         if self.leaves_out_broken_steps:
@@ -223,6 +225,11 @@ class LmeffTrainer(ResumableTrainer):
         return self.accelerator.optimizer_step_was_skipped or (
             self.leaves_out_broken_steps and self.first_broken_step() == self.state.global_step
         )
+
+    @cached_property
+    def held_out_text(self) -> HeldOutText:
+        """The same at every anchor."""
+        return self.objective.held_out_text(self._tokens, self.recipe.evaluation.dev_tokens, self.recipe.batch)
 
     def held_out_loss(self) -> HeldOutLoss:
         """Held-out loss of the model as it is now. Collective; the result is on every process."""

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from lmeff.models.build import build_model
 from lmeff.objectives import CausalObjective, Pieces
 from lmeff.objectives.forward import compute_losses_in_forward
-from lmeff.probes.bench import prepared_tokens
+from lmeff.probes.probe_run import prepared_tokens
 from lmeff.recipe import read_recipe
 from lmeff.tokens import BOS_ID, PAD_ID, prepare_packing
 from tests.launching import curve, finish, read_lines, run_folder, start, write_recipe

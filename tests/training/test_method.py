@@ -11,7 +11,7 @@ import pytest
 
 from lmeff.clock import Clock
 from lmeff.objectives import CausalObjective
-from lmeff.probes.bench import prepared_tokens
+from lmeff.probes.probe_run import prepared_tokens
 from lmeff.recipe import read_recipe
 from lmeff.tokens import PermutationOrder, WrappedOrder
 from lmeff.training.method import Method

@@ -8,7 +8,7 @@ import pytest
 
 from lmeff.cli import main
 from lmeff.objectives import CausalObjective, LossPositions
-from lmeff.probes.bench import Bench, prepared_tokens
+from lmeff.probes.probe_run import prepared_tokens, probe_trainer
 from lmeff.recipe import read_recipe
 from lmeff.recipe.sections.batch import Batch
 from lmeff.tokens import PermutationOrder
@@ -160,12 +160,11 @@ def test_prepare_packs_as_a_run_does(recipe: Path, whole: Path, capsys: pytest.C
 
 @pytest.mark.slow
 def test_a_probes_step_is_the_runs(recipe: Path, whole: Path) -> None:
-    finish(start(None, str(recipe), "name=still", *WORDS, "model.attention_dropout=0", "anchors.tokens=[12k]"))
-    wanted = curve(run_folder(recipe, "still"))
-    settings = read_recipe(recipe, [*WORDS, "model.attention_dropout=0"]).recipe
-    bench = Bench.of(settings, prepared_tokens(settings))
-    for batch, (_, loss, norm, rate) in zip(bench.batches(24), wanted, strict=True):
-        assert bench.step(batch, rate) == pytest.approx((loss, norm), rel=1e-4)
+    wanted, seen = curve(whole), []
+    settings = read_recipe(recipe, [*WORDS, "batch.micro=16"]).recipe
+    with probe_trainer(settings, prepared_tokens(settings), 24) as trainer:
+        trainer.run(lambda step: wanted[step][3], lambda look: seen.append(look) or True)
+    assert [(look.step + 1, look.loss, look.grad_norm) for look in seen] == [line[:3] for line in wanted[:24]]
 
 
 @pytest.mark.slow
