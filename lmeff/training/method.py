@@ -19,15 +19,12 @@ same step has before it is sealed. Its `flops` are those of scoring.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from transformers import TrainerCallback
+from transformers import Trainer, TrainerCallback
 
 from lmeff.objectives import Objective
 from lmeff.tokens import DataOrder
-
-if TYPE_CHECKING:
-    from lmeff.training.trainer import LmeffTrainer
 
 
 class StatefulCallback(TrainerCallback):
@@ -54,8 +51,8 @@ class Method:
     def wrap_order(self, inner: DataOrder) -> DataOrder:
         return inner
 
-    def callbacks(self, trainer: "LmeffTrainer") -> Sequence[TrainerCallback]:
-        """Called once, when the trainer is complete."""
+    def callbacks(self, trainer: Trainer) -> Sequence[TrainerCallback]:
+        """Called once, when the trainer, a `LmeffTrainer`, is complete."""
         return ()
 
     def flops(self, step: int) -> Mapping[str, float]:
