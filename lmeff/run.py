@@ -52,14 +52,12 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     # ---- evaluation: what lm-eval itself must read, and data of the Hub, before a step is trained
     with shown("loading PyTorch"):
         from lmeff.evaluation.results import scores_of
-        from lmeff.measures.scores.folders import evaluate_together
-        from lmeff.measures.weights.measure import measure_finished
+        from lmeff.measures.of_run import RunMeasures
 
     check_tasks(wanted.tasks, wanted.include_path, wanted.paths)
     if wanted.at_anchors:
         fetch_data(wanted.tasks, wanted.paths)
-    ranks = (launched_rank(), launched_world_size())
-    evaluate = evaluate_together(wanted, run_folder.results, ranks, stop.check)
+    measures = RunMeasures(recipe, run_folder, stop.check)
 
     # ---- nothing is wrong with the input: the recipe becomes that of the folder, and a complete run is one no more
     take_recipe(folder, resolved, state, changes)
@@ -81,7 +79,7 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
         recipe_yaml=resolved.to_yaml(),
         provenance=provenance(resolved.provenance, corpus.manifest, tokens.manifest),
         write_card=lambda plan, anchor, revision: model_card(recipe, plan, anchor, revision),
-        evaluate=evaluate if wanted.at_anchors and (wanted.tasks or wanted.weights) else None,
+        evaluate=measures.at_anchor if measures.are_at_anchors else None,
         stop=stop,
         accepted_changes=changes if asked.accept_changes else None,
         on_saved=courier.add,
@@ -90,8 +88,8 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
     )
     with courier:
         plan = train(job, asked.part)
-        if launched_rank() == 0 and wanted.at_anchors and wanted.weights:
-            measure_finished(folder)
+        if launched_rank() == 0:
+            measures.after_training()
         if launched_rank() == 0 and not recipe.publish.require:
             finish_state(job, plan)
         left = courier.finish()

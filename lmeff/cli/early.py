@@ -1,9 +1,9 @@
 """What a command can be told to be wrong before anything heavy is imported: models, runs and files that are not there, tasks
 that do not exist. What is right is found again by whoever uses it; looking takes less than a second."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder, suggest_run
@@ -11,20 +11,20 @@ from lmeff.plan import make_plan
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.machine import check_machine, may_see_gpu
 from lmeff.recipe.sections.corpus import Corpus
-from lmeff.recipe.sections.evaluation import Evaluation
+
+if TYPE_CHECKING:
+    from lmeff.measures.selection import Selection
 
 
-def check_models(
-    whats: Sequence[str], revisions: Sequence[str] | None = None, every: bool = False, output: Path | None = None
-) -> None:
+def check_models(selection: "Selection") -> None:
     """Raises InputError for what is neither here nor looks like a model of the Hub, and for a revision that is not there."""
     from lmeff.hub.remote import is_remote
 
-    for what in whats:
+    for what in selection.whats:
         if not is_remote(what):
-            from lmeff.measures.selection import find_subjects
+            from lmeff.measures.selection import select_models
 
-            find_subjects(what, revisions, every, output)
+            select_models(what, selection.revisions, selection.every, selection.output)
 
 
 def check_eval_tasks(what: str, tasks: Sequence[str] | None, include_path: str | None, paths: dict[str, str]) -> None:
@@ -40,15 +40,6 @@ def check_eval_tasks(what: str, tasks: Sequence[str] | None, include_path: str |
     if not tasks:
         raise InputError("--tasks: which? For example lmeff_blimp; `lmeff tasks --list` names ours")
     check_without_lm_eval(tasks, include_path, paths)
-
-
-def check_eval_options(what: str, changes: Mapping[str, Any], output: Path | None, exact: bool, follow: bool) -> None:
-    """Raises InputError for options of `lmeff eval` that do not go together."""
-    from lmeff.measures.options import check_eval
-
-    recipe = RunFolder(Path(what)).recipe_yaml
-    section = read_recipe(recipe).recipe.evaluation if recipe.is_file() else Evaluation()
-    check_eval(what, section, changes, output, exact, follow)
 
 
 def check_publishable(what: str, limit: int | None, output: Path | None) -> None:

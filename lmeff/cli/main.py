@@ -12,6 +12,7 @@ import lmeff
 from lmeff.cli.argument_types import not_negative, path, positive, positive_int, positive_ints
 from lmeff.cli.evaluation_verbs import add_evaluation_verbs
 from lmeff.cli.help import Parser, check_verb, grouped_verbs, options_anywhere, settle_environment
+from lmeff.cli.measure_verbs import add_measure_verbs
 from lmeff.cli.training_verbs import add_recipe, add_training_verbs
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 
@@ -265,6 +266,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--documents", type=positive_int, default=1000, metavar="N", help="of each file (1000)")
     verb("doctor", _doctor, "what this machine has, what is missing, and how to get it")
     add_evaluation_verbs(verb)
+    add_measure_verbs(verb)
     sub = verb("curves", _curves, "the learning curves of runs as a table")
     sub.add_argument("paths", type=path, nargs="+", metavar="PATH", help="folders of runs, or folders that hold some")
     sub.add_argument("--json", action="store_true")

@@ -15,6 +15,12 @@ Kind = Literal["pairs", "choices", "perplexity", "generation", "weights", "profi
 """`pairs`: choices between two sentences; `choices`: any other task of lm-eval."""
 KIND = "kind"
 ABOUT = "lmeff"
+_METRICS_OF_OLDER: dict[Kind, set[str]] = {
+    "generation": {"distinct_1"},
+    "finetuning": {"score"},
+    "perplexity": {"perplexity", "bits_per_byte"},
+}
+"""By what a measure was known before results had a kind."""
 _LM_EVAL_KEYS = ("results", "configs", "versions", "n-samples", "higher_is_better")
 
 
@@ -50,12 +56,28 @@ def write_result(path: Path, content: dict[str, Any]) -> None:
     write_json(path, check_result(content))
 
 
-def kind_of(content: dict[str, Any]) -> Kind | None:
-    """What was measured; None where the file does not say it. Raises ValueError for a kind that no version has."""
+def kind_of(content: dict[str, Any]) -> Kind:
+    """What was measured. Raises ValueError for a kind that no version has."""
     kind = content.get(KIND)
-    if kind is not None and kind not in get_args(Kind):
+    if kind is None:
+        return _kind_of_older(content)
+    if kind not in get_args(Kind):
         raise ValueError(f"not a kind of result: {kind!r}")
     return kind
+
+
+def _kind_of_older(content: dict[str, Any]) -> Kind:
+    """What a file was written for that does not say it: one of an older version, or of lm-eval itself."""
+    if content.get("measures") == "weights":
+        return "weights"
+    about = content.get(ABOUT)
+    if isinstance(about, dict) and "num_pairs" in about:
+        return "pairs"
+    metrics = {key.partition(",")[0] for values in (content.get("results") or {}).values() for key in values}
+    for kind, known in _METRICS_OF_OLDER.items():
+        if known <= metrics:
+            return kind
+    return "choices"
 
 
 def about_of(path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Which models a folder or a repository holds, and doing something with one after another."""
+"""Which models a command asks for, and where their results go."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,10 @@ from lmeff.revisions import list_revisions
 SOURCE = ".model.json"
 """Beside results that do not lie in their run: which model it was. Stays on this machine."""
 
-_FOR_PEOPLE = (InputError, RunFailed, OSError, Unavailable, NotDelivered)
-"""Errors whose text says what is wrong."""
-
 
 @dataclass(frozen=True)
-class Subject:
-    """A model to score and where its results go."""
+class SelectedModel:
+    """A model to measure and where its results go."""
 
     model_folder: Path | None
     """None for a model of the Hub, which is fetched when its turn comes."""
@@ -53,8 +50,49 @@ class Subject:
         """The model's folder. Raises Unavailable for a model of the Hub that cannot be had."""
         return download(self.remote) if self.remote else self.model_folder
 
+    def write_source(self) -> None:
+        """Says beside results that do not lie in their run which model they are of."""
+        if self.source is not None:
+            path, content = self.output / SOURCE, {"format": 1, **self.source}
+            if not (path.exists() and read_json(path) == content):
+                write_json(path, content)
 
-def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, output: Path | None) -> list[Subject]:
+
+@dataclass(frozen=True)
+class Selection:
+    """The models that a command line asks for."""
+
+    whats: tuple[str, ...]
+    """Run folders, model folders, folders of them, and repositories of the Hub."""
+    revisions: tuple[str, ...] | None = None
+    """Some of them by name. Default: of a run all its own; a repository needs `every`."""
+    every: bool = False
+    output: Path | None = None
+    """Where results go. Default: in the run, else in `outputs/eval`."""
+
+    def models(self) -> list[SelectedModel]:
+        """All models, in the order of their tokens. Raises InputError and RunFailed as `select_models`, and InputError where
+        two would write to one folder."""
+        return [model for models in self.by_what().values() for model in models]
+
+    def by_what(self) -> dict[str, list[SelectedModel]]:
+        """Those of each of `whats`."""
+        outputs = _outputs(self.whats, self.output)
+        found = {
+            what: select_models(what, self.revisions, self.every, output)
+            for what, output in zip(self.whats, outputs, strict=True)
+        }
+        folders = [model.output for models in found.values() for model in models]
+        if len(set(folders)) < len(folders) or len(found) < len(self.whats):
+            raise InputError(
+                "two of these models would write to one folder; give them places of their own with --output DIR"
+            )
+        return found
+
+
+def select_models(
+    what: str, revisions: Sequence[str] | None = None, every: bool = False, output: Path | None = None
+) -> list[SelectedModel]:
     """The models of a run folder, of a repository on the Hub or of a folder with a model folder for each revision (such as
     BabyLM's `chck_10M`) in the order of their tokens, or the one of a model folder.
 
@@ -62,48 +100,68 @@ def find_subjects(what: str, revisions: Sequence[str] | None, every: bool, outpu
     for what holds no model or has no such revision, and RunFailed when the Hub cannot be asked.
     """
     if is_remote(what):
-        try:
-            found = find_remote(what, list(revisions or ()), every)
-        except (Unavailable, NotDelivered) as error:
-            raise RunFailed(f"{what}: {error}") from None
-        if not found:
-            raise InputError(f"{what}: no revision of it holds weights")
-        subjects = [Subject(None, _own_folder(one.folder_name, output), one) for one in found]
-        return [_checked(subject) for subject in subjects]
-    what = Path(what)
-    if not what.is_dir():
-        raise InputError(f"{what}: {'not a folder' if what.exists() else 'no such folder'}")
-    if (what / "config.json").is_file():
+        return _models_of_hub(what, revisions, every, output)
+    folder = Path(what)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
+    if (folder / "config.json").is_file():
         if revisions:
-            raise InputError(f"--revisions: {what} is one model and has no {revisions[0]!r}")
-        return [_checked(Subject(what, output or _own_folder(_single_name(what), None), is_single=True))]
-    own = list_revisions(what)
-    collected = (
-        [] if own else [path.parent for path in what.glob("[!.]*/config.json") if holds_weights(path.parent.iterdir())]
-    )
-    found = {
-        folder.name: folder for folder in own or sorted(collected, key=lambda folder: NamedRevision.parse(folder.name))
-    }
-    if not found:
+            raise InputError(f"--revisions: {folder} is one model and has no {revisions[0]!r}")
+        return [_checked(SelectedModel(folder, output or _own_folder(_single_name(folder), None), is_single=True))]
+    if own := list_revisions(folder):
+        return _models_of_run(folder, own, revisions, output)
+    return _models_of_collection(folder, revisions, output)
+
+
+def _models_of_hub(what: str, revisions: Sequence[str] | None, every: bool, output: Path | None) -> list[SelectedModel]:
+    try:
+        remotes = find_remote(what, list(revisions or ()), every)
+    except (Unavailable, NotDelivered) as error:
+        raise RunFailed(f"{what}: {error}") from None
+    if not remotes:
+        raise InputError(f"{what}: no revision of it holds weights")
+    return [_checked(SelectedModel(None, _own_folder(one.folder_name, output), one)) for one in remotes]
+
+
+def _models_of_run(
+    run: Path, own: Sequence[Path], revisions: Sequence[str] | None, output: Path | None
+) -> list[SelectedModel]:
+    folders = {folder.name: folder for folder in own}
+    asked_as: dict[str, str] = {}  # the final revision is one of the others under another name
+    if revisions is not None:
+        final = {name: anchor_of(RunFolder(run).revision(name)) for name in revisions if name not in folders}
+        asked_as = {anchor: name for name, anchor in final.items()}
+        revisions = [final.get(name, name) for name in revisions]
+    names = _named(run, folders, revisions)
+    if output is None:
+        results = RunFolder(run).results_of
+        return [SelectedModel(folders[name], results(name), asked_as=asked_as.get(name)) for name in names]
+    models = [
+        SelectedModel(folders[name], output / name, collection=run, asked_as=asked_as.get(name)) for name in names
+    ]
+    return [_checked(model) for model in models]
+
+
+def _models_of_collection(folder: Path, revisions: Sequence[str] | None, output: Path | None) -> list[SelectedModel]:
+    models = [path.parent for path in folder.glob("[!.]*/config.json") if holds_weights(path.parent.iterdir())]
+    if not models:
         raise InputError(
-            f"{what}: neither a run with revisions nor a model folder with a config.json, nor a folder of such"
-            + suggest_run(what)
+            f"{folder}: neither a run with revisions nor a model folder with a config.json, nor a folder of such"
+            + suggest_run(folder)
         )
-    finals: dict[str, str] = {}
-    if own and revisions is not None:  # the final revision is one of the others under another name
-        finals = {anchor_of(RunFolder(what).revision(name)): name for name in revisions if name not in found}
-        revisions = [anchor_of(RunFolder(what).revision(name)) if name not in found else name for name in revisions]
-    unknown = [name for name in revisions or () if name not in found]
-    if unknown:
-        raise InputError(f"--revisions: {what} has no {unknown[0]!r}; it has {', '.join([*found, *_finals(what)])}")
-    names = [name for name in found if revisions is None or name in revisions]
-    if own and output is None:
-        return [Subject(found[name], RunFolder(what).results_of(name), asked_as=finals.get(name)) for name in names]
-    if own:
-        subjects = [Subject(found[name], output / name, None, what, asked_as=finals.get(name)) for name in names]
-        return [_checked(subject) for subject in subjects]
-    title = what.resolve().name
-    return [_checked(Subject(found[name], _own_folder(f"{title}@{name}", output), collection=what)) for name in names]
+    folders = {model.name: model for model in sorted(models, key=lambda model: NamedRevision.parse(model.name))}
+    title = folder.resolve().name
+    return [
+        _checked(SelectedModel(folders[name], _own_folder(f"{title}@{name}", output), collection=folder))
+        for name in _named(folder, folders, revisions)
+    ]
+
+
+def _named(what: Path, folders: Mapping[str, Path], revisions: Sequence[str] | None) -> list[str]:
+    """Those of the revisions that are asked for, in their order. Raises InputError for one that is not there."""
+    if unknown := [name for name in revisions or () if name not in folders]:
+        raise InputError(f"--revisions: {what} has no {unknown[0]!r}; it has {', '.join([*folders, *_finals(what)])}")
+    return [name for name in folders if revisions is None or name in revisions]
 
 
 def _finals(run: Path) -> list[str]:
@@ -133,9 +191,9 @@ def anchor_of(revision: Path) -> str:
     return (anchor.same_as if anchor else None) or revision.name
 
 
-def outputs_of(whats: Sequence[str], output: Path | None) -> list[Path | None]:
-    """Where the results of several `find_subjects` go when they share one `--output`: into folders named after what each was
-    called, by as many parts of its path as tell them apart."""
+def _outputs(whats: Sequence[str], output: Path | None) -> list[Path | None]:
+    """Where the results of several things go when they share one `--output`: into folders named after what each was called,
+    by as many parts of its path as tell them apart."""
     if output is None or len(whats) == 1:
         return [output] * len(whats)
     parts = [[part for part in what.split("/") if part not in ("", ".", "..")] for what in whats]
@@ -151,20 +209,14 @@ def _own_folder(name: str, output: Path | None) -> Path:
     return (output or Path("outputs") / "eval") / name
 
 
-def _checked(subject: Subject) -> Subject:
+def _checked(model: SelectedModel) -> SelectedModel:
     """Raises InputError when results of another repository or folder of that name are there."""
-    ours, note = subject.source["repository"], subject.output / SOURCE
+    ours, note = model.source["repository"], model.output / SOURCE
     if note.exists() and (other := read_json(note)["repository"]) != ours:
         raise InputError(
-            f"{subject.output}: holds results of {other}; give those of {ours} another place with --output DIR"
+            f"{model.output}: holds results of {other}; give those of {ours} another place with --output DIR"
         )
-    return subject
-
-
-def _write_note(subject: Subject) -> None:
-    note, content = subject.output / SOURCE, {"format": 1, **subject.source}
-    if not (note.exists() and read_json(note) == content):
-        write_json(note, content)
+    return model
 
 
 def where_results_are(outputs: Sequence[Path]) -> str:
@@ -174,25 +226,3 @@ def where_results_are(outputs: Sequence[Path]) -> str:
     place = outputs[0] if len(outputs) == 1 else together
     curves = " ".join(str(parents[parent]) for parent in sorted(parents))
     return f"results: {place}; table: lmeff curves {curves}; page: lmeff report {curves}"
-
-
-def score_each(subjects: Sequence[Subject], score: Callable[[Subject, Path], None]) -> None:
-    """Calls `score(subject, model_folder)` for every model. A model for which that fails is named and the others go on;
-    RunFailed is raised at the end."""
-    failed = []
-    for subject in subjects:
-        if subject.asked_as:
-            print(f"{subject.name} (same as {subject.asked_as})", flush=True)
-        try:
-            model_folder = subject.fetch()
-            if subject.source:
-                _write_note(subject)
-            score(subject, model_folder)
-        except Exception as error:  # whatever is wrong with one model, the others go on
-            failed.append(subject.name)
-            said = " ".join(str(error).split())
-            if not isinstance(error, _FOR_PEOPLE):  # what it says may be a bare key or nothing
-                said = f"{type(error).__name__}: {said}"
-            print(f"{subject.name}: cannot be scored: {said}", flush=True)
-    if failed:
-        raise RunFailed(f"{len(failed)} of {len(subjects)} models could not be scored: {', '.join(failed)}")

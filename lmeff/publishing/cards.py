@@ -14,6 +14,7 @@ from lmeff.analysis.reading.results import TaskResult, read_result_files
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_text
 from lmeff.formats.anchor import AnchorDocument
+from lmeff.formats.result import Kind, kind_of
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.outbox import Outbox
 from lmeff.publishing.folder import complete_revisions, page, read_run
@@ -91,18 +92,17 @@ def scores_of(results: Iterable[tuple[str, TaskResult]]) -> list[CardScore]:
     ]
 
 
+_SHOWN: dict[Kind, Collection[str]] = {
+    "generation": ("completion_accuracy",),
+    "finetuning": ("score",),
+    "perplexity": ("perplexity", "bits_per_byte"),
+}
+"""Metrics of our own measures on a card. A generation's counts say what texts are like, not how good a model is; a fine-tuned
+model's metrics are in its `score`."""
+
+
 def _shown(result: TaskResult) -> Collection[str]:
-    """A generation's counts say what texts are like, not how good a model is; a fine-tuned one's metrics are in its `score`."""
-    known_ones = {
-        "distinct_1": (),
-        "consistency": (),
-        "score": ("score",),
-        "perplexity": ("perplexity", "bits_per_byte"),
-    }
-    for known, shown in known_ones.items():
-        if known in result.metrics:
-            return shown
-    return result.metrics
+    return _SHOWN.get(result.kind, result.metrics)
 
 
 def own_results(folder: Path, weights_sha256: str) -> list[Path]:
@@ -112,7 +112,7 @@ def own_results(folder: Path, weights_sha256: str) -> list[Path]:
     return [
         path
         for path, content in contents.items()
-        if content.get("lmeff", {}).get("weights_sha256") in (None, weights_sha256) and "measures" not in content
+        if content.get("lmeff", {}).get("weights_sha256") in (None, weights_sha256) and kind_of(content) != "weights"
     ]
 
 

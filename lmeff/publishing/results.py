@@ -15,7 +15,7 @@ from lmeff.hub.client import Hub, NotDelivered, RemoteFile, Unavailable
 from lmeff.hub.delivery import Files, update_files
 from lmeff.hub.outbox import Entry, next_attempt
 from lmeff.hub.quota import CommitQuota
-from lmeff.measures.selection import Subject
+from lmeff.measures.selection import SelectedModel
 from lmeff.progress import shown
 from lmeff.publishing.cards import own_results, scores_of, write_entries
 from lmeff.publishing.patience import Patience
@@ -23,9 +23,9 @@ from lmeff.publishing.publish import FOR_A_PERSON, IN_A_ROW, hopeless, publish
 from lmeff.revisions.card_scores import eval_results
 
 
-def publish_results(what: str, subjects: Sequence[Subject]) -> None:
+def publish_results(what: str, models: Sequence[SelectedModel]) -> None:
     """Sends the results of a run's revisions, or of models of the Hub. Raises RunFailed where the Hub does not take them."""
-    remote = {f"{one.remote.repository}@{one.remote.revision}": one for one in subjects if one.remote}
+    remote = {f"{one.remote.repository}@{one.remote.revision}": one for one in models if one.remote}
     if left := _send_all(remote, _send, Patience(None)):
         said = "; ".join(f"{name}: {why}" for name, why in left.items())
         raise RunFailed(f"results not on the Hub yet: {said}; the same command again sends them, with the scores kept")
@@ -33,7 +33,9 @@ def publish_results(what: str, subjects: Sequence[Subject]) -> None:
         raise RunFailed(f"{len(left)} revisions could not be brought up to date: {left[0].error}")
 
 
-def _send_all(remote: Mapping[str, Subject], send: Callable[[Subject], str], patience: Patience) -> dict[str, str]:
+def _send_all(
+    remote: Mapping[str, SelectedModel], send: Callable[[SelectedModel], str], patience: Patience
+) -> dict[str, str]:
     """Sends the results of each, goes on with others where one fails, and tries again what may succeed later, as
     `lmeff publish` does. Returns what is left, and why."""
     waiting, now = {}, time.time()
@@ -80,10 +82,10 @@ def _send_all(remote: Mapping[str, Subject], send: Callable[[Subject], str], pat
     return given_up | {name: one.error or "not tried" for name, one in waiting.items()}
 
 
-def _send(subject: Subject) -> str:
+def _send(selected: SelectedModel) -> str:
     """Adds result files, and their numbers to the card's metadata, to a Hub model's branch."""
-    model, hub = subject.remote, Hub(token())
-    paths = own_results(subject.output, weights_sha256(subject.fetch()))
+    model, hub = selected.remote, Hub(token())
+    paths = own_results(selected.output, weights_sha256(selected.fetch()))
     paths = [path for path in paths if not any(one.limit for one in read_result_files([path]).tasks.values())]
     results = read_result_files(paths)
     below = {child for children in results.subtasks.values() for child in children}

@@ -18,7 +18,7 @@ from lmeff.evaluation.harness import Evaluation, evaluate_model
 from lmeff.evaluation.scorer.language_model import LmeffLM, load_model
 from lmeff.evaluation.tasks.items import ITEM, clustered_stderr, correct_stderrs
 from lmeff.evaluation.tasks.sources import EWOK_DOMAINS
-from lmeff.measures.scores.folders import evaluation_of
+from lmeff.measures.scores.measure import evaluation_of
 from lmeff.recipe.sections.evaluation import Evaluation as EvaluationSection
 
 EWOK = "lmeff_ewok_social_relations"

@@ -19,7 +19,7 @@ from transformers import (
 
 from lmeff.analysis.reading.results import read_texts
 from lmeff.cli import main
-from lmeff.measures.generation.generate import Request, Sampling, _Chooser, generate, uniform_numbers
+from lmeff.measures.generation.generate import Sampling, TextRequest, _Chooser, generate, uniform_numbers
 from lmeff.measures.generation.prompts import DEFAULT_PROMPTS, read_prompts
 from lmeff.measures.generation.statistics import (
     accuracy,
@@ -63,7 +63,7 @@ def test_a_model_that_reads_padding_gets_none(parts):
     model = RwkvForCausalLM(config).eval()
     for weight in model.parameters():
         weight.data += 0.3 * torch.randn_like(weight)
-    requests = [Request(prompt, None) for prompt in PROMPTS]
+    requests = [TextRequest(prompt, None) for prompt in PROMPTS]
     alone = [texts_of((model, parts[1]), [request])[0] for request in requests]
     assert texts_of((model, parts[1]), requests) == alone
     assert len(set(alone)) > 1
@@ -71,7 +71,7 @@ def test_a_model_that_reads_padding_gets_none(parts):
 
 def test_prompts_of_different_length_together_are_completed_as_alone(parts):
     model, tokenizer = parts
-    together = generate(model, tokenizer, [Request(prompt, None) for prompt in PROMPTS], SAMPLING, 4)
+    together = generate(model, tokenizer, [TextRequest(prompt, None) for prompt in PROMPTS], SAMPLING, 4)
     for prompt, answer in zip(PROMPTS, together, strict=True):
         wanted = greedy_by_hand(model, tokenizer, prompt, 12)
         assert answer.num_tokens == len(wanted)
@@ -82,7 +82,7 @@ def test_prompts_of_different_length_together_are_completed_as_alone(parts):
 
 
 def test_a_sample_depends_on_its_prompt_and_number_alone(parts):
-    requests = [Request(prompt, sample) for prompt in PROMPTS for sample in range(3)]
+    requests = [TextRequest(prompt, sample) for prompt in PROMPTS for sample in range(3)]
     together = texts_of(parts, requests)
     assert len(set(together)) == 12
     for batch_size in (1, 5):
@@ -125,7 +125,7 @@ def test_random_numbers_are_even_and_differ_by_seed_prompt_and_sample():
 
 def test_a_text_stops_at_its_end_and_the_others_of_the_batch_go_on(parts):
     """Nearly every token as likely as any other, so that some of 16 texts of 90 tokens meet their end."""
-    requests = [Request(prompt, sample) for prompt in PROMPTS for sample in range(4)]
+    requests = [TextRequest(prompt, sample) for prompt in PROMPTS for sample in range(4)]
     answers = generate(*parts, requests, Sampling(90, 100.0, 1.0, 0), 16)
     assert {answer.finished for answer in answers} == {"eos", "length"}
     for answer in answers:
@@ -137,11 +137,11 @@ def test_a_text_stops_at_its_end_and_the_others_of_the_batch_go_on(parts):
 
 def test_the_models_own_settings_for_generation_are_not_used(parts):
     model, _ = parts
-    wanted = texts_of(parts, [Request(PROMPTS[1], None)])
+    wanted = texts_of(parts, [TextRequest(PROMPTS[1], None)])
     before = model.generation_config
     model.generation_config = GenerationConfig(repetition_penalty=50.0, do_sample=True, temperature=9.0, eos_token_id=1)
     try:
-        assert texts_of(parts, [Request(PROMPTS[1], None)]) == wanted
+        assert texts_of(parts, [TextRequest(PROMPTS[1], None)]) == wanted
     finally:
         model.generation_config = before
 
@@ -152,7 +152,7 @@ def test_where_a_model_has_no_more_room_a_text_ends(model_folder, tmp_path):
     sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 24}
     model = GPT2LMHeadModel(GPT2Config(vocab_size=600, bos_token_id=0, eos_token_id=599, **sizes)).eval()
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    requests = [Request(prompt, None) for prompt in PROMPTS]
+    requests = [TextRequest(prompt, None) for prompt in PROMPTS]
     sampling = Sampling(18, 1.0, 1.0, 0)
     together = generate(model, tokenizer, requests, sampling, 4)
     alone = [generate(model, tokenizer, [request], sampling, 1)[0] for request in requests]
@@ -163,7 +163,7 @@ def test_where_a_model_has_no_more_room_a_text_ends(model_folder, tmp_path):
         assert answer.finished == ("context" if size + 18 > 24 else "length")
         assert answer.num_tokens == min(18, 24 - size)
     with pytest.raises(Exception, match="tokens with BOS; the model takes 24 in all"):
-        generate(model, tokenizer, [Request(" ".join(PROMPTS * 3), None)], sampling, 1)
+        generate(model, tokenizer, [TextRequest(" ".join(PROMPTS * 3), None)], sampling, 1)
 
 
 def test_diversity_and_repetition_by_hand():

@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer, LlamaConfig, LlamaForCaus
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
 from lmeff.files import write_json
-from lmeff.measures.perplexity.losses import summarise, token_losses
+from lmeff.measures.perplexity.losses import summarize, token_losses
 from lmeff.measures.perplexity.text import HeldText, file_text, split_text
 from lmeff.measures.perplexity.windows import packed_windows, strided_windows
 from lmeff.objectives.held_out import causal_sums, held_out_text
@@ -139,7 +139,7 @@ def test_pieces_of_one_document_count_as_one_in_standard_errors(books):
     text = split_text(folder, "dev", None)
     windows = strided_windows(text, 64, 32)
     losses = np.random.default_rng(0).random(len(text.ids)) * windows.is_scored
-    found = summarise(losses, windows, text)[None]
+    found = summarize(losses, windows, text)[None]
     by_document: dict[str, list[float]] = {}
     place = 0
     for (length, _), (document, piece) in zip(tokens.dev_documents.tolist(), lines_of(folder, "dev"), strict=True):

@@ -16,9 +16,9 @@ from transformers.utils import logging
 
 from lmeff.cli import main
 from lmeff.measures.profile.counts import count_parameters_of, forward_flops_per_token
-from lmeff.measures.profile.measure import profile_table
 from lmeff.measures.profile.passes import forward, load_to_profile, random_tokens
-from lmeff.measures.profile.profile import ProfileSettings, at_batch_size, profile_model, summarise, usable_lengths
+from lmeff.measures.profile.profile import ProfileSettings, at_batch_size, profile_model, summarize, usable_lengths
+from lmeff.measures.profile.table import profile_table
 from lmeff.models.families import family_of
 from lmeff.plan import make_plan
 from lmeff.recipe import read_recipe
@@ -166,7 +166,7 @@ def test_flops_of_another_architecture_are_counted():
 
 def test_percentiles_are_numpys():
     seconds = list(np.random.default_rng(0).exponential(size=100))
-    found = summarise(seconds)
+    found = summarize(seconds)
     assert found["p99_ms"] == pytest.approx(1000 * np.quantile(seconds, 0.99))
     assert found["std_ms"] == pytest.approx(1000 * np.std(seconds, ddof=1))
 

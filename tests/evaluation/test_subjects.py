@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,10 @@ from test_interruptions import fake_revision, write_recipe, write_state
 
 from lmeff.cli import main
 from lmeff.errors import RunFailed
+from lmeff.measures.measure import Measure, Measured, measured, measured_each
 from lmeff.measures.scores.following import follow_run
 from lmeff.measures.scores.table import ScoreTable
-from lmeff.measures.selection import Subject, find_subjects, score_each
+from lmeff.measures.selection import SelectedModel, select_models
 
 TASK = "lmeff_pairs"
 
@@ -104,7 +106,7 @@ def test_a_model_folder_has_no_revisions(model_folder, here, capsys):
 def test_a_model_folder_is_named_also_where_it_is_called_a_dot(model_folder, here, monkeypatch):
     shutil.copytree(model_folder, "model")
     monkeypatch.chdir("model")
-    (found,) = find_subjects(".", None, False, None)
+    (found,) = select_models(".")
     assert (found.output, found.name) == (Path("outputs/eval/model"), "model")
 
 
@@ -112,7 +114,7 @@ def test_revisions_of_different_runs_have_folders_of_their_own(model_folder, her
     outputs = set()
     for run in ("small/seed-0", "large/seed-0", "alone"):
         fake_revision(model_folder, Path(run), "seed-0-tokens-1M")
-        (found,) = find_subjects(f"{run}/revisions/seed-0-tokens-1M", None, False, None)
+        (found,) = select_models(f"{run}/revisions/seed-0-tokens-1M")
         outputs.add(found.output.relative_to("outputs/eval").as_posix())
     assert outputs == {f"{name}-seed-0-tokens-1M" for name in ("small", "large", "alone")}
 
@@ -182,13 +184,25 @@ def test_tasks_of_a_group_without_a_score_are_shown():
     assert [line.split() for line in lines[1:]] == [["m", "a", "50.00%"], ["m", "b", "25.00%"]]
 
 
-def test_an_error_that_says_nothing_is_named_by_its_kind(model_folder, tmp_path, capsys):
-    def fail(subject, folder):
+class Scripted(Measure):
+    """Notes which models it is asked for, and does what it is told then."""
+
+    def __init__(self, act: Callable[[SelectedModel], None] = lambda model: None) -> None:
+        self.act, self.names = act, []
+
+    def measure(self, model: SelectedModel, folder: Path, say: Callable[[str], None]) -> None:
+        self.names.append(model.name)
+        self.act(model)
+
+
+def test_an_error_that_says_nothing_is_named_by_its_kind(model_folder, tmp_path):
+    def fail(model):
         raise KeyError("vocab_size")
 
-    with pytest.raises(RunFailed):
-        score_each([Subject(model_folder, tmp_path / "results")], fail)
-    assert "cannot be scored: KeyError: 'vocab_size'" in capsys.readouterr().out
+    said = []
+    with pytest.raises(RunFailed, match="1 of 1 models could not be scored: model"):
+        list(measured(Scripted(fail), [SelectedModel(model_folder, tmp_path / "results")], said.append))
+    assert said == [f"{model_folder.name}: cannot be scored: KeyError: 'vocab_size'"]
 
 
 class Followed:
@@ -197,21 +211,23 @@ class Followed:
     def __init__(self, run: Path, model_folder: Path, blimp: Path, *steps) -> None:
         (run / "revisions").mkdir(parents=True)
         write_recipe(run, blimp)
-        self.run, self.model_folder, self.steps, self.scored = run, model_folder, list(steps), []
+        self.run, self.model_folder, self.steps = run, model_folder, list(steps)
+        self.measure = Scripted(self._go_on)
 
-    def find(self) -> list[Subject]:
-        return find_subjects(str(self.run), None, True, None)
+    @property
+    def scored(self) -> list[str]:
+        return self.measure.names
 
     def save(self, name: str) -> None:
         fake_revision(self.model_folder, self.run, name)
 
-    def score(self, subject: Subject, _: Path) -> None:
-        self.scored.append(subject.name)
+    def _go_on(self, model: SelectedModel) -> None:
         if self.steps:
             self.steps.pop(0)(self)
 
-    def follow(self, *names: str) -> list[Subject]:
-        return follow_run(self.run, self.find, self.score, names or None, poll_seconds=0.01)
+    def follow(self, *names: str) -> list[Measured]:
+        coming = follow_run(self.run, names or None, poll_seconds=0.01)
+        return list(measured_each(self.measure, coming, print))
 
 
 def test_the_first_of_two_followed_revisions_does_not_wait_for_the_second(model_folder, mini_blimp, tmp_path):

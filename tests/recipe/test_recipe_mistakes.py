@@ -82,8 +82,8 @@ ONE = {  # override: the line it gets after `command line: OVERRIDE: `
     "name=on": 'must be text, not true; write "on" with the quotes',
     "name=12": 'must be text, not 12; write "12" with the quotes',
     "name=../x": "must be letters, digits, '.', '_' or '-', starting with a letter or digit, 96 at most",
-    "evaluation.measures=[weigths]": "evaluation.measures.0: must be 'perplexity', 'generation' or 'weights', not 'weigths'; "
-    "did you mean 'weights'?",
+    "evaluation.measures=[weigths]": "evaluation.measures.0: must be 'perplexity', 'generation', 'weights', 'profile' or "
+    "'finetuning', not 'weigths'; did you mean 'weights'?",
     "evaluation.measures=[weights, weights]": "holds a measure twice",
     "evaluation={weights: false, measures: [weights]}": "evaluation.measures: names 'weights', which 'weights: false' turns "
     "off; drop one of them",

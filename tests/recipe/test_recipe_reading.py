@@ -274,3 +274,10 @@ def test_reading_imports_neither_torch_nor_transformers_and_is_quick():
 def test_what_is_measured_at_anchors(words, measures):
     evaluation = read_recipe("quickstart", [f"evaluation.{word}" for word in words]).recipe.evaluation
     assert evaluation.measures_at_anchors == measures
+    assert evaluation.measures_after_training == ()
+
+
+def test_what_is_measured_after_training():
+    words = ["evaluation.measures=[finetuning, perplexity, profile]", "evaluation.at_anchors=false"]
+    evaluation = read_recipe("quickstart", words).recipe.evaluation
+    assert evaluation.measures_after_training == ("profile", "finetuning")

@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from lmeff.errors import InputError
-from lmeff.formats.result import read_result
+from lmeff.formats.result import Kind, kind_of, read_result
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class TaskResult:
     """From so many items the examples were made, where several were made from one: only they are independent samples."""
     context_start: str | None = None
     """What contexts began with: `bos` or `tokenizer`; None where the result does not say it."""
+    kind: Kind = "choices"
+    """What was measured."""
 
     @property
     def num_samples(self) -> int | None:
@@ -97,7 +99,8 @@ def read_result_files(paths: Iterable[Path]) -> Results:
 
 def _parse_results(content: dict, path: Path) -> Results:
     subtasks = {group: tuple(below) for group, below in (content.get("group_subtasks") or {}).items() if below}
-    if content.get("measures") == "weights":
+    kind = kind_of(content)
+    if kind == "weights":
         found = [_parse_metrics(values, str(path)) for values in content["results"].values()]
         return Results(weights={name: score.value for metrics in found for name, score in metrics.items()})
     counts = {task: count.get("effective") for task, count in content["n-samples"].items()}
@@ -120,7 +123,7 @@ def _parse_results(content: dict, path: Path) -> Results:
             num_tokens = ((content.get("counts") or {}).get(task) or {}).get("num_tokens")
             num_items = total(task, items) if items else None
             tasks[task] = TaskResult(
-                metrics, total(task, counts), about, num_tokens, num_items, said.get("context_start")
+                metrics, total(task, counts), about, num_tokens, num_items, said.get("context_start"), kind
             )
     return Results(tasks, subtasks)
 

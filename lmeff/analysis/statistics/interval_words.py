@@ -20,6 +20,6 @@ def over_examples(run: Run, task: str) -> str:
 def examples_of(run: Run, task: str) -> str:
     """`pairs`, `documents` or `examples`: what is counted of a task."""
     results = [anchor.results.tasks[task] for anchor in run.anchors if task in anchor.results.tasks]
-    if any("num_pairs" in result.about for result in results) or has_pair_scores(run, task):
+    if any(result.kind == "pairs" for result in results) or has_pair_scores(run, task):
         return "pairs"
-    return "documents" if any("bits_per_byte" in result.metrics for result in results) else "examples"
+    return "documents" if any(result.kind == "perplexity" for result in results) else "examples"

@@ -136,7 +136,7 @@ def data_folder(task: Task, folder: str | None, paths: Mapping[str, str], groups
         return None
     if folder is not None:
         return _existing(folder, "--data")
-    folders = {suite: found for suite in suites_with(task, groups) if (found := _suite_folder(suite, paths))}
+    folders = {suite: found for suite in suites_with(task, groups) if (found := suite_folder(suite, paths))}
     for found in folders.values():
         if any(
             (found / name).is_file() for split in (task.train, *task.validation) for name in _file_names(task, split)
@@ -150,7 +150,9 @@ def data_folder(task: Task, folder: str | None, paths: Mapping[str, str], groups
     return folders.get(task.suite)
 
 
-def _suite_folder(suite: str, paths: Mapping[str, str]) -> Path | None:
+def suite_folder(suite: str, paths: Mapping[str, str]) -> Path | None:
+    """The folder of a suite's data: the one among `paths`, else in LMEFF_EVAL_DATA; None where there is none. Raises InputError
+    for a folder that is not there."""
     if suite in paths:
         return _existing(paths[suite], f"evaluation.paths.{suite}")
     root = data_root()

@@ -154,7 +154,7 @@ def suites_with(task: Task, first: Sequence[str] = ()) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedTasks:
     """What `--tasks` asks for."""
 
     tasks: dict[str, Task]
@@ -164,7 +164,7 @@ class Wanted:
     """Tasks that were named themselves, which must not be skipped."""
 
 
-def find_tasks(names: Sequence[str], recipe: FinetuneRecipe) -> Wanted:
+def find_tasks(names: Sequence[str], recipe: FinetuneRecipe) -> WantedTasks:
     """The tasks and groups called by these names; tasks of the user's own come from the recipe. Raises InputError."""
     own = {name: _own_task(name, said) for name, said in recipe.tasks.items() if said.files}
     known = {**TASKS, **own}
@@ -186,7 +186,7 @@ def find_tasks(names: Sequence[str], recipe: FinetuneRecipe) -> Wanted:
     groups = {name: GROUPS[name] for name in names if name in GROUPS}
     order = dict.fromkeys(task for name in names for task in GROUPS.get(name, (name,)))
     tasks = {name: _with_splits(known[name], recipe.tasks.get(name)) for name in order}
-    return Wanted(tasks, groups, frozenset(names) - set(groups))
+    return WantedTasks(tasks, groups, frozenset(names) - set(groups))
 
 
 def _own_task(name: str, said: FinetuneTask) -> Task:

@@ -25,7 +25,9 @@ from lmeff.tokens.tokenizer.document_ids import beginning_and_end, encoded
 
 
 @dataclass(frozen=True)
-class Request:
+class TextRequest:
+    """A text that is to be written."""
+
     prompt: str
     sample: int | None
     """None: the most probable token each time."""
@@ -93,7 +95,7 @@ class _Chooser(LogitsProcessor):
 
 
 def generate(
-    model: Any, tokenizer: PreTrainedTokenizerBase, requests: Sequence[Request], sampling: Sampling, batch_size: int
+    model: Any, tokenizer: PreTrainedTokenizerBase, requests: Sequence[TextRequest], sampling: Sampling, batch_size: int
 ) -> list[Generated]:
     """What the model writes, in the order of the requests. A text begins with BOS and the prompt's tokens.
 
@@ -127,7 +129,9 @@ def _ends(model: Any, eos: int | None) -> list[int]:
     return sorted({*own, *([] if eos is None else [eos])})
 
 
-def _batches(requests: Sequence[Request], ids: dict, budgets: dict, batch_size: int, way: Way) -> Iterator[list[int]]:
+def _batches(
+    requests: Sequence[TextRequest], ids: dict, budgets: dict, batch_size: int, way: Way
+) -> Iterator[list[int]]:
     """Rows with equally much room together, since none may go past what the model takes; prompts of like length together, of
     equal length where the model cannot be given padding."""
 
@@ -146,7 +150,7 @@ def _batches(requests: Sequence[Request], ids: dict, budgets: dict, batch_size: 
 def _generate_batch(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
-    requests: Sequence[Request],
+    requests: Sequence[TextRequest],
     ids: dict[str, list[int]],
     budget: int,
     sampling: Sampling,

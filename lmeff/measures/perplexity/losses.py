@@ -21,7 +21,6 @@ from lmeff.models.loading import check_token
 from lmeff.objectives.held_out import token_nats, window_logits
 from lmeff.tokens.packing import position_ids
 
-HIGHER_IS_BETTER = dict.fromkeys(("loss", "perplexity", "bits_per_byte", "word_perplexity"), False)
 _LARGEST_EXPONENT = 700.0
 _LOGIT_BYTES = {"cpu": 1 << 29, "cuda": 1 << 32}
 """What the logits of a batch may take."""
@@ -92,7 +91,7 @@ def _losses(model: torch.nn.Module, windows: Windows, places: np.ndarray, predic
     return torch.cat(nats).double().cpu().numpy()
 
 
-def summarise(losses: np.ndarray, windows: Windows, text: HeldText) -> dict[str | None, dict[str, dict[str, float]]]:
+def summarize(losses: np.ndarray, windows: Windows, text: HeldText) -> dict[str | None, dict[str, dict[str, float]]]:
     """`{domain: {"metrics": ..., "counts": ...}}`, over all text under None."""
     num_documents = len(text.lengths)
     nats = np.bincount(windows.documents, losses, num_documents)

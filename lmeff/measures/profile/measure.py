@@ -1,140 +1,68 @@
-"""`lmeff profile`: which models, where their profiles go, and one table of all of them."""
+"""`results/REVISION/profile/DEVICE-PRECISION.json`: what a model costs."""
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from lmeff.errors import InputError
+from lmeff.evaluation.results import weights_sha256
 from lmeff.files import write_json
+from lmeff.formats.result import find_result
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.remote import is_remote
+from lmeff.measures.measure import Measure, Say
 from lmeff.measures.profile.profile import ProfileSettings, profile_model
-from lmeff.measures.selection import Subject, find_subjects, outputs_of, score_each
+from lmeff.measures.selection import SelectedModel, Selection
 from lmeff.models.device import choose_device
-from lmeff.quantities import format_bytes, format_short
-from lmeff.text_tables import table_lines
-
-_TIMES = {
-    "median, ms": "{median_ms:.3f}",
-    "p95": "{p95_ms:.3f}",
-    "p99": "{p99_ms:.3f}",
-    "mean (SD)": "{mean_ms:.3f} ({std_ms:.3f})",
-    "least to most": "{min_ms:.3f} to {max_ms:.3f}",
-    "passes": "{num_passes}",
-}
+from lmeff.recipe.sections.evaluation import Evaluation
 
 
-def profile_all(
-    whats: Sequence[str],
-    settings: ProfileSettings,
-    revisions: Sequence[str] | None,
-    every: bool,
-    output: Path | None,
-    profiles: list[dict],
-) -> None:
-    """Profiles every model into `profiles`, with its `name`, and into `RESULTS/REVISION/profile/DEVICE-PRECISION.json`; a run
-    stands for its newest revision unless `revisions` or `every` says otherwise, since all of them cost the same.
-
-    A model that cannot be profiled is named and the others go on;
-    RunFailed is raised at the end.
-    """
-    device = choose_device(settings.device)
-    subjects: list[Subject] = []
-    names: dict[Subject, str] = {}
-    for what, own in zip(whats, outputs_of(whats, output), strict=True):
-        found = find_subjects(what, revisions, every, own)
+def models_to_profile(selection: Selection) -> dict[SelectedModel, str]:
+    """The models, and what each is called in a table of all. A run stands for its newest revision unless the selection says
+    otherwise, since all of them cost the same."""
+    names = {}
+    for what, models in selection.by_what().items():
         is_run = not is_remote(what) and RunFolder(Path(what)).has_revisions
-        found = found[-1:] if is_run and not (revisions or every) else found
-        for subject in found:
-            names[subject] = what if len(found) == 1 else f"{what} {subject.name}"
-        subjects += found
-    if len({subject.output for subject in subjects}) < len(subjects):
-        raise InputError(
-            "two of these models would write to one folder; give them places of their own with --output DIR"
-        )
-
-    def profile(subject: Subject, model: Path) -> None:
-        print(f"{names[subject]}: measuring on {device.type} ...", file=sys.stderr, flush=True)
-        measured = {"name": names[subject], **profile_model(model, settings)}
-        write_json(subject.output / "profile" / f"{device.type}-{settings.precision}.json", measured)
-        profiles.append(measured)
-
-    score_each(subjects, profile)
+        shown = models[-1:] if is_run and not (selection.revisions or selection.every) else models
+        names |= {model: what if len(shown) == 1 else f"{what} {model.name}" for model in shown}
+    return names
 
 
-def profile_table(profiles: Sequence[dict]) -> str:
-    """For a terminal: a line for every quantity, a column for every model, then the machine and what was left out."""
-    rows: list[tuple[str, list[str]]] = [("", [_short(one["name"]) for one in profiles])]
+class Profile(Measure):
+    """Latency, throughput, generation speed, peak memory, parameters and FLOPs. What it was before is not taken again, since
+    times are those of the machine as it is now."""
 
-    def add(title: str, cell: Callable[[dict], str]) -> None:
-        cells = [cell(one) for one in profiles]
-        if any(cells):
-            rows.append((title, [text or "-" for text in cells]))
+    kind = "profile"
+    not_measured = "it was not profiled"
 
-    for part in ("total", "embedding", "non_embedding", "trainable"):
-        title = "parameters" if part == "total" else f"  {part.replace('_', '-')}"
-        add(title, lambda one, part=part: f"{one['parameters'][part]:,}")
-    add("weights", lambda one: format_bytes(one["weights_bytes"]))
-    for length in sorted({row["length"] for one in profiles for row in one["latency"]}):
-        rows.append((f"one sequence of {length}", [""] * len(profiles)))
-        add("  forward FLOPs per token", lambda one, n=str(length): _flops(one["forward_flops_per_token"].get(n)))
-        for title, form in _TIMES.items():
-            add(f"  {title}", lambda one, n=length, form=form: _time(form, _row(one["latency"], "length", n)))
-    sizes = sorted({row["batch_size"] for one in profiles for row in one["throughput"]["rows"]})
-    add("tokens/s, in sequences of", lambda one: str(one["throughput"]["length"]))
-    for size in sizes:
-        add(f"  batch {size}", lambda one, n=size: _speed(_row(one["throughput"]["rows"], "batch_size", n)))
-    add("  best batch", lambda one: str(one["throughput"]["best_batch_size"] or ""))
-    add("  samples/s there", lambda one: _best(one, "samples_per_second"))
-    add("  FLOP/s there", lambda one: _best(one, "flops_per_second"))
-    rows.append(("peak memory (above the idle model)", [""] * len(profiles)))
-    for size in sizes:
-        add(f"  batch {size}", lambda one, n=size: _memory(_row(one["throughput"]["rows"], "batch_size", n)))
-    add(
-        "greedy generation, tokens/s", lambda one: one["generation"] and f"{one['generation']['tokens_per_second']:.1f}"
-    )
-    lines = table_lines([[title, *cells] for title, cells in rows])
-    loads = ", ".join(f"{one['machine']['load_average']:g}" for one in profiles)
-    lines += ["", *dict.fromkeys(_machine(one) for one in profiles), f"load of the machine at the start: {loads}"]
-    return "\n".join(lines + [f"{one['name']}: {note}" for one in profiles for note in one["notes"]])
+    def __init__(
+        self,
+        settings: ProfileSettings,
+        name_of: Callable[[SelectedModel], str],
+        say_begun: Say = lambda line: None,
+        reuse: bool = False,
+    ) -> None:
+        """
+        Args:
+            name_of: what a model is called.
+            say_begun: takes a line for each model when it begins, since it takes long.
+            reuse: take a profile of the same weights and settings that is there.
+        """
+        self._settings, self._name_of, self._say_begun, self._reuse = settings, name_of, say_begun, reuse
+        self._device = choose_device(settings.device)
 
+    @classmethod
+    def of_run(cls, section: Evaluation, run: RunFolder, check: Callable[[], None]) -> "Profile":
+        return cls(ProfileSettings(), lambda model: str(run), reuse=True)
 
-def _short(name: str) -> str:
-    return name if len(name) <= 40 else f"...{name[-37:]}"
+    def measure(self, model: SelectedModel, folder: Path, say: Say) -> dict:
+        path = model.output / "profile" / f"{self._device.type}-{self._settings.precision}.json"
+        if self._reuse and (known := self._known(path, folder)):
+            return known
+        self._say_begun(f"{self._name_of(model)}: measuring on {self._device.type} ...")
+        profile = {"name": self._name_of(model), "kind": self.kind, **profile_model(folder, self._settings)}
+        write_json(path, profile)
+        return profile
 
-
-def _row(rows: Sequence[dict], key: str, value: int) -> dict:
-    return next((row for row in rows if row[key] == value), {})
-
-
-def _time(form: str, row: dict) -> str:
-    return form.format(**row) if row else ""
-
-
-def _flops(value: float | None) -> str:
-    return format_short(value) if value else ""
-
-
-def _speed(row: dict) -> str:
-    return f"{row['tokens_per_second']:,.0f}" if "tokens_per_second" in row else row.get("error", "").partition(":")[0]
-
-
-def _memory(row: dict) -> str:
-    if "peak_bytes" not in row:
-        return ""
-    return f"{format_bytes(row['peak_bytes'])} ({format_bytes(row['peak_above_idle_bytes'])})"
-
-
-def _best(one: dict, key: str) -> str:
-    value = _row(one["throughput"]["rows"], "batch_size", one["throughput"]["best_batch_size"]).get(key)
-    return format_short(value) if value else ""
-
-
-def _machine(one: dict) -> str:
-    machine, gpu = one["machine"], one["machine"].get("gpu")
-    if gpu:
-        power = f", power limit {gpu['power_limit_watts']} W" if "power_limit_watts" in gpu else ""
-        where = f"{gpu['name']}{power}"
-    else:
-        where = f"{machine['cpu']}, {machine['num_threads']} threads of {machine['num_cores']} cores"
-    return f"{where}; {one['settings']['precision']}; torch {machine['versions']['torch']}"
+    def _known(self, path: Path, folder: Path) -> dict | None:
+        known = find_result(path)
+        same = known.get("weights_sha256") == weights_sha256(folder)
+        return known if same and known.get("settings") == self._settings.as_json() else None

@@ -41,6 +41,10 @@ class ProfileSettings:
     """Timed passes of a row, or fewer when they take longer than `seconds`."""
     seconds: float = 10.0
 
+    def as_json(self) -> dict:
+        """As a profile says it."""
+        return {**asdict(self), "lengths": list(self.lengths), "batch_sizes": list(self.batch_sizes)}
+
 
 def profile_model(folder: Path, settings: ProfileSettings) -> dict:
     """Measures the model of a folder, as JSON can hold it. Raises InputError for a GPU that is not there, and as
@@ -68,7 +72,7 @@ def profile_model(folder: Path, settings: ProfileSettings) -> dict:
         "format": 1,
         "weights_sha256": weights_sha256(folder),
         "sees_later_tokens": sees_later,
-        "settings": {**asdict(settings), "lengths": list(settings.lengths), "batch_sizes": list(settings.batch_sizes)},
+        "settings": settings.as_json(),
         "machine": machine,
         "parameters": count_parameters_of(model),
         "weights_bytes": sum(one.numel() * one.element_size() for one in model.parameters()),
@@ -106,12 +110,12 @@ def _latency(model: PreTrainedModel, length: int, settings: ProfileSettings) -> 
     with _no_collection():
         num_warmups, _ = _passes(lambda: forward(model, ids), wait, NUM_WARMUPS, settings.seconds)
         num_passes, seconds = _passes(lambda: forward(model, ids), wait, settings.repeats, settings.seconds)
-    return {"length": length, "batch_size": 1, "num_warmups": num_warmups, "num_passes": num_passes} | summarise(
+    return {"length": length, "batch_size": 1, "num_warmups": num_warmups, "num_passes": num_passes} | summarize(
         seconds
     )
 
 
-def summarise(seconds: list[float]) -> dict[str, float]:
+def summarize(seconds: list[float]) -> dict[str, float]:
     """In milliseconds; percentiles are interpolated linearly, the standard deviation is that of the sample."""
     times = 1000 * np.asarray(seconds)
     found = {"median": np.median(times), "p95": np.percentile(times, 95), "p99": np.percentile(times, 99)}

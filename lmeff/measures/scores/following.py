@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ from lmeff.errors import InputError, RunFailed
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.state import StateDocument
-from lmeff.measures.selection import Subject, anchor_of, score_each
+from lmeff.measures.selection import SelectedModel, anchor_of, select_models
 from lmeff.revisions import list_revisions
 
 _POLL_SECONDS = 5.0
@@ -24,60 +24,41 @@ _SILENT_SECONDS = 3600.0
 
 def follow_run(
     run: Path,
-    find: Callable[[], list[Subject]],
-    score: Callable[[Subject, Path], None],
     names: Sequence[str] | None = None,
+    output: Path | None = None,
     poll_seconds: float = _POLL_SECONDS,
-) -> list[Subject]:
-    """Scores every revision, or those of these names, as it appears, until the run is complete or has failed; an interrupted
-    one is waited for.
+) -> Iterator[SelectedModel]:
+    """Every revision, or those of these names, as it appears, until the run is complete or has failed; an interrupted one is
+    waited for.
 
-    Args:
-        find: finds all revisions that there are.
-
-    Returns what was scored. Raises RunFailed at the end naming the models that could not be scored, or saying that the run's
-    process is gone, and InputError for names that no revision has.
+    Raises RunFailed at the end when the run's process is gone, and InputError for names that no revision has.
     """
-    seen: dict[str, Subject] = {}
-    failed: list[str] = []
+    seen: set[str] = set()
     is_warned = False
     while True:
         states = list(_states(RunFolder(run)))  # before looking: what was saved until then is seen
-        found = find() if list_revisions(run) else []
-        known = [subject.name for subject in found]
+        models = select_models(str(run), None, True, output) if list_revisions(run) else []
+        known = [model.name for model in models]
         asked = {anchor_of(RunFolder(run).revision(name)): name for name in (known if names is None else names)}
-        wanted = set(asked)
-        new = [subject for subject in found if subject.name in wanted and subject.name not in seen]
-        for subject in new:
-            name = asked[subject.name]
-            seen[subject.name] = subject = replace(subject, asked_as=None if name == subject.name else name)
-            try:
-                score_each([subject], score)
-            except RunFailed:
-                failed.append(subject.name)
+        new = [model for model in models if model.name in asked and model.name not in seen]
+        for model in new:
+            seen.add(model.name)
+            name = asked[model.name]
+            yield replace(model, asked_as=None if name == model.name else name)
         if not new and states and all(map(has_ended, states)):
             break
         if not new:
             is_warned = is_warned or _warn_of_silence(run, states)
             time.sleep(poll_seconds)
-    _complain(run, seen, failed, sorted(wanted.difference(known)), known, [one for one in states if is_gone(one)])
-    return list(seen.values())
-
-
-def _complain(
-    run: Path, seen: dict, failed: list[str], unknown: list[str], known: list[str], gone: list[StateDocument]
-) -> None:
-    """Raises what there is to say at the end."""
+    gone = [state for state in states if is_gone(state)]
+    unknown = sorted(set(asked).difference(known))
     if unknown and not gone:  # else it may have them yet
         raise InputError(f"--revisions: {run} has no {', '.join(map(repr, unknown))}; it has {', '.join(known)}")
-    said = [f"{len(failed)} of {len(seen)} models could not be scored: {', '.join(failed)}"] if failed else []
     if gone:
-        said.append(
+        raise RunFailed(
             f"{run}: its process ({gone[0].pid}) is gone, before the run had ended; start the run again, it goes on from its"
             " last checkpoint, and follow it again"
         )
-    if said:
-        raise RunFailed("; ".join(said))
 
 
 def has_ended(state: StateDocument | None) -> bool:

@@ -7,7 +7,10 @@ from pydantic import field_validator
 
 from lmeff.recipe.sections.fields import OnResume, PositiveCount, Section
 
-Measure = Literal["perplexity", "generation", "weights"]
+Measure = Literal["perplexity", "generation", "weights", "profile", "finetuning"]
+_AT_ANCHORS: tuple[Measure, ...] = ("weights", "perplexity", "generation")
+"""The cheapest first."""
+_AFTER_TRAINING: tuple[Measure, ...] = ("profile", "finetuning")
 
 
 class Evaluation(Section):
@@ -21,9 +24,9 @@ class Evaluation(Section):
     """Measure the weights of every revision at its anchor: norms, effective ranks, similarity to the revision before, to the
     first and, when the run is done, to the final one. Needs `at_anchors`; otherwise only with `lmeff weights`."""
     measures: list[Measure] = []
-    """What else is measured of every revision at its anchor: `perplexity` (held-out text), `generation` (texts that it writes)
-    and `weights`, which `weights: true` asks for as well. Needs `at_anchors`; otherwise only with `lmeff perplexity` and
-    `lmeff generate`."""
+    """What else is measured. Of every revision at its anchor, with `at_anchors`: `perplexity` (held-out text), `generation`
+    (texts that it writes) and `weights`, which `weights: true` asks for as well. Of the final revision, when training has
+    ended: `profile` (what it costs) and `finetuning` (on the suites that `paths` or LMEFF_EVAL_DATA has the data of)."""
     paths: dict[str, str] = {}
     """Local data by name, such as `blimp: DIR` or `comps: DIR`. Without it the task reads LMEFF_EVAL_DATA, else the Hub."""
     include_path: str | None = None
@@ -48,7 +51,12 @@ class Evaluation(Section):
         if not self.at_anchors:
             return ()
         named = {*self.measures, *(["weights"] if self.weights else [])}
-        return tuple(measure for measure in ("weights", "perplexity", "generation") if measure in named)
+        return tuple(measure for measure in _AT_ANCHORS if measure in named)
+
+    @property
+    def measures_after_training(self) -> tuple[Measure, ...]:
+        """What is measured of the final revision alone."""
+        return tuple(measure for measure in _AFTER_TRAINING if measure in self.measures)
 
     @field_validator("measures")
     @classmethod

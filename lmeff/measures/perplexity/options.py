@@ -1,46 +1,22 @@
-"""What options of the verbs that score models do not go together, before anything is loaded. Needs no torch."""
+"""What `lmeff perplexity` can be asked for. Needs no torch."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.remote import is_remote
-from lmeff.measures.reuse import check_name
-from lmeff.recipe.sections.evaluation import Evaluation
+from lmeff.measures.reuse import check_name, refuse_part_of_run
 
 SPLITS = ("dev", "train")
 _TRAIN_TOKENS = 1_000_000
 """Of training text, unless said otherwise."""
 
 
-def check_eval(
-    what: str, section: Evaluation, changes: Mapping[str, Any], output: Path | None, exact: bool, follow: bool
-) -> None:
-    """Raises InputError. `section` is that of the run's recipe, and `changes` what the command line says instead."""
-    if follow and not RunFolder(Path(what)).recipe_yaml.is_file():
-        raise InputError(f"--follow: {what} is no run folder")
-    is_run = follow or RunFolder(Path(what)).has_revisions
-    if changes.get("limit") not in (None, section.limit):
-        check_part("--limit", is_run, output)
-    if exact and (changes.get("precision") or section.precision) == "adaptive":
-        raise InputError("--exact: is lm-eval's own scoring in float32; it goes without precision: adaptive")
-
-
-def check_part(option: str, is_run: bool, output: Path | None) -> None:
-    """Raises InputError for a part of the data whose results would stand where those of all of it do."""
-    if is_run and output is None:
-        raise InputError(
-            f"{option}: a part's results would replace the run's full ones; give them a folder with --output DIR"
-        )
-
-
 @dataclass(frozen=True)
 class PerplexityOptions:
-    """What the command line of `lmeff perplexity` asks for."""
+    """Which text, and how the model reads it."""
 
     paths: tuple[str, ...] = ()
     """Files of text; without any the split of the run's own corpus."""
@@ -66,16 +42,19 @@ class PerplexityOptions:
         check_name(self.name)
         if self.name in SPLITS:
             raise InputError(f"--name: {self.name} is the run's own text; take another name")
+        self._check_windows()
+        if is_remote(what) and not self.paths:
+            raise InputError(f"{what}: a model of the Hub brings no text; name some with --text PATH")
+        if self.is_part:
+            refuse_part_of_run("--limit-tokens", RunFolder(Path(what)).has_revisions, output)
+
+    def _check_windows(self) -> None:
         if self.stride and self.way == "packed":
             raise InputError("--stride: packed windows lie side by side; leave it out, or take --way strided")
         if self.length == 1:
             raise InputError("--length: 1 token; a window has at least 2, one to see and one to predict")
         if self.length and self.stride:
             self.check_stride(self.stride, self.length)
-        if is_remote(what) and not self.paths:
-            raise InputError(f"{what}: a model of the Hub brings no text; name some with --text PATH")
-        if self.is_part:
-            check_part("--limit-tokens", RunFolder(Path(what)).has_revisions, output)
 
     @staticmethod
     def check_stride(stride: int, length: int) -> None:

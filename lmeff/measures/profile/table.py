@@ -1,0 +1,93 @@
+"""What `lmeff profile` prints: one table of all models."""
+
+from collections.abc import Callable, Sequence
+
+from lmeff.quantities import format_bytes, format_short
+from lmeff.text_tables import table_lines
+
+_TIMES = {
+    "median, ms": "{median_ms:.3f}",
+    "p95": "{p95_ms:.3f}",
+    "p99": "{p99_ms:.3f}",
+    "mean (SD)": "{mean_ms:.3f} ({std_ms:.3f})",
+    "least to most": "{min_ms:.3f} to {max_ms:.3f}",
+    "passes": "{num_passes}",
+}
+
+
+def profile_table(profiles: Sequence[dict]) -> str:
+    """For a terminal: a line for every quantity, a column for every model, then the machine and what was left out."""
+    rows: list[tuple[str, list[str]]] = [("", [_short(one["name"]) for one in profiles])]
+
+    def add(title: str, cell: Callable[[dict], str]) -> None:
+        cells = [cell(one) for one in profiles]
+        if any(cells):
+            rows.append((title, [text or "-" for text in cells]))
+
+    for part in ("total", "embedding", "non_embedding", "trainable"):
+        title = "parameters" if part == "total" else f"  {part.replace('_', '-')}"
+        add(title, lambda one, part=part: f"{one['parameters'][part]:,}")
+    add("weights", lambda one: format_bytes(one["weights_bytes"]))
+    for length in sorted({row["length"] for one in profiles for row in one["latency"]}):
+        rows.append((f"one sequence of {length}", [""] * len(profiles)))
+        add("  forward FLOPs per token", lambda one, n=str(length): _flops(one["forward_flops_per_token"].get(n)))
+        for title, form in _TIMES.items():
+            add(f"  {title}", lambda one, n=length, form=form: _time(form, _row(one["latency"], "length", n)))
+    sizes = sorted({row["batch_size"] for one in profiles for row in one["throughput"]["rows"]})
+    add("tokens/s, in sequences of", lambda one: str(one["throughput"]["length"]))
+    for size in sizes:
+        add(f"  batch {size}", lambda one, n=size: _speed(_row(one["throughput"]["rows"], "batch_size", n)))
+    add("  best batch", lambda one: str(one["throughput"]["best_batch_size"] or ""))
+    add("  samples/s there", lambda one: _best(one, "samples_per_second"))
+    add("  FLOP/s there", lambda one: _best(one, "flops_per_second"))
+    rows.append(("peak memory (above the idle model)", [""] * len(profiles)))
+    for size in sizes:
+        add(f"  batch {size}", lambda one, n=size: _memory(_row(one["throughput"]["rows"], "batch_size", n)))
+    add(
+        "greedy generation, tokens/s", lambda one: one["generation"] and f"{one['generation']['tokens_per_second']:.1f}"
+    )
+    lines = table_lines([[title, *cells] for title, cells in rows])
+    loads = ", ".join(f"{one['machine']['load_average']:g}" for one in profiles)
+    lines += ["", *dict.fromkeys(_machine(one) for one in profiles), f"load of the machine at the start: {loads}"]
+    return "\n".join(lines + [f"{one['name']}: {note}" for one in profiles for note in one["notes"]])
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 40 else f"...{name[-37:]}"
+
+
+def _row(rows: Sequence[dict], key: str, value: int) -> dict:
+    return next((row for row in rows if row[key] == value), {})
+
+
+def _time(form: str, row: dict) -> str:
+    return form.format(**row) if row else ""
+
+
+def _flops(value: float | None) -> str:
+    return format_short(value) if value else ""
+
+
+def _speed(row: dict) -> str:
+    return f"{row['tokens_per_second']:,.0f}" if "tokens_per_second" in row else row.get("error", "").partition(":")[0]
+
+
+def _memory(row: dict) -> str:
+    if "peak_bytes" not in row:
+        return ""
+    return f"{format_bytes(row['peak_bytes'])} ({format_bytes(row['peak_above_idle_bytes'])})"
+
+
+def _best(one: dict, key: str) -> str:
+    value = _row(one["throughput"]["rows"], "batch_size", one["throughput"]["best_batch_size"]).get(key)
+    return format_short(value) if value else ""
+
+
+def _machine(one: dict) -> str:
+    machine, gpu = one["machine"], one["machine"].get("gpu")
+    if gpu:
+        power = f", power limit {gpu['power_limit_watts']} W" if "power_limit_watts" in gpu else ""
+        where = f"{gpu['name']}{power}"
+    else:
+        where = f"{machine['cpu']}, {machine['num_threads']} threads of {machine['num_cores']} cores"
+    return f"{where}; {one['settings']['precision']}; torch {machine['versions']['torch']}"

@@ -1,0 +1,121 @@
+"""`results/REVISION/TASK.json`: lm-eval's tasks."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from lmeff.errors import InputError
+from lmeff.evaluation.harness import Evaluation
+from lmeff.evaluation.scorer.context_start import warn_of_bos
+from lmeff.evaluation.tasks.checks import check_tasks
+from lmeff.formats.result import about_of
+from lmeff.formats.run_folder import RunFolder
+from lmeff.measures.measure import Measure, Say
+from lmeff.measures.reuse import refuse_fewer_examples
+from lmeff.measures.scores.table import ScoreTable
+from lmeff.measures.selection import SelectedModel, where_results_are
+from lmeff.recipe.sections.evaluation import Evaluation as EvaluationSection
+
+_TYPICAL_NAME = "seed-0-tokens-1250M"
+"""Of revisions that are not there yet: how wide their names are."""
+
+
+class Scores(Measure):
+    """Scores on lm-eval's tasks, with minimal pairs and choices among them. A result is one of each task."""
+
+    kind = "scores"
+    not_measured = "it was not scored"
+
+    def __init__(
+        self,
+        section: EvaluationSection,
+        exact: bool = False,
+        device: str | None = None,
+        keep_fuller: bool = True,
+    ) -> None:
+        """
+        Args:
+            section: tasks, data and settings. Raises InputError where it names no task.
+            keep_fuller: refuse to replace results over more examples.
+        """
+        if not section.tasks:
+            raise InputError("--tasks: which? For example lmeff_blimp; `lmeff tasks --list` names ours")
+        self._section, self._exact, self._device, self._keep_fuller = section, exact, device, keep_fuller
+        self._table = ScoreTable([_TYPICAL_NAME], section.tasks)
+        self._has_header = False
+
+    @classmethod
+    def of_run(cls, section: EvaluationSection, run: RunFolder, check: Callable[[], None]) -> "Scores":
+        return cls(section)
+
+    def prepare(self, models: Sequence[SelectedModel], say: Say) -> None:
+        """Of no models where these are still to come."""
+        if self._device is not None:
+            from lmeff.models.device import choose_device
+
+            choose_device(self._device)
+        section = self._section
+        check_tasks(section.tasks, section.include_path, section.paths)
+        if self._keep_fuller and section.limit:
+            refuse_fewer_examples(
+                (model.output / f"{task}.json" for model in models for task in section.tasks), section.limit
+            )
+        if models:
+            self._table = ScoreTable([model.name for model in models], section.tasks)
+
+    def measure(self, model: SelectedModel, folder: Path, say: Say) -> dict[str, dict]:
+        warn_of_bos(model.name, folder, self._section.context_start)
+        evaluation = evaluation_of(self._section, folder, model.output, exact=self._exact, device=self._device)
+        if line := other_start_line(evaluation):
+            say(f"{model.name}: {line}")
+        return evaluation.run()
+
+    def lines(self, model: SelectedModel, result: dict[str, dict]) -> Iterator[str]:
+        if not self._has_header:
+            self._has_header = True
+            yield self._table.header()
+        yield from self._table.lines(model.name, result)
+
+    def closing_lines(self, models: Sequence[SelectedModel]) -> list[str]:
+        return [where_results_are([model.output for model in models])]
+
+
+def evaluation_of(
+    section: EvaluationSection,
+    revision: Path,
+    output: Path,
+    before_batch: Callable[[], None] | None = None,
+    exact: bool = False,
+    device: str | None = None,
+) -> Evaluation:
+    """The evaluation of one revision as a recipe's section wants it."""
+    return Evaluation(
+        model_folder=revision,
+        tasks=tuple(section.tasks),
+        output=output,
+        paths=section.paths,
+        include_path=section.include_path,
+        limit=section.limit,
+        batch_size=section.batch_size,
+        precision=section.precision,
+        context_start=section.context_start,
+        exact=exact,
+        device=device,
+        before_batch=before_batch,
+    )
+
+
+def other_start_line(evaluation: Evaluation) -> str | None:
+    """Why results of the same model that are there are made again, where that is what contexts began with."""
+    found: dict[str | None, list[str]] = {}
+    for task in evaluation.tasks:
+        about = about_of(evaluation.output / f"{task}.json")
+        start = (about.get("settings") or {}).get("context_start")
+        if about.get("weights_sha256") == evaluation.weights_sha256 and start != evaluation.context_start:
+            found.setdefault(start, []).append(task)
+    if not found:
+        return None
+    made = [
+        f"{', '.join(tasks)} " + (f"with context_start {start}" if start else "by a version without context_start")
+        for start, tasks in found.items()
+    ]
+    return f"scored again with context_start {evaluation.context_start}; it was scored on {'; '.join(made)}"
