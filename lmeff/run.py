@@ -95,16 +95,16 @@ def run(asked: Asked, folder: Path, state: RunState, stop: StopRequests, changes
         left = courier.finish()
 
     # ---- analysis
-    from lmeff.analysis import show_run
-    from lmeff.publishing.cards import refresh_cards
+    from lmeff.analysis import print_curves, read_runs
+    from lmeff.publishing.pages import write_pages
 
     if launched_rank() == 0:
         if recipe.publish.require:
             if left:
                 raise RunFailed(say_what_is_left(folder, left))
             finish_state(job, plan)
-        refresh_cards(folder)
-        show_run(folder)
+        report = write_pages(folder)
+        print(print_curves(read_runs([folder])), report, sep="\n")
         if left:
             print(say_what_is_left(folder, left))
 

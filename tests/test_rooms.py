@@ -20,6 +20,7 @@ ORDER = (
         "errors",
         "files",
         "intervals",
+        "packages",
         "paths",
         "progress",
         "quantities",

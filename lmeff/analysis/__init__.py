@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from lmeff.analysis.reading.mixed_settings import mixed_notes
     from lmeff.analysis.reading.paths import read_runs
     from lmeff.analysis.reading.runs import Anchor, Run
-    from lmeff.analysis.report.report import show_run, write_output, write_report
+    from lmeff.analysis.report.report import write_output, write_report
     from lmeff.analysis.statistics.curves import Change, change
     from lmeff.analysis.table import tidy_table
     from lmeff.analysis.text import print_curves
@@ -24,7 +24,7 @@ _HOMES = {
     "charts.figures": ("write_figures",),
     "reading.mixed_settings": ("mixed_notes",),
     "reading.paths": ("read_runs",),
-    "report.report": ("show_run", "write_output", "write_report"),
+    "report.report": ("write_output", "write_report"),
     "reading.runs": ("Anchor", "Run"),
     "table": ("tidy_table",),
     "text": ("print_curves",),
@@ -43,7 +43,6 @@ __all__ = [
     "mixed_notes",
     "print_curves",
     "read_runs",
-    "show_run",
     "tidy_table",
     "write_figures",
     "write_output",

@@ -22,7 +22,7 @@ from lmeff.errors import EXIT_FAILED, InputError
 from lmeff.evaluation.tasks.sources import SOURCES, data_root
 from lmeff.quantities import format_bytes
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 SET_UP = "bash launchers/environment.sh"
 """In a checkout; elsewhere pip does it."""
 MIN_PYTHON = (3, 11)

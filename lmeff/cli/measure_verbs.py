@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from lmeff.cli.argument_types import overrides_anywhere, path, positive, positive_int, positive_ints, share
 from lmeff.cli.help import options_anywhere
 from lmeff.cli.model_options import add_what, read_selection, say
+from lmeff.packages import check_package
 
 if TYPE_CHECKING:
     from lmeff.measures.measure import Measured
@@ -134,6 +135,7 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _finetune(options: argparse.Namespace) -> None:
+    check_package("sklearn", "lmeff finetune")
     from lmeff.measures.finetuning.measure import FinetuneOptions, Finetuning
     from lmeff.measures.measure import measured
 

@@ -134,16 +134,14 @@ def _settle_environment(config: Path, num_processes: int | None) -> None:
 @contextmanager
 def _passing_on_signals() -> Iterator[threading.Event]:
     """Inside, a signal to stop is passed on to the processes that train until they have left, and this one waits for them."""
-    from psutil import NoSuchProcess
-
     stop, done = threading.Event(), threading.Event()
 
     def pass_on() -> None:
         stop.wait()
         while not done.is_set():  # again and again: a process that is still starting does not listen yet
-            for process in _trainers():
-                with suppress(NoSuchProcess):
-                    process.send_signal(signal.SIGTERM)
+            for pid in _trainers():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
             done.wait(_FORWARD_EVERY_SECONDS)
 
     before = {number: signal.signal(number, lambda *_: stop.set()) for number in SIGNALS}
@@ -162,16 +160,18 @@ def _passing_on_signals() -> Iterator[threading.Event]:
             stop.clear()
 
 
-def _trainers() -> Iterator:
-    """The processes that train, which are our own children."""
-    import psutil
+def _trainers() -> list[int]:
+    """Ids of the processes that train: our own children which run `lmeff.run`, as Linux lists them under `/proc`."""
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _is_trainer(path)]
 
-    for process in psutil.Process().children():
-        try:
-            if "lmeff.run" in process.cmdline():
-                yield process
-        except psutil.NoSuchProcess:
-            continue
+
+def _is_trainer(process: Path) -> bool:
+    try:
+        # After the command's name, which may hold spaces and brackets: the state, then the parent's id.
+        parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+        return int(parent) == os.getpid() and b"lmeff.run" in (process / "cmdline").read_bytes().split(b"\0")
+    except OSError:  # it has ended meanwhile
+        return False
 
 
 def _launch(words: list[str]) -> int:

@@ -18,6 +18,7 @@ from lmeff.corpora.reading.record_text import check_templates
 from lmeff.corpora.reading.records import Form, check_pattern
 from lmeff.corpora.reading.sources import kind
 from lmeff.errors import InputError
+from lmeff.packages import check_package
 from lmeff.recipe.sections.corpus import Corpus, MixedSource
 
 DEV_SHARE = 0.01
@@ -81,6 +82,8 @@ def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes, with_hidden: bo
         return []
     evaluation = tuple(sources.find_files(corpus.decontaminate, "corpus.decontaminate", with_hidden))
     stages, dev_files = [], []
+    if corpus.deduplicate == "near":
+        check_package("datasketch", "corpus.deduplicate: 'near'")
     mixture = sources_of(corpus)
     total = sum(source.weight or 0 for source in mixture.values())
     unweighted = [name for name, source in mixture.items() if source.weight is None]
@@ -92,6 +95,7 @@ def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes, with_hidden: bo
         check_templates(source.text or [])
         check_cleaners(source.clean)
         if source.language:
+            check_package("py3langid", "corpus.language")
             check_language(source.language)
         if source.begins:
             check_pattern(source.begins)

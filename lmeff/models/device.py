@@ -46,6 +46,11 @@ def describe_machine(device: torch.device) -> dict:
     return machine
 
 
+def main_memory_bytes() -> int:
+    """Main memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def available_bytes() -> int | None:
     """Main memory that this process could still take, by the kernel and by its control group; None when neither tells."""
     lines = _read("/proc/meminfo").splitlines()

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import psutil
 import torch
 
+from lmeff.models.device import main_memory_bytes
 from lmeff.plan import make_plan
 from lmeff.plan.batch import micro_batches
 from lmeff.probes.probe_run import device_of_this_machine
@@ -30,7 +30,7 @@ def probe_memory(recipe: Recipe, world_size: int = 1) -> Memory:
     """
     sizes, device = micro_batches(recipe, world_size), device_of_this_machine()
     if device.type == "cpu":
-        total = psutil.virtual_memory().total
+        total = main_memory_bytes()
         peaks: dict[int, int | None] = {
             size: make_plan(recipe, world_size=world_size, micro_batch=size).memory["ddp"].total for size in sizes
         }

@@ -4,12 +4,13 @@ from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
 from huggingface_hub import eval_result_entries_to_yaml
 
-from lmeff.analysis import Anchor, Run, mixed_notes, read_runs, write_png
+from lmeff.analysis import Anchor, Run, mixed_notes, read_runs
 from lmeff.analysis.reading.results import TaskResult, read_result_files
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_text
@@ -22,6 +23,13 @@ from lmeff.revisions.card import CardRow, model_card
 from lmeff.revisions.card_scores import CardScore, hub_entries
 
 PICTURE = ".eval_results/curve.png"
+_DRAWING = {"altair": "altair", "jinja2": "jinja2", "vl_convert": "vl-convert-python"}
+"""Modules with the names of their packages."""
+
+
+def missing_for_drawing() -> list[str]:
+    """Packages that charts and reports are made with, and that are not installed."""
+    return [package for module, package in _DRAWING.items() if find_spec(module) is None]
 
 
 def refresh_card(run: Path, revision: Path) -> None:
@@ -33,9 +41,12 @@ def refresh_card(run: Path, revision: Path) -> None:
     part = replace(whole, state=None, anchors=known, log=tuple(line for line in whole.log if line.step <= anchor.step))
     rows = [CardRow(one.document, _scores(whole, one)) for one in known]
     picture = None
-    with suppress(InputError):  # nothing to draw yet
-        write_png([part], revision / PICTURE)
-        picture = PICTURE
+    if not missing_for_drawing():
+        from lmeff.analysis import write_png
+
+        with suppress(InputError):  # nothing to draw yet
+            write_png([part], revision / PICTURE)
+            picture = PICTURE
     entry = Outbox(run).read(revision.name)
     results = own_results(RunFolder(run).results_of(anchor.same_as or revision.name), anchor.weights_sha256)
     shown = next((set(one.results.tasks) for one in known if one.document.step == anchor.step), set())

@@ -12,6 +12,7 @@ from typing import Any
 
 from lmeff.environment import asks_for_cpu, find_compiler
 from lmeff.errors import InputError
+from lmeff.packages import how_to_install
 from lmeff.paths import expanded
 from lmeff.recipe.reading import Resolved
 from lmeff.recipe.schema import Recipe
@@ -22,7 +23,6 @@ from lmeff.recipe.yaml_lines import COMMAND_LINE
 _INSTALL = {
     "azureml": "azureml-core",
     "comet_ml": "comet-ml",
-    "tensorboard|tensorboardX": "tensorboard",
     "liger_kernel": "liger-kernel",
     "torch_tensorrt": "torch-tensorrt",
     "tvm": "apache-tvm",
@@ -113,7 +113,8 @@ def _compile_key(training: Mapping[str, Any]) -> str:
 def _packages(key: str, what: str, packages: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     for package in packages:
         if not any(_is_installed(name) for name in package.split("|")):
-            yield key, f"{what} needs a package that is not installed: pip install {_INSTALL.get(package, package)}"
+            how = how_to_install(package.partition("|")[0], _INSTALL.get(package))
+            yield key, f"{what} needs a package that is not installed: {how}"
 
 
 def _is_installed(package: str) -> bool:

@@ -17,14 +17,11 @@ from lmeff.analysis.charts.series import Series, make_series
 from lmeff.analysis.charts.themes import DARK, DARK_CELLS, LIGHT, LIGHT_CELLS, cell_css
 from lmeff.analysis.endings import ENDINGS
 from lmeff.analysis.reading.comparable import comparison_notes
-from lmeff.analysis.reading.paths import read_runs
 from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.report.views import RunView, SeedView, paradigm_tables
 from lmeff.analysis.statistics.curves import ACQUIRED, NUM_RESAMPLES
-from lmeff.analysis.text import print_curves
 from lmeff.errors import InputError
 from lmeff.files import write_text
-from lmeff.formats.run_folder import RunFolder
 
 PAGE = Path(__file__).parent / "page"
 
@@ -122,11 +119,3 @@ def _script_json(value: object) -> str:
     """JSON that can stand inside a `<script>`: no tag can open or close in it."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
-
-
-def show_run(folder: Path) -> None:
-    """Writes a run's report and prints its curves."""
-    runs = read_runs([folder])
-    write_report(runs, RunFolder(folder).report_html)
-    print(print_curves(runs))
-    print(f"report: {RunFolder(folder).report_html}")

@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 from lmeff.environment import is_on
 from lmeff.errors import InputError
 from lmeff.runs.process import launched_rank, launched_world_size
+from lmeff.training.transformers_internals import leave_deepspeed_unimported
 
 T = TypeVar("T")
 _ENGINES = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.DEEPSPEED)
@@ -27,6 +28,8 @@ def settle_process(deterministic: bool = False) -> None:
 
     `accelerate launch` gives a process one thread unless told otherwise; a process that is alone takes the cores it has.
     """
+    if not is_on("ACCELERATE_USE_DEEPSPEED"):
+        leave_deepspeed_unimported()
     if not torch.accelerator.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     if deterministic:

@@ -1,0 +1,65 @@
+"""Packages of extras: a line that names the extra, before anything is prepared."""
+
+import configparser
+import importlib.machinery
+import sys
+
+import pytest
+from launching import ROOT, write_recipe
+
+from lmeff.cli import main
+from lmeff.packages import EXTRA_OF, how_to_install
+
+
+@pytest.fixture
+def without(monkeypatch):
+    """Makes Python find no module of some names, as where they are not installed."""
+
+    def hide(*names: str) -> None:
+        class Finder(importlib.machinery.PathFinder):
+            @classmethod
+            def find_spec(cls, name, path=None, target=None):
+                return None if name in names else super().find_spec(name, path, target)
+
+        for name in [name for name in sys.modules if name.partition(".")[0] in names]:
+            monkeypatch.delitem(sys.modules, name)
+        place = sys.meta_path.index(importlib.machinery.PathFinder)
+        monkeypatch.setattr(sys, "meta_path", [*sys.meta_path[:place], Finder, *sys.meta_path[place + 1 :]])
+
+    return hide
+
+
+@pytest.mark.parametrize(
+    ("module", "key", "what", "extra"),
+    [
+        ("py3langid", "corpus.language=en", "corpus.language", "clean"),
+        ("datasketch", "corpus.deduplicate=near", "corpus.deduplicate: 'near'", "clean"),
+        ("tensorboard", "training.report_to=tensorboard", "training.report_to: 'tensorboard'", "track"),
+        ("trackio", "training.report_to=trackio", "training.report_to: 'trackio'", "track"),
+    ],
+)
+def test_a_recipe_that_needs_a_missing_package_is_told_its_extra(without, tmp_path, capsys, module, key, what, extra):
+    without(module, f"{module}X")
+    assert main(["prepare", str(write_recipe(tmp_path)), key]) == 2
+    said = capsys.readouterr().err
+    assert f"{what} needs a package that is not installed: pip install 'lmeff[{extra}]'" in said
+    assert not (tmp_path / "data").exists()
+
+
+def test_fine_tuning_without_its_package(without, tmp_path, capsys):
+    without("sklearn")
+    assert main(["finetune", str(tmp_path), "--tasks", "glue"]) == 2
+    assert (
+        "lmeff finetune needs a package that is not installed: pip install 'lmeff[finetune]'" in capsys.readouterr().err
+    )
+
+
+def test_extras_are_those_of_the_setup():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    extras = settings["options.extras_require"]
+    names = {"sklearn": "scikit-learn"}
+    for module, extra in EXTRA_OF.items():
+        assert f"\n{names.get(module, module)}>=" in extras[extra], module
+        assert names.get(module, module) not in settings["options"]["install_requires"]
+    assert how_to_install("no_such", "no-such") == "pip install no-such"
