@@ -78,9 +78,9 @@ def test_no_network_and_no_home_are_needed_and_the_modules_are_local_folders(tmp
     """In a process of its own, since `evaluate` takes its folders from the environment. Those given cannot be made."""
     code = f"""
 import json
-from lmeff.evaluation.finetuning.data import Example
-from lmeff.evaluation.finetuning.metrics import score
-from lmeff.evaluation.finetuning.tasks import TASKS
+from lmeff.measures.finetuning.data import Example
+from lmeff.measures.finetuning.metrics import score
+from lmeff.measures.finetuning.tasks import TASKS
 print("ours", score(TASKS["cola"], [1, 0], [Example("A.", None, 1, 0), Example("B.", None, 0, 1)]))
 import evaluate
 evaluate.config.HF_MODULES_CACHE = evaluate.config.HF_METRICS_CACHE = {str(tmp_path)!r}
