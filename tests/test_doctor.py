@@ -61,7 +61,7 @@ def test_ranges_come_from_setup_cfg_where_lmeff_is_not_installed(monkeypatch):
 
     monkeypatch.setattr(metadata, "requires", not_installed)
     ranges = {one.name: str(one.specifier) for one in doctor.requirements()}
-    assert ranges["torch"].startswith(">=")
+    assert ">=" in ranges["torch"]
     assert "transformers" in ranges
     assert "pytest" not in ranges
 
