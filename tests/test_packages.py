@@ -34,8 +34,14 @@ def without(monkeypatch):
     [
         ("prepare", "py3langid", "corpus.language=en", "corpus.language", "clean"),
         ("prepare", "datasketch", "corpus.deduplicate=near", "corpus.deduplicate: 'near'", "clean"),
-        ("plan", "tensorboard", "training.report_to=tensorboard", "training.report_to: 'tensorboard'", "track"),
-        ("plan", "trackio", "training.report_to=trackio", "training.report_to: 'trackio'", "track"),
+        (
+            "plan",
+            "tensorboard",
+            "training.report_to=tensorboard",
+            "training.report_to=tensorboard: 'tensorboard'",
+            "track",
+        ),
+        ("plan", "trackio", "training.report_to=trackio", "training.report_to=trackio: 'trackio'", "track"),
     ],
 )
 def test_a_recipe_that_needs_a_missing_package_is_told_its_extra(

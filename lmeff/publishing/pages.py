@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from lmeff.errors import RunFailed
+from lmeff.formats.run_folder import RunFolder
 from lmeff.publishing.cards import missing_for_drawing, refresh_cards
 
 
@@ -29,7 +30,7 @@ def _write(folder: Path) -> str:
         return f"no report: {', '.join(missing)} not installed; later: lmeff report {folder}"
     from lmeff.analysis import read_runs, write_report
 
-    return f"report: {write_report(read_runs([folder]), folder / 'report.html')}"
+    return f"report: {write_report(read_runs([folder]), RunFolder(folder).report)}"
 
 
 if __name__ == "__main__":
