@@ -1,4 +1,4 @@
-"""The name by which Slurm templates that were copied from an older version import this."""
+"""For Slurm templates that were copied from an older version, which import this."""
 
 from lmeff.runs.command_line import read_arguments
 

@@ -17,13 +17,12 @@ import yaml
 from lmeff.cli.early import check_run_of
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError
 from lmeff.files import not_utf8
-from lmeff.formats.run_folder import RunFolder
+from lmeff.formats.state import StateDocument
 from lmeff.recipe.machine import may_have_gpu
 from lmeff.recipe.wording import one_line, show
 from lmeff.recipe.yaml_lines import read_yaml
 from lmeff.runs.command_line import read_arguments
 from lmeff.runs.signals import SIGNALS
-from lmeff.runs.state import read_state
 from lmeff.shipped import find_shipped, shipped_names
 
 _FORWARD_EVERY_SECONDS = 1.0
@@ -37,10 +36,10 @@ def train(arguments: Sequence[str], launcher: str | None, num_processes: int | N
     `launcher` is a configuration that comes with lmeff or a file; without one, the run takes a GPU or, where there is none, the
     CPU. A wrong recipe is told before torch is imported.
     """
-    asked = read_arguments(arguments)
-    state = read_state(asked.folder)
+    command = read_arguments(arguments)
+    state = StateDocument.read(command.folder)
     if state is None or state.state != "complete":
-        check_run_of(asked.resolved)
+        check_run_of(command.resolved)
     config = _configuration(launcher)
     _settle_environment(config, num_processes)
     options = ["--config_file", str(config)]
@@ -48,14 +47,14 @@ def train(arguments: Sequence[str], launcher: str | None, num_processes: int | N
     with _passing_on_signals() as stop:
         code = _launch([*options, "-m", "lmeff.run", *arguments])
     if code == 0:
-        report = RunFolder.of(asked.resolved.recipe).report_html
+        report = command.run.report_html
         if report.is_file():
             print(f"open it in a browser: {report.resolve()}")
         return 0
     if code in (EXIT_INPUT, EXIT_INTERRUPTED):
         return code
     # A process that had not begun to listen dies of the signal, and one that another took with it cannot say why.
-    state = read_state(asked.folder)
+    state = StateDocument.read(command.folder)
     interrupted = stop.is_set() and (code < 0 or (state is not None and state.state == "interrupted"))
     return EXIT_INTERRUPTED if interrupted else EXIT_FAILED
 

@@ -128,6 +128,10 @@ class RunFolder:
     def results_of(self, revision: str) -> Path:
         return self.results / revision
 
+    def find_in_results(self, name: str) -> list[Path]:
+        """The files of this name of all revisions that have results."""
+        return sorted(self.results.glob(f"{_FINISHED}/{name}"))
+
     @property
     def outbox(self) -> Path:
         """What is to be delivered to the Hub."""

@@ -92,9 +92,9 @@ class RunMeasures:
             return
         from accelerate import PartialState
 
-        from lmeff.training.engines.engine import first_decides
+        from lmeff.training.engines.engine import run_on_rank_zero
 
-        folder = self._run.path / f".waiting-{first_decides(lambda: uuid.uuid4().hex)}"  # on all processes
+        folder = self._run.path / f".waiting-{run_on_rank_zero(lambda: uuid.uuid4().hex)}"  # on all processes
         with suppress(KeyboardInterrupt):
             yield
             folder.mkdir(parents=True, exist_ok=True)

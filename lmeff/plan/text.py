@@ -1,7 +1,5 @@
 """A plan as text: what `lmeff plan` prints, and what a run says before its first stage."""
 
-from pathlib import Path
-
 from lmeff.formats.plan import PlanDocument, PlanMemory
 from lmeff.formats.run_folder import RunFolder
 from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
@@ -79,7 +77,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None
     return "\n".join(lines)
 
 
-def format_start(recipe: Recipe, plan: PlanDocument, folder: Path) -> str:
+def format_start(recipe: Recipe, plan: PlanDocument, run: RunFolder) -> str:
     """What a run says before its first stage: where it writes, how large it is, and what it will do."""
     parameters, tasks = plan.parameters, recipe.evaluation.tasks
     anchors = f"{len(plan.anchors)} anchors" if len(plan.anchors) > 1 else "one anchor"
@@ -87,11 +85,11 @@ def format_start(recipe: Recipe, plan: PlanDocument, folder: Path) -> str:
     scored = f"scored on {', '.join(tasks)}" if tasks and recipe.evaluation.at_anchors else "not scored"
     return "\n".join(
         (
-            f"{plan.name}, seed {plan.seed}, in {folder}",
+            f"{plan.name}, seed {plan.seed}, in {run}",
             f"  model   {format_short(parameters.total)} parameters, {format_short(parameters.non_embedding)} of them"
             f" without embeddings",
             f"  length  {format_tokens(plan.num_tokens)} tokens in {plan.num_steps:,} steps{parts}; {anchors}, {scored}",
             f"  stages  text ({recipe.corpus.name}), tokenizer and tokens in {recipe.paths.data}/;"
-            f" training; {RunFolder(folder).report_html}",
+            f" training; {run.report_html}",
         )
     )

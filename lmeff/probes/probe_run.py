@@ -29,7 +29,7 @@ from lmeff.recipe.schema import Recipe
 from lmeff.tokens import DataOrder, Tokens, WrappedOrder, prepare_tokenizer, prepare_tokens
 from lmeff.training.arguments import training_arguments
 from lmeff.training.data.sequences import length_at
-from lmeff.training.engines.engine import forget_engine, settle_process
+from lmeff.training.engines.engine import forget_engine, prepare_process
 from lmeff.training.engines.micro import probe_micro_batch
 from lmeff.training.method import Method
 from lmeff.training.trainer import LmeffTrainer
@@ -127,7 +127,7 @@ def probe_trainer(
 ) -> Iterator[ProbeTrainer]:
     """A trainer with the recipe's first weights, on this machine's device, for the run's first steps; with `num_sequences`
     for steps that all read that many first sequences, or all of the batch where it has no more."""
-    settle_process(recipe.deterministic)
+    prepare_process(recipe.deterministic)
     recipe = quiet(recipe)
     micro_batch, accumulation = split_batch(recipe, 1, probe_micro_batch(recipe))
     methods = []

@@ -19,7 +19,7 @@ from lmeff.recipe.schema import Recipe
 from lmeff.tokens import BOS_ID, EOS_ID, DataOrder, PermutationOrder, Tokens
 from lmeff.tokens.shards import ShardWriter
 from lmeff.training.arguments import half_precision
-from lmeff.training.engines.engine import settle_process
+from lmeff.training.engines.engine import prepare_process
 from lmeff.training.engines.micro import probe_micro_batch
 from lmeff.training.method import Method
 
@@ -97,7 +97,7 @@ def measure_speed(recipe: Recipe, world_size: int = 1, max_seconds: float = MAX_
 
     Raises InputError when the batch cannot be divided, and RunFailed when the device's memory is too small.
     """
-    settle_process(recipe.deterministic)
+    prepare_process(recipe.deterministic)
     micro_batch, accumulation = split_batch(recipe, world_size, probe_micro_batch(recipe))
     length = recipe.batch.sequence_length
     # Random tokens need no packing, and have the full length from the first step on.

@@ -14,7 +14,7 @@ from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import Revision, list_revisions
 from lmeff.revisions.store import bring_back_revisions
-from lmeff.runs.folder import claimed
+from lmeff.runs.claim import claimed
 
 
 def read_run(run: Path) -> tuple[Recipe, PlanDocument]:
@@ -38,7 +38,7 @@ def bring_back_left(run: Path) -> None:
     another process works on the run."""
     if not any(RunFolder(run).revisions.glob(".*.tmp")):
         return
-    with suppress(Busy, InputError), claimed(run):
+    with suppress(Busy, InputError), claimed(RunFolder(run)):
         for name in bring_back_revisions(run):
             print(f"{name}: brought back; a process was killed while it replaced its files", flush=True)
 

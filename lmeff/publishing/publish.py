@@ -22,7 +22,7 @@ from lmeff.publishing.folder import add_to_outbox, bring_back_left, complete_rev
 from lmeff.publishing.patience import Patience
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import Revision
-from lmeff.runs.folder import claimed
+from lmeff.runs.claim import claimed
 
 _GROUP = 4
 FOR_A_PERSON = (NO_TOKEN, OFFLINE)
@@ -68,7 +68,7 @@ def mend_all(run: Path, revisions: list[Path], patience: Patience) -> None:
     """Corrects the revisions of a run, which must not be training, and says what was corrected. Raises RunFailed while another
     process delivers."""
     outbox, is_whole = Outbox(run), True
-    with claimed(run), locked(RunFolder(run).final_lock):
+    with claimed(RunFolder(run)), locked(RunFolder(run).final_lock):
         is_free = False
         while not is_free:
             if not patience.wait_until_free(outbox):

@@ -3,17 +3,17 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder
 from lmeff.plan import make_plan
 from lmeff.recipe import Resolved, read_recipe
+from lmeff.recipe.schema import Recipe
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the command line asks for."""
+class RunCommand:
+    """A recipe that is to be trained, or a part of one."""
 
     resolved: Resolved
     part: int | None
@@ -21,14 +21,22 @@ class Asked:
     accept_changes: bool
 
     @property
-    def folder(self) -> Path:
-        """Where the state of what is asked for stands: the run's folder or the part's."""
-        recipe = self.resolved.recipe
-        part = None if self.part is None else make_plan(recipe).parts[self.part].name
-        return RunFolder.of(recipe).part(part).path
+    def recipe(self) -> Recipe:
+        return self.resolved.recipe
+
+    @property
+    def run(self) -> RunFolder:
+        """The run, whichever part of it is asked for."""
+        return RunFolder.of(self.recipe)
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run, or the part that is asked for: its state says how far the command has come."""
+        part = None if self.part is None else make_plan(self.recipe).parts[self.part].name
+        return self.run.part(part)
 
 
-def read_arguments(argv: Sequence[str] | None, description: str | None = None) -> Asked:
+def read_arguments(argv: Sequence[str] | None, description: str | None = None) -> RunCommand:
     """What to run. Raises InputError."""
     parser = argparse.ArgumentParser(
         prog="lmeff.run", description=description, formatter_class=argparse.RawTextHelpFormatter
@@ -50,13 +58,13 @@ def read_arguments(argv: Sequence[str] | None, description: str | None = None) -
         raise InputError(f"{len(files)} recipes given; say with --index N which one to run, 0 to {len(files) - 1}")
     if len(files) > 1:
         resolved = _read(_chosen(files, index, "recipes"), settings, options.require)
-        return Asked(resolved, None, options.accept_changes)
+        return RunCommand(resolved, None, options.accept_changes)
     resolved = _read(files[0], settings, options.require)
     if resolved.recipe.anchors.mode == "snapshot" or options.index is None:
         _chosen(files, index, "recipe")
-        return Asked(resolved, None, options.accept_changes)
+        return RunCommand(resolved, None, options.accept_changes)
     _chosen([part.name for part in make_plan(resolved.recipe).parts], index, "parts")
-    return Asked(resolved, index, options.accept_changes)
+    return RunCommand(resolved, index, options.accept_changes)
 
 
 def _read(file: str, settings: Sequence[str], require: bool) -> Resolved:

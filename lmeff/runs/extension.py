@@ -5,7 +5,6 @@ learning rate that the longer run gives it, and there must be a checkpoint of wh
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.files import has_manifest, locked, write_text
@@ -17,9 +16,10 @@ from lmeff.plan.parts import TRUNK, plan_parts
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import Revision
-from lmeff.runs.folder import is_complete, is_done, record_changes
+from lmeff.runs.changes import record_changes
+from lmeff.runs.completed import is_complete, is_done
 from lmeff.runs.process import launched_rank
-from lmeff.runs.state import RunState, read_state
+from lmeff.runs.state import RunState
 
 _MAY_CHANGE = ("anchors.", "corpus.epochs ")
 """What of a complete run's recipe may change when it trains on, beside all that never decides weights: evaluation, delivery,
@@ -27,44 +27,44 @@ checkpoints, trackers, places. `corpus.epochs` only says how far the text may be
 _RATES = ("schedule.name ", "schedule.warmup ")
 
 
-def is_finished(folder: Path, recipe: Recipe, only_part: int | None) -> bool:
-    """Whether nothing is left to train of the recipe in a run's folder, or of one of its parts."""
+def is_finished(run: RunFolder, recipe: Recipe, only_part: int | None) -> bool:
+    """Whether nothing is left to train of the recipe in a run, or in one of its parts."""
     parts = _parts(recipe)
     if only_part is not None:
-        return is_done(folder, parts[only_part])
-    if not is_complete(folder):
+        return is_done(run, parts[only_part])
+    if not is_complete(run):
         return False
-    state = read_state(folder)
-    return recipe.anchors.until is not None or not _missing_parts(folder, recipe, parts, state)
+    state = StateDocument.read(run)
+    return recipe.anchors.until is not None or not _missing_parts(run, recipe, parts, state)
 
 
-def check_extension(folder: Path, recipe: Recipe, changes: Sequence[str]) -> None:
-    """Raises InputError, with the reason, when the run in `folder` is complete and cannot train on with these changes to its
+def check_extension(run: RunFolder, recipe: Recipe, changes: Sequence[str]) -> None:
+    """Raises InputError, with the reason, when the run is complete and cannot train on with these changes to its
     recipe, or has nothing left to train with them."""
-    if not changes or not is_complete(folder):
+    if not changes or not is_complete(run):
         return
-    state = read_state(folder)
-    before = read_recipe(RunFolder(folder).recipe_yaml).recipe
-    if reason := next(_reasons(folder, before, recipe, state, changes), None):
+    state = StateDocument.read(run)
+    before = read_recipe(run.recipe_yaml).recipe
+    if reason := next(_reasons(run, before, recipe, state, changes), None):
         raise InputError(
-            f"{folder}: complete at {state.tokens:,} tokens, and cannot go on: {reason} (asked for: {'; '.join(changes)});"
+            f"{run}: complete at {state.tokens:,} tokens, and cannot go on: {reason} (asked for: {'; '.join(changes)});"
             " give the run that you want another name (name=...)"
         )
 
 
-def take_recipe(folder: Path, resolved: Resolved, state: RunState, changes: list[str]) -> None:
-    """Makes a recipe that is to be trained that of the folder, and records what it changes; a complete run is one no more.
-    Every process calls this and the first one does it. Killed at any point, it may be done again."""
+def replace_recipe(run: RunFolder, resolved: Resolved, state: RunState, changes: list[str]) -> None:
+    """Makes a recipe that is to be trained the run's own, and records what changed; a complete run that it extends becomes an
+    interrupted one. Every process calls this and the first one does it. Killed at any point, it may be done again."""
     was_withheld, state.is_withheld = state.is_withheld, False
     if launched_rank() > 0:
         return
     recipe = resolved.recipe
-    with locked(RunFolder(folder).recipe_lock):
-        whole, was_complete = read_state(folder), is_complete(folder)
-        record_changes(folder, whole.step if was_complete else state.step, changes)
-        write_text(RunFolder(folder).recipe_yaml, resolved.to_yaml())
-        if was_complete and not is_finished(folder, recipe, None):
-            RunState(folder, recipe.batch.clock, whole, plan_anchors(recipe)).write("interrupted")
+    with locked(run.recipe_lock):
+        whole, was_complete = StateDocument.read(run), is_complete(run)
+        record_changes(run, whole.step if was_complete else state.step, changes)
+        write_text(run.recipe_yaml, resolved.to_yaml())
+        if was_complete and not is_finished(run, recipe, None):
+            RunState(run, recipe.batch.clock, whole, plan_anchors(recipe)).write("interrupted")
     if was_withheld:
         state.write("running")
 
@@ -73,52 +73,50 @@ def _parts(recipe: Recipe) -> list[PlanPart]:
     return plan_parts(recipe, plan_anchors(recipe))
 
 
-def _missing_parts(folder: Path, recipe: Recipe, parts: list[PlanPart], state: StateDocument) -> list[PlanPart]:
+def _missing_parts(run: RunFolder, recipe: Recipe, parts: list[PlanPart], state: StateDocument) -> list[PlanPart]:
     """What a complete run lacks of a recipe, the trunk aside. The folders of its parts may have been cleared away since."""
     if parts[0].name is None:
         return [part for part in parts if part.last_step > state.step]
-    return [
-        part for part in parts if part.name != TRUNK and not is_done(folder, part) and not _has(folder, recipe, part)
-    ]
+    return [part for part in parts if part.name != TRUNK and not is_done(run, part) and not _has(run, recipe, part)]
 
 
-def _has(folder: Path, recipe: Recipe, part: PlanPart) -> bool:
+def _has(run: RunFolder, recipe: Recipe, part: PlanPart) -> bool:
     """Whether all anchors of a part are kept."""
-    return all(_is_kept(folder, recipe, anchor) for anchor in part.anchors)
+    return all(_is_kept(run, recipe, anchor) for anchor in part.anchors)
 
 
-def _is_kept(folder: Path, recipe: Recipe, anchor: PlanAnchor) -> bool:
-    return has_manifest(RunFolder(folder).revision(Revision(recipe.seed, anchor.nominal_tokens).name))
+def _is_kept(run: RunFolder, recipe: Recipe, anchor: PlanAnchor) -> bool:
+    return has_manifest(run.revision(Revision(recipe.seed, anchor.nominal_tokens).name))
 
 
 def _reasons(
-    folder: Path, before: Recipe, recipe: Recipe, state: StateDocument, changes: Sequence[str]
+    run: RunFolder, before: Recipe, recipe: Recipe, state: StateDocument, changes: Sequence[str]
 ) -> Iterator[str]:
     """Why a complete run cannot go on as another recipe."""
     former, parts = _parts(before), _parts(recipe)
     if before.anchors.until or recipe.anchors.until:
         yield "with anchors.until its final model is no anchor, and would be lost"
-    elif not (missing := _missing_parts(folder, recipe, parts, state)):
+    elif not (missing := _missing_parts(run, recipe, parts, state)):
         yield f"nothing is left to train; add an anchor above {state.tokens:,}"
     elif recipe.anchors.mode == "snapshot":
         yield from _other_rates(former[0], parts[0])
-        yield from _no_checkpoint(folder, state.step)
+        yield from _no_checkpoint(run, state.step)
         for anchor in parts[0].anchors:
-            if anchor.step <= state.step and not _is_kept(folder, recipe, anchor):
+            if anchor.step <= state.step and not _is_kept(run, recipe, anchor):
                 yield f"{anchor.name} is step {anchor.step}, and it is at step {state.step} already"
     else:
         for part in parts:
-            if part not in missing and part.name != TRUNK and not is_done(folder, part):
-                yield f"{RunFolder(folder).part(part.name)} is not there any more, so that part would be trained anew"
+            if part not in missing and part.name != TRUNK and not is_done(run, part):
+                yield f"{run.part(part.name)} is not there any more, so that part would be trained anew"
         if recipe.anchors.mode == "anneal":
-            yield from _trunk_reasons(folder, former[0], parts[0], missing)
-    yield from _other_training(folder, recipe, changes)
+            yield from _trunk_reasons(run, former[0], parts[0], missing)
+    yield from _other_training(run, recipe, changes)
 
 
-def _trunk_reasons(folder: Path, former: PlanPart, trunk: PlanPart, missing: list[PlanPart]) -> Iterator[str]:
+def _trunk_reasons(run: RunFolder, former: PlanPart, trunk: PlanPart, missing: list[PlanPart]) -> Iterator[str]:
     """Why branches cannot leave a trunk that was trained as `former`."""
-    trunk_folder = RunFolder(folder).part(former.name).path
-    state = read_state(trunk_folder)
+    trunk_folder = run.part(former.name)
+    state = StateDocument.read(trunk_folder)
     if state is None:
         yield f"{trunk_folder} is not there any more, so it would be trained anew"
         return
@@ -130,7 +128,7 @@ def _trunk_reasons(folder: Path, former: PlanPart, trunk: PlanPart, missing: lis
             yield from _no_checkpoint(trunk_folder, branch.first_step)
 
 
-def _other_training(folder: Path, recipe: Recipe, changes: Sequence[str]) -> Iterator[str]:
+def _other_training(run: RunFolder, recipe: Recipe, changes: Sequence[str]) -> Iterator[str]:
     """How steps that were trained would have been others with what changes beside the anchors."""
     # Of one run and of a trunk it is known which rates the steps had; restarts that are there keep their own.
     may_change = _MAY_CHANGE + (() if recipe.anchors.mode == "restart" else _RATES)
@@ -139,7 +137,7 @@ def _other_training(folder: Path, recipe: Recipe, changes: Sequence[str]) -> Ite
             yield f"{change.partition(' ')[0]}: its steps were trained with another value"
     from lmeff.tokens.of_run import is_same_text
 
-    if is_same_text(recipe, folder) is False:
+    if is_same_text(recipe, run.path) is False:
         yield "corpus: its steps were trained on other text than is there now"
 
 
@@ -158,7 +156,7 @@ def _other_rates(former: PlanPart, part: PlanPart) -> Iterator[str]:
         yield f"schedule.warmup: it was {former.warmup_steps} steps, and would be {part.warmup_steps}"
 
 
-def _no_checkpoint(folder: Path, step: int) -> Iterator[str]:
-    checkpoint = RunFolder(folder).checkpoint(step)
+def _no_checkpoint(run: RunFolder, step: int) -> Iterator[str]:
+    checkpoint = run.checkpoint(step)
     if not has_manifest(checkpoint):
         yield f"{checkpoint} is not there, so there is nothing to go on from"

@@ -28,7 +28,7 @@ class StopRequests:
     def __init__(self) -> None:
         self._asked = False
         self._deferring = False
-        self._folder: Path | None = None
+        self._folder: RunFolder | None = None
 
     @property
     def asked(self) -> bool:
@@ -51,7 +51,7 @@ class StopRequests:
         first, self._asked = not self._asked, True
         if self._folder is not None:
             # An evaluation looks at this note: the other processes may not have got a signal.
-            RunFolder(self._folder).stop_note.touch()
+            self._folder.stop_note.touch()
         if first and not self._deferring:
             raise Interrupted
 
@@ -60,7 +60,7 @@ class StopRequests:
         self._deferring, self._folder = True, None
 
     @contextmanager
-    def deferred(self, folder: Path) -> Iterator[None]:
+    def deferred(self, folder: RunFolder) -> Iterator[None]:
         """Inside, a signal is only noted; the caller looks at `asked`. `folder` is one that all processes share."""
         self._deferring, self._folder = True, folder
         try:
@@ -70,13 +70,13 @@ class StopRequests:
 
     def check(self) -> None:
         """Raises Interrupted when any process of the run was asked to stop."""
-        if self._asked or (self._folder is not None and RunFolder(self._folder).stop_note.exists()):
+        if self._asked or (self._folder is not None and self._folder.stop_note.exists()):
             raise Interrupted
 
     @staticmethod
-    def forget(folder: Path) -> None:
+    def forget(folder: RunFolder) -> None:
         """Clears the note of an earlier launch."""
-        RunFolder(folder).stop_note.unlink(missing_ok=True)
+        folder.stop_note.unlink(missing_ok=True)
 
 
 def tell_when_launcher_dies() -> None:

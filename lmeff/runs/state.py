@@ -1,10 +1,9 @@
-"""`state.json`: what a run is doing. Needs no torch, so that a finished run is recognized at once."""
+"""Keeps the `state.json` of a run while it works. No torch."""
 
 import os
 import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 from lmeff.clock import Clock
 from lmeff.formats.plan import PlanAnchor
@@ -26,7 +25,10 @@ def slurm_job() -> str | None:
 
 @dataclass
 class RunState:
-    folder: Path
+    """What a process knows of the state of its run, and writes into `state.json`."""
+
+    folder: RunFolder
+    """Of the run, or of one of its parts."""
     clock: Clock
     before: StateDocument | None
     """What the file said when this process began."""
@@ -53,9 +55,4 @@ class RunState:
             job=slurm_job(),
             error=error,
             updated=now(),
-        ).write(RunFolder(self.folder))
-
-
-def read_state(folder: Path) -> StateDocument | None:
-    """The state of a run, None when it has not begun."""
-    return StateDocument.read(RunFolder(folder))
+        ).write(self.folder)

@@ -13,12 +13,11 @@ def seal(folder: Path) -> None:
     ManifestDocument.of(folder).write(folder)
 
 
-def _steps(run: Path) -> list[tuple[int, Path]]:
-    folder = RunFolder(run)
-    return [(step, folder.checkpoint(step)) for step in folder.checkpoint_steps()]
+def _steps(run: RunFolder) -> list[tuple[int, Path]]:
+    return [(step, run.checkpoint(step)) for step in run.checkpoint_steps()]
 
 
-def newest_complete(run: Path) -> tuple[Path | None, list[str]]:
+def newest_complete(run: RunFolder) -> tuple[Path | None, list[str]]:
     """The newest checkpoint whose files are what its manifest says, and what is wrong with the newer ones."""
     complaints: list[str] = []
     for _, folder in reversed(_steps(run)):
@@ -29,7 +28,7 @@ def newest_complete(run: Path) -> tuple[Path | None, list[str]]:
     return None, complaints
 
 
-def rotate(run: Path, keep: int, newest: int, pinned: Collection[int] = ()) -> None:
+def rotate(run: RunFolder, keep: int, newest: int, pinned: Collection[int] = ()) -> None:
     """Keeps the `keep` checkpoints up to step `newest`, which was just written, and those of the steps `pinned`. Removes older
     ones, later ones (they were damaged, or the run would have gone on from them) and what an interrupted save left behind.
     Revisions live elsewhere."""
@@ -37,12 +36,12 @@ def rotate(run: Path, keep: int, newest: int, pinned: Collection[int] = ()) -> N
     for step, folder in _steps(run):
         if folder not in kept and not (step in pinned and step <= newest):
             shutil.rmtree(folder, ignore_errors=True)  # a branch that is done may be removing it too
-    for leftover in RunFolder(run).checkpoints.glob(".*.tmp"):
+    for leftover in run.checkpoints.glob(".*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
-def unpin(run: Path, step: int, keep: int) -> None:
+def unpin(run: RunFolder, step: int, keep: int) -> None:
     """Removes a checkpoint that was kept for a branch, unless it is among the newest `keep`."""
-    checkpoint = RunFolder(run).checkpoint(step)
+    checkpoint = run.checkpoint(step)
     if checkpoint not in [folder for _, folder in _steps(run)][-keep:]:
         shutil.rmtree(checkpoint, ignore_errors=True)

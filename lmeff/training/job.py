@@ -17,6 +17,7 @@ from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.manifest import manifest_differences
 from lmeff.formats.plan import PlanDocument, PlanPart
 from lmeff.formats.run_folder import RunFolder
+from lmeff.formats.state import StateDocument
 from lmeff.models.build import build_model
 from lmeff.plan import make_plan
 from lmeff.plan.batch import micro_batches
@@ -24,10 +25,13 @@ from lmeff.plan.parts import TRUNK
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import Revision, RevisionStore
 from lmeff.revisions.store import list_revisions
-from lmeff.runs.folder import check_space, claimed, is_done, record_changes
+from lmeff.runs.changes import record_changes
+from lmeff.runs.claim import claimed
+from lmeff.runs.completed import is_done
 from lmeff.runs.process import launched_rank, launched_world_size
 from lmeff.runs.signals import Interrupted, StopRequests
-from lmeff.runs.state import RunState, read_state
+from lmeff.runs.space import check_space
+from lmeff.runs.state import RunState
 from lmeff.tokens import DataOrder, Tokens
 from lmeff.training.arguments import training_arguments
 from lmeff.training.callbacks.anchors import AnchorCallback
@@ -37,7 +41,7 @@ from lmeff.training.callbacks.reporting import ProgressCallback, RunLogCallback,
 from lmeff.training.callbacks.tracking import TrackingCallback, take_trackers
 from lmeff.training.checkpoints import newest_complete, unpin
 from lmeff.training.data.sample_log import SampleLogCallback
-from lmeff.training.engines.engine import check_engine, first_decides, forget_engine
+from lmeff.training.engines.engine import check_engine, forget_engine, run_on_rank_zero
 from lmeff.training.engines.micro import probe_micro_batch
 from lmeff.training.engines.resumable import read_own_state
 from lmeff.training.method import Method
@@ -49,8 +53,7 @@ class Job:
     """What training a recipe needs from the other rooms."""
 
     recipe: Recipe
-    folder: Path
-    """The run's folder."""
+    run: RunFolder
     tokens: Tokens
     run_state: RunState
     recipe_yaml: str
@@ -72,7 +75,7 @@ class Job:
 
 
 def train(job: Job, only_part: int | None = None) -> PlanDocument:
-    """Trains all parts that are not done, or one of them, and keeps every anchor under `folder/revisions`; with the last part
+    """Trains all parts that are not done, or one of them, and keeps every anchor under `revisions/`; with the last part
     also the final model. Every process calls this.
 
     Raises InputError for a launcher that does not fit and for other training text than the checkpoint's, RunFailed when the
@@ -80,26 +83,26 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
     somebody else is still training one of its parts.
     """
     parts = make_plan(job.recipe, world_size=launched_world_size()).parts
-    micro_batch = first_decides(lambda: _saved_micro_batch(job, parts))
+    micro_batch = run_on_rank_zero(lambda: _saved_micro_batch(job, parts))
     if micro_batch is None and job.recipe.batch.micro == "auto":
         micro_batch = probe_micro_batch(job.recipe)
     plan = make_plan(job.recipe, world_size=launched_world_size(), micro_batch=micro_batch)
     if launched_rank() == 0:
-        plan.write(RunFolder(job.folder))
-        check_space(job.folder, plan)
+        plan.write(job.run)
+        check_space(job.run, plan)
     busy = []
     for index, part in enumerate(parts):
-        if only_part in (None, index) and not first_decides(lambda part=part: is_done(job.folder, part)):
+        if only_part in (None, index) and not run_on_rank_zero(lambda part=part: is_done(job.run, part)):
             try:
                 plan = _train_part_in_memory(job, plan, part)
             except Busy as error:
                 if only_part is not None:
                     raise
                 busy.append(str(error))
-    if busy and not first_decides(lambda: _all_done(job, plan)):
+    if busy and not run_on_rank_zero(lambda: _all_done(job, plan)):
         raise Interrupted("\n".join(busy) + "\nall other parts are done")
     if launched_rank() == 0 and not job.recipe.anchors.until and _all_done(job, plan):
-        with locked(RunFolder(job.folder).final_lock):
+        with locked(job.run.final_lock):
             _store(job, plan, []).save_final(plan.anchors[-1].nominal_tokens)
     if dist.is_initialized():
         dist.barrier()
@@ -109,23 +112,23 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
 
 def finish_state(job: Job, plan: PlanDocument) -> None:
     """Says `complete` in the state of what was asked for, and in the run's when all its parts are done."""
-    if job.run_state.folder == job.folder:
+    if job.run_state.folder == job.run:
         if not job.recipe.anchors.until:
             job.run_state.step = plan.num_steps
         job.run_state.write("complete")
     elif _all_done(job, plan):
-        whole = RunState(job.folder, plan.clock, read_state(job.folder))
+        whole = RunState(job.run, plan.clock, StateDocument.read(job.run))
         whole.step = plan.num_steps
         whole.write("complete")
 
 
 def _all_done(job: Job, plan: PlanDocument) -> bool:
-    return all(part.name is None or is_done(job.folder, part) for part in plan.parts)
+    return all(part.name is None or is_done(job.run, part) for part in plan.parts)
 
 
 def _store(job: Job, plan: PlanDocument, changes: list[dict[str, Any]]) -> RevisionStore:
     return RevisionStore(
-        folder=RunFolder(job.folder).revisions,
+        folder=job.run.revisions,
         seed=job.recipe.seed,
         tokenizer_folder=job.tokens.tokenizer_folder,
         recipe_yaml=job.recipe_yaml,
@@ -142,7 +145,7 @@ def _saved_micro_batch(job: Job, parts: list[PlanPart]) -> int | None:
     when the recipe gives one, or there is no checkpoint yet."""
     if job.recipe.batch.micro != "auto":
         return None
-    found = (newest_complete(RunFolder(job.folder).part(part.name).path)[0] for part in parts)
+    found = (newest_complete(job.run.part(part.name))[0] for part in parts)
     if (checkpoint := next(filter(None, found), None)) is None:
         return None
     saved = read_own_state(checkpoint)["micro_batch"]
@@ -151,14 +154,14 @@ def _saved_micro_batch(job: Job, parts: list[PlanPart]) -> int | None:
 
 def _checkpoint(job: Job, part: PlanPart) -> Path | None:
     """Where a part goes on from. Raises Interrupted when the trunk is not there yet, and RunFailed when it never will be."""
-    checkpoint, complaints = newest_complete(RunFolder(job.folder).part(part.name).path)
+    checkpoint, complaints = newest_complete(job.run.part(part.name))
     for complaint in complaints:
         print(complaint)
     if checkpoint is None and part.first_step:
-        trunk = RunFolder(job.folder).part(TRUNK)
+        trunk = job.run.part(TRUNK)
         checkpoint = trunk.checkpoint(part.first_step)
         if wrong := manifest_differences(checkpoint):
-            state = read_state(trunk.path)
+            state = StateDocument.read(trunk)
             if state is None or state.state != "complete":
                 raise Interrupted(
                     f"part {part.name} begins at step {part.first_step} of the trunk, which is not there yet"
@@ -173,7 +176,7 @@ def _checkpoint(job: Job, part: PlanPart) -> Path | None:
 def _check_new_anchors(job: Job, part: PlanPart, step: int) -> None:
     """Raises InputError for an anchor that was added where the run has already been."""
     if any(change.startswith("anchors.tokens was ") for change in job.accepted_changes or ()):
-        kept = {folder.name for folder in list_revisions(job.folder)}
+        kept = {folder.name for folder in list_revisions(job.run.path)}
         for anchor in part.anchors:
             if anchor.step <= step and Revision(job.recipe.seed, anchor.nominal_tokens).name not in kept:
                 raise InputError(
@@ -186,7 +189,7 @@ def _accepted(job: Job, checkpoint: Path | None, order: DataOrder) -> list[dict[
     is another one and that is not accepted."""
     saved = read_own_state(checkpoint) if checkpoint else None
     if saved is None:
-        return record_changes(job.folder, 0, [])
+        return record_changes(job.run, 0, [])
     # Checkpoints of older versions do not have the order's.
     order_before = saved.get("order_fingerprint", order.fingerprint)
     if saved["tokens_fingerprint"] != job.tokens.fingerprint:
@@ -197,10 +200,10 @@ def _accepted(job: Job, checkpoint: Path | None, order: DataOrder) -> list[dict[
         change = f"the order of sequences was {order_before}, is now {order.fingerprint}"
         advice = "go on as the run began"
     else:
-        return record_changes(job.folder, 0, [])
+        return record_changes(job.run, 0, [])
     if job.accepted_changes is None:
         raise InputError(f"{checkpoint}: {change}; {advice}, or go on with --accept-changes")
-    return record_changes(job.folder, saved["step"], [change])
+    return record_changes(job.run, saved["step"], [change])
 
 
 def _train_part_in_memory(job: Job, plan: PlanDocument, part: PlanPart) -> PlanDocument:
@@ -219,19 +222,19 @@ def _train_part_in_memory(job: Job, plan: PlanDocument, part: PlanPart) -> PlanD
             raise RunFailed(f"{plan.micro_batch} sequences at a time do not fit the GPU: {shortage}; {advice}")
         print(f"{plan.micro_batch} sequences at a time do not fit the GPU; going on with {smaller[-1]}")
         plan = make_plan(job.recipe, world_size=1, micro_batch=smaller[-1])
-        plan.write(RunFolder(job.folder))
+        plan.write(job.run)
 
 
 def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
-    recipe, folder = job.recipe, RunFolder(job.folder).part(part.name).path
+    recipe, folder = job.recipe, job.run.part(part.name)
     with ExitStack() as held:
         # Whoever was asked for one part holds its folder already.
         if folder != job.run_state.folder:
-            first_decides(lambda: held.enter_context(claimed(folder)))
+            run_on_rank_zero(lambda: held.enter_context(claimed(folder)))
         if launched_rank() == 0:
             StopRequests.forget(folder)
-        checkpoint = first_decides(lambda: _checkpoint(job, part))
-        arguments = training_arguments(recipe, part, folder, plan.micro_batch, plan.accumulation)
+        checkpoint = run_on_rank_zero(lambda: _checkpoint(job, part))
+        arguments = training_arguments(recipe, part, folder.path, plan.micro_batch, plan.accumulation)
         trackers = take_trackers(arguments, recipe, part.name, folder)
         trainer = LmeffTrainer(
             build_model(recipe),
@@ -239,10 +242,10 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
             recipe,
             job.tokens,
             job.methods,
-            pinned=lambda: {step for step in part.branch_steps if not _branch_is_done(job.folder, plan, step)},
+            pinned=lambda: {step for step in part.branch_steps if not _branch_is_done(job.run, plan, step)},
         )
         check_engine(trainer.accelerator, trainer.args)
-        store = _store(job, plan, first_decides(lambda: _accepted(job, checkpoint, trainer.order)))
+        store = _store(job, plan, run_on_rank_zero(lambda: _accepted(job, checkpoint, trainer.order)))
         # What watches a part sees a plan that ends where the part does.
         seen = plan.model_copy(
             update={
@@ -254,7 +257,7 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         )
         states = [job.run_state]
         if part.name and job.run_state.folder != folder:
-            states.append(RunState(folder, plan.clock, read_state(folder)))
+            states.append(RunState(folder, plan.clock, StateDocument.read(folder)))
         for state in states:
             state.anchors = part.anchors
         progress = ProgressCallback(seen, trainer)
@@ -262,15 +265,15 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         # With checkpoints by the clock only, there would be none of the end, from which a longer run goes on.
         save_at = {*part.branch_steps, *([part.last_step] if recipe.checkpoints.every_minutes else [])}
         boundary = BoundaryCallback(trainer, lambda: job.stop.asked, recipe.checkpoints.every_minutes, save_at)
-        tracking = TrackingCallback(trackers, seen, RunFolder(folder).log_jsonl, store.path, job.scores)
+        tracking = TrackingCallback(trackers, seen, folder.log_jsonl, store.path, job.scores)
         trainer.remove_callback(StockProgressCallback)
         trainer.remove_callback(PrinterCallback)
         for callback in (
             anchors,
             *(callback for method in job.methods for callback in method.callbacks(trainer)),
-            *([ConvergenceCallback(trainer, RunFolder(folder).dev_log_jsonl)] if recipe.anchors.until else []),
+            *([ConvergenceCallback(trainer, folder.dev_log_jsonl)] if recipe.anchors.until else []),
             boundary,
-            *([SampleLogCallback(RunFolder(folder).samples_jsonl, trainer)] if recipe.batch.log_samples else []),
+            *([SampleLogCallback(folder.samples_jsonl, trainer)] if recipe.batch.log_samples else []),
             progress,
             RunLogCallback(tracking.log, seen, trainer, tracking.on_record),
             StateCallback(states),
@@ -298,10 +301,10 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         if part.name and trainer.is_world_process_zero():
             states[-1].step = part.last_step
             states[-1].write("complete")
-            if part.first_step and _branch_is_done(job.folder, plan, part.first_step):
-                unpin(RunFolder(job.folder).part(TRUNK).path, part.first_step, recipe.checkpoints.keep)
+            if part.first_step and _branch_is_done(job.run, plan, part.first_step):
+                unpin(job.run.part(TRUNK), part.first_step, recipe.checkpoints.keep)
         forget_engine(trainer)
 
 
-def _branch_is_done(folder: Path, plan: PlanDocument, step: int) -> bool:
-    return all(is_done(folder, part) for part in plan.parts if part.first_step == step)
+def _branch_is_done(run: RunFolder, plan: PlanDocument, step: int) -> bool:
+    return all(is_done(run, part) for part in plan.parts if part.first_step == step)

@@ -1,5 +1,5 @@
-"""The name by which Slurm templates that were copied from an older version import this."""
+"""For Slurm templates that were copied from an older version, which import this."""
 
-from lmeff.runs.state import read_state
+from lmeff.formats.state import StateDocument
 
-__all__ = ["read_state"]
+read_state = StateDocument.read

@@ -8,8 +8,9 @@ import pytest
 
 from lmeff.cli import main
 from lmeff.files import sha256_file
+from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.outbox import Outbox
-from lmeff.runs.folder import claimed
+from lmeff.runs.claim import claimed
 from tests.hub_server import Commit, HubServer
 from tests.launching import curve, finish, start, weights
 from tests.publishing.conftest import REPOSITORY, lmeff
@@ -91,7 +92,7 @@ def test_a_revision_that_a_killed_mend_left_hidden(
     shutil.copytree(folder, folder.with_name(f".{folder.name}.0123abcd.tmp"))
     weights = sha256_file(folder / "model.safetensors")
     folder.rename(folder.with_name(f".{folder.name}.4567cdef.tmp"))
-    with claimed(old_run):
+    with claimed(RunFolder(old_run)):
         main(["verify", str(old_run), "--local", "--no-reload"])
         assert not folder.exists(), "a process at work may be about to rename it itself"
     capsys.readouterr()

@@ -11,10 +11,11 @@ from lmeff.cli.main import _parser
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
 from lmeff.evaluation.tasks.sources import data_folder
+from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe import read_recipe
 from lmeff.recipe.reading import read_section
 from lmeff.recipe.sections.finetune import FinetuneRecipe
-from lmeff.runs.folder import recipe_changes
+from lmeff.runs.changes import recipe_changes
 
 RECIPE = """\
 name: tiny
@@ -179,9 +180,9 @@ def test_the_copy_in_a_run_folder_names_the_same_text():
 def test_a_run_goes_on_from_another_place_and_with_moved_text(monkeypatch, tmp_path):
     """Where text lies is no setting: what it is stands in its fingerprint."""
     write_words("../exp/words.jsonl")
-    run = tmp_path / "work" / "outputs" / "tiny" / "seed-0"
-    (run / "revisions" / "seed-0-tokens-0").mkdir(parents=True)
-    (run / "recipe.yaml").write_text(read_recipe(write("../exp/r.yaml", RECIPE)).to_yaml())
+    run = RunFolder(tmp_path / "work" / "outputs" / "tiny" / "seed-0")
+    run.revision("seed-0-tokens-0").mkdir(parents=True)
+    run.recipe_yaml.write_text(read_recipe(write("../exp/r.yaml", RECIPE)).to_yaml())
     monkeypatch.chdir(tmp_path / "home" if (tmp_path / "home").exists() else tmp_path)
     assert recipe_changes(run, read_recipe("exp/r.yaml")) == []
     (tmp_path / "exp").rename(tmp_path / "moved")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from lmeff.clock import Clock
+from lmeff.formats.run_folder import RunFolder
 from lmeff.runs.state import RunState
 from tests.launching import STORIES
 
@@ -65,8 +66,8 @@ def undisturbed(array: str, folder: Path) -> str:
 @pytest.fixture(scope="module")
 def stuck(slurm, folder: Path) -> str:
     """The number of a job whose run was interrupted, and gets to no further step: its launcher does not start."""
-    state = RunState(folder / "stuck" / "one" / "seed-0", clock=Clock(128, 32), before=None)
-    state.folder.mkdir(parents=True)
+    state = RunState(RunFolder(folder / "stuck" / "one" / "seed-0"), clock=Clock(128, 32), before=None)
+    state.folder.path.mkdir(parents=True)
     state.step = 7
     state.write("interrupted")
     words = (folder / "one.yaml", f"paths.outputs={folder}/stuck")

@@ -9,17 +9,17 @@ from lmeff.training.checkpoints import newest_complete, rotate, seal
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(tmp_path: Path) -> RunFolder:
     for step in (5, 10, 20):
         folder = RunFolder(tmp_path).checkpoint(step)
         folder.mkdir(parents=True)
         (folder / "optimizer.pt").write_bytes(b"state %d" % step)
         seal(folder)
-    return tmp_path
+    return RunFolder(tmp_path)
 
 
-def test_the_newest_is_chosen(run: Path) -> None:
-    assert newest_complete(run) == (RunFolder(run).checkpoint(20), [])
+def test_the_newest_is_chosen(run: RunFolder) -> None:
+    assert newest_complete(run) == (run.checkpoint(20), [])
 
 
 def flip(path: Path) -> None:
@@ -39,28 +39,28 @@ def flip(path: Path) -> None:
         lambda folder: flip(folder / "optimizer.pt"),
     ],
 )
-def test_a_damaged_one_is_named_and_the_one_before_is_used(run: Path, damage) -> None:
-    damage(RunFolder(run).checkpoint(20))
+def test_a_damaged_one_is_named_and_the_one_before_is_used(run: RunFolder, damage) -> None:
+    damage(run.checkpoint(20))
     chosen, complaints = newest_complete(run)
-    assert chosen == RunFolder(run).checkpoint(10)
+    assert chosen == run.checkpoint(10)
     assert len(complaints) == 1
-    assert complaints[0].startswith(f"{RunFolder(run).checkpoint(20)} is damaged")
+    assert complaints[0].startswith(f"{run.checkpoint(20)} is damaged")
 
 
 def test_none_at_all(tmp_path: Path) -> None:
-    assert newest_complete(tmp_path) == (None, [])
+    assert newest_complete(RunFolder(tmp_path)) == (None, [])
 
 
-def test_rotation_keeps_the_newest_and_clears_leftovers(run: Path) -> None:
-    (run / "checkpoints" / ".step-25.tmp").mkdir()
+def test_rotation_keeps_the_newest_and_clears_leftovers(run: RunFolder) -> None:
+    (run.checkpoints / ".step-25.tmp").mkdir()
     rotate(run, keep=2, newest=20)
-    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-10", "step-20"]
+    assert sorted(path.name for path in (run.checkpoints).iterdir()) == ["step-10", "step-20"]
 
 
-def test_a_damaged_later_one_does_not_push_out_a_good_one(run: Path) -> None:
+def test_a_damaged_later_one_does_not_push_out_a_good_one(run: RunFolder) -> None:
     """The run went on from step 5, because 10 and 20 were damaged, and has just written step 7."""
-    folder = RunFolder(run).checkpoint(7)
+    folder = run.checkpoint(7)
     folder.mkdir()
     seal(folder)
     rotate(run, keep=2, newest=7)
-    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["step-5", "step-7"]
+    assert sorted(path.name for path in (run.checkpoints).iterdir()) == ["step-5", "step-7"]

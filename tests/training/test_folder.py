@@ -5,16 +5,17 @@ from pathlib import Path
 import pytest
 
 from lmeff.errors import InputError
+from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe import read_recipe
-from lmeff.runs.folder import check_same_recipe, recipe_changes
+from lmeff.runs.changes import check_same_recipe, recipe_changes
 from tests.launching import write_recipe
 
 
-def begun(folder: Path, *words: str) -> Path:
+def begun(folder: Path, *words: str) -> RunFolder:
     """A run's folder with work in it, and its recipe beside."""
-    run = folder / "run"
-    (run / "revisions" / "seed-1-tokens-0").mkdir(parents=True)
-    (run / "recipe.yaml").write_text(read_recipe(write_recipe(folder), words).to_yaml())
+    run = RunFolder(folder / "run")
+    run.revision("seed-1-tokens-0").mkdir(parents=True)
+    run.recipe_yaml.write_text(read_recipe(write_recipe(folder), words).to_yaml())
     return run
 
 
@@ -38,11 +39,11 @@ def test_what_was_never_finished_is_no_work(tmp_path: Path) -> None:
     run = begun(tmp_path)
     changed = read_recipe(tmp_path / "recipe.yaml", ["optimizer.learning_rate=1e-3"])
     assert len(recipe_changes(run, changed)) == 1
-    (run / "revisions" / "seed-1-tokens-0").rename(run / "revisions" / ".seed-1-tokens-0.abcdefgh.tmp")
+    run.revision("seed-1-tokens-0").rename(run.revisions / ".seed-1-tokens-0.abcdefgh.tmp")
     for place in ("checkpoints", "parts/5k/checkpoints", "parts/.5k/checkpoints"):
-        (run / place / ".step-7.abcdefgh.tmp").mkdir(parents=True)
+        (run.path / place / ".step-7.abcdefgh.tmp").mkdir(parents=True)
     assert recipe_changes(run, changed) == []
-    (run / "parts" / "5k" / "checkpoints" / "step-7").mkdir()
+    run.part("5k").checkpoint(7).mkdir()
     assert len(recipe_changes(run, changed)) == 1
 
 
@@ -57,7 +58,7 @@ def test_a_schedule_spelled_otherwise_is_the_same(tmp_path: Path, key: str) -> N
     run = begun(tmp_path, "batch.sequence_lengths={0: 16, 5_000: 32}")
     again = read_recipe(tmp_path / "recipe.yaml", [f"batch.sequence_lengths={{{key}: 32, 0: 16}}"])
     assert check_same_recipe(run, again, accept=False) == []
-    kept = (run / "recipe.yaml").read_text()
-    (run / "recipe.yaml").write_text(kept.replace("5k: 32", "'5_000': 32"))
-    assert "'5_000': 32" in (run / "recipe.yaml").read_text()
+    kept = run.recipe_yaml.read_text()
+    run.recipe_yaml.write_text(kept.replace("5k: 32", "'5_000': 32"))
+    assert "'5_000': 32" in run.recipe_yaml.read_text()
     assert check_same_recipe(run, again, accept=False) == []

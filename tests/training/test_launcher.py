@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from lmeff import run
-from lmeff.runs.launcher import settle_environment
+from lmeff.runs.launch import override_environment
 from tests.launching import ROOT, curve, environment, finish, read_lines, run_folder, start, weights, write_recipe
 
 HOSTILE = {
@@ -252,5 +252,5 @@ def test_what_says_nothing_of_training_is_left_alone(clean_environment, tmp_path
         }
     ).items():
         clean_environment.setenv(name, value)
-    assert settle_environment() == []
+    assert override_environment() == []
     assert os.environ["ACCELERATE_MIXED_PRECISION"] == "no"

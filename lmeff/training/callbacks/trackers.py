@@ -25,7 +25,7 @@ from lmeff.paths import expanded
 class Tracked:
     """What is tracked: a run, or one of its parts."""
 
-    folder: Path
+    folder: RunFolder
     """Of the run or part; the tracker's own name for the run is kept there."""
     project: str
     name: str
@@ -51,7 +51,7 @@ class TensorBoard:
     def __init__(self, tracked: Tracked) -> None:
         self._tracked = tracked
         elsewhere = os.environ.get("TENSORBOARD_LOGGING_DIR")
-        base = Path(expanded(elsewhere)) / tracked.project if elsewhere else RunFolder(tracked.folder).tensorboard
+        base = Path(expanded(elsewhere)) / tracked.project if elsewhere else tracked.folder.tensorboard
         self._folder = base / tracked.name
 
     def begin(self, step: int) -> int:
@@ -179,7 +179,7 @@ KINDS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "trackio": Tracki
 
 
 def _notes(tracked: Tracked) -> dict[str, str]:
-    path = RunFolder(tracked.folder).trackers_json
+    path = tracked.folder.trackers_json
     return read_json(path) if path.exists() else {}
 
 
@@ -189,4 +189,4 @@ def _note(tracked: Tracked, kind: str) -> str | None:
 
 def _keep_note(tracked: Tracked, kind: str, value: str) -> None:
     if _note(tracked, kind) != value:
-        write_json(RunFolder(tracked.folder).trackers_json, _notes(tracked) | {kind: value})
+        write_json(tracked.folder.trackers_json, _notes(tracked) | {kind: value})

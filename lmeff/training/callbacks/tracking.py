@@ -12,6 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from lmeff.files import has_manifest
 from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.plan import PlanDocument
+from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.run_log import LogRecord, read_log
 from lmeff.recipe.schema import Recipe
 from lmeff.training.callbacks.trackers import KINDS, Tracked, Tracker
@@ -21,7 +22,9 @@ _OF_RECORD = ("loss", "grad_norm", "learning_rate", "tokens_per_second", "epoch"
 _OF_ANCHOR = ("loss", "perplexity", "bits_per_byte")
 
 
-def take_trackers(arguments: TrainingArguments, recipe: Recipe, part: str | None, folder: Path) -> dict[str, Tracker]:
+def take_trackers(
+    arguments: TrainingArguments, recipe: Recipe, part: str | None, folder: RunFolder
+) -> dict[str, Tracker]:
     """The trackers of `report_to` that are ours, not begun; they are taken out of `arguments`, where the others remain with the
     run's project and name. A run is called `NAME-seed-S`, and `NAME-seed-S-PART` if it is a part."""
     project = recipe.training.get("project") or recipe.name

@@ -22,7 +22,7 @@ T = TypeVar("T")
 _ENGINES = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.DEEPSPEED)
 
 
-def settle_process(deterministic: bool = False) -> None:
+def prepare_process(deterministic: bool = False) -> None:
     """For before the Trainer is imported: what DeepSpeed would guess aloud, one progress bar, all cores of a CPU, and what
     cuBLAS must know before its first use to be `deterministic`.
 
@@ -101,14 +101,14 @@ def check_engine(accelerator: Accelerator, arguments: TrainingArguments) -> None
         )
 
 
-def first_decides(decide: Callable[[], T]) -> T:
-    """What `decide` returns or raises on the first process, on all of them: disks may show each process something else.
+def run_on_rank_zero(function: Callable[[], T]) -> T:
+    """What `function` returns or raises on the first process, on every process: disks may show each of them something else.
     Collective."""
     PartialState()
     answer: list[Any] = [None, None]
     if launched_rank() == 0:
         try:
-            answer[0] = decide()
+            answer[0] = function()
         except (Exception, KeyboardInterrupt) as error:
             answer[1] = error
     if dist.is_initialized():

@@ -102,8 +102,8 @@ class ResumableTrainer(Trainer):
             full = self._engine_state().gather(keep=self.args.process_index == 0)
             about_losses = {"step_loss": self.step_loss(), "log_window": self._log_window()}
             if self.args.process_index == 0:
-                run, step = Path(self.args.output_dir), self.state.global_step
-                with new_folder(RunFolder(run).checkpoint(step)) as folder:
+                run, step = RunFolder(Path(self.args.output_dir)), self.state.global_step
+                with new_folder(run.checkpoint(step)) as folder:
                     full.save(folder)
                     replace(self.state, log_history=[]).save_to_json(str(folder / TRAINER_STATE_NAME))
                     write_json(folder / _OWN_STATE, self._own_state() | about_losses)

@@ -62,13 +62,13 @@ _KEPT = (
 """Sections of a DeepSpeed file that do not change what is computed."""
 
 
-def settle_launch(resolved: Resolved) -> None:
+def override_launcher(resolved: Resolved) -> None:
     """Makes the environment of this process say what the recipe says; the first process prints what was set aside.
 
     For before accelerate and transformers are imported. Raises InputError for what cannot be set aside, and for what the
     recipe asks of a machine that cannot do it.
     """
-    notes = settle_environment()
+    notes = override_environment()
     check_machine(resolved)
     if is_on("ACCELERATE_USE_DEEPSPEED") and resolved.recipe.optimizer.name == "schedule_free_adamw":
         where = resolved.provenance["optimizer.name"]
@@ -80,7 +80,7 @@ def settle_launch(resolved: Resolved) -> None:
         print(note, file=sys.stderr, flush=True)
 
 
-def settle_environment() -> list[str]:
+def override_environment() -> list[str]:
     """The same for the environment alone; returns what was set aside, a line each."""
     asked = [what for variable, what in _ENGINES.items() if is_on(variable)]
     if asked:
@@ -88,9 +88,9 @@ def settle_environment() -> list[str]:
             f"{_WHO}: {', '.join(asked)} is asked for, and lmeff does not train with it; use data parallel or DeepSpeed ZeRO"
             " (`lmeff train --launcher ddp`, zero1, zero2 or zero3)"
         )
-    notes = [*_settle_device(), *_settle_precision(), *_settle_compile()]
+    notes = [*_override_device(), *_override_precision(), *_override_compile()]
     if is_on("ACCELERATE_USE_DEEPSPEED"):
-        notes += _settle_deepspeed()
+        notes += _override_deepspeed()
     elif (steps := os.environ.pop("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")) not in ("1", "auto"):
         notes.append(_aside(f"gradient_accumulation_steps {steps}", "batch.micro of the recipe decides"))
     return notes
@@ -100,7 +100,7 @@ def _aside(what: str, why: str, who: str = _WHO) -> str:
     return f"{who}: {what} is not used: {why}"
 
 
-def _settle_device() -> Iterator[str]:
+def _override_device() -> Iterator[str]:
     # accelerate alone reads it, and the Trainer would put the model elsewhere.
     device = os.environ.pop("ACCELERATE_TORCH_DEVICE", "")
     if device.lower() == "cpu":
@@ -109,7 +109,7 @@ def _settle_device() -> Iterator[str]:
         yield _aside(f"ACCELERATE_TORCH_DEVICE={device}", "CUDA_VISIBLE_DEVICES chooses GPUs", "the environment")
 
 
-def _settle_precision() -> Iterator[str]:
+def _override_precision() -> Iterator[str]:
     if (precision := os.environ.get("ACCELERATE_MIXED_PRECISION", "no")) != "no":
         os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
         yield _aside(f"mixed_precision {precision}", _PRECISION)
@@ -121,7 +121,7 @@ def _settle_precision() -> Iterator[str]:
             yield _aside(f"{variable}={value}", why, "the environment")
 
 
-def _settle_compile() -> Iterator[str]:
+def _override_compile() -> Iterator[str]:
     backend = os.environ.get("ACCELERATE_DYNAMO_BACKEND", "no")
     for variable in [name for name in os.environ if name.startswith("ACCELERATE_DYNAMO_")]:
         del os.environ[variable]
@@ -129,7 +129,7 @@ def _settle_compile() -> Iterator[str]:
         yield _aside(f"dynamo_backend {backend.lower()}", "training.torch_compile of the recipe decides")
 
 
-def _settle_deepspeed() -> Iterator[str]:
+def _override_deepspeed() -> Iterator[str]:
     if find_spec("deepspeed") is None:
         raise InputError(f"{_WHO}: DeepSpeed is asked for and not installed: pip install deepspeed")
     os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"  # accelerate knows no other word for it
@@ -153,7 +153,7 @@ def _settle_deepspeed() -> Iterator[str]:
     if file != "none":
         os.environ.pop("ACCELERATE_CONFIG_DS_FIELDS", None)  # accelerate's refusal of what is settled here
         values = _read_deepspeed(file)
-        yield from _settle_deepspeed_file(file, values)
+        yield from _override_deepspeed_file(file, values)
         # accelerate takes a file or its text in base64; from here on the file is read no more.
         os.environ[_DEEPSPEED_FILE] = base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
     elif (stage := os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")) not in ("1", "2", "3"):
@@ -173,7 +173,7 @@ def _read_deepspeed(file: str) -> dict[str, Any]:
     return values
 
 
-def _settle_deepspeed_file(file: str, values: dict[str, Any]) -> Iterator[str]:
+def _override_deepspeed_file(file: str, values: dict[str, Any]) -> Iterator[str]:
     """Leaves what the recipe decides to it. Raises InputError for what lmeff cannot answer for."""
     zero = values["zero_optimization"]
     if (stage := zero.get("stage", 0)) not in (1, 2, 3):

@@ -1,0 +1,62 @@
+"""Whether a folder holds the run that is asked for: what has changed in its recipe since it began. No torch."""
+
+from typing import Any
+
+import yaml
+
+from lmeff.errors import InputError
+from lmeff.files import read_json, write_json
+from lmeff.formats.base import FORMAT
+from lmeff.formats.run_folder import RunFolder
+from lmeff.recipe import Resolved
+from lmeff.recipe.changes import Change, changes_since
+from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.fields import OnResume
+from lmeff.runs.completed import is_complete
+from lmeff.runs.state import now
+
+
+def _is_its_text(run: RunFolder, recipe: Recipe) -> bool:
+    """Whether text in another place is what the run was trained on. Where that cannot be known yet, a run that is
+    not complete finds it out when it has its tokens."""
+    from lmeff.tokens.of_run import is_same_text
+
+    is_same = is_same_text(recipe, run.path)
+    return not is_complete(run) if is_same is None else is_same
+
+
+def recipe_changes(run: RunFolder, resolved: Resolved) -> list[Change]:
+    """How the run was told to train otherwise; empty for the same run and for one that has nothing to lose yet."""
+    if not run.recipe_yaml.exists() or not run.has_work():
+        return []
+    changes = changes_since(yaml.safe_load(run.recipe_yaml.read_text(encoding="utf-8")), resolved)
+    others = [change for change in changes if not change.is_moved_text]
+    is_other_corpus = any(change.path[0] == "corpus" for change in others)
+    has_moved = len(others) < len(changes)
+    return others if has_moved and (is_other_corpus or _is_its_text(run, resolved.recipe)) else changes
+
+
+def check_same_recipe(run: RunFolder, resolved: Resolved, accept: bool) -> list[str]:
+    """What has changed since the folder's run began, one line a setting, when that is accepted.
+
+    Raises InputError, a line for each difference, when it is not, or when the run could not go on with it.
+    """
+    changes = recipe_changes(run, resolved)
+    if not accept and changes:
+        advice = "give this run another name (name=...), or go on with --accept-changes"
+        raise InputError(*(f"{run}: {change}; {advice}" for change in changes))
+    if fixed := [change for change in changes if change.on_resume is OnResume.FIXED]:
+        advice = "a run cannot go on with another one; give this run another name (name=...)"
+        raise InputError(*(f"{run}: {change}; {advice}" for change in fixed))
+    return [str(change) for change in changes]
+
+
+def record_changes(run: RunFolder, step: int, changes: list[str]) -> list[dict[str, Any]]:
+    """Adds what was accepted at `step` to the run's list of accepted changes, and returns all of it, for the provenance."""
+    path = run.accepted_changes_json
+    recorded = read_json(path)["changes"] if path.exists() else []
+    # A start that was killed before it got further has recorded them already.
+    if changes and not (recorded and recorded[-1]["changes"] == changes):
+        recorded = [*recorded, {"step": step, "time": now(), "changes": changes}]
+        write_json(path, {"format": FORMAT, "changes": recorded})
+    return recorded
