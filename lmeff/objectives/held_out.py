@@ -40,6 +40,12 @@ class HeldOutText:
     """(windows, length) int64, restarting with every document; None when documents are not kept apart."""
 
 
+def window_starts(num_tokens: int, length: int) -> np.ndarray:
+    """First tokens of windows that overlap by one token, (windows,) int64: every token but the very first is predicted in
+    exactly one of them."""
+    return np.arange(max(1, -(-(num_tokens - 1) // (length - 1)))) * (length - 1)
+
+
 def held_out_text(tokens: Tokens, max_tokens: int, length: int, document_mask: bool = False) -> HeldOutText:
     """Text from all over the held-out documents, always the same, of about `max_tokens`; all of them, where that is no more.
 
@@ -56,8 +62,7 @@ def held_out_text(tokens: Tokens, max_tokens: int, length: int, document_mask: b
         is_scored.append(np.ones(len(ids[-1]), bool))
         is_scored[-1][0] = follows
     ids, is_scored = np.concatenate(ids), np.concatenate(is_scored)
-    num_windows = max(1, math.ceil((len(ids) - 1) / (length - 1)))
-    positions = np.arange(num_windows)[:, None] * (length - 1) + np.arange(length)
+    positions = window_starts(len(ids), length)[:, None] + np.arange(length)
     places = np.minimum(positions, len(ids) - 1)
     windows = ids[places]
     labels = np.where((positions < len(ids)) & is_scored[places], windows, -100)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lmeff.measures.perplexity.text import HeldText
+from lmeff.objectives.held_out import window_starts
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def packed_windows(text: HeldText, length: int, document_mask: bool, score_end: 
     is_scored[0] = False
     if not score_end:
         is_scored &= ~is_end
-    starts = np.arange(max(1, -(-(len(ids) - 1) // (length - 1)))) * (length - 1)
+    starts = window_starts(len(ids), length)
     stops = np.minimum(starts + length, len(ids))
     return Windows(ids, documents, is_scored, starts, stops, starts + 1, is_begin if document_mask else None)
 

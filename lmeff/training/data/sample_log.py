@@ -25,6 +25,7 @@ class SampleLogCallback(TrainerCallback):
             forget_after(self.path, state.global_step)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Collective: the first process is given what all have read."""
         read = self.trainer.sequences_read
         everyone = [read]
         if dist.is_initialized():

@@ -74,18 +74,19 @@ def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
 
 def probe_micro_batch(recipe: Recipe) -> int | None:
     """Sequences per device for `batch.micro: auto`: None on a CPU, where a fixed rule holds, else the largest that every
-    process's GPU takes. Raises InputError when not even one sequence fits."""
+    process's GPU takes. Collective; every process is given the same number. Raises InputError when not even one sequence
+    fits."""
     if recipe.batch.micro != "auto" or uses_cpu():
         return None
     state = PartialState()
     best = largest_fitting(micro_batches(recipe, launched_world_size()), _fits(recipe, state.device))
     gc.collect()  # a model that computes its losses refers to itself
     torch.cuda.empty_cache()
-    found = torch.tensor(best or 0, device=state.device)
+    fitting = torch.tensor(best or 0, device=state.device)
     if dist.is_initialized():
-        dist.all_reduce(found, dist.ReduceOp.MIN)
-    if not found.item():
+        dist.all_reduce(fitting, dist.ReduceOp.MIN)
+    if not fitting.item():
         raise InputError(
             "batch.micro: not even one sequence fits this GPU; use a smaller model or batch.sequence_length"
         )
-    return int(found.item())
+    return int(fitting.item())
