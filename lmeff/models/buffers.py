@@ -1,4 +1,4 @@
-"""Which tensors of a weights file are no parameters."""
+"""Which tensors of a weights file are buffers."""
 
 import re
 from collections.abc import Sequence
@@ -8,5 +8,6 @@ _MASK = re.compile(r"(attn|attention)\.bias$")
 
 
 def is_buffer(name: str, shape: Sequence[int]) -> bool:
-    """Whether it is no parameter but what older versions of transformers saved beside them. A mask has four dimensions."""
+    """Whether a tensor is one of the buffers that older versions of transformers saved beside the parameters. A causal mask has
+    the name of a bias, and four dimensions."""
     return bool(_BUFFERS.search(name) or (_MASK.search(name) and len(shape) == 4))

@@ -1,7 +1,7 @@
-"""Whether a model sees the tokens behind a place, tried on the model itself.
+"""Whether a model sees later tokens, tried on the model itself.
 
-A flag does not say: every GPT-NeoX has `is_decoder` False, and a model whose attention looks both ways may call itself a
-decoder. So one token is changed, and the outputs at earlier places are compared.
+No flag of a configuration tells: every GPT-NeoX has `is_decoder` False, and a model whose attention looks both ways may call
+itself a decoder. So one token is changed, and the outputs before and after it are compared with those of before.
 """
 
 import copy
@@ -15,54 +15,54 @@ from lmeff.models.device import available_bytes, is_out_of_memory
 
 _NUM_TOKENS = 8
 _NOISE = 100 * torch.finfo(torch.float32).eps
-"""As a share of the largest output: what two passes of equal shape may differ by though nothing was seen. Dense layers differ
-by nothing; experts and kernels that add up in another order by a few of the last bits."""
-_CLEAR = 30
-"""So many times the noise is an influence."""
-_SHARE = 1e-3
-"""Of the influence that a token has on later places: less is no influence on earlier ones, but what is left of rounding."""
-_ROUGH_CLEAR = 4
-"""So many times its rounding, as a share of the largest output, is an influence in less than float32."""
-_ROUGH_NONE, _ROUGH_SOME = 0.01, 0.3
-"""Where a model can be tried in less than float32 alone: shares of the influence on later places up to which there is none on
-earlier ones, and from which there is one. What lies between may be rounding or not."""
+"""As a share of the largest output: how far the outputs of two passes of equal shape may differ without any influence. Dense
+layers give equal outputs; experts, and kernels that add up in another order, differ in the last few bits."""
+_CLEARLY_ABOVE_NOISE = 30
+"""A difference of so many times the noise is certainly an influence."""
+_SHARE_OF_ROUNDING = 1e-3
+"""As a share of the influence that a token has on later places: a smaller difference at earlier places is rounding."""
+_CLEARLY_ABOVE_ROUNDING = 4
+"""In less than float32: so many times the rounding of the largest output is certainly an influence."""
+_LARGEST_SHARE_UNSEEN, _SMALLEST_SHARE_SEEN = 0.01, 0.3
+"""For a model that can only be tried in less than float32: up to the first share of the influence on later places there is no
+influence on earlier ones, and from the second share on there is one. Between them it may be rounding or not."""
 
 
 def sees_later_tokens(model: PreTrainedModel) -> bool:
     """Whether a token has any influence on the outputs before it, of a language model or of a body without a head.
 
-    A model in less than float32 is tried as it is first, and in a float32 copy where that does not tell. Weights may be such
-    that no token has an influence on any other (a fresh model whose projections are zero), or hold NaN. What a model may look
-    at is then tried with other weights in the copy. Raises InputError where that does not tell either. Changes nothing, no
-    random state either.
+    A model in less than float32 is first tried as it is, and then, where that leaves it open, in a float32 copy. With some
+    weights no token has an influence on any other (a fresh model whose projections are zero), others hold NaN: then the copy is
+    tried with weights that are drawn anew. Raises InputError where that leaves it open, too. The model and all random states
+    stay as they are.
     """
     is_rough = model.dtype.itemsize < 4
-    seen = _influences(model, may_fail=is_rough)
-    found = (_judge_rough if is_rough else _judge)(seen) if seen else None
-    if found is not None:
-        return found
+    influences = _influences(model, may_fail=is_rough)
+    verdict = (_verdict_of_rough if is_rough else _verdict)(influences) if influences else None
+    if verdict is not None:
+        return verdict
     if (other := _copy_in_float32(model)) is None:
-        if seen and (found := _judge_without_copy(seen, model.dtype)) is not None:
-            return found
+        if influences and (verdict := _verdict_without_copy(influences, model.dtype)) is not None:
+            return verdict
         name = str(model.dtype).removeprefix("torch.")
         raise InputError(
             f"a {type(model).__name__} whose outputs in {name} do not tell whether it sees later tokens, and of which there"
             " can be no float32 copy here; load it with dtype=float32, unquantized and on one device"
         )
-    if is_rough and (seen := _influences(other)) and (found := _judge(seen)) is not None:
-        return found
+    if is_rough and (influences := _influences(other)) and (verdict := _verdict(influences)) is not None:
+        return verdict
     _redraw(other)
-    seen = _influences(other)
-    if seen is None or (found := _judge(seen)) is None:
+    influences = _influences(other)
+    if influences is None or (verdict := _verdict(influences)) is None:
         raise InputError(
             f"a {type(model).__name__} whose outputs do not tell whether it sees later tokens; its configuration or its"
             " weights are damaged"
         )
-    return found
+    return verdict
 
 
 def check_causal(model: PreTrainedModel, name: object) -> None:
-    """Raises InputError for a model whose predictions of a token would have seen it. `name`: what the user called it."""
+    """Raises InputError for a model that sees the very tokens that it is to predict. `name`: what the user called it."""
     if sees_later_tokens(model):
         raise InputError(
             f"{name}: a {type(model).__name__} that is no decoder: later tokens change what it says of earlier ones, so it"
@@ -72,19 +72,21 @@ def check_causal(model: PreTrainedModel, name: object) -> None:
 
 @dataclass(frozen=True)
 class _Influences:
-    """How much the outputs changed at most when one token was changed."""
+    """By how much the outputs differ when one token is changed."""
 
     earlier: float
-    """At places before the token."""
+    """The largest difference at places before the token."""
     later: float
+    """The largest difference at places after it."""
     largest: float
-    """Of the outputs themselves."""
+    """The largest output, without its sign."""
     rounding: float
-    """Of one operation, as a share."""
+    """What one operation may round away, as a share of its result."""
 
 
 def _influences(model: PreTrainedModel, may_fail: bool = False) -> _Influences | None:
-    """In the model's own precision; None where the outputs are not finite. `may_fail`: None also where it cannot be run so."""
+    """Tried in the model's own precision. None where the outputs are not finite and, with `may_fail`, where this machine cannot
+    compute in that precision."""
     ids = _tokens(model)
     last = ids.shape[1] - 1
     try:
@@ -105,32 +107,36 @@ def _influences(model: PreTrainedModel, may_fail: bool = False) -> _Influences |
     return _Influences(earlier, later, float(plain.abs().max()), torch.finfo(model.dtype).eps)
 
 
-def _judge(seen: _Influences) -> bool | None:
-    """Of outputs in float32; None where they show nothing."""
-    noise = _NOISE * seen.largest
-    if seen.earlier > max(noise, _SHARE * seen.later):
-        # A little above the noise may be rounding of weights that hardly do anything.
-        return True if seen.earlier > _CLEAR * noise else None
-    return False if seen.later > _CLEAR * noise else None
+def _verdict(influences: _Influences) -> bool | None:
+    """Whether outputs in float32 show that later tokens are seen; None where they show nothing."""
+    noise = _NOISE * influences.largest
+    if influences.earlier > max(noise, _SHARE_OF_ROUNDING * influences.later):
+        # A difference of little more than the noise may come from weights that have hardly any effect.
+        return True if influences.earlier > _CLEARLY_ABOVE_NOISE * noise else None
+    return False if influences.later > _CLEARLY_ABOVE_NOISE * noise else None
 
 
-def _judge_rough(seen: _Influences) -> bool | None:
-    """In less than float32 rounding may look like an influence, so only outputs that stay the same to the last bit tell."""
-    return False if seen.earlier == 0 and seen.later > _ROUGH_CLEAR * seen.rounding * seen.largest else None
+def _verdict_of_rough(influences: _Influences) -> bool | None:
+    """The same in less than float32, where rounding may look like an influence: only outputs that are equal to the last bit
+    tell that later tokens are not seen."""
+    enough = _CLEARLY_ABOVE_ROUNDING * influences.rounding * influences.largest
+    return False if influences.earlier == 0 and influences.later > enough else None
 
 
-def _judge_without_copy(seen: _Influences, dtype: torch.dtype) -> bool | None:
+def _verdict_without_copy(influences: _Influences, dtype: torch.dtype) -> bool | None:
+    """The same where no float32 copy can be tried, so that the outputs in `dtype` have to do."""
     if dtype.itemsize >= 4:
-        return _judge(seen)
-    if max(seen.earlier, seen.later) <= _ROUGH_CLEAR * seen.rounding * seen.largest:
+        return _verdict(influences)
+    enough = _CLEARLY_ABOVE_ROUNDING * influences.rounding * influences.largest
+    if max(influences.earlier, influences.later) <= enough:
         return None
-    if seen.earlier <= _ROUGH_NONE * seen.later:
+    if influences.earlier <= _LARGEST_SHARE_UNSEEN * influences.later:
         return False
-    return True if seen.earlier >= _ROUGH_SOME * seen.later else None
+    return True if influences.earlier >= _SMALLEST_SHARE_SEEN * influences.later else None
 
 
 def _copy_in_float32(model: PreTrainedModel) -> PreTrainedModel | None:
-    """None for a model that there can be no such copy of: a quantized one, one on several devices, one too large."""
+    """None for a model that cannot be copied: a quantized one, one on several devices, one that is too large."""
     is_spread = len(set(getattr(model, "hf_device_map", {}).values())) > 1
     if is_spread or getattr(model, "is_quantized", False):
         return None
@@ -147,7 +153,7 @@ def _copy_in_float32(model: PreTrainedModel) -> PreTrainedModel | None:
 
 @torch.no_grad()
 def _outputs(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
-    """(sequence, width) float32: logits, or of a body the last hidden states."""
+    """(sequence, width) float32: logits, or the last hidden states of a body without a head."""
     was_training = model.training
     model.eval()
     try:
@@ -158,7 +164,7 @@ def _outputs(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
 
 
 def _tokens(model: PreTrainedModel) -> torch.Tensor:
-    """(1, sequence): all different, none of them one that a configuration gives a meaning."""
+    """(1, sequence): ids that are all different, without those that a configuration gives a meaning."""
     config = model.config.get_text_config()
     names = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "mask_token_id")
     special = {getattr(config, name, None) for name in names}
@@ -170,7 +176,7 @@ def _tokens(model: PreTrainedModel) -> torch.Tensor:
 
 @torch.no_grad()
 def _redraw(model: PreTrainedModel) -> None:
-    """Gives every parameter a size with which each layer has its say."""
+    """Draws every parameter anew, in such a size that each layer has an effect on the outputs."""
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
         drawn = torch.randn(parameter.shape, generator=generator)

@@ -1,4 +1,4 @@
-"""On which machine something was measured: a figure of speed says nothing without it. And when its memory does not suffice."""
+"""The machine that models run on: its device, a description of it beside figures of speed, and its memory."""
 
 import os
 import platform
@@ -12,7 +12,8 @@ from lmeff.models.versions import library_versions
 
 
 def choose_device(wanted: str | None) -> torch.device:
-    """`cpu`, `cuda` or, for None, what there is. Raises InputError for a GPU that is not there."""
+    """The device that a user wants: `cpu` or `cuda`; for None a GPU if there is one. Raises InputError for a GPU that is not
+    there."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU here; `lmeff doctor` says more")
     return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -24,7 +25,7 @@ def device_name(device: torch.device) -> str:
 
 
 def describe_machine(device: torch.device) -> dict:
-    """Names, cores, threads, versions, and how busy the machine is; of a GPU also its power limit if nvidia-smi tells it."""
+    """Names, cores, threads, versions and load of the machine; for a GPU also its power limit where nvidia-smi gives it."""
     machine = {
         "device": device.type,
         "cpu": _cpu_name(),
@@ -52,7 +53,7 @@ def main_memory_bytes() -> int:
 
 
 def available_bytes() -> int | None:
-    """Main memory that this process could still take, by the kernel and by its control group; None when neither tells."""
+    """Main memory that this process could still take, as the kernel and its control group say; None when neither does."""
     lines = _read("/proc/meminfo").splitlines()
     limits = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
     limit, used = _read("/sys/fs/cgroup/memory.max").strip(), _read("/sys/fs/cgroup/memory.current").strip()
@@ -62,7 +63,7 @@ def available_bytes() -> int | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Also on a CPU, where torch raises a RuntimeError like any other."""
+    """Whether an error says that memory ran out. On a CPU torch raises an ordinary RuntimeError then."""
     words = ("can't allocate memory", "not enough memory", "out of memory")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error).lower() for word in words)
 

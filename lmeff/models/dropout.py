@@ -1,6 +1,6 @@
-"""Attention dropout whose mask depends on (seed, step, place in the global batch, layer) alone.
+"""Attention dropout whose mask depends on nothing but seed, step, place in the global batch and layer.
 
-The stock mask comes from a random state that every process has for itself, so it changes with the number of processes.
+The stock mask is drawn from the random state of a process, so it changes with the number of processes.
 """
 
 from collections.abc import Sequence
@@ -21,22 +21,22 @@ _NAME = "lmeff_stateless_dropout"
 
 @dataclass
 class DropoutPlace:
-    """Where in a run the model is; the trainer moves it on before every forward pass."""
+    """Where in a run the next forward pass is; set before each."""
 
     seed: int
     step: int = 0
     slots: Sequence[int] = field(default_factory=tuple)
-    """Place in the global batch of each sequence that the model is given next."""
+    """The place in the global batch of each sequence of the pass."""
 
 
 def stateless_seed(*parts: int) -> int:
-    """63 bits that depend on `parts` alone."""
+    """A seed of 63 bits that is a pure function of `parts`."""
     digest = blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
 
 
 @torch.compiler.disable
-def _kept(place: DropoutPlace, layer: int, shape: torch.Size, rate: float, device: torch.device) -> torch.Tensor:
+def _keep_mask(place: DropoutPlace, layer: int, shape: torch.Size, rate: float, device: torch.device) -> torch.Tensor:
     """(batch, heads, queries, keys) bool: False where a weight is dropped."""
     kept = torch.empty(shape, dtype=torch.bool, device=device)
     for row, slot in enumerate(place.slots):
@@ -69,7 +69,7 @@ def _attention(
     else:
         scores = scores + attention_mask
     weights = scores.softmax(-1, dtype=torch.float32)
-    kept = _kept(module.dropout_place, module.layer_idx, weights.shape, dropout, weights.device)
+    kept = _keep_mask(module.dropout_place, module.layer_idx, weights.shape, dropout, weights.device)
     output = (weights * kept / (1 - dropout)).to(value.dtype) @ value
     return output.transpose(1, 2).contiguous(), None
 
@@ -79,7 +79,7 @@ ALL_MASK_ATTENTION_FUNCTIONS.register(_NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"
 
 
 def use_stateless_dropout(model: PreTrainedModel, seed: int) -> DropoutPlace:
-    """Gives every attention layer the place at which its masks are drawn, and returns that place."""
+    """Makes every attention layer draw its masks by seed and place. Returns the place, which is to be set before each pass."""
     place = DropoutPlace(seed)
     family = family_of_config(model.config)
     if family is not None and family.attention_dropout(model.config):

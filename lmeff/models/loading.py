@@ -1,4 +1,4 @@
-"""Models of a folder, whole and as their configuration says, or one line about what is wrong with them."""
+"""Loading models from folders. A model whose weights are not exactly those of its configuration is refused in one line."""
 
 import re
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ from lmeff.models.causality import check_causal
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _OPTIONS = {"trust_remote_code": False, "local_files_only": True}
 _OTHER_HEADS = re.compile(r"(^|\.)(pooler|seq_relationship|classifier|score|qa_outputs)\.")
-"""Heads for other ends than language modeling, which stand beside that one's."""
+"""Weights of heads for other tasks, which a language model may have beside its own head."""
 
 
 def load_config(folder: Path, **more: Any) -> PreTrainedConfig:
@@ -37,17 +37,17 @@ def load_config(folder: Path, **more: Any) -> PreTrainedConfig:
 
 
 def load_causal_model(folder: Path) -> PreTrainedModel:
-    """In float32. Raises InputError as `load_language_model` does, and for a model that sees later tokens: its predictions of
-    a token would have seen it."""
+    """A causal language model in float32. Raises InputError as `load_language_model` does, and for a model that sees the very
+    tokens that it is to predict."""
     model = load_language_model(folder)
     check_causal(model, folder)
     return model
 
 
 def load_language_model(folder: Path, precision: str = "float32") -> PreTrainedModel:
-    """A causal or masked language model. Safetensors only, no code from the folder is run.
+    """A causal or masked language model, from safetensors, without running code of the folder.
 
-    Raises InputError for a model of another kind, and for weights that are not those of the configuration.
+    Raises InputError for another kind of model, and for weights that are not those of the configuration.
     """
     model = _load_checked(folder, dtype=DTYPES[precision])
     _check_tied(folder, model)
@@ -55,8 +55,9 @@ def load_language_model(folder: Path, precision: str = "float32") -> PreTrainedM
 
 
 def check_weights(folder: Path) -> None:
-    """Raises InputError for weights that are not those of the configuration, without reading them; for no model that
-    transformers does not know as a language model of one stack, nor for a quantized one, whose parameters have other names."""
+    """Raises InputError for weights that are not those of the configuration. Looks at names and shapes only, and not at all at
+    models that transformers does not know as language models of one stack, nor at quantized ones, whose parameters have other
+    names."""
     config = load_config(folder)
     is_known = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or type(config) in MODEL_FOR_MASKED_LM_MAPPING
     is_quantized = getattr(config, "quantization_config", None) is not None
@@ -75,13 +76,13 @@ def _load_checked(folder: Path, **options: Any) -> PreTrainedModel:
         raise InputError(f"{folder}: transformers has no language model of the kind {config.model_type}")
     model, info = _from_pretrained(auto, folder, **options)
     _check_shapes(folder, info["mismatched_keys"])
-    check_whole(folder, info["missing_keys"])
-    _check_no_more(folder, (name for name in info["unexpected_keys"] if not _OTHER_HEADS.search(name)))
+    _check_nothing_missing(folder, info["missing_keys"])
+    _check_nothing_unexpected(folder, (name for name in info["unexpected_keys"] if not _OTHER_HEADS.search(name)))
     return model
 
 
 def check_can_classify(folder: Path) -> None:
-    """Raises InputError for a model that transformers has no classifier of."""
+    """Raises InputError for a model that transformers cannot give a classification head."""
     config = load_config(folder)
     check_one_stack(folder, config)
     if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
@@ -92,37 +93,39 @@ def check_can_classify(folder: Path) -> None:
 
 
 def load_with_new_head(folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
-    """A classifier in float32 whose head is new, and whose body is that of the folder. Raises InputError."""
+    """A classifier in float32 with a new head on the body of the folder's model. Raises InputError."""
     check_can_classify(folder)
     model, info = _from_pretrained(AutoModelForSequenceClassification, folder, config=config, dtype=torch.float32)
     body = _Body(model)
-    _check_shapes(folder, (found for found in info["mismatched_keys"] if body.has(found[0])))
-    check_whole(folder, filter(body.has, info["missing_keys"]))
-    _check_no_more(folder, filter(body.has, info["unexpected_keys"]))
+    _check_shapes(folder, (mismatch for mismatch in info["mismatched_keys"] if body.has(mismatch[0])))
+    _check_nothing_missing(folder, filter(body.has, info["missing_keys"]))
+    _check_nothing_unexpected(folder, filter(body.has, info["unexpected_keys"]))
     return model
 
 
 def _from_pretrained(auto: Any, folder: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """The model, and what of its weights does not fit, which is looked at afterwards."""
-    wanted = {"output_loading_info": True, "ignore_mismatched_sizes": True, "use_safetensors": True}
-    return auto.from_pretrained(folder, **_OPTIONS, **wanted, **options)
+    """The model, and which of its weights do not fit: with the mismatches ignored, we can say it in our own words."""
+    info_only = {"output_loading_info": True, "ignore_mismatched_sizes": True, "use_safetensors": True}
+    return auto.from_pretrained(folder, **_OPTIONS, **info_only, **options)
 
 
 class _Body:
-    """Which names of parameters are a body's, whether or not they begin with its prefix. A pooler is part of the head."""
+    """Tells the parameters of a model's body from those of its head, whether or not their names begin with the body's prefix. A
+    pooler is part of the head."""
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._prefix = f"{model.base_model_prefix}."
-        self._modules = {_of_any_layer(name) for name, _ in model.base_model.named_modules() if name}
+        self._modules = {_without_numbers(name) for name, _ in model.base_model.named_modules() if name}
 
     def has(self, name: str) -> bool:
         inner = name.removeprefix(self._prefix)
         if re.search(r"(^|\.)pooler\.", inner):
             return False
-        return inner != name or _of_any_layer(inner.rpartition(".")[0]) in self._modules
+        return inner != name or _without_numbers(inner.rpartition(".")[0]) in self._modules
 
 
-def _of_any_layer(name: str) -> str:
+def _without_numbers(name: str) -> str:
+    """The name with the number of a layer replaced: a body may have fewer layers than the folder's weights."""
     return re.sub(r"(?<=\.)\d+(?=\.|$)", "N", name)
 
 
@@ -135,27 +138,29 @@ def check_one_stack(name: object, config: PreTrainedConfig) -> None:
 
 
 def _check_shapes(folder: Path, mismatched: Iterable[tuple[str, Any, Any]]) -> None:
-    if found := sorted((name, tuple(own), tuple(wanted)) for name, own, wanted in mismatched):
-        name, own, wanted = found[0]
-        shapes = [" x ".join(map(str, shape)) for shape in (own, wanted)]
+    """Raises InputError for the first of (parameter, its shape in the weights, its shape by the configuration)."""
+    if mismatches := sorted((name, tuple(in_weights), tuple(in_config)) for name, in_weights, in_config in mismatched):
+        name, *both = mismatches[0]
+        in_weights, in_config = (" x ".join(map(str, shape)) for shape in both)
         raise InputError(
-            f"{folder}: its weights have {name} of {shapes[0]}, its configuration {shapes[1]}{_more(found)}"
+            f"{folder}: its weights have {name} of {in_weights}, its configuration {in_config}{_and_more(mismatches)}"
         )
 
 
-def check_whole(folder: Path, missing: Iterable[str]) -> None:
-    """Raises InputError when parameters are missing in the weights of a model, which transformers would fill at random."""
+def _check_nothing_missing(folder: Path, missing: Iterable[str]) -> None:
+    """Raises InputError for parameters that the weights of a model lack; transformers would draw them at random."""
     if names := sorted(missing):
-        raise InputError(f"{folder}: its weights lack {names[0]}{_more(names)}")
+        raise InputError(f"{folder}: its weights lack {names[0]}{_and_more(names)}")
 
 
-def _check_no_more(folder: Path, unexpected: Iterable[str]) -> None:
-    """transformers leaves out what a configuration has no place for, such as layers or biases, and goes on."""
+def _check_nothing_unexpected(folder: Path, unexpected: Iterable[str]) -> None:
+    """Raises InputError for weights that the configuration has no place for, such as layers or biases; transformers would leave
+    them out."""
     names = sorted(name for name in unexpected if not is_buffer(name, _shape(folder, name)))
     if names:
         raise InputError(
-            f"{folder}: its weights have {names[0]}{_more(names)}, which its configuration has no place for; without it this"
-            " would be another model"
+            f"{folder}: its weights have {names[0]}{_and_more(names)}, which its configuration has no place for; without it"
+            " this would be another model"
         )
 
 
@@ -168,7 +173,8 @@ def _shape(folder: Path, name: str) -> list[int]:
 
 
 def _check_tied(folder: Path, model: PreTrainedModel) -> None:
-    """transformers 5 takes a head of its own where the weights have one, older versions the embeddings."""
+    """Raises InputError for weights with a head of their own where the configuration says that it is the input embedding:
+    transformers 5 takes that head, older versions take the embedding."""
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     is_tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False) and model._tied_weights_keys
     if not is_tied or head is None or head.weight is embeddings.weight:
@@ -180,13 +186,13 @@ def _check_tied(folder: Path, model: PreTrainedModel) -> None:
         )
 
 
-def _more(found: list) -> str:
-    return f" and {len(found) - 1} more" if len(found) > 1 else ""
+def _and_more(names: list[Any]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerBase, num_embeddings: int) -> None:
-    """Raises InputError for a tokenizer with ordinary tokens that a model has no embedding for: it is another model's. Special
-    tokens that were added to it are an error when a text has one (`check_token`)."""
+    """Raises InputError for a tokenizer with ordinary tokens that a model has no embedding for: it belongs to another model. A
+    special token without an embedding is an error only when a text has it (`check_token`)."""
     added = set(tokenizer.added_tokens_decoder)
     check_token(
         max((token for token in tokenizer.get_vocab().values() if token not in added), default=0), num_embeddings

@@ -1,4 +1,4 @@
-"""Versions of the libraries that have a part in some number."""
+"""Versions of the libraries that results depend on."""
 
 from importlib.metadata import version
 
@@ -6,7 +6,7 @@ import lmeff
 
 
 def library_versions() -> dict[str, str]:
-    """Of what has a part in some number: the models' libraries, then those that scores are computed by."""
+    """lmeff's version, and those of the libraries that models and scores are computed with."""
     names = ("lm_eval", "torch", "transformers", "tokenizers", "accelerate", "numpy")
     names += ("evaluate", "scikit-learn", "scipy", "sacrebleu")
     return {"lmeff": lmeff.__version__, **{name: version(name) for name in names}}

@@ -1,4 +1,4 @@
-"""A model's folder: weights and configuration, for every transformers from 4.46 on."""
+"""Writing the folder of a model, so that every transformers from 4.46 on loads the same model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +14,6 @@ def write_model(model: PreTrainedModel, weights: Mapping[str, torch.Tensor], fol
     """Writes model.safetensors with `weights`, in float32, config.json and generation_config.json."""
     kept = {name: tensor.detach().float().cpu() for name, tensor in weights.items()}
     model.save_pretrained(folder, state_dict=kept, max_shard_size="1TB")
-    # A model that trains in bfloat16 would say so here, and be loaded in it.
+    # A model that is trained in bfloat16 would say so here, and be loaded in bfloat16.
     config = read_json(folder / "config.json") | {"dtype": "float32"}
     write_json(folder / "config.json", complete_config(config))

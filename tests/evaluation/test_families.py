@@ -30,7 +30,7 @@ from lmeff.measures.perplexity.losses import token_losses
 from lmeff.measures.perplexity.text import HeldText
 from lmeff.measures.perplexity.windows import strided_windows
 from lmeff.measures.profile.profile import usable_lengths
-from lmeff.models.context_length import context_length, longest_of_fixed_positions
+from lmeff.models.context_length import context_length, longest_with_original_frequencies
 from lmeff.recipe.sections.finetune import FinetuneSettings
 
 LENGTHS = {
@@ -205,8 +205,8 @@ def test_a_model_without_a_limit_is_fine_tuned_with_the_length_that_is_wanted(tm
 
 
 def test_other_frequencies_begin_where_the_configuration_says():
-    assert longest_of_fixed_positions(DECODERS["phi-3, longrope"]) == 24
-    assert longest_of_fixed_positions(DECODERS["llama"]) is None
+    assert longest_with_original_frequencies(DECODERS["phi-3, longrope"]) == 24
+    assert longest_with_original_frequencies(DECODERS["llama"]) is None
 
 
 def save(kind: str, folder, tokenizer) -> None:

@@ -7,8 +7,8 @@ from transformers import PreTrainedModel
 
 from lmeff.errors import InputError
 from lmeff.evaluation.scorer.encoding import TokenRequest
-from lmeff.models.context_length import longest_of_fixed_positions, window_length
-from lmeff.models.decoding import find_way
+from lmeff.models.context_length import longest_with_original_frequencies, window_length
+from lmeff.models.decoding import find_decoding_mode
 
 _SHORT_PROMPT, _LONG_PROMPT = [7, 5, 6], [7, *range(8, 15)]
 _NUM_TRIED = 8
@@ -32,7 +32,7 @@ class KnowsLengths:
 
     @cached_property
     def _longest_together(self) -> int | None:
-        return longest_of_fixed_positions(self.model.config)
+        return longest_with_original_frequencies(self.model.config)
 
     def must_be_alone(self, requests: Sequence[TokenRequest]) -> bool:
         """Whether a text of them is so long that it would change what is computed for the others."""
@@ -44,10 +44,10 @@ class KnowsLengths:
 
         Raises InputError for a model to which transformers' `generate` gives other positions than a plain pass has.
         """
-        way = find_way(self.model, [_SHORT_PROMPT, _LONG_PROMPT], _NUM_TRIED)
-        if not way.caches:
+        mode = find_decoding_mode(self.model, [_SHORT_PROMPT, _LONG_PROMPT], _NUM_TRIED)
+        if not mode.caches:
             raise InputError(
                 f"transformers' `generate` gives a {type(self.model).__name__} other positions than a plain pass has, so what"
                 " it writes for a task is not what it would say; `lmeff generate` writes with plain passes"
             )
-        return None if way.pads and self._longest_together is None else 1
+        return None if mode.pads and self._longest_together is None else 1

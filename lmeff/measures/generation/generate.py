@@ -19,7 +19,7 @@ from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from lmeff.errors import InputError
 from lmeff.models.context_length import context_length
-from lmeff.models.decoding import Way, find_way, write
+from lmeff.models.decoding import DecodingMode, find_decoding_mode, generate_tokens
 from lmeff.models.loading import check_token
 from lmeff.tokens.tokenizer.document_ids import beginning_and_end, encoded
 
@@ -113,11 +113,11 @@ def generate(
             raise InputError(f"the prompt {prompt!r} has {len(own)} tokens with BOS; the model takes {context} in all")
     ends = _ends(model, eos)
     found: dict[int, Generated] = {}
-    way = find_way(model, list(ids.values()), max(budgets.values()))
-    batches = list(_batches(requests, ids, budgets, batch_size, way))
+    mode = find_decoding_mode(model, list(ids.values()), max(budgets.values()))
+    batches = list(_batches(requests, ids, budgets, batch_size, mode))
     for rows in tqdm(batches, "Writing", unit="batch", disable=None, leave=False):
         chosen = [requests[row] for row in rows]
-        answers = _generate_batch(model, tokenizer, chosen, ids, budgets[chosen[0].prompt], sampling, ends, way)
+        answers = _generate_batch(model, tokenizer, chosen, ids, budgets[chosen[0].prompt], sampling, ends, mode)
         found.update(zip(rows, answers, strict=True))
     return [found[row] for row in range(len(requests))]
 
@@ -130,17 +130,17 @@ def _ends(model: Any, eos: int | None) -> list[int]:
 
 
 def _batches(
-    requests: Sequence[TextRequest], ids: dict, budgets: dict, batch_size: int, way: Way
+    requests: Sequence[TextRequest], ids: dict, budgets: dict, batch_size: int, mode: DecodingMode
 ) -> Iterator[list[int]]:
     """Rows with equally much room together, since none may go past what the model takes; prompts of like length together, of
     equal length where the model cannot be given padding."""
 
     def kind(row: int) -> tuple[int, int]:
         prompt = requests[row].prompt
-        return budgets[prompt], 0 if way.pads else len(ids[prompt])
+        return budgets[prompt], 0 if mode.pads else len(ids[prompt])
 
     order = sorted(range(len(requests)), key=lambda row: (kind(row), len(ids[requests[row].prompt])))
-    size = batch_size if way.shares else 1
+    size = batch_size if mode.batches else 1
     for _, group in groupby(order, key=kind):
         rows = list(group)
         yield from (rows[first : first + size] for first in range(0, len(rows), size))
@@ -155,7 +155,7 @@ def _generate_batch(
     budget: int,
     sampling: Sampling,
     ends: list[int],
-    way: Way,
+    mode: DecodingMode,
 ) -> list[Generated]:
     fill = next((token for token in (tokenizer.pad_token_id, *ends) if token is not None), 0)
     fill = fill if fill < model.get_input_embeddings().num_embeddings else 0
@@ -166,7 +166,7 @@ def _generate_batch(
     is_greedy = torch.tensor([request.sample is None for request in requests], device=model.device)
     chooser = _Chooser(torch.from_numpy(uniforms).to(model.device), is_greedy, sampling)
     prompts = [ids[request.prompt] for request in requests]
-    written = write(model, prompts, budget, chooser, ends, fill, way)
+    written = generate_tokens(model, prompts, budget, chooser, ends, fill, mode)
     top, entropies = (
         torch.stack(values, 1).cpu().tolist() for values in (chooser.top_probabilities, chooser.entropies)
     )

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from lmeff.measures.perplexity.text import HeldText
 from lmeff.measures.perplexity.windows import Windows
-from lmeff.models.context_length import longest_of_fixed_positions
+from lmeff.models.context_length import longest_with_original_frequencies
 from lmeff.models.loading import check_token
 from lmeff.objectives.held_out import token_nats, window_logits
 from lmeff.tokens.packing import position_ids
@@ -61,7 +61,7 @@ def _batches(model: torch.nn.Module, windows: Windows, batch_size: int | None) -
     order = np.argsort(-sizes, kind="stable")
     row_bytes = 4 * model.config.get_text_config().vocab_size
     most = min(_BATCH_TOKENS, _LOGIT_BYTES.get(model.device.type, _LOGIT_BYTES["cpu"]) // row_bytes)
-    together = longest_of_fixed_positions(model.config)
+    together = longest_with_original_frequencies(model.config)
     start = 0
     while start < len(order):
         longest = int(sizes[order[start]])

@@ -214,7 +214,7 @@ def _settings(model_folder: Path, options: PerplexityOptions) -> dict[str, Any]:
 
 def _length(model_folder: Path, options: PerplexityOptions) -> int:
     """Tokens of a window. Raises InputError, `_Unsuitable` when the model cannot take so many."""
-    from lmeff.models.context_length import LENGTH_WHERE_ANY, context_length
+    from lmeff.models.context_length import DEFAULT_WINDOW_LENGTH, context_length
     from lmeff.models.loading import load_config
 
     most = context_length(load_config(model_folder))
@@ -226,7 +226,7 @@ def _length(model_folder: Path, options: PerplexityOptions) -> int:
         return options.length
     if (recipe := _recipe(model_folder)) is not None:
         return recipe.batch.sequence_length
-    return min(most or LENGTH_WHERE_ANY, LENGTH_WHERE_ANY)  # no recipe says it
+    return min(most or DEFAULT_WINDOW_LENGTH, DEFAULT_WINDOW_LENGTH)  # no recipe says it
 
 
 def _recipe(model_folder: Path) -> Recipe | None:
