@@ -30,7 +30,7 @@ def _write(folder: Path) -> str:
         return f"no report: {', '.join(missing)} not installed; later: lmeff report {folder}"
     from lmeff.analysis import read_runs, write_report
 
-    return f"report: {write_report(read_runs([folder]), RunFolder(folder).report)}"
+    return f"report: {write_report(read_runs([folder]), RunFolder(folder).report_html)}"
 
 
 if __name__ == "__main__":
