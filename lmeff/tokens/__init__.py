@@ -1,7 +1,7 @@
 """Tokenizer, token shards on disk, and the order in which training reads them."""
 
 from lmeff.tokens.of_run import prepare_run
-from lmeff.tokens.order import DataOrder, PermutationOrder, SampleOrder, WrappedOrder
+from lmeff.tokens.order import DataOrder, PermutationOrder, WrappedOrder
 from lmeff.tokens.packing import positions_per_epoch, prepare_packing
 from lmeff.tokens.prepare import Tokens, find_tokens, prepare_tokens
 from lmeff.tokens.tokenizer.bpe import BOS_ID, EOS_ID, PAD_ID, prepare_tokenizer, tokenizer_sha256
@@ -12,7 +12,6 @@ __all__ = [
     "PAD_ID",
     "DataOrder",
     "PermutationOrder",
-    "SampleOrder",
     "Tokens",
     "WrappedOrder",
     "find_tokens",

@@ -1,11 +1,13 @@
 """The order of sequences is a pure function of seed and position."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmeff.tokens import SampleOrder
-from lmeff.tokens.order import _keys, in_order_of, permutation
+from lmeff.clock import Clock
+from lmeff.tokens import PermutationOrder
+from lmeff.tokens.order import DataOrder, SampleOrder, _keys, in_order_of, permutation
 
 
 def test_every_epoch_is_a_full_permutation_and_another_one() -> None:
@@ -45,3 +47,24 @@ def test_the_order_is_that_of_the_keys() -> None:
         assert np.array_equal(permutation(num_sequences, seed=3, epoch=2), np.argsort(keys, kind="stable"))
         coarse = (keys >> np.uint64(56) << np.uint64(56)) | np.arange(num_sequences, dtype=np.uint64)[::-1]
         assert np.array_equal(in_order_of(coarse), np.argsort(coarse, kind="stable"))
+
+
+def test_a_step_reads_its_part_of_the_stream() -> None:
+    order = PermutationOrder(7, 3, Clock(12, 4))
+    steps = np.concatenate([order.sequences(step) for step in range(9)])
+    assert steps.tolist() == SampleOrder(7, 3).sequence_ids(0, 27).tolist()
+
+
+@pytest.mark.parametrize(("begin", "end"), [(0, 0), (0, 1), (2, 3), (1, 12), (5, 30)])
+def test_totals_are_those_of_the_sequences_that_are_read(begin: int, end: int) -> None:
+    """Whole epochs are not looked at one by one."""
+    order, numbers = PermutationOrder(7, 3, Clock(12, 4)), np.arange(7) ** 2
+    assert order.total(numbers, begin, end) == DataOrder.total(order, numbers, begin, end)
+
+
+def test_fingerprints_differ_where_orders_do() -> None:
+    settings = [(7, 3, Clock(12, 4)), (8, 3, Clock(12, 4)), (7, 4, Clock(12, 4)), (7, 3, Clock(16, 4))]
+    prints = [PermutationOrder(*one).fingerprint for one in settings]
+    assert len(set(prints)) == 4
+    assert PermutationOrder(*settings[0]).fingerprint == prints[0]
+    assert PermutationOrder(7, 3, Clock(24, 8)).fingerprint == prints[0], "the length of a sequence changes no order"

@@ -1,1 +1,1 @@
-"""What a step reads: batches, their order, held-out text."""
+"""What a step reads: sequences of the training text, in micro-batches, and a log of them."""
