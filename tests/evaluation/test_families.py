@@ -25,7 +25,7 @@ from lmeff.cli import main
 from lmeff.errors import InputError
 from lmeff.evaluation.scorer.language_model import LmeffLM
 from lmeff.measures.finetuning.trial import longest
-from lmeff.measures.generation.generate import Request, Sampling, generate
+from lmeff.measures.generation.generate import Sampling, TextRequest, generate
 from lmeff.measures.perplexity.losses import token_losses
 from lmeff.measures.perplexity.text import HeldText
 from lmeff.measures.perplexity.windows import strided_windows
@@ -103,7 +103,9 @@ def test_text_is_written_as_plain_passes_would_write_it(kind, tokenizer):
     """Token by token from a pass over all before it, without cache, padding or given positions."""
     model = decoder(kind)
     model.config.use_cache = False
-    answers = generate(model, tokenizer, [Request(prompt, None) for prompt in PROMPTS], Sampling(10, 1.0, 1.0, 0), 4)
+    answers = generate(
+        model, tokenizer, [TextRequest(prompt, None) for prompt in PROMPTS], Sampling(10, 1.0, 1.0, 0), 4
+    )
     for prompt, answer in zip(PROMPTS, answers, strict=True):
         ids = [0, *tokenizer(prompt, add_special_tokens=False)["input_ids"]]
         written = []
