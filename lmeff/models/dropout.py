@@ -61,12 +61,12 @@ def _attention(
     groups = getattr(module, "num_key_value_groups", 1)
     key, value = (states.repeat_interleave(groups, dim=1) for states in (key, value))
     scores = query @ key.transpose(2, 3) * (scaling or query.shape[-1] ** -0.5)
-    if attention_mask is None:
+    if attention_mask is None and getattr(module, "is_causal", True):
         future = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).triu(1)
         scores = scores.masked_fill(future, float("-inf"))
-    elif attention_mask.dtype == torch.bool:
+    elif attention_mask is not None and attention_mask.dtype == torch.bool:
         scores = scores.masked_fill(~attention_mask, float("-inf"))
-    else:
+    elif attention_mask is not None:
         scores = scores + attention_mask
     weights = scores.softmax(-1, dtype=torch.float32)
     kept = _keep_mask(module.dropout_place, module.layer_idx, weights.shape, dropout, weights.device)
