@@ -287,9 +287,13 @@ NAMES_ON_DISK = {
     "report.html": "lmeff.formats.run_folder",
     "manifest.json": "lmeff.files",
     "anchor.json": "lmeff.formats.anchor",
+    "provenance.json": "lmeff.formats.provenance",
+    "lmeff.json": "lmeff.formats.checkpoint",
+    "recipe.yaml": "lmeff.formats.run_folder",
 }
 NAMES_OF_OTHERS = {
     ("lmeff.corpora.reading.sources", "state.json"),  # of a data set that `datasets` saved
+    ("lmeff.cli.training_verbs", "recipe.yaml"),  # where `lmeff init` writes
     ("lmeff.cli.main", "report.html"),  # where `lmeff report` writes
     ("lmeff.analysis.report.report", "report.html"),  # the same for a folder
 }

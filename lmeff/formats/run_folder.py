@@ -5,6 +5,8 @@ from pathlib import Path
 
 from lmeff.recipe.schema import Recipe
 
+RECIPE = "recipe.yaml"
+"""The whole recipe, in the folder of a run and of a revision."""
 _REVISIONS, _RESULTS = "revisions", "results"
 _CHECKPOINT = "step-"
 _FINISHED = "[!.]*"
@@ -39,7 +41,7 @@ class RunFolder:
 
     @property
     def recipe_yaml(self) -> Path:
-        return self.path / "recipe.yaml"
+        return self.path / RECIPE
 
     @property
     def plan_json(self) -> Path:

@@ -15,6 +15,7 @@ from lmeff.analysis.reading.results import TaskResult, read_result_files
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_text
 from lmeff.formats.anchor import AnchorDocument
+from lmeff.formats.provenance import read_provenance
 from lmeff.formats.result import Kind, kind_of
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.outbox import Outbox
@@ -64,7 +65,7 @@ def refresh_card(run: Path, revision: Path) -> None:
         revision.name,
         rows=rows,
         warnings=[f"{note}." for note in mixed_notes(part)],
-        provenance=read_json(revision / "provenance.json"),
+        provenance=read_provenance(revision),
         source=(entry.repository, entry.branch) if entry else None,
         picture=picture,
     )

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmeff.errors import InputError
-from lmeff.files import has_manifest, read_json
+from lmeff.files import has_manifest
 from lmeff.formats.anchor import AnchorDocument
+from lmeff.formats.provenance import read_provenance
 from lmeff.formats.run_folder import RunFolder, suggest_run
 from lmeff.hub.account import token
 from lmeff.hub.client import Hub, NotDelivered, Unavailable
@@ -98,7 +99,7 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
 
     transformers_logging.disable_progress_bar()
 
-    fingerprint = read_json(folders[0] / "provenance.json")["tokens"]["fingerprint"]
+    fingerprint = read_provenance(folders[0])["tokens"]["fingerprint"]
     tokens = find_tokens(recipe.paths.data, fingerprint, folders[0])
     if tokens is None:
         return [], [f"held-out losses were not taken again: the tokens are not under {recipe.paths.data} (paths.data)"]

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lmeff.files import MANIFEST, bring_back, new_folder, sha256_file, write_json, write_text
+from lmeff.files import MANIFEST, bring_back, new_folder, sha256_file, write_text
 from lmeff.formats.anchor import ANCHOR, AnchorDocument
 from lmeff.formats.manifest import ManifestDocument, manifest_differences
-from lmeff.formats.run_folder import RunFolder
+from lmeff.formats.provenance import write_provenance
+from lmeff.formats.run_folder import RECIPE, RunFolder
 from lmeff.revisions.revision import Revision
 from lmeff.tokens.tokenizer.published import write_published_tokenizer
 
@@ -62,8 +63,8 @@ class RevisionStore:
             if self._is_same(target, anchor) or self._stays(target, final):
                 raise _Kept
             write_published_tokenizer(self.tokenizer_folder, aside, self.add_bos)
-            write_text(aside / "recipe.yaml", self.recipe_yaml)
-            write_json(aside / "provenance.json", dict(self.provenance))
+            write_text(aside / RECIPE, self.recipe_yaml)
+            write_provenance(aside, self.provenance)
             self._complete(aside, anchor, target.name)
         self.on_saved(target)
         return target

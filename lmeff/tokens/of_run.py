@@ -7,7 +7,8 @@ from typing import Any
 from lmeff.corpora import TextCorpus, prepare_text
 from lmeff.corpora.prepare import text_fingerprints
 from lmeff.errors import InputError
-from lmeff.files import read_json
+from lmeff.formats.checkpoint import OWN_STATE, read_own_state
+from lmeff.formats.provenance import PROVENANCE, read_provenance
 from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens.prepare import Tokens, prepare_tokens
@@ -56,11 +57,13 @@ def _prepared(recipe: Recipe, by_older_rule: bool) -> tuple[TextCorpus, Tokens]:
 
 def _provenances(folder: Path) -> Iterator[dict[str, Any]]:
     """What revisions say that they were made with."""
-    for path in (folder / "provenance.json", *RunFolder(folder).find_in_revisions("provenance.json")):
+    for path in (folder / PROVENANCE, *RunFolder(folder).find_in_revisions(PROVENANCE)):
         if path.is_file():
-            yield read_json(path)
+            yield read_provenance(path.parent)
 
 
 def _at_checkpoints(folder: Path) -> set[str]:
     """Fingerprints of the tokens that a run's checkpoints were trained on."""
-    return {read_json(path)["tokens_fingerprint"] for path in RunFolder(folder).find_in_checkpoints("lmeff.json")}
+    return {
+        read_own_state(path.parent)["tokens_fingerprint"] for path in RunFolder(folder).find_in_checkpoints(OWN_STATE)
+    }

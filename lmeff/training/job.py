@@ -14,6 +14,7 @@ from transformers import ProgressCallback as StockProgressCallback
 from lmeff.errors import Busy, InputError, RunFailed
 from lmeff.files import locked
 from lmeff.formats.anchor import AnchorDocument
+from lmeff.formats.checkpoint import read_own_state
 from lmeff.formats.manifest import manifest_differences
 from lmeff.formats.plan import PlanDocument, PlanPart
 from lmeff.formats.run_folder import RunFolder
@@ -43,7 +44,6 @@ from lmeff.training.checkpoints import newest_complete, unpin
 from lmeff.training.data.sample_log import SampleLogCallback
 from lmeff.training.engines.engine import check_engine, forget_engine, run_on_rank_zero
 from lmeff.training.engines.micro import probe_micro_batch
-from lmeff.training.engines.resumable import read_own_state
 from lmeff.training.method import Method
 from lmeff.training.trainer import LmeffTrainer
 

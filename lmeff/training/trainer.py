@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, TrainingArguments
 from transformers.trainer_pt_utils import nested_gather
 
 from lmeff.errors import InputError
+from lmeff.formats.checkpoint import read_own_state
 from lmeff.models.dropout import stateless_seed, use_stateless_dropout
 from lmeff.models.writing import write_model
 from lmeff.objectives import LossPositions, Objective, objective_of
@@ -22,7 +23,7 @@ from lmeff.recipe.schema import Recipe
 from lmeff.tokens import DataOrder, PermutationOrder, Tokens
 from lmeff.training.data.loader import StepBatches, train_loader
 from lmeff.training.data.sequences import MicroBatch, TrainSequences
-from lmeff.training.engines.resumable import ResumableTrainer, read_own_state
+from lmeff.training.engines.resumable import ResumableTrainer
 from lmeff.training.method import Method, StatefulCallback
 
 

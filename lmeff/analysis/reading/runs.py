@@ -11,9 +11,9 @@ import yaml
 
 from lmeff.analysis.reading.results import Results, WrittenText, pair_files, read_pairs, read_results, read_texts
 from lmeff.errors import InputError
-from lmeff.files import read_json
 from lmeff.formats.anchor import ANCHOR, AnchorDocument
 from lmeff.formats.plan import PlanDocument
+from lmeff.formats.provenance import PROVENANCE, read_provenance
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.run_log import LogRecord, read_log
 from lmeff.formats.state import StateDocument
@@ -103,9 +103,7 @@ class Run:
         """The last anchor's `provenance.json`: which text and tokenizer its losses are of. Empty where there is none. Raises
         InputError when it is damaged."""
         folders = (RunFolder(self.folder).revision(anchor.revision) for anchor in reversed(self.anchors))
-        path = next((path for folder in folders if (path := folder / "provenance.json").is_file()), None)
-        found = read_json(path) if path else {}
-        return found if isinstance(found, dict) else {}
+        return next((read_provenance(folder) for folder in folders if (folder / PROVENANCE).is_file()), {})
 
     @property
     def num_parameters(self) -> int | None:

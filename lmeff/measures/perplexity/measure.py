@@ -8,7 +8,7 @@ from lmeff.errors import InputError
 from lmeff.evaluation.results import tokenizer_files_sha256, weights_sha256
 from lmeff.evaluation.scorer.context_start import warn_of_bos
 from lmeff.files import sha256_file
-from lmeff.formats.run_folder import RunFolder
+from lmeff.formats.run_folder import RECIPE, RunFolder
 from lmeff.measures.measure import Measure, Say
 from lmeff.measures.perplexity.options import PerplexityOptions
 from lmeff.measures.perplexity.text import HeldText, check_files, corpus_fingerprint, file_text, split_text
@@ -230,5 +230,5 @@ def _length(model_folder: Path, options: PerplexityOptions) -> int:
 
 
 def _recipe(model_folder: Path) -> Recipe | None:
-    path = model_folder / "recipe.yaml"
+    path = model_folder / RECIPE
     return read_recipe(path).recipe if path.is_file() else None

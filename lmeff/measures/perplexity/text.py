@@ -16,6 +16,8 @@ from lmeff.corpora.reading.records import Form, read_batches, texts_of
 from lmeff.corpora.reading.sources import domain, find_files, kind
 from lmeff.errors import InputError
 from lmeff.files import MANIFEST, read_json
+from lmeff.formats.provenance import PROVENANCE, read_provenance
+from lmeff.formats.run_folder import RECIPE
 from lmeff.recipe import read_recipe
 from lmeff.tokens import BOS_ID, Tokens, find_tokens
 from lmeff.tokens.held_out import Stretches, chosen_first, held_out_sample, is_long, pieces_of, whole_documents
@@ -140,21 +142,21 @@ def _with_begins(ids: np.ndarray, taken: Stretches, bos: int = BOS_ID) -> tuple[
 
 def _prepared(model_folder: Path) -> Tokens:
     """The tokens that a revision was trained on."""
-    if not all((model_folder / name).is_file() for name in ("provenance.json", "recipe.yaml")):
+    if not all((model_folder / name).is_file() for name in (PROVENANCE, RECIPE)):
         raise InputError(f"{model_folder}: says nothing of its corpus; name the text with --text PATH")
-    fingerprint = read_json(model_folder / "provenance.json")["tokens"]["fingerprint"]
-    data = read_recipe(model_folder / "recipe.yaml").recipe.paths.data
+    fingerprint = read_provenance(model_folder)["tokens"]["fingerprint"]
+    data = read_recipe(model_folder / RECIPE).recipe.paths.data
     if (tokens := find_tokens(data, fingerprint, model_folder)) is not None:
         return tokens
     raise InputError(
         f"{model_folder}: the tokens it was trained on are not under {data} (paths.data); prepare them again with"
-        f" `lmeff prepare {model_folder / 'recipe.yaml'}`, or name other text with --text PATH"
+        f" `lmeff prepare {model_folder / RECIPE}`, or name other text with --text PATH"
     )
 
 
 def corpus_fingerprint(model_folder: Path) -> str:
     """Of the corpus that a revision was trained on. Raises InputError when it does not say."""
-    return read_json(model_folder / "provenance.json")["corpus"]["fingerprint"]
+    return read_provenance(model_folder)["corpus"]["fingerprint"]
 
 
 @dataclass(frozen=True)

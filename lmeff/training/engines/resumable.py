@@ -15,7 +15,8 @@ from transformers import PreTrainedModel, Trainer, TrainingArguments
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_pt_utils import nested_gather
 
-from lmeff.files import new_folder, read_json, write_json
+from lmeff.files import new_folder
+from lmeff.formats.checkpoint import read_own_state, write_own_state
 from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe.schema import Recipe
 from lmeff.training.checkpoints import rotate, seal
@@ -29,8 +30,6 @@ from lmeff.training.optimizers import (
     set_counters,
     weights_to_keep,
 )
-
-_OWN_STATE = "lmeff.json"
 
 
 class ResumableTrainer(Trainer):
@@ -106,7 +105,7 @@ class ResumableTrainer(Trainer):
                 with new_folder(run.checkpoint(step)) as folder:
                     full.save(folder)
                     replace(self.state, log_history=[]).save_to_json(str(folder / TRAINER_STATE_NAME))
-                    write_json(folder / _OWN_STATE, self._own_state() | about_losses)
+                    write_own_state(folder, self._own_state() | about_losses)
                     seal(folder)
                 rotate(run, self.recipe.checkpoints.keep, step, self._pinned())
             self._barrier()
@@ -222,8 +221,3 @@ class ResumableTrainer(Trainer):
     def _barrier(self) -> None:
         if dist.is_initialized():
             dist.barrier()
-
-
-def read_own_state(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint says about the run that wrote it."""
-    return read_json(checkpoint / _OWN_STATE)
