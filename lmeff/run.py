@@ -65,7 +65,8 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
     replace_recipe(run, command.resolved, state, changes)
 
     # ---- model and training: anchors become revisions on the way, and go to the Hub from a process beside it
-    from lmeff.publishing.courier import Courier, say_what_is_left
+    from lmeff.publishing.courier import Courier
+    from lmeff.publishing.folder import undelivered_text
     from lmeff.revisions import provenance
     from lmeff.revisions.card import model_card
 
@@ -88,7 +89,7 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
         stop=stop,
         accepted_changes=changes if command.accept_changes else None,
         on_saved=courier.add,
-        may_replace=courier.may_replace,
+        may_replace=courier.hold,
         scores=lambda revision: scores_of(run.results_of(revision.name), evaluation.tasks),
     )
     with courier:
@@ -106,12 +107,12 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
     if is_first:
         if recipe.publish.require:
             if left:
-                raise RunFailed(say_what_is_left(run.path, left))
+                raise RunFailed(undelivered_text(run.path, left))
             finish_state(job, plan)
         report = write_pages(run.path)
         print(print_curves(read_runs([run.path])), report, sep="\n")
         if left:
-            print(say_what_is_left(run.path, left))
+            print(undelivered_text(run.path, left))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

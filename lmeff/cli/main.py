@@ -202,12 +202,12 @@ def _publish(options: argparse.Namespace) -> int:
     from lmeff.cli.early import check_run
 
     check_run(options.run)
-    from lmeff.publishing.courier import say_what_is_left
+    from lmeff.publishing.folder import undelivered_text
     from lmeff.publishing.publish import publish
 
     left = publish(Path(options.run), options.namespace, options.wait, options.mend)
     if left:
-        print(say_what_is_left(Path(options.run), left), file=sys.stderr)
+        print(undelivered_text(Path(options.run), left), file=sys.stderr)
     return EXIT_FAILED if left else 0
 
 

@@ -167,7 +167,7 @@ def asking() -> Iterator[None]:
 def _offline() -> Unavailable:
     if not any(
         map(os.environ.get, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
-    ):  # `reach.asked_once` asks nothing for a while
+    ):  # `availability.asked_once` asks nothing for a while
         return Unavailable("the Hub was away a moment ago")
     return Unavailable(OFFLINE, _REJECTED_SECONDS, is_rejected=True)
 

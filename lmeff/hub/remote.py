@@ -7,9 +7,9 @@ from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
 from lmeff.hub.account import token
+from lmeff.hub.availability import asked_once
 from lmeff.hub.named_revision import NamedRevision
 from lmeff.hub.names import MAIN
-from lmeff.hub.reach import asked_once
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[^@\s]+)?")
 _INDEX = "revisions.json"

@@ -11,45 +11,50 @@ from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder
+from lmeff.hub.availability import unreachable
 from lmeff.hub.client import CALL_SECONDS_VARIABLE
 from lmeff.hub.names import MAIN, HubNames
 from lmeff.hub.outbox import Entry, Outbox
-from lmeff.hub.reach import unreachable
 from lmeff.publishing.folder import add_to_outbox, complete_revisions
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import Revision
 
 _FIXED_SECONDS, _SLOWEST_BYTES_A_SECOND = 900.0, 250_000.0
-"""How long an attempt may take: this, and as long as its bytes take at this pace."""
+"""How long an attempt may take: the first, and as long as its bytes take at this pace."""
 _SHORTEST_SECONDS, _SHORTEST_CALL_SECONDS, _LONGEST_CALL_SECONDS = 120.0, 15.0, 60.0
-"""Where somebody waits: the least that an attempt gets besides its bytes, and how long the Hub may be silent."""
+"""Where somebody waits for it: the least time for an attempt, besides that for its bytes; how long the Hub may be silent."""
 _POLL_SECONDS = 1.0
+_LAUNCHER_VARIABLES = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_",
+    "MASTER_",
+    "ACCELERATE_",
+    "TORCHELASTIC_",
+    "GROUP_",
+    "ROLE_",
+)
+"""How the variables begin that make a process one of several that train."""
 
 
 def attempt_beside(
     run: Path,
     revisions: Sequence[str],
     started: Callable[[subprocess.Popen], bool] = lambda process: True,
-    patience_seconds: float | None = None,
+    wait_seconds: float | None = None,
 ) -> None:
-    """`attempt`, for one revision after another, in a process of its own with the lowest priority, which is ended when it takes
-    too long. `started` is shown the process, and says whether it is wanted at all. A short patience shortens how long the Hub
-    may be silent, not an upload that goes on."""
+    """`attempt`, for one revision after another, in a process of its own with the lowest priority, which is killed when it
+    takes too long. `started` is given the process, and returns whether it is still wanted. `wait_seconds` is how long somebody
+    waits for it: when it is short, the Hub may be silent for less long; an upload that makes progress goes on."""
     outbox = Outbox(run)
     before = [entry for revision in revisions if (entry := outbox.read(revision)) is not None]
-    wait = _FIXED_SECONDS if patience_seconds is None else patience_seconds
-    limit = min(_FIXED_SECONDS, max(wait, _SHORTEST_SECONDS)) + _num_bytes(run, revisions) / _SLOWEST_BYTES_A_SECOND
-    call_seconds = min(_LONGEST_CALL_SECONDS, max(wait, _SHORTEST_CALL_SECONDS))
-    launch = ("RANK", "WORLD_SIZE", "LOCAL_", "MASTER_", "ACCELERATE_", "TORCHELASTIC_", "GROUP_", "ROLE_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(launch)}
-    environment |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    environment[CALL_SECONDS_VARIABLE] = str(call_seconds)
-    # Xet's own transfer has no time limit and knows nothing of a rate limit; plain uploads have and do.
-    environment["HF_HUB_DISABLE_XET"] = "1"
+    seconds = _FIXED_SECONDS if wait_seconds is None else wait_seconds
+    limit = min(_FIXED_SECONDS, max(seconds, _SHORTEST_SECONDS)) + _num_bytes(run, revisions) / _SLOWEST_BYTES_A_SECOND
+    call_seconds = min(_LONGEST_CALL_SECONDS, max(seconds, _SHORTEST_CALL_SECONDS))
     words = (str(os.getpid()), str(round(limit) + 30), str(run), *revisions)
     process = subprocess.Popen(
         [sys.executable, "-m", "lmeff.publishing.worker", *words],
-        env=environment,
+        env=_worker_environment(call_seconds),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -67,21 +72,35 @@ def attempt_beside(
         process.communicate()
         said, is_away = f"nothing came of it in {limit:.0f} s", True
     if process.returncode and started(process) and before:
-        # The one it was at is the first that nothing was noted of.
-        stuck = next(
-            (
-                one
-                for one in before
-                if (now := outbox.read(one.revision)) and now.attempts == one.attempts and now.state == "waiting"
-            ),
-            before[-1],
-        )
         why = (said.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
-        outbox.failed(stuck, why, hub_is_down=is_away)
+        outbox.failed(_first_without_attempt(outbox, before), why, hub_is_down=is_away)
+
+
+def _worker_environment(call_seconds: float) -> dict[str, str]:
+    """For a process that is no part of training, and in which a call to the Hub may take `call_seconds`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHER_VARIABLES)}
+    return inherited | {
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        # Xet's own transfer has no time limit and does not heed a rate limit; plain uploads do.
+        "HF_HUB_DISABLE_XET": "1",
+        CALL_SECONDS_VARIABLE: str(call_seconds),
+    }
+
+
+def _first_without_attempt(outbox: Outbox, before: Sequence[Entry]) -> Entry:
+    """The entry that a worker was sending when it died: it records every attempt, in this order, so that is the first one
+    without a new attempt. The last one where all have one."""
+    for entry in before:
+        now = outbox.read(entry.revision)
+        if now and now.attempts == entry.attempts and now.state == "waiting":
+            return entry
+    return before[-1]
 
 
 def _num_bytes(run: Path, revisions: Sequence[str]) -> int:
-    """Bytes of the revisions, of which some may just be replaced."""
+    """Bytes of the revisions' files; a folder that is being replaced at this moment may be missing."""
     total = 0
     for revision in revisions:
         with suppress(OSError):
@@ -101,7 +120,7 @@ class Courier:
         self._thread = threading.Thread(target=self._watch, daemon=True, name="courier")
 
     def __enter__(self) -> "Courier":
-        """Begins with whatever earlier starts of the run left."""
+        """Begins with the revisions that earlier starts of the run did not deliver."""
         if self._names is not None:
             for folder in complete_revisions(self._run):
                 self.add(folder)
@@ -109,7 +128,7 @@ class Courier:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """At once; what is not delivered stays in the outbox."""
+        """Ends delivery at once; what is not delivered stays in the outbox."""
         self._stop.set()
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
@@ -117,15 +136,16 @@ class Courier:
             self._thread.join(timeout=2)  # it may just be looking for the Hub, and ends with this process
 
     def add(self, folder: Path) -> None:
-        """Puts a saved revision into the outbox. Whatever is wrong with that, training goes on; the next start adds it."""
+        """Puts a saved revision into the outbox. Training goes on when that fails, and the next start of the run adds it."""
         if self._names is not None:
             try:
                 add_to_outbox(self._outbox, self._names, self._recipe, Revision.parse(folder.name))
             except (InputError, OSError) as error:
                 print(f"{folder.name} is not in the outbox yet: {error}", file=sys.stderr)
 
-    def may_replace(self, revision: str, even_if_seen: bool) -> bool:
-        """Whether a revision's folder may become another model. Nothing is sent from it until `add` is called."""
+    def hold(self, revision: str, even_if_seen: bool) -> bool:
+        """Keeps a revision's folder from being sent until `add` is called. Returns whether it may become another model
+        meanwhile: not when it may be on the Hub already, unless `even_if_seen`."""
         if self._names is None:
             return True
         try:
@@ -160,7 +180,8 @@ class Courier:
         return not self._stop.is_set()
 
     def _is_ready(self, entry: Entry) -> bool:
-        """A revision goes out with its scores, so that it takes one commit; the index when nothing else is to be sent."""
+        """Whether to send an entry already: a revision once it has its scores, so that it takes one commit; the index when
+        nothing else waits. All of them at the end of the run."""
         if self._all_is_ready.is_set():
             return True
         if entry.revision == MAIN:
@@ -169,7 +190,7 @@ class Courier:
         results = RunFolder(self._run).results_of(entry.revision)
         return not wanted.at_anchors or all((results / f"{task}.json").exists() for task in wanted.tasks)
 
-    def finish(self, patience_seconds: float = 600.0) -> list[Entry]:
+    def finish(self, wait_seconds: float = 600.0) -> list[Entry]:
         """Waits until everything is delivered, or until the Hub was tried once more and is away. Returns what is left."""
         if self._names is None:
             return []
@@ -179,23 +200,12 @@ class Courier:
             if entry.state == "waiting" and entry.attempts:
                 self._outbox.again(entry.revision)
         try:
-            while time.time() < asked + patience_seconds and self._thread.is_alive():
+            while time.time() < asked + wait_seconds and self._thread.is_alive():
                 left = [entry for entry in self._outbox.undelivered() if entry.state == "waiting"]
                 if not left or any(entry.hub_is_down for entry in left) or all(entry.attempts for entry in left):
                     break
                 time.sleep(0.2)
         except KeyboardInterrupt:
             if self._recipe.publish.require:
-                raise  # else the run is complete, and only the rest of the delivery is left to another time
+                raise  # else the run is complete all the same, and `lmeff publish` delivers the rest
         return self._outbox.undelivered()
-
-
-def say_what_is_left(run: Path, left: Sequence[Entry]) -> str:
-    """One line for each undelivered entry, and what to do."""
-    lines = [f"{one.revision}: not on the Hub yet ({one.error or 'not tried'}{_when(one)})" for one in left]
-    return "\n".join([*lines, f"deliver with: lmeff publish {run}"])
-
-
-def _when(entry: Entry) -> str:
-    minutes = (entry.not_before - time.time()) / 60
-    return f"; not before {minutes:.0f} minutes from now" if entry.state == "waiting" and minutes > 1 else ""

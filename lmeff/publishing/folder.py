@@ -1,5 +1,7 @@
 """What a run's folder holds for the Hub, and where it goes."""
 
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,7 +35,7 @@ def add_to_outbox(outbox: Outbox, names: HubNames, recipe: Recipe, revision: Rev
     outbox.add(MAIN, names.repository, MAIN, recipe.publish.private)
 
 
-def bring_back_left(run: Path) -> None:
+def bring_back_interrupted(run: Path) -> None:
     """Revisions that a killed `lmeff publish --mend` left under hidden names alone are there again, and named; not while
     another process works on the run."""
     if not any(RunFolder(run).revisions.glob(".*.tmp")):
@@ -72,3 +74,14 @@ def page(entry: Entry) -> str:
     from huggingface_hub.constants import ENDPOINT
 
     return f"{ENDPOINT}/{entry.repository}/tree/{entry.branch}"
+
+
+def undelivered_text(run: Path, left: Sequence[Entry]) -> str:
+    """One line for each undelivered entry, and what to do."""
+    lines = [f"{one.revision}: not on the Hub yet ({one.error or 'not tried'}{_when(one)})" for one in left]
+    return "\n".join([*lines, f"deliver with: lmeff publish {run}"])
+
+
+def _when(entry: Entry) -> str:
+    minutes = (entry.not_before - time.time()) / 60
+    return f"; not before {minutes:.0f} minutes from now" if entry.state == "waiting" and minutes > 1 else ""

@@ -1,34 +1,25 @@
 """`lmeff publish`."""
 
 import sys
-import time
 from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
 from lmeff.files import locked
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.account import namespace as own_namespace
-from lmeff.hub.account import token
-from lmeff.hub.client import OFFLINE
 from lmeff.hub.delivery import card_sha256
 from lmeff.hub.mending import mend
 from lmeff.hub.names import MAIN, HubNames, hub_names
 from lmeff.hub.outbox import Entry, Outbox
-from lmeff.hub.reach import unreachable
 from lmeff.progress import shown
-from lmeff.publishing.attempt import NO_TOKEN
 from lmeff.publishing.courier import attempt_beside
-from lmeff.publishing.folder import add_to_outbox, bring_back_left, complete_revisions, page, read_run
-from lmeff.publishing.patience import Patience
+from lmeff.publishing.folder import add_to_outbox, bring_back_interrupted, complete_revisions, page, read_run
+from lmeff.publishing.retries import NEEDS_A_PERSON, Retries
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import Revision
 from lmeff.runs.claim import claimed
 
 _GROUP = 4
-FOR_A_PERSON = (NO_TOKEN, OFFLINE)
-"""Why nothing can be sent, where waiting changes nothing."""
-IN_A_ROW = 3
-"""So many revisions, one after the other, for which the Hub was away: then it is away for all."""
 
 
 def publish(
@@ -37,18 +28,18 @@ def publish(
     """Delivers everything of a run that is not on the Hub yet, and cards that changed since; returns what is left.
 
     Runs with `publish.to: local` are delivered too. `namespace` replaces the recipe's. Where the Hub is in trouble, goes on
-    with other revisions and tries again for `wait_seconds` (`Patience`). Prints a line for each revision. With `mends`, first
+    with other revisions and tries again for `wait_seconds` (`Retries`). Prints a line for each revision. With `mends`, first
     corrects files that some versions of transformers read otherwise; of a run that was never published only those here.
     """
     recipe, plan = read_run(run)
-    outbox, patience = Outbox(run), Patience(wait_seconds)
-    bring_back_left(run)
+    outbox, retries = Outbox(run), Retries(wait_seconds)
+    bring_back_interrupted(run)
     revisions = complete_revisions(run)
     if not revisions:
         raise InputError(f"{run}: no revisions here yet")
     known = outbox.entries()
     if mends:
-        mend_all(run, revisions, patience)
+        mend_all(run, revisions, retries)
         if not known and namespace is None and recipe.publish.to == "local":
             print(f"{run}: it was not published from here; lmeff publish {run} sends it")
             return []
@@ -58,20 +49,20 @@ def publish(
         recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update={"namespace": namespace})})
     names = hub_names(recipe, plan, own_namespace(), ways="here, as HF_NAMESPACE or with --namespace NAME")
     _open(run, outbox, names, recipe, revisions)
-    tried = _deliver(run, outbox, patience)
+    tried = _deliver(run, outbox, retries)
     if outbox.read(MAIN).state == "delivered" and MAIN not in tried:
         print(f"{names.repository}: everything is on the Hub")
     return outbox.undelivered()
 
 
-def mend_all(run: Path, revisions: list[Path], patience: Patience) -> None:
+def mend_all(run: Path, revisions: list[Path], retries: Retries) -> None:
     """Corrects the revisions of a run, which must not be training, and says what was corrected. Raises RunFailed while another
     process delivers."""
     outbox, is_whole = Outbox(run), True
     with claimed(RunFolder(run)), locked(RunFolder(run).final_lock):
         is_free = False
         while not is_free:
-            if not patience.wait_until_free(outbox):
+            if not retries.wait_until_free(outbox):
                 raise RunFailed(
                     f"{run}: another process delivers it, so that nothing was corrected; run this again later"
                 )
@@ -94,66 +85,42 @@ def _open(run: Path, outbox: Outbox, names: HubNames, recipe: Recipe, revisions:
             outbox.again(entry.revision)
 
 
-def _deliver(run: Path, outbox: Outbox, patience: Patience) -> set[str]:
+def _deliver(run: Path, outbox: Outbox, retries: Retries) -> set[str]:
     """Tries what waits, again and again while that may help; returns the names of what was tried."""
     tried: set[str] = set()
-    given_up: set[str] = set()
-    """What another attempt would not change."""
-    num_failed = num_rejected = 0
-    while waiting := [one for one in _waiting(outbox) if one.revision not in given_up]:
-        is_away = num_failed >= IN_A_ROW or any(one.is_limit and one.not_before > time.time() for one in waiting)
-        ready = [] if is_away else [one for one in waiting if patience.is_due(one)]
-        if not ready:
-            if not patience.wait_for(waiting):
-                break
-            num_failed = 0
-            continue
-        if not patience.wait_until_free(outbox):
+    while ready := retries.ready(lambda: _waiting(outbox)):
+        if not retries.wait_until_free(outbox):
             print(f"{run}: another process delivers it; what it leaves is for later", file=sys.stderr)
             break
-        # In small groups, so that there is something to see; `main` is opened by every delivery, and comes last.
-        ready.sort(key=lambda entry: (entry.revision == MAIN, entry.attempts))
-        group = [entry for entry in ready if entry.revision != MAIN][:_GROUP] or ready
-        if why := hopeless(patience):
-            outbox.failed(group[0], why, hub_is_down=True, is_rejected=why in FOR_A_PERSON)
+        group = _first_group(ready)
+        if obstacle := retries.known_obstacle():
+            outbox.failed(group[0], obstacle, hub_is_down=True, is_rejected=obstacle in NEEDS_A_PERSON)
         else:
             names = [entry.revision for entry in group]
             with shown(f"delivering {', '.join(names)}"):
-                attempt_beside(run, names, patience_seconds=patience.wanted_seconds)
+                attempt_beside(run, names, wait_seconds=retries.wanted_seconds)
         for before in group:
             after = outbox.read(before.revision)
-            if after == before:
-                continue  # an earlier one of the group found the Hub away
-            tried.add(after.revision)
-            is_down = after.state == "waiting" and after.hub_is_down
-            num_failed = num_failed + 1 if is_down else 0
-            num_rejected = num_rejected + 1 if is_down and after.is_rejected else 0
-            patience.note(after)
-            if after.state == "waiting" and (not is_down or after.is_rejected):
-                given_up.add(after.revision)
-            print(f"{after.revision}: {_outcome(after)}", flush=True)
-        if why in FOR_A_PERSON or num_rejected >= IN_A_ROW:
+            if after != before:  # else an earlier one of the group found the Hub away
+                tried.add(after.revision)
+                retries.note(after)
+                print(f"{after.revision}: {_outcome(after)}", flush=True)
+        if obstacle in NEEDS_A_PERSON or retries.is_rejected:
             break
-        if why:
-            num_failed = IN_A_ROW
+        if obstacle:
+            retries.note_away()
     return tried
+
+
+def _first_group(ready: list[Entry]) -> list[Entry]:
+    """A few entries to deliver together, those that failed least first: in small groups, so that there is something to see.
+    `main`, which every delivery opens again, comes last and alone."""
+    revisions = sorted((one for one in ready if one.revision != MAIN), key=lambda entry: entry.attempts)
+    return revisions[:_GROUP] or ready
 
 
 def _waiting(outbox: Outbox) -> list[Entry]:
     return [entry for entry in outbox.entries() if entry.state == "waiting" and not entry.is_held]
-
-
-def hopeless(patience: Patience) -> str | None:
-    """Why an attempt would come to nothing, found out without one."""
-    from huggingface_hub import constants
-
-    if token() is None:
-        return NO_TOKEN
-    if constants.HF_HUB_OFFLINE:
-        return OFFLINE
-    why = unreachable()
-    patience.was_reached |= why is None
-    return why
 
 
 def _is_stale(run: Path, entry: Entry) -> bool:

@@ -18,68 +18,67 @@ from lmeff.hub.quota import CommitQuota
 from lmeff.measures.selection import SelectedModel
 from lmeff.progress import shown
 from lmeff.publishing.cards import own_results, scores_of, write_entries
-from lmeff.publishing.patience import Patience
-from lmeff.publishing.publish import FOR_A_PERSON, IN_A_ROW, hopeless, publish
+from lmeff.publishing.publish import publish
+from lmeff.publishing.retries import NEEDS_A_PERSON, Retries
 from lmeff.revisions.card_scores import eval_results
 
 
 def publish_results(what: str, models: Sequence[SelectedModel]) -> None:
     """Sends the results of a run's revisions, or of models of the Hub. Raises RunFailed where the Hub does not take them."""
     remote = {f"{one.remote.repository}@{one.remote.revision}": one for one in models if one.remote}
-    if left := _send_all(remote, _send, Patience(None)):
+    if left := send_all(remote, _send, Retries(None)):
         said = "; ".join(f"{name}: {why}" for name, why in left.items())
         raise RunFailed(f"results not on the Hub yet: {said}; the same command again sends them, with the scores kept")
     if not remote and (left := publish(Path(what))):
         raise RunFailed(f"{len(left)} revisions could not be brought up to date: {left[0].error}")
 
 
-def _send_all(
-    remote: Mapping[str, SelectedModel], send: Callable[[SelectedModel], str], patience: Patience
+def send_all(
+    remote: Mapping[str, SelectedModel], send: Callable[[SelectedModel], str], retries: Retries
 ) -> dict[str, str]:
     """Sends the results of each, goes on with others where one fails, and tries again what may succeed later, as
     `lmeff publish` does. Returns what is left, and why."""
-    waiting, now = {}, time.time()
-    for name, one in remote.items():
-        model = one.remote
-        fields = {"repository": model.repository, "branch": model.revision, "private": False, "manifest_sha256": None}
-        waiting[name] = Entry(revision=name, added=now, opened=now, **fields)
-    given_up: dict[str, str] = {}
-    num_failed = 0
-    while waiting:
-        is_away = num_failed >= IN_A_ROW or any(
-            one.is_limit and one.not_before > time.time() for one in waiting.values()
-        )
-        ready = [] if is_away else [name for name, one in waiting.items() if patience.is_due(one)]
-        if not ready:
-            if not patience.wait_for([*waiting.values()]):
-                break
-            num_failed = 0
-        for name in ready:
-            try:
-                if (why := hopeless(patience)) is not None:
-                    raise Unavailable(why, is_rejected=why in FOR_A_PERSON)
-                with shown(f"{name}: sending results"):
-                    commit = send(remote[name])
-            except Unavailable as error:
-                flags = {key: getattr(error, key) for key in ("is_asked_wait", "is_rejected", "is_limit")}
-                flags |= {"error": str(error), "not_before": next_attempt(waiting[name], error.wait_seconds)}
-                flags["attempts"] = waiting[name].attempts + 1
-                waiting[name] = waiting[name].model_copy(update=flags)
-                patience.note(waiting[name])
-                num_failed += 1
-                print(f"{name}: {error}", flush=True)
-                if error.is_rejected:
-                    given_up[name] = str(waiting.pop(name).error)
-                if error.is_limit or num_failed >= IN_A_ROW:
+    entries = {name: _entry(name, selected) for name, selected in remote.items()}
+
+    def waiting() -> list[Entry]:
+        return [entry for entry in entries.values() if entry.state == "waiting"]
+
+    while ready := retries.ready(waiting):
+        for before in ready:
+            name = before.revision
+            with shown(f"{name}: sending results"):
+                after = _attempt(before, lambda name=name: send(remote[name]), retries)
+            retries.note(after)
+            entries[name] = after
+            if after.hub_is_down:
+                print(f"{name}: {after.error}", flush=True)
+                if retries.is_away([after]):
                     break
-            except (NotDelivered, InputError) as error:
-                given_up[name] = str(error)
-                del waiting[name]
-            else:
-                del waiting[name]
-                num_failed = 0
-                print(f"{name}: results are in commit {commit[:12]}", flush=True)
-    return given_up | {name: one.error or "not tried" for name, one in waiting.items()}
+            elif after.commit:
+                print(f"{name}: results are in commit {after.commit[:12]}", flush=True)
+    return {name: entry.error or "not tried" for name, entry in entries.items() if entry.state == "waiting"}
+
+
+def _entry(name: str, selected: SelectedModel) -> Entry:
+    """As for a revision of a run in its outbox, for a model that is in none."""
+    model, now = selected.remote, time.time()
+    fields = {"repository": model.repository, "branch": model.revision, "private": False, "manifest_sha256": None}
+    return Entry(revision=name, added=now, opened=now, **fields)
+
+
+def _attempt(entry: Entry, send: Callable[[], str], retries: Retries) -> Entry:
+    """The entry after one attempt, which `send` makes; it returns the commit."""
+    try:
+        if (obstacle := retries.known_obstacle()) is not None:
+            raise Unavailable(obstacle, is_rejected=obstacle in NEEDS_A_PERSON)
+        update = {"state": "delivered", "commit": send(), "hub_is_down": False}
+    except Unavailable as error:
+        update = {name: getattr(error, name) for name in ("is_asked_wait", "is_rejected", "is_limit")}
+        update |= {"error": str(error), "hub_is_down": True, "attempts": entry.attempts + 1}
+        update["not_before"] = next_attempt(entry, error.wait_seconds)
+    except (NotDelivered, InputError) as error:
+        update = {"error": str(error), "hub_is_down": False}
+    return entry.model_copy(update=update)
 
 
 def _send(selected: SelectedModel) -> str:

@@ -15,7 +15,7 @@ from lmeff.hub.mending import faults
 from lmeff.hub.names import MAIN
 from lmeff.hub.outbox import Entry, Outbox
 from lmeff.progress import shown
-from lmeff.publishing.folder import bring_back_left, read_run
+from lmeff.publishing.folder import bring_back_interrupted, read_run
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import differences
 
@@ -30,7 +30,7 @@ def verify(run: Path, *, reload: bool = True, hub: bool = True) -> tuple[list[st
     (`reload`), and what was delivered with the Hub, by the hashes that its API gives (`hub`). Raises InputError for a folder
     without revisions.
     """
-    bring_back_left(run)
+    bring_back_interrupted(run)
     folders = sorted(path for path in RunFolder(run).revisions.glob("[!.]*") if path.is_dir())
     if not folders:
         raise InputError(f"{run}: no revisions here{suggest_run(run)}" if run.is_dir() else f"{run}: no such folder")

@@ -9,7 +9,7 @@ from lmeff.evaluation.tasks.records import LAYOUTS, Document, asked
 from lmeff.evaluation.tasks.smallbench import PROMPTS, chosen, question, with_token_counts
 from lmeff.evaluation.tasks.sources import DATA_VARIABLE, SOURCES, data_file, data_folder
 from lmeff.files import parse_json, text_lines
-from lmeff.hub.reach import asked_once, known_away
+from lmeff.hub.availability import asked_once, known_away
 
 
 def data_name(source: str) -> str | None:

@@ -16,7 +16,7 @@ from lmeff.errors import InputError
 from lmeff.evaluation.results import requests_sha256
 from lmeff.evaluation.tasks.names import PAIRS, own_task_names, tasks_folder
 from lmeff.evaluation.tasks.pair_folder import pair_tasks
-from lmeff.hub.reach import asked_once
+from lmeff.hub.availability import asked_once
 
 _NUM_KEPT = 64
 _kept: OrderedDict[Hashable, dict[str, "LoadedTask"]] = OrderedDict()

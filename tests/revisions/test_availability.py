@@ -7,7 +7,7 @@ from datasets.exceptions import DatasetNotFoundError
 from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError
 
-from lmeff.hub import reach
+from lmeff.hub import availability
 from tests.hub_server import HubServer
 
 
@@ -16,17 +16,17 @@ def hub(monkeypatch: pytest.MonkeyPatch):
     with HubServer() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        monkeypatch.setattr(reach, "_away", {})
+        monkeypatch.setattr(availability, "_away", {})
         yield server
 
 
 def ask(hub: HubServer) -> None:
-    with reach.asked_once():
+    with availability.asked_once():
         HfApi(endpoint=hub.url, token=False).dataset_info("ewok/gated")
 
 
 def ask_as_datasets_does(hub: HubServer) -> None:
-    with reach.asked_once():
+    with availability.asked_once():
         try:
             HfApi(endpoint=hub.url, token=False).dataset_info("ewok/gated")
         except GatedRepoError as error:
@@ -38,10 +38,10 @@ def test_a_gated_repository_says_nothing_of_others(hub: HubServer, status: int) 
     with hub.fault("GET .*", "status", status=status, headers={"X-Error-Code": "GatedRepo"}):
         with pytest.raises(Exception, match=str(status)):
             ask(hub)
-        assert reach.known_away() is None
+        assert availability.known_away() is None
         with pytest.raises(DatasetNotFoundError):
             ask_as_datasets_does(hub)
-        assert reach.known_away() is None
+        assert availability.known_away() is None
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_hub_in_trouble_is_left_alone_for_as_long_as_it_asks(
 ) -> None:
     with hub.fault("GET .*", "status", status=status, headers=headers), pytest.raises(Exception, match=str(status)):
         ask(hub)
-    ((why, until),) = reach._away.items()
+    ((why, until),) = availability._away.items()
     assert why == f"the Hub answers {status}"
     assert until - time.monotonic() == pytest.approx(seconds, abs=3)
 
@@ -68,5 +68,5 @@ def test_a_hub_that_cannot_be_reached_is_left_alone_for_minutes(hub: HubServer) 
     hub.stop()
     with pytest.raises(Exception, match="offline mode"):
         ask(hub)
-    ((_, until),) = reach._away.items()
+    ((_, until),) = availability._away.items()
     assert until - time.monotonic() == pytest.approx(300, abs=10)

@@ -14,8 +14,8 @@ from lmeff.hub.client import Hub
 from lmeff.hub.delivery import update_files
 from lmeff.hub.outbox import Outbox
 from lmeff.hub.remote import RemoteModel
-from lmeff.publishing.patience import Patience
-from lmeff.publishing.results import _send_all
+from lmeff.publishing.results import send_all
+from lmeff.publishing.retries import Retries
 from lmeff.run import main as run_recipe
 from tests.hub_server import TOKEN, HubServer
 from tests.launching import run_folder, start, write_recipe
@@ -151,14 +151,14 @@ def test_results_go_on_where_the_hub_is_in_trouble(
         return update_files(client, name, branch, lambda *_: {"results.json": b"{}"}, lambda: 0.0, "Evaluation results")
 
     with hub.fault("POST .*/commit/a$", "status", status=503, times=1):
-        left = _send_all(models, send, Patience(60))
+        left = send_all(models, send, Retries(60))
     assert left == {f"{name}@d": f"{name} has no branch 'd'"}
     assert all(len(hub.commits(name, branch)) == 1 for branch in ("a", "b", "c"))
     said = capsys.readouterr().out
     assert f"{name}@a: the Hub answers 503" in said
     assert said.index(f"{name}@c: results are in") < said.index(f"{name}@a: results are in")
     with hub.fault("GET .*/refs$", "status", status=503):
-        left = _send_all(models, send, Patience(0))
+        left = send_all(models, send, Retries(0))
     assert set(left) == set(models)
     assert left[f"{name}@a"] == "the Hub answers 503"
 
