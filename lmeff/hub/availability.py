@@ -9,15 +9,15 @@ from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 
 _REMEMBERED_SECONDS, _TROUBLED_SECONDS = 300.0, 30.0
-"""So long a Hub that was away is not asked again: a run that is followed goes on for days, and a network comes back. And one
-that was reached and is in trouble, where it names no time itself."""
+"""How long a Hub is not asked again that could not be reached; and one that was reached, answered that it is in trouble, and
+named no time. Later it is, since `lmeff eval --follow` goes on for days, and a network comes back."""
 _away: dict[str, float] = {}
-"""Why it was away, and until when (`time.monotonic`) that is remembered."""
+"""Why it was away, and until when (`time.monotonic`) this is remembered; at most one entry."""
 
 
 def unreachable() -> str | None:
-    """Why nothing listens where the Hub should be, in words; None when something does, or when only the client can tell. It
-    costs nothing, while a process that finds out has to import the client first."""
+    """Why nothing listens where the Hub should be, in words; None when something does, or when only the client can tell.
+    This is quick, as the client need not be imported."""
     try:
         url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
         host, port = url.hostname, url.port or (443 if url.scheme == "https" else 80)
@@ -34,7 +34,7 @@ def unreachable() -> str | None:
 
 
 def note_away(why: str, seconds: float = _REMEMBERED_SECONDS) -> None:
-    """Notes that the Hub could not be asked just now, and need not be for so long."""
+    """Remembers for some seconds that the Hub cannot be asked, and why."""
     _away.clear()
     _away[why] = time.monotonic() + seconds
 
@@ -46,8 +46,8 @@ def known_away() -> str | None:
 
 @contextmanager
 def asked_once() -> Iterator[None]:
-    """While the Hub is known to be away, its libraries take what the cache has and ask nothing: each of them would try six
-    times within half a minute, for every revision and every set of data."""
+    """While the Hub is known to be away, its libraries use their caches alone within this context. Otherwise they would try to
+    reach it six times in half a minute, for every revision and every data set."""
     if known_away() is None and (why := unreachable()):
         note_away(why)
     with ExitStack() as stack:
@@ -67,8 +67,8 @@ def asked_once() -> Iterator[None]:
 
 
 def _away_by(error: Exception) -> tuple[str, float] | None:
-    """In words, when this says that the Hub could not be asked, and for how long. What it refuses, such as one gated
-    repository, says nothing of others."""
+    """Why the Hub is away, and for how many seconds to remember it, when that is what the error says. Not so when the Hub
+    refuses something, such as one gated repository: that says nothing about others."""
     from lmeff.hub.client import Unavailable, asking
 
     try:

@@ -29,9 +29,9 @@ from lmeff.files import sha256_file
 from lmeff.hub.names import MAIN
 
 _CALL_SECONDS = 60.0
-"""So long a call may go on in which nothing arrives and nothing is taken."""
+"""A call fails when for so long no byte has come or gone."""
 CALL_SECONDS_VARIABLE = "LMEFF_HUB_CALL_SECONDS"
-"""In the environment of a process that delivers: less than that, where somebody waits for it."""
+"""The environment variable with a shorter time for a process that delivers while somebody waits for it."""
 _REJECTED_SECONDS = 600.0
 _MOVED, _TOO_MANY = (409, 412), 429
 _AWAY = (408, 429, 500, 502, 503, 504)
@@ -53,9 +53,13 @@ class Unavailable(Exception):
         is_limit: bool = False,
         is_answer: bool = False,
     ) -> None:
-        """`is_asked_wait`: the Hub, or its quota, names `wait_seconds`. `is_rejected`: a person has to change something, such
-        as where it refuses the token or what the token may do. `is_limit`: too many requests, which holds for every revision.
-        `is_answer`: it was reached, and answers so."""
+        """What the flags mean:
+
+        is_asked_wait: `wait_seconds` was named by the Hub, or by our quota of commits.
+        is_rejected: a person has to change something, such as the token or its rights.
+        is_limit: there were too many requests, so that no other revision can be sent either.
+        is_answer: the Hub was reached, and this is its answer.
+        """
         super().__init__(said)
         self.wait_seconds, self.is_asked_wait, self.is_rejected = wait_seconds, is_asked_wait, is_rejected
         self.is_limit, self.is_answer = is_limit, is_answer
@@ -92,7 +96,8 @@ def git_blob(content: bytes | Path) -> str:
 
 
 def limit_client() -> None:
-    """The client waits for ever and sleeps through rate limits, up to an hour, by default. Ours does neither."""
+    """Gives this process a client whose calls fail after `_CALL_SECONDS` of silence and at once at a rate limit. The default
+    one waits for ever, and sleeps for up to an hour at a rate limit."""
     default = huggingface_hub.get_session()
     kind, hooks = type(default), default.event_hooks
     if _raise_unavailable in hooks["response"]:
@@ -118,8 +123,9 @@ def _unavailable(response: Any) -> Unavailable:
 
 
 def _asked_wait(status: int, headers: Mapping[str, str]) -> float | None:
-    """Seconds that the Hub wants us to wait: `Retry-After` with seconds or a date; where there were too many requests
-    `RateLimit: "api";r=0;t=N`, which stands beside any answer and then says that none remains."""
+    """Seconds that the Hub asks us to wait, None when it asks for none. They stand in `Retry-After`, as seconds or a date.
+    After too many requests they stand in `RateLimit: "api";r=0;t=N`: none remains (`r`) for N seconds. That header comes with
+    every answer, and means nothing while some remain."""
     policies = headers.get("ratelimit", "").split(",") if status == _TOO_MANY else []
     used_up = [found[1] for one in policies if re.search(r"\br=0\b", one) and (found := re.search(r"\bt=(\d+)", one))]
     if used_up:
@@ -140,36 +146,36 @@ def asking() -> Iterator[None]:
         yield
     except (Unavailable, NotDelivered, Moved, InputError):
         raise
-    except OfflineModeIsEnabled:
-        raise _offline() from None
-    except HfHubHTTPError as error:
-        raise _meaning(error) from None
     except Exception as error:  # the client has no common class for what a network can do
-        not_cached = None
-        for cause in _causes(error):
-            if isinstance(cause, LocalEntryNotFoundError):  # what came of asking is its cause
-                not_cached = not_cached or cause
-                continue
-            if isinstance(cause, OfflineModeIsEnabled):
-                raise _offline() from None
-            if isinstance(cause, Unavailable):
-                raise cause from None
-            if isinstance(cause, HfHubHTTPError):  # while a large file was sent
-                raise _meaning(cause) from None
-            library = type(cause).__module__.partition(".")[0]
-            if isinstance(cause, ConnectionError | TimeoutError) or library in _NETWORK:
-                raise Unavailable(_network_words(cause)) from None
-        if not_cached is not None:
-            raise Unavailable(_first_line(not_cached)) from None
-        raise NotDelivered(_first_line(error)) from None
+        raise _in_our_words(error) from None
+
+
+def _in_our_words(error: Exception) -> Exception:
+    """The exception of ours for one of the client, which may hide the real one among its causes, as it does while it sends a
+    large file."""
+    not_cached = None
+    for cause in _causes(error):
+        if isinstance(cause, LocalEntryNotFoundError):
+            # The client looked into its cache after it had asked the Hub in vain: why, the next cause says.
+            not_cached = not_cached or cause
+            continue
+        if isinstance(cause, OfflineModeIsEnabled):
+            return _offline()
+        if isinstance(cause, Unavailable):
+            return cause
+        if isinstance(cause, HfHubHTTPError):
+            return _meaning(cause)
+        library = type(cause).__module__.partition(".")[0]
+        if isinstance(cause, ConnectionError | TimeoutError) or library in _NETWORK:
+            return Unavailable(_network_words(cause))
+    return NotDelivered(_first_line(error)) if not_cached is None else Unavailable(_first_line(not_cached))
 
 
 def _offline() -> Unavailable:
-    if not any(
-        map(os.environ.get, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
-    ):  # `availability.asked_once` asks nothing for a while
-        return Unavailable("the Hub was away a moment ago")
-    return Unavailable(OFFLINE, _REJECTED_SECONDS, is_rejected=True)
+    if any(map(os.environ.get, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))):
+        return Unavailable(OFFLINE, _REJECTED_SECONDS, is_rejected=True)
+    # It was not the user who switched the client off, but `availability.asked_once`, for a while.
+    return Unavailable("the Hub was away a moment ago")
 
 
 def _meaning(error: HfHubHTTPError) -> Exception:
@@ -196,7 +202,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _network_words(error: BaseException) -> str:
-    """What a network did. Where there is none, a system's own words help nobody."""
+    """What is wrong with the network; in our own words where there is none, since the system's are cryptic."""
     text = _first_line(error)
     return "the Hub cannot be reached (no network?)" if _NO_NETWORK.search(text) else text
 
@@ -210,7 +216,7 @@ class Hub:
     """Raises Unavailable whenever the Hub could not be asked."""
 
     def __init__(self, token: str | None, *, is_limited: bool = True) -> None:
-        """`is_limited`: no call takes longer than a minute; it changes the client of the whole process."""
+        """`is_limited`: no call is silent for longer than a minute. This changes the client of the whole process."""
         if is_limited:
             limit_client()
         self._api = HfApi(token=token or False)

@@ -1,4 +1,4 @@
-"""From a revision's folder to its branch: once, whole, and compared afterwards."""
+"""Sends a revision's folder to its branch in one commit, and compares the branch with the folder afterwards."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 from lmeff.files import MANIFEST, sha256_file
 from lmeff.formats.manifest import ManifestDocument
 from lmeff.hub.client import Hub, Moved, NotDelivered, RemoteFile, Unavailable
-from lmeff.hub.mending import MENDED, corrected_files, is_before, was_before
+from lmeff.hub.mending import MENDED, corrected_names, is_before, was_before
 from lmeff.hub.names import MAIN
 from lmeff.hub.outbox import Entry
 from lmeff.revisions.store import MUTABLE, differences
@@ -20,7 +20,7 @@ _WEIGHTS = "model.safetensors"
 _ATTEMPTS = 4
 _FREE = (".gitattributes", *MUTABLE)
 Files = Mapping[str, bytes | Path | None]
-"""None for a file that is to go."""
+"""What to commit by path; None for a file that is to be removed."""
 Row = dict[str, Any]
 
 
@@ -31,11 +31,12 @@ class Refused(Exception):
 def deliver(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], float]) -> str:
     """Puts a revision on its branch in one commit, unless it is there already, and compares. Returns the verified commit.
 
-    The branch begins at the repository's initial commit, and the commit names its parent: two processes that deliver the same
-    make one commit together, and a reader sees all of it or nothing. `take_commit` returns how many seconds the next commit
-    has to wait. A branch that holds an earlier final model of the same run moves on to the present one. Raises Refused for a
-    branch that holds something else and for a folder that is damaged, NotDelivered when the branch is not what the folder is,
-    and Unavailable.
+    A new branch begins at the repository's initial commit, and the commit names its parent: of two processes that deliver the
+    same revision only one succeeds with its commit, and a reader sees all files or none. `take_commit` returns how many
+    seconds the next commit has to wait. A branch that holds an earlier final model of the same run gets the present one.
+
+    Raises Refused for a branch that holds something else and for a damaged folder, NotDelivered when the branch differs from
+    the folder afterwards, and Unavailable.
     """
     if wrong := differences(folder):
         raise Refused(f"the folder is not what its manifest says: {wrong[0]}")
@@ -53,13 +54,13 @@ def deliver(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], floa
             if remote[MANIFEST].holds(folder / MANIFEST):
                 return _compared(hub, entry, folder, head, remote, initial)
             former = None
-            if not was_before(folder, remote[MANIFEST]):  # else it is mended, and its weights stay as they are
+            if not was_before(folder, remote[MANIFEST]):  # otherwise only corrected files are sent, and no weights
                 former = former_files(hub, repository, head, remote, entry.former_manifests)
             if former is not None:
                 files = {**dict.fromkeys(former), **files}
             else:
                 files = _correction(hub, entry, folder, head, remote)
-                message = f"Corrected: {', '.join(name for name in files if name in corrected_files(folder)[:-2])}"
+                message = f"Corrected: {', '.join(corrected_names(folder))}"
         elif head != initial:
             raise Refused(f"branch {branch} of {repository} holds what lmeff did not put there")
         wait_for(take_commit)
@@ -72,8 +73,8 @@ def deliver(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], floa
 
 
 def _correction(hub: Hub, entry: Entry, folder: Path, head: str, remote: Mapping[str, RemoteFile]) -> dict[str, Path]:
-    """What turns a branch that holds this revision as it was before it was mended into what it is now; no weights. Raises
-    Refused for any other branch."""
+    """The files that a correction changed, for a branch that holds this revision as it was before; no weights. Raises Refused
+    for any other branch."""
     where = f"branch {entry.branch} of {entry.repository}"
     if MENDED in remote and is_before(folder, hub.read(entry.repository, head, MENDED)):
         raise Refused(
@@ -85,7 +86,8 @@ def _correction(hub: Hub, entry: Entry, folder: Path, head: str, remote: Mapping
     cards = {
         name: path for name, path in card_files(folder).items() if name not in remote or not remote[name].holds(path)
     }
-    return {name: folder / name for name in corrected_files(folder)} | cards
+    changed = (*corrected_names(folder), MENDED, MANIFEST)
+    return {name: folder / name for name in changed} | cards
 
 
 def former_files(
@@ -119,7 +121,7 @@ def payload(folder: Path) -> dict[str, Path]:
 
 
 def card_files(folder: Path) -> dict[str, Path]:
-    """The card and the results, which may change."""
+    """The card and results of a revision, which may change after it was delivered."""
     paths = [folder / "README.md", *sorted((folder / ".eval_results").rglob("*"))]
     return {path.relative_to(folder).as_posix(): path for path in paths if path.is_file()}
 
@@ -140,8 +142,8 @@ def _compared(hub: Hub, entry: Entry, folder: Path, head: str, remote: Mapping[s
 def remote_differences(
     where: str, folder: Path, remote: Mapping[str, RemoteFile], allowed: set[str] = frozenset()
 ) -> list[str]:
-    """What is on the Hub otherwise than in a revision's folder and manifest, one line each, by the hashes that the Hub's API
-    gives. `allowed` are files that may be there besides."""
+    """How files on the Hub differ from a revision's folder and manifest, one line each, by the hashes that the Hub's API gives.
+    `allowed` are files that may be there in addition."""
     wanted = ManifestDocument.read(folder).files
     lines = []
     for name in (*wanted, MANIFEST):
@@ -162,8 +164,8 @@ def remote_differences(
 
 
 def update_card(hub: Hub, entry: Entry, folder: Path, take_commit: Callable[[], float]) -> str:
-    """Sends the card and results of a revision that was delivered before, if they are others now; delivers it again when its
-    branch is gone. Returns the branch's newest commit. Raises what `deliver` raises."""
+    """Sends the card and results of a revision that was delivered before, if they have changed since; delivers all of it again
+    when its branch is gone. Returns the branch's newest commit. Raises what `deliver` raises."""
     deliver(hub, entry, folder, take_commit)
     repository, branch = entry.repository, entry.branch
     return update_files(hub, repository, branch, lambda *_: card_files(folder), take_commit, "Card and results")
@@ -177,10 +179,11 @@ def update_main(
     take_commit: Callable[[], float],
     former_manifests: Collection[str] = (),
 ) -> str:
-    """Writes the index and what `make_files` makes of it, and of what is there, to the main branch; returns its newest commit.
+    """Writes the index to the main branch, and the files that `make_files(rows of the whole index, files on the branch)` gives;
+    returns the branch's newest commit.
 
-    The index has the rows of other runs too that share the repository; `rows` replaces those of the same branches. Raises
-    Refused for a main branch that is not ours, or that has other weights than those to put there, unless these are an earlier
+    Other runs may share the repository and have rows in the index; `rows` replaces those of the same branches. Raises Refused
+    for a main branch that lmeff did not write, and for one with another model than the files have, unless that is an earlier
     final model of the same run.
     """
     initial = hub.prepare(entry.repository, entry.private)
@@ -208,7 +211,7 @@ def update_main(
 
 
 def _is_same_model(manifest: Path, remote: RemoteFile) -> bool:
-    """Whether a manifest on the Hub is that of a revision's folder, as it is or as it was before it was mended."""
+    """Whether a manifest on the Hub is that of a revision's folder, as it is or as it was before a correction."""
     return remote.holds(manifest) or was_before(manifest.parent, remote)
 
 
@@ -220,8 +223,8 @@ def update_files(
     take_commit: Callable[[], float],
     message: str,
 ) -> str:
-    """Commits those of `make_files(newest commit, its files)` that the branch does not hold yet, if any, takes away those that
-    are to go, and looks again; returns the commit that holds them all. Raises NotDelivered and Unavailable."""
+    """Makes the branch hold the files that `make_files(newest commit, its files)` gives, in one commit, unless it does already;
+    then looks again. Returns the commit that holds them all. Raises NotDelivered and Unavailable."""
     for _ in range(_ATTEMPTS):
         head = hub.branches(repository).get(branch)
         if head is None:

@@ -1,8 +1,8 @@
-"""Revisions of older versions of lmeff whose files some versions of transformers read otherwise than we do: naming the fault,
-and correcting it without touching weights.
+"""Corrects revisions written by older versions of lmeff, whose files mean something else to some versions of transformers than
+to us. Weights are not touched.
 
-A corrected folder has a manifest of its own, which covers it whole, and `mended.json`, which names the manifest and the files
-that were there before. So it can be verified like any other, and a branch that holds the revision as it was is known for it.
+A corrected folder has a new manifest, so that it can be verified like any other, and `mended.json`, which names the manifest
+and the files as they were before, so that a branch with the revision as it was is recognized.
 """
 
 import os
@@ -32,19 +32,19 @@ class Correction(StrictModel):
     manifest_sha256: Sha256
     """Of `manifest.json` as it was."""
     manifest_blob: str
-    """Git's name for its content, by which the Hub knows it."""
+    """Git's hash of its content, which is what the Hub's API gives for a small file."""
 
 
 class MendedDocument(StrictModel):
-    """`mended.json` of a corrected revision, oldest correction first. Holds no time and no version, so that two copies of a
-    revision are corrected to the same files."""
+    """`mended.json` of a corrected revision, oldest correction first. It holds no time and no version of lmeff, so that two
+    copies of a revision become the same files, bit for bit."""
 
     format: Literal[1] = FORMAT
     corrections: list[Correction]
 
 
 def faults(folder: Path) -> dict[str, str]:
-    """By file of a revision, what versions of transformers would read otherwise than we do, in words."""
+    """What some version of transformers would read differently than we do, in words, by file of the revision."""
     if not all((folder / name).is_file() for name in (_CONFIG, _TOKENIZER_CONFIG, "tokenizer.json")):
         return {}
     found = {
@@ -55,8 +55,8 @@ def faults(folder: Path) -> dict[str, str]:
 
 
 def mend(folder: Path) -> list[str]:
-    """Corrects a revision's files, whole or not at all, and returns their names; none where nothing is wrong. Raises InputError
-    for a folder that is not what its manifest says."""
+    """Corrects a revision's files, all or none, and returns their names; an empty list where nothing is wrong. Raises
+    InputError for a folder that differs from its manifest."""
     if not (names := sorted(faults(folder))):
         return []
     if wrong := differences(folder):
@@ -79,7 +79,7 @@ def mend(folder: Path) -> list[str]:
                 target.mkdir()
             else:
                 _link(path, target)
-        # Written aside and renamed, so that a file which another revision shares through a link stays as it is.
+        # Written aside and renamed: a file that another revision shares through a hard link must not change.
         for name in names:
             write_json(aside / name, complete[name](read_json(folder / name)))
         document.write_file(aside / MENDED)
@@ -109,7 +109,8 @@ def was_before(folder: Path, manifest: RemoteFile) -> bool:
 
 
 def is_before(folder: Path, mended: bytes) -> bool:
-    """Whether this folder is what a corrected revision elsewhere, with the `mended.json` given, was before."""
+    """Whether this folder is what another copy of the revision was before it was corrected; `mended` is that copy's
+    `mended.json`."""
     own = sha256_file(folder / MANIFEST)
     try:
         known = MendedDocument.model_validate_json(mended).corrections
@@ -118,7 +119,6 @@ def is_before(folder: Path, mended: bytes) -> bool:
     return any(one.manifest_sha256 == own for one in known)
 
 
-def corrected_files(folder: Path) -> list[str]:
-    """Every file that differs from the revision as it was first: the corrected ones, what says so, and the manifest."""
-    names = {name for one in corrections(folder) for name in one.files}
-    return [*sorted(names), MENDED, MANIFEST]
+def corrected_names(folder: Path) -> list[str]:
+    """The files of a revision that were ever corrected."""
+    return sorted({name for one in corrections(folder) for name in one.files})

@@ -1,4 +1,4 @@
-"""What is to be delivered to the Hub, one small file a revision: it outlives the run, the process and the machine."""
+"""What is to be delivered to the Hub, in one small file for each revision, which stays when a process or machine dies."""
 
 import fcntl
 import time
@@ -29,7 +29,7 @@ class Entry(StrictModel):
     added: float
     """Seconds since 1970."""
     opened: float
-    """When it was last asked for, seconds since 1970; a delivery that began earlier does not close it."""
+    """When its delivery was last asked for, seconds since 1970. A delivery that began earlier leaves the entry open."""
     manifest_sha256: Sha256 | None
     """What is to be delivered; None for `main`."""
     state: Literal["waiting", "delivered", "refused"] = "waiting"
@@ -39,9 +39,9 @@ class Entry(StrictModel):
     not_before: float = 0.0
     """When to try again, seconds since 1970."""
     is_asked_wait: bool = False
-    """Whether the Hub itself, or its quota, asks to wait so long."""
+    """Whether it is the Hub or our quota of commits that asks to wait until `not_before`."""
     is_limit: bool = False
-    """Whether there were too many requests or commits: then nothing else is to be sent so long either."""
+    """Whether there were too many requests or commits, so that until `not_before` nothing else is to be sent either."""
     hub_is_down: bool = False
     """Whether the last attempt failed for a reason that holds for all revisions: no network, a rate limit, a rejected token."""
     is_rejected: bool = False
@@ -49,11 +49,12 @@ class Entry(StrictModel):
     error: str | None = None
     """Why the last attempt failed."""
     is_held: bool = False
-    """Whether its folder is about to be replaced, and nothing may be sent from it."""
+    """Whether its folder is about to be replaced, so that nothing may be sent from it."""
     may_be_seen: bool = False
-    """Whether an attempt got so far that the revision may be on its branch; from then on its folder stays as it is."""
+    """Whether an attempt came so far that the revision may be on its branch. Others may have loaded it from there, so that its
+    folder must not change any more."""
     former_manifests: tuple[Sha256, ...] = ()
-    """Of the final models that went to this branch before, when the run was shorter: only from these it moves on."""
+    """Manifests of final models that went to this branch when the run was shorter. A branch with one of them may be updated."""
     commit: str | None = None
     """The commit on the Hub that was verified."""
     card_sha256: Sha256 | None = None
@@ -86,7 +87,7 @@ class Outbox:
         return [entry for entry in self.entries() if entry.state != "delivered"]
 
     def due(self) -> list[Entry]:
-        """What can be tried now, that which failed least first: nothing while the Hub is known to be away."""
+        """What can be tried now, the entries with the fewest failures first; nothing while the Hub is known to be away."""
         now, waiting = time.time(), [entry for entry in self.entries() if entry.state == "waiting"]
         if any(entry.hub_is_down and entry.not_before > now for entry in waiting):
             return []
@@ -96,8 +97,7 @@ class Outbox:
     def add(
         self, revision: str, repository: str, branch: str, private: bool, manifest_sha256: str | None = None
     ) -> None:
-        """Puts in what is new. An entry that is there already stays as it is, unless it goes somewhere else now, or is another
-        model."""
+        """Adds an entry, unless there is one already for this model and place; one for another model or place is replaced."""
         with self._alone():
             there, now = self.read(revision), time.time()
             what = (repository, branch, manifest_sha256)
@@ -123,8 +123,8 @@ class Outbox:
             entry.write_file(self.path(revision))
 
     def hold(self, revision: str, even_if_seen: bool = False) -> bool:
-        """Whether a revision's folder may be replaced: not when somebody may have loaded it. From then on nothing is sent from
-        it until `add` is called."""
+        """Keeps a revision's folder from being sent until `add` is called, so that it can be replaced. Returns whether that is
+        allowed: not when somebody may have loaded the revision from the Hub, unless `even_if_seen`."""
         with self._alone():
             entry = self.read(revision)
             if entry is None:
@@ -135,7 +135,8 @@ class Outbox:
             return True
 
     def begin(self, entry: Entry) -> bool:
-        """Notes that the revision is about to be sent; False when it may not be, because it is another one now."""
+        """Records that the revision is about to be sent. Returns False when it must not be: it is held, or another model
+        now."""
         with self._alone():
             there = self.read(entry.revision)
             if there is None or there.is_held or not _is_same(there, entry):
@@ -154,17 +155,17 @@ class Outbox:
         is_rejected: bool = False,
         is_limit: bool = False,
     ) -> None:
-        """Notes a failed attempt; where the Hub gave no time, the wait doubles from five seconds to ten minutes."""
+        """Records a failed attempt. Where the Hub gave no time, the wait doubles from five seconds to ten minutes."""
         fields = {"error": why, "hub_is_down": hub_is_down, "is_rejected": is_rejected, "is_limit": is_limit}
         fields |= {"is_asked_wait": is_asked_wait, "not_before": next_attempt(entry, wait_seconds)}
         self._close(entry, attempts=entry.attempts + 1, **fields)
 
     def refused(self, entry: Entry, why: str) -> None:
-        """Nothing more is tried until a person has."""
+        """Records that the Hub's branch holds something else; nothing is tried until a person asks for it."""
         self._close(entry, state="refused", error=why)
 
     def delivered(self, entry: Entry, commit: str, card_sha256: str | None) -> None:
-        """Closes an entry; one that was asked for anew meanwhile stays open, with its commit."""
+        """Closes an entry. If its delivery was asked for again in the meantime, it gets the commit and stays open."""
         with self._alone():
             there = self._there(entry.revision)
             if _is_same(there, entry):
@@ -174,7 +175,7 @@ class Outbox:
                 self._write(there, state=state, attempts=0, not_before=0.0, is_asked_wait=False, **fields)
 
     def again(self, revision: str) -> None:
-        """Has an entry tried anew; at once, unless the Hub asked to wait."""
+        """Asks for an entry's delivery again: at once, unless the Hub asked to wait."""
         with self._alone():
             there, now = self._there(revision), time.time()
             waits = there.is_asked_wait and there.not_before > now
@@ -202,8 +203,8 @@ class Outbox:
 
     @contextmanager
     def delivering(self) -> Iterator[bool]:
-        """Whether this process may deliver: one at a time does on a machine. What several machines deliver at once is still
-        delivered once, since a commit names its parent."""
+        """Whether this process may deliver: on one machine, one process does at a time. Should two machines deliver the same
+        revision at once, only one commit succeeds, since it names its parent."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / ".delivering", "w") as file:
             try:
@@ -215,7 +216,7 @@ class Outbox:
 
 
 def next_attempt(entry: Entry, wait_seconds: float | None) -> float:
-    """When to try an entry again that has just failed, seconds since 1970."""
+    """When to try an entry again whose attempt has just failed, seconds since 1970."""
     if wait_seconds is None:
         wait_seconds = min(_FIRST_WAIT_SECONDS * 2 ** min(entry.attempts, 20), _LONGEST_WAIT_SECONDS)
     return time.time() + wait_seconds

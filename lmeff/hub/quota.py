@@ -1,6 +1,6 @@
-"""Commits to the Hub of the last hour.
+"""How many commits were made to the Hub within the last hour.
 
-The Hub takes 128 commits an hour from a user; we stay at or under 100, and never find out what happens at 129.
+The Hub accepts 128 commits an hour from a user; we make at most 100, so that the user can make some as well.
 """
 
 import os
@@ -15,8 +15,8 @@ _HOUR_SECONDS = 3600.0
 
 
 class CommitQuota:
-    """Kept in `OUTPUTS/.hub_commits.json`, for the runs of all machines that share the folder, and in the user's cache, for the
-    other folders of this machine."""
+    """The times of commits, kept in two files: `OUTPUTS/.hub_commits.json` is shared by the runs of all machines that share the
+    folder, and one in the user's cache by all folders of this machine."""
 
     def __init__(self, outputs: Path) -> None:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lmeff"
@@ -27,7 +27,7 @@ class CommitQuota:
                 self._ledgers.append(cache / "hub_commits.json")
 
     def take(self) -> float:
-        """Notes a commit that is about to be made and returns 0.0, or returns the seconds until one may be made."""
+        """Records a commit that is about to be made and returns 0.0; or returns the seconds until one may be made."""
         with ExitStack() as locks:
             for ledger in self._ledgers:
                 locks.enter_context(locked(ledger.with_name(f"{ledger.name}.lock")))

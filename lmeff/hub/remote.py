@@ -34,7 +34,8 @@ class RemoteModel:
 
 
 def is_remote(what: str) -> bool:
-    """Whether this names a model of the Hub: it looks like one, and neither it nor what would be its folder is here."""
+    """Whether this names a model of the Hub: it looks like one, and there is no such path here, nor a folder that is called
+    like the namespace."""
     return not Path(what).exists() and not Path(what.partition("/")[0]).is_dir() and _NAME.fullmatch(what) is not None
 
 
@@ -84,8 +85,9 @@ def fetch_tokenizer(what: str) -> Path:
 def find_remote(what: str, revisions: list[str] | None, every: bool) -> list[RemoteModel]:
     """The models that `NAMESPACE/REPO[@REVISION]` means, with `revisions` or with `every` anchor in the order of tokens.
 
-    `every` ends with `main` where that holds a model, as in the repositories of BabyLM, and not a copy of the last anchor.
-    Which revision is never guessed: `main` may be any of them. Raises InputError, and Unavailable when the Hub cannot be asked.
+    With `every`, `main` is the last one where it holds a model of its own, as in the repositories of BabyLM. Without any of
+    these, no revision is guessed, as `main` may be any of them. Raises InputError, and Unavailable when the Hub cannot be
+    asked.
     """
     from lmeff.hub.client import Hub
 
@@ -115,17 +117,19 @@ def find_remote(what: str, revisions: list[str] | None, every: bool) -> list[Rem
 
 
 def _is_model(one: RemoteModel, files: Iterable[str]) -> bool:
-    """Not a branch without weights, such as one that is about to be filled, nor our `main` with the final model's weights."""
+    """Whether a branch is a model of its own: not one without weights, such as one that is just being made, and not the `main`
+    of our repositories, which at most repeats the final model."""
     return holds_weights(files) and not (one.revision == MAIN and _INDEX in files)
 
 
 def holds_weights(files: Iterable[str | Path]) -> bool:
-    """Whether some of the files are weights, also such as we do not read: a model with these is named and not passed over."""
+    """Whether some of the files are weights. Also those in a format that we do not read: such a model is to be complained
+    about, not skipped in silence."""
     return any(Path(path).suffix in (".safetensors", ".bin") for path in files)
 
 
 def download(model: RemoteModel) -> Path:
-    """The model's folder in the Hugging Face cache, at the very commit. Safetensors only. Raises Unavailable."""
+    """The folder of the model's commit in the Hugging Face cache, with its safetensors only. Raises Unavailable."""
     from huggingface_hub import snapshot_download
 
     from lmeff.hub.client import asking
