@@ -1,5 +1,6 @@
 """What of a corpus is read, in which order and by which rules; and a description of all that the text depends on."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def _training_files(
 
 
 def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes, with_hidden: bool = False) -> list[Stage]:
-    """Held-out files first, so that training text can be held against them, then the sources in their order.
+    """Held-out files first, so that training text can be compared with them, then the sources in their order.
 
     `with_hidden`: with the hidden files of folders and data sets, which older versions read.
 
@@ -85,20 +86,9 @@ def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes, with_hidden: bo
     if corpus.deduplicate == "near":
         check_package("datasketch", "corpus.deduplicate: 'near'")
     mixture = sources_of(corpus)
-    total = sum(source.weight or 0 for source in mixture.values())
-    unweighted = [name for name, source in mixture.items() if source.weight is None]
-    if len(mixture) > 1 and unweighted and (corpus.budget or total):
-        raise InputError(
-            f"corpus.sources.{unweighted[0]}.weight: missing; with a budget or a weight each source needs one"
-        )
+    shares = _shares(corpus, mixture)
     for name, source in mixture.items():
-        check_templates(source.text or [])
-        check_cleaners(source.clean)
-        if source.language:
-            check_package("py3langid", "corpus.language")
-            check_language(source.language)
-        if source.begins:
-            check_pattern(source.begins)
+        _check_settings(source)
         files, held_out = _training_files(name, source, data, hashes, with_hidden)
         dev_files += held_out
         _check_cleaned(name, source, files)
@@ -107,19 +97,43 @@ def find_stages(corpus: Corpus, data: Path, hashes: LocalHashes, with_hidden: bo
             raise InputError(
                 "corpus.budget: of several files it would take the first ones alone; name them as corpus.sources with weights"
             )
-        share = (source.weight or 0) / total if total else 1 / len(mixture)
-        limit = round(amount * share) if unit == "words" else None
+        limit = round(amount * shares[name]) if unit == "words" else None
         if limit != 0:
             stages.append(Stage(name, files, _rules(corpus, source, evaluation), limit, float(source.epochs)))
     if corpus.dev_paths:
         dev_files = local_files(corpus.dev_paths, "corpus.dev_paths", hashes, "", corpus.domains, with_hidden)
     elif corpus.dev_files and corpus.hub:
         dev_files = hub_files(corpus, corpus.dev_files, "", data, with_hidden)
-    if not dev_files:
-        return stages
+    return _with_held_out(corpus, stages, dev_files) if dev_files else stages
+
+
+def _shares(corpus: Corpus, mixture: Mapping[str, MixedSource]) -> dict[str, float]:
+    """The share of the budget that each source gets. Raises InputError when some have no weight and need one."""
+    total = sum(source.weight or 0 for source in mixture.values())
+    unweighted = [name for name, source in mixture.items() if source.weight is None]
+    if len(mixture) > 1 and unweighted and (corpus.budget or total):
+        raise InputError(
+            f"corpus.sources.{unweighted[0]}.weight: missing; with a budget or a weight each source needs one"
+        )
+    return {name: (source.weight or 0) / total if total else 1 / len(mixture) for name, source in mixture.items()}
+
+
+def _check_settings(source: MixedSource) -> None:
+    """Raises InputError for settings that would fail only when the text is read."""
+    check_templates(source.text or [])
+    check_cleaners(source.clean)
+    if source.language:
+        check_package("py3langid", "corpus.language")
+        check_language(source.language)
+    if source.begins:
+        check_pattern(source.begins)
+
+
+def _with_held_out(corpus: Corpus, stages: list[Stage], dev_files: list[SourceFile]) -> list[Stage]:
+    """The stages after one for the held-out files, so that nothing more is held out of the training text."""
     _check_apart(stages, dev_files)
     train = [replace(stage, rules=replace(stage.rules, dev_share=None)) for stage in stages]
-    # Held-out files are nobody's source; the corpus's own settings are theirs.
+    # Held-out files belong to no source; the settings of the corpus itself hold for them.
     rules = _rules(corpus, shared_settings(corpus), ())
     return [Stage("", dev_files, replace(rules, dev_share=None, side="dev")), *train]
 

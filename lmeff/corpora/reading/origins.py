@@ -5,7 +5,7 @@ import glob
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -187,36 +187,39 @@ def hub_files(
 
     Raises InputError when none does, RunFailed when the Hub cannot be asked.
     """
-    revision = source.revision or "main"
-    listing = _listing(source.hub, revision, data)
+    where = f"{source.hub}@{source.revision or 'main'}"
+    listing = _listing(source.hub, source.revision or "main", data)
     files = listing["files"]
-    matching = [
-        path
-        for path in files
-        if is_source(Path(path)) and any(_matches(path, pattern, with_hidden) for pattern in patterns or ())
-    ]
-    if not matching:
-        shown = ", ".join([path for path in files if is_source(Path(path))][:5]) or "no file of text"
-        raise InputError(f"corpus.files: nothing in {source.hub}@{revision} matches {patterns}; it has {shown}")
-    if partial := [path for path in matching if "/partial-" in path]:
-        raise InputError(f"corpus.files: {source.hub}@{revision}: {partial[0]} is only a part of the data set")
-    stems = {path: _PART.sub("", plain_name(Path(path)).stem) for path in matching}
+    stems = {
+        path: _PART.sub("", plain_name(Path(path)).stem) for path in _matching(files, patterns, with_hidden, where)
+    }
     if source.domains and (missing := sorted(set(source.domains) - set(stems.values()))):
-        raise InputError(
-            f"corpus.domains: {missing[0]!r} is no file of {source.hub}@{revision} ({', '.join(patterns or ())})"
-        )
-    chosen = [path for path in matching if source.domains is None or stems[path] in source.domains]
+        raise InputError(f"corpus.domains: {missing[0]!r} is no file of {where} ({', '.join(patterns or ())})")
     return [
         SourceFile(
-            name or stems[path],
+            name or stem,
             files[path][0],
             files[path][1],
-            stems[path],
+            stem,
             sources.kind(Path(path)),
             hub=(str(source.hub), listing["commit"], path),
         )
-        for path in chosen
+        for path, stem in stems.items()
+        if source.domains is None or stem in source.domains
     ]
+
+
+def _matching(files: Iterable[str], patterns: list[str] | None, with_hidden: bool, where: str) -> list[str]:
+    """The files of text that match a pattern. Raises InputError when none does, and when one is only a part of its data set."""
+    texts = [path for path in files if is_source(Path(path))]
+    matching = [path for path in texts if any(_matches(path, pattern, with_hidden) for pattern in patterns or ())]
+    if not matching:
+        raise InputError(
+            f"corpus.files: nothing in {where} matches {patterns}; it has {', '.join(texts[:5]) or 'no file of text'}"
+        )
+    if partial := [path for path in matching if "/partial-" in path]:
+        raise InputError(f"corpus.files: {where}: {partial[0]} is only a part of the data set")
+    return matching
 
 
 def _matches(path: str, pattern: str, with_hidden: bool) -> bool:
