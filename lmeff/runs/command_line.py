@@ -38,6 +38,26 @@ class RunCommand:
 
 def read_arguments(argv: Sequence[str] | None, description: str | None = None) -> RunCommand:
     """What to run. Raises InputError."""
+    options = _parser(description).parse_intermixed_args(argv)
+    files = [word for word in options.words if "=" not in word]
+    settings = [word for word in options.words if "=" in word] + ["publish.require=true"] * options.require
+    if not files:
+        raise InputError("no recipe given; for example quickstart, which comes with lmeff")
+    if options.index is None and len(files) > 1:
+        raise InputError(f"{len(files)} recipes given; say with --index N which one to run, 0 to {len(files) - 1}")
+    index = options.index or 0
+    if len(files) > 1:
+        _check_index(index, files, "recipes")
+        return RunCommand(_read(files[index], settings, options.require), None, options.accept_changes)
+    resolved = _read(files[0], settings, options.require)
+    if resolved.recipe.anchors.mode == "snapshot" or options.index is None:
+        _check_index(index, files, "recipe")
+        return RunCommand(resolved, None, options.accept_changes)
+    _check_index(index, [part.name for part in make_plan(resolved.recipe).parts], "parts")
+    return RunCommand(resolved, index, options.accept_changes)
+
+
+def _parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lmeff.run", description=description, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -48,23 +68,7 @@ def read_arguments(argv: Sequence[str] | None, description: str | None = None) -
     parser.add_argument("--index", type=int, help=text)
     text = "an error (exit code 1) when a revision could not be delivered to the Hub; the same as publish.require=true"
     parser.add_argument("--require", action="store_true", help=text)
-    options = parser.parse_intermixed_args(argv)
-    files, settings = ([word for word in options.words if ("=" in word) is wanted] for wanted in (False, True))
-    settings += ["publish.require=true"] * options.require
-    index = options.index or 0
-    if not files:
-        raise InputError("no recipe given; for example quickstart, which comes with lmeff")
-    if options.index is None and len(files) > 1:
-        raise InputError(f"{len(files)} recipes given; say with --index N which one to run, 0 to {len(files) - 1}")
-    if len(files) > 1:
-        resolved = _read(_chosen(files, index, "recipes"), settings, options.require)
-        return RunCommand(resolved, None, options.accept_changes)
-    resolved = _read(files[0], settings, options.require)
-    if resolved.recipe.anchors.mode == "snapshot" or options.index is None:
-        _chosen(files, index, "recipe")
-        return RunCommand(resolved, None, options.accept_changes)
-    _chosen([part.name for part in make_plan(resolved.recipe).parts], index, "parts")
-    return RunCommand(resolved, index, options.accept_changes)
+    return parser
 
 
 def _read(file: str, settings: Sequence[str], require: bool) -> Resolved:
@@ -76,10 +80,10 @@ def _read(file: str, settings: Sequence[str], require: bool) -> Resolved:
     return resolved
 
 
-def _chosen(choices: Sequence[str], index: int, what: str) -> str:
-    if not 0 <= index < len(choices):
-        names = "; ".join(f"{number} {choice}" for number, choice in enumerate(choices))
-        raise InputError(
-            f"--index {index}: there is {names}" if len(choices) > 1 else f"--index {index}: there is one {what}, 0"
-        )
-    return choices[index]
+def _check_index(index: int, choices: Sequence[str], what: str) -> None:
+    """Raises InputError, naming the choices, for an `--index` that is none of theirs."""
+    if 0 <= index < len(choices):
+        return
+    if len(choices) == 1:
+        raise InputError(f"--index {index}: there is one {what}, 0")
+    raise InputError(f"--index {index}: there is " + "; ".join(f"{at} {choice}" for at, choice in enumerate(choices)))

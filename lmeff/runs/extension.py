@@ -1,4 +1,4 @@
-"""A complete run that is given a new last anchor: whether it can train on to it, and how that begins. Needs no torch.
+"""A complete run that is given a new last anchor: whether it can train on to it, and how that begins. No torch.
 
 The result is that of a run with the new anchor from the start. So every step that the run has trained must have had the
 learning rate that the longer run gives it, and there must be a checkpoint of where it ended.
@@ -22,8 +22,9 @@ from lmeff.runs.process import launched_rank
 from lmeff.runs.state import RunState
 
 _MAY_CHANGE = ("anchors.", "corpus.epochs ")
-"""What of a complete run's recipe may change when it trains on, beside all that never decides weights: evaluation, delivery,
-checkpoints, trackers, places. `corpus.epochs` only says how far the text may be read."""
+"""Settings of a complete run that may change when it trains on. Those that never decide weights (evaluation, delivery,
+checkpoints, trackers, places) may change anyway and are not among `changes`. `corpus.epochs` only says how far the text may be
+read."""
 _RATES = ("schedule.name ", "schedule.warmup ")
 
 
@@ -74,13 +75,18 @@ def _parts(recipe: Recipe) -> list[PlanPart]:
 
 
 def _missing_parts(run: RunFolder, recipe: Recipe, parts: list[PlanPart], state: StateDocument) -> list[PlanPart]:
-    """What a complete run lacks of a recipe, the trunk aside. The folders of its parts may have been cleared away since."""
+    """The parts of a recipe that a complete run has not trained, but for the trunk. A part whose folder was removed since then
+    counts as trained when all its anchors are there."""
     if parts[0].name is None:
         return [part for part in parts if part.last_step > state.step]
-    return [part for part in parts if part.name != TRUNK and not is_done(run, part) and not _has(run, recipe, part)]
+    return [
+        part
+        for part in parts
+        if part.name != TRUNK and not is_done(run, part) and not _has_all_anchors(run, recipe, part)
+    ]
 
 
-def _has(run: RunFolder, recipe: Recipe, part: PlanPart) -> bool:
+def _has_all_anchors(run: RunFolder, recipe: Recipe, part: PlanPart) -> bool:
     """Whether all anchors of a part are kept."""
     return all(_is_kept(run, recipe, anchor) for anchor in part.anchors)
 
@@ -99,8 +105,8 @@ def _reasons(
     elif not (missing := _missing_parts(run, recipe, parts, state)):
         yield f"nothing is left to train; add an anchor above {state.tokens:,}"
     elif recipe.anchors.mode == "snapshot":
-        yield from _other_rates(former[0], parts[0])
-        yield from _no_checkpoint(run, state.step)
+        yield from _rate_reasons(former[0], parts[0])
+        yield from _checkpoint_reasons(run, state.step)
         for anchor in parts[0].anchors:
             if anchor.step <= state.step and not _is_kept(run, recipe, anchor):
                 yield f"{anchor.name} is step {anchor.step}, and it is at step {state.step} already"
@@ -110,7 +116,7 @@ def _reasons(
                 yield f"{run.part(part.name)} is not there any more, so that part would be trained anew"
         if recipe.anchors.mode == "anneal":
             yield from _trunk_reasons(run, former[0], parts[0], missing)
-    yield from _other_training(run, recipe, changes)
+    yield from _setting_reasons(run, recipe, changes)
 
 
 def _trunk_reasons(run: RunFolder, former: PlanPart, trunk: PlanPart, missing: list[PlanPart]) -> Iterator[str]:
@@ -120,17 +126,18 @@ def _trunk_reasons(run: RunFolder, former: PlanPart, trunk: PlanPart, missing: l
     if state is None:
         yield f"{trunk_folder} is not there any more, so it would be trained anew"
         return
-    yield from _other_rates(former, trunk)
+    yield from _rate_reasons(former, trunk)
     if trunk.last_step > state.step:
-        yield from _no_checkpoint(trunk_folder, state.step)
+        yield from _checkpoint_reasons(trunk_folder, state.step)
     for branch in missing:
         if branch.first_step <= state.step:
-            yield from _no_checkpoint(trunk_folder, branch.first_step)
+            yield from _checkpoint_reasons(trunk_folder, branch.first_step)
 
 
-def _other_training(run: RunFolder, recipe: Recipe, changes: Sequence[str]) -> Iterator[str]:
-    """How steps that were trained would have been others with what changes beside the anchors."""
-    # Of one run and of a trunk it is known which rates the steps had; restarts that are there keep their own.
+def _setting_reasons(run: RunFolder, recipe: Recipe, changes: Sequence[str]) -> Iterator[str]:
+    """Settings, beside the anchors, with which the steps that are done would have been trained otherwise."""
+    # In a run without parts and in a trunk, `_rate_reasons` compares the learning rates; restarts that are done have no such
+    # check, so their schedule may not change at all.
     may_change = _MAY_CHANGE + (() if recipe.anchors.mode == "restart" else _RATES)
     for change in changes:
         if not change.startswith(may_change):
@@ -141,8 +148,8 @@ def _other_training(run: RunFolder, recipe: Recipe, changes: Sequence[str]) -> I
         yield "corpus: its steps were trained on other text than is there now"
 
 
-def _other_rates(former: PlanPart, part: PlanPart) -> Iterator[str]:
-    """How the steps of `former` would have had other learning rates in `part`."""
+def _rate_reasons(former: PlanPart, part: PlanPart) -> Iterator[str]:
+    """Why the steps of `former` would have had other learning rates in `part`."""
     if former.schedule != part.schedule:
         yield f"schedule.name: its steps had the learning rates of {former.schedule!r}, not of {part.schedule!r}"
     if former.schedule in ("cosine", "linear"):
@@ -156,7 +163,8 @@ def _other_rates(former: PlanPart, part: PlanPart) -> Iterator[str]:
         yield f"schedule.warmup: it was {former.warmup_steps} steps, and would be {part.warmup_steps}"
 
 
-def _no_checkpoint(run: RunFolder, step: int) -> Iterator[str]:
+def _checkpoint_reasons(run: RunFolder, step: int) -> Iterator[str]:
+    """Why training cannot go on from a step."""
     checkpoint = run.checkpoint(step)
     if not has_manifest(checkpoint):
         yield f"{checkpoint} is not there, so there is nothing to go on from"

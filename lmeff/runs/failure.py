@@ -11,7 +11,11 @@ from lmeff.runs.claim import was_claimed_by_us
 from lmeff.runs.process import launched_rank
 from lmeff.runs.state import RunState
 
+_DISK_FULL = "the disk is full; make room, and the same command goes on from the newest checkpoint"
 _INTERRUPTED = "interrupted; the same command goes on from the newest checkpoint"
+_SHORT_PATIENCE_SECONDS = 5.0
+"""How long another process waits before it exits with a mistake of the input, which the first process finds too: a launcher
+ends all processes when one exits, and the first one is to say what is wrong."""
 
 
 def outcome(error: BaseException) -> tuple[int, str, str]:
@@ -22,43 +26,42 @@ def outcome(error: BaseException) -> tuple[int, str, str]:
         case RunFailed():
             return EXIT_FAILED, "failed", str(error)
         case KeyboardInterrupt():
-            said = f"{error}; run the same command again"
-            return EXIT_INTERRUPTED, "interrupted", said if str(error) else _INTERRUPTED
-    if getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error):  # safetensors words it so
-        return (
-            EXIT_FAILED,
-            "failed",
-            "the disk is full; make room, and the same command goes on from the newest checkpoint",
-        )
+            message = f"{error}; run the same command again" if str(error) else _INTERRUPTED
+            return EXIT_INTERRUPTED, "interrupted", message
+    if getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error):  # the latter from safetensors
+        return EXIT_FAILED, "failed", _DISK_FULL
     traceback.print_exception(error)
     return EXIT_FAILED, "failed", f"{type(error).__name__}: {error}"
-
-
-_FOR_THE_FIRST_SECONDS = 5.0
-"""How long another process waits with its end, so that the first one has said what is wrong before the launcher ends it."""
 
 
 def report_failure(run_state: RunState | None, word: str, message: str, patience_seconds: float = 20.0) -> None:
     """Says on stderr, and in `state.json` when the run has a folder, why the run ended.
 
     The first process speaks. Another one that failed waits for it to do so, because a launcher ends all processes when one
-    leaves; it speaks itself when the first has nothing to say, being stuck in a collective, say. It leaves a folder alone that
-    another launch holds.
+    exits. When the first process says nothing in `patience_seconds` (it may be stuck in a collective), the other one speaks
+    itself, but writes nothing into a folder that another launch holds.
     """
     if launched_rank() > 0:
-        if run_state is None:  # the first process finds the same mistake, maybe a little later
-            time.sleep(_FOR_THE_FIRST_SECONDS)
+        if run_state is None:
+            time.sleep(_SHORT_PATIENCE_SECONDS)
             return
-        deadline = time.monotonic() + patience_seconds
-        while time.monotonic() < deadline:
-            time.sleep(0.2)
-            said = StateDocument.read(run_state.folder)
-            # A process that is late finds the first one's last word there already.
-            is_new = said is not None and (said != run_state.before or was_claimed_by_us(run_state.folder))
-            if is_new and said.state != "running":
-                return
+        if _first_process_spoke(run_state, patience_seconds):
+            return
         if not was_claimed_by_us(run_state.folder):
             run_state = None
     if run_state is not None and run_state.folder.path.exists():
         run_state.write(word, message)
     print(message, file=sys.stderr, flush=True)
+
+
+def _first_process_spoke(run_state: RunState, patience_seconds: float) -> bool:
+    """Waits until the first process of this launch has written how the run ended; False when it does not."""
+    deadline = time.monotonic() + patience_seconds
+    while time.monotonic() < deadline:
+        time.sleep(0.2)
+        state = StateDocument.read(run_state.folder)
+        # A state that was there before this process began may be that of an earlier launch.
+        is_ours = state is not None and (state != run_state.before or was_claimed_by_us(run_state.folder))
+        if is_ours and state.state != "running":
+            return True
+    return False

@@ -1,8 +1,8 @@
-"""What an `accelerate` configuration and the environment say of training, settled before anything reads it: the recipe's value
-holds, or one line says why it cannot. Needs no torch.
+"""Makes the recipe decide over the `accelerate` configuration and the environment, before anything reads them. No torch.
 
 accelerate turns its configuration files, the default one included, into environment variables of the processes it starts. A
-value that lies beside the recipe's is set aside and told; an engine that lmeff does not train with is refused.
+variable that contradicts the recipe is changed or removed, and one line says so; what cannot be changed, such as an engine that
+lmeff does not train with, is refused.
 """
 
 import base64
@@ -63,9 +63,9 @@ _KEPT = (
 
 
 def override_launcher(resolved: Resolved) -> None:
-    """Makes the environment of this process say what the recipe says; the first process prints what was set aside.
+    """Makes the environment of this process say what the recipe says; the first process prints what is not used.
 
-    For before accelerate and transformers are imported. Raises InputError for what cannot be set aside, and for what the
+    Call it before accelerate and transformers are imported. Raises InputError for what cannot be overridden, and for what the
     recipe asks of a machine that cannot do it.
     """
     notes = override_environment()
@@ -81,7 +81,7 @@ def override_launcher(resolved: Resolved) -> None:
 
 
 def override_environment() -> list[str]:
-    """The same for the environment alone; returns what was set aside, a line each."""
+    """Changes the environment alone; returns a line for each value of it that is not used."""
     asked = [what for variable, what in _ENGINES.items() if is_on(variable)]
     if asked:
         raise InputError(
@@ -92,33 +92,33 @@ def override_environment() -> list[str]:
     if is_on("ACCELERATE_USE_DEEPSPEED"):
         notes += _override_deepspeed()
     elif (steps := os.environ.pop("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")) not in ("1", "auto"):
-        notes.append(_aside(f"gradient_accumulation_steps {steps}", "batch.micro of the recipe decides"))
+        notes.append(_not_used(f"gradient_accumulation_steps {steps}", "batch.micro of the recipe decides"))
     return notes
 
 
-def _aside(what: str, why: str, who: str = _WHO) -> str:
+def _not_used(what: str, why: str, who: str = _WHO) -> str:
     return f"{who}: {what} is not used: {why}"
 
 
 def _override_device() -> Iterator[str]:
-    # accelerate alone reads it, and the Trainer would put the model elsewhere.
+    # Only accelerate reads this variable: the Trainer would put the model on another device.
     device = os.environ.pop("ACCELERATE_TORCH_DEVICE", "")
     if device.lower() == "cpu":
         os.environ["ACCELERATE_USE_CPU"] = "true"
     elif device:
-        yield _aside(f"ACCELERATE_TORCH_DEVICE={device}", "CUDA_VISIBLE_DEVICES chooses GPUs", "the environment")
+        yield _not_used(f"ACCELERATE_TORCH_DEVICE={device}", "CUDA_VISIBLE_DEVICES chooses GPUs", "the environment")
 
 
 def _override_precision() -> Iterator[str]:
     if (precision := os.environ.get("ACCELERATE_MIXED_PRECISION", "no")) != "no":
         os.environ["ACCELERATE_MIXED_PRECISION"] = "no"
-        yield _aside(f"mixed_precision {precision}", _PRECISION)
+        yield _not_used(f"mixed_precision {precision}", _PRECISION)
     for variable in [name for name in os.environ if name.startswith("ACCELERATE_FP8_")]:
         del os.environ[variable]
     for variable in ("ACCELERATE_DOWNCAST_BF16", *TF32):
         if (value := os.environ.pop(variable, None)) not in (None, "", "0", "no", "false"):
             why = "training.tf32 of the recipe decides" if variable in TF32 else _PRECISION
-            yield _aside(f"{variable}={value}", why, "the environment")
+            yield _not_used(f"{variable}={value}", why, "the environment")
 
 
 def _override_compile() -> Iterator[str]:
@@ -126,13 +126,13 @@ def _override_compile() -> Iterator[str]:
     for variable in [name for name in os.environ if name.startswith("ACCELERATE_DYNAMO_")]:
         del os.environ[variable]
     if backend.lower() != "no":
-        yield _aside(f"dynamo_backend {backend.lower()}", "training.torch_compile of the recipe decides")
+        yield _not_used(f"dynamo_backend {backend.lower()}", "training.torch_compile of the recipe decides")
 
 
 def _override_deepspeed() -> Iterator[str]:
     if find_spec("deepspeed") is None:
         raise InputError(f"{_WHO}: DeepSpeed is asked for and not installed: pip install deepspeed")
-    os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"  # accelerate knows no other word for it
+    os.environ["ACCELERATE_USE_DEEPSPEED"] = "true"  # the only spelling that accelerate takes for yes
     if asks_for_cpu():
         raise InputError(
             f"{_WHO}: DeepSpeed is asked for, and ACCELERATE_USE_CPU turns it off; without a GPU put 'use_cpu: true' into the"
@@ -146,15 +146,15 @@ def _override_deepspeed() -> Iterator[str]:
         ("ACCELERATE_GRADIENT_CLIPPING", "gradient_clipping"),
     ):
         if (value := os.environ.pop(variable, "auto")) not in ("auto", "none"):
-            yield _aside(f"{key} {value}", f"{_OWNED[key]} of the recipe decides")
-    # Under stage 3 the whole model is gathered for a revision only when this is so.
+            yield _not_used(f"{key} {value}", f"{_OWNED[key]} of the recipe decides")
+    # Without this, stage 3 does not gather the whole model when a revision is saved.
     os.environ["ACCELERATE_DEEPSPEED_ZERO3_SAVE_16BIT_MODEL"] = "true"
     file = os.environ.get(_DEEPSPEED_FILE, "none")
     if file != "none":
-        os.environ.pop("ACCELERATE_CONFIG_DS_FIELDS", None)  # accelerate's refusal of what is settled here
+        os.environ.pop("ACCELERATE_CONFIG_DS_FIELDS", None)  # makes accelerate refuse values that are overridden below
         values = _read_deepspeed(file)
         yield from _override_deepspeed_file(file, values)
-        # accelerate takes a file or its text in base64; from here on the file is read no more.
+        # accelerate takes a file or its text in base64: the text is what was checked here, whatever the file becomes.
         os.environ[_DEEPSPEED_FILE] = base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
     elif (stage := os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")) not in ("1", "2", "3"):
         raise InputError(_no_stage(_WHO, stage))
@@ -174,7 +174,8 @@ def _read_deepspeed(file: str) -> dict[str, Any]:
 
 
 def _override_deepspeed_file(file: str, values: dict[str, Any]) -> Iterator[str]:
-    """Leaves what the recipe decides to it. Raises InputError for what lmeff cannot answer for."""
+    """Changes the values of a DeepSpeed file so that the recipe decides what it names. Raises InputError for what would change
+    the computation and has no key in a recipe."""
     zero = values["zero_optimization"]
     if (stage := zero.get("stage", 0)) not in (1, 2, 3):
         raise InputError(_no_stage(file, stage))
@@ -193,16 +194,16 @@ def _override_deepspeed_file(file: str, values: dict[str, Any]) -> Iterator[str]
         zero["stage3_gather_16bit_weights_on_model_save"] = True
     for key, owner in _OWNED.items():
         if (value := values.get(key, "auto")) != "auto":
-            yield _aside(f"{key} {value}", f"{owner} of the recipe decides", file)
+            yield _not_used(f"{key} {value}", f"{owner} of the recipe decides", file)
         values[key] = "auto"
     for key, owner in _REPLACED.items():
         if key in values:
-            yield _aside(f"the section '{key}'", f"'{owner}' of the recipe decides", file)
+            yield _not_used(f"the section '{key}'", f"'{owner}' of the recipe decides", file)
             del values[key]
     for key in ("fp16", "bf16", "amp"):
         enabled = _section(values, key).get("enabled", "auto")
         if enabled not in ("auto", False):
-            yield _aside(f"{key}.enabled {str(enabled).lower()}", _PRECISION, file)
+            yield _not_used(f"{key}.enabled {str(enabled).lower()}", _PRECISION, file)
         if key in values:
             values[key] = {**_section(values, key), "enabled": "auto"}
     values.pop("amp", None)

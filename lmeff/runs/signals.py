@@ -1,4 +1,4 @@
-"""Being asked to stop: by SIGTERM, SIGINT or SIGUSR1, or because the launcher died. Needs no torch.
+"""Requests to stop: SIGTERM, SIGINT, SIGUSR1, or the death of the launcher. No torch.
 
 While a run trains, a signal only leaves a note; all processes look at their notes together at the end of a step, write one
 checkpoint and leave. At any other time there is nothing to save, and the process leaves at once.
@@ -37,31 +37,32 @@ class StopRequests:
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Handles the signals inside, and as before outside."""
+        """Handles the signals inside the block; the former handlers are back after it."""
         before = {number: signal.signal(number, self._handle) for number in SIGNALS}
-        tell_when_launcher_dies()
+        stop_when_launcher_dies()
         try:
             yield
         finally:
             for number, handler in before.items():
-                # Who asks twice would otherwise kill a process that is just leaving, and it could not say how it left.
+                # A second signal would kill a process that is about to exit, before it has written how it ended.
                 signal.signal(number, signal.SIG_IGN if self._asked else handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         first, self._asked = not self._asked, True
         if self._folder is not None:
-            # An evaluation looks at this note: the other processes may not have got a signal.
+            # For the other processes, which may not have got a signal: an evaluation looks for this file.
             self._folder.stop_note.touch()
         if first and not self._deferring:
             raise Interrupted
 
     def ignore(self) -> None:
-        """From here on the process is leaving anyway."""
+        """Signals do nothing any more: the process is about to exit."""
         self._deferring, self._folder = True, None
 
     @contextmanager
     def deferred(self, folder: RunFolder) -> Iterator[None]:
-        """Inside, a signal is only noted; the caller looks at `asked`. `folder` is one that all processes share."""
+        """Inside the block a signal only sets `asked`, which the caller looks at, and leaves a note in `folder`, which all
+        processes share."""
         self._deferring, self._folder = True, folder
         try:
             yield
@@ -79,12 +80,15 @@ class StopRequests:
         folder.stop_note.unlink(missing_ok=True)
 
 
-def tell_when_launcher_dies() -> None:
-    """Has the kernel send SIGTERM when `accelerate launch` ends before us: it may be killed, or forward no signal, and a
-    process that it leaves behind would go on for days, unseen. Without a launcher our parent is a shell, which may well end."""
+def stop_when_launcher_dies() -> None:
+    """Asks the kernel to send this process SIGTERM when `accelerate launch` ends first.
+
+    A launcher may be killed, or not forward a signal, and the processes that it leaves behind would train on for days, unseen.
+    Does nothing without a launcher: then the parent is a shell, which may end while the run goes on.
+    """
     if "ACCELERATE_MIXED_PRECISION" in os.environ:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        # Without a launcher any more, the first process of the machine takes us over; in a container it may be the launcher.
+        # It may have died already: then process 1 is our parent. In a container, process 1 may be the launcher itself.
         first = Path("/proc/1/cmdline").read_bytes() if os.getppid() == 1 else b"accelerate"
         if b"accelerate" not in first and b"lmeff" not in first:
             os.kill(os.getpid(), signal.SIGTERM)

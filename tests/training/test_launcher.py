@@ -231,7 +231,7 @@ def test_an_optimizer_that_does_not_run_under_zero(recipe: Path, clean_environme
 
 
 def test_what_says_nothing_of_training_is_left_alone(clean_environment, tmp_path: Path) -> None:
-    """Our own launchers are settled without a word."""
+    """Nothing in the configurations that come with lmeff contradicts a recipe."""
     file = tmp_path / "zero.json"
     auto = {
         "gradient_clipping": "auto",
