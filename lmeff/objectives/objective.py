@@ -32,6 +32,8 @@ class Pieces:
     begins: np.ndarray
     """(pieces, length) bool: where a piece, a document, a later part of a document or the padding begins. What stands before
     such a token in its row does not stand before it in the text, or belongs to another document. The first column is True."""
+    sequence_ids: np.ndarray
+    """(pieces,) int64: the sequence that each row is of; the pieces of one follow each other."""
     keeps_documents_apart: bool
     """Whether attention and positions restart wherever something begins (`batch.document_mask`)."""
     step: int

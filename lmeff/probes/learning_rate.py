@@ -83,41 +83,41 @@ def probe_learning_rate(
 ) -> tuple[RangeTest, Path]:
     """Runs the test and writes `lr.json` and `lr.png` into the recipe's folder of probes. Returns the picture's path."""
     with probe_trainer(recipe, prepared_tokens(recipe), num_steps) as trainer:
-        found = range_test(trainer, first, last)
+        test = range_test(trainer, first, last)
     folder = probe_folder(recipe)
     write_json(
         folder / "lr.json",
         {
             "format": FORMAT,
-            "suggested": found.suggested,
-            "steepest": found.steepest,
-            "lowest": found.lowest,
-            "learning_rate": found.learning_rates,
-            "loss": found.losses,
-            "smoothed": found.smoothed,
+            "suggested": test.suggested,
+            "steepest": test.steepest,
+            "lowest": test.lowest,
+            "learning_rate": test.learning_rates,
+            "loss": test.losses,
+            "smoothed": test.smoothed,
         },
     )
     picture = folder / "lr.png"
-    picture.write_bytes(render_png(_chart(found).to_dict()))
-    return found, picture
+    picture.write_bytes(render_png(_chart(test).to_dict()))
+    return test, picture
 
 
-def _chart(found: RangeTest) -> alt.LayerChart:
+def _chart(test: RangeTest) -> alt.LayerChart:
     points = [
         {"rate": rate, "loss": loss, "smoothed": smoothed}
-        for rate, loss, smoothed in zip(found.learning_rates, found.losses, found.smoothed, strict=True)
+        for rate, loss, smoothed in zip(test.learning_rates, test.losses, test.smoothed, strict=True)
     ]
     data = alt.InlineData(points)
     x = alt.X("rate:Q", scale=alt.Scale(type="log"), title="Learning rate", axis=alt.Axis(format=".0e"))
-    top = 1.05 * found.smoothed[0]
-    scale = alt.Scale(domain=[0.95 * min(found.smoothed), top], clamp=True)
+    top = 1.05 * test.smoothed[0]
+    scale = alt.Scale(domain=[0.95 * min(test.smoothed), top], clamp=True)
     raw = (
         alt.Chart(data)
         .mark_line(opacity=0.35, strokeWidth=1)
         .encode(x=x, y=alt.Y("loss:Q", scale=scale, title="Loss, nats per token"))
     )
     line = alt.Chart(data).mark_line(strokeWidth=2.5).encode(x=x, y=alt.Y("smoothed:Q", scale=scale))
-    mark = alt.InlineData([{"rate": found.suggested, "text": f"suggested {found.suggested:.1e}"}])
+    mark = alt.InlineData([{"rate": test.suggested, "text": f"suggested {test.suggested:.1e}"}])
     rule = alt.Chart(mark).mark_rule(strokeDash=[4, 4]).encode(x="rate:Q")
     text = alt.Chart(mark).mark_text(align="right", dx=-6, dy=-120).encode(x="rate:Q", text="text:N")
     title = alt.TitleParams("Learning-rate range test", subtitle="thick: smoothed; thin: each step")

@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from lmeff.models.build import build_model
 from lmeff.objectives import CausalObjective, Pieces
 from lmeff.objectives.forward import compute_losses_in_forward
-from lmeff.probes.probe_run import prepared_tokens
+from lmeff.probes.probe_run import prepared_tokens, probe_trainer
 from lmeff.recipe import read_recipe
 from lmeff.tokens import BOS_ID, PAD_ID, prepare_packing
 from tests.launching import curve, finish, read_lines, run_folder, start, write_recipe
@@ -83,7 +83,7 @@ def test_a_models_own_loss_is_replaced_only_where_targets_are_given() -> None:
     input_ids = np.random.default_rng(0).integers(3, 50, (2, 8))
     begins = np.zeros((2, 8), bool)
     begins[:, 0] = True
-    given = CausalObjective().inputs(Pieces(input_ids, begins, False, 0, range(2)))
+    given = CausalObjective().inputs(Pieces(input_ids, begins, np.arange(2), False, 0, range(2)))
     before = model(input_ids=given["input_ids"], labels=given["targets"]["labels"])
     compute_losses_in_forward(model, CausalObjective())
     assert torch.equal(model(input_ids=given["input_ids"]).logits, before.logits)
@@ -95,6 +95,22 @@ def test_a_models_own_loss_is_replaced_only_where_targets_are_given() -> None:
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_recipe(tmp_path_factory.mktemp("loss"))
+
+
+@pytest.mark.slow
+def test_the_loss_that_a_fused_kernel_takes_over_is_the_same(recipe: Path) -> None:
+    """Liger replaces the model's own loss, so with it the labels are given to the model; without its kernels that is plain
+    arithmetic, too."""
+    settings = read_recipe(recipe, ["batch.micro=4", "batch.document_mask=true"]).recipe
+    seen = []
+    for is_fused in (False, True):
+        with probe_trainer(settings, prepared_tokens(settings), 3) as trainer:
+            trainer._loss_is_fused = is_fused
+            looks = []
+            trainer.run(lambda step: 1e-3, lambda look, looks=looks: looks.append(look) or True)
+        seen.append(looks)
+    assert len(seen[0]) == 3
+    assert seen[0] == seen[1]
 
 
 @pytest.fixture(scope="module")

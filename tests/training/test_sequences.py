@@ -11,7 +11,7 @@ from lmeff.objectives import CausalObjective, LossPositions
 from lmeff.probes.probe_run import prepared_tokens, probe_trainer
 from lmeff.recipe import read_recipe
 from lmeff.recipe.sections.batch import Batch
-from lmeff.tokens import PermutationOrder
+from lmeff.tokens import BOS_ID, PermutationOrder
 from lmeff.training.data.loader import StepBatches
 from lmeff.training.data.sequences import MicroBatch, TrainSequences
 from tests.launching import (
@@ -64,6 +64,16 @@ def test_lengths_change_at_their_steps() -> None:
     order = PermutationOrder(50, 0, batch.clock)
     found = list(StepBatches(order, batch.length_stages(), 2, 1, 2, num_steps=12, first_step=lambda: 5))
     assert [one.length for one in found] == [8] * 2 * 3 + [16] * 2 * 4
+
+
+def test_pieces_know_their_sequence_and_their_place_in_the_step(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path, LENGTHS)
+    data = TrainSequences(tokens, Batch(tokens=64, sequence_length=16), CausalObjective())
+    pieces = data.pieces(MicroBatch([5, 2], 4, step=7, first_slot=6))
+    assert pieces.sequence_ids.tolist() == [5] * 4 + [2] * 4
+    assert (pieces.step, list(pieces.slots)) == (7, list(range(24, 32)))
+    assert pieces.input_ids.reshape(2, 16).tolist() == tokens.train.blocks(np.array([5, 2]), 16).tolist()
+    assert pieces.begins.sum() == (pieces.begins | (pieces.input_ids == BOS_ID)).sum() >= 8
 
 
 @pytest.mark.parametrize("packing", ["concatenate", "best_fit"])

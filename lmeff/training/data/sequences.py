@@ -54,7 +54,8 @@ class TrainSequences(Dataset):
         per_sequence = len(input_ids) // len(whole)
         first = micro_batch.first_slot * per_sequence
         slots = range(first, first + len(input_ids))
-        return Pieces(input_ids, begins, self._batch.document_mask, micro_batch.step, slots)
+        sequence_ids = np.repeat(np.asarray(micro_batch.sequence_ids), per_sequence)
+        return Pieces(input_ids, begins, sequence_ids, self._batch.document_mask, micro_batch.step, slots)
 
     def __getitems__(self, micro_batch: MicroBatch) -> dict[str, Any]:
         """The objective's inputs, and `micro_batch`, which says what they are of."""

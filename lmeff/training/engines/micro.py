@@ -57,7 +57,8 @@ def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
         place.slots = range(micro_batch)
         # With documents kept apart, positions restart at every token, so that the model builds the mask that it will need.
         input_ids = np.zeros((micro_batch, recipe.batch.sequence_length), np.int64)
-        pieces = Pieces(input_ids, np.ones(input_ids.shape, bool), recipe.batch.document_mask, 0, place.slots)
+        begins, sequence_ids = np.ones(input_ids.shape, bool), np.arange(micro_batch)
+        pieces = Pieces(input_ids, begins, sequence_ids, recipe.batch.document_mask, 0, place.slots)
         given = {"use_cache": False} | send_to_device(objective.inputs(pieces), device)
         try:
             with torch.autocast("cuda", dtype=half, enabled=half is not None):
