@@ -6,8 +6,8 @@ from importlib import metadata
 import pytest
 from packaging.requirements import Requirement
 
-from lmeff.cli import doctor
-from lmeff.cli.doctor import Check, exit_code, format_report, parse_gpus, print_report, report
+from lmeff.cli import machine_report as doctor
+from lmeff.cli.machine_report import Check, exit_code, format_report, parse_gpus, print_report, report
 
 
 def found(name: str) -> Check:
@@ -37,10 +37,10 @@ def test_it_tells_this_machine(monkeypatch):
 
 
 def test_it_needs_no_heavy_import():
-    code = "import sys, lmeff.cli.doctor; lmeff.cli.doctor.report(); print(*sys.modules)"
+    code = "import sys, lmeff.cli.machine_report; lmeff.cli.machine_report.report(); print(*sys.modules)"
     command, environment = [sys.executable, "-c", code], os.environ | {"LMEFF_EVAL_DATA": "~/data"}
     modules = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
-    assert "lmeff.cli.doctor" in modules
+    assert "lmeff.cli.machine_report" in modules
     assert not {"torch", "numpy", "transformers", "deepspeed", "huggingface_hub", "pydantic"} & set(modules)
 
 

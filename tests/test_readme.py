@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lmeff.cli.help import GROUPS
-from lmeff.cli.main import _parser
+from lmeff.cli.main import make_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -121,14 +121,14 @@ def test_the_commands_do_what_they_say(shared_data: Path, tmp_path: Path) -> Non
 
 def test_every_verb_is_in_the_table_and_in_a_group_and_every_row_is_a_verb() -> None:
     rows = re.findall(r"^\| `lmeff ([\w-]+)", PAGES["lmeff/README.md"], re.MULTILINE)
-    (verbs,) = (action.choices for action in _parser()._actions if action.choices)
+    (verbs,) = (action.choices for action in make_parser()._actions if action.choices)
     assert sorted(rows) == sorted(verbs)
     assert sorted(name for names in GROUPS.values() for name in names) == sorted(verbs)
 
 
 def test_options_that_pages_name_are_there() -> None:
     """Every `--option` beside a verb, in the table and in the blocks."""
-    (verbs,) = (action.choices for action in _parser()._actions if action.choices)
+    (verbs,) = (action.choices for action in make_parser()._actions if action.choices)
     for page in PAGES.values():
         for line in re.findall(r"(?:^|`)(lmeff [^`\n]*)", page, re.MULTILINE):
             verb = line.split()[1]

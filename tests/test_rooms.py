@@ -293,8 +293,8 @@ NAMES_ON_DISK = {
 }
 NAMES_OF_OTHERS = {
     ("lmeff.corpora.reading.sources", "state.json"),  # of a data set that `datasets` saved
-    ("lmeff.cli.training_verbs", "recipe.yaml"),  # where `lmeff init` writes
-    ("lmeff.cli.main", "report.html"),  # where `lmeff report` writes
+    ("lmeff.cli.init", "recipe.yaml"),  # where `lmeff init` writes
+    ("lmeff.cli.report", "report.html"),  # where `lmeff report` writes
     ("lmeff.analysis.report.report", "report.html"),  # the same for a folder
 }
 

@@ -18,7 +18,7 @@ GROUPS = {
     "the Hub": ("publish", "verify"),
     "this machine": ("doctor",),
 }
-"""The verbs in the order in which `lmeff --help` shows them."""
+"""All verbs, in the order in which `lmeff --help` shows them; each is a module of this folder (`lm-eval`: `lm_eval`)."""
 
 _COMPUTING = ("eval", "perplexity", "generate", "finetune", "weights", "profile", "lm-eval", "verify", "probe", "plan")
 """Verbs that compute with a model in this process. What `train` starts settles its environment by its recipe."""

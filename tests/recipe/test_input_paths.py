@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from lmeff import cli
-from lmeff.cli.main import _parser
+from lmeff.cli.main import make_parser
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
 from lmeff.evaluation.tasks.sources import data_folder
@@ -198,7 +198,7 @@ def test_every_option_that_is_a_path_is_expanded(tmp_path):
     import argparse
     import re
 
-    (verbs,) = (one for one in _parser()._actions if isinstance(one, argparse._SubParsersAction))
+    (verbs,) = (one for one in make_parser()._actions if isinstance(one, argparse._SubParsersAction))
     found = set()
     for name, parser in verbs.choices.items():
         for action in parser._actions:

@@ -119,7 +119,7 @@ def test_the_launcher_is_chosen_by_the_gpu_that_torch_would_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """nvidia-smi shows a GPU that CUDA_VISIBLE_DEVICES hides."""
-    from lmeff.cli.train_launch import _configuration
+    from lmeff.cli.accelerate_launch import _configuration
 
     tool = tmp_path / "nvidia-smi"
     tool.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H100'\n")

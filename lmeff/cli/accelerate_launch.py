@@ -1,4 +1,4 @@
-"""`lmeff train`: the main job through accelerate, started from this process, which is the launcher then."""
+"""The main job through accelerate, started from this process, which is the launcher then."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from lmeff.cli.early import check_run_of
+from lmeff.cli.input_checks import check_run_of
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError
 from lmeff.files import not_utf8
 from lmeff.formats.state import StateDocument

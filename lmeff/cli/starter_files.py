@@ -1,4 +1,4 @@
-"""`lmeff init`: a recipe to start from with the schema that editors check it by, and the Slurm templates."""
+"""A recipe to start from with the schema that editors check it by, and the Slurm templates."""
 
 import json
 import re

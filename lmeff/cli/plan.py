@@ -1,0 +1,53 @@
+"""`lmeff plan`: what a recipe will do and cost."""
+
+import argparse
+import sys
+
+from lmeff.cli.argument_types import positive, positive_int
+from lmeff.cli.recipe_options import add_recipe
+from lmeff.errors import InputError
+
+SUMMARY = "what a recipe will do and cost, in steps, parameters, FLOPs, memory, disk and hours"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    add_recipe(parser)
+    parser.add_argument("--json", action="store_true", help="print plan.json")
+    parser.add_argument(
+        "--devices", type=positive_int, default=1, metavar="N", help="devices that share the batch (default 1)"
+    )
+    parser.add_argument("--tokens-per-second", type=positive, metavar="N", help="speed of all devices together")
+    parser.add_argument(
+        "--mfu", type=positive, metavar="SHARE", help="or the share of the GPU's 16-bit peak, such as 0.4"
+    )
+    parser.add_argument("--gpu", metavar="NAME", help="h100, a100, rtx4090 ...: plan for it, not for this machine")
+    text = "try a few steps of the model on this machine, which needs torch, and estimate the hours from them"
+    parser.add_argument("--measure", action="store_true", help=text)
+
+
+def run(options: argparse.Namespace) -> None:
+    from lmeff.cli.input_checks import check_recipe_tasks, check_text_of
+    from lmeff.plan import make_plan
+    from lmeff.plan.gpus import find_gpu
+    from lmeff.plan.text import format_plan
+    from lmeff.recipe import read_recipe
+    from lmeff.recipe.machine import check_machine
+
+    resolved = read_recipe(options.recipe, options.overrides)
+    recipe, speed, speed_from = resolved.recipe, options.tokens_per_second, ""
+    # Before anything is measured, so that a mistake is told at once.
+    plan = make_plan(recipe, world_size=options.devices, tokens_per_second=speed, mfu=options.mfu, gpu=options.gpu)
+    check_machine(resolved, find_gpu(options.gpu).capability if options.gpu else None)
+    check_text_of(resolved)
+    check_recipe_tasks(resolved)
+    if options.measure:
+        if speed or options.mfu or options.gpu:
+            raise InputError("--measure: measures this machine; leave out --tokens-per-second, --mfu and --gpu")
+        from lmeff.probes.speed import measure_speed
+
+        print("trying a few steps of the model, half a minute at the most ...", file=sys.stderr, flush=True)
+        measured = measure_speed(recipe, options.devices)
+        speed, speed_from = measured.tokens_per_second, measured.describe()
+        plan = make_plan(recipe, world_size=options.devices, micro_batch=measured.micro_batch, tokens_per_second=speed)
+    print(plan.model_dump_json(indent=2) if options.json else format_plan(plan, speed_from, options.gpu))

@@ -1,0 +1,46 @@
+"""`lmeff report`: learning curves as a page or as figures."""
+
+import argparse
+from pathlib import Path
+
+from lmeff.cli.argument_types import path
+from lmeff.cli.help import options_anywhere
+from lmeff.errors import InputError
+
+SUMMARY = "one HTML page with the learning curves of runs, or its figures as PNG, SVG or PDF"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the verb."""
+    parser.add_argument(
+        "paths", type=path, nargs="+", metavar="PATH", help="folders of runs, or folders that hold some"
+    )
+    text = "the page and its main picture (default: report.html here); .png or .svg a figure, .pdf all of them, a page each"
+    parser.add_argument("-o", "--output", type=path, metavar="FILE", help=text)
+    text = "of a .png, .svg or .pdf: main (default), phenomena, paradigms or weights"
+    parser.add_argument("--figure", metavar="NAME", help=text)
+    parser.add_argument("--figures", type=path, metavar="DIR", help="every figure as PNG, SVG and PDF into this folder")
+    options_anywhere(parser)
+
+
+def run(options: argparse.Namespace) -> None:
+    from lmeff.analysis import check_output
+    from lmeff.cli.input_checks import check_run_folders
+    from lmeff.progress import shown
+
+    if options.figure and not options.output:
+        raise InputError(f"--figure {options.figure}: into which file? Name a .png, .svg or .pdf with -o")
+    if options.output:
+        check_output(Path(options.output), options.figure)
+    check_run_folders(options.paths)
+    from lmeff.analysis import read_runs, write_figures, write_output
+
+    written = []
+    output = Path(options.output) if options.output else Path("report.html").absolute()
+    with_output = options.output or not options.figures
+    with shown("reading the runs"):
+        runs = read_runs(options.paths)
+    with shown("drawing"):
+        written += write_output(runs, output, options.figure) if with_output else []
+        written += write_figures(runs, Path(options.figures)) if options.figures else []
+    print("\n".join(map(str, written)))
