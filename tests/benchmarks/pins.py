@@ -96,10 +96,10 @@ class Checkout:
         }
 
     def check(self) -> None:
-        """Raises CommandFailed where another lmeff than that of the folder would be imported."""
+        """Ends the script where another lmeff than that of the folder would be imported."""
         imported = self.run(Path(sys.prefix), "-c", "import lmeff; print(lmeff.__file__)").strip()
         if imported != "LMEFF/lmeff/__init__.py":
-            raise CommandFailed(f"{self.root}: lmeff is imported from {imported}")
+            raise SystemExit(f"{self.root}: lmeff is imported from {imported}")
 
     def start(self, folder: Path, *words: str) -> subprocess.Popen:
         """`python WORDS` in a folder and in a process group of its own."""
