@@ -23,7 +23,7 @@ from lmeff.runs.changes import check_same_recipe
 from lmeff.runs.claim import claimed_on_rank_zero
 from lmeff.runs.command_line import RunCommand, read_arguments
 from lmeff.runs.completed import complete_text, is_complete
-from lmeff.runs.extension import check_extension, is_finished, replace_recipe
+from lmeff.runs.extension import check_extension, finished_state, replace_recipe
 from lmeff.runs.failure import outcome, report_failure
 from lmeff.runs.launch import override_launcher
 from lmeff.runs.process import launched_rank, launched_world_size, leave
@@ -124,10 +124,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             run, recipe = command.run, command.recipe
             changes = check_same_recipe(run, command.resolved, command.accept_changes)
             check_extension(run, recipe, changes)
-            if is_finished(run, recipe, command.part):
+            if finished := finished_state(run, recipe, command.part):
                 left = undelivered(run.path, recipe)
                 if launched_rank() == 0:
-                    print(complete_text(run, recipe, command.folder, left))
+                    print(complete_text(run, recipe, command.folder, finished, left))
                 return EXIT_FAILED if recipe.publish.require and left else 0
             before = StateDocument.read(command.folder)
             override_launcher(command.resolved)

@@ -1,14 +1,14 @@
 """What the formats have in common: fields that are checked when a file is read and when it is written."""
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_json
 
-FORMAT = 1
+FORMAT: Final = 1
 """Of every file: a version of lmeff reads those with this number or a lower one. Other programs read these files, so their
 fields change only with it; a field that is only added has a default, which older files are read with."""
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -11,7 +11,8 @@ OWN_STATE = "lmeff.json"
 
 def read_own_state(checkpoint: Path) -> dict[str, Any]:
     """Raises InputError when it is missing or damaged."""
-    return read_json(checkpoint / OWN_STATE)
+    content: dict[str, Any] = read_json(checkpoint / OWN_STATE)
+    return content
 
 
 def write_own_state(checkpoint: Path, content: Mapping[str, Any]) -> None:

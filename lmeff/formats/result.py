@@ -26,8 +26,10 @@ _LM_EVAL_KEYS = ("results", "configs", "versions", "n-samples", "higher_is_bette
 
 def check_result(content: Any) -> dict[str, Any]:
     """The same content, if it has lm-eval's keys and a kind that is known. Raises ValueError."""
+    if not isinstance(content, dict):
+        raise ValueError("not an lm-eval result")
     for key in _LM_EVAL_KEYS:
-        if not isinstance(content, dict) or not isinstance(content.get(key), dict):
+        if not isinstance(content.get(key), dict):
             raise ValueError(f"not an lm-eval result: no {key!r}")
     kind_of(content)
     return content
@@ -58,7 +60,7 @@ def write_result(path: Path, content: dict[str, Any]) -> None:
 
 def kind_of(content: dict[str, Any]) -> Kind:
     """What was measured. Raises ValueError for a kind that no version has."""
-    kind = content.get(KIND)
+    kind: Kind | None = content.get(KIND)
     if kind is None:
         return _kind_of_older(content)
     if kind not in get_args(Kind):

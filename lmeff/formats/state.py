@@ -5,12 +5,14 @@ from typing import Literal, Self
 from lmeff.formats.base import FORMAT, NonNegative, StrictModel
 from lmeff.formats.run_folder import RunFolder
 
+State = Literal["running", "interrupted", "failed", "complete"]
+
 
 class StateDocument(StrictModel):
     """`state.json` of a run: what it is doing, for people and for Slurm scripts."""
 
     format: Literal[1] = FORMAT
-    state: Literal["running", "interrupted", "failed", "complete"]
+    state: State
     step: NonNegative
     tokens: NonNegative
     next_anchor: NonNegative | None

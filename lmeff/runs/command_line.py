@@ -53,7 +53,7 @@ def read_arguments(argv: Sequence[str] | None, description: str | None = None) -
     if resolved.recipe.anchors.mode == "snapshot" or options.index is None:
         _check_index(index, files, "recipe")
         return RunCommand(resolved, None, options.accept_changes)
-    _check_index(index, [part.name for part in make_plan(resolved.recipe).parts], "parts")
+    _check_index(index, [str(part.name) for part in make_plan(resolved.recipe).parts], "parts")
     return RunCommand(resolved, index, options.accept_changes)
 
 

@@ -8,23 +8,33 @@ from lmeff.formats.state import StateDocument
 from lmeff.recipe.schema import Recipe
 
 
-def is_complete(run: RunFolder) -> bool:
-    """Whether the state of a run, or of a part, says so."""
+def complete_state(run: RunFolder) -> StateDocument | None:
+    """The state of a run, or of a part, that says `complete`; else None."""
     state = StateDocument.read(run)
-    return state is not None and state.state == "complete"
+    return state if state is not None and state.state == "complete" else None
+
+
+def is_complete(run: RunFolder) -> bool:
+    return complete_state(run) is not None
+
+
+def done_state(run: RunFolder, part: PlanPart) -> StateDocument | None:
+    """The state of a part that was trained to its end; else None. Also None for the only part of a run without parts: there
+    the run's own state says it."""
+    state = complete_state(run.part(part.name)) if part.name else None
+    return state if state is not None and state.step >= part.last_step else None
 
 
 def is_done(run: RunFolder, part: PlanPart) -> bool:
-    """Whether a part was trained to its end. The only part of a run without parts counts as not done: the run's own state says
-    more."""
-    state = StateDocument.read(run.part(part.name)) if part.name else None
-    return state is not None and state.state == "complete" and state.step >= part.last_step
+    return done_state(run, part) is not None
 
 
-def complete_text(run: RunFolder, recipe: Recipe, part: RunFolder, undelivered: Sequence[str]) -> str:
+def complete_text(
+    run: RunFolder, recipe: Recipe, part: RunFolder, state: StateDocument, undelivered: Sequence[str]
+) -> str:
     """What to print of a complete run, or of a complete `part` of it: that nothing is left to do, which tasks of the recipe it
     was not scored on, what is not on the Hub, and where its report is."""
-    text = f"{part} is complete at {StateDocument.read(part).tokens:,} tokens; nothing to do"
+    text = f"{part} is complete at {state.tokens:,} tokens; nothing to do"
     missing = [task for task in recipe.evaluation.tasks if not run.find_in_results(f"{task}.json")]
     if missing:
         text += f"\nnot scored on {', '.join(missing)}: lmeff eval {run} --tasks {','.join(missing)}"

@@ -17,7 +17,7 @@ from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import Revision
 from lmeff.runs.changes import record_changes
-from lmeff.runs.completed import is_complete, is_done
+from lmeff.runs.completed import complete_state, done_state, is_done
 from lmeff.runs.process import launched_rank
 from lmeff.runs.state import RunState
 
@@ -28,23 +28,22 @@ read."""
 _RATES = ("schedule.name ", "schedule.warmup ")
 
 
-def is_finished(run: RunFolder, recipe: Recipe, only_part: int | None) -> bool:
-    """Whether nothing is left to train of the recipe in a run, or in one of its parts."""
+def finished_state(run: RunFolder, recipe: Recipe, only_part: int | None) -> StateDocument | None:
+    """The state of a run, or of one of its parts, when nothing is left to train of the recipe; else None."""
     parts = _parts(recipe)
     if only_part is not None:
-        return is_done(run, parts[only_part])
-    if not is_complete(run):
-        return False
-    state = StateDocument.read(run)
-    return recipe.anchors.until is not None or not _missing_parts(run, recipe, parts, state)
+        return done_state(run, parts[only_part])
+    state = complete_state(run)
+    if state is None or (recipe.anchors.until is None and _missing_parts(run, recipe, parts, state)):
+        return None
+    return state
 
 
 def check_extension(run: RunFolder, recipe: Recipe, changes: Sequence[str]) -> None:
     """Raises InputError, with the reason, when the run is complete and cannot train on with these changes to its
     recipe, or has nothing left to train with them."""
-    if not changes or not is_complete(run):
+    if not changes or (state := complete_state(run)) is None:
         return
-    state = StateDocument.read(run)
     before = read_recipe(run.recipe_yaml).recipe
     if reason := next(_reasons(run, before, recipe, state, changes), None):
         raise InputError(
@@ -61,11 +60,11 @@ def replace_recipe(run: RunFolder, resolved: Resolved, state: RunState, changes:
         return
     recipe = resolved.recipe
     with locked(run.recipe_lock):
-        whole, was_complete = StateDocument.read(run), is_complete(run)
-        record_changes(run, whole.step if was_complete else state.step, changes)
+        complete = complete_state(run)
+        record_changes(run, complete.step if complete else state.step, changes)
         write_text(run.recipe_yaml, resolved.to_yaml())
-        if was_complete and not is_finished(run, recipe, None):
-            RunState(run, recipe.batch.clock, whole, plan_anchors(recipe)).write("interrupted")
+        if complete and not finished_state(run, recipe, None):
+            RunState(run, recipe.batch.clock, complete, plan_anchors(recipe)).write("interrupted")
     if was_withheld:
         state.write("running")
 

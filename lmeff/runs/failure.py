@@ -6,7 +6,7 @@ import time
 import traceback
 
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
-from lmeff.formats.state import StateDocument
+from lmeff.formats.state import State, StateDocument
 from lmeff.runs.claim import was_claimed_by_us
 from lmeff.runs.process import launched_rank
 from lmeff.runs.state import RunState
@@ -18,7 +18,7 @@ _SHORT_PATIENCE_SECONDS = 5.0
 ends all processes when one exits, and the first one is to say what is wrong."""
 
 
-def outcome(error: BaseException) -> tuple[int, str, str]:
+def outcome(error: BaseException) -> tuple[int, State, str]:
     """Exit code, word for `state.json` and message of what ended a run. What nobody foresaw is printed with its traceback."""
     match error:
         case InputError():
@@ -34,7 +34,7 @@ def outcome(error: BaseException) -> tuple[int, str, str]:
     return EXIT_FAILED, "failed", f"{type(error).__name__}: {error}"
 
 
-def report_failure(run_state: RunState | None, word: str, message: str, patience_seconds: float = 20.0) -> None:
+def report_failure(run_state: RunState | None, word: State, message: str, patience_seconds: float = 20.0) -> None:
     """Says on stderr, and in `state.json` when the run has a folder, why the run ended.
 
     The first process speaks. Another one that failed waits for it to do so, because a launcher ends all processes when one
@@ -60,8 +60,9 @@ def _first_process_spoke(run_state: RunState, patience_seconds: float) -> bool:
     while time.monotonic() < deadline:
         time.sleep(0.2)
         state = StateDocument.read(run_state.folder)
+        if state is None or state.state == "running":
+            continue
         # A state that was there before this process began may be that of an earlier launch.
-        is_ours = state is not None and (state != run_state.before or was_claimed_by_us(run_state.folder))
-        if is_ours and state.state != "running":
+        if state != run_state.before or was_claimed_by_us(run_state.folder):
             return True
     return False

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from lmeff.clock import Clock
 from lmeff.formats.plan import PlanAnchor
 from lmeff.formats.run_folder import RunFolder
-from lmeff.formats.state import StateDocument
+from lmeff.formats.state import State, StateDocument
 
 
 def now() -> str:
@@ -40,7 +40,7 @@ class RunState:
     def __post_init__(self) -> None:
         self.step = self.before.step if self.before else 0
 
-    def write(self, state: str, error: str | None = None) -> None:
+    def write(self, state: State, error: str | None = None) -> None:
         """Replaces `state.json`; `step` stays what it was last set to."""
         if self.is_withheld:
             return
