@@ -26,4 +26,5 @@ def build_model(recipe: Recipe) -> PreTrainedModel:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        return getattr(transformers, family.auto_class).from_config(config)
+        model: PreTrainedModel = getattr(transformers, family.auto_class).from_config(config)
+    return model

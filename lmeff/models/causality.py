@@ -6,6 +6,7 @@ itself a decoder. So one token is changed, and the outputs before and after it a
 
 import copy
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -168,8 +169,8 @@ def _tokens(model: PreTrainedModel) -> torch.Tensor:
     config = model.config.get_text_config()
     names = ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "mask_token_id")
     special = {getattr(config, name, None) for name in names}
-    size = model.get_input_embeddings().num_embeddings
-    order = torch.randperm(size, generator=torch.Generator().manual_seed(0)).tolist()
+    embeddings: Any = model.get_input_embeddings()
+    order = torch.randperm(embeddings.num_embeddings, generator=torch.Generator().manual_seed(0)).tolist()
     chosen = [token for token in order if token not in special] or order
     return torch.tensor([chosen[:_NUM_TOKENS]], device=model.device)
 

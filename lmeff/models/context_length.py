@@ -1,6 +1,7 @@
 """How many tokens a model takes in one text, the same for every verb."""
 
 import copy
+from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -104,7 +105,7 @@ class _LookupRecorder(TorchFunctionMode):
         super().__init__()
         self.lookups: list[tuple[int, list[int]]] = []
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if function is torch.nn.functional.embedding:
             input_ids, table = (*args, *(kwargs or {}).values())[:2]
             self.lookups.append((table.shape[0], input_ids.flatten().tolist()))
@@ -143,7 +144,8 @@ def _takes(body: PreTrainedModel, length: int) -> bool:
 
 @torch.no_grad()
 def _pass(body: PreTrainedModel, length: int) -> None:
-    last = body.get_input_embeddings().num_embeddings - 1
+    embeddings: Any = body.get_input_embeddings()
+    last = embeddings.num_embeddings - 1
     token = (
         last - 1 if getattr(body.config, "pad_token_id", None) == last else last
     )  # a padding token may get no position

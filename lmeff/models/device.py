@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def describe_machine(device: torch.device) -> dict:
+def describe_machine(device: torch.device) -> dict[str, Any]:
     """Names, cores, threads, versions and load of the machine; for a GPU also its power limit where nvidia-smi gives it."""
     machine = {
         "device": device.type,
@@ -74,7 +75,7 @@ def _cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _nvidia_smi(uuid: object) -> dict:
+def _nvidia_smi(uuid: object) -> dict[str, str]:
     asked = {"power_limit_watts": "power.limit", "max_sm_clock_mhz": "clocks.max.sm", "driver": "driver_version"}
     which = ["-i", f"GPU-{uuid}"] if uuid else []
     command = ["nvidia-smi", f"--query-gpu={','.join(asked.values())}", "--format=csv,noheader,nounits", *which]

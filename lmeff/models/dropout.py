@@ -6,6 +6,7 @@ The stock mask is drawn from the random state of a process, so it changes with t
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import Any
 
 import torch
 from torch import nn
@@ -53,7 +54,7 @@ def _attention(
     attention_mask: torch.Tensor | None,
     dropout: float = 0.0,
     scaling: float | None = None,
-    **options: object,
+    **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """`query`, `key`, `value` are (batch, heads, length, head_dim); the output is (batch, length, heads, head_dim)."""
     if not dropout:
@@ -85,5 +86,5 @@ def use_stateless_dropout(model: PreTrainedModel, seed: int) -> DropoutPlace:
     if family is not None and family.attention_dropout(model.config):
         model.config._attn_implementation = _NAME
         for module in family.attention_modules(model):
-            module.dropout_place = place
+            module.dropout_place = place  # type: ignore[assignment]  # modules take any attribute
     return place

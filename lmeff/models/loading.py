@@ -68,6 +68,7 @@ def check_weights(folder: Path) -> None:
 def _load_checked(folder: Path, **options: Any) -> PreTrainedModel:
     config = load_config(folder)
     check_one_stack(folder, config)
+    auto: Any
     if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
         auto = AutoModelForCausalLM
     elif type(config) in MODEL_FOR_MASKED_LM_MAPPING:
@@ -175,7 +176,8 @@ def _shape(folder: Path, name: str) -> list[int]:
 def _check_tied(folder: Path, model: PreTrainedModel) -> None:
     """Raises InputError for weights with a head of their own where the configuration says that it is the input embedding:
     transformers 5 takes that head, older versions take the embedding."""
-    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    head: Any = model.get_output_embeddings()
+    embeddings: Any = model.get_input_embeddings()
     is_tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False) and model._tied_weights_keys
     if not is_tied or head is None or head.weight is embeddings.weight:
         return

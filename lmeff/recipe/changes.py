@@ -63,7 +63,9 @@ def on_resume_of(recipe: Recipe, path: KeyPath) -> OnResume:
 
 def _field_at(recipe: Recipe, path: KeyPath) -> tuple[Section, FieldInfo | None]:
     """The innermost section that `path` leads through, and its field; None for a field that it does not have."""
-    holder, field, value = recipe, None, recipe
+    holder: Section = recipe
+    field: FieldInfo | None = None
+    value: Any = recipe
     for name in path:
         if isinstance(value, Section):
             holder, field = value, type(value).model_fields.get(name)

@@ -34,13 +34,16 @@ _DEVICES = {
     "xpu": ("/dev/dri/renderD*", "/dev/dxg"),
 }
 """Files of which one is there when there is such a device, by the kind of device that torch may be built for."""
+_SINCE_AMPERE = {"tf32": "leave it out", "bf16": "it has no bfloat16; use fp16, or leave it out for float32"}
+"""Fields of `training:` that need a GPU of Ampere or newer, and what to do without one."""
 
 
 def check_machine(resolved: Resolved, gpu_capability: float | None = None) -> None:
     """Raises InputError with a line, which names file and line, for each key of the recipe that a run could not obey here.
     With `gpu_capability`, the compute capability of a GPU, the hardware is taken to be that GPU."""
     provenance = resolved.provenance
-    lines, first_texts = [], {}
+    lines: list[str] = []
+    first_texts: dict[str, str] = {}
     missing = [*_missing_packages(resolved.recipe), *_missing_hardware(resolved.recipe, gpu_capability)]
     for key, text in missing:
         first_texts.setdefault(key, text)
@@ -93,13 +96,12 @@ def _missing_hardware(recipe: Recipe, gpu_capability: float | None) -> Iterator[
     for key, is_wanted, advice in wanted:
         if is_wanted and not has_gpu:
             yield key, f"there is no GPU to train on here: {advice} (lmeff plan --gpu NAME plans for another machine)"
-    advice = {"tf32": "leave it out", "bf16": "it has no bfloat16; use fp16, or leave it out for float32"}
-    since_ampere = [name for name in advice if training.get(name) is True]
+    since_ampere = [name for name in _SINCE_AMPERE if training.get(name) is True]
     if since_ampere and has_gpu:
         capability = gpu_capability or _capability_here()
         for name in since_ampere if capability is not None and capability < 8 else ():
             text = f"the GPU is older than Ampere (compute capability {capability:g})"
-            yield f"training.{name}", f"{text}; {advice[name]}"
+            yield f"training.{name}", f"{text}; {_SINCE_AMPERE[name]}"
     if backend == "inductor" and gpu_capability is None and not find_compiler():
         text = f"{show(backend)} needs a C++ compiler, and there is none on PATH; install g++, or leave it out"
         yield _compile_key(training), text

@@ -6,6 +6,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.model import Model, all_fields, section_of
@@ -90,7 +91,7 @@ def mistakes_of(
     ]
 
 
-def _path_of(detail: dict[str, Any], values: Any) -> KeyPath:
+def _path_of(detail: ErrorDetails, values: Any) -> KeyPath:
     """The keys of an error's location as far as they exist in the values; what follows them names branches of a union."""
     path: list[str] = []
     location = detail["loc"]
@@ -115,7 +116,7 @@ def _has(values: Any, part: str | int) -> bool:
 
 
 def _explain(
-    detail: dict[str, Any], path: KeyPath, marks: dict[KeyPath, Mark], root: type[BaseModel], values: dict[str, Any]
+    detail: ErrorDetails, path: KeyPath, marks: dict[KeyPath, Mark], root: type[BaseModel], values: dict[str, Any]
 ) -> str:
     kind, value, context = detail["type"], detail["input"], detail.get("ctx", {})
     match kind:

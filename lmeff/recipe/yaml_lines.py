@@ -122,7 +122,7 @@ class _Walk:
         finally:
             self._open.remove(id(node))
 
-    def _sequence(self, node: yaml.SequenceNode, path: KeyPath) -> list:
+    def _sequence(self, node: yaml.SequenceNode, path: KeyPath) -> list[Any]:
         self._check_tag(node, path, "seq")
         items = []
         for index, item in enumerate(node.value):
@@ -154,7 +154,7 @@ class _Walk:
         elif isinstance(key := self._scalar(node, path), str):
             return key
         elif type(key) is int:  # a number of tokens
-            return node.value
+            return str(node.value)
         else:
             written = one_line(node.value, 60)
             self._mistake(node, path, f'the key {written} is not text; write "{written}" with the quotes')

@@ -1,6 +1,7 @@
 """A family that is registered by two lines does all that Llama does: nothing else in the house knows the architecture."""
 
 import json
+import os
 from pathlib import Path
 
 import jsonschema
@@ -20,7 +21,7 @@ from lmeff.recipe import read_recipe
 from lmeff.recipe.json_schema import recipe_json_schema
 from lmeff.recipe.sections.model import FAMILIES as SECTIONS
 from lmeff.training.optimizers import MuonWithAdamW, build_optimizer, decayed_names
-from tests.launching import STORIES, curve, weights
+from tests.launching import ROOT, STORIES, curve, weights
 from tests.models.toy_family import Toy, ToySection
 
 RECIPE = """
@@ -38,10 +39,22 @@ paths: {{outputs: '{folder}/outputs', data: '{folder}/data'}}
 """
 
 
+REGISTER = """
+from lmeff.models.families import FAMILIES
+from lmeff.recipe.sections.model import FAMILIES as SECTIONS
+from tests.models.toy_family import Toy, ToySection
+
+SECTIONS["toy"], FAMILIES["toy"] = ToySection, Toy
+"""
+
+
 @pytest.fixture(autouse=True)
-def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
+def _registered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In this process, and in those that it starts."""
     monkeypatch.setitem(SECTIONS, "toy", ToySection)
     monkeypatch.setitem(FAMILIES, "toy", Toy)
+    (tmp_path / "sitecustomize.py").write_text(REGISTER)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
 
 
 @pytest.fixture
@@ -144,6 +157,7 @@ def test_its_dropout_depends_on_the_place_alone(recipe: Path) -> None:
     assert not torch.allclose(model(ids[1:]).logits, together[1:])
 
 
+@pytest.mark.slow
 def test_it_is_trained_saved_and_loaded(recipe: Path) -> None:
     assert run.main([str(recipe)]) == 0
     folder = recipe.parent / "outputs" / "toy" / "seed-0"
@@ -159,6 +173,7 @@ def test_it_is_trained_saved_and_loaded(recipe: Path) -> None:
     assert "- gpt2" in (revision / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_a_checkpoint_with_the_same_bits(recipe: Path) -> None:
     assert run.main([str(recipe), "name=halved", "anchors.tokens=[0, 512, 1024]", "schedule.name=constant"]) == 0
     assert run.main([str(recipe), "name=whole", "schedule.name=constant", "anchors.tokens=[0, 512, 1024, 1536]"]) == 0

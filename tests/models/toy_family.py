@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
-
-from torch import nn
-from transformers import PreTrainedConfig, PreTrainedModel
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lmeff.models.families.family import Family, Parameters, shape_values
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.fields import Number, PositiveCount
 from lmeff.recipe.sections.model.section import FamilyName, Model
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 class ToySection(Model):
@@ -51,7 +52,7 @@ class Toy(Family):
         )
 
     @classmethod
-    def of_config(cls, config: PreTrainedConfig) -> Self:
+    def of_config(cls, config: "PreTrainedConfig") -> Self:
         return cls(config.n_embd, config.n_layer, config.n_positions, True, config.vocab_size, config.n_head)
 
     def count_parameters(self) -> Parameters:
@@ -83,9 +84,9 @@ class Toy(Family):
         }
 
     @classmethod
-    def attention_dropout(cls, config: PreTrainedConfig) -> float:
+    def attention_dropout(cls, config: "PreTrainedConfig") -> float:
         return config.attn_pdrop
 
     @classmethod
-    def attention_modules(cls, model: PreTrainedModel) -> Sequence[nn.Module]:
+    def attention_modules(cls, model: "PreTrainedModel") -> "Sequence[nn.Module]":
         return [module for module in model.modules() if hasattr(module, "attn_dropout")]

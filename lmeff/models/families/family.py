@@ -5,7 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from lmeff.errors import InputError
 from lmeff.recipe.schema import Recipe
@@ -105,7 +105,7 @@ class Family(ABC):
         """The parameters that weight decay applies to: all but norms, biases and `never_decayed`."""
         from transformers import Trainer
 
-        names = Trainer.get_decay_parameter_names(None, model)
+        names = Trainer.get_decay_parameter_names(cast(Any, None), model)  # the rule needs no Trainer
         return [name for name in names if not (cls.never_decayed and re.search(cls.never_decayed, name))]
 
     @classmethod

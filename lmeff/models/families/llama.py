@@ -106,7 +106,7 @@ class Llama(Family):
 
     @classmethod
     def attention_dropout(cls, config: "PreTrainedConfig") -> float:
-        return config.attention_dropout
+        return float(config.attention_dropout)
 
     @classmethod
     def attention_modules(cls, model: "PreTrainedModel") -> "Sequence[nn.Module]":

@@ -75,12 +75,12 @@ class MixedSource(TextSource):
 
 
 def _budget_parts(value: object) -> tuple[int, Literal["words", "tokens"]]:
-    words = str(value).split()
-    if len(words) != 2 or words[1] not in ("words", "tokens"):
-        raise ValueError("must be a number of words or tokens, such as '3.2B words'")
-    if (amount := parse_count(words[0])) <= 0:
-        raise ValueError("must be above 0")
-    return amount, words[1]
+    match str(value).split():
+        case [text, "words" | "tokens" as unit]:
+            if (amount := parse_count(text)) <= 0:
+                raise ValueError("must be above 0")
+            return amount, "words" if unit == "words" else "tokens"
+    raise ValueError("must be a number of words or tokens, such as '3.2B words'")
 
 
 def _check_budget(value: object) -> object:

@@ -75,7 +75,8 @@ class Model(Section):
         """For editors, `model:` takes the fields of all families; of a field that several have, the first one explains it."""
         reference = handler(core_schema)
         if cls is Model:
-            schema, properties = handler.resolve_ref_schema(reference), {}
+            schema = handler.resolve_ref_schema(reference)
+            properties: dict[str, Any] = {}
             for section in FAMILIES.values():
                 own = handler.resolve_ref_schema(handler(section.__pydantic_core_schema__))["properties"]
                 properties |= {name: one for name, one in own.items() if name not in properties}
