@@ -18,7 +18,7 @@ NO_TOKEN = "no token: set HF_TOKEN, or run `hf auth login`"
 
 
 def attempt(run: Path, revision: str) -> None:
-    """Tries once to deliver one entry, and notes in the outbox how that ended. It raises nothing of what may go wrong."""
+    """Tries once to deliver one entry, and records in the outbox how that ended. Raises nothing."""
     outbox = Outbox(run)
     with outbox.delivering() as ours:
         entry = outbox.read(revision)
@@ -29,7 +29,7 @@ def attempt(run: Path, revision: str) -> None:
                 raise Unavailable(NO_TOKEN, 600.0, is_rejected=True)
             hub = Hub(secret)
             hub.prepare(entry.repository, entry.private)
-            # From here on it costs something, which a Hub that is away does not.
+            # The Hub answers, so that from here on a commit may be used up.
             take_commit = CommitQuota(run.resolve().parents[1]).take
             if revision == MAIN:
                 outbox.delivered(entry, _deliver_main(hub, entry, run, take_commit), None)

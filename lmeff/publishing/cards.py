@@ -1,11 +1,11 @@
 """Cards, result files and pictures of what is published, made from what is on disk."""
 
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import yaml
 from huggingface_hub import eval_result_entries_to_yaml
@@ -34,29 +34,19 @@ def missing_for_drawing() -> list[str]:
 
 
 def refresh_card(run: Path, revision: Path) -> None:
-    """Writes a revision's README.md and `.eval_results/` anew, with the results and the curve up to it."""
+    """Writes a revision's README.md and `.eval_results/` again, with the present results and the curve up to it."""
     recipe, plan = read_run(run)
     anchor = AnchorDocument.read(revision)
     (whole,) = read_runs([run])
     known = tuple(one for one in whole.anchors if one.document.step <= anchor.step)
     part = replace(whole, state=None, anchors=known, log=tuple(line for line in whole.log if line.step <= anchor.step))
+    picture = _draw_curve(part, revision)
     rows = [CardRow(one.document, _scores(whole, one)) for one in known]
-    picture = None
-    if not missing_for_drawing():
-        from lmeff.analysis import write_png
-
-        with suppress(InputError):  # nothing to draw yet
-            write_png([part], revision / PICTURE)
-            picture = PICTURE
-    entry = Outbox(run).read(revision.name)
-    results = own_results(RunFolder(run).results_of(anchor.same_as or revision.name), anchor.weights_sha256)
-    shown = next((set(one.results.tasks) for one in known if one.document.step == anchor.step), set())
-    for path in [path for path in results if _is_left_out(path, shown)]:
-        results.remove(path)
-        (revision / ".eval_results" / path.name).unlink(missing_ok=True)
-    for path in results:
-        write_text(revision / ".eval_results" / path.name, path.read_text(encoding="utf-8"))
     scores = next((row.scores for row in rows if row.anchor.step == anchor.step), ())
+    comparable = next((set(one.results.tasks) for one in known if one.document.step == anchor.step), set())
+    results = own_results(RunFolder(run).results_of(anchor.same_as or revision.name), anchor.weights_sha256)
+    results = _copy_results(results, revision / ".eval_results", comparable)
+    entry = Outbox(run).read(revision.name)
     write_entries(revision / ".eval_results" / "lmeff.yaml", scores, results, page(entry) if entry else None)
     card = model_card(
         recipe,
@@ -70,6 +60,34 @@ def refresh_card(run: Path, revision: Path) -> None:
         picture=picture,
     )
     write_text(revision / "README.md", card)
+
+
+def _draw_curve(run: Run, revision: Path) -> str | None:
+    """Writes the picture of a run's curve into a revision's folder, and returns its path there; None when there is nothing to
+    draw yet, or nothing to draw with."""
+    if missing_for_drawing():
+        return None
+    from lmeff.analysis import write_png
+
+    try:
+        write_png([run], revision / PICTURE)
+    except InputError:
+        return None
+    return PICTURE
+
+
+def _copy_results(results: Iterable[Path], folder: Path, comparable: Collection[str]) -> list[Path]:
+    """Copies result files into the folder of a card, and returns them, without those that have no task that can be compared
+    with other anchors; of these, a copy from before is removed."""
+    copied = []
+    for path in results:
+        tasks = read_result_files([path]).tasks
+        if tasks and not any(task in comparable for task in tasks):
+            (folder / path.name).unlink(missing_ok=True)
+        else:
+            write_text(folder / path.name, path.read_text(encoding="utf-8"))
+            copied.append(path)
+    return copied
 
 
 def _scores(run: Run, anchor: Anchor) -> tuple[CardScore, ...]:
@@ -128,12 +146,6 @@ def own_results(folder: Path, weights_sha256: str) -> list[Path]:
     ]
 
 
-def _is_left_out(path: Path, shown: Collection[str]) -> bool:
-    """Whether a result file is of tasks whose scores are not shown, since they cannot be compared with the others."""
-    tasks = read_result_files([path]).tasks
-    return bool(tasks) and not any(task in shown for task in tasks)
-
-
 def write_entries(path: Path, scores: Sequence[CardScore], results: Sequence[Path], source_url: str | None) -> None:
     """The Hub's own form of evaluation results, for the scores on its data sets."""
     newest = max((one.stat().st_mtime for one in results), default=None)
@@ -149,30 +161,32 @@ def refresh_cards(run: Path) -> None:
 
 
 def index_rows(run: Path, branches: dict[str, str]) -> list[dict]:
-    """This run's rows of a repository's index: what is delivered, by branch."""
+    """This run's rows of a repository's index, one for each delivered revision; `branches` gives its branch by its name."""
     (whole,) = read_runs([run])
     by_step = {one.document.step: one for one in whole.anchors}
     rows = []
     for folder in complete_revisions(run):
         if folder.name in branches:
             document = AnchorDocument.read(folder)
-            results = _own_tasks(whole, by_step[document.step]) if document.step in by_step else {}
-            scores = {task: result.metrics["acc"].value for task, result in results.items() if "acc" in result.metrics}
-            limits = {task: results[task].limit for task in scores if results[task].limit}
-            starts = {
-                task: results[task].context_start
-                for task in scores
-                if results[task].context_start or results[task].is_older
-            }
             keys = ("seed", "nominal_tokens", "exact_tokens", "step", "dev_loss", "weights_sha256")
             rows.append(
                 {
                     "branch": branches[folder.name],
                     **{key: getattr(document, key) for key in keys},
                     "same_as": branches.get(document.same_as, document.same_as),
-                    "scores": scores,
-                    **({"limits": limits} if limits else {}),
-                    **({"context_starts": starts} if starts else {}),
+                    **_index_scores(_own_tasks(whole, by_step[document.step]) if document.step in by_step else {}),
                 }
             )
     return rows
+
+
+def _index_scores(results: Mapping[str, TaskResult]) -> dict[str, dict[str, Any]]:
+    """The accuracies by task, and what has to be said of some of them."""
+    scored = {task: result for task, result in results.items() if "acc" in result.metrics}
+    limits = {task: result.limit for task, result in scored.items() if result.limit}
+    starts = {task: one.context_start for task, one in scored.items() if one.context_start or one.is_older}
+    return {
+        "scores": {task: result.metrics["acc"].value for task, result in scored.items()},
+        **({"limits": limits} if limits else {}),
+        **({"context_starts": starts} if starts else {}),
+    }

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmeff.errors import InputError
+from lmeff.formats.result import find_result, kind_of
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.availability import unreachable
 from lmeff.hub.client import CALL_SECONDS_VARIABLE
@@ -17,6 +18,7 @@ from lmeff.hub.names import MAIN, HubNames
 from lmeff.hub.outbox import Entry, Outbox
 from lmeff.publishing.folder import add_to_outbox, complete_revisions
 from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.evaluation import Evaluation
 from lmeff.revisions import Revision
 
 _FIXED_SECONDS, _SLOWEST_BYTES_A_SECOND = 900.0, 250_000.0
@@ -185,10 +187,8 @@ class Courier:
         if self._all_is_ready.is_set():
             return True
         if entry.revision == MAIN:
-            return not any(one.state == "waiting" for one in self._outbox.entries() if one.revision != MAIN)
-        wanted = self._recipe.evaluation
-        results = RunFolder(self._run).results_of(entry.revision)
-        return not wanted.at_anchors or all((results / f"{task}.json").exists() for task in wanted.tasks)
+            return not any(one.revision != MAIN for one in self._waiting())
+        return is_measured(self._recipe.evaluation, RunFolder(self._run).results_of(entry.revision))
 
     def finish(self, wait_seconds: float = 600.0) -> list[Entry]:
         """Waits until everything is delivered, or until the Hub was tried once more and is away. Returns what is left."""
@@ -196,16 +196,29 @@ class Courier:
             return []
         asked = time.time()
         self._all_is_ready.set()
-        for entry in self._outbox.undelivered():
-            if entry.state == "waiting" and entry.attempts:
+        for entry in self._waiting():
+            if entry.attempts:
                 self._outbox.again(entry.revision)
         try:
             while time.time() < asked + wait_seconds and self._thread.is_alive():
-                left = [entry for entry in self._outbox.undelivered() if entry.state == "waiting"]
-                if not left or any(entry.hub_is_down for entry in left) or all(entry.attempts for entry in left):
+                waiting = self._waiting()
+                if any(entry.hub_is_down for entry in waiting) or all(entry.attempts for entry in waiting):
                     break
                 time.sleep(0.2)
         except KeyboardInterrupt:
             if self._recipe.publish.require:
                 raise  # else the run is complete all the same, and `lmeff publish` delivers the rest
         return self._outbox.undelivered()
+
+    def _waiting(self) -> list[Entry]:
+        return [entry for entry in self._outbox.undelivered() if entry.state == "waiting"]
+
+
+def is_measured(section: Evaluation, results: Path) -> bool:
+    """Whether a revision has all the results in `results` that its card shows of what is measured at anchors."""
+    if not section.at_anchors:
+        return True
+    if section.tasks:  # they are scored when all else has been measured
+        return all((results / f"{task}.json").exists() for task in section.tasks)
+    there = {kind_of(find_result(path)) for path in results.glob("[!.]*.json")}
+    return set(section.measures_at_anchors) - {"weights"} <= there

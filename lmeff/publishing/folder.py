@@ -29,15 +29,15 @@ def read_run(run: Path) -> tuple[Recipe, PlanDocument]:
 
 
 def add_to_outbox(outbox: Outbox, names: HubNames, recipe: Recipe, revision: Revision) -> None:
-    """One durable entry for a revision, and one for the repository's index."""
+    """Adds an entry for a revision, and one for the repository's index."""
     sha256 = sha256_file(RunFolder(outbox.run).revision(revision.name) / MANIFEST)
     outbox.add(revision.name, names.repository, names.branch(revision), recipe.publish.private, sha256)
     outbox.add(MAIN, names.repository, MAIN, recipe.publish.private)
 
 
 def bring_back_interrupted(run: Path) -> None:
-    """Revisions that a killed `lmeff publish --mend` left under hidden names alone are there again, and named; not while
-    another process works on the run."""
+    """Renames revisions back that a killed `lmeff publish --mend` left under their hidden names, and says so. Does nothing
+    while another process works on the run."""
     if not any(RunFolder(run).revisions.glob(".*.tmp")):
         return
     with suppress(Busy, InputError), claimed(RunFolder(run)):
@@ -53,8 +53,8 @@ def complete_revisions(run: Path) -> list[Path]:
 
 
 def undelivered(run: Path, recipe: Recipe) -> list[str]:
-    """Names of what is not on the Hub yet: of a run that is to be published revisions that never came into the outbox, or are
-    another model there, and what waits in it."""
+    """Names of what is not on the Hub yet: what waits in the outbox, and, in a run with `publish.to: hub`, revisions that never
+    came into it or are another model now."""
     outbox = Outbox(run)
     waiting = [entry.revision for entry in outbox.undelivered()]
     missing = []

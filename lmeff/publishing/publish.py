@@ -1,4 +1,4 @@
-"""`lmeff publish`."""
+"""`lmeff publish`: delivers what a run has for the Hub, and corrects revisions of older versions."""
 
 import sys
 from pathlib import Path
@@ -29,7 +29,8 @@ def publish(
 
     Runs with `publish.to: local` are delivered too. `namespace` replaces the recipe's. Where the Hub is in trouble, goes on
     with other revisions and tries again for `wait_seconds` (`Retries`). Prints a line for each revision. With `mends`, first
-    corrects files that some versions of transformers read otherwise; of a run that was never published only those here.
+    corrects files that mean something else to some versions of transformers; of a run that was never published, nothing is
+    sent then.
     """
     recipe, plan = read_run(run)
     outbox, retries = Outbox(run), Retries(wait_seconds)
@@ -48,7 +49,7 @@ def publish(
     if namespace is not None:
         recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update={"namespace": namespace})})
     names = hub_names(recipe, plan, own_namespace(), ways="here, as HF_NAMESPACE or with --namespace NAME")
-    _open(run, outbox, names, recipe, revisions)
+    _ask_for_all(run, outbox, names, recipe, revisions)
     tried = _deliver(run, outbox, retries)
     if outbox.read(MAIN).state == "delivered" and MAIN not in tried:
         print(f"{names.repository}: everything is on the Hub")
@@ -76,8 +77,8 @@ def mend_all(run: Path, revisions: list[Path], retries: Retries) -> None:
         print(f"{run}: nothing to correct; every transformers from 4.46 on reads its revisions alike")
 
 
-def _open(run: Path, outbox: Outbox, names: HubNames, recipe: Recipe, revisions: list[Path]) -> None:
-    """Asks for everything that is not delivered as it is now."""
+def _ask_for_all(run: Path, outbox: Outbox, names: HubNames, recipe: Recipe, revisions: list[Path]) -> None:
+    """Asks for the delivery of every revision and card that is not on the Hub as it is here."""
     for folder in revisions:
         add_to_outbox(outbox, names, recipe, Revision.parse(folder.name))
     for entry in outbox.entries():

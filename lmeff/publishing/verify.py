@@ -61,7 +61,7 @@ def _anchor_mistakes(folders: list[Path]) -> Iterator[str]:
 
 
 def _faults(run: Path, folders: list[Path]) -> Iterator[str]:
-    """Files that some versions of transformers read otherwise than we do, one line for each kind of fault."""
+    """Files that mean something else to some versions of transformers, one line for each kind of fault."""
     named: dict[tuple[str, str], list[str]] = {}
     for folder in folders:
         for file, fault in faults(folder).items():
@@ -75,7 +75,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _twins(folders: list[Path]) -> Iterator[str]:
-    """Revisions with the very weights of another one, without saying so."""
+    """Revisions that have the weights of another one and do not say so, or say so and do not have them."""
     first: dict[str, Path] = {}
     by_step = sorted(_anchors(folders).items(), key=lambda pair: (pair[1].same_as is not None, pair[1].exact_tokens))
     for folder, anchor in by_step:
@@ -87,7 +87,7 @@ def _twins(folders: list[Path]) -> Iterator[str]:
 
 
 def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str], list[str]]:
-    """Loads every model and takes its held-out loss again."""
+    """Loads every model and computes its held-out loss again."""
     with shown("loading PyTorch"):
         import numpy as np
         import torch

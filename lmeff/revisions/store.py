@@ -17,12 +17,12 @@ from lmeff.revisions.revision import Revision
 from lmeff.tokens.tokenizer.published import write_published_tokenizer
 
 MUTABLE = ("README.md", ".eval_results", MANIFEST)
-"""What a manifest does not cover: the card and results may grow after the weights are fixed."""
+"""What a manifest does not cover: the card and the results may change after the revision was written."""
 _WEIGHTS = "model.safetensors"
 
 
-class _Kept(Exception):
-    """There is nothing to write."""
+class _NotNeeded(Exception):
+    """Ends the writing of a revision whose folder stays as it is."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class RevisionStore:
     on_saved: Callable[[Path], None] = lambda folder: None
     """Called with every revision that is whole on disk."""
     may_replace: Callable[[str, bool], bool] = lambda name, even_if_seen: True
-    """Whether a revision that is there may become another one, by its name: not when others may have loaded it."""
+    """Called with the name of a revision that is about to be replaced by another model; returns whether it may be: not when
+    others may have loaded it, unless the second argument is true."""
     add_bos: bool = False
     """Whether the tokenizer of a revision adds `<s>` by itself (`tokenizer.add_bos`)."""
 
@@ -57,11 +58,11 @@ class RevisionStore:
         weights' hash.
         """
         target = self.final_path if final else self.path(facts["nominal_tokens"])
-        with suppress(_Kept), new_folder(target) as aside:
+        with suppress(_NotNeeded), new_folder(target) as aside:
             write_weights(aside)
             anchor = AnchorDocument(weights_sha256=sha256_file(aside / _WEIGHTS), same_as=None, **facts)
-            if self._is_same(target, anchor) or self._stays(target, final):
-                raise _Kept
+            if self._is_same(target, anchor) or self._must_stay(target, final):
+                raise _NotNeeded
             write_published_tokenizer(self.tokenizer_folder, aside, self.add_bos)
             write_text(aside / RECIPE, self.recipe_yaml)
             write_provenance(aside, self.provenance)
@@ -73,32 +74,32 @@ class RevisionStore:
         """The finished model: the last anchor's files under the final name, weights shared on disk where possible."""
         source, target = self.path(nominal_tokens), self.final_path
         anchor = AnchorDocument.read(source).model_copy(update={"same_as": source.name})
-        with suppress(_Kept), new_folder(target) as aside:
-            # A run that was extended has another final model now; what its branch holds is for the outbox to find out.
+        with suppress(_NotNeeded), new_folder(target) as aside:
+            # A run that was extended has another final model now. Whether its branch may have it, delivery decides.
             if self._is_same(target, anchor):
-                raise _Kept
+                raise _NotNeeded
             self.may_replace(target.name, True)
             for file in ManifestDocument.read(source).files:
                 try:
                     os.link(source / file, aside / file)
                 except OSError:
                     shutil.copyfile(source / file, aside / file)
-            # Written anew, not through the link: the anchor's own file stays as it is.
+            # Removed first, since writing to the hard link would change the file of the anchor, too.
             (aside / ANCHOR).unlink()
             self._complete(aside, anchor, target.name)
         self.on_saved(target)
         return target
 
     def _is_same(self, target: Path, anchor: AnchorDocument) -> bool:
-        """Whether the revision is there already, from before a restart: the same model, with other wall times."""
+        """Whether the same model is there already, from before a restart. Its wall times may differ."""
         if not target.exists() or differences(target):
             return False
         before = AnchorDocument.read(target)
         keys = ("weights_sha256", "step", "same_as")
         return all(getattr(before, key) == getattr(anchor, key) for key in keys)
 
-    def _stays(self, target: Path, final: bool) -> bool:
-        """Whether others may have loaded what is there."""
+    def _must_stay(self, target: Path, final: bool) -> bool:
+        """Whether the revision that is there must not be replaced, since others may have loaded it; says so."""
         if not target.exists() or differences(target) or self.may_replace(target.name, final):
             return False
         print(f"{target}: stays as it was sent to the Hub; after a restart this step gave other weights")
@@ -111,8 +112,8 @@ class RevisionStore:
 
 
 def bring_back_revisions(run: Path) -> list[str]:
-    """The names of the revisions that a killed process had left under hidden names alone, and that are there again. For
-    whoever holds the run: what a process at work has aside looks the same."""
+    """Renames revisions back that a killed process left under their hidden names, and returns what they are called. Only for a
+    process that holds the run: what another process is just writing looks the same."""
     folder = RunFolder(run)
     names = {path.name[1:].rsplit(".", 2)[0] for path in folder.revisions.glob(".*.tmp") if path.is_dir()}
     return [name for name in sorted(names) if bring_back(folder.revision(name))]
