@@ -40,7 +40,7 @@ def check_data(recipe: Recipe, train_tokens: int) -> None:
             f"corpus: the training text has {train_tokens:,} tokens, fewer than one sequence of {length}"
             " (batch.sequence_length); give it more text or a shorter sequence"
         )
-    last, clock = recipe.anchors.max_tokens or recipe.anchors.tokens[-1], recipe.batch.clock
+    last, clock = recipe.anchors.last_tokens, recipe.batch.clock
     passes = clock.epochs_at(clock.step_of(last), train_tokens)
     if passes > epochs:
         what = "packed positions" if recipe.batch.packing == "best_fit" else "tokens"

@@ -45,7 +45,7 @@ def _part(recipe: Recipe, name: str | None, anchors: list[PlanAnchor], last_step
 
 
 def _last_step(recipe: Recipe) -> int:
-    return recipe.batch.clock.step_of(recipe.anchors.max_tokens or recipe.anchors.tokens[-1])
+    return recipe.batch.clock.step_of(recipe.anchors.last_tokens)
 
 
 def _branches(recipe: Recipe, anchors: list[PlanAnchor]) -> Iterator[PlanPart]:

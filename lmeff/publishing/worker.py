@@ -1,8 +1,9 @@
 """The process that delivers: tries some entries of a run's outbox, one after the other.
 
-    python -m lmeff.publishing.worker PARENT SECONDS RUN REVISION ...        what came of it stands in the outbox
+    python -m lmeff.publishing.worker PARENT SECONDS RUN REVISION ...        records every attempt in the outbox
 
-It dies with the process PARENT, or after SECONDS, and gives way to training. Both before anything is imported that takes time.
+It dies with the process PARENT, or after SECONDS, and has the lowest priority, so that training is not slowed down. All this is
+set before the imports, which take seconds.
 """
 
 import ctypes

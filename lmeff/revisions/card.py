@@ -12,7 +12,7 @@ from lmeff.models.families import FAMILIES, Family
 from lmeff.quantities import format_short, format_tokens
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.batch import Batch
-from lmeff.revisions.card_scores import CardScore, beginning, eval_results, part_words, score_text
+from lmeff.revisions.card_scores import CardScore, context_start_words, eval_results, part_words, score_text
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _notes(rows: Sequence[CardRow]) -> list[str]:
             if score.num_items is not None:
                 about = f"intervals over {score.num_items:,} items, since several pairs were made from one"
                 notes.setdefault((score.task, about), []).append(format_tokens(row.anchor.nominal_tokens))
-            if about := beginning(score):
+            if about := context_start_words(score):
                 notes.setdefault((score.task, about), []).append(format_tokens(row.anchor.nominal_tokens))
     return [
         f"{task} (at {', '.join(dict.fromkeys(at))} tokens): {about}."
@@ -176,7 +176,7 @@ def _sequences(batch: Batch) -> str:
 
 
 def _loss_tokens(batch: Batch, anchor: AnchorDocument) -> str:
-    """A row of its own, where it does not follow from the tokens."""
+    """A row with the number of positions that had a loss, where that does not follow from the number of tokens."""
     if batch.is_plain or anchor.num_loss_tokens is None:
         return ""
     return f"\n| tokens with a loss so far | {anchor.num_loss_tokens:,} |"

@@ -1,4 +1,4 @@
-"""Scores as a revision's card, its metadata and the Hub's own form have them."""
+"""Scores in the forms that a revision's card, the card's metadata and the Hub's `.eval_results/` need."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class CardScore:
     is_adaptive: bool = False
     """Scored in precision `adaptive`."""
     num_items: int | None = None
-    """From so many items its examples were made, where several were made from one: the interval is over them."""
+    """Where several examples were made from one item: the number of items, over which the interval is taken."""
     context_start: str | None = None
     """What contexts began with, `bos` or `tokenizer`."""
     is_older: bool = False
@@ -33,9 +33,9 @@ class CardScore:
 
 
 DATASETS = {"lmeff_blimp": "nyu-mll/blimp"}
-"""Tasks whose data are a data set of the Hub."""
+"""The data sets of the Hub that tasks are made from."""
 
-_BEGINNINGS = {
+_CONTEXT_STARTS = {
     "bos": "contexts began with one `<s>` (context_start bos)",
     "tokenizer": "contexts began as the tokenizer begins a text (context_start tokenizer)",
 }
@@ -47,7 +47,7 @@ def eval_results(scores: Sequence[CardScore]) -> list[EvalResult]:
         EvalResult(
             task_type="text-generation",
             dataset_type=score.task if score.limit else DATASETS.get(score.task, score.task),
-            dataset_name=", ".join([score.task, *_of_their_own(score)]),
+            dataset_name=", ".join([score.task, *_distinctions(score)]),
             dataset_args=_arguments(score) or None,
             metric_type="accuracy" if score.metric in ("acc", "acc_norm") else score.metric,
             metric_name=score.metric,
@@ -58,15 +58,15 @@ def eval_results(scores: Sequence[CardScore]) -> list[EvalResult]:
     ]
 
 
-def beginning(score: CardScore) -> str | None:
+def context_start_words(score: CardScore) -> str | None:
     """What contexts began with, in words; None where that does not matter."""
     if score.is_older:
         return "scored by an older version, which does not say what contexts began with"
-    return _BEGINNINGS.get(score.context_start)
+    return _CONTEXT_STARTS.get(score.context_start)
 
 
-def _of_their_own(score: CardScore) -> list[str]:
-    """What keeps a score apart from others of its task."""
+def _distinctions(score: CardScore) -> list[str]:
+    """What a score has to be told apart by from others of its task."""
     part = [part_words(score.limit)] if score.limit else []
     return part + (["context_start tokenizer"] if score.context_start == "tokenizer" else [])
 
