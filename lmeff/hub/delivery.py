@@ -140,7 +140,7 @@ def _compared(hub: Hub, entry: Entry, folder: Path, head: str, remote: Mapping[s
 
 
 def remote_differences(
-    where: str, folder: Path, remote: Mapping[str, RemoteFile], allowed: set[str] = frozenset()
+    where: str, folder: Path, remote: Mapping[str, RemoteFile], allowed: Collection[str] = ()
 ) -> list[str]:
     """How files on the Hub differ from a revision's folder and manifest, one line each, by the hashes that the Hub's API gives.
     `allowed` are files that may be there in addition."""
@@ -198,7 +198,8 @@ def update_main(
         )
         index = json.dumps({"format": 1, "revisions": ordered}, indent=2) + "\n"
         wanted = {INDEX: index.encode(), **make_files(ordered, remote)}
-        if MANIFEST in wanted and MANIFEST in remote and not _is_same_model(wanted[MANIFEST], remote[MANIFEST]):
+        manifest = wanted.get(MANIFEST)
+        if isinstance(manifest, Path) and MANIFEST in remote and not _is_same_model(manifest, remote[MANIFEST]):
             former = former_files(hub, entry.repository, head, remote, former_manifests)
             if former is None:
                 raise Refused(

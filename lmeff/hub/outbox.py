@@ -105,10 +105,11 @@ class Outbox:
                 if there.is_held:
                     self._write(there, is_held=False)
                 return
-            is_same_place = there is not None and (there.repository, there.branch) == (repository, branch)
-            former = there.former_manifests if is_same_place else ()
-            if is_same_place and there.may_be_seen and there.manifest_sha256 is not None:
-                former += (there.manifest_sha256,)
+            former: tuple[str, ...] = ()
+            if there is not None and (there.repository, there.branch) == (repository, branch):
+                former = there.former_manifests
+                if there.may_be_seen and there.manifest_sha256 is not None:
+                    former += (there.manifest_sha256,)
             entry = Entry(
                 revision=revision,
                 repository=repository,

@@ -134,6 +134,12 @@ def download(model: RemoteModel) -> Path:
 
     from lmeff.hub.client import asking
 
-    options = {"allow_patterns": _FILES, "ignore_patterns": _NOT_NEEDED, "token": token() or False}
     with asking(), asked_once():
-        return Path(snapshot_download(model.repository, revision=model.commit, **options))
+        folder = snapshot_download(
+            model.repository,
+            revision=model.commit,
+            allow_patterns=_FILES,
+            ignore_patterns=_NOT_NEEDED,
+            token=token() or False,
+        )
+    return Path(folder)

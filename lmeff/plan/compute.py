@@ -1,6 +1,5 @@
 """Floating-point operations of training."""
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -11,8 +10,8 @@ from lmeff.recipe.schema import Recipe
 def flops_of(recipe: Recipe, stretches: Iterable[tuple[int, int]]) -> float:
     """Model FLOPs of training from one step to another, for each of `stretches`, every step with the length that it has."""
     family, stages, tokens = family_of(recipe), recipe.batch.length_stages(), Counter[int]()
-    ends = [*(first for first, _ in stages[1:]), math.inf]
     for first, last in stretches:
+        ends = [*(begin for begin, _ in stages[1:]), last]
         for (begin, length), end in zip(stages, ends, strict=True):
             tokens[length] += recipe.batch.clock.tokens_at(max(0, min(end, last) - max(begin, first)))
     return sum(family.flops_per_token(length) * num_tokens for length, num_tokens in tokens.items())

@@ -1,19 +1,23 @@
 """Estimated memory of one device in data-parallel and ZeRO training, as in ZeRO (Rajbhandari et al. 2020, section 3)."""
 
+from typing import Literal
+
 from lmeff.formats.plan import PlanMemory
 from lmeff.models.families import Family
 from lmeff.plan.batch import micro_batches
 from lmeff.plan.gpus import Gpu
 from lmeff.recipe.schema import Recipe
 
+Engine = Literal["ddp", "zero1", "zero2", "zero3"]
+
 _USABLE_MEMORY = 0.9
 
 
-def _state_bytes(num_parameters: int, world_size: int, half: bool) -> dict[str, int]:
+def _state_bytes(num_parameters: int, world_size: int, half: bool) -> dict[Engine, int]:
     """Weights, gradients and AdamW states by engine. In 16-bit training (`half`), DDP keeps all of them in float32, 16 bytes a
     parameter; ZeRO keeps 16-bit weights and gradients, and a float32 copy of the weights beside the states."""
     weights, gradients, optimizer = (2, 2, 12) if half else (4, 4, 8)
-    per_parameter = {
+    per_parameter: dict[Engine, float] = {
         "ddp": 16.0,
         "zero1": weights + gradients + optimizer / world_size,
         "zero2": weights + (gradients + optimizer) / world_size,
@@ -24,7 +28,7 @@ def _state_bytes(num_parameters: int, world_size: int, half: bool) -> dict[str, 
 
 def device_memory(
     recipe: Recipe, family: Family, micro_batch: int, world_size: int, *, half: bool
-) -> dict[str, PlanMemory]:
+) -> dict[Engine, PlanMemory]:
     """Bytes on one device by engine: `ddp`, `zero1`, `zero2`, `zero3`. `half` says that training is in 16 bits."""
     num_tokens = micro_batch * recipe.batch.sequence_length
     activations = family.activation_bytes(num_tokens, 2 if half else 4)

@@ -1,7 +1,10 @@
 """A plan as text: what `lmeff plan` prints, and what a run says before its first stage."""
 
+from collections.abc import Mapping
+
 from lmeff.formats.plan import PlanDocument, PlanMemory
 from lmeff.formats.run_folder import RunFolder
+from lmeff.plan.memory import Engine
 from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
 from lmeff.recipe.schema import Recipe
 from lmeff.text_tables import table_lines
@@ -16,7 +19,7 @@ def _sequences(plan: PlanDocument) -> list[str]:
     return [f"sequences  {'; '.join(words)}"] if words else []
 
 
-def _memory(memory: dict[str, PlanMemory], world_size: int, precision: str) -> list[str]:
+def _memory(memory: Mapping[Engine, PlanMemory], world_size: int, precision: str) -> list[str]:
     rows = [["", "states", "activations", "logits", "in all"]]
     for name, one in memory.items():
         if name == "ddp" or world_size > 1:
@@ -52,7 +55,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None
             f"parts      {len(plan.parts)}, {format_tokens(plan.trained_tokens)} tokens together: "
             + ", ".join(f"{part.name} ({part.first_step:,} to {part.last_step:,})" for part in plan.parts)
         )
-    if plan.hours is not None:
+    if plan.hours is not None and plan.tokens_per_second is not None:
         lines.append(
             f"time       {format_duration(plan.hours * 3600)} at {format_tokens(plan.tokens_per_second)} tokens/s"
             + (f": {speed_from}" if speed_from else "")

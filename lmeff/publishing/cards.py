@@ -18,6 +18,7 @@ from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.provenance import read_provenance
 from lmeff.formats.result import Kind, kind_of
 from lmeff.formats.run_folder import RunFolder
+from lmeff.hub.delivery import Row
 from lmeff.hub.outbox import Outbox
 from lmeff.publishing.folder import complete_revisions, page, read_run
 from lmeff.revisions.card import CardRow, model_card
@@ -160,7 +161,7 @@ def refresh_cards(run: Path) -> None:
         refresh_card(run, revision)
 
 
-def index_rows(run: Path, branches: dict[str, str]) -> list[dict]:
+def index_rows(run: Path, branches: dict[str, str]) -> list[Row]:
     """This run's rows of a repository's index, one for each delivered revision; `branches` gives its branch by its name."""
     (whole,) = read_runs([run])
     by_step = {one.document.step: one for one in whole.anchors}
@@ -173,7 +174,7 @@ def index_rows(run: Path, branches: dict[str, str]) -> list[dict]:
                 {
                     "branch": branches[folder.name],
                     **{key: getattr(document, key) for key in keys},
-                    "same_as": branches.get(document.same_as, document.same_as),
+                    "same_as": branches.get(document.same_as or "", document.same_as),
                     **_index_scores(_own_tasks(whole, by_step[document.step]) if document.step in by_step else {}),
                 }
             )

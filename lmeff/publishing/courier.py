@@ -42,7 +42,7 @@ _LAUNCHER_VARIABLES = (
 def attempt_beside(
     run: Path,
     revisions: Sequence[str],
-    started: Callable[[subprocess.Popen], bool] = lambda process: True,
+    started: Callable[[subprocess.Popen[str]], bool] = lambda process: True,
     wait_seconds: float | None = None,
 ) -> None:
     """`attempt`, for one revision after another, in a process of its own with the lowest priority, which is killed when it
@@ -118,7 +118,7 @@ class Courier:
         self._run, self._outbox, self._recipe, self._names = run, Outbox(run), recipe, names
         self._stop = threading.Event()
         self._all_is_ready = threading.Event()
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[str] | None = None
         self._thread = threading.Thread(target=self._watch, daemon=True, name="courier")
 
     def __enter__(self) -> "Courier":
@@ -177,7 +177,7 @@ class Courier:
         else:
             attempt_beside(self._run, [entry.revision for entry in ready], self._started)
 
-    def _started(self, process: subprocess.Popen) -> bool:
+    def _started(self, process: subprocess.Popen[str]) -> bool:
         self._process = process
         return not self._stop.is_set()
 

@@ -51,7 +51,7 @@ def publish(
     names = hub_names(recipe, plan, own_namespace(), ways="here, as HF_NAMESPACE or with --namespace NAME")
     _ask_for_all(run, outbox, names, recipe, revisions)
     tried = _deliver(run, outbox, retries)
-    if outbox.read(MAIN).state == "delivered" and MAIN not in tried:
+    if (index := outbox.read(MAIN)) and index.state == "delivered" and MAIN not in tried:
         print(f"{names.repository}: everything is on the Hub")
     return outbox.undelivered()
 
@@ -102,7 +102,7 @@ def _deliver(run: Path, outbox: Outbox, retries: Retries) -> set[str]:
                 attempt_beside(run, names, wait_seconds=retries.wanted_seconds)
         for before in group:
             after = outbox.read(before.revision)
-            if after != before:  # else an earlier one of the group found the Hub away
+            if after and after != before:  # else an earlier one of the group found the Hub away
                 tried.add(after.revision)
                 retries.note(after)
                 print(f"{after.revision}: {_outcome(after)}", flush=True)

@@ -1,6 +1,6 @@
 """A recipe as a whole: its sections (`lmeff/recipe/sections/`), and what stands at its top."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -43,7 +43,10 @@ class Recipe(Section):
     publish: Publish = Publish()
 
     @property
-    def schedule_name(self) -> str:
+    def schedule_name(self) -> Literal["cosine", "linear", "constant", "wsd"]:
         """The schedule's name, where the recipe gives none the one that fits."""
-        fitting = "constant" if self.optimizer.name == "schedule_free_adamw" else "cosine"
-        return self.schedule.name or ("wsd" if self.anchors.mode == "anneal" else fitting)
+        if self.schedule.name is not None:
+            return self.schedule.name
+        if self.anchors.mode == "anneal":
+            return "wsd"
+        return "constant" if self.optimizer.name == "schedule_free_adamw" else "cosine"

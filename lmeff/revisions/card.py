@@ -1,6 +1,6 @@
 """Model cards: of a revision, and of a repository's main branch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,27 +139,29 @@ def _curve(rows: Sequence[CardRow], anchor: AnchorDocument, warnings: Sequence[s
 
 
 def _notes(rows: Sequence[CardRow]) -> list[str]:
-    """What to know about the scores of a curve, by task."""
-    notes = {}
+    """What to know about the scores of a curve, by task; with the anchors where it does not hold for all of them."""
+    anchors: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for score in row.scores:
-            if score.limit:
-                about = f"only the {part_words(score.limit)} were scored"
-                notes.setdefault((score.task, about), []).append(format_tokens(row.anchor.nominal_tokens))
-            if score.is_adaptive:
-                about = "in adaptive precision: bfloat16, and float32 for choices that could come out otherwise"
-                notes.setdefault((score.task, about), []).append(format_tokens(row.anchor.nominal_tokens))
-            if score.num_items is not None:
-                about = f"intervals over {score.num_items:,} items, since several pairs were made from one"
-                notes.setdefault((score.task, about), []).append(format_tokens(row.anchor.nominal_tokens))
-            if about := context_start_words(score):
-                notes.setdefault((score.task, about), []).append(format_tokens(row.anchor.nominal_tokens))
+            for about in _about(score):
+                anchors.setdefault((score.task, about), []).append(format_tokens(row.anchor.nominal_tokens))
     return [
         f"{task} (at {', '.join(dict.fromkeys(at))} tokens): {about}."
         if len(set(at)) < len(rows)
         else f"{task}: {about}."
-        for (task, about), at in notes.items()
+        for (task, about), at in anchors.items()
     ]
+
+
+def _about(score: CardScore) -> Iterator[str]:
+    if score.limit:
+        yield f"only the {part_words(score.limit)} were scored"
+    if score.is_adaptive:
+        yield "in adaptive precision: bfloat16, and float32 for choices that could come out otherwise"
+    if score.num_items is not None:
+        yield f"intervals over {score.num_items:,} items, since several pairs were made from one"
+    if words := context_start_words(score):
+        yield words
 
 
 def _sequences(batch: Batch) -> str:

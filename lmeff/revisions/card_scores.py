@@ -62,7 +62,7 @@ def context_start_words(score: CardScore) -> str | None:
     """What contexts began with, in words; None where that does not matter."""
     if score.is_older:
         return "scored by an older version, which does not say what contexts began with"
-    return _CONTEXT_STARTS.get(score.context_start)
+    return _CONTEXT_STARTS.get(score.context_start or "")
 
 
 def _distinctions(score: CardScore) -> list[str]:
