@@ -78,16 +78,16 @@ class Selection:
     def by_what(self) -> dict[str, list[SelectedModel]]:
         """Those of each of `whats`."""
         outputs = _outputs(self.whats, self.output)
-        found = {
+        models_of = {
             what: select_models(what, self.revisions, self.every, output)
             for what, output in zip(self.whats, outputs, strict=True)
         }
-        folders = [model.output for models in found.values() for model in models]
-        if len(set(folders)) < len(folders) or len(found) < len(self.whats):
+        folders = [model.output for models in models_of.values() for model in models]
+        if len(set(folders)) < len(folders) or len(models_of) < len(self.whats):
             raise InputError(
                 "two of these models would write to one folder; give them places of their own with --output DIR"
             )
-        return found
+        return models_of
 
 
 def select_models(

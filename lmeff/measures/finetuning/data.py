@@ -104,14 +104,14 @@ def load_task(
         if len(labels) < 2:
             raise InputError(f"{folder or task.files['train']}: all training examples of {task.name} have one label")
     examples = {
-        split: tuple(_example(task, labels, index, row, where) for index, (where, row) in enumerate(found))
-        for split, found in rows.items()
-        if found is not None
+        split: tuple(_example(task, labels, index, row, where) for index, (where, row) in enumerate(split_rows))
+        for split, split_rows in rows.items()
+        if split_rows is not None
     }
     offered = examples.pop(task.train)
     train, dev = split_dev(offered, settings.dev_share, settings.max_dev_examples, task.name)
     most = min(filter(None, (settings.max_train_examples, limit)), default=None)
-    validation = {split: _sample(found, limit) for split, found in examples.items()}
+    validation = {split: _sample(split_examples, limit) for split, split_examples in examples.items()}
     source = str(folder) if folder else task.files.get("train") or HUB[task.suite]
     return TaskData(
         task,
@@ -136,12 +136,14 @@ def data_folder(task: Task, folder: str | None, paths: Mapping[str, str], groups
         return None
     if folder is not None:
         return _existing(folder, "--data")
-    folders = {suite: found for suite in suites_with(task, groups) if (found := suite_folder(suite, paths))}
-    for found in folders.values():
+    folders = {suite: suite_data for suite in suites_with(task, groups) if (suite_data := suite_folder(suite, paths))}
+    for suite_data in folders.values():
         if any(
-            (found / name).is_file() for split in (task.train, *task.validation) for name in _file_names(task, split)
+            (suite_data / name).is_file()
+            for split in (task.train, *task.validation)
+            for name in _file_names(task, split)
         ):
-            return found
+            return suite_data
     if task.suite not in HUB and task.suite not in folders:
         raise InputError(
             f"{task.name}: its data are on no Hub; name the folder with {task.file_stem}_train.jsonl: --data DIR,"
@@ -223,8 +225,8 @@ def _read(task: Task, split: str, folder: Path | None) -> list[Row] | None:
         return list(_lines(path))
     if folder is None:
         return _from_hub(task, split)
-    found = [folder / name for name in _file_names(task, split) if (folder / name).is_file()]
-    return list(_lines(found[0])) if found else None
+    paths = [folder / name for name in _file_names(task, split) if (folder / name).is_file()]
+    return list(_lines(paths[0])) if paths else None
 
 
 def _lines(path: Path) -> Iterable[Row]:

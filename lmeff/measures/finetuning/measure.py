@@ -148,7 +148,7 @@ def _check_metrics(name: str, data: TaskData, best_by: str | None) -> None:
 
 def _description(name: str, data: TaskData, settings: FinetuneSettings) -> str:
     part = "" if len(data.train) == data.num_trainable else f" of {data.num_trainable:,}"
-    scored = " and ".join(f"{len(found):,} of {split}" for split, found in data.validation.items())
+    scored = " and ".join(f"{len(examples):,} of {split}" for split, examples in data.validation.items())
     amounts = (
         (len(settings.learning_rates), "learning rate"),
         (len(settings.seeds), "seed"),

@@ -83,7 +83,7 @@ class Outcome:
                 "offered_for_training": self.data.num_offered,
                 "train": len(self.data.train),
                 "dev": len(self.data.dev),
-                "scored": {split: len(found) for split, found in self.data.validation.items()},
+                "scored": {split: len(examples) for split, examples in self.data.validation.items()},
             },
             "learning_rate": self.learning_rate,
             "best_epochs": {str(trial.seed): trial.best_epoch for trial in self.chosen},
@@ -119,7 +119,11 @@ def conclude(data: TaskData, trials: Sequence[Trial], best_by: str) -> Outcome:
     by_rate: dict[float, list[Trial]] = {}
     for trial in trials:
         by_rate.setdefault(trial.learning_rate, []).append(trial)
-    sound = {rate: found for rate, found in by_rate.items() if all(trial.best_epoch for trial in found)}
+    sound = {
+        rate: trials_of_rate
+        for rate, trials_of_rate in by_rate.items()
+        if all(trial.best_epoch for trial in trials_of_rate)
+    }
     if not sound:
         raise RunFailed(f"{data.task.name}: the model diverged with every learning rate; try lower ones")
     rate = max(sound, key=lambda rate: np.mean([trial.dev[trial.best_epoch - 1][best_by] for trial in sound[rate]]))
@@ -130,13 +134,14 @@ def conclude(data: TaskData, trials: Sequence[Trial], best_by: str) -> Outcome:
         rate,
         tuple(sound[rate]),
         {trial.seed: _all_splits(data, trial.outputs) for trial in sound[rate]},
-        _named(data.task, ((split, [answer] * len(found), found) for split, found in data.validation.items())),
+        _named(data.task, ((split, [answer] * len(examples), examples) for split, examples in data.validation.items())),
     )
 
 
 def _all_splits(data: TaskData, outputs: dict[str, list[list[float]]]) -> dict[str, float]:
     answers = (
-        (split, predictions(data.task, np.asarray(outputs[split])), found) for split, found in data.validation.items()
+        (split, predictions(data.task, np.asarray(outputs[split])), examples)
+        for split, examples in data.validation.items()
     )
     return _named(data.task, answers)
 

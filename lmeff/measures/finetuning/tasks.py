@@ -72,10 +72,10 @@ def _wsc_texts(row: Mapping[str, str]) -> Texts:
         return [_bare(word) for word in words[first : first + size]] == [_bare(word) for word in pronoun]
 
     # Some published indices are a word or two off.
-    found = sorted(filter(is_pronoun, range(len(words))), key=lambda first: abs(first - stated))
-    if not found:
+    starts = sorted(filter(is_pronoun, range(len(words))), key=lambda first: abs(first - stated))
+    if not starts:
         raise ValueError(f"its text does not hold the word {row['span2_text']!r}")
-    first, last = found[0], found[0] + size
+    first, last = starts[0], starts[0] + size
     marked = [*words[:first], f"*{' '.join(words[first:last])}*", *words[last:]]
     return " ".join(marked), row["span1_text"]
 

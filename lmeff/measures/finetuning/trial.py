@@ -105,7 +105,7 @@ def run_trial(
             model.load_state_dict(best.weights)
             trainer.compute_metrics = None  # the labels of the validation splits are not looked at
             outputs = {
-                split: trainer.predict(found).predictions.tolist() for split, found in encoded.validation.items()
+                split: trainer.predict(examples).predictions.tolist() for split, examples in encoded.validation.items()
             }
             if not all(np.isfinite(values).all() for values in outputs.values()):
                 raise Diverged
@@ -168,7 +168,7 @@ def encode_task(model_folder: Path, data: TaskData, settings: FinetuneSettings) 
     config, tokenizer = load_config(model_folder), load_tokenizer(model_folder)
     frame, max_length = Frame.of(tokenizer), longest(model_folder, settings)
     train, dev = (encode(examples, tokenizer, frame, max_length) for examples in (data.train, data.dev))
-    validation = {split: encode(found, tokenizer, frame, max_length) for split, found in data.validation.items()}
+    validation = {split: encode(examples, tokenizer, frame, max_length) for split, examples in data.validation.items()}
     num_embeddings = config.get_text_config().vocab_size
     examples = [*train, *dev, *chain(*validation.values())]
     check_token(max(max(one["input_ids"]) for one in examples), num_embeddings)

@@ -112,14 +112,14 @@ def generate(
         if budgets[prompt] < 1:
             raise InputError(f"the prompt {prompt!r} has {len(own)} tokens with BOS; the model takes {context} in all")
     ends = _ends(model, eos)
-    found: dict[int, Generated] = {}
+    written: dict[int, Generated] = {}
     mode = find_decoding_mode(model, list(ids.values()), max(budgets.values()))
     batches = list(_batches(requests, ids, budgets, batch_size, mode))
     for rows in tqdm(batches, "Writing", unit="batch", disable=None, leave=False):
         chosen = [requests[row] for row in rows]
         answers = _generate_batch(model, tokenizer, chosen, ids, budgets[chosen[0].prompt], sampling, ends, mode)
-        found.update(zip(rows, answers, strict=True))
-    return [found[row] for row in range(len(requests))]
+        written.update(zip(rows, answers, strict=True))
+    return [written[row] for row in range(len(requests))]
 
 
 def _ends(model: Any, eos: int | None) -> list[int]:

@@ -24,18 +24,18 @@ class Prompt:
 def read_prompts(path: Path) -> list[Prompt]:
     """The prompts of a file; `.jsonl` and `.json` are JSON lines. Raises InputError naming file and line."""
     is_json = path.suffix in (".jsonl", ".ndjson", ".json")
-    found: dict[str, Prompt] = {}
+    prompts: dict[str, Prompt] = {}
     for number, line in _lines(path):
         prompt = _parse(line, f"--prompts: {path}:{number}") if is_json else Prompt(line.strip())
-        if prompt.text in found:
+        if prompt.text in prompts:
             raise InputError(f"--prompts: {path}:{number}: stands there already: {prompt.text!r}")
-        found[prompt.text] = prompt
-    if not found:
+        prompts[prompt.text] = prompt
+    if not prompts:
         raise InputError(f"--prompts: {path}: holds no prompt")
-    sizes = Counter(prompt.group for prompt in found.values() if prompt.group is not None)
+    sizes = Counter(prompt.group for prompt in prompts.values() if prompt.group is not None)
     if alone := [group for group, size in sizes.items() if size < 2]:
         raise InputError(f"--prompts: {path}: group {alone[0]!r} has one prompt; it takes two to agree")
-    return list(found.values())
+    return list(prompts.values())
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

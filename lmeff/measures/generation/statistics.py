@@ -35,14 +35,14 @@ def distinct(texts: Sequence[str], n: int) -> float | None:
 
 def repetition(texts: Sequence[str], n: int) -> float | None:
     """Mean over texts of the share of n-grams that occurred before in the same text (rep-n; Welleck et al. 2020)."""
-    found = [1 - len(ngrams) / ngrams.total() for text in texts if (ngrams := _ngrams(text, n))]
-    return mean(found) if found else None
+    shares = [1 - len(ngrams) / ngrams.total() for text in texts if (ngrams := _ngrams(text, n))]
+    return mean(shares) if shares else None
 
 
 def self_bleu(texts: Sequence[str]) -> float | None:
     """Mean BLEU-4 of each text against all others (Zhu et al. 2018), 0 to 1: high when all say the same. sacrebleu's, with its
     exponential smoothing. Empty texts are left out, and orders that a short text has no n-gram of."""
-    texts = [" ".join(found) for text in texts if (found := words(text))]
+    texts = [" ".join(own_words) for text in texts if (own_words := words(text))]
     if len(texts) > _MOST_FOR_SELF_BLEU:
         texts = [texts[index * len(texts) // _MOST_FOR_SELF_BLEU] for index in range(_MOST_FOR_SELF_BLEU)]
     if len(texts) < 2:

@@ -46,8 +46,8 @@ def token_losses(model: torch.nn.Module, windows: Windows, batch_size: int | Non
         predicted = (places >= windows.firsts[rows, None]) & inside
         places = np.where(inside, places, starts[:, None])
         predicted &= windows.is_scored[places]
-        found = _losses(model, windows, places, predicted)
-        losses[places[predicted]] = found
+        nats = _losses(model, windows, places, predicted)
+        losses[places[predicted]] = nats
     bad = ~np.isfinite(losses)
     if bad.any():
         place = int(np.flatnonzero(bad)[0])

@@ -173,9 +173,9 @@ class _Line:
 
 def _read_lines(path: Path, wanted: np.ndarray, sizes: np.ndarray) -> list[_Line]:
     """Some documents of a text shard, whose bytes must be `sizes`."""
-    found, lines = [], dict(zip(wanted.tolist(), sizes.tolist(), strict=True))
+    read, lines = [], dict(zip(wanted.tolist(), sizes.tolist(), strict=True))
     if not lines:
-        return found
+        return read
     try:
         with open(path, "rb") as file:
             for number, line in enumerate(file):
@@ -184,9 +184,9 @@ def _read_lines(path: Path, wanted: np.ndarray, sizes: np.ndarray) -> list[_Line
                     if num_bytes(record["text"]) != lines[number]:
                         raise InputError(f"{path}:{number + 1}: is not the text that the tokens were made of")
                     text, document = record["text"], record.get("document")
-                    found.append(_Line(record["domain"], num_words(text), document, _sha256(text)))
-                    if len(found) == len(lines):
-                        return found
+                    read.append(_Line(record["domain"], num_words(text), document, _sha256(text)))
+                    if len(read) == len(lines):
+                        return read
     except (OSError, orjson.JSONDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     raise InputError(f"{path}: has fewer documents than its tokens")
@@ -254,10 +254,10 @@ def _pieces(
     """What a sample may take of a document. It stays whole where the tokenizer does not say which characters a token is."""
     if not (is_long(num_tokens) and getattr(tokenizer, "is_fast", False)):
         return [(index, num_tokens, num_bytes(text), num_words(text))]
-    found = tokenizer(
+    encoding = tokenizer(
         text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False
     )
-    return pieces_of(index, text, num_tokens, found["offset_mapping"])
+    return pieces_of(index, text, num_tokens, encoding["offset_mapping"])
 
 
 def _grouped(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -118,10 +118,10 @@ def _latency(model: PreTrainedModel, length: int, settings: ProfileSettings) -> 
 def summarize(seconds: list[float]) -> dict[str, float]:
     """In milliseconds; percentiles are interpolated linearly, the standard deviation is that of the sample."""
     times = 1000 * np.asarray(seconds)
-    found = {"median": np.median(times), "p95": np.percentile(times, 95), "p99": np.percentile(times, 99)}
-    found |= {"mean": times.mean(), "std": times.std(ddof=1) if len(times) > 1 else 0.0}
-    found |= {"min": times.min(), "max": times.max()}
-    return {f"{name}_ms": float(value) for name, value in found.items()}
+    values = {"median": np.median(times), "p95": np.percentile(times, 95), "p99": np.percentile(times, 99)}
+    values |= {"mean": times.mean(), "std": times.std(ddof=1) if len(times) > 1 else 0.0}
+    values |= {"min": times.min(), "max": times.max()}
+    return {f"{name}_ms": float(value) for name, value in values.items()}
 
 
 def _passes(

@@ -106,16 +106,16 @@ def evaluation_of(
 
 def other_start_line(evaluation: Evaluation) -> str | None:
     """Why results of the same model that are there are made again, where that is what contexts began with."""
-    found: dict[str | None, list[str]] = {}
+    tasks_by_start: dict[str | None, list[str]] = {}
     for task in evaluation.tasks:
         about = about_of(evaluation.output / f"{task}.json")
         start = (about.get("settings") or {}).get("context_start")
         if about.get("weights_sha256") == evaluation.weights_sha256 and start != evaluation.context_start:
-            found.setdefault(start, []).append(task)
-    if not found:
+            tasks_by_start.setdefault(start, []).append(task)
+    if not tasks_by_start:
         return None
     made = [
         f"{', '.join(tasks)} " + (f"with context_start {start}" if start else "by a version without context_start")
-        for start, tasks in found.items()
+        for start, tasks in tasks_by_start.items()
     ]
     return f"scored again with context_start {evaluation.context_start}; it was scored on {'; '.join(made)}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lmeff.formats.result import kind_of
 from lmeff.intervals import percent_interval, share_interval
 from lmeff.text_tables import table_line
 
@@ -41,8 +42,8 @@ class ScoreTable:
         if accuracy is None:
             return self._line(model, task, "", over, _other_metrics(scores))
         stderr = scores.get("acc_stderr,none")
-        found = share_interval(accuracy, stderr if isinstance(stderr, float) else None, number or None)
-        interval = f"{percent_interval(found)} {over}" if found else over
+        ends = share_interval(accuracy, stderr if isinstance(stderr, float) else None, number or None)
+        interval = f"{percent_interval(ends)} {over}" if ends else over
         return self._line(model, task, f"{accuracy:.2%}", interval, "; ".join(notes))
 
     def _line(self, *cells: str) -> str:
@@ -54,14 +55,14 @@ def _examples(task: str, result: Mapping[str, Any]) -> tuple[int, str]:
     known. Of pairs that were made from the same items the items count."""
     samples, members = result.get("n-samples", {}), result.get("group_subtasks", {})
     items = result["lmeff"].get("num_items_of", {})
-    todo, found = [task], 0
+    todo, count = [task], 0
     while todo:
         name = todo.pop()
-        found += items[name] if name in items else samples[name]["effective"] if name in samples else 0
+        count += items[name] if name in items else samples[name]["effective"] if name in samples else 0
         todo += members.get(name, [])
     if items:
-        return found, "items"
-    return found, "pairs" if result["lmeff"].get("num_pairs") else "examples"
+        return count, "items"
+    return count, "pairs" if kind_of(result) == "pairs" else "examples"
 
 
 def _other_metrics(scores: Mapping[str, Any]) -> str:

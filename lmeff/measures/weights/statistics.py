@@ -79,11 +79,11 @@ class Weights:
 
 def parameters_of(folder: Path) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """Names and shapes of all that a folder's safetensors hold, without reading it."""
-    found = []
+    parameters = []
     for path in _files(folder):
         with _opened(path) as file:
-            found += [(name, tuple(file.get_slice(name).get_shape())) for name in file.keys()]  # noqa: SIM118
-    return tuple(sorted(found))
+            parameters += [(name, tuple(file.get_slice(name).get_shape())) for name in file.keys()]  # noqa: SIM118
+    return tuple(sorted(parameters))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -92,10 +92,10 @@ def _files(folder: Path) -> list[Path]:
         return [single]
     if index.is_file():
         return sorted({folder / name for name in read_json(index).get("weight_map", {}).values()})
-    found = sorted(path for path in folder.glob("*.safetensors") if path.name != "optimizer.safetensors")
-    if not found:
+    paths = sorted(path for path in folder.glob("*.safetensors") if path.name != "optimizer.safetensors")
+    if not paths:
         raise InputError(f"{folder}: holds no safetensors weights")
-    return found
+    return paths
 
 
 @contextmanager
@@ -151,9 +151,11 @@ def norms_and_ranks(weights: Weights, check: Callable[[], None] = lambda: None) 
             ranks[kind].append(rank)
     metrics = {"norm": sqrt(squares.total())}
     metrics |= {f"norm_{kind}": sqrt(squares[kind]) for kind in KINDS if kind in squares}
-    layers = [rank for kind, found in ranks.items() if kind not in ("embedding", "head") for rank in found]
-    for suffix, found in (("", layers), *((f"_{kind}", ranks[kind]) for kind in KINDS)):
-        for name, values in zip(("effective_rank", "stable_rank"), zip(*found, strict=True), strict=False):
+    layers = [
+        rank for kind, ranks_of_kind in ranks.items() if kind not in ("embedding", "head") for rank in ranks_of_kind
+    ]
+    for suffix, ranks_of_kind in (("", layers), *((f"_{kind}", ranks[kind]) for kind in KINDS)):
+        for name, values in zip(("effective_rank", "stable_rank"), zip(*ranks_of_kind, strict=True), strict=False):
             metrics[f"{name}{suffix}"] = sum(values) / len(values)
     return metrics, sum(map(len, ranks.values()))
 
@@ -200,9 +202,9 @@ def _each(measure: Callable[[str], tuple], names: list[str], check: Callable[[],
     torch.set_num_threads(1)
     pool = ThreadPoolExecutor(num_threads)
     try:
-        for found in pool.map(measure, names):
+        for result in pool.map(measure, names):
             check()
-            yield found
+            yield result
     finally:
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
