@@ -23,4 +23,5 @@ def measure_of_run(kind: str, section: Evaluation, run: RunFolder, check: Callab
     """A measure as a run takes it: with the settings that its verb has for a run when nothing else is said. `check` is called
     on the way; what it raises ends the measuring."""
     module, _, name = MEASURES[kind].partition(":")
-    return getattr(import_module(module), name).of_run(section, run, check)
+    measure: Measure = getattr(import_module(module), name).of_run(section, run, check)
+    return measure

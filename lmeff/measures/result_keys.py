@@ -19,7 +19,7 @@ def write_measurement(
     decided_by: Mapping[str, Any],
     device: str | None = None,
     **more: Any,
-) -> dict:
+) -> dict[str, Any]:
     """Writes `TASK.json` and returns its content.
 
     Args:
@@ -37,7 +37,7 @@ def write_measurement(
         for metric, value in values.items():
             if not (isinstance(value, int | float) and value - value == 0):
                 raise ValueError(f"{task}: {metric} is {value}")
-    result = plain(
+    result: dict[str, Any] = plain(
         {
             "results": {
                 task: {"alias": task, **{f"{metric},none": value for metric, value in values.items()}}

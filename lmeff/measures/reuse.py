@@ -9,11 +9,11 @@ from lmeff.errors import InputError
 from lmeff.evaluation.results import copy_result, plain, weights_sha256
 from lmeff.formats.result import about_of, find_result
 
-IsWhole = Callable[[Path, dict], bool]
+IsWhole = Callable[[Path, dict[str, Any]], bool]
 """Given the folder of a result and the result: whether the files beside it are those that it was written with."""
 
 
-def read_equal(path: Path, decided_by: Mapping[str, Any]) -> dict | None:
+def read_equal(path: Path, decided_by: Mapping[str, Any]) -> dict[str, Any] | None:
     """The result in `path` if it was computed from the same: weights, data and settings as `decided_by` names them."""
     about = about_of(path)
     same = about and all(about.get(key) == value for key, value in plain(decided_by).items())
@@ -26,7 +26,7 @@ def reuse_equal(
     beside: Sequence[str] = (),
     is_whole: IsWhole = lambda folder, result: True,
     before_copy: Callable[[], None] = lambda: None,
-) -> dict | None:
+) -> dict[str, Any] | None:
     """`read_equal`, also from the folders of other models next to that of `path`, from where it is copied: the same weights
     may lie there under another name. Not for measures that hold the names of neighbors.
 

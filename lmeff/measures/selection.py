@@ -35,7 +35,12 @@ class SelectedModel:
 
     @property
     def name(self) -> str:
-        return self.remote.revision if self.remote else _called(self.model_folder).name
+        return self.remote.revision if self.remote else _called(self._local_folder).name
+
+    @property
+    def _local_folder(self) -> Path:
+        assert self.model_folder is not None, "a model is either here or on the Hub"
+        return self.model_folder
 
     @property
     def source(self) -> dict[str, str | None] | None:
@@ -48,7 +53,7 @@ class SelectedModel:
 
     def fetch(self) -> Path:
         """The model's folder. Raises Unavailable for a model of the Hub that cannot be had."""
-        return download(self.remote) if self.remote else self.model_folder
+        return download(self.remote) if self.remote else self._local_folder
 
     def write_source(self) -> None:
         """Says beside results that do not lie in their run which model they are of."""
@@ -211,6 +216,8 @@ def _own_folder(name: str, output: Path | None) -> Path:
 
 def _checked(model: SelectedModel) -> SelectedModel:
     """Raises InputError when results of another repository or folder of that name are there."""
+    if model.source is None:
+        return model
     ours, note = model.source["repository"], model.output / SOURCE
     if note.exists() and (other := read_json(note)["repository"]) != ours:
         raise InputError(

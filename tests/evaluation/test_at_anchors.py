@@ -9,8 +9,11 @@ import pytest
 
 from lmeff import run
 from lmeff.analysis import curves_csv, read_runs
+from lmeff.analysis.reading.results import Score, TaskResult, read_results
 from lmeff.cli import main
 from lmeff.files import read_json
+from lmeff.formats.result import kind_of
+from lmeff.publishing.cards import scores_of
 from tests.launching import finish, kill, run_folder, start, state_of, wait_until, weights, workers, write_recipe
 
 LONG = "batch.sequence_length=128"
@@ -71,6 +74,30 @@ def test_results_say_what_they_are_of(finished: Path):
     kinds = {path.name: read_json(path)["kind"] for path in finished.glob("results/*/*.json")}
     expected = {"weights.json": "weights", "similarity.json": "weights"}
     assert kinds == {**expected, "perplexity_dev.json": "perplexity", "generation.json": "generation"}
+
+
+def test_results_of_an_older_version_which_do_not_say_it_are_read_alike(finished: Path, tmp_path: Path):
+    copy = tmp_path / "seed-1"
+    shutil.copytree(finished, copy)
+    for path in copy.glob("results/*/*.json"):
+        content = read_json(path)
+        kind = content.pop("kind")
+        path.write_text(json.dumps(content))
+        assert kind_of(content) == kind, path
+    read = [read_results(run / "results" / REVISIONS[1]) for run in (finished, copy)]
+    assert read[0] == read[1]
+    assert read[0].weights["norm"] > 0
+
+
+def test_a_task_of_lm_eval_with_a_perplexity_is_no_measure_of_ours():
+    """LAMBADA has accuracy and perplexity, and one of them alone would stand on a card."""
+    metrics = {"acc": Score(0.5, None), "perplexity": Score(30.0, None)}
+    content = {"results": {"lambada_openai": {f"{metric},none": score.value for metric, score in metrics.items()}}}
+    assert kind_of(content) == "choices"
+    shown = scores_of([("lambada_openai", TaskResult(metrics, 10, kind=kind_of(content)))])
+    assert {score.metric for score in shown} == {"acc", "perplexity"}
+    shown = scores_of([("perplexity_dev", TaskResult(metrics, 10, kind="perplexity"))])
+    assert {score.metric for score in shown} == {"perplexity"}
 
 
 def test_curves_and_the_report_show_them(finished: Path):

@@ -9,13 +9,14 @@ from tqdm import tqdm
 
 from lmeff.evaluation.results import model_files_sha256, weights_sha256, write_table
 from lmeff.files import sha256_file
+from lmeff.formats.result import Kind
 from lmeff.measures.finetuning.data import TaskData
 from lmeff.measures.finetuning.tasks import GROUPS, PREFIX, Task
 from lmeff.measures.result_keys import write_measurement
 from lmeff.measures.reuse import read_equal, reuse_equal
 from lmeff.recipe.sections.finetune import FinetuneSettings
 
-KIND = "finetuning"
+KIND: Kind = "finetuning"
 _VERSION = 1
 """Raised whenever the same model, data and settings would give other scores."""
 

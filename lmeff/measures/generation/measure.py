@@ -5,10 +5,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import ClassVar
 
 from lmeff.evaluation.results import model_files_sha256, weights_sha256
 from lmeff.evaluation.scorer.context_start import warn_of_bos
 from lmeff.files import sha256_file, write_text
+from lmeff.formats.result import Kind
 from lmeff.formats.run_folder import RunFolder
 from lmeff.measures.generation.options import GenerationOptions
 from lmeff.measures.generation.prompts import DEFAULT_PROMPTS, Prompt, read_prompts
@@ -49,7 +51,7 @@ class Generation(Measure):
     Prompts with `expected` or `group` are also completed greedily; accuracy and consistency are of those completions.
     """
 
-    kind = "generation"
+    kind: ClassVar[Kind] = "generation"
     not_measured = "no texts were generated"
 
     def __init__(self, options: GenerationOptions, before_batch: Callable[[], None] | None = None) -> None:

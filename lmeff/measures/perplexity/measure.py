@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lmeff.errors import InputError
 from lmeff.evaluation.results import tokenizer_files_sha256, weights_sha256
 from lmeff.evaluation.scorer.context_start import warn_of_bos
 from lmeff.files import sha256_file
+from lmeff.formats.result import Kind
 from lmeff.formats.run_folder import RECIPE, RunFolder
 from lmeff.measures.measure import Measure, Say
 from lmeff.measures.perplexity.options import PerplexityOptions
@@ -72,7 +73,7 @@ class _Texts:
 class Perplexity(Measure):
     """Loss, perplexity and bits per byte of text, by domain and over all."""
 
-    kind = "perplexity"
+    kind: ClassVar[Kind] = "perplexity"
     not_measured = "its perplexity was not measured"
 
     def __init__(self, options: PerplexityOptions, before_batch: Callable[[], None] | None = None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lmeff.errors import InputError
 from lmeff.evaluation.results import weights_sha256
+from lmeff.formats.result import Kind
 from lmeff.formats.run_folder import RunFolder
 from lmeff.measures.measure import Measure, Say
 from lmeff.measures.result_keys import write_measurement
@@ -19,7 +20,7 @@ from lmeff.quantities import format_tokens
 from lmeff.recipe.sections.evaluation import Evaluation
 from lmeff.text_tables import table_lines
 
-KIND = "weights"
+KIND: Kind = "weights"
 _METHOD = 1
 _COLUMNS = {
     "norm": ("weights", "norm"),
