@@ -12,7 +12,7 @@ from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID
 def build_model(recipe: Recipe) -> PreTrainedModel:
     """A model of the recipe's family in float32 on the CPU. Its weights depend on shape and seed alone, under every launcher.
 
-    It is built outside any ZeRO-3 initialization context, which would draw the weights in pieces.
+    The class is called itself: `from_config` would enter ZeRO-3's initialization context, which draws the weights in pieces.
     """
     family = family_of(recipe)
     config = AutoConfig.for_model(
@@ -26,5 +26,5 @@ def build_model(recipe: Recipe) -> PreTrainedModel:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        model: PreTrainedModel = getattr(transformers, family.auto_class).from_config(config)
+        model: PreTrainedModel = getattr(transformers, family.model_class)(config)
     return model

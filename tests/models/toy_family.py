@@ -33,6 +33,7 @@ class ToySection(Model):
 class Toy(Family):
     name: ClassVar[str] = "toy"
     model_type: ClassVar[str] = "gpt2"
+    model_class: ClassVar[str] = "GPT2LMHeadModel"
     title: ClassVar[str] = "A toy GPT-2"
     plural: ClassVar[str] = "Toy GPT-2s"
     layer: ClassVar[str] = r"\.h\."

@@ -40,8 +40,10 @@ class Family(ABC):
     """In recipes."""
     model_type: ClassVar[str]
     """In transformers' configurations."""
+    model_class: ClassVar[str]
+    """Its class in transformers."""
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
-    """The class of transformers by which a user loads it."""
+    """The class in transformers by which a user loads it."""
     title: ClassVar[str]
     """What the card calls it: an article and one model, such as `A Llama language model`."""
     plural: ClassVar[str]

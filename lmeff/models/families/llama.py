@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class Llama(Family):
     name: ClassVar[str] = "llama"
     model_type: ClassVar[str] = "llama"
+    model_class: ClassVar[str] = "LlamaForCausalLM"
     title: ClassVar[str] = "A Llama language model"
     plural: ClassVar[str] = "Llama language models"
 
