@@ -99,3 +99,16 @@ def test_impossible_models_are_refused(model: dict, said: str) -> None:
 def test_all_named_sizes_resolve() -> None:
     for size in LlamaSection.sizes:
         assert family_of(recipe(size=size)).hidden_size == LlamaSection.sizes[size]["hidden_size"]
+
+
+def test_zero_3_does_not_divide_first_weights() -> None:
+    """Under its configuration `from_config` and `from_pretrained` would build a model of empty parameters."""
+    from transformers.integrations.deepspeed import HfDeepSpeedConfig, is_deepspeed_zero3_enabled
+
+    whole = build_model(recipe(**SHAPES[2])).state_dict()
+    config = HfDeepSpeedConfig({"zero_optimization": {"stage": 3}, "train_batch_size": 1})
+    assert is_deepspeed_zero3_enabled()
+    built = build_model(recipe(**SHAPES[2])).state_dict()
+    del config  # transformers only has a weak reference to it
+    assert not is_deepspeed_zero3_enabled()
+    assert all(torch.equal(whole[name], built[name]) for name in whole)
