@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.launching import STORIES
+from tests.slurm.jobs import NUM_STEPS, RECIPE
+
 ROOT = Path(__file__).resolve().parents[2]
 ONE_NODE = Path(__file__).with_name("one_node.sh")
 
@@ -70,3 +73,14 @@ def slurm() -> Iterator[Slurm]:
         assert started.returncode == 0, started.stderr
         yield Slurm(Path(folder))
         subprocess.run(["bash", ONE_NODE, "stop", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recipes `one` and `two`, and their text."""
+    folder = tmp_path_factory.mktemp("array")
+    (folder / "stories.jsonl").write_text(STORIES)
+    for name in ("one", "two"):
+        text = RECIPE.format(folder=folder, name=name, last_tokens=128 * NUM_STEPS)
+        (folder / f"{name}.yaml").write_text(text)
+    return folder

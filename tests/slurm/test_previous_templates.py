@@ -15,9 +15,8 @@ from lmeff.clock import Clock
 from lmeff.formats.run_folder import RunFolder
 from lmeff.runs.state import RunState
 from tests.launching import ROOT, environment, write_recipe
-from tests.slurm.test_train_array import NUM_STEPS, folder, read_state, stop_in_the_middle, wait_for_signal
+from tests.slurm.jobs import NUM_STEPS, read_state, stop_in_the_middle, wait_for_signal
 
-__all__ = ["folder"]  # a fixture
 PREVIOUS = Path(__file__).with_name("previous")
 
 
