@@ -1,4 +1,4 @@
-"""Whether the Hub can be reached at all: found out once, and not anew with every request."""
+"""Whether the Hub can be reached at all, which is found out once and then remembered for a while."""
 
 import os
 import socket

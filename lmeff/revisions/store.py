@@ -129,5 +129,5 @@ def list_revisions(run: Path) -> list[Path]:
 
 
 def differences(folder: Path) -> list[str]:
-    """What of a revision is on disk otherwise than its manifest says, one line each; empty when all is well."""
+    """How a revision on disk differs from its manifest, one line each; empty when all is well."""
     return manifest_differences(folder, MUTABLE)
