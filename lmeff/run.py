@@ -9,6 +9,7 @@ Every process of a launch runs this file. Exit codes: 0, 1 (it failed), 2 (the i
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from lmeff.errors import EXIT_FAILED, RunFailed
 from lmeff.evaluation.tasks.checks import check_tasks, check_without_lm_eval, fetch_data
@@ -53,7 +54,6 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
 
     # ---- evaluation: what lm-eval itself must read, and data of the Hub, before a step is trained
     with shown("loading PyTorch"):
-        from lmeff.evaluation.results import scores_of
         from lmeff.measures.of_run import RunMeasures
 
     check_tasks(evaluation.tasks, evaluation.include_path, evaluation.paths)
@@ -84,13 +84,11 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
         run_state=state,
         recipe_yaml=command.resolved.to_yaml(),
         provenance=provenance(command.resolved.provenance, corpus.manifest, tokens.manifest),
-        write_card=lambda plan, anchor, revision: model_card(recipe, plan, anchor, revision),
-        evaluate=measures.at_anchor if measures.are_at_anchors else None,
+        write_card=partial(model_card, recipe),
+        measures=measures,
         stop=stop,
         accepted_changes=changes if command.accept_changes else None,
-        on_saved=courier.add,
-        may_replace=courier.hold,
-        scores=lambda revision: scores_of(run.results_of(revision.name), evaluation.tasks),
+        listener=courier,
     )
     with courier:
         plan = train(job, command.part)

@@ -20,6 +20,7 @@ ORDER = (
         "errors",
         "files",
         "intervals",
+        "library_internals",
         "packages",
         "paths",
         "progress",

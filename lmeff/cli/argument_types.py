@@ -3,6 +3,7 @@
 import argparse
 import re
 
+from lmeff.library_internals import options_of
 from lmeff.paths import expanded
 from lmeff.quantities import parse_number
 
@@ -60,7 +61,7 @@ def overrides_anywhere(parser: argparse.ArgumentParser) -> None:
 
     def parse_known_args(args: list[str], namespace: argparse.Namespace | None = None):
         def is_value(index: int) -> bool:
-            option = parser._option_string_actions.get(args[index - 1]) if index else None
+            option = options_of(parser).get(args[index - 1]) if index else None
             return option is not None and option.nargs != 0  # a switch such as --json takes none
 
         words = [n for n, word in enumerate(args) if re.match(r"[A-Za-z_][\w.-]*=", word) and not is_value(n)]

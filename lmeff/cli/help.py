@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from lmeff.environment import set_numerics_aside
 from lmeff.errors import EXIT_INPUT, InputError
+from lmeff.library_internals import options_of, subparsers_of
 from lmeff.shipped import shipped_names
 
 GROUPS = {
@@ -57,7 +58,7 @@ class Parser(argparse.ArgumentParser):
     def _meant(self, message: str) -> str:
         if not message.startswith("unrecognized arguments: -"):
             return ""
-        near = get_close_matches(message.split()[2].split("=")[0], self._option_string_actions, 1)
+        near = get_close_matches(message.split()[2].split("=")[0], options_of(self), 1)
         return f"; did you mean {near[0]}?" if near else ""
 
 
@@ -103,7 +104,7 @@ def options_anywhere(parser: argparse.ArgumentParser) -> None:
 
 def _takes_value(parser: argparse.ArgumentParser, word: str) -> bool:
     """Whether the value of an option, which may be shortened, is the next word."""
-    known = parser._option_string_actions
+    known = options_of(parser)
     near = (
         [known[word]] if word in known else [known[name] for name in known if name.startswith(word) and word[1] == "-"]
     )
@@ -115,7 +116,7 @@ def check_verb(parser: argparse.ArgumentParser, words: Sequence[str]) -> None:
     if not words:
         parser.print_help()
         raise SystemExit(EXIT_INPUT)
-    (verbs,) = (action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    verbs = subparsers_of(parser)
     word = words[0]
     if word == "help":
         if words[1:]:

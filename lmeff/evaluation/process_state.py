@@ -4,14 +4,13 @@ import logging
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from types import ModuleType
 
-import lm_eval.api.task
 import numpy as np
 import torch
-from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
+
+from lmeff.library_internals import without_bars_of_tasks
 
 
 @contextmanager
@@ -31,8 +30,7 @@ def isolate_scoring() -> Iterator[None]:
             setattr(products, setting, full)
         stack.callback(logger.setLevel, logger.level)
         logger.setLevel(logging.ERROR)
-        stack.callback(setattr, lm_eval.api.task, "tqdm", lm_eval.api.task.tqdm)
-        lm_eval.api.task.tqdm = partial(tqdm, disable=True)  # else a bar for each of the 67 tasks
+        stack.enter_context(without_bars_of_tasks())
         if transformers_logging.is_progress_bar_enabled():
             stack.callback(transformers_logging.enable_progress_bar)
             transformers_logging.disable_progress_bar()

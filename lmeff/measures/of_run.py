@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from lmeff.evaluation.results import scores_of
 from lmeff.files import MANIFEST
 from lmeff.formats.run_folder import RunFolder
 from lmeff.measures.measure import Measure, reason
@@ -55,6 +56,10 @@ class RunMeasures:
             evaluation.score(self._rank, self._world_size)
         if self._rank == 0 and evaluation.is_scored():
             evaluation.finish()
+
+    def scores(self, revision: Path) -> dict[str, float]:
+        """`TASK/METRIC` and its value, of the recipe's tasks that the revision has results of."""
+        return scores_of(self._run.results_of(revision.name), self._section.tasks)
 
     def after_training(self) -> None:
         """On one process, when the run has its final model: how near every revision is to it, the weights that an interrupted

@@ -15,6 +15,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from lmeff.library_internals import set_attention
 from lmeff.models.families import family_of_config
 
 _NAME = "lmeff_stateless_dropout"
@@ -84,7 +85,7 @@ def use_stateless_dropout(model: PreTrainedModel, seed: int) -> DropoutPlace:
     place = DropoutPlace(seed)
     family = family_of_config(model.config)
     if family is not None and family.attention_dropout(model.config):
-        model.config._attn_implementation = _NAME
+        set_attention(model.config, _NAME)
         for module in family.attention_modules(model):
             module.dropout_place = place  # type: ignore[assignment]  # modules take any attribute
     return place

@@ -23,6 +23,7 @@ from transformers.models.auto.modeling_auto import (
 )
 
 from lmeff.errors import InputError
+from lmeff.library_internals import has_tied_weights
 from lmeff.models.buffers import is_buffer
 from lmeff.models.causality import check_causal
 
@@ -178,7 +179,7 @@ def _check_tied(folder: Path, model: PreTrainedModel) -> None:
     transformers 5 takes that head, older versions take the embedding."""
     head: Any = model.get_output_embeddings()
     embeddings: Any = model.get_input_embeddings()
-    is_tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False) and model._tied_weights_keys
+    is_tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False) and has_tied_weights(model)
     if not is_tied or head is None or head.weight is embeddings.weight:
         return
     if head.weight.shape != embeddings.weight.shape or not torch.equal(head.weight, embeddings.weight):

@@ -19,7 +19,7 @@ from lmeff.hub.outbox import Entry, Outbox
 from lmeff.publishing.folder import add_to_outbox, complete_revisions
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.evaluation import Evaluation
-from lmeff.revisions import Revision
+from lmeff.revisions import Revision, RevisionListener
 
 _FIXED_SECONDS, _SLOWEST_BYTES_A_SECOND = 900.0, 250_000.0
 """How long an attempt may take: the first, and as long as its bytes take at this pace."""
@@ -110,7 +110,7 @@ def _num_bytes(run: Path, revisions: Sequence[str]) -> int:
     return total
 
 
-class Courier:
+class Courier(RevisionListener):
     """Delivers a run's revisions while it trains. A thread watches the outbox; all work is done in other processes."""
 
     def __init__(self, run: Path, recipe: Recipe, names: HubNames | None) -> None:
@@ -125,7 +125,7 @@ class Courier:
         """Begins with the revisions that earlier starts of the run did not deliver."""
         if self._names is not None:
             for folder in complete_revisions(self._run):
-                self.add(folder)
+                self.saved(folder)
             self._thread.start()
         return self
 
@@ -137,7 +137,7 @@ class Courier:
         if self._thread.is_alive():
             self._thread.join(timeout=2)  # it may just be looking for the Hub, and ends with this process
 
-    def add(self, folder: Path) -> None:
+    def saved(self, folder: Path) -> None:
         """Puts a saved revision into the outbox. Training goes on when that fails, and the next start of the run adds it."""
         if self._names is not None:
             try:
@@ -146,7 +146,7 @@ class Courier:
                 print(f"{folder.name} is not in the outbox yet: {error}", file=sys.stderr)
 
     def hold(self, revision: str, even_if_seen: bool) -> bool:
-        """Keeps a revision's folder from being sent until `add` is called. Returns whether it may become another model
+        """Keeps a revision's folder from being sent until `saved` is called. Returns whether it may become another model
         meanwhile: not when it may be on the Hub already, unless `even_if_seen`."""
         if self._names is None:
             return True

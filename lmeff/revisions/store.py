@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from lmeff.formats.anchor import ANCHOR, AnchorDocument
 from lmeff.formats.manifest import ManifestDocument, manifest_differences
 from lmeff.formats.provenance import write_provenance
 from lmeff.formats.run_folder import RECIPE, RunFolder
+from lmeff.revisions.listener import RevisionListener
 from lmeff.revisions.revision import Revision
 from lmeff.tokens.tokenizer.published import write_published_tokenizer
 
@@ -36,11 +37,7 @@ class RevisionStore:
     provenance: Mapping[str, Any]
     write_card: Callable[[AnchorDocument, str], str]
     """Gives the text of README.md from the anchor and the revision's name."""
-    on_saved: Callable[[Path], None] = lambda folder: None
-    """Called with every revision that is whole on disk."""
-    may_replace: Callable[[str, bool], bool] = lambda name, even_if_seen: True
-    """Called with the name of a revision that is about to be replaced by another model; returns whether it may be: not when
-    others may have loaded it, unless the second argument is true."""
+    listener: RevisionListener = field(default_factory=RevisionListener)
     add_bos: bool = False
     """Whether the tokenizer of a revision adds `<s>` by itself (`tokenizer.add_bos`)."""
 
@@ -67,7 +64,7 @@ class RevisionStore:
             write_text(aside / RECIPE, self.recipe_yaml)
             write_provenance(aside, self.provenance)
             self._complete(aside, anchor, target.name)
-        self.on_saved(target)
+        self.listener.saved(target)
         return target
 
     def save_final(self, nominal_tokens: int) -> Path:
@@ -78,7 +75,7 @@ class RevisionStore:
             # A run that was extended has another final model now. Whether its branch may have it, delivery decides.
             if self._is_same(target, anchor):
                 raise _NotNeeded
-            self.may_replace(target.name, True)
+            self.listener.hold(target.name, True)
             for file in ManifestDocument.read(source).files:
                 try:
                     os.link(source / file, aside / file)
@@ -87,7 +84,7 @@ class RevisionStore:
             # Removed first, since writing to the hard link would change the file of the anchor, too.
             (aside / ANCHOR).unlink()
             self._complete(aside, anchor, target.name)
-        self.on_saved(target)
+        self.listener.saved(target)
         return target
 
     def _is_same(self, target: Path, anchor: AnchorDocument) -> bool:
@@ -100,7 +97,7 @@ class RevisionStore:
 
     def _must_stay(self, target: Path, final: bool) -> bool:
         """Whether the revision that is there must not be replaced, since others may have loaded it; says so."""
-        if not target.exists() or differences(target) or self.may_replace(target.name, final):
+        if not target.exists() or differences(target) or self.listener.hold(target.name, final):
             return False
         print(f"{target}: stays as it was sent to the Hub; after a restart this step gave other weights")
         return True

@@ -1,9 +1,10 @@
 """This process among those of the launch. No torch."""
 
-import atexit
 import os
 import sys
 from typing import NoReturn
+
+from lmeff.library_internals import run_exit_functions
 
 
 def launched_rank() -> int:
@@ -24,7 +25,7 @@ def launch_id() -> str:
 def leave(code: int) -> NoReturn:
     """Ends the process. Beside others it skips the interpreter's own end, at which gloo's threads now and then abort."""
     if launched_world_size() > 1:
-        atexit._run_exitfuncs()
+        run_exit_functions()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

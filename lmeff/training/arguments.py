@@ -9,6 +9,7 @@ from transformers import TrainingArguments
 from lmeff.environment import asks_for_cpu
 from lmeff.errors import InputError
 from lmeff.formats.plan import PlanPart
+from lmeff.library_internals import use_one_gpu
 from lmeff.models.families import FAMILIES
 from lmeff.recipe.schema import Recipe
 
@@ -83,7 +84,5 @@ def training_arguments(
         arguments = TrainingArguments(**own | chosen)
     except ValueError as error:  # such as bf16 on a GPU that has none
         raise InputError(f"training: {' '.join(str(error).split())}") from None
-    # Without a launcher, several GPUs would become one DataParallel process and multiply the batch.
-    if arguments.n_gpu > 1:
-        arguments._n_gpu = 1
+    use_one_gpu(arguments)
     return arguments

@@ -24,7 +24,7 @@ from lmeff.plan import make_plan
 from lmeff.plan.batch import micro_batches
 from lmeff.plan.parts import TRUNK
 from lmeff.recipe.schema import Recipe
-from lmeff.revisions import Revision, RevisionStore
+from lmeff.revisions import Revision, RevisionListener, RevisionStore
 from lmeff.revisions.store import list_revisions
 from lmeff.runs.changes import record_changes
 from lmeff.runs.claim import claimed
@@ -35,7 +35,7 @@ from lmeff.runs.space import check_space
 from lmeff.runs.state import RunState
 from lmeff.tokens import DataOrder, Tokens
 from lmeff.training.arguments import training_arguments
-from lmeff.training.callbacks.anchors import AnchorCallback
+from lmeff.training.callbacks.anchors import AnchorCallback, AnchorMeasures
 from lmeff.training.callbacks.boundary import BoundaryCallback
 from lmeff.training.callbacks.convergence import ConvergenceCallback
 from lmeff.training.callbacks.reporting import ProgressCallback, RunLogCallback, StateCallback
@@ -59,17 +59,12 @@ class Job:
     recipe_yaml: str
     provenance: Mapping[str, Any]
     write_card: Callable[[PlanDocument, AnchorDocument, str], str]
-    evaluate: Callable[[Path], None] | None
-    """Scores a revision; called on every process."""
+    """Gives the text of README.md from the plan, the anchor and the revision's name."""
+    measures: AnchorMeasures
     stop: StopRequests
     accepted_changes: list[str] | None
     """How the recipe has changed since the run began; None when no change is accepted."""
-    on_saved: Callable[[Path], None]
-    """Called, on the first process, with every revision that is whole on disk."""
-    may_replace: Callable[[str, bool], bool]
-    """Whether a revision that is there may become another one, by its name."""
-    scores: Callable[[Path], Mapping[str, float]] = lambda revision: {}
-    """A revision's scores, by task and metric, for trackers."""
+    listener: RevisionListener
     methods: Sequence[Method] = ()
     """Learning methods; each wraps the objective and the order of those before it."""
 
@@ -134,8 +129,7 @@ def _store(job: Job, plan: PlanDocument, changes: list[dict[str, Any]]) -> Revis
         recipe_yaml=job.recipe_yaml,
         provenance={**job.provenance, "accepted_changes": changes},
         write_card=lambda anchor, revision: job.write_card(plan, anchor, revision),
-        on_saved=job.on_saved,
-        may_replace=job.may_replace,
+        listener=job.listener,
         add_bos=job.recipe.tokenizer.add_bos,
     )
 
@@ -261,11 +255,11 @@ def _train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         for state in states:
             state.anchors = part.anchors
         progress = ProgressCallback(seen, trainer)
-        anchors = AnchorCallback(trainer, store, seen, part.name, trainer.positions_per_epoch, job.evaluate)
+        anchors = AnchorCallback(trainer, store, seen, part.name, trainer.positions_per_epoch, job.measures)
         # With checkpoints by the clock only, there would be none of the end, from which a longer run goes on.
         save_at = {*part.branch_steps, *([part.last_step] if recipe.checkpoints.every_minutes else [])}
         boundary = BoundaryCallback(trainer, lambda: job.stop.asked, recipe.checkpoints.every_minutes, save_at)
-        tracking = TrackingCallback(trackers, seen, folder.log_jsonl, store.path, job.scores)
+        tracking = TrackingCallback(trackers, seen, folder.log_jsonl, store.path, job.measures.scores)
         trainer.remove_callback(StockProgressCallback)
         trainer.remove_callback(PrinterCallback)
         for callback in (

@@ -65,7 +65,7 @@ def spent_beside_training(folder: str, steps: int) -> dict[str, float]:
         setattr(owner, method, wrapper)
 
     timed(AnchorCallback, "_keep", "anchors")
-    timed(LmeffTrainer, "dev_loss", "held-out loss")
+    timed(LmeffTrainer, "held_out_loss", "held-out loss")
     timed(LmeffTrainer, "_save_checkpoint", "checkpoints")
     timed(files, "sha256_file", "sha256")
     timed(LmeffTrainer, "train", "all")

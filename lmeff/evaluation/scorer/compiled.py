@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch._dynamo.exc import TorchDynamoException
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from lmeff.evaluation.scorer.onednn_linears import OneDnnLinears
 from lmeff.evaluation.scorer.prefix_tree import TreeBatch, lay_out
 from lmeff.evaluation.scorer.tree_scorer import TreeScorer, log_sum
+from lmeff.library_internals import compilation_error, layer_classes
 
 _WORTH_IT = 1e12
 """Texts times parameters: less is computed sooner than compiled, which takes ten seconds, thirty the first time."""
@@ -96,7 +96,7 @@ def compiled_scorer(model: PreTrainedModel) -> CompiledScorer | None:
     scorer = CompiledScorer(model)
     try:
         scorer.score(lay_out([(text[:-1], text[1:]) for text in texts], 3 * _ROWS))
-    except TorchDynamoException as error:
+    except compilation_error() as error:
         _works[kind] = False
         reason = next(iter(str(getattr(error, "inner_exception", error)).splitlines()), type(error).__name__)
         logging.getLogger(__name__).warning("nothing is compiled here, so bfloat16 takes longer: %s", reason)
@@ -106,5 +106,5 @@ def compiled_scorer(model: PreTrainedModel) -> CompiledScorer | None:
 
 
 def _layers(model: PreTrainedModel) -> list[torch.nn.Module]:
-    names = model._no_split_modules or ()
+    names = layer_classes(model)
     return [module for module in model.modules() if type(module).__name__ in names]

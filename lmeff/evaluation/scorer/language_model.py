@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
@@ -14,7 +13,6 @@ import torch
 from lm_eval.api.instance import Instance
 from tqdm import tqdm
 from transformers import AutoTokenizer
-from transformers.integrations import deepspeed as hf_deepspeed
 from transformers.utils import cached_file
 
 from lmeff.errors import InputError
@@ -35,6 +33,7 @@ from lmeff.evaluation.scorer.encoding import (
 from lmeff.evaluation.scorer.lengths import KnowsLengths
 from lmeff.evaluation.scorer.prefix_tree import Layout, lay_out
 from lmeff.evaluation.scorer.tree_scorer import Answer, TreeScorer, Undecided, finish, takes_trees
+from lmeff.library_internals import models_loaded_whole
 from lmeff.models.causality import check_causal
 from lmeff.models.device import is_out_of_memory
 from lmeff.models.loading import check_one_stack, check_tokenizer, check_weights, load_causal_model
@@ -308,7 +307,7 @@ def load_model(
     work among the ranks of a process group itself.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with _no_zero3():
+    with models_loaded_whole():
         model = load_causal_model(folder)
     model.config.use_cache = False  # scoring is one forward pass; keys and values would be kept for nothing
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -333,14 +332,3 @@ def answers_by_task(
         asked = {kind: [one for one in requests[name] if one.request_type == kind] for kind in kinds}
         flat = {kind: [one for one in given for _ in range(one.repeats)] for kind, given in asked.items()}
         yield name, {kind: getattr(model, kind)(given) for kind, given in flat.items()}
-
-
-@contextmanager
-def _no_zero3() -> Iterator[None]:
-    """Under ZeRO-3 training transformers would scatter every model it loads; this one stays whole."""
-    reference = hf_deepspeed._hf_deepspeed_config_weak_ref
-    hf_deepspeed.unset_hf_deepspeed_config()
-    try:
-        yield
-    finally:
-        hf_deepspeed._hf_deepspeed_config_weak_ref = reference

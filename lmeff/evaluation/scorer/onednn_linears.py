@@ -3,11 +3,11 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 import torch
 from transformers.pytorch_utils import Conv1D
 
+from lmeff.library_internals import has_onednn_linear, onednn_has_bfloat16, onednn_linear, own_weight
 from lmeff.models.device import available_bytes
 
 
@@ -41,26 +41,22 @@ def _is_plain(module: torch.nn.Module) -> bool:
     """Whether a module multiplies with a weight of its own in this machine's memory, and nothing else was put in its place."""
     if type(module) not in (torch.nn.Linear, Conv1D) or "forward" in vars(module):
         return False
-    weight = module._parameters.get("weight")  # absent where it is computed from others, as in pruned layers
+    weight = own_weight(module)
     return type(weight) is torch.nn.Parameter and weight.device.type == "cpu"
 
 
 def _computes(dtype: torch.dtype) -> bool:
     """Whether torch comes with oneDNN and may use it, in full precision, and the processor has products of this type."""
-    onednn, ops = torch.backends.mkldnn, torch.ops.mkldnn
-    if not (onednn.is_available() and onednn.enabled and hasattr(ops, "_reorder_linear_weight")):
+    onednn = torch.backends.mkldnn
+    if not (onednn.is_available() and onednn.enabled and has_onednn_linear()):
         return False
     if dtype == torch.float32:
         modes = (os.environ.get(f"{name}_DEFAULT_FPMATH_MODE", "STRICT") for name in ("ONEDNN", "DNNL"))
         return all(mode.upper() == "STRICT" for mode in modes)
-    return dtype == torch.bfloat16 and ops._is_mkldnn_bf16_supported()
+    return dtype == torch.bfloat16 and onednn_has_bfloat16()
 
 
 def _forward(layer: torch.nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
     weight = layer.weight.detach()
     weight = weight.t().contiguous() if isinstance(layer, Conv1D) else weight
-    return partial(_linear, torch.ops.mkldnn._reorder_linear_weight(weight, None), layer.bias)
-
-
-def _linear(weight: torch.Tensor, bias: torch.Tensor | None, features: torch.Tensor) -> torch.Tensor:
-    return torch.ops.mkldnn._linear_pointwise(features, weight, bias, "none", [], "")
+    return onednn_linear(weight, layer.bias)

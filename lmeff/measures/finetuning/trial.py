@@ -28,6 +28,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as transformers_logging
 
 from lmeff.environment import asks_for_cpu
+from lmeff.library_internals import use_one_gpu
 from lmeff.measures.finetuning.data import Example, TaskData
 from lmeff.measures.finetuning.encoding import Collator, Encoded, Frame, choose_pad_id, encode, give_pad_token
 from lmeff.measures.finetuning.metrics import predictions, score
@@ -207,7 +208,7 @@ def _arguments(
         bf16=device_precision(settings) == "bfloat16",
     )
     assert arguments.device  # settles how many GPUs there are; one is used, since several would multiply the batch
-    arguments._n_gpu = min(arguments.n_gpu, 1)
+    use_one_gpu(arguments)
     arguments.mixed_precision = "bf16" if arguments.bf16 else "no"  # not what a shell's ACCELERATE_MIXED_PRECISION says
     return arguments
 

@@ -4,6 +4,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
+from lmeff.library_internals import attention_of
 from lmeff.measures.profile.passes import forward, random_tokens
 from lmeff.models.families import family_of_config
 
@@ -29,7 +30,7 @@ def forward_flops_per_token(model: PreTrainedModel, length: int) -> tuple[float,
     if (family := family_of_config(config)) is not None:
         flops = family.of_config(config).flops_per_token(length) / 3
         return flops, "2 x matmul parameters + 4 x layers x width x length (PaLM)"
-    usual = config._attn_implementation
+    usual = attention_of(config)
     model.set_attn_implementation("eager")
     try:
         with FlopCounterMode(display=False) as counter:

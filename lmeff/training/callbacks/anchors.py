@@ -1,9 +1,10 @@
 """Keeps the model at every anchor, and ends the run at the last."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 import torch.distributed as dist
@@ -17,6 +18,20 @@ from lmeff.training.engines.engine import used
 from lmeff.training.trainer import LmeffTrainer
 
 
+class AnchorMeasures(Protocol):
+    """What is measured of a run's revisions at their anchors."""
+
+    are_at_anchors: bool
+    """Whether anything is."""
+
+    def at_anchor(self, revision: Path) -> None:
+        """Measures a revision that was just saved. Collective: returns on every process when all is measured, or when the run
+        was asked to stop; the next call does the rest."""
+
+    def scores(self, revision: Path) -> Mapping[str, float]:
+        """A revision's scores, by task and metric, as far as there are any."""
+
+
 @dataclass
 class AnchorCallback(TrainerCallback):
     trainer: LmeffTrainer
@@ -26,13 +41,12 @@ class AnchorCallback(TrainerCallback):
     """The part of the run that is trained, None when it has no parts."""
     train_tokens: int
     """Positions of one pass over the training text, for the epoch."""
-    evaluate: Callable[[Path], None] | None = None
-    """Scores a saved revision; called on every process."""
+    measures: AnchorMeasures
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         if state.global_step == 0:
             self._fire(state)
-        elif self.evaluate:
+        elif self.measures.are_at_anchors:
             # The run may have been stopped while it scored its newest anchor; a finished evaluation is not done again.
             reached = [anchor for anchor in self.plan.anchors if anchor.step <= state.global_step]
             for anchor in reached[-1:]:
@@ -68,12 +82,12 @@ class AnchorCallback(TrainerCallback):
         """Writes the revision, also over one that a run left which was killed before its next checkpoint: it is the same."""
         with self.trainer.weights_to_keep():
             self._write(anchor, final)
-        if self.evaluate:
+        if self.measures.are_at_anchors:
             self._score(self.store.final_path if final else self.store.path(anchor.nominal_tokens))
 
     def _score(self, revision: Path) -> None:
         try:
-            self.evaluate(revision)
+            self.measures.at_anchor(revision)
         except torch.OutOfMemoryError as error:
             shortage = str(error).partition("\n")[0]
             raise RunFailed(f"no room to score {revision.name}: {shortage}; lower evaluation.batch_size") from None

@@ -18,6 +18,7 @@ from transformers import TrainingArguments
 from lmeff.clock import Clock
 from lmeff.files import read_json, write_json
 from lmeff.formats.run_folder import RunFolder
+from lmeff.library_internals import next_step_of
 from lmeff.paths import expanded
 
 
@@ -107,7 +108,7 @@ class Trackio:
             _keep_note(tracked, "trackio", self._run.id)
             return -1
         self._run.id = ours  # it looks for a run by its name, and may have found none, or another one
-        return _forget_after(tracked.project, ours, step) if is_local else self._run._next_step - 1
+        return _forget_after(tracked.project, ours, step) if is_local else next_step_of(self._run) - 1
 
     def tell(self, step: int, values: Mapping[str, float]) -> None:
         self._run.log(dict(values), step=step)

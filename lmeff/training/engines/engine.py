@@ -8,15 +8,14 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator, PartialState
-from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, DynamoBackend
 from transformers import Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
 from lmeff.environment import is_on
 from lmeff.errors import InputError
+from lmeff.library_internals import attention_of, leave_deepspeed_unimported, reset_accelerator_state
 from lmeff.runs.process import launched_rank, launched_world_size
-from lmeff.training.transformers_internals import leave_deepspeed_unimported
 
 T = TypeVar("T")
 _ENGINES = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.DEEPSPEED)
@@ -66,7 +65,7 @@ def used(trainer: Trainer) -> dict[str, str | None]:
         "engine": engine_name(trainer.accelerator),
         "precision": _precision(trainer.accelerator),
         "torch_compile": _compiled_with(trainer.accelerator),
-        "attention": trainer.model.config._attn_implementation,
+        "attention": attention_of(trainer.model.config),
     }
 
 
@@ -126,7 +125,7 @@ def forget_engine(trainer: Trainer) -> None:
     trainer.model_wrapped = trainer.deepspeed = None
     if trainer.is_deepspeed_enabled:
         # The next engine reads its batch size and clipping from its own arguments.
-        AcceleratorState._reset_state(reset_partial_state=False)
+        reset_accelerator_state()
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -15,6 +15,8 @@ import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from lmeff.library_internals import link_optimizer_state
+
 _WEIGHTS, _OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
 _SEPARATOR = "|"
 _STEP = "step"
@@ -228,8 +230,7 @@ class Zero12Engine(ZeroEngine):
     def _link(self) -> None:
         # DeepSpeed does this once, after the first group's first step, when the other groups have no state yet.
         if all(self._base.state.get(partition) for partition in self._partitions()):
-            self._zero._hp_optimizer_states_linked = False
-            self._zero._lazy_init_hp_params_optimizer_state()
+            link_optimizer_state(self._zero)
 
 
 class Zero3Engine(ZeroEngine):

@@ -18,6 +18,7 @@ from transformers.trainer_pt_utils import nested_gather
 from lmeff.files import new_folder
 from lmeff.formats.checkpoint import read_own_state, write_own_state
 from lmeff.formats.run_folder import RunFolder
+from lmeff.library_internals import last_logged_step, loss_sum, set_last_logged_step, set_learning_rates
 from lmeff.recipe.schema import Recipe
 from lmeff.training.checkpoints import rotate, seal
 from lmeff.training.engines.engine import engine_name, loss_scale, set_loss_scale
@@ -116,9 +117,9 @@ class ResumableTrainer(Trainer):
 
     def _log_window(self) -> dict[str, Any]:
         """What the Trainer has summed up for its next log and saves nowhere. Collective."""
-        sums = nested_gather(self._tr_loss, self.args.parallel_mode).reshape(-1).tolist()
+        sums = nested_gather(loss_sum(self), self.args.parallel_mode).reshape(-1).tolist()
         skipped = self.num_skipped_before_log
-        return {"after_step": self._globalstep_last_logged, "loss_sums": sums, "num_skipped_steps": skipped}
+        return {"after_step": self.last_logged_step, "loss_sums": sums, "num_skipped_steps": skipped}
 
     def restore_log_window(self) -> None:
         """Goes on with the sum of a checkpoint, so that the next log is a mean over the steps that it always was."""
@@ -127,13 +128,13 @@ class ResumableTrainer(Trainer):
             return
         sums = self._saved_window["loss_sums"]
         same = len(sums) == self.args.world_size
-        self._tr_loss.fill_(sums[self.args.process_index] if same else sum(sums) / len(sums))
-        self._globalstep_last_logged = self._saved_window["after_step"]
+        loss_sum(self).fill_(sums[self.args.process_index] if same else sum(sums) / len(sums))
+        set_last_logged_step(self, self._saved_window["after_step"])
 
     @property
     def last_logged_step(self) -> int:
         """The step after which the present sum of losses began; the next log is the mean over the steps since."""
-        return self._globalstep_last_logged
+        return last_logged_step(self)
 
     def _own_state(self) -> dict[str, Any]:
         return {
@@ -213,10 +214,8 @@ class ResumableTrainer(Trainer):
     def seek_learning_rate(self) -> None:
         """Sets the rate of the coming step, which follows from the step alone, whatever was skipped before it."""
         schedule, step = self.lr_scheduler, self.state.global_step
-        schedule.last_epoch = step
-        schedule._last_lr = [base * of(step) for base, of in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
-        for group, rate in zip(schedule.optimizer.param_groups, schedule._last_lr, strict=True):
-            group["lr"] = rate
+        rates = [base * of(step) for base, of in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
+        set_learning_rates(schedule, step, rates)
 
     def _barrier(self) -> None:
         if dist.is_initialized():
