@@ -74,7 +74,8 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
         from lmeff.training.engines.engine import prepare_process
 
         prepare_process(recipe.deterministic)
-        from lmeff.training.job import Job, finish_state, train
+        from lmeff.training.job import Job
+        from lmeff.training.train import finish_state, train
 
     courier = Courier(run.path, recipe, names if is_first else None)
     job = Job(

@@ -155,6 +155,7 @@ def resolved(path: str) -> Any:
     raise ModuleNotFoundError(path)
 
 
+@cache
 def names_of(owner: Any) -> set[str]:
     """Everything that a class has, and everything that its methods and its bases' put into `self`."""
     names = set(dir(owner))
@@ -208,6 +209,7 @@ STANDARD = {
 """Where a class's bases have no private names that would matter, or would be seen at once."""
 
 
+@pytest.mark.slow
 def test_subclasses_use_no_other_private_names():
     modules = [name for name, tree in trees().items() if any(isinstance(node, ast.ClassDef) for node in ast.walk(tree))]
     seen = {

@@ -19,27 +19,12 @@ same step has before it is sealed. Its `flops` are those of scoring.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 
 from lmeff.objectives import Objective
 from lmeff.tokens import DataOrder
-
-
-class StatefulCallback(TrainerCallback):
-    """A callback that goes on from a checkpoint where it was. Its state must be equal on all processes."""
-
-    name: str
-    """Its key in the checkpoint; no two callbacks of a run have the same."""
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint must keep, as JSON takes it."""
-        raise NotImplementedError
-
-    def load_state(self, saved: dict[str, Any]) -> None:
-        """Goes on from a checkpoint's `state`."""
-        raise NotImplementedError
+from lmeff.training.callbacks.callback import RunCallback
 
 
 class Method:
@@ -51,8 +36,8 @@ class Method:
     def wrap_order(self, inner: DataOrder) -> DataOrder:
         return inner
 
-    def callbacks(self, trainer: Trainer) -> Sequence[TrainerCallback]:
-        """Called once, when the trainer, a `LmeffTrainer`, is complete."""
+    def callbacks(self, trainer: Trainer) -> Sequence[RunCallback]:
+        """Called once, when the trainer, a `LmeffTrainer`, is complete. Their priority is LEARN."""
         return ()
 
     def flops(self, step: int) -> Mapping[str, float]:

@@ -1,6 +1,6 @@
 """The Hugging Face Trainer with an objective's loss, a stateless order of sequences and whole-model weights."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, ProgressCallback, TrainingArguments
 from transformers.trainer_pt_utils import nested_gather
 
 from lmeff.errors import InputError
@@ -21,10 +21,11 @@ from lmeff.objectives.forward import compute_losses_in_forward
 from lmeff.objectives.held_out import HeldOutLoss, HeldOutText, rows_of_rank
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import DataOrder, PermutationOrder, Tokens
+from lmeff.training.callbacks.callback import RunCallback, in_order
 from lmeff.training.data.loader import StepBatches, train_loader
 from lmeff.training.data.sequences import MicroBatch, TrainSequences
-from lmeff.training.engines.resumable import ResumableTrainer
-from lmeff.training.method import Method, StatefulCallback
+from lmeff.training.engines.resumable import CONVERGENCE, ResumableTrainer
+from lmeff.training.method import Method
 
 
 class LmeffTrainer(ResumableTrainer):
@@ -108,18 +109,25 @@ class LmeffTrainer(ResumableTrainer):
 
     # ------------------------------------------------------------------ checkpoints
 
+    def use_callbacks(self, callbacks: Iterable[RunCallback]) -> None:
+        """Has a run's callbacks asked in the order of their priorities, after the Trainer's own; its bars and prints go."""
+        self.remove_callback(ProgressCallback)
+        self.remove_callback(PrinterCallback)
+        for callback in in_order(callbacks):
+            self.add_callback(callback)
+
     @property
-    def _stateful(self) -> dict[str, StatefulCallback]:
-        found = [callback for callback in self.callback_handler.callbacks if isinstance(callback, StatefulCallback)]
-        by_name = {callback.name: callback for callback in found}
-        if len(by_name) < len(found):
-            raise ValueError(f"two callbacks of a run have the same name: {[callback.name for callback in found]}")
-        return by_name
+    def _run_callbacks(self) -> dict[str, RunCallback]:
+        found = (callback for callback in self.callback_handler.callbacks if isinstance(callback, RunCallback))
+        return {callback.name: callback for callback in found}
 
     def _own_state(self) -> dict[str, Any]:
+        callbacks = {name: callback.state() for name, callback in self._run_callbacks.items()}
+        converging = {CONVERGENCE: callbacks.pop(CONVERGENCE)} if CONVERGENCE in callbacks else {}
         states = {"objective": self.objective.state(), "order": self.order.state()}
-        states |= {f"callback {name}": callback.state() for name, callback in self._stateful.items()}
-        return super()._own_state() | {
+        states |= {f"callback {name}": state for name, state in callbacks.items()}
+        own = super()._own_state() | converging
+        return own | {
             "num_loss_tokens": self.loss_positions.after(self.state.global_step),
             "order_fingerprint": self.order.fingerprint,
             "states": {name: state for name, state in states.items() if state},
@@ -127,11 +135,11 @@ class LmeffTrainer(ResumableTrainer):
 
     def _load_states(self, saved: Mapping[str, dict[str, Any]]) -> None:
         """Raises ValueError where a checkpoint was written with other methods."""
-        stateful = {"objective": self.objective, "order": self.order}
-        stateful |= {f"callback {name}": callback for name, callback in self._stateful.items()}
-        if unknown := saved.keys() - stateful.keys():
+        owners = {"objective": self.objective, "order": self.order}
+        owners |= {f"callback {name}": callback for name, callback in self._run_callbacks.items()}
+        if unknown := saved.keys() - owners.keys():
             raise ValueError(f"it has the state of '{min(unknown)}', which this run does not have")
-        for name, owner in stateful.items():
+        for name, owner in owners.items():
             if state := saved.get(name):
                 owner.load_state(state)
 
@@ -140,6 +148,8 @@ class LmeffTrainer(ResumableTrainer):
         saved = read_own_state(checkpoint)
         try:
             self._load_states(saved.get("states", {}))
+            if converging := self._run_callbacks.get(CONVERGENCE):
+                converging.load_state(saved[CONVERGENCE])
         except ValueError as error:
             raise InputError(
                 f"{checkpoint}: {error}; go on with the learning method that it was written with"
@@ -246,7 +256,8 @@ class LmeffTrainer(ResumableTrainer):
     # ------------------------------------------------------------------ weights
 
     def weights_writer(self) -> Callable[[Path], None]:
-        """Gathers the weights in float32 (collective), and returns what writes model.safetensors and config.json with them."""
+        """Gathers the weights in float32, and returns what writes model.safetensors and config.json with them. Collective; the
+        first process has the weights and may write."""
         state = self._whole_state()
         if unknown := set(state) - set(self.model.state_dict()):
             raise RuntimeError(f"gathered weights have names that the model does not have, such as {min(unknown)}")
@@ -257,6 +268,7 @@ class LmeffTrainer(ResumableTrainer):
         return write
 
     def _whole_state(self) -> dict[str, torch.Tensor]:
+        """The weights by name. Collective; every process has them, but under ZeRO-3 in float32 only the first."""
         if not self.is_deepspeed_enabled:
             return self.model.state_dict()
         if next(self.model.parameters()).dtype == torch.float32:

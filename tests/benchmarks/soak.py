@@ -81,7 +81,7 @@ def main() -> int:
         import lmeff.analysis
         import lmeff.corpora
         import lmeff.tokens
-        import lmeff.training.job  # noqa: F401
+        import lmeff.training.train  # noqa: F401
     draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as temporary:
         recipe = write_recipe(Path(temporary))

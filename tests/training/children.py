@@ -8,7 +8,7 @@ from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["lmeff.run", "lmeff.training.job", "lmeff.analysis", "lmeff.corpora", "lmeff.evaluation.harness"]
+    ["lmeff.run", "lmeff.training.train", "lmeff.analysis", "lmeff.corpora", "lmeff.evaluation.harness"]
 )
 
 

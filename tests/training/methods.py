@@ -17,7 +17,8 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.objectives import Objective, WrappedObjective
 from lmeff.tokens import DataOrder, WrappedOrder
-from lmeff.training.method import Method, StatefulCallback
+from lmeff.training.callbacks.callback import Priority, RunCallback
+from lmeff.training.method import Method
 from lmeff.training.trainer import LmeffTrainer
 
 
@@ -53,8 +54,10 @@ class Backwards(WrappedOrder):
         return f"{self.inner.fingerprint} backwards {self.number}"
 
 
-class Sum(StatefulCallback):
+class Sum(RunCallback):
     """Adds up a column of the objective over all steps, and writes the sum at the end."""
+
+    priority = Priority.LEARN
 
     def __init__(self, trainer: LmeffTrainer, number: int) -> None:
         self.trainer, self.name, self.column = trainer, f"sum {number}", f"extra_{number}"
@@ -91,7 +94,7 @@ class Toy(Method):
     def wrap_order(self, inner: DataOrder) -> DataOrder:
         return Backwards(inner, self.number)
 
-    def callbacks(self, trainer: LmeffTrainer) -> list[StatefulCallback]:
+    def callbacks(self, trainer: LmeffTrainer) -> list[RunCallback]:
         return [Sum(trainer, self.number)]
 
 

@@ -4,16 +4,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 import torch.distributed as dist
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.errors import RunFailed
 from lmeff.formats.plan import PlanAnchor, PlanDocument
 from lmeff.plan.compute import flops_of
 from lmeff.revisions import RevisionStore
+from lmeff.training.callbacks.callback import Priority, RunCallback
 from lmeff.training.engines.engine import used
 from lmeff.training.trainer import LmeffTrainer
 
@@ -33,7 +34,10 @@ class AnchorMeasures(Protocol):
 
 
 @dataclass
-class AnchorCallback(TrainerCallback):
+class AnchorCallback(RunCallback):
+    priority: ClassVar[Priority] = Priority.KEEP_ANCHOR
+    name: ClassVar[str] = "anchors"
+
     trainer: LmeffTrainer
     store: RevisionStore
     plan: PlanDocument
@@ -71,7 +75,8 @@ class AnchorCallback(TrainerCallback):
         return False
 
     def keep_final(self) -> None:
-        """Keeps the model as it is now as the final one: it went on after the last anchor. Collective."""
+        """Keeps the model as it is now as the final one: it went on after the last anchor. Collective; the first process
+        writes."""
         step = self.trainer.state.global_step
         tokens = self.plan.clock.tokens_at(step)
         self._keep(
@@ -79,7 +84,8 @@ class AnchorCallback(TrainerCallback):
         )
 
     def _keep(self, anchor: PlanAnchor, final: bool = False) -> None:
-        """Writes the revision, also over one that a run left which was killed before its next checkpoint: it is the same."""
+        """Writes the revision, also over one that a run left which was killed before its next checkpoint: it is the same.
+        Collective; the first process writes."""
         with self.trainer.weights_to_keep():
             self._write(anchor, final)
         if self.measures.are_at_anchors:

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.errors import RunFailed
+from lmeff.training.callbacks.callback import Priority, RunCallback
 from lmeff.training.trainer import LmeffTrainer
 
 
@@ -22,7 +23,7 @@ class Agreement:
             self._group = dist.new_group(backend="gloo")
 
     def highest(self, *values: int) -> list[int]:
-        """Collective."""
+        """Collective; every process is given the same."""
         if not dist.is_initialized():
             return list(values)
         together = torch.tensor(values)
@@ -31,7 +32,10 @@ class Agreement:
 
 
 @dataclass
-class BoundaryCallback(TrainerCallback):
+class BoundaryCallback(RunCallback):
+    priority: ClassVar[Priority] = Priority.AGREE
+    name: ClassVar[str] = "boundary"
+
     trainer: LmeffTrainer
     asked_to_stop: Callable[[], bool]
     every_minutes: float | None
@@ -54,7 +58,7 @@ class BoundaryCallback(TrainerCallback):
         self._saved_at = time.monotonic()
 
     def was_asked_to_stop(self) -> bool:
-        """Whether any process was. Collective."""
+        """Whether any process was. Collective; every process is given the same answer."""
         return bool(self._agreement.highest(int(self.asked_to_stop()))[0])
 
     def on_pre_optimizer_step(
@@ -65,6 +69,7 @@ class BoundaryCallback(TrainerCallback):
             kwargs["model"].zero_grad(set_to_none=True)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        """Collective: every process takes the same decision."""
         due = self.every_minutes is not None and time.monotonic() - self._saved_at >= 60 * self.every_minutes
         # Looking at a number on a GPU makes the CPU wait for it, so it is done where the Trainer looks anyway.
         looked = args.device.type == "cpu" or control.should_log or control.should_save

@@ -3,11 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.formats.run_log import forget_after
+from lmeff.training.callbacks.callback import Priority, RunCallback
+from lmeff.training.engines.resumable import CONVERGENCE
 from lmeff.training.trainer import LmeffTrainer
 
 _TRAINED_PER_LOOK = 100
@@ -15,10 +17,23 @@ _TRAINED_PER_LOOK = 100
 
 
 @dataclass
-class ConvergenceCallback(TrainerCallback):
+class ConvergenceCallback(RunCallback):
+    priority: ClassVar[Priority] = Priority.CONVERGE
+    name: ClassVar[str] = CONVERGENCE
+
     trainer: LmeffTrainer
     log: Path
     """JSON lines: step, tokens, dev_loss, best, looks_without_improvement."""
+    best: float | None = None
+    """The lowest held-out loss so far, if it was lower than the one before by more than `anchors.threshold`."""
+    looks_without_improvement: int = 0
+    """Looks since then."""
+
+    def state(self) -> dict[str, Any]:
+        return {"best": self.best, "looks_without_improvement": self.looks_without_improvement}
+
+    def load_state(self, saved: dict[str, Any]) -> None:
+        self.best, self.looks_without_improvement = saved["best"], saved["looks_without_improvement"]
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.is_world_process_zero:
@@ -36,17 +51,18 @@ class ConvergenceCallback(TrainerCallback):
         tokens = trainer.recipe.batch.clock.tokens_at(state.global_step)
         if tokens < max(wanted.patient_after, wanted.tokens[-1]) or state.global_step % self.every_steps:
             return
+        # Collective; every process is given the same loss, and takes the same decision.
         with trainer.timer_stopped(), trainer.weights_to_keep():
             loss = trainer.held_out_loss().loss
-        seen = trainer.convergence
-        if seen["best"] is None or loss < seen["best"] - wanted.threshold:
-            seen.update(best=loss, looks_without_improvement=0)
+        if self.best is None or loss < self.best - wanted.threshold:
+            self.best, self.looks_without_improvement = loss, 0
         else:
-            seen["looks_without_improvement"] += 1
+            self.looks_without_improvement += 1
         if state.is_world_process_zero:
             with open(self.log, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": state.global_step, "tokens": tokens, "dev_loss": loss, **seen}) + "\n")
-        if seen["looks_without_improvement"] >= wanted.patience:
+                line = {"step": state.global_step, "tokens": tokens, "dev_loss": loss, **self.state()}
+                file.write(json.dumps(line) + "\n")
+        if self.looks_without_improvement >= wanted.patience:
             control.should_training_stop = True
             # The run ends here; a checkpoint of this step would be gone on from.
             control.should_save = False

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from tqdm import tqdm
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.files import has_manifest
 from lmeff.formats.anchor import AnchorDocument
@@ -15,6 +16,7 @@ from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.run_log import LogRecord, read_log
 from lmeff.recipe.schema import Recipe
+from lmeff.training.callbacks.callback import Priority, RunCallback
 from lmeff.training.callbacks.trackers import KINDS, Tracked, Tracker
 
 Values = dict[str, float]
@@ -45,8 +47,11 @@ def take_trackers(
 
 
 @dataclass
-class TrackingCallback(TrainerCallback):
+class TrackingCallback(RunCallback):
     """Only the first process tells anything. A tracker that fails is left alone, and never ends a run."""
+
+    priority: ClassVar[Priority] = Priority.TRACK
+    name: ClassVar[str] = "tracking"
 
     trackers: dict[str, Tracker]
     plan: PlanDocument

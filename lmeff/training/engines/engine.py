@@ -102,7 +102,7 @@ def check_engine(accelerator: Accelerator, arguments: TrainingArguments) -> None
 
 def run_on_rank_zero(function: Callable[[], T]) -> T:
     """What `function` returns or raises on the first process, on every process: disks may show each of them something else.
-    Collective."""
+    Collective; the result is on every process."""
     PartialState()
     answer: list[Any] = [None, None]
     if launched_rank() == 0:

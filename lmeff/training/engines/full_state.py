@@ -76,6 +76,7 @@ class PlainEngine:
         self._parameters, self._optimizer = dict(model.named_parameters()), optimizer
 
     def gather(self, keep: bool) -> FullState:
+        """Copies of weights and optimizer state, where `keep` says so; empty elsewhere. Not collective."""
         full = FullState({})
         for name, parameter in self._parameters.items() if keep else ():
             full.weights[name] = _kept(parameter)
@@ -134,7 +135,7 @@ class ZeroEngine(ABC):
     @abstractmethod
     def whole(self, partition: torch.Tensor, values: torch.Tensor) -> list[torch.Tensor]:
         """What all processes together have for each parameter of a partition, in its shape; `values` is this process's part.
-        Collective."""
+        Collective; the result is on every process."""
 
     @abstractmethod
     def own_part(self, partition: torch.Tensor, whole: list[torch.Tensor]) -> torch.Tensor:
@@ -149,6 +150,7 @@ class ZeroEngine(ABC):
         return self._base
 
     def gather(self, keep: bool) -> FullState:
+        """Collective; the result is on the processes that `keep` it, and empty on the others."""
         from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state
 
         self._link()
@@ -198,7 +200,7 @@ class ZeroEngine(ABC):
 
 
 def _gathered(values: torch.Tensor) -> torch.Tensor:
-    """Every process's values, a row each."""
+    """Every process's values, a row each. Collective; the result is on every process."""
     rows = values.new_empty(dist.get_world_size(), values.numel())
     dist.all_gather_into_tensor(rows.view(-1), values.contiguous())
     return rows

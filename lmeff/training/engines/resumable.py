@@ -32,6 +32,9 @@ from lmeff.training.optimizers import (
     weights_to_keep,
 )
 
+CONVERGENCE = "convergence"
+"""The name of the callback whose state stands beside those of the others: every checkpoint of every version has it."""
+
 
 class ResumableTrainer(Trainer):
     """A Trainer whose state is written by parameter name, and read by any engine and number of processes."""
@@ -52,8 +55,6 @@ class ResumableTrainer(Trainer):
         """Steps whose update was left out: float16 loss scaling dropped it, or it was not finite."""
         self.num_skipped_before_log = 0
         """Of these, those before the sum for the next log began."""
-        self.convergence: dict[str, Any] = {"best": None, "looks_without_improvement": 0}
-        """Early stopping: the best held-out loss, and how often it was not improved since."""
         self._fingerprint = tokens_fingerprint
         self._pinned = pinned
         self._saved_window: dict[str, Any] | None = None
@@ -67,7 +68,7 @@ class ResumableTrainer(Trainer):
 
     def step_loss(self) -> float | None:
         """Training loss of the last step over the global batch, nats per token; None before the first, and for a step that was
-        left out. Collective."""
+        left out. Collective; every process is given the same."""
         if self.state.global_step == 0:
             return None
         loss = nested_gather(self._step_loss, self.args.parallel_mode).mean().item()
@@ -98,6 +99,7 @@ class ResumableTrainer(Trainer):
         return engine_state(self.model, self.model_wrapped, self.optimizer)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Collective: the first process writes, and the others wait until it has."""
         with self.timer_stopped():
             full = self._engine_state().gather(keep=self.args.process_index == 0)
             about_losses = {"step_loss": self.step_loss(), "log_window": self._log_window()}
@@ -112,11 +114,13 @@ class ResumableTrainer(Trainer):
             self._barrier()
 
     def optimizer_writer(self) -> Callable[[Path], None]:
-        """Gathers the optimizer's state (collective), and returns what writes optimizer.safetensors with it."""
+        """Gathers the optimizer's state, and returns what writes optimizer.safetensors with it. Collective; only the first
+        process has the state, and may write."""
         return self._engine_state().gather(keep=self.args.process_index == 0).save_optimizer
 
     def _log_window(self) -> dict[str, Any]:
-        """What the Trainer has summed up for its next log and saves nowhere. Collective."""
+        """What the Trainer has summed up for its next log and saves nowhere. Collective; every process is given the
+        same."""
         sums = nested_gather(loss_sum(self), self.args.parallel_mode).reshape(-1).tolist()
         skipped = self.num_skipped_before_log
         return {"after_step": self.last_logged_step, "loss_sums": sums, "num_skipped_steps": skipped}
@@ -146,7 +150,7 @@ class ResumableTrainer(Trainer):
             "tokens_fingerprint": self._fingerprint,
             "num_skipped_steps": self.num_skipped_steps,
             "train_seconds": self.train_seconds,
-            "convergence": self.convergence,
+            CONVERGENCE: {"best": None, "looks_without_improvement": 0},
             "optimizer_counters": counters(self._own_optimizer),
             "loss_scale": loss_scale(self.accelerator, self.model_wrapped),
         }
@@ -155,7 +159,6 @@ class ResumableTrainer(Trainer):
         """Goes on from a complete checkpoint of any engine and number of processes."""
         saved = read_own_state(checkpoint)
         self._seconds, self.num_skipped_steps = saved["train_seconds"], saved["num_skipped_steps"]
-        self.convergence = saved["convergence"]
         self._saved_window = saved.get("log_window")
         self._step_loss.fill_(saved["step_loss"] if saved["step_loss"] is not None else math.nan)
         self.train(resume_from_checkpoint=str(checkpoint))

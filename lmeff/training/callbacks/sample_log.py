@@ -3,19 +3,23 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.distributed as dist
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.formats.run_log import forget_after
+from lmeff.training.callbacks.callback import Priority, RunCallback
 from lmeff.training.trainer import LmeffTrainer
 
 
 @dataclass
-class SampleLogCallback(TrainerCallback):
+class SampleLogCallback(RunCallback):
     """Appends `{"step", "sequence_ids"}` to `samples.jsonl`: the ids that went into the model, in their place in the global
     batch. An id counts the full blocks of the training tokens, or the sequences of `batch.packing: best_fit`."""
+
+    priority: ClassVar[Priority] = Priority.LOG_SAMPLES
+    name: ClassVar[str] = "samples"
 
     path: Path
     trainer: LmeffTrainer
