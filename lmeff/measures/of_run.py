@@ -11,6 +11,7 @@ from pathlib import Path
 from lmeff.evaluation.results import scores_of
 from lmeff.files import MANIFEST
 from lmeff.formats.run_folder import RunFolder
+from lmeff.measures.alone import measure_alone
 from lmeff.measures.measure import Measure, reason
 from lmeff.measures.registry import measure_of_run
 from lmeff.measures.scores.measure import evaluation_of
@@ -42,7 +43,8 @@ class RunMeasures:
         # From the last process backwards, since the first one joins the scores of all; the weights are left to it.
         ours = [kind for place, kind in enumerate(kinds) if -place % self._world_size == self._rank]
         self._at_anchors = [measure_of_run(kind, section, run, check) for kind in ours]
-        self._after = [measure_of_run(kind, section, run, check) for kind in section.measures_after_training]
+        # What cannot be measured is told before a step is trained.
+        self._after = {kind: measure_of_run(kind, section, run, check) for kind in section.measures_after_training}
         self._prepared: set[Measure] = set()
 
     def at_anchor(self, revision: Path) -> None:
@@ -70,9 +72,11 @@ class RunMeasures:
             weights = WeightStatistics()
             for model in select_models(str(self._run)):
                 self._measure(weights, model)
-        for measure in self._after:
-            for model in select_models(str(self._run), [self._final]):
-                self._measure(measure, model)
+        for kind, measure in self._after.items():
+            try:
+                measure_alone(self._run, self._final, kind)  # no other process is here any more to work together with
+            except Exception as error:
+                _say(f"{self._final}: {measure.not_measured}: {reason(error)}")
 
     def _measure(self, measure: Measure, model: SelectedModel) -> None:
         """A run goes on whatever happens."""

@@ -139,6 +139,7 @@ def generate_tokens(
             attention_mask=attention_mask,
             generation_config=config,
             logits_processor=LogitsProcessorList([chooser]),
+            synced_gpus=False,  # under ZeRO-3 it would wait for the other processes, which do not generate
         )
     finally:
         model.generation_config = before

@@ -16,9 +16,9 @@ from lmeff.formats.result import kind_of
 from lmeff.publishing.cards import scores_of
 from tests.launching import finish, kill, run_folder, start, state_of, wait_until, weights, workers, write_recipe
 
-LONG = "batch.sequence_length=128"
+LONG = ("batch.sequence_length=128", "batch.micro=2")
 """So that a model has room for prompts and what it writes after them."""
-MEASURED = (LONG, "evaluation.measures=[perplexity,generation]")
+MEASURED = (*LONG, "evaluation.measures=[perplexity,generation]")
 FILES = {"weights.json", "similarity.json", "perplexity_dev.json", "generation.json", "generations.jsonl"}
 REVISIONS = [f"seed-1-tokens-{tokens}" for tokens in ("0", "5k", "20k")]
 
@@ -109,7 +109,7 @@ def test_curves_and_the_report_show_them(finished: Path):
 
 
 def test_training_is_not_changed(finished: Path, recipe: Path):
-    assert run.main([str(recipe), "name=unmeasured", LONG, "evaluation.at_anchors=false"]) == 0
+    assert run.main([str(recipe), "name=unmeasured", *LONG, "evaluation.at_anchors=false"]) == 0
     unmeasured = run_folder(recipe, "unmeasured")
     assert weights(unmeasured) == weights(finished)
     assert not (unmeasured / "results").exists()
@@ -150,7 +150,7 @@ def test_the_final_revision_is_profiled_and_fine_tuned_when_training_has_ended(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
     data = write_rte(tmp_path / "superglue")
-    words = [LONG, "evaluation.measures=[profile,finetuning]", f"evaluation.paths={{superglue: {data}}}", "name=whole"]
+    words = [*LONG, "evaluation.measures=[profile,finetuning]", f"evaluation.paths={{superglue: {data}}}", "name=whole"]
     assert run.main([str(recipe), *words, "evaluation.weights=false"]) == 0
     folder = run_folder(recipe, "whole")
     results = folder / "results" / REVISIONS[-1]
@@ -189,9 +189,8 @@ def test_interrupted_in_the_middle_of_a_measure(recipe: Path, finished: Path, ho
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["cpu_ddp", "cpu_zero3"])
 def test_processes_share_the_measures(recipe: Path, launcher: str):
-    name = launcher
-    finish(start(launcher, str(recipe), f"name={name}", *MEASURED))
-    folder = run_folder(recipe, name)
+    finish(start(launcher, str(recipe), f"name={launcher}", *MEASURED))
+    folder = run_folder(recipe, launcher)
     assert set(results_of(folder)) == all_names()
     assert measured_by_verbs(folder) == results_of(folder)
     assert not list(folder.glob(".waiting*"))

@@ -207,7 +207,7 @@ def _generation(model: PreTrainedModel, settings: ProfileSettings, notes: list[s
     options = {"do_sample": False, "use_cache": True, "min_new_tokens": new, "max_new_tokens": new, "pad_token_id": 0}
 
     def generate() -> None:
-        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **options)
+        model.generate(input_ids=ids, attention_mask=torch.ones_like(ids), synced_gpus=False, **options)
 
     try:
         with _no_collection():
