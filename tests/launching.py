@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import prepared
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,16 +62,33 @@ def environment() -> dict[str, str]:
     }
 
 
-def start(launcher: str | None, *words: str, options: tuple[str, ...] = ()) -> subprocess.Popen:
-    """`accelerate launch --config_file launchers/LAUNCHER.yaml -m lmeff.run WORDS` in a process group of its own; a launcher
-    may be a file too, and without one it is `python -m lmeff.run WORDS`."""
+def start(
+    launcher: str | None, *words: str, options: tuple[str, ...] = (), program: tuple[str, ...] = ("-m", "lmeff.run")
+) -> subprocess.Popen:
+    """`accelerate launch --config_file launchers/LAUNCHER.yaml -m lmeff.run WORDS`, from a prepared parent, in a process group of its
+    own; a launcher may be a file too, and without one it is `python -m lmeff.run WORDS`."""
+    return _start(prepared.Popen, launcher, *words, options=options, program=program)
+
+
+def start_afresh(launcher: str | None, *words: str, options: tuple[str, ...] = ()) -> subprocess.Popen:
+    """The same with new processes only, where the launch itself is looked at."""
+    return _start(subprocess.Popen, launcher, *words, options=options)
+
+
+def _start(
+    popen: type[subprocess.Popen],
+    launcher: str | None,
+    *words: str,
+    options: tuple[str, ...],
+    program: tuple[str, ...] = ("-m", "lmeff.run"),
+) -> subprocess.Popen:
     command = [sys.executable]
     if launcher:
         accelerate = str(Path(sys.executable).with_name("accelerate"))
         config = launcher if launcher.endswith(".yaml") else f"launchers/{launcher}.yaml"
         command = [accelerate, "launch", "--quiet", "--config_file", config, *options]
-    return subprocess.Popen(
-        [*command, "-m", "lmeff.run", *words],
+    return popen(
+        [*command, *program, *words],
         cwd=ROOT,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -97,13 +115,13 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen, timeout
 
 
 def workers(process: subprocess.Popen) -> list[psutil.Process]:
-    """A launch's `python -m lmeff.run` processes, in the order of their ranks."""
-    found = {}
+    """A launch's `python -m lmeff.run` processes, in the order of their ranks, which is that of their starts."""
+    found = []
     for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
         with suppress(psutil.NoSuchProcess):
             if "lmeff.run" in one.cmdline() and "launch" not in one.cmdline():
-                found[int(one.environ().get("RANK", 0))] = one
-    return [found[rank] for rank in sorted(found)]
+                found.append(one)
+    return sorted(found, key=lambda one: (one.create_time(), one.pid))
 
 
 def kill(process: subprocess.Popen) -> None:

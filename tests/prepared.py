@@ -1,0 +1,145 @@
+"""Python programs that start at once: forked from a parent that has imported what they are going to import.
+
+`Popen` and `run` stand in for those of `subprocess`, for `[python, "-m", MODULE, ...]`, `[python, FILE, ...]` and `[accelerate, ...]`.
+A child is what a fresh process would be: a child of the caller, with its own arguments, environment, folder, files, session and
+signals, whose program runs as `__main__`. Under `accelerate launch` the processes of the run are forked too; all else of it is real.
+
+Two things differ: modules are there before the program asks for them, and all children of one parent hash strings alike. What is
+tested of imports, or of the launch itself, goes through `subprocess`.
+"""
+
+import inspect
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from prepared_parent import BUFFER_BYTES, set_subreaper
+
+LATE = (
+    *("RANK", "WORLD_SIZE", "LOCAL_*", "GROUP_*", "ROLE_*", "MASTER_*", "TORCHELASTIC_*", "ACCELERATE_*", "PET_*"),
+    *("LMEFF_*", "SLURM_*", "PYTEST_*", "TZ", "COLUMNS", "LINES", "NO_COLOR", "PWD", "OLDPWD", "SHLVL", "_"),
+)
+"""Patterns of variables that are read when a program runs. The others may be read when a library is imported, so a parent has them
+from its start, and another set of them gets another parent."""
+MAX_PARENTS = 3
+"""How many parents are kept, of half a gigabyte each; the one not used for the longest time ends first."""
+
+
+class Parent:
+    """A process that forks programs. It ends when nobody holds the other end of its connection."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection, self._lock = connection, threading.Lock()
+
+    @classmethod
+    def start(cls, environment: dict[str, str]) -> "Parent":
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        script = Path(__file__).with_name("prepared_parent.py")
+        # The last argument is room for the command lines of its children.
+        command = [sys.executable, str(script), str(theirs.fileno()), " " * 4000]
+        subprocess.Popen(
+            command,
+            env=environment,
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        return cls(ours)
+
+    def fork(self, request: dict, files: Sequence[int]) -> int:
+        """The new process, a child of this one."""
+        with self._lock, set_subreaper():
+            socket.send_fds(self._connection, [json.dumps(request).encode()], files)
+            answer = json.loads(self._connection.recv(BUFFER_BYTES) or '"the prepared parent has died"')
+        if isinstance(answer, int):
+            return answer
+        raise ChildProcessError(answer)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Popen(subprocess.Popen):
+    """A program forked from a prepared parent; whatever is no Python program is started as ever."""
+
+    def _execute_child(self, *arguments: object, **options: object) -> None:
+        given = inspect.signature(super()._execute_child).bind(*arguments, **options).arguments
+        words = [os.fspath(word) for word in given["args"]] if not isinstance(given["args"], str) else []
+        program = python_program(words)
+        if program is None or given["preexec_fn"] or given["pass_fds"] or given["shell"]:
+            super()._execute_child(*arguments, **options)
+            return
+        environment = dict(os.environ if given["env"] is None else given["env"])
+        request = {
+            "words": words,
+            "program": program,
+            "environment": environment,
+            "directory": os.fspath(given["cwd"] or Path.cwd()),
+            "new_session": given["start_new_session"],
+            "process_group": given["process_group"],
+        }
+        pipes = [given[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")]
+        files = [pipe if pipe >= 0 else number for number, pipe in enumerate((pipes[0], pipes[3], pipes[5]))]
+        self.pid = find_parent(environment).fork(request, files)
+        self._child_created = True
+        self._close_pipe_fds(*pipes)
+
+
+def run(words: Sequence[str], *, timeout: float = 300, check: bool = False, **options: object) -> subprocess.CompletedProcess:
+    """`subprocess.run`."""
+    if options.pop("capture_output", False):
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with Popen(words, **options) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    done = subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
+    if check:
+        done.check_returncode()
+    return done
+
+
+def python_program(words: Sequence[str]) -> list[str] | None:
+    """What comes after `python` of a program that can be forked: `-m MODULE ...` or `FILE ...`."""
+    if not words:
+        return None
+    if words[0] == sys.executable:
+        rest = list(words[1:])
+        while rest[:1] == ["-u"]:
+            rest = rest[1:]
+        return rest if rest and (rest[0] == "-m" or not rest[0].startswith("-")) else None
+    return list(words) if Path(words[0]).name == "accelerate" else None
+
+
+_parents: dict[str, Parent] = {}
+_parents_lock = threading.Lock()
+_launcher_parent: Parent | None = None
+
+
+def find_parent(environment: dict[str, str]) -> Parent:
+    """One with these variables, started if there is none."""
+    if _launcher_parent is not None:
+        return _launcher_parent
+    early = {
+        name: value
+        for name, value in sorted(environment.items())
+        if not any(fnmatchcase(name, pattern) for pattern in LATE)
+    }
+    key = json.dumps(early)
+    with _parents_lock:
+        parent = _parents.pop(key, None) or Parent.start(early)
+        _parents[key] = parent
+        while len(_parents) > MAX_PARENTS:
+            _parents.pop(next(iter(_parents))).close()
+    return parent

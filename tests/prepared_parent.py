@@ -1,0 +1,173 @@
+"""The process that forks programs for `prepared.py`: `python prepared_parent.py CONNECTION ROOM`."""
+
+import ctypes
+import gc
+import importlib
+import json
+import os
+import pkgutil
+import runpy
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+BUFFER_BYTES = 1 << 20
+_PR_SET_CHILD_SUBREAPER = 36
+ROOT = Path(__file__).resolve().parents[1]
+
+THIRD_PARTY = (
+    "accelerate",
+    "accelerate.commands.accelerate_cli",
+    "accelerate.commands.launch",
+    "datasets",
+    "deepspeed",
+    "lm_eval.evaluator",
+    "lm_eval.models.huggingface",
+    "lm_eval.tasks",
+    "pandas",
+    "torch.distributed.run",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.llama.modeling_llama",
+    "transformers.trainer",
+)
+"""What lmeff imports of others only when it is needed."""
+
+
+@contextmanager
+def set_subreaper() -> Iterator[None]:
+    """Inside, a process whose parent is gone becomes a child of this one."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def serve(connection: socket.socket) -> dict:
+    """Forks for every request; returns it in the new process only. Leaves when nobody asks any more."""
+    while True:
+        message, files, *_ = socket.recv_fds(connection, BUFFER_BYTES, 3)
+        if not message:
+            os._exit(0)
+        # A middle process that leaves at once makes the new one an orphan, which falls to the process that asks.
+        middle = os.fork()
+        if middle == 0:
+            middle = os.getpid()
+            if os.fork():
+                os._exit(0)
+            while os.getppid() == middle:
+                time.sleep(0.001)
+            request = json.loads(message)
+            become(request, files, connection)
+            return request
+        os.waitpid(middle, 0)
+        for file in files:
+            os.close(file)
+
+
+def become(request: dict, files: list[int], connection: socket.socket) -> None:
+    """Makes this process the one that is asked for, and says so."""
+    if request["new_session"]:
+        os.setsid()
+    elif request["process_group"] >= 0:
+        os.setpgid(0, request["process_group"])
+    try:
+        os.chdir(request["directory"])
+    except OSError as error:
+        connection.send(json.dumps(str(error)).encode())
+        os._exit(1)
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    time.tzset()
+    connection.send(json.dumps(os.getpid()).encode())
+    # First out of the way of 0, 1 and 2, which may be among them.
+    files = [os.dup(file) for file in files]
+    connection.detach()
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+    os.closerange(3, 1 << 16)
+    if os.isatty(1):
+        sys.stdout.reconfigure(line_buffering=True)
+    set_command_line(request["words"])
+    seed_numpy()
+
+
+def seed_numpy() -> None:
+    """Python's own random numbers are seeded anew in every fork, these are not."""
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed()
+
+
+def set_command_line(words: list[str]) -> None:
+    """What `ps` shows. The room is that of this process's own arguments."""
+    start, end = map(int, Path("/proc/self/stat").read_text().rpartition(")")[2].split()[45:47])
+    text = b"\0".join(os.fsencode(word) for word in words)[: end - start - 1]
+    ctypes.memmove(start, text + bytes(end - start - len(text)), end - start)
+
+
+def import_everything() -> None:
+    import lmeff
+
+    for name in THIRD_PARTY:
+        importlib.import_module(name)
+    for module in pkgutil.walk_packages(lmeff.__path__, "lmeff."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
+def assert_one_thread() -> None:
+    """A fork takes only one thread along. jemalloc, which came with pyarrow, starts its own anew in a child."""
+    names = {(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()}
+    assert len(names - {"jemalloc_bg_thd"}) == 1, names
+
+
+def run_program(program: list[str]) -> None:
+    """As Python itself runs it; does not return where the program leaves."""
+    if program[0] == "-m":
+        _, module, *arguments = program
+        # A program that others import has to run anew, as `__main__`.
+        sys.modules.pop(module, None)
+        sys.path[0] = str(Path.cwd())
+        sys.argv = [module, *arguments]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    else:
+        sys.argv, sys.path[0] = program, str(Path(program[0]).resolve().parent)
+        runpy.run_path(program[0], run_name="__main__")
+
+
+def prepare_launches() -> None:
+    """In accelerate's launcher: the processes that it starts are forked too, from a parent that it leaves behind here."""
+    import subprocess
+
+    from torch.distributed.elastic.multiprocessing.subprocess_handler import subprocess_handler
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    if os.fork() == 0:
+        ours.close()
+        os.setsid()
+        request = serve(theirs)
+        run_program(request["program"])
+        sys.exit()
+    theirs.close()
+    sys.path.insert(1, str(Path(__file__).parent))
+    import prepared
+
+    prepared._launcher_parent = prepared.Parent(ours)
+    subprocess.Popen = subprocess_handler.Popen = prepared.Popen
+
+
+if __name__ == "__main__":
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    sys.path[0] = str(ROOT)
+    import_everything()
+    assert_one_thread()
+    gc.freeze()
+    request = serve(connection)
+    if Path(request["words"][0]).name == "accelerate":
+        prepare_launches()
+    run_program(request["program"])
