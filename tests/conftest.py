@@ -1,8 +1,8 @@
 import os
-import subprocess
 import sys
 from pathlib import Path
 
+import prepared
 import pytest
 from real_model import find_package, save_smollm2
 
@@ -53,6 +53,6 @@ def trained_model(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -
     ]
     recipe = Path(__file__).resolve().parents[1] / "recipes" / "leaner_small.yaml"
     command = [sys.executable, "-m", "lmeff.run", str(recipe), *words]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    answer = prepared.run(command, capture_output=True, text=True, timeout=600)
     assert answer.returncode == 0, answer.stderr
     return folder / "outputs" / "leaner_small" / "seed-0" / "revisions" / "seed-0"

@@ -99,15 +99,19 @@ class HubServer:
     """`with HubServer() as hub: hub.url`; `hub.repositories`, `hub.faults`, `hub.requests`."""
 
     def __init__(self, port: int = 0) -> None:
+        self.lock = threading.RLock()
+        self.port = port
+        self.closing = threading.Event()
+        self.is_open = False
+        self.empty()
+
+    def empty(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.uploads: dict[str, bytes] = {}
         self.faults: list[Fault] = []
         self.requests: list[tuple[float, str, int]] = []
         """Time, `METHOD PATH` and status of everything that was answered."""
         self.tokens = {TOKEN}
-        self.lock = threading.RLock()
-        self.port = port
-        self.closing = threading.Event()
 
     def __enter__(self) -> "HubServer":
         self.start()
@@ -121,14 +125,23 @@ class HubServer:
         handler = type("Handler", (_Handler,), {"hub": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
         self._server.daemon_threads = True
+        self.is_open = True
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def stop(self) -> None:
         """Refuses connections; `start` opens the same port again with everything that was kept."""
         self.closing.set()
-        self._server.shutdown()
-        self._server.server_close()
+        if self.is_open:
+            self._server.shutdown()
+            self._server.server_close()
+            self.is_open = False
+
+    def clear(self) -> None:
+        """Running, and with nothing in it, whatever was before."""
+        self.stop()
+        self.empty()
+        self.start()
 
     @property
     def url(self) -> str:

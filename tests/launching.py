@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -63,45 +63,47 @@ def environment() -> dict[str, str]:
 
 
 def start(
-    launcher: str | None, *words: str, options: tuple[str, ...] = (), program: tuple[str, ...] = ("-m", "lmeff.run")
-) -> subprocess.Popen:
-    """`accelerate launch --config_file launchers/LAUNCHER.yaml -m lmeff.run WORDS`, from a prepared parent, in a process group of its
-    own; a launcher may be a file too, and without one it is `python -m lmeff.run WORDS`."""
-    return _start(prepared.Popen, launcher, *words, options=options, program=program)
-
-
-def start_afresh(launcher: str | None, *words: str, options: tuple[str, ...] = ()) -> subprocess.Popen:
-    """The same with new processes only, where the launch itself is looked at."""
-    return _start(subprocess.Popen, launcher, *words, options=options)
-
-
-def _start(
-    popen: type[subprocess.Popen],
     launcher: str | None,
     *words: str,
-    options: tuple[str, ...],
-    program: tuple[str, ...] = ("-m", "lmeff.run"),
+    options: Sequence[str] = (),
+    faults: Sequence[str] = (),
+    folder: Path = ROOT,
+    variables: Mapping[str, str] | None = None,
+    stderr: int = subprocess.STDOUT,
+    popen: type[subprocess.Popen] = prepared.Popen,
 ) -> subprocess.Popen:
+    """`accelerate launch --config_file launchers/LAUNCHER.yaml -m lmeff.run WORDS` in a process group of its own; a launcher
+    may be a file too, and without one it is `python -m lmeff.run WORDS`. It has the `faults` of `training/faulty.py`.
+
+    Its processes are forked from a prepared parent; where the launch itself is looked at, `popen` is `subprocess.Popen`.
+    """
     command = [sys.executable]
     if launcher:
         accelerate = str(Path(sys.executable).with_name("accelerate"))
         config = launcher if launcher.endswith(".yaml") else f"launchers/{launcher}.yaml"
         command = [accelerate, "launch", "--quiet", "--config_file", config, *options]
+    program = [str(ROOT / "tests" / "training" / "faulty.py"), *faults, "--"] if faults else ["-m", "lmeff.run"]
     return popen(
         [*command, *program, *words],
-        cwd=ROOT,
-        env=environment(),
+        cwd=folder,
+        env=environment() | dict(variables or {}),
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=stderr,
         text=True,
         start_new_session=True,
     )
 
 
+def ended(process: subprocess.Popen, timeout: float = 300) -> tuple[int, str]:
+    """Exit code, negative for a signal, and what it printed."""
+    output, _ = process.communicate(timeout=timeout)
+    return process.returncode, output
+
+
 def finish(process: subprocess.Popen, timeout: float = 300) -> str:
     """What a run that must succeed printed."""
-    output, _ = process.communicate(timeout=timeout)
-    assert process.returncode == 0, output
+    code, output = ended(process, timeout)
+    assert code == 0, output
     return output
 
 

@@ -1,11 +1,12 @@
 """Python programs that start at once: forked from a parent that has imported what they are going to import.
 
-`Popen` and `run` stand in for those of `subprocess`, for `[python, "-m", MODULE, ...]`, `[python, FILE, ...]` and `[accelerate, ...]`.
-A child is what a fresh process would be: a child of the caller, with its own arguments, environment, folder, files, session and
-signals, whose program runs as `__main__`. Under `accelerate launch` the processes of the run are forked too; all else of it is real.
+`Popen` and `run` stand in for those of `subprocess`, for `[python, "-m", MODULE, ...]`, `[python, "-c", CODE, ...]`,
+`[python, FILE, ...]` and `[accelerate, ...]`. A child is what a fresh process would be: a child of the caller, with its own
+arguments, environment, folder, files, session and signals, whose program runs as `__main__`. Under `accelerate launch` the
+processes of the run are forked too; everything else about it is real.
 
-Two things differ: modules are there before the program asks for them, and all children of one parent hash strings alike. What is
-tested of imports, or of the launch itself, goes through `subprocess`.
+Two things differ: modules are there before the program asks for them, and all children of one parent hash strings alike. So
+what is tested of imports, or of the launch itself, goes through `subprocess`.
 """
 
 import inspect
@@ -23,10 +24,11 @@ from prepared_parent import BUFFER_BYTES, set_subreaper
 
 LATE = (
     *("RANK", "WORLD_SIZE", "LOCAL_*", "GROUP_*", "ROLE_*", "MASTER_*", "TORCHELASTIC_*", "ACCELERATE_*", "PET_*"),
-    *("LMEFF_*", "SLURM_*", "PYTEST_*", "TZ", "COLUMNS", "LINES", "NO_COLOR", "PWD", "OLDPWD", "SHLVL", "_"),
+    *("LMEFF_*", "HF_NAMESPACE", "HF_TOKEN", "TRACKIO_*", "SLURM_*", "PYTEST_*"),
+    *("TZ", "COLUMNS", "LINES", "NO_COLOR", "PWD", "OLDPWD", "SHLVL", "_"),
 )
-"""Patterns of variables that are read when a program runs. The others may be read when a library is imported, so a parent has them
-from its start, and another set of them gets another parent."""
+"""Patterns of variables that are read when a program runs. The others may be read when a library is imported: a parent has
+them from its start, and another set of them gets another parent."""
 MAX_PARENTS = 3
 """How many parents are kept, of half a gigabyte each; the one not used for the longest time ends first."""
 
@@ -94,7 +96,9 @@ class Popen(subprocess.Popen):
         self._close_pipe_fds(*pipes)
 
 
-def run(words: Sequence[str], *, timeout: float = 300, check: bool = False, **options: object) -> subprocess.CompletedProcess:
+def run(
+    words: Sequence[str], *, timeout: float = 300, check: bool = False, **options: object
+) -> subprocess.CompletedProcess:
     """`subprocess.run`."""
     if options.pop("capture_output", False):
         options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -111,14 +115,12 @@ def run(words: Sequence[str], *, timeout: float = 300, check: bool = False, **op
 
 
 def python_program(words: Sequence[str]) -> list[str] | None:
-    """What comes after `python` of a program that can be forked: `-m MODULE ...` or `FILE ...`."""
+    """What comes after `python`, of a program that can be forked."""
     if not words:
         return None
     if words[0] == sys.executable:
         rest = list(words[1:])
-        while rest[:1] == ["-u"]:
-            rest = rest[1:]
-        return rest if rest and (rest[0] == "-m" or not rest[0].startswith("-")) else None
+        return rest if rest and (rest[0] in ("-m", "-c") or not rest[0].startswith("-")) else None
     return list(words) if Path(words[0]).name == "accelerate" else None
 
 

@@ -10,6 +10,7 @@ import runpy
 import socket
 import sys
 import time
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -135,6 +136,11 @@ def run_program(program: list[str]) -> None:
         sys.path[0] = str(Path.cwd())
         sys.argv = [module, *arguments]
         runpy.run_module(module, run_name="__main__", alter_sys=True)
+    elif program[0] == "-c":
+        _, code, *arguments = program
+        sys.path[0], sys.argv = "", ["-c", *arguments]
+        sys.modules["__main__"] = main = types.ModuleType("__main__")
+        exec(compile(code, "<string>", "exec"), main.__dict__)
     else:
         sys.argv, sys.path[0] = program, str(Path(program[0]).resolve().parent)
         runpy.run_path(program[0], run_name="__main__")

@@ -1,11 +1,12 @@
 """A finished run to publish, a Hub to publish it to, and what a user's environment says about both."""
 
-import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import prepared
 import pytest
 
 from tests.hub_server import TOKEN, HubServer
@@ -30,13 +31,27 @@ def run(finished: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """A running Hub, and an environment that points at it."""
+@pytest.fixture(scope="session")
+def hub_server() -> Iterator[HubServer]:
     with HubServer() as server:
-        for name, value in hub_environment(server, tmp_path / "hf").items():
-            monkeypatch.setenv(name, value)
         yield server
+
+
+@pytest.fixture(scope="session")
+def hub_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("hub") / "hf"
+
+
+@pytest.fixture
+def hub(hub_server: HubServer, hub_home: Path, monkeypatch: pytest.MonkeyPatch) -> HubServer:
+    """A running Hub where nothing is, and an environment that points at it, where nothing is cached.
+
+    Its address and that folder are those of all tests, so that one prepared parent serves them."""
+    hub_server.clear()
+    shutil.rmtree(hub_home, ignore_errors=True)
+    for name, value in hub_environment(hub_server, hub_home).items():
+        monkeypatch.setenv(name, value)
+    return hub_server
 
 
 def hub_environment(server: HubServer, home: Path) -> dict[str, str]:
@@ -55,20 +70,11 @@ def hub_environment(server: HubServer, home: Path) -> dict[str, str]:
 def lmeff(*words: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess:
     """`lmeff WORDS` as a user calls it."""
     command = [sys.executable, "-m", "lmeff.cli", *words]
-    return subprocess.run(
-        command, cwd=cwd, env=environment() | variables, capture_output=True, text=True, timeout=300, check=False
-    )
+    return prepared.run(command, cwd=cwd, env=environment() | variables, capture_output=True, text=True)
 
 
 def python(code: str, *words: str) -> str:
     """What a program prints that a user of the Hub writes, in a process of its own."""
-    answer = subprocess.run(
-        [sys.executable, "-c", code, *words],
-        env=dict(os.environ),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    answer = prepared.run([sys.executable, "-c", code, *words], env=environment(), capture_output=True, text=True)
     assert answer.returncode == 0, answer.stderr
     return answer.stdout

@@ -63,7 +63,7 @@ def payload_commits(hub: HubServer, branch: str) -> list[str]:
     return [commit.title for commit in hub.commits(REPOSITORY, branch) if "manifest.json" in commit.files]
 
 
-def test_a_run_and_its_revisions_on_the_hub(hub: HubServer, tmp_path: Path) -> None:
+def test_a_run_and_its_revisions_on_the_hub(hub: HubServer, hub_home: Path, tmp_path: Path) -> None:
     """Two processes, scores, one commit for each revision with its scores in it, and no word of the token anywhere."""
     recipe = write_recipe(tmp_path)
     words = ("publish.to=hub", "publish.license=mit", "evaluation.tasks=[lmeff_synthetic]", "evaluation.limit=2")
@@ -104,7 +104,7 @@ def test_a_run_and_its_revisions_on_the_hub(hub: HubServer, tmp_path: Path) -> N
     scored = json.loads((run / "results" / names[3] / "lmeff_synthetic.json").read_text())
     assert result["metrics"][0]["value"] == scored["results"]["lmeff_synthetic"]["acc,none"]
     assert "nothing to do" in finish(start(None, str(recipe), *words, "model.max_position_embeddings=64"))
-    for path in tmp_path.rglob("*"):
+    for path in [*tmp_path.rglob("*"), *hub_home.rglob("*")]:
         assert not path.is_file() or TOKEN.encode() not in path.read_bytes(), f"{path} holds the token"
 
 

@@ -1,9 +1,11 @@
-"""`lmeff.run` with a fault built in: `python faulty.py FAULT ARGUMENTS`, also under `accelerate launch`.
+"""`lmeff.run` with faults built in: `python faulty.py FAULT ... -- ARGUMENTS`, also under `accelerate launch`.
 
-kill_at_write:N    SIGKILL to itself at the Nth time that it opens a file for writing, renames or removes one
+kill_at_write:N:P  SIGKILL to itself at the Nth time that it opens a file for writing, renames or removes one, of the paths that
+                   fit the pattern P; without P of all
 kill_in_weights:N  SIGKILL to itself when half of the Nth safetensors file is written
 nan_at_step:N      the loss of the last process is NaN at step N
 out_of_memory:N    the device has no room for N sequences at a time, or more
+without_exchange   the file system cannot exchange two folders: the old one is renamed away, then the new one in
 """
 
 import os
@@ -16,6 +18,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import modeling_utils
 
+from lmeff import files
 from lmeff.run import main
 from lmeff.runs.process import launched_rank, launched_world_size, leave
 from lmeff.training.engines import full_state
@@ -80,8 +83,18 @@ def out_of_memory(size: int) -> None:
     LmeffTrainer.compute_loss = full
 
 
+def without_exchange() -> None:
+    files._exchange = lambda one, other: False
+
+
+FAULTS = {
+    fault.__name__: fault for fault in (kill_at_write, kill_in_weights, nan_at_step, out_of_memory, without_exchange)
+}
+
+
 if __name__ == "__main__":
-    fault, number = sys.argv[1].split(":")
-    faults = (kill_at_write, kill_in_weights, nan_at_step, out_of_memory)
-    {one.__name__: one for one in faults}[fault](int(number))
-    leave(main(sys.argv[2:]))
+    end = sys.argv.index("--")
+    for word in sys.argv[1:end]:
+        name, *values = word.split(":")
+        FAULTS[name](*(int(value) if value.isdigit() else value for value in values))
+    leave(main(sys.argv[end + 1 :]))

@@ -3,17 +3,13 @@
 import json
 import shutil
 import signal
-from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lmeff import files
 from lmeff.revisions import differences, list_revisions
-from tests.launching import curve, finish, read_lines, run_folder, start, state_of, weights, write_recipe
-from tests.training.children import finish_in_child, run_in_child
-from tests.training.faulty import kill_at_write
+from tests.launching import curve, ended, finish, read_lines, run_folder, start, state_of, weights, write_recipe
 
 pytestmark = pytest.mark.slow
 CONSTANT = "schedule.name=constant"
@@ -28,14 +24,14 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(recipe: Path, name: str, *words: str) -> str:
-    return finish_in_child(str(recipe), f"name={name}", *words, output=recipe.parent / f"{name}.txt")
+    return finish(start(None, str(recipe), f"name={name}", *words))
 
 
 def refusal(recipe: Path, name: str, *words: str) -> str:
     """The one line that is said; nothing in the run's folder changes."""
     run = run_folder(recipe, name)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    code, said = run_in_child(str(recipe), f"name={name}", *words, output=recipe.parent / f"{name}.txt")
+    code, said = ended(start(None, str(recipe), f"name={name}", *words))
     assert code == 2, said
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     (line,) = said.splitlines()
@@ -140,21 +136,16 @@ WRITES = [
 """Killed before this write to such a path: from the first one of the longer run to the last one of its final model."""
 
 
-def without_exchange() -> None:
-    """As on a file system that cannot exchange two folders: the old final model is renamed away, then the new one in."""
-    files._exchange = lambda one, other: False
-
-
 def test_killed_at_any_write(recipe: Path, short: Path, whole: Path) -> None:
     """At the beginning, between the old final model and the new one, and at the end; what is read is whole at any time."""
     old, new = weights(short)["seed-1"], weights(whole)["seed-1"]
-    output, seen = recipe.parent / "killed.txt", set()
+    seen = set()
     for number, (pattern, write) in enumerate(WRITES):
         name = f"killed_{number}"
         run = copy(recipe, "short", name)
         words = (str(recipe), f"name={name}", CONSTANT, LONG, ACCEPT)
-        faults = [without_exchange, partial(kill_at_write, write, pattern)]
-        code, said = run_in_child(*words, output=output, faults=faults)
+        faults = ["without_exchange", f"kill_at_write:{write}:{pattern}"]
+        code, said = ended(start(None, *words, faults=faults))
         assert code == -signal.SIGKILL, said
         final = run / "revisions" / "seed-1"
         assert state_of(run)["state"] != "complete" or weights(run)["seed-1"] == old, "it says what is there"
@@ -164,7 +155,7 @@ def test_killed_at_any_write(recipe: Path, short: Path, whole: Path) -> None:
         seen.add(anchor(run, "seed-1")["weights_sha256"] if final.exists() else None)
         assert all(differences(folder) == [] for folder in list_revisions(run))
         assert {folder.name for folder in list_revisions(run)} >= {"seed-1-tokens-0", "seed-1-tokens-5k", OLD_FINAL}
-        code, said = run_in_child(*words, output=output)
+        code, said = ended(start(None, *words))
         assert code == 0, said
         assert_extended(run, whole)
         assert not list((run / "revisions").glob(".*"))
@@ -217,16 +208,8 @@ def test_wrong_input_leaves_a_complete_run_complete(
     monkeypatch.chdir(recipe.parent)
     before = kept_files(short)
     words = tuple(word.format(folder=recipe.parent) for word in words)
-    code, said = run_in_child(
-        str(recipe),
-        "name=short",
-        CONSTANT,
-        LONG,
-        ACCEPT,
-        *words,
-        output=recipe.parent / "short.txt",
-        variables={"HF_NAMESPACE": ""},
-    )
+    words = (str(recipe), "name=short", CONSTANT, LONG, ACCEPT, *words)
+    code, said = ended(start(None, *words, folder=recipe.parent, variables={"HF_NAMESPACE": ""}))
     assert code == 2, said
     assert "Traceback" not in said
     assert kept_files(short) == before

@@ -3,16 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from lmeff.revisions import differences
 from tests.launching import (
-    ROOT,
     curve,
-    environment,
     finish,
     read_lines,
     run_folder,
@@ -23,17 +20,12 @@ from tests.launching import (
 )
 
 pytestmark = pytest.mark.slow
-FAULTY = str(Path(__file__).with_name("faulty.py"))
 
 
 def run_faulty(fault: str, *words: str, launcher: str | None = None) -> subprocess.CompletedProcess:
-    command = [sys.executable, FAULTY]
-    if launcher:
-        accelerate = str(Path(sys.executable).with_name("accelerate"))
-        command = [accelerate, "launch", "--quiet", "--config_file", f"launchers/{launcher}.yaml", FAULTY]
-    return subprocess.run(
-        [*command, fault, *words], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=300, check=False
-    )
+    process = start(launcher, *words, faults=[fault], stderr=subprocess.PIPE)
+    stdout, stderr = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 
 @pytest.fixture(scope="module")

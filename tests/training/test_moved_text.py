@@ -3,14 +3,11 @@
 import json
 import shutil
 import signal
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.launching import run_folder, state_of, weights, write_recipe
-from tests.training.children import finish_in_child, run_in_child
-from tests.training.faulty import kill_at_write
+from tests.launching import ended, finish, run_folder, start, state_of, weights, write_recipe
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +16,7 @@ pytestmark = pytest.mark.slow
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete run `job`, its text in another place, and other text of the same name."""
     path = write_recipe(tmp_path_factory.mktemp("moved"))
-    finish_in_child(str(path), output=path.parent / "job.txt")
+    finish(start(None, str(path)))
     for name in ("same", "other"):
         (path.parent / name).mkdir()
     shutil.copy(path.parent / "stories.jsonl", path.parent / "same")
@@ -36,7 +33,7 @@ def refused(recipe: Path, name: str, *words: str) -> str:
     """The one line that is said; the run and the prepared text stay as they are."""
     folders = (run_folder(recipe, name), recipe.parent / "data")
     before = {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
-    code, said = run_in_child(str(recipe), f"name={name}", *words, output=recipe.parent / "said.txt")
+    code, said = ended(start(None, str(recipe), f"name={name}", *words))
     assert code == 2, said
     assert before == {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
     (line,) = said.splitlines()
@@ -44,7 +41,7 @@ def refused(recipe: Path, name: str, *words: str) -> str:
 
 
 def test_a_complete_run_is_that_of_its_text(recipe: Path) -> None:
-    said = finish_in_child(str(recipe), at(recipe, "same"), output=recipe.parent / "said.txt")
+    said = finish(start(None, str(recipe), at(recipe, "same")))
     assert "complete at 20,480 tokens; nothing to do" in said
     line = refused(recipe, "job", at(recipe, "other"))
     assert f"{run_folder(recipe)}: corpus.paths was " in line
@@ -54,13 +51,13 @@ def test_a_complete_run_is_that_of_its_text(recipe: Path) -> None:
 
 
 def test_an_interrupted_run_goes_on_with_its_text_alone(recipe: Path) -> None:
-    fault = partial(kill_at_write, 18, "*/run.log.jsonl")
-    code, said = run_in_child(str(recipe), "name=cut", output=recipe.parent / "said.txt", faults=[fault])
+    fault = "kill_at_write:18:*/run.log.jsonl"
+    code, said = ended(start(None, str(recipe), "name=cut", faults=[fault]))
     assert code == -signal.SIGKILL, said
     line = refused(recipe, "cut", at(recipe, "other"))  # before a token of the other text is prepared
     assert "corpus.paths was " in line
     assert "or go on with --accept-changes" in line
-    said = finish_in_child(str(recipe), "name=cut", at(recipe, "same"), output=recipe.parent / "said.txt")
+    said = finish(start(None, str(recipe), "name=cut", at(recipe, "same")))
     assert "going on from" in said
     assert weights(run_folder(recipe, "cut")) == weights(run_folder(recipe))
     assert state_of(run_folder(recipe, "cut"))["state"] == "complete"

@@ -2,14 +2,11 @@
 
 import json
 import signal
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.launching import read_lines, run_folder, write_recipe
-from tests.training.children import finish_in_child, run_in_child
-from tests.training.faulty import kill_at_write, nan_at_step
+from tests.launching import ended, finish, read_lines, run_folder, start, write_recipe
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +17,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def losses(recipe: Path) -> dict[int, float]:
     """The loss of every single step."""
-    finish_in_child(str(recipe), "name=every", output=recipe.parent / "every.txt")
+    finish(start(None, str(recipe), "name=every"))
     lines = read_lines(run_folder(recipe, "every") / "run.log.jsonl")
     assert [line["loss_steps"] for line in lines] == [[step, step] for step in range(1, 41)]
     return {line["step"]: line["loss"] for line in lines}
@@ -42,10 +39,9 @@ def test_an_anchor_has_the_loss_of_its_own_step(recipe: Path, losses: dict[int, 
 def test_a_line_of_the_log_has_the_mean_of_its_steps(recipe: Path, losses: dict[int, float]) -> None:
     """Killed at step 15; the checkpoint is of step 14, in the middle of a line."""
     words = (str(recipe), "name=fifth", "training.logging_steps=5")
-    output = recipe.parent / "fifth.txt"
-    code, said = run_in_child(*words, output=output, faults=[partial(kill_at_write, 3, "*/run.log.jsonl")])
+    code, said = ended(start(None, *words, faults=["kill_at_write:3:*/run.log.jsonl"]))
     assert code == -signal.SIGKILL, said
-    assert "checkpoints/step-14" in finish_in_child(*words, output=output)
+    assert "checkpoints/step-14" in finish(start(None, *words))
     lines = read_lines(run_folder(recipe, "fifth") / "run.log.jsonl")
     assert [line["loss_steps"] for line in lines] == [[step + 1, step + 5] for step in range(0, 40, 5)]
     for line in lines:
@@ -57,12 +53,9 @@ def test_a_line_of_the_log_has_the_mean_of_its_steps(recipe: Path, losses: dict[
 def test_a_mean_that_lacks_a_step_is_none(recipe: Path) -> None:
     """Step 9 is left out; the restart lies between it and the line that it belongs to."""
     words = (str(recipe), "name=lacks", "training.logging_steps=15", "optimizer.nonfinite=skip")
-    output = recipe.parent / "lacks.txt"
-    code, said = run_in_child(
-        *words, output=output, faults=[partial(nan_at_step, 9), partial(kill_at_write, 1, "*/run.log.jsonl")]
-    )
+    code, said = ended(start(None, *words, faults=["nan_at_step:9", "kill_at_write:1:*/run.log.jsonl"]))
     assert code == -signal.SIGKILL, said
-    finish_in_child(*words, output=output)
+    finish(start(None, *words))
     first, second = read_lines(run_folder(recipe, "lacks") / "run.log.jsonl")
     assert (first["step"], first["num_skipped_steps"], first["loss"], first["loss_steps"]) == (15, 1, None, None)
     assert (second["step"], second["loss_steps"]) == (30, [16, 30])

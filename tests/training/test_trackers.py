@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,7 @@ from transformers import TrainerControl, TrainerState
 from lmeff.plan import make_plan
 from lmeff.recipe import read_recipe
 from lmeff.training.callbacks.tracking import TrackingCallback
-from tests.launching import read_lines, run_folder, write_recipe
-from tests.training.children import finish_in_child, run_in_child
-from tests.training.faulty import kill_at_write
+from tests.launching import ended, finish, read_lines, run_folder, start, write_recipe
 
 pytestmark = pytest.mark.slow
 # trackio reads its folder once in a process, so it is asked in a process of its own.
@@ -45,18 +42,13 @@ def variables(recipe: Path) -> dict[str, str]:
 
 
 def train(recipe: Path, *words: str) -> str:
-    return finish_in_child(str(recipe), *words, output=recipe.parent / "said.txt", variables=variables(recipe))
+    return finish(start(None, str(recipe), *words, variables=variables(recipe)))
 
 
 def kill(recipe: Path, *words: str, before_line: int) -> None:
     """Kills the run before it writes that many lines into its log."""
-    code, said = run_in_child(
-        str(recipe),
-        *words,
-        output=recipe.parent / "said.txt",
-        variables=variables(recipe),
-        faults=[partial(kill_at_write, before_line, "*/run.log.jsonl")],
-    )
+    fault = f"kill_at_write:{before_line}:*/run.log.jsonl"
+    code, said = ended(start(None, str(recipe), *words, variables=variables(recipe), faults=[fault]))
     assert code == -signal.SIGKILL, said
 
 
