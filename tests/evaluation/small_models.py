@@ -12,8 +12,9 @@ VERBS = ("sees", "hears", "likes", "finds", "helps", "calls", "hides")
 
 SIZES = {"vocab_size": 600, "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 SHAPE = {**SIZES, "intermediate_size": 80, "max_position_embeddings": 64, "initializer_range": 0.2}
+LLAMA = {**SHAPE, "num_key_value_heads": 2, "tie_word_embeddings": True}
 CONFIGS = {
-    "llama, tied": LlamaConfig(**SHAPE, num_key_value_heads=2, tie_word_embeddings=True),
+    "llama, tied": LlamaConfig(**LLAMA),
     "gpt2": GPT2Config(vocab_size=600, n_embd=48, n_layer=2, n_head=4, n_positions=64, initializer_range=0.2),
     "phi, with a bias in the head": PhiConfig(**SHAPE),
 }
