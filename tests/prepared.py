@@ -23,7 +23,18 @@ from pathlib import Path
 from prepared_parent import BUFFER_BYTES, set_subreaper
 
 LATE = (
-    *("RANK", "WORLD_SIZE", "LOCAL_*", "GROUP_*", "ROLE_*", "MASTER_*", "TORCHELASTIC_*", "ACCELERATE_*", "PET_*"),
+    *(
+        "RANK",
+        "WORLD_SIZE",
+        "LOCAL_*",
+        "GROUP_*",
+        "ROLE_*",
+        "MASTER_*",
+        "TORCHELASTIC_*",
+        "TORCH_NCCL_*",
+        "ACCELERATE_*",
+        "PET_*",
+    ),
     *("LMEFF_*", "HF_NAMESPACE", "HF_TOKEN", "TRACKIO_*", "SLURM_*", "PYTEST_*"),
     *("TZ", "COLUMNS", "LINES", "NO_COLOR", "PWD", "OLDPWD", "SHLVL", "_"),
 )
@@ -71,16 +82,17 @@ class Parent:
 
 
 class Popen(subprocess.Popen):
-    """A program forked from a prepared parent; whatever is no Python program is started as ever."""
+    """A program forked from a prepared parent; one that cannot be forked is started as ever."""
 
     def _execute_child(self, *arguments: object, **options: object) -> None:
         given = inspect.signature(super()._execute_child).bind(*arguments, **options).arguments
         words = [os.fspath(word) for word in given["args"]] if not isinstance(given["args"], str) else []
         program = python_program(words)
-        if program is None or given["preexec_fn"] or given["pass_fds"] or given["shell"]:
+        environment = dict(os.environ if given["env"] is None else given["env"])
+        parent = None if given["preexec_fn"] or given["pass_fds"] or not program else find_parent(environment)
+        if parent is None:
             super()._execute_child(*arguments, **options)
             return
-        environment = dict(os.environ if given["env"] is None else given["env"])
         request = {
             "words": words,
             "program": program,
@@ -91,7 +103,7 @@ class Popen(subprocess.Popen):
         }
         pipes = [given[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")]
         files = [pipe if pipe >= 0 else number for number, pipe in enumerate((pipes[0], pipes[3], pipes[5]))]
-        self.pid = find_parent(environment).fork(request, files)
+        self.pid = parent.fork(request, files)
         self._child_created = True
         self._close_pipe_fds(*pipes)
 
@@ -124,24 +136,40 @@ def python_program(words: Sequence[str]) -> list[str] | None:
     return list(words) if Path(words[0]).name == "accelerate" else None
 
 
+def early_key(environment: dict[str, str]) -> str:
+    """The variables that decide which parent a program has."""
+    return json.dumps(
+        {
+            name: value
+            for name, value in sorted(environment.items())
+            if not any(fnmatchcase(name, pattern) for pattern in LATE)
+        }
+    )
+
+
 _parents: dict[str, Parent] = {}
 _parents_lock = threading.Lock()
-_launcher_parent: Parent | None = None
+_only: tuple[str, Parent] | None = None
 
 
-def find_parent(environment: dict[str, str]) -> Parent:
-    """One with these variables, started if there is none."""
-    if _launcher_parent is not None:
-        return _launcher_parent
-    early = {
-        name: value
-        for name, value in sorted(environment.items())
-        if not any(fnmatchcase(name, pattern) for pattern in LATE)
-    }
-    key = json.dumps(early)
+def find_parent(environment: dict[str, str]) -> Parent | None:
+    """One with these variables, started if there is none. In a forked program there is one, or none."""
+    key = early_key(environment)
+    if _only is not None:
+        return _only[1] if _only[0] == key else None
     with _parents_lock:
-        parent = _parents.pop(key, None) or Parent.start(early)
+        parent = _parents.pop(key, None) or Parent.start(json.loads(key))
         _parents[key] = parent
         while len(_parents) > MAX_PARENTS:
             _parents.pop(next(iter(_parents))).close()
     return parent
+
+
+def use_only(connection: socket.socket) -> None:
+    """In a forked program: its own Python programs are forked too, from the parent at the other end."""
+    global _only
+    with _parents_lock:
+        _only = (early_key(dict(os.environ)), Parent(connection))
+    subprocess.Popen = Popen
+    if handler := sys.modules.get("torch.distributed.elastic.multiprocessing.subprocess_handler.subprocess_handler"):
+        handler.Popen = Popen

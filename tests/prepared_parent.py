@@ -146,25 +146,26 @@ def run_program(program: list[str]) -> None:
         runpy.run_path(program[0], run_name="__main__")
 
 
-def prepare_launches() -> None:
-    """In accelerate's launcher: the processes that it starts are forked too, from a parent that it leaves behind here."""
-    import subprocess
-
-    from torch.distributed.elastic.multiprocessing.subprocess_handler import subprocess_handler
-
+def leave_parent_behind() -> None:
+    """Divides this new program: one process goes on, the other is the parent of the programs that it starts itself."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    if os.fork() == 0:
+    if os.fork():
+        theirs.close()
+        sys.path.append(str(Path(__file__).parent))
+        import prepared
+
+        prepared.use_only(ours)
+        sys.path.pop()
+    else:
         ours.close()
         os.setsid()
-        request = serve(theirs)
-        run_program(request["program"])
-        sys.exit()
-    theirs.close()
-    sys.path.insert(1, str(Path(__file__).parent))
-    import prepared
+        start(serve(theirs))
 
-    prepared._launcher_parent = prepared.Parent(ours)
-    subprocess.Popen = subprocess_handler.Popen = prepared.Popen
+
+def start(request: dict) -> None:
+    leave_parent_behind()
+    run_program(request["program"])
+    sys.exit()
 
 
 if __name__ == "__main__":
@@ -173,7 +174,4 @@ if __name__ == "__main__":
     import_everything()
     assert_one_thread()
     gc.freeze()
-    request = serve(connection)
-    if Path(request["words"][0]).name == "accelerate":
-        prepare_launches()
-    run_program(request["program"])
+    start(serve(connection))

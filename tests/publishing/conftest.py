@@ -49,12 +49,14 @@ def hub(hub_server: HubServer, hub_home: Path, monkeypatch: pytest.MonkeyPatch) 
     Its address and that folder are those of all tests, so that one prepared parent serves them."""
     hub_server.clear()
     shutil.rmtree(hub_home, ignore_errors=True)
-    for name, value in hub_environment(hub_server, hub_home).items():
+    for name, value in (environment() | hub_environment(hub_server, hub_home)).items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(subprocess, "Popen", prepared.Popen)
     return hub_server
 
 
 def hub_environment(server: HubServer, home: Path) -> dict[str, str]:
+    """What the process that delivers has besides is here too, so that one prepared parent serves it as well."""
     return {
         "HF_ENDPOINT": server.url,
         "HF_TOKEN": TOKEN,
@@ -64,6 +66,9 @@ def hub_environment(server: HubServer, home: Path) -> dict[str, str]:
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "NO_PROXY": "127.0.0.1",
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     }
 
 
