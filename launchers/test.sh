@@ -1,11 +1,29 @@
 #!/usr/bin/env bash
-# Sets up .venv and what the tests need beyond pip, then runs the whole suite.
-#   bash launchers/test.sh [pytest arguments]
+# Sets up .venv and what the tests need beyond pip, then runs the whole suite, or the fast tests of every room.
+#   bash launchers/test.sh [pytest arguments]            everything: half an hour on two idle cores
+#   bash launchers/test.sh --fast [pytest arguments]     under 90 seconds: no test that starts a program, or is marked as longer
 # System packages (a compiler, a browser, Slurm) are installed in CI (CI=true), else only when you say yes, here or beforehand
 # with LMEFF_INSTALL_PACKAGES=yes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+is_fast=''
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  sed -n '2,/^set /{/^# \?/s///p}' "$0"
+  exit
+elif [[ ${1:-} == --fast ]]; then
+  is_fast=yes
+  shift
+fi
 . launchers/environment.sh
+
+if [[ $is_fast ]]; then
+  start=$SECONDS
+  code=0
+  pytest -n 2 --dist loadfile -m 'not slow and not medium' --durations=10 "$@" || code=$?
+  echo "tests: the fast ones took $((SECONDS - start)) s; if that is over 90 on two idle cores, mark the longest as medium" >&2
+  exit "$code"
+fi
 
 # Whether these system packages may be installed: by CI, or where somebody says yes.
 may_install() {

@@ -1,10 +1,39 @@
 import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import prepared
 import pytest
 from real_model import find_package, save_smollm2
+
+LAUNCHERS = {"accelerate", "deepspeed", "lm_eval", "lmeff", "pip", "torchrun"}
+_running: list[pytest.Item] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    _running.append(item)
+    try:
+        return (yield)
+    finally:
+        _running.pop()
+
+
+def is_left_out(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None or item.get_closest_marker("medium") is not None
+
+
+def refuse_launches(event: str, arguments: tuple) -> None:
+    """Tests that are marked neither `slow` nor `medium` start no Python: so `launchers/test.sh --fast` stays fast."""
+    if event != "subprocess.Popen" or not _running or is_left_out(_running[-1]):
+        return
+    program = Path(os.fsdecode(arguments[0])).name
+    if program.startswith("python") or program in LAUNCHERS:
+        raise RuntimeError(f"{_running[-1].nodeid} starts {program}: mark it `medium` or `slow`")
+
+
+sys.addaudithook(refuse_launches)
 
 # Models here are so small that a second thread only waits for the first, above all on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

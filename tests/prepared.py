@@ -93,6 +93,7 @@ class Popen(subprocess.Popen):
         if parent is None:
             super()._execute_child(*arguments, **options)
             return
+        sys.audit("subprocess.Popen", words[0], words, given["cwd"], environment)
         request = {
             "words": words,
             "program": program,

@@ -17,6 +17,7 @@ def run(trained_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained_model.parents[1], tmp_path / "run"))
 
 
+@pytest.mark.medium
 def test_eval_scores_the_revisions_and_curves_show_them(run: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["eval", str(run), "--tasks", "lmeff_synthetic", "--limit", "2"]) == 2
     assert "--output" in capsys.readouterr().err
@@ -38,6 +39,7 @@ def test_eval_scores_the_revisions_and_curves_show_them(run: Path, capsys: pytes
     assert (run.parent / "page.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.medium
 def test_eval_of_a_model_folder_and_of_what_is_none(run: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
     monkeypatch.chdir(run.parent)
     folder = run / "revisions" / "seed-0"
@@ -57,6 +59,7 @@ def test_eval_of_a_model_folder_and_of_what_is_none(run: Path, capsys: pytest.Ca
         assert said in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_a_broken_model_is_named_and_the_others_go_on(run: Path, capsys: pytest.CaptureFixture) -> None:
     whole = run / "revisions" / "seed-0-tokens-200k"
     broken = Path(shutil.copytree(whole, run / "revisions" / "seed-0-tokens-1k"))
@@ -76,6 +79,7 @@ def test_a_broken_model_is_named_and_the_others_go_on(run: Path, capsys: pytest.
     assert "1 of 2 models could not be scored: seed-0-tokens-1k" in captured.err
 
 
+@pytest.mark.medium
 def test_status_and_verify(run: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["status", str(run)]) == 0
     assert "complete, step 98, 200,704 tokens" in capsys.readouterr().out
@@ -192,11 +196,13 @@ def test_a_name_means_the_file_of_that_name_first(tmp_path, monkeypatch, capsys)
     assert "wrong.yaml:1: extends: base/llama_181m.yaml: no such file" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_revisions_that_there_are_are_all_named(run: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["eval", str(run), "--tasks", "lmeff_synthetic", "--revisions", "seed-9"]) == 2
     assert "it has seed-0-tokens-200k, seed-0\n" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("model", "said"),
     [
@@ -214,6 +220,7 @@ def test_lm_eval_with_a_wrong_path_is_one_line(run: Path, capsys: pytest.Capture
         assert said in line
 
 
+@pytest.mark.medium
 def test_lm_eval_with_a_wrong_task_ends_with_one_line(run: Path, capsys: pytest.CaptureFixture) -> None:
     words = [
         "--model_args",
@@ -229,6 +236,7 @@ def test_lm_eval_with_a_wrong_task_ends_with_one_line(run: Path, capsys: pytest.
     assert line.endswith("`lmeff tasks --list` names our tasks")
 
 
+@pytest.mark.medium
 def test_generate_shows_some_texts_and_says_where_all_are(run: Path, capsys: pytest.CaptureFixture) -> None:
     output = run.parent / "texts"
     words = ["--samples", "1", "--max-new-tokens", "4", "--output", str(output)]

@@ -36,6 +36,7 @@ def test_it_tells_this_machine(monkeypatch):
     assert all(check.how for check in checks if check.status == "missing")
 
 
+@pytest.mark.medium
 def test_it_needs_no_heavy_import():
     code = "import sys, lmeff.cli.machine_report; lmeff.cli.machine_report.report(); print(*sys.modules)"
     command, environment = [sys.executable, "-c", code], os.environ | {"LMEFF_EVAL_DATA": "~/data"}
@@ -44,6 +45,7 @@ def test_it_needs_no_heavy_import():
     assert not {"torch", "numpy", "transformers", "deepspeed", "huggingface_hub", "pydantic"} & set(modules)
 
 
+@pytest.mark.medium
 def test_a_missing_package_and_one_outside_its_range(monkeypatch):
     needed = [Requirement("lmeff-no-such-package>=1.2"), Requirement("pytest<1"), Requirement("packaging")]
     monkeypatch.setattr(doctor, "requirements", lambda: needed)
@@ -55,6 +57,7 @@ def test_a_missing_package_and_one_outside_its_range(monkeypatch):
     assert exit_code(report()) == 1
 
 
+@pytest.mark.medium
 def test_ranges_come_from_setup_cfg_where_lmeff_is_not_installed(monkeypatch):
     def not_installed(name):
         raise metadata.PackageNotFoundError(name)
@@ -84,6 +87,7 @@ def test_what_is_shown():
     assert format_report(checks[:1]).endswith("nothing that lmeff needs is missing")
 
 
+@pytest.mark.medium
 def test_programs_that_are_absent_are_notes_with_a_remedy(bare_path):
     for name in ("g++", "git", "Slurm", "Chromium"):
         check = found(name)
@@ -132,6 +136,7 @@ def test_a_token_is_found_and_never_shown(monkeypatch, tmp_path, capsys):
     assert secret not in capsys.readouterr().out
 
 
+@pytest.mark.medium
 def test_data_folders(monkeypatch, tmp_path):
     monkeypatch.delenv("LMEFF_TEST_DATA", raising=False)
     assert (found("test data").status, found("test data").found) == ("note", "LMEFF_TEST_DATA is not set")

@@ -10,6 +10,8 @@ import pytest
 
 from tests.launching import ROOT, write_recipe
 
+pytestmark = pytest.mark.medium
+
 HEAVY = [
     "accelerate",
     "altair",

@@ -57,6 +57,7 @@ def test_examples_of_the_pages_are_read_in_any_folder(here: Path) -> None:
             read_recipe("mine.yaml")
 
 
+@pytest.mark.medium
 def test_a_path_that_cannot_be_written_is_one_line(
     here: Path, trained_model: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -103,6 +104,7 @@ def test_hints_are_names_that_were_meant(here: Path, capsys: pytest.CaptureFixtu
     assert "corpora show NAME` says more" in capsys.readouterr().out.splitlines()[-1]
 
 
+@pytest.mark.medium
 def test_a_folder_of_seeds_is_not_a_run_and_says_which_is(here: Path, trained_model: Path, capsys) -> None:
     seeds = here / "outputs" / "quick"
     seeds.mkdir(parents=True)
@@ -120,6 +122,7 @@ def test_a_folder_of_seeds_is_not_a_run_and_says_which_is(here: Path, trained_mo
         assert told([words[0], "outputs/none", *words[1:]], capsys) == "outputs/none: no such folder"
 
 
+@pytest.mark.medium
 def test_help_is_a_verb_and_options_may_stand_between_paths(here: Path, trained_model: Path, capsys) -> None:
     for words, said in ((["help"], "lmeff VERB ..."), (["help", "plan"], "usage: lmeff plan")):
         with pytest.raises(SystemExit) as left:
@@ -152,6 +155,7 @@ def test_a_recipe_without_its_track_is_told_with_its_line(here: Path, capsys: py
         assert main(["plan", name]) == 0
 
 
+@pytest.mark.medium
 def test_how_to_repeat_a_run_names_its_processes(trained_model: Path) -> None:
     from lmeff.analysis import read_runs
     from lmeff.analysis.report.views import RunView

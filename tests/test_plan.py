@@ -236,6 +236,7 @@ def lmeff(*words: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "lmeff.cli", *words], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.medium
 def test_the_verb_prints_the_document_and_the_table() -> None:
     document = PlanDocument.model_validate(json.loads(lmeff("plan", "recipes/180m_hybrid.yaml", "--json").stdout))
     assert [anchor.step for anchor in document.anchors][:3] == [0, 191, 382]
@@ -258,6 +259,7 @@ def test_sequences_are_said_where_they_are_not_the_default() -> None:
     assert "\nsequences " not in format_plan(PlanDocument.model_validate(older))
 
 
+@pytest.mark.medium
 def test_planning_needs_no_torch() -> None:
     code = (
         "import sys; from lmeff.cli import main; main(['plan', 'recipes/180m_hybrid.yaml']);"

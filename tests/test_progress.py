@@ -11,6 +11,7 @@ from lmeff.files import locked
 from lmeff.progress import progress, shown
 
 
+@pytest.mark.medium
 def test_quick_work_is_silent_and_slow_work_is_not(capsys: pytest.CaptureFixture) -> None:
     with shown("packing"), progress("text", 100) as bar:
         bar.update(100)
@@ -60,6 +61,7 @@ def test_waiting_for_another_process_is_said(
     assert "waiting for another process (corpus.text)" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_every_stage_of_preparing_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

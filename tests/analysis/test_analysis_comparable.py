@@ -60,6 +60,7 @@ def test_runs_that_were_measured_alike_share_axes_and_have_no_note(two):
     ]
 
 
+@pytest.mark.medium
 def test_another_number_of_pairs_is_said_everywhere(two, tmp_path, capsys):
     """One with 50 examples a task beside one with all of them."""
     say(two[0], num_examples=67 * 200, data="a" * 64)
@@ -103,6 +104,7 @@ def test_seeds_of_one_recipe_that_were_scored_unlike_are_named_by_seed(fake_run)
     )
 
 
+@pytest.mark.medium
 def test_losses_of_other_tokenizers_are_kept_apart_and_bits_per_byte_drawn_together(two, tmp_path):
     prepared(two[0], "t" * 64, "c", num_dev=90_000)
     prepared(two[1], "u" * 64, "c", num_dev=100_000)
@@ -122,6 +124,7 @@ def test_losses_of_other_tokenizers_are_kept_apart_and_bits_per_byte_drawn_toget
     assert "have other tokenizers" in write_report(read_runs(two), tmp_path / "page.html").read_text()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("num_dev", [100_001, None])
 def test_bits_per_byte_of_samples_that_other_tokenizers_take_are_not_said_to_be_comparable(two, num_dev):
     """100,000 tokens of more text, or of nobody knows how much, are other documents."""
@@ -139,6 +142,7 @@ def with_settings(run: Path, batch: str = "", evaluation: str = "") -> None:
     path.write_text(text.replace("tasks: [lmeff_blimp]", f"tasks: [lmeff_blimp]{evaluation}"))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("batch", "evaluation", "said"),
     [
@@ -165,6 +169,7 @@ def test_more_tokens_than_there_are_make_no_difference(two):
     assert "not comparable" not in print_curves(read_runs(two))
 
 
+@pytest.mark.medium
 def test_losses_over_other_text_are_kept_apart_and_no_bits_per_byte_either(two):
     prepared(two[0], "t", "c")
     prepared(two[1], "t", "other")
@@ -176,6 +181,7 @@ def test_losses_over_other_text_are_kept_apart_and_no_bits_per_byte_either(two):
     assert "first and second have other held-out texts: neither their losses nor" in print_curves(read_runs(two))
 
 
+@pytest.mark.medium
 def test_other_training_text_with_the_same_held_out_text_shares_the_axis(two):
     prepared(two[0], "t", "c", held_out="same")
     prepared(two[1], "t", "other", held_out="same")

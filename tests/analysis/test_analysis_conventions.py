@@ -25,6 +25,7 @@ def scored(run) -> list[str]:
     return [anchor.tokens_name for anchor in run.anchors if GROUP in anchor.results.tasks]
 
 
+@pytest.mark.medium
 def test_old_results_and_those_of_another_beginning_are_left_out_and_named(fake_run, tmp_path, capsys):
     path = fake_run(anchors=(0, 25, 50, 100), final=False)
     say(path, at_0=None, at_25M=None, at_50M="tokenizer")

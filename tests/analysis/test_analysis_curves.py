@@ -21,6 +21,7 @@ def brute_force(differences: pd.DataFrame, num_resamples: int, seed: int) -> np.
     return np.mean(means, axis=0)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("task", ["lmeff_blimp", "lmeff_blimp_binding", "lmeff_blimp_wh_island"])
 def test_the_interval_is_that_of_a_brute_force_bootstrap_over_pairs(finished_run, task):
     run = read_runs([finished_run])[0]
@@ -75,6 +76,7 @@ def test_covers_the_truth_about_as_often_as_it_says():
     assert 0.91 <= hits / 300 <= 0.985
 
 
+@pytest.mark.medium
 def test_it_is_reproducible_and_follows_its_seed(finished_run):
     run = read_runs([finished_run])[0]
     assert change(run, "lmeff_blimp", seed=1) == change(run, "lmeff_blimp", seed=1)

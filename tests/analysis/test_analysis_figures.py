@@ -26,6 +26,7 @@ def words_of(svg: str) -> str:
     return " ".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg))
 
 
+@pytest.mark.medium
 def test_svg_is_the_main_figure_light_on_white_with_text(run, tmp_path, capsys):
     assert main(["report", str(run), "-o", str(tmp_path / "x.svg")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'x.svg'}\n"
@@ -37,11 +38,13 @@ def test_svg_is_the_main_figure_light_on_white_with_text(run, tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["x.svg"]
 
 
+@pytest.mark.medium
 def test_png_is_a_png(run, tmp_path):
     assert main(["report", str(run), "-o", str(tmp_path / "x.PNG"), "--figure", "phenomena"]) == 0
     assert (tmp_path / "x.PNG").read_bytes().startswith(b"\x89PNG\r\n\x1a\n")
 
 
+@pytest.mark.medium
 def test_pdf_holds_every_figure_of_the_page_a_page_each_and_text_as_text(run, tmp_path):
     from pypdf import PdfReader
 
@@ -57,6 +60,7 @@ def test_pdf_holds_every_figure_of_the_page_a_page_each_and_text_as_text(run, tm
     assert "npi licensing" in page.extract_text()
 
 
+@pytest.mark.medium
 def test_a_figure_is_chosen_by_name(run, tmp_path, capsys):
     assert main(["report", str(run), "-o", str(tmp_path / "x.svg"), "--figure", "phenomena"]) == 0
     assert "subject verb agreement" in words_of((tmp_path / "x.svg").read_text())
@@ -66,6 +70,7 @@ def test_a_figure_is_chosen_by_name(run, tmp_path, capsys):
     assert not (tmp_path / "y.svg").exists()
 
 
+@pytest.mark.medium
 def test_all_figures_go_into_a_folder(run, tmp_path, capsys):
     folder = tmp_path / "deep" / "figures"
     assert main(["report", str(run), "--figures", str(folder)]) == 0
@@ -93,6 +98,7 @@ def test_options_that_do_not_go_together_are_refused(run, tmp_path, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 3
 
 
+@pytest.mark.medium
 def test_without_a_name_it_says_where_the_page_is(run, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["report", str(run)]) == 0
@@ -100,6 +106,7 @@ def test_without_a_name_it_says_where_the_page_is(run, tmp_path, monkeypatch, ca
     assert (tmp_path / "report.html").is_file()
 
 
+@pytest.mark.medium
 def test_long_names_are_broken_into_lines_and_not_cut(tmp_path):
     long = "a_name_that_is_much_longer_than_what_fits_over_a_panel_or_into_a_legend_of_the_page"
     for seed, name in enumerate((long, f"{long}_too")):

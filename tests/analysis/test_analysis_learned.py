@@ -10,6 +10,8 @@ from lmeff.analysis import read_runs, write_report
 from lmeff.analysis.charts.series import acquisition_order, make_series
 from tests.analysis.conftest import ANCHORS, LEAVES, revision_name
 
+pytestmark = pytest.mark.medium
+
 PARADIGM = LEAVES[0]
 NUM_PAIRS = 1000
 

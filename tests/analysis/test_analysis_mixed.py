@@ -31,6 +31,7 @@ def test_a_curve_of_like_points_has_no_note(fake_run):
     assert mixed_notes(read_runs([run])[0]) == []
 
 
+@pytest.mark.medium
 def test_points_made_with_other_data_or_settings_are_named(fake_run, tmp_path, capsys):
     run = fake_run(anchors=(0, 25, 50, 100, 250))
     say(run, at_25M={"limit": 5, "data": "e"}, at_50M={"precision": "bfloat16"})
@@ -72,6 +73,7 @@ def test_an_anchor_of_several_weights_is_named(fake_run):
     assert mixed_notes(read_runs([run])[0]) == [note]
 
 
+@pytest.mark.medium
 def test_pairs_of_other_data_are_not_compared(fake_run):
     path = fake_run(anchors=(0, 25, 50, 100), final=False)
     say(path, at_0={"data": "e"}, at_50M={"data": "e"})

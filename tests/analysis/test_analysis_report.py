@@ -64,6 +64,7 @@ def report(finished_run, tmp_path_factory) -> Path:
     return write_report(read_runs([finished_run]), tmp_path_factory.mktemp("report") / "report.html")
 
 
+@pytest.mark.medium
 def test_the_page_loads_nothing(report):
     page = Page(report)
     assert [address for address in page.addresses if not address.startswith("data:image/png;base64,")] == []
@@ -74,6 +75,7 @@ def test_the_page_loads_nothing(report):
     assert "default-src 'none'" in page.source
 
 
+@pytest.mark.medium
 def test_the_page_says_what_happened_and_holds_every_anchor(report, finished_run):
     page = Page(report)
     run = read_runs([finished_run])[0]
@@ -92,12 +94,14 @@ def test_the_page_says_what_happened_and_holds_every_anchor(report, finished_run
     assert str(finished_run) not in page.source
 
 
+@pytest.mark.medium
 def test_the_figure_is_beside_the_page(report):
     width, height = png_size(report.with_suffix(".png"))
     assert 1500 < width < 3000
     assert 600 < height < 1500
 
 
+@pytest.mark.medium
 def test_what_people_wrote_is_text_and_never_markup(fake_run, tmp_path):
     folder = fake_run(num_pairs=2, state="failed", error="<script>alert(1)</script>", anchors=(0, 25, 50))
     recipe = folder / "recipe.yaml"
@@ -112,6 +116,7 @@ def test_what_people_wrote_is_text_and_never_markup(fake_run, tmp_path):
     assert "main" in page.figures
 
 
+@pytest.mark.medium
 def test_several_runs_share_a_page_and_seeds_share_a_line(fake_run, tmp_path):
     paths = [
         fake_run(seed=0, num_pairs=10),
@@ -128,6 +133,7 @@ def test_several_runs_share_a_page_and_seeds_share_a_line(fake_run, tmp_path):
     assert "lmeff_blimp; band: 95% t interval over 2 seeds or 95% interval over pairs" in page.source
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("case", "state"),
     [
@@ -292,6 +298,7 @@ def test_titles_are_plain_words_and_never_two_alike(finished_run):
     assert alike == {"lmeff_blimp_a_b": "lmeff_blimp_a_b", "lmeff_blimp_a b": "lmeff_blimp_a b", "c": "c"}
 
 
+@pytest.mark.medium
 def test_more_runs_than_colours_can_still_be_drawn(fake_run, tmp_path):
     paths = [fake_run(name=f"run{i}", num_pairs=2, anchors=(0, 25)) for i in range(10)]
     series = make_series(read_runs(paths))
@@ -326,6 +333,7 @@ def test_a_browser_draws_all_three_figures_without_an_error(report, tmp_path):
     assert "CONSOLE" not in browser.stderr
 
 
+@pytest.mark.medium
 def test_other_tasks_than_minimal_pairs_are_not_compared_with_their_chance(fake_run, tmp_path):
     """Five options for each question, and a rank correlation."""
     run = fake_run(num_pairs=4, anchors=(0, 25))

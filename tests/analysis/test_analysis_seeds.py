@@ -27,6 +27,7 @@ def three(fake_run):
     return [fake_run(seed=seed, num_pairs=20, anchors=(0, 25, 1250)) for seed in (0, 1, 2)]
 
 
+@pytest.mark.medium
 def test_text_gives_mean_number_and_t_interval_over_seeds(three):
     text = print_curves(read_runs(three))
     block = text.split("\n\n")
@@ -49,6 +50,7 @@ def test_text_gives_mean_number_and_t_interval_over_seeds(three):
     assert "one seed:" not in text
 
 
+@pytest.mark.medium
 def test_intervals_over_seeds_end_where_shares_do(fake_run, capsys):
     """99 and 97%: t of one degree of freedom is 12.7, so the interval is 85.3 to 110.7."""
     paths = [fake_run(seed=seed, num_pairs=5, anchors=(0, 25), final=False) for seed in (0, 1)]
@@ -81,6 +83,7 @@ def test_one_seed_has_no_interval_over_seeds_and_says_so(three):
     assert text.count("seeds") == 1, "it is said once"
 
 
+@pytest.mark.medium
 def test_csv_and_json_hold_them_beside_what_they_held(three, fake_run, capsys):
     other = fake_run(name="alone", num_pairs=20, anchors=(0, 25))
     paths = [str(path) for path in (*three, other)]
@@ -113,6 +116,7 @@ def test_csv_and_json_hold_them_beside_what_they_held(three, fake_run, capsys):
     assert result["metrics"]["acc"]["low"] < result["metrics"]["acc"]["value"] < result["metrics"]["acc"]["high"]
 
 
+@pytest.mark.medium
 def test_the_page_says_over_what_every_interval_is(three, tmp_path):
     page = write_report(read_runs(three), tmp_path / "several.html").read_text()
     low, high = t_interval(100 * accuracies(three, "1.25B"))
@@ -124,11 +128,13 @@ def test_the_page_says_over_what_every_interval_is(three, tmp_path):
     assert "over pairs, one seed" in page
 
 
+@pytest.mark.medium
 def test_no_plus_minus_is_left_that_could_mean_two_things(three, tmp_path):
     assert "±" not in print_curves(read_runs(three))
     assert "±" not in write_report(read_runs(three), tmp_path / "page.html").read_text().split("<script>")[0]
 
 
+@pytest.mark.medium
 def test_seeds_that_were_not_measured_alike_have_no_mean(three):
     path = three[1] / "results" / "seed-1-tokens-25M" / "lmeff_blimp.json"
     content = json.loads(path.read_text())
@@ -140,6 +146,7 @@ def test_seeds_that_were_not_measured_alike_have_no_mean(three):
     assert "[" in seeds.splitlines()[1].split()[-2]
 
 
+@pytest.mark.medium
 def test_a_mean_is_of_those_seeds_that_have_the_anchor_and_says_how_many(fake_run):
     paths = [fake_run(seed=seed, num_pairs=20, anchors=(0, 25, 50)) for seed in (0, 1, 2)]
     for name in ("seed-1", "seed-1-tokens-50M"):

@@ -17,6 +17,8 @@ from lmeff.analysis.charts.series import make_series
 from lmeff.analysis.charts.themes import LIGHT
 from lmeff.analysis.report.views import paradigm_tables
 
+pytestmark = pytest.mark.medium
+
 
 def weigh(run: Path) -> None:
     for tokens in ("0", "25M"):

@@ -65,6 +65,7 @@ def test_the_values_are_those_of_the_files(finished_run):
     assert (row["nominal_tokens"], row["exact_tokens"]) == (500_000_000, 3815 * 131_072)
 
 
+@pytest.mark.medium
 def test_where_lm_eval_gives_no_standard_error_the_pairs_do(fake_run):
     folder = fake_run(num_pairs=40)
     expected = tidy_table(read_runs([folder]))
@@ -77,6 +78,7 @@ def test_where_lm_eval_gives_no_standard_error_the_pairs_do(fake_run):
     np.testing.assert_allclose(found["stderr"], expected["stderr"], rtol=1e-9)
 
 
+@pytest.mark.medium
 def test_where_all_are_right_the_interval_is_over_the_items_that_pairs_were_made_from(fake_run, tmp_path):
     """10 pairs of 5 items in each of 67 paradigms: 335 items are fewer than 670 pairs."""
     folder = fake_run(num_pairs=10, anchors=(0, 25), final=False)
@@ -135,6 +137,7 @@ def test_no_runs_make_an_empty_table_with_all_columns():
     assert list(tidy_table([]).columns) == COLUMNS
 
 
+@pytest.mark.medium
 def test_csv_comes_back_as_the_table(finished_run):
     runs = read_runs([finished_run])
     back = pd.read_csv(io.StringIO(curves_csv(runs)))
@@ -145,6 +148,7 @@ def test_csv_comes_back_as_the_table(finished_run):
     assert back["revision"].tolist() == table["revision"].tolist()
 
 
+@pytest.mark.medium
 def test_json_holds_curves_and_changes_and_no_nan(fake_run, finished_run):
     empty = fake_run(name="young", anchors=(0, 100), scored=False, state="running")
     runs = read_runs([finished_run, empty])
@@ -163,6 +167,7 @@ def test_json_holds_curves_and_changes_and_no_nan(fake_run, finished_run):
     assert young["anchors"][0]["results"] == {}
 
 
+@pytest.mark.medium
 def test_text_shows_every_anchor_and_what_changed(finished_run):
     run = read_runs([finished_run])[0]
     lines = print_curves([run]).splitlines()

@@ -29,6 +29,7 @@ def page_of(*runs: Path) -> str:
     return output.read_text(encoding="utf-8")
 
 
+@pytest.mark.medium
 def test_the_report_shows_what_the_first_and_the_last_anchor_write(fake_run):
     run = fake_run(anchors=(0, 25, 50), scored=False)
     assert "What it writes" not in page_of(run)
@@ -60,6 +61,7 @@ def test_texts_of_the_final_revision_are_those_of_the_anchor_it_equals(fake_run)
     assert page.count("<dt>25M</dt>") == 6
 
 
+@pytest.mark.medium
 def test_several_runs_have_theirs_run_by_run(fake_run):
     runs = [fake_run(seed=seed, anchors=(0, 25), scored=False) for seed in (0, 1)]
     write_texts(runs[1], "seed-1-tokens-25M", "second")

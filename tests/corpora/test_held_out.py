@@ -209,6 +209,7 @@ def recipe_of(tmp_path: Path, data: str, dev_share: float = 0.1) -> Recipe:
     return read_recipe(path).recipe
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("work", ["revision", "checkpoint"])
 def test_a_run_of_an_older_version_gets_its_tokens_again(tmp_path: Path, work: str) -> None:
     """Also where its prepared text is gone: from what its revisions and checkpoints say."""
@@ -279,6 +280,7 @@ def write_as(folder: Path, form: str, texts: list[str]) -> None:
 FORMS = ("txt", "txt.gz", "txt.zst", "jsonl", "jsonl.gz", "jsonl.zst", "parquet")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("form", FORMS)
 def test_how_text_is_packed_does_not_decide_what_is_cut(tmp_path: Path, form: str) -> None:
     """Twenty books, each a twentieth of the text, stay whole however small their files are."""
@@ -385,6 +387,7 @@ def test_a_book_that_will_be_cut_is_no_reason_to_say_that_a_source_has_too_littl
     assert prepare_text(settings, tmp_path / "data").manifest["cut"]["num_documents"] == 1
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("workers", ["1", "3"])
 def test_the_number_of_processes_does_not_decide_what_is_cut(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str

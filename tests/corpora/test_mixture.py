@@ -66,6 +66,7 @@ def test_epochs_of_one_source(folder: Path) -> None:
     assert len(list(tokens.folder.glob("train-*.bin"))) == 2
 
 
+@pytest.mark.medium
 def test_weights_make_the_largest_mixture_that_has_them(folder: Path) -> None:
     _, once = prepared(folder, {}, {})
     _, documents = prepared(folder, {"weight": 1}, {"weight": 1})
@@ -168,6 +169,7 @@ GERMAN = "Der Hund lief über die Straße und bellte laut, weil niemand zu Hause
 REPEATED = "\n".join(["Buy the best shoes here today for you and for me."] * 30)
 
 
+@pytest.mark.medium
 def test_filters_by_language_repetition_and_likeness(tmp_path: Path, shared_data: Path) -> None:
     lines = (shared_data / "leaner" / "train" / "wiki.jsonl").read_text().splitlines()
     long = next(text for line in lines if 300 < len((text := json.loads(line)["text"].strip()).split()) < 500)
@@ -207,6 +209,7 @@ def test_sentences_that_share_words_in_a_row(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.medium
 def test_a_very_long_file_is_read_in_pieces(tmp_path: Path) -> None:
     """So that memory does not grow with it; nothing is lost at the cuts."""
     lines = [f"Line {number} of a long file, which no empty line parts." for number in range(400_000)]

@@ -77,6 +77,7 @@ def test_chance_found() -> None:
     assert chance_found(HALF_FOUND_JACCARD) == pytest.approx(0.5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("jaccard", [0.5, 0.65, 0.75, 0.85])
 def test_found_as_often_as_theory_says(jaccard: float) -> None:
     """Of 400 pairs of a known similarity, within four standard deviations."""
@@ -93,6 +94,7 @@ def test_found_as_often_as_theory_says(jaccard: float) -> None:
     assert found / num_pairs == pytest.approx(chance, abs=4 * (chance * (1 - chance) / num_pairs) ** 0.5)
 
 
+@pytest.mark.medium
 def test_the_same_keys_in_every_process() -> None:
     """And for ever: these went into nobody's file, but a corpus must come out the same tomorrow."""
     text = "The quick brown fox jumps over the lazy dog, and na\u00efve caf\u00e9s open."

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.medium
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 RECIPE = """

@@ -18,6 +18,8 @@ from pyarrow import parquet
 
 from tests.hub_server import HubServer
 
+pytestmark = pytest.mark.medium
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 

@@ -59,6 +59,7 @@ print(hashlib.sha256("\\n".join(parts).encode()).hexdigest())
 """
 
 
+@pytest.mark.medium
 def test_same_text_in_every_process():
     parts = [*generate_documents(200, seed=3), *generate_dev_documents(200, seed=3)]
     parts += [json.dumps(minimal_pairs(uid)) for uid in PARADIGMS]
@@ -76,6 +77,7 @@ def test_story_depends_on_seed_and_index_alone():
     assert list(generate_documents(40, seed=1)) != list(generate_documents(40))
 
 
+@pytest.mark.medium
 def test_dev_stories_are_other_stories(stories: list[str]):
     dev = set(generate_dev_documents(500))
     assert len(dev) == 500
@@ -85,6 +87,7 @@ def test_dev_stories_are_other_stories(stories: list[str]):
 # ---------------------------------------------------------------- stories
 
 
+@pytest.mark.medium
 def test_stories_are_clean_prose(stories: list[str]):
     assert len(set(stories)) == len(stories)
     for story in stories[:2000]:
@@ -95,6 +98,7 @@ def test_stories_are_clean_prose(stories: list[str]):
             assert re.match(r'"?[A-Z]', line), line
 
 
+@pytest.mark.medium
 def test_stories_keep_to_their_grammar(text: str):
     """Patterns of wrong sentences, found by words alone, never occur."""
     singular = "|".join(noun.singular for noun in NOUNS)
@@ -125,6 +129,7 @@ def test_stories_keep_to_their_grammar(text: str):
         assert not found, text[found.start() - 60 : found.end() + 40]
 
 
+@pytest.mark.medium
 def test_stories_use_every_word_but_no_held_out_combination(stories: list[str], word_counts: Counter[str]):
     words = _words("\n".join(stories))
     neighbours, one_between = set(pairwise(words)), set(zip(words, words[2:], strict=False))
@@ -214,6 +219,7 @@ def test_pairs_are_distinct_and_minimal(uid: str):
         assert same_words or num_different == 1
 
 
+@pytest.mark.medium
 @ALL_PARADIGMS
 def test_word_frequency_does_not_decide(uid: str, word_counts: Counter[str]):
     """A model of single words, trained on the stories, stays at chance."""
@@ -240,6 +246,7 @@ def _leaks(stories: Iterable[str], sentences: Iterable[str]) -> set[str]:
     return leaks
 
 
+@pytest.mark.medium
 def test_no_test_sentence_in_the_stories(stories: list[str]):
     rows = [row for uid in PARADIGMS for row in minimal_pairs(uid)]
     sentences = [row[which] for row in rows for which in ("sentence_good", "sentence_bad")]

@@ -79,6 +79,7 @@ def log_probability(model, read: list[int], scored: list[int]) -> float:
     return logits.log_softmax(-1)[range(len(read) - 1, len(read + scored) - 1), scored].sum().item()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("context_start", ["bos", "tokenizer"])
 @pytest.mark.parametrize("habit", FRONT)
 @pytest.mark.parametrize("kind", KINDS)

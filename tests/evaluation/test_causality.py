@@ -116,6 +116,7 @@ def run(verb: str, model, output, mini_blimp, task_folder, capsys) -> tuple[int,
     return code, said.out + said.err
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("verb", ["eval", "perplexity", "generate", "finetune", "profile"])
 def test_every_verb_goes_by_the_same_answer(verb, folders, tmp_path, mini_blimp, task_folder, capsys):
     code, said = run(verb, folders / "pythia", tmp_path / "pythia", mini_blimp, task_folder, capsys)

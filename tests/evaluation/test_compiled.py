@@ -41,6 +41,7 @@ def values(scorer: TreeScorer, layout) -> np.ndarray:
     return np.array([value for value, _ in scorer.score(layout)])
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("kind", CONFIGS)
 @pytest.mark.usefixtures("little_memory")
 def test_compiled_scores_err_no_more_than_bfloat16s_and_are_compiled_once(kind):
@@ -75,6 +76,7 @@ def test_logits_of_scored_tokens_are_float32s(kind):
     assert torch.allclose(found, exact[range(30), tokens], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.medium
 def test_many_sizes_in_one_process_are_all_compiled():
     """Torch keeps several versions of a layer, and beyond these would compile no more of them, without a word."""
     compiler.reset()
@@ -92,6 +94,7 @@ def test_a_model_that_names_no_layers_is_not_compiled():
     assert compiled_scorer(model) is None
 
 
+@pytest.mark.medium
 def test_without_a_compiler_the_model_is_as_it_was(tmp_path, monkeypatch, caplog):
     save_model(tmp_path / "model", hidden_size=48)
     model, layout = load(tmp_path / "model"), lay_out(requests(80, 12), 64)
@@ -114,6 +117,7 @@ def test_only_much_work_on_a_cpu_is_compiled(model_folder):
     assert not is_worth_compiling(model.to("meta"), enough)
 
 
+@pytest.mark.medium
 def test_a_share_and_the_rest_are_compiled_if_the_whole_is(tmp_path, monkeypatch):
     """Else a run that goes on would give other log-probabilities than one that was not killed."""
     save_model(tmp_path / "model", hidden_size=64)

@@ -159,6 +159,7 @@ def test_values_that_no_mean_is_taken_of_have_no_error_by_items():
     assert scores["acc_stderr,none"] == pytest.approx(np.std([0, 0.5, 1], ddof=1) / 3**0.5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("task", ["lmeff_ewok", "lmeff_ewok_context"])
 def test_an_item_of_ewok_and_its_swapped_double_are_one_sample(own_model, ewok, tmp_path, task):
     """In the order of the files and in another one; the pipeline's files have them one after the other."""

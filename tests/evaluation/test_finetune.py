@@ -39,6 +39,7 @@ def done(folder, model_folder, tmp_path_factory) -> Path:
     return output
 
 
+@pytest.mark.medium
 def test_a_model_learns_and_its_result_is_read_like_any_other(done):
     results = read_results(done)
     kind, worth = results.tasks["finetune_kind"], results.tasks["finetune_worth"]
@@ -65,6 +66,7 @@ def test_a_model_learns_and_its_result_is_read_like_any_other(done):
     assert decided["device"] == (torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
 
 
+@pytest.mark.medium
 def test_predictions_give_the_scores_again(done):
     content = json.loads((done / "finetune_kind.json").read_text())
     table = pd.read_parquet(done / "predictions" / "finetune_kind.parquet")
@@ -76,6 +78,7 @@ def test_predictions_give_the_scores_again(done):
     assert table["example"].tolist() == [*range(60)] * 2
 
 
+@pytest.mark.medium
 def test_done_again_nothing_is_trained_and_one_more_seed_is_one_more_trial(
     done, folder, model_folder, tmp_path, capsys
 ):
@@ -94,6 +97,7 @@ def test_done_again_nothing_is_trained_and_one_more_seed_is_one_more_trial(
     assert all(before[path] == path.stat().st_mtime_ns for path in before if path.name.startswith("rate-"))
 
 
+@pytest.mark.medium
 def test_killed_in_the_middle_the_rest_is_done_and_the_result_is_the_same(
     folder, model_folder, tmp_path, clean_environment
 ):
@@ -126,6 +130,7 @@ def test_killed_in_the_middle_the_rest_is_done_and_the_result_is_the_same(
     assert list(work.iterdir()) == []
 
 
+@pytest.mark.medium
 def test_predictions_of_other_settings_beside_a_result_are_written_again(done, folder, model_folder, tmp_path):
     """As a run with other settings leaves them that was killed before it wrote its result."""
     output = tmp_path / "output"
@@ -138,6 +143,7 @@ def test_predictions_of_other_settings_beside_a_result_are_written_again(done, f
     assert path.read_bytes() == right
 
 
+@pytest.mark.medium
 def test_a_twin_beside_it_takes_the_result_and_its_predictions_over(done, folder, model_folder, tmp_path):
     shutil.copytree(done, tmp_path / "one")
     path = tmp_path / "one" / "finetune_kind.json"
@@ -150,6 +156,7 @@ def test_a_twin_beside_it_takes_the_result_and_its_predictions_over(done, folder
     assert not (tmp_path / "two" / ".finetune").exists()
 
 
+@pytest.mark.medium
 def test_a_part_never_replaces_the_result_of_all_examples_of_a_model_folder(
     done, folder, model_folder, tmp_path, capsys, monkeypatch
 ):
@@ -165,6 +172,7 @@ def test_a_part_never_replaces_the_result_of_all_examples_of_a_model_folder(
     assert main([*words, "--limit", "30", "epochs=1", "--output", str(tmp_path / "part")]) == 0
 
 
+@pytest.mark.medium
 def test_labels_of_the_validation_split_decide_nothing(folder, model_folder, tmp_path):
     """Turned around they turn the scores around, and change neither what is chosen nor what the model says."""
     rows = [json.loads(line) for line in (folder / "val.jsonl").read_text().splitlines()]
@@ -186,6 +194,7 @@ def test_labels_of_the_validation_split_decide_nothing(folder, model_folder, tmp
     assert all(np.array_equal(a, b) for a, b in zip(*outputs, strict=True))
 
 
+@pytest.mark.medium
 def test_the_seed_decides_and_the_micro_batch_does_not(folder, model_folder):
     recipe = FinetuneRecipe(
         tasks={
@@ -211,6 +220,7 @@ def test_the_seed_decides_and_the_micro_batch_does_not(folder, model_folder):
     assert np.abs(first - outputs(seed=1)).max() > 1e-2
 
 
+@pytest.mark.medium
 def test_the_shell_does_not_decide_the_precision(folder, model_folder, tmp_path, monkeypatch):
     words = ["finetune", str(model_folder), "--recipe", str(folder / "own.yaml"), "--tasks", "kind", *QUICK, "epochs=1"]
     outputs = []
@@ -221,6 +231,7 @@ def test_the_shell_does_not_decide_the_precision(folder, model_folder, tmp_path,
     assert all(np.array_equal(a, b) for a, b in zip(*outputs, strict=True))
 
 
+@pytest.mark.medium
 def test_what_is_wrong_with_one_task_does_not_end_the_others(folder, model_folder, tmp_path, capsys):
     (tmp_path / "predictions" / "finetune_kind.parquet").mkdir(parents=True)
     words = ["finetune", str(model_folder), "--recipe", str(folder / "own.yaml"), "--tasks", "kind,worth", *QUICK]
@@ -231,6 +242,7 @@ def test_what_is_wrong_with_one_task_does_not_end_the_others(folder, model_folde
     assert (tmp_path / "finetune_worth.json").is_file()
 
 
+@pytest.mark.medium
 def test_a_learning_rate_that_diverges_is_never_chosen(folder, model_folder, tmp_path, capsys):
     words = [
         "finetune",

@@ -74,6 +74,7 @@ def test_predictions_and_the_error_of_accuracy():
     assert accuracy_stderr([[1, 1, 0, 1], [0, 1, 0, 0]], labels) == pytest.approx(np.std([0.5, 1, 1, 0.5], ddof=1) / 2)
 
 
+@pytest.mark.medium
 def test_no_network_and_no_home_are_needed_and_the_modules_are_local_folders(tmp_path, clean_environment):
     """In a process of its own, since `evaluate` takes its folders from the environment. Those given cannot be made."""
     code = f"""

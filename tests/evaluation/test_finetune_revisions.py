@@ -16,6 +16,8 @@ from lmeff.cli import main
 from lmeff.evaluation.results import weights_sha256
 from lmeff.files import read_json
 
+pytestmark = pytest.mark.medium
+
 
 def test_leaner_glue_over_the_revisions_of_a_run(trained_model, shared_data, tmp_path, capsys):
     run = tmp_path / "run"

@@ -217,6 +217,7 @@ def test_a_model_is_loaded_whole_during_zero3_training(model_folder, mini_blimp,
     assert result[TASKS[1]]["results"][TASKS[1]] == whole[1]["results"][TASKS[1]]
 
 
+@pytest.mark.medium
 def test_a_users_own_pairs_and_other_tasks(model_folder, tmp_path):
     """The task file in the README of the tasks folder, and one of a kind that has no pairs."""
     write_pairs(tmp_path / "my_pairs.jsonl", [("Anna sees Boris.", "Anna see Boris."), ("Elena hides.",) * 2])
@@ -258,6 +259,7 @@ def choices_of_people(folder: Path) -> dict:
     }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("item", ["the same", ["a", "list"], None])
 def test_a_field_called_item_means_nothing_in_a_users_own_task(model_folder, tmp_path, item):
     task = {**choices_of_people(tmp_path), "metric_list": [{"metric": "acc"}, {"metric": "f1"}, {"metric": "mcc"}]}
@@ -312,6 +314,7 @@ def test_pairs_that_are_gone_are_made_again(model_folder, mini_blimp, tmp_path):
     assert pairs.read_bytes() == content
 
 
+@pytest.mark.medium
 def test_a_task_that_shuffles_its_choices_asks_the_same_every_time_and_as_lm_eval_does(model_folder, tmp_path):
     task = choices_of_people(tmp_path) | {"process_docs": "FUNCTION", "doc_to_choice": "choices"}
     (tmp_path / "my_labels.yaml").write_text(yaml.safe_dump(task).replace("FUNCTION", "!function made.shuffle"))

@@ -167,6 +167,7 @@ def lines_of(folder: Path, side: str) -> list[tuple[str, str]]:
     return [(record.get("document", str(n)), record["text"]) for n, record in enumerate(map(json.loads, lines))]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("document_mask", [False, True])
 def test_a_sample_with_stretches_of_a_book_is_that_of_the_held_out_loss(tmp_path, document_mask):
     book = "\n\n".join(f"Chapter {n}. Boris sat on the mat and saw the cat {n % 7} times." for n in range(4_000))
@@ -204,6 +205,7 @@ def test_a_sample_with_stretches_of_a_book_is_that_of_the_held_out_loss(tmp_path
     assert np.array_equal(packed_windows(file, 64, document_mask).is_scored, windows.is_scored)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("trimmed", [False, True])
 def test_a_part_of_a_file_is_stretches_of_its_book(tmp_path, trimmed):
     """With a tokenizer such as GPT-2's: one token both begins and ends documents, and a word's token begins with its space."""

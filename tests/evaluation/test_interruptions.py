@@ -71,6 +71,7 @@ def test_an_evaluation_killed_at_paradigm_33_does_the_rest_and_gives_the_same_fi
     assert not (output / ".parts").exists()
 
 
+@pytest.mark.medium
 def test_answers_for_other_weights_data_or_settings_are_not_gone_on_with(model_folder, mini_blimp, tmp_path):
     output = tmp_path / "results" / "a"
     options = (("lmeff_blimp_wh_island",), output, {"blimp": str(mini_blimp)})

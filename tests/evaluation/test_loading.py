@@ -127,6 +127,7 @@ def test_weights_of_fewer_layers_than_the_configuration_are_no_model(verb, tmp_p
     refusal(verb, tmp_path / "model", "its weights lack model.layers.2.input_layernorm.weight and 17 more", said)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("verb", VERBS)
 def test_biases_that_would_be_dropped_are_named(verb, tmp_path, said):
     save_model(tmp_path / "model", attention_bias=True)
@@ -137,6 +138,7 @@ def test_biases_that_would_be_dropped_are_named(verb, tmp_path, said):
     refusal(verb, tmp_path / "model", message, said)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("verb", VERBS)
 def test_shapes_are_those_of_the_configuration(verb, tmp_path, said):
     save_model(tmp_path / "model")
@@ -226,6 +228,7 @@ def test_a_tokenizer_larger_than_the_embedding_is_one_line(verb, tmp_path, said)
     refusal(verb, tmp_path / "small", message, said)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("verb", VERBS[:-1])
 def test_an_added_token_that_no_text_has_does_no_harm(verb, tmp_path, said):
     """Many a published tokenizer has a pad token that the model was never given a row for."""

@@ -66,6 +66,7 @@ def test_where_blimp_is_looked_for(tmp_path, mini_blimp, monkeypatch):
     assert "LMEFF_EVAL_DATA" in message(data_folder, "blimp", {})
 
 
+@pytest.mark.medium
 def test_without_the_hub_and_local_data_the_error_says_what_to_set(clean_environment, tmp_path):
     code = (
         "from lmeff.errors import InputError\nfrom lmeff.evaluation.tasks.data import documents\n"

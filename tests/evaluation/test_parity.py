@@ -20,6 +20,8 @@ from lmeff.evaluation.scorer.language_model import load_model
 from lmeff.evaluation.tasks.blimp import PARADIGMS
 from lmeff.evaluation.tasks.loaded import load_tasks
 
+pytestmark = pytest.mark.medium
+
 
 def requests_of(data: Path, model: Path, tasks: tuple[str, ...], limit: int) -> list[Instance]:
     loaded = load_tasks(tasks, None, {"blimp": str(data / "blimp")}, limit, "parity", str(model))

@@ -342,6 +342,7 @@ def finished(shared_data, tmp_path_factory) -> Path:
     return folder / "outputs" / "leaner_small" / "seed-0"
 
 
+@pytest.mark.medium
 def test_packed_text_of_a_run_gives_the_held_out_loss_that_its_anchors_recorded(finished, capsys):
     words = (finished, "--way", "packed", "--limit-tokens", "14k")
     assert run(*words) == 2
@@ -359,6 +360,7 @@ def test_packed_text_of_a_run_gives_the_held_out_loss_that_its_anchors_recorded(
     assert {"perplexity_dev", "perplexity_dev_validation-book", "perplexity_dev_validation-wiki"} <= set(results)
 
 
+@pytest.mark.medium
 def test_all_of_a_runs_held_out_text_is_the_same_as_its_files(finished, tmp_path):
     last = finished / "revisions" / "seed-0"
     assert run(finished, "--revisions", "seed-0-tokens-4k", "--output", tmp_path / "split") == 0
@@ -375,6 +377,7 @@ def test_all_of_a_runs_held_out_text_is_the_same_as_its_files(finished, tmp_path
     assert 2000 < train["counts"]["perplexity_train"]["num_tokens"] < 3000
 
 
+@pytest.mark.medium
 def test_a_part_never_replaces_all_of_a_revisions_text(finished, tmp_path, capsys):
     last, path = finished / "revisions" / "seed-0", tmp_path / "out" / "perplexity_dev.json"
     assert run(last, "--limit-tokens", "14k", "--output", path.parent) == 0
@@ -392,6 +395,7 @@ def test_a_part_never_replaces_all_of_a_revisions_text(finished, tmp_path, capsy
     assert result_of(path.parent, "perplexity_dev") == whole
 
 
+@pytest.mark.medium
 def test_a_revision_that_was_trained_on_another_corpus_is_told(finished, tmp_path, capsys):
     shutil.copytree(finished, tmp_path / "run")
     path = tmp_path / "run" / "revisions" / "seed-0-tokens-0" / "provenance.json"
@@ -410,6 +414,7 @@ def test_a_model_of_the_hub_needs_text(capsys):
     )
 
 
+@pytest.mark.medium
 def test_a_run_whose_tokens_are_gone_says_so(finished, tmp_path, capsys):
     folder = finished.parents[2] / "data"
     folder.rename(tmp_path / "elsewhere")

@@ -52,6 +52,7 @@ def test_an_example_is_read_whole_and_as_if_it_were_alone(kind):
         assert (answers(other) - alone[0]).abs().max() > 1e-3
 
 
+@pytest.mark.medium
 def test_a_bert_that_is_a_decoder_learns_what_only_its_last_token_can_know(tmp_path, model_folder, capsys):
     """By its first token, which sees nothing, it would answer all examples alike and stay at chance."""
     torch.manual_seed(0)

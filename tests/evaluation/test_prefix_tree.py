@@ -33,6 +33,7 @@ texts = st.lists(st.integers(0, 3), min_size=1, max_size=12)
 requests = st.tuples(texts, texts).map(lambda two: ((two[0] + two[1])[:-1], two[1]))
 
 
+@pytest.mark.medium
 @settings(max_examples=150, deadline=None)
 @given(st.lists(requests, min_size=1, max_size=40), st.integers(1, 9), st.sampled_from([4, 16, 64]))
 def test_every_request_is_found_again(asked, texts_per_batch, row_length):

@@ -56,6 +56,7 @@ def profiles(said: tuple[list[dict], str]) -> list[dict]:
     return said[0]
 
 
+@pytest.mark.medium
 def test_figures_agree_with_each_other(profiles: list[dict]):
     assert len(profiles) == 2
     for profile in profiles:
@@ -78,6 +79,7 @@ def test_figures_agree_with_each_other(profiles: list[dict]):
         assert profile["machine"]["versions"]["torch"] == torch.__version__
 
 
+@pytest.mark.medium
 def test_a_batch_without_room_is_a_row_and_the_rest_goes_on(profiles: list[dict]):
     for profile in profiles:
         *fitting, last = profile["throughput"]["rows"]
@@ -86,6 +88,7 @@ def test_a_batch_without_room_is_a_row_and_the_rest_goes_on(profiles: list[dict]
         assert all("error" not in row for row in fitting)
 
 
+@pytest.mark.medium
 def test_peak_memory_grows_by_what_a_batch_needs(profiles: list[dict]):
     least, most = (row["peak_above_idle_bytes"] for row in profiles[0]["throughput"]["rows"][:2])
     logits = 63 * 64 * 600 * 4
@@ -93,6 +96,7 @@ def test_peak_memory_grows_by_what_a_batch_needs(profiles: list[dict]):
     assert profiles[0]["throughput"]["rows"][1]["peak_bytes"] > most + 100e6  # the program itself
 
 
+@pytest.mark.medium
 def test_a_real_failure_to_allocate_is_out_of_memory(models: Path):
     model = load_to_profile(models / "tied", "float32").eval()
     before = resource.getrlimit(resource.RLIMIT_AS)
@@ -105,6 +109,7 @@ def test_a_real_failure_to_allocate_is_out_of_memory(models: Path):
     assert at_batch_size(model, 2, 128, QUICK)["tokens_per_second"] > 0
 
 
+@pytest.mark.medium
 def test_what_a_gpu_raises_is_out_of_memory_and_other_errors_are_not(models: Path):
     model = load_to_profile(models / "tied", "float32").eval()
 
@@ -121,6 +126,7 @@ def test_what_a_gpu_raises_is_out_of_memory_and_other_errors_are_not(models: Pat
         at_batch_size(model, 8, 16, QUICK)
 
 
+@pytest.mark.medium
 def test_parameters_are_transformers_and_tied_ones_count_once(profiles: list[dict], models: Path):
     for profile, name in zip(profiles, ("wide", "tied"), strict=True):
         model = LlamaForCausalLM.from_pretrained(models / name)
@@ -180,6 +186,7 @@ def test_lengths_over_the_limit_leave_the_limit(models: Path):
     )
 
 
+@pytest.mark.medium
 def test_a_broken_model_is_one_line_and_the_others_go_on(said: tuple[list[dict], str]):
     profiles, printed = said
     assert [Path(profile["name"]).name for profile in profiles] == ["wide", "tied"]
@@ -187,6 +194,7 @@ def test_a_broken_model_is_one_line_and_the_others_go_on(said: tuple[list[dict],
     assert profile_table(profiles) in printed
 
 
+@pytest.mark.medium
 def test_one_table_of_several_models(profiles: list[dict]):
     lines = profile_table(profiles).splitlines()
     cells = {line[:34].strip(): line[34:].split() for line in lines}
@@ -203,6 +211,7 @@ def test_bfloat16_is_half_the_memory(models: Path):
     assert at_batch_size(model, 1, 16, QUICK)["tokens_per_second"] > 0
 
 
+@pytest.mark.medium
 def test_progress_bars_stay_as_they_were(models: Path):
     settings = ProfileSettings(lengths=(16,), batch_sizes=(1,), repeats=1, seconds=0.1, device="cpu")
     try:

@@ -52,6 +52,7 @@ def token_log_probabilities(model, tokenizer, prompt: str, answer: str) -> list[
     return logits.log_softmax(-1)[range(start - 1, len(ids) - 1), ids[start:]].tolist()
 
 
+@pytest.mark.medium
 def test_simplified_glue_is_scored_by_the_mean_over_the_tokens_of_an_answer(shared_data, long_model, tmp_path):
     tasks = [f"lmeff_smallbench_{name}" for name in ("sst2", "rte", "mrpc")]
     paths = {"smallbench": str(shared_data / "leaner_glue")}

@@ -42,6 +42,7 @@ def num_scored(path: Path) -> int:
     return counts["effective"]
 
 
+@pytest.mark.medium
 def test_a_part_of_the_examples_never_replaces_all_of_them(model_folder, here, capsys):
     shutil.copytree(model_folder, "model")
     path = Path("outputs/eval/model") / f"{TASK}.json"
@@ -119,6 +120,7 @@ def test_revisions_of_different_runs_have_folders_of_their_own(model_folder, her
     assert outputs == {f"{name}-seed-0-tokens-1M" for name in ("small", "large", "alone")}
 
 
+@pytest.mark.medium
 def test_data_are_named_on_the_command_line(model_folder, here, capsys):
     shutil.copytree(model_folder, "model")
     with pytest.raises(SystemExit) as error:

@@ -79,6 +79,7 @@ def mean(values) -> float:
     return sum(values) / len(values)
 
 
+@pytest.mark.medium
 def test_filtered_blimp_and_the_supplement_are_means_over_files(scored, full_eval, log_probability):
     _, results = scored
     for task, folder in (("lmeff_blimp_filtered", "blimp_filtered"), ("lmeff_supplement", "supplement_filtered")):
@@ -90,6 +91,7 @@ def test_filtered_blimp_and_the_supplement_are_means_over_files(scored, full_eva
         assert 0 < mean(by_file) < 1
 
 
+@pytest.mark.medium
 def test_ewok_compares_targets_after_a_context_and_contexts_before_a_target(scored, full_eval, log_probability):
     output, results = scored
     targets, contexts = {}, {}
@@ -108,6 +110,7 @@ def test_ewok_compares_targets_after_a_context_and_contexts_before_a_target(scor
     assert targets != contexts
 
 
+@pytest.mark.medium
 def test_comps_scores_the_property_alone(scored, full_eval, log_probability):
     output, results = scored
     by_part, rows = [], []
@@ -126,6 +129,7 @@ def test_comps_scores_the_property_alone(scored, full_eval, log_probability):
     assert pairs[["good", "bad"]].to_numpy().tolist() == [pytest.approx(row, abs=1e-4) for row in rows]
 
 
+@pytest.mark.medium
 def test_entity_tracking_is_a_choice_of_five_by_split_and_operations(scored, full_eval, log_probability):
     output, results = scored
     by_split = []
@@ -147,6 +151,7 @@ def test_entity_tracking_is_a_choice_of_five_by_split_and_operations(scored, ful
     assert not (output / "pairs" / "lmeff_entity_tracking.parquet").exists()
 
 
+@pytest.mark.medium
 def test_wug_correlates_with_people_over_all_examples(scored, full_eval, log_probability):
     _, results = scored
     for task, name in (("lmeff_wug_past", "wug_past_tense"), ("lmeff_wug_adj", "wug_adj_nominalization")):
@@ -209,6 +214,7 @@ def test_any_folder_of_pairs_is_a_group_with_a_task_for_each_file(model_folder, 
     assert [leaf.uid for leaf in own_leaves(["lmeff_pairs"], {})] == ["Who-is-it", "other", "third"]
 
 
+@pytest.mark.medium
 def test_a_result_is_computed_again_when_what_is_right_has_changed(model_folder, full_eval, tmp_path):
     data = shutil.copytree(full_eval / "wug_past_tense", tmp_path / "wug")
     evaluation = Evaluation(model_folder, ("lmeff_wug_past",), tmp_path / "out", {"wug_past": str(data)})
@@ -230,6 +236,7 @@ def message(tasks, paths) -> str:
     return str(caught.value)
 
 
+@pytest.mark.medium
 def test_what_is_missing_is_told_in_a_line_that_says_what_it_should_be(full_eval, tmp_path, monkeypatch):
     monkeypatch.delenv("LMEFF_EVAL_DATA", raising=False)
     text = message(["lmeff_comps", "lmeff_wug_adj"], {"wug_adj": str(tmp_path / "no")})
@@ -333,6 +340,7 @@ def test_stock_lm_eval_told_to_add_bos_gives_the_same_from_the_pipelines_folder(
     assert "lmeff_pairs::mine" in stock
 
 
+@pytest.mark.medium
 def test_a_folder_of_babylm_checkpoints_is_scored_in_the_order_of_words_and_drawn(tmp_path, monkeypatch, capsys):
     for index, name in enumerate(("chck_100M", "chck_9M", "main", "chck_10M")):
         save_model(tmp_path / "babygpt" / name, hidden_size=16 + 8 * index)

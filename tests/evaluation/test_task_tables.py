@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from lmeff.evaluation.tasks.blimp import PARADIGMS, PHENOMENA
 from lmeff.evaluation.tasks.checks import own_leaves
 from lmeff.evaluation.tasks.names import own_task_names, tasks_folder
@@ -72,6 +74,7 @@ def test_a_group_stands_for_its_paradigms_once():
     assert leaves[0].name == "lmeff_blimp_ellipsis_n_bar_1"
 
 
+@pytest.mark.medium
 def test_the_tables_need_neither_torch_nor_lm_eval(clean_environment):
     code = (
         "import sys; from lmeff.evaluation.tasks.checks import own_task_names, own_leaves;"

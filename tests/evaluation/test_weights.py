@@ -202,6 +202,7 @@ def test_a_model_folder_is_not_compared_with_those_beside_it(tmp_path: Path):
     assert (tmp_path / "own" / "similarity.json").exists()
 
 
+@pytest.mark.medium
 def test_a_run_measures_every_anchor_and_at_its_end_the_similarity_to_the_final_one(finished: Path):
     revisions = [f"seed-0-tokens-{tokens}" for tokens in (0, 512, 1024, 2048)]
     assert sorted(path.name for path in (finished / "results").iterdir()) == sorted(revisions)
@@ -220,6 +221,7 @@ def test_a_run_measures_every_anchor_and_at_its_end_the_similarity_to_the_final_
     assert weights["compared_with"] == {"previous": revisions[1], "initial": revisions[0]}
 
 
+@pytest.mark.medium
 def test_what_a_killed_run_left_unmeasured_is_filled_in(finished: Path, capsys: pytest.CaptureFixture):
     results = finished / "results" / "seed-0-tokens-1024"
     paths = [results / "weights.json", results / "similarity.json"]
@@ -236,6 +238,7 @@ def test_what_a_killed_run_left_unmeasured_is_filled_in(finished: Path, capsys: 
     assert len(table) == 5
 
 
+@pytest.mark.medium
 def test_measuring_changes_nothing_of_training(finished: Path, tmp_path: Path):
     recipe = finished.parents[2] / "tiny.yaml"
     assert run.main([str(recipe), "evaluation.weights=false", f"paths.outputs={tmp_path}"]) == 0
@@ -246,6 +249,7 @@ def test_measuring_changes_nothing_of_training(finished: Path, tmp_path: Path):
         assert hashes[0]["weights_sha256"] == hashes[1]["weights_sha256"]
 
 
+@pytest.mark.medium
 def test_a_failure_to_measure_is_a_line_and_not_the_end_of_a_run(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ):
@@ -258,6 +262,7 @@ def test_a_failure_to_measure_is_a_line_and_not_the_end_of_a_run(
     assert lines[0].startswith("seed-0-tokens-0: ")
 
 
+@pytest.mark.medium
 def test_measures_are_in_the_tidy_table_but_are_no_scores(finished: Path):
     runs = read_runs([finished])
     assert runs[0].tasks == ()

@@ -2,6 +2,7 @@
 write down how they were called."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -30,11 +31,11 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(project: Path, **variables: str) -> tuple[list[str], str]:
+def run(project: Path, *words: str, **variables: str) -> tuple[list[str], str]:
     """What was called, and what was said."""
     environment = {"PATH": str(project / "bin"), "HOME": str(project), **variables}
     answer = subprocess.run(
-        ["bash", str(project / "launchers" / "test.sh"), "-x"],
+        ["bash", str(project / "launchers" / "test.sh"), *(words or ["-x"])],
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -58,3 +59,12 @@ def test_ci_and_those_who_said_yes_get_them(project: Path, variable: dict[str, s
     assert called[0].startswith("apt-get update")
     assert "g++" in called[1]
     assert called[-1].startswith("pytest ")
+
+
+def test_the_fast_tests_need_nothing_beyond_the_environment(project: Path) -> None:
+    called, said = run(project, "--fast", "tests/plan", CI="true")
+    (words,) = called
+    assert words.startswith("pytest -n 2")
+    assert "-m not slow and not medium" in words
+    assert words.endswith(" tests/plan")
+    assert re.fullmatch(r"tests: the fast ones took \d+ s; .*\n", said)

@@ -66,6 +66,7 @@ def test_a_card_says_what_was_scored_and_how(run: Path) -> None:
     assert "lmeff_blimp 0.7500 (first 7 examples of each task)" in index
 
 
+@pytest.mark.medium
 def test_cards_and_indexes_say_what_contexts_began_with_and_what_was_left_out(run: Path) -> None:
     """An older result at one anchor, and one of today at the next, which alone is shown."""
     for path in (run / "results").rglob("*.json"):
@@ -131,6 +132,7 @@ def test_the_limit_of_fine_tuned_tasks_counts_for_their_group(tmp_path: Path) ->
     assert [score.limit for score in scores_of(results.tasks.items())] == [20]
 
 
+@pytest.mark.medium
 def test_a_card_gives_the_interval_over_examples_also_where_all_are_right(run: Path) -> None:
     folder = run / "revisions" / REVISION
     weights = json.loads((folder / "anchor.json").read_text())["weights_sha256"]

@@ -113,18 +113,21 @@ def test_the_recipe_that_is_mutated_is_valid(flow, tmp_path):
     assert read_recipe(path).recipe.optimizer.learning_rate == 3e-4
 
 
+@pytest.mark.medium
 @quickly
 @given(mutated())
 def test_mutated_recipes(recipe):
     read(yaml.safe_dump(recipe, allow_unicode=True).encode())
 
 
+@pytest.mark.medium
 @quickly
 @given(st.lists(words, max_size=4))
 def test_random_overrides(overrides):
     read(yaml.safe_dump(VALID).encode(), overrides)
 
 
+@pytest.mark.medium
 @quickly
 @given(mutated(), st.lists(words, min_size=1, max_size=2))
 def test_mutated_recipes_with_overrides(recipe, overrides):
@@ -137,12 +140,14 @@ def test_random_bytes(content):
     read(content)
 
 
+@pytest.mark.medium
 @quickly
 @given(st.text(alphabet=" \n\t:-[]{}&*!|>'\"%@`#,?<=abcx01.~_", max_size=120))
 def test_random_yaml(text):
     read(text.encode())
 
 
+@pytest.mark.medium
 @quickly
 @given(st.data())
 def test_valid_recipes_with_bytes_changed(data):

@@ -242,6 +242,7 @@ def test_circles_and_crowds():
     assert len([line for line in mistakes(path="0.yaml") if "more than 50 files" in line]) == 1
 
 
+@pytest.mark.medium
 def test_reading_imports_neither_torch_nor_transformers_and_is_quick():
     code = (
         "import sys, time; from lmeff.recipe import read_recipe; read_recipe(sys.argv[1]);"

@@ -120,6 +120,7 @@ def test_allowed_fields_are_fields():
     assert set(allowed_fields()) <= set(installed_fields())
 
 
+@pytest.mark.medium
 def test_without_transformers_there_is_one_line_and_no_traceback():
     code = (
         "import importlib.util as u; find = u.find_spec;"

@@ -124,6 +124,7 @@ def is_refused(folder: Path, section: dict) -> list[str]:
     return []
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_value_is_refused_in_one_line_or_used(name: str, tmp_path: Path, train, monkeypatch) -> None:
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path))

@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from lmeff.corpora import prepare_text
 from lmeff.recipe.sections.corpus import Corpus
 from lmeff.revisions import provenance
+
+pytestmark = pytest.mark.medium
 
 
 def test_the_same_held_out_text_is_known_under_other_training_text(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def test_the_same_ids(encoder: Encoder, tokenizer_file: Path) -> None:
     assert encoded(Encoder(tokenizer_file, may_be_fast=False), TEXTS) == own_ids(tokenizer_file, TEXTS)
 
 
+@pytest.mark.medium
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=4))
 def test_the_same_ids_of_any_text(encoder: Encoder, tokenizer_file: Path, texts: list[str]) -> None:
@@ -92,6 +93,7 @@ def test_the_manifest_names_the_encoder(tokenizer_file: Path) -> None:
     assert prepare_tokens(corpus, tokenizer_file.parent).manifest["encoded_by"] == ["gigatoken"]
 
 
+@pytest.mark.medium
 def test_text_or_tables_that_were_changed_are_named(tmp_path: Path) -> None:
     corpus = prepare_text(Corpus(name="synthetic", synthetic={"num_documents": 300}), tmp_path)
     tokenizer = prepare_tokenizer(corpus, 600)

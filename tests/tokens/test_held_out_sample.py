@@ -13,6 +13,8 @@ from lmeff.recipe.sections.corpus import Corpus
 from lmeff.tokens import BOS_ID, EOS_ID, Tokens, prepare_tokenizer, prepare_tokens
 from lmeff.tokens.held_out import chosen_first, held_out_sample
 
+pytestmark = pytest.mark.medium
+
 WORDS = ["sun", "moon", "ﬁre", "Zoë", "rain", "snow", "wind", "a", "the", "\uff11\uff12"]
 
 

@@ -28,6 +28,7 @@ def test_the_order_is_pinned() -> None:
     ]
 
 
+@pytest.mark.medium
 @given(st.integers(1, 50), st.integers(0, 200), st.integers(1, 120))
 def test_any_cut_of_the_stream_reads_the_same(num_sequences: int, first: int, count: int) -> None:
     whole = SampleOrder(num_sequences, 5).sequence_ids(0, first + count)

@@ -63,6 +63,7 @@ def test_bins_are_those_of_the_book(lengths: list[int]) -> None:
     assert sorted(filled.tolist()) == by_the_book(lengths, 23)
 
 
+@pytest.mark.medium
 @settings(deadline=None)
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=60), st.integers(2, 17))
 def test_every_token_lies_in_one_sequence(lengths: list[int], capacity: int) -> None:

@@ -230,6 +230,7 @@ def test_mistakes_are_one_line(recipe: Path, tmp_path: Path, capsys: pytest.Capt
         assert captured.out == ""
 
 
+@pytest.mark.medium
 def test_a_tokenizer_of_the_hub(recipe: Path, tmp_path: Path) -> None:
     first, second = word_level(unk_token="[UNK]"), word_level(unk_token="[UNK]")
     second.add_tokens(["dog"])
@@ -265,6 +266,7 @@ def test_a_tokenizer_of_the_hub(recipe: Path, tmp_path: Path) -> None:
         assert "someone/other: its tokenizer.json cannot be fetched" in answer.stderr
 
 
+@pytest.mark.medium
 def test_real_text(shared_data: Path, tmp_path: Path) -> None:
     """Own figures against what transformers' tokenizer counts; a larger vocabulary takes fewer tokens in every domain."""
     from transformers import AutoTokenizer

@@ -37,6 +37,7 @@ def test_has_exactly_the_asked_size_and_every_byte(tokenizer) -> None:
     assert tokenizer.decode(tokenizer.encode("日本 🙂 ß").ids) == "日本 🙂 ß"
 
 
+@pytest.mark.medium
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=40))
 def test_decoding_an_encoding_gives_the_nfkc_form(tokenizer, text: str) -> None:
@@ -66,6 +67,7 @@ def test_training_is_reproducible(tokenizer) -> None:
     assert train_tokenizer(TEXT, 300).to_str() == tokenizer.to_str()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("vocab_size", [259, 8_000, 12_345, 16_000, 32_000, 50_257])
 def test_any_vocabulary_from_the_least_on(vocab_size: int) -> None:
     letters = random.Random(0)
@@ -134,6 +136,7 @@ def test_the_sample_does_not_depend_on_the_order_of_the_text(
     assert tokenizer_sha256(folders[0]) == tokenizer_sha256(folders[1])
 
 
+@pytest.mark.medium
 def test_the_sample_has_nothing_to_do_with_what_is_held_out(shared_data: Path, tmp_path: Path) -> None:
     """Taken by the same positions as the held-out share, a sample of a tenth beside 0.3 held out would be empty."""
     written = write_corpus(tmp_path / "text", real_texts(shared_data))
@@ -147,6 +150,7 @@ def test_the_sample_has_nothing_to_do_with_what_is_held_out(shared_data: Path, t
     assert not any(piece in dev for piece in taken)
 
 
+@pytest.mark.medium
 def test_held_out_text_changes_nothing(shared_data: Path, tmp_path: Path) -> None:
     texts = real_texts(shared_data)[:200]
     for sample_bytes in (None, 50_000):
@@ -160,6 +164,7 @@ def test_held_out_text_changes_nothing(shared_data: Path, tmp_path: Path) -> Non
         assert not [entry for entry in vocabulary if "xyl" in entry]
 
 
+@pytest.mark.medium
 def test_the_folder_and_its_manifest_say_what_it_was_trained_on(wiki: TextCorpus) -> None:
     whole, sampled = prepare_tokenizer(wiki, 1200), prepare_tokenizer(wiki, 1200, 250_000)
     assert (whole.name, sampled.name) == ("bpe-1200.v1", "bpe-1200-sample-250k.v1")
@@ -177,6 +182,7 @@ def test_the_folder_and_its_manifest_say_what_it_was_trained_on(wiki: TextCorpus
     assert prepare_tokens(wiki, sampled).folder.name.startswith("bpe-1200-sample-250k-")
 
 
+@pytest.mark.medium
 def test_a_sample_that_is_not_smaller_than_the_text_is_all_of_it(wiki: TextCorpus, tmp_path: Path) -> None:
     whole = prepare_tokenizer(wiki, 700)
     other = TextCorpus(tmp_path / "data" / wiki.folder.name, wiki.manifest)
@@ -219,6 +225,7 @@ for words in sys.argv[2:]:
 """
 
 
+@pytest.mark.medium
 def test_two_processes_train_the_same_bytes(wiki: TextCorpus, tmp_path: Path) -> None:
     """Hash seeds, locale and number of threads change nothing, for the smallest vocabulary, usual ones and odd ones."""
     wanted = ["259,all", "8000,all", "4001,400000"]

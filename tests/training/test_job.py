@@ -19,6 +19,8 @@ from lmeff.revisions import differences, list_revisions
 from tests import launching
 from tests.launching import finish, run_folder, write_recipe
 
+pytestmark = pytest.mark.medium
+
 
 def start(recipe: Path, *words: str) -> subprocess.Popen:
     return launching.start(None, str(recipe), *words)

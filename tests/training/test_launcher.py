@@ -72,6 +72,7 @@ def plain(recipe: Path) -> Path:
     return run_folder(recipe)
 
 
+@pytest.mark.medium
 def test_what_is_used_is_recorded(recipe: Path, plain: Path) -> None:
     found = {key: anchor(plain)[key] for key in ("engine", "precision", "torch_compile", "attention")}
     usual = {"engine": "plain", "precision": "float32", "torch_compile": None}
@@ -82,6 +83,7 @@ def test_what_is_used_is_recorded(recipe: Path, plain: Path) -> None:
     assert found == {"precision": "bfloat16", "torch_compile": "eager", "attention": "sdpa"}
 
 
+@pytest.mark.medium
 def test_the_environment_does_not_change_the_run(recipe: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in HOSTILE.items():
         monkeypatch.setenv(name, value)
@@ -205,6 +207,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("variables", "file", "said"), REFUSED)
 def test_what_cannot_hold_is_refused_in_one_line(
     recipe: Path, tmp_path: Path, clean_environment, capsys, variables: dict, file: object, said: str
@@ -220,6 +223,7 @@ def test_what_cannot_hold_is_refused_in_one_line(
     assert not run_folder(recipe, "refused").exists()
 
 
+@pytest.mark.medium
 def test_an_optimizer_that_does_not_run_under_zero(recipe: Path, clean_environment, capsys) -> None:
     clean_environment.setenv("ACCELERATE_USE_DEEPSPEED", "true")
     assert run.main([str(recipe), "name=refused", "optimizer.name=schedule_free_adamw"]) == 2

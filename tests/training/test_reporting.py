@@ -8,6 +8,8 @@ import pytest
 
 from tests.launching import ended, finish, read_lines, run_folder, start, write_recipe
 
+pytestmark = pytest.mark.medium
+
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
