@@ -5,6 +5,7 @@ from pathlib import Path
 
 import prepared
 import pytest
+from launching import environment
 from real_model import find_package, save_smollm2
 
 LAUNCHERS = {"accelerate", "deepspeed", "lm_eval", "lmeff", "pip", "torchrun"}
@@ -37,6 +38,8 @@ sys.addaudithook(refuse_launches)
 
 # Models here are so small that a second thread only waits for the first, above all on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Programs of all tests have the same environment, as far as can be, so that few prepared parents serve them.
+os.environ.update(environment())
 
 
 @pytest.fixture(scope="session")

@@ -56,10 +56,9 @@ def run_folder(recipe: Path, name: str = "job") -> Path:
 
 def environment() -> dict[str, str]:
     """The tests' environment, with the programs beside this Python first."""
-    return os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-    }
+    programs = f"{Path(sys.executable).parent}{os.pathsep}"
+    path = programs + os.environ["PATH"].removeprefix(programs)
+    return os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)}
 
 
 def start(

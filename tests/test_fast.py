@@ -53,9 +53,8 @@ def test_every_room_has_fast_tests(num_fast: dict[str, int], room: str) -> None:
 
 
 def test_marks_are_seen() -> None:
-    tree = ast.parse(
-        "@pytest.mark.medium\ndef test_a(): ...\ndef test_b(): ...\nfrom lmeff import plan\nimport lmeff.runs.state"
-    )
+    functions = "@pytest.mark.medium\ndef test_a(): ...\ndef test_b(): ...\n"
+    tree = ast.parse(f"{functions}from lmeff import plan\nimport lmeff.runs.state\nfrom lmeff.cli import main")
     assert [is_left_out(node) for node in tree.body[:2]] == [True, False]
     assert not is_left_out(tree)
     assert is_left_out(ast.parse("pytestmark = pytest.mark.slow"))

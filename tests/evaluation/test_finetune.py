@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import prepared
 import pytest
 import torch
 from own_tasks import QUICK, write_own_tasks, write_rows
@@ -105,7 +106,7 @@ def test_killed_in_the_middle_the_rest_is_done_and_the_result_is_the_same(
     words += ["seeds=[0,1,2]", "epochs=3", "--output"]
     work = tmp_path / "work"
     work.mkdir()
-    killed = subprocess.Popen(
+    killed = prepared.Popen(
         [sys.executable, "-m", "lmeff.cli", *words, str(tmp_path / "killed" / "out")],
         cwd=work,
         env=clean_environment,

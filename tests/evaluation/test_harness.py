@@ -4,12 +4,12 @@ import json
 import random
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import lm_eval
 import numpy
+import prepared
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -117,7 +117,7 @@ def test_two_ranks_give_what_one_process_gives(
     arguments = [str(model_folder), str(tmp_path / "two"), str(mini_blimp), "lmeff_blimp"]
     world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(unused_port), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
     ranks = [
-        subprocess.Popen(
+        prepared.Popen(
             [sys.executable, str(tmp_path / "job.py"), *arguments],
             env={**clean_environment, **world, "RANK": rank, "LOCAL_RANK": rank},
         )

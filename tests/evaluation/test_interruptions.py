@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import prepared
 import pytest
 
 from lmeff.cli import main
@@ -27,7 +28,7 @@ evaluation.finish()
 
 def start(model: Path, output: Path, blimp: Path, speed: str, environment: dict) -> subprocess.Popen:
     command = [sys.executable, "-c", SLOW, str(model), str(output), str(blimp), speed]
-    return subprocess.Popen(command, env={**environment, "OMP_NUM_THREADS": "1"})
+    return prepared.Popen(command, env={**environment, "OMP_NUM_THREADS": "1"})
 
 
 def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None:

@@ -4,11 +4,11 @@ import gzip
 import json
 import math
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import prepared
 import pytest
 import torch
 import zstandard
@@ -337,7 +337,7 @@ def finished(shared_data, tmp_path_factory) -> Path:
     ]
     recipe = Path(__file__).resolve().parents[2] / "recipes" / "leaner_small.yaml"
     command = [sys.executable, "-m", "lmeff.run", str(recipe), *words]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    answer = prepared.run(command, capture_output=True, text=True, timeout=600)
     assert answer.returncode == 0, answer.stderr
     return folder / "outputs" / "leaner_small" / "seed-0"
 

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import prepared
 import psutil
 import pytest
 import yaml
@@ -240,7 +241,7 @@ def test_killed_between_upload_and_commit(hub: HubServer, run: Path) -> None:
     outbox = enter(run)
     command = [sys.executable, "-m", "lmeff.publishing.worker", str(os.getpid()), "300", str(run), ANCHOR]
     with hub.fault("POST .*/commit/", "hang"):
-        process = subprocess.Popen(command, env=environment())
+        process = prepared.Popen(command, env=environment())
         wait_until(lambda: any("PUT /lfs/" in what for _, what, _ in list(hub.requests)), process)
         time.sleep(0.5)
         process.kill()

@@ -5,10 +5,10 @@ version: a new format gets a golden run of its own beside it.
 """
 
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
+import prepared
 import pytest
 
 from tests.launching import curve, environment, read_lines
@@ -22,14 +22,12 @@ def test_a_run_of_the_first_format(tmp_path: Path) -> None:
     shutil.copytree(GOLDEN / "run", run)
     for name in ("recipe.yaml", "stories.jsonl"):
         shutil.copy(GOLDEN / name, tmp_path)
-    answer = subprocess.run(
+    answer = prepared.run(
         [sys.executable, "-m", "lmeff.run", "recipe.yaml"],
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=300,
-        check=False,
     )
     assert answer.returncode == 0, answer.stderr
     assert "going on from outputs/golden/seed-1/checkpoints/step-8" in answer.stdout
