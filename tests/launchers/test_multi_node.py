@@ -1,6 +1,7 @@
 """launchers/multi_node.yaml: two machines with a process each, played by two launches that meet on loopback."""
 
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,10 @@ def test_two_machines_share_a_folder_and_nothing_else(tmp_path: Path) -> None:
     config = tmp_path / "two_cpus.yaml"
     config.write_text((ROOT / "launchers" / "multi_node.yaml").read_text().replace("use_cpu: false", "use_cpu: true"))
     options = ("--num_processes", "2", "--main_process_port", str(free_port()), "--machine_rank")
-    machines = [start(str(config), str(recipe), "name=machines", options=(*options, rank)) for rank in ("0", "1")]
+    machines = [
+        start(str(config), str(recipe), "name=machines", options=(*options, rank), popen=subprocess.Popen)
+        for rank in ("0", "1")
+    ]
     said = [finish(machine) for machine in machines]
     run, plain = run_folder(recipe, "machines"), run_folder(recipe, "plain")
     assert "complete" in said[0]

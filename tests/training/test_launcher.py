@@ -87,7 +87,7 @@ def test_what_is_used_is_recorded(recipe: Path, plain: Path) -> None:
 def test_the_environment_does_not_change_the_run(recipe: Path, plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in HOSTILE.items():
         monkeypatch.setenv(name, value)
-    output = finish(start(None, str(recipe), "name=hostile"))
+    output = finish(start(None, str(recipe), "name=hostile", popen=subprocess.Popen))
     hostile = run_folder(recipe, "hostile")
     assert curve(hostile) == curve(plain)
     assert weights(hostile) == weights(plain)
@@ -131,7 +131,7 @@ def test_a_deepspeed_file_does_not_change_the_run(recipe: Path, plain: Path, tmp
             deepspeed_config={"deepspeed_config_file": str(file), "zero3_init_flag": False},
         )
     )
-    output = finish(start(str(launcher), str(recipe), "name=zero"))
+    output = finish(start(str(launcher), str(recipe), "name=zero", popen=subprocess.Popen))
     zero = run_folder(recipe, "zero")
     ours, theirs = ([line["loss"] for line in read_lines(one / "run.log.jsonl")] for one in (plain, zero))
     assert theirs == pytest.approx(ours, rel=1e-4)

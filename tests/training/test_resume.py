@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
+import prepared
 import psutil
 import pytest
 
@@ -106,7 +108,8 @@ def test_stopped_and_moved_through_all_engines(recipe: Path) -> None:
     plain, run = run_folder(recipe, "fifty"), run_folder(recipe, "moved")
     words = (*fifty, "name=moved", "checkpoints.every_steps=1000")
     for launcher, number, who in STOPS:
-        process = start(launcher, *words)
+        is_launch_hit = who in ("launcher", "group")
+        process = start(launcher, *words, popen=subprocess.Popen if is_launch_hit else prepared.Popen)
         target = step_of(run) + 5
         wait_until(lambda target=target: step_of(run) >= target, process)
         everyone = workers(process)
