@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -19,10 +20,10 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from tests.hub_server import TOKEN, HubServer  # noqa: E402
-from tests.launching import finish, start  # noqa: E402
+from hub_server import TOKEN, HubServer  # noqa: E402
+from launching import finish, start  # noqa: E402
 
 
 def train_seconds(folder: str, name: str, steps: int, *words: str) -> float:
@@ -34,7 +35,7 @@ def train_seconds(folder: str, name: str, steps: int, *words: str) -> float:
     anchors = ",".join(str(tokens * part // 5) for part in range(6))
     words = (f"name={name}", "schedule.warmup=0.02", "tokenizer.vocab_size=1024", "evaluation.tasks=[]", *words)
     words = (*words, f"anchors.tokens=[{anchors}]", f"paths.outputs={folder}/outputs", f"paths.data={folder}/data")
-    finish(start(None, str(path), *words), timeout=1800)
+    finish(start(None, str(path), *words, popen=subprocess.Popen), timeout=1800)
     run = Path(folder) / "outputs" / name / "seed-0" / "revisions"
     return json.loads((run / "seed-0" / "anchor.json").read_text())["train_seconds"]
 

@@ -12,6 +12,7 @@ and checkpoints.
 import argparse
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,9 +21,9 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from tests.launching import kill, start, step_of, wait_until  # noqa: E402
+from launching import kill, start, step_of, wait_until  # noqa: E402
 
 
 def words(folder: str, name: str, tokens: int) -> list[str]:
@@ -77,7 +78,7 @@ def to_first_step(folder: str, name: str) -> float:
     """Wall seconds from the command to the first logged step after it."""
     run = Path(folder) / "outputs" / name / "seed-0"
     before, begun = step_of(run), time.monotonic()
-    process = start(None, *words(folder, name, 400 * 4096), "checkpoints.every_steps=5")
+    process = start(None, *words(folder, name, 400 * 4096), "checkpoints.every_steps=5", popen=subprocess.Popen)
     wait_until(lambda: step_of(run) > before, process)
     seconds = time.monotonic() - begun
     wait_until(lambda: step_of(run) > before + 6, process)

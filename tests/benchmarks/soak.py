@@ -11,15 +11,16 @@ import argparse
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path[:0] = map(str, Path(__file__).resolve().parents[1:3])
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from tests.launching import curve, kill, read_lines, run_folder, start, weights, write_recipe
+from launching import curve, kill, read_lines, run_folder, start, weights, write_recipe  # noqa: E402
 
 
 class Forked:
@@ -55,7 +56,7 @@ class Launched:
     """The same under `accelerate launch`."""
 
     def __init__(self, launcher: str, *words: str) -> None:
-        self._process = start(launcher, *words)
+        self._process = start(launcher, *words, popen=subprocess.Popen)
 
     def wait(self, seconds: float | None) -> int | None:
         deadline = None if seconds is None else time.monotonic() + seconds

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import prepared
 import pytest
 
 from lmeff.clock import Clock
@@ -23,7 +24,7 @@ def run(recipe: Path, *words: str, launcher: str | None = None, **variables: str
     command = [sys.executable]
     if launcher:
         command += ["-m", "accelerate.commands.launch", "--quiet", "--config_file", f"launchers/{launcher}.yaml"]
-    return subprocess.run(
+    return prepared.run(
         [*command, "-m", "tests.training.methods", str(recipe), *words],
         cwd=ROOT,
         env=environment() | variables,
