@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from tests.launching import ROOT, write_recipe
+from launching import ROOT, write_recipe
 
 pytestmark = pytest.mark.medium
 

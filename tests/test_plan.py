@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from launching import finish, read_lines, run_folder, start, write_recipe
 
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
@@ -26,7 +27,6 @@ from lmeff.recipe.sections.model import LlamaSection
 from lmeff.recipe.sections.schedule import Schedule
 from lmeff.recipe.sections.tokenizer import Tokenizer
 from lmeff.tokens import prepare_tokenizer, prepare_tokens
-from tests.launching import finish, read_lines, run_folder, start, write_recipe
 
 
 def recipe(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from launching import curve, finish, run_folder, start, write_recipe
 
 from lmeff.cli import main
 from lmeff.errors import RunFailed
@@ -13,7 +14,6 @@ from lmeff.probes.learning_rate import range_test, smooth
 from lmeff.probes.overfit import overfit
 from lmeff.probes.probe_run import Look, ProbeTrainer, prepared_tokens, probe_trainer
 from lmeff.recipe import read_recipe
-from tests.launching import curve, finish, run_folder, start, write_recipe
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from analysis.conftest import write_fake_run
 
 from lmeff.analysis import read_runs, write_report
 from lmeff.cli import main
-from tests.analysis.conftest import write_fake_run
 
 NAMES = ("main", "phenomena", "paradigms")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from analysis.conftest import ANCHORS, LEAVES, revision_name
 
 from lmeff.analysis import read_runs, write_report
 from lmeff.analysis.charts.series import acquisition_order, make_series
-from tests.analysis.conftest import ANCHORS, LEAVES, revision_name
 
 pytestmark = pytest.mark.medium
 

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet
-
-from tests.launching import STORIES, read_lines, step_of, wait_until
+from launching import STORIES, read_lines, step_of, wait_until
 
 VARYING = frozenset({"kind", "train_seconds", "time", "tokens_per_second"})
 DIGESTED = frozenset({"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"})

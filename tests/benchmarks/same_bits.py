@@ -28,7 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.benchmarks.pins import SECTIONS, Checkout, CommandFailed, Work  # noqa: E402
+from benchmarks.pins import SECTIONS, Checkout, CommandFailed, Work  # noqa: E402
 
 
 def take(package: Path, began_by: Path, sections: list[str], jobs: int) -> dict[str, dict]:

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pyarrow
 import pytest
+from hub_server import HubServer
 from pyarrow import parquet
-
-from tests.hub_server import HubServer
 
 pytestmark = pytest.mark.medium
 

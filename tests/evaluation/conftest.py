@@ -3,8 +3,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from small_models import NAMES, VERBS, save_model, write_pairs
-from tokenizer_habits import save_own
+from evaluation.small_models import NAMES, VERBS, save_model, write_pairs
+from evaluation.tokenizer_habits import save_own
 
 from lmeff.evaluation.tasks.blimp import PARADIGMS
 

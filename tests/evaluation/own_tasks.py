@@ -4,7 +4,7 @@ import json
 import random
 from pathlib import Path
 
-from small_models import NAMES, VERBS
+from evaluation.small_models import NAMES, VERBS
 
 QUICK = ["learning_rates=[3e-3]", "epochs=2", "max_length=24", "batch_size=8"]
 

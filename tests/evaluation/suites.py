@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from small_models import NAMES, VERBS, write_pairs
+from evaluation.small_models import NAMES, VERBS, write_pairs
 
 from lmeff.evaluation.tasks.sources import COMPS, ENTITY_SPLITS, EWOK_DOMAINS, PARADIGMS, SUPPLEMENT
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from evaluation.small_models import write_pairs
+from evaluation.suites import ewok_item, swapped, write_lines
+from evaluation.tokenizer_habits import FRONT, KINDS, SENTENCES, save_llama, save_with_habit, slow_tokenizer
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from scipy.stats import spearmanr
-from small_models import write_pairs
-from suites import ewok_item, swapped, write_lines
-from tokenizer_habits import FRONT, KINDS, SENTENCES, save_llama, save_with_habit, slow_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, ByT5Tokenizer
 
 from lmeff.errors import InputError

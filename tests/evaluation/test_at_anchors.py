@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from launching import finish, kill, run_folder, start, state_of, wait_until, weights, workers, write_recipe
 
 from lmeff import run
 from lmeff.analysis import curves_csv, read_runs
@@ -14,7 +15,6 @@ from lmeff.cli import main
 from lmeff.files import read_json
 from lmeff.formats.result import kind_of
 from lmeff.publishing.cards import scores_of
-from tests.launching import finish, kill, run_folder, start, state_of, wait_until, weights, workers, write_recipe
 
 LONG = ("batch.sequence_length=128", "batch.micro=2")
 """So that a model has room for prompts and what it writes after them."""

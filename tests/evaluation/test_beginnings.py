@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from families import DECODERS
+from evaluation.families import DECODERS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.evaluation.scorer.context_start import bos_warning, warn_of_bos

@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from families import BIDIRECTIONAL, DECODERS
-from small_models import save_model
+from evaluation.families import BIDIRECTIONAL, DECODERS
+from evaluation.small_models import save_model
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer, LlamaConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from small_models import CONFIGS, LLAMA, save_model, write_pairs
+from evaluation.small_models import CONFIGS, LLAMA, save_model, write_pairs
 from torch import compiler
 from torch._dynamo.utils import counters
 from transformers import (

@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from evaluation.small_models import save_model
+from evaluation.suites import write_full_eval, write_lines
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from small_models import save_model
-from suites import write_full_eval, write_lines
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.cli import main

@@ -6,9 +6,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from families import BIDIRECTIONAL, DECODERS, decoder
+from evaluation.families import BIDIRECTIONAL, DECODERS, decoder
+from evaluation.small_models import write_pairs
 from lm_eval.api.instance import Instance
-from small_models import write_pairs
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,

@@ -14,7 +14,7 @@ import pandas as pd
 import prepared
 import pytest
 import torch
-from own_tasks import QUICK, write_own_tasks, write_rows
+from evaluation.own_tasks import QUICK, write_own_tasks, write_rows
 
 from lmeff.analysis.reading.results import read_results
 from lmeff.cli import main

@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 import torch
+from evaluation.small_models import save_model
 from safetensors.torch import load_file, save_file
-from small_models import save_model
 from transformers import (
     AutoTokenizer,
     BertConfig,

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from own_tasks import QUICK, write_own_tasks, write_rows
+from evaluation.own_tasks import QUICK, write_own_tasks, write_rows
+from evaluation.small_models import save_model
 from safetensors.torch import load_file, save_file
-from small_models import save_model
 
 from lmeff.analysis.reading.results import read_results
 from lmeff.cli import main

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_models import save_model
+from evaluation.small_models import save_model
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,

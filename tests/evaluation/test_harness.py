@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from evaluation.small_models import save_model, write_pairs
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from small_models import save_model, write_pairs
 from transformers.integrations import HfDeepSpeedConfig, is_deepspeed_zero3_enabled
 
 from lmeff.errors import InputError

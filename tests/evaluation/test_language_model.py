@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from evaluation.small_models import NAMES, VERBS
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from safetensors.torch import load_file, save_file
-from small_models import NAMES, VERBS
 from transformers import (
     AutoTokenizer,
     BertConfig,

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 import torch
-from families import DECODERS
+from evaluation.families import DECODERS
+from evaluation.small_models import save_model
 from safetensors.torch import load_file, save_file
-from small_models import save_model
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,

@@ -3,7 +3,7 @@ is no plain linear layer left alone."""
 
 import pytest
 import torch
-from small_models import CONFIGS
+from evaluation.small_models import CONFIGS
 from torch.nn.utils import prune
 from transformers import AutoModelForCausalLM
 

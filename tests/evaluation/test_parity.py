@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from evaluation.suites import write_full_eval
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from suites import write_full_eval
 from transformers import AutoTokenizer
 
 from lmeff.evaluation.scorer.adaptive import SAMPLE

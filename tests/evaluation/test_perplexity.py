@@ -12,9 +12,9 @@ import prepared
 import pytest
 import torch
 import zstandard
+from evaluation.small_models import NAMES, VERBS, save_model, write_anchor
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
-from small_models import NAMES, VERBS, save_model, write_anchor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.analysis import curves_json, read_runs

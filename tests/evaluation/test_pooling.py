@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from families import BIDIRECTIONAL, DECODERS
+from evaluation.families import BIDIRECTIONAL, DECODERS
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertLMHeadModel
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
+from evaluation.small_models import save_model, write_pairs
 from lm_eval.api.instance import Instance
-from small_models import save_model, write_pairs
 from transformers import AutoModelForCausalLM
 
 from lmeff.errors import InputError

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
-from small_models import save_model
-from suites import write_lines
+from evaluation.small_models import save_model
+from evaluation.suites import write_lines
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.errors import InputError

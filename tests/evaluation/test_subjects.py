@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_models import write_pairs
+from evaluation.small_models import write_pairs
 from test_interruptions import fake_revision, write_recipe, write_state
 
 from lmeff.cli import main

@@ -10,9 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from evaluation.small_models import NAMES, save_model, write_pairs
+from evaluation.suites import ENTITY_SPLITS, ewok_item, swapped, write_full_eval, write_lines
 from scipy.stats import spearmanr
-from small_models import NAMES, save_model, write_pairs
-from suites import ENTITY_SPLITS, ewok_item, swapped, write_full_eval, write_lines
 from test_scoring import altered
 from transformers import AutoModelForCausalLM, AutoTokenizer
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from evaluation.small_models import save_model, write_anchor
 from safetensors.torch import load_file, save_file
-from small_models import save_model, write_anchor
 
 from lmeff import run
 from lmeff.analysis import curves_csv, curves_json, read_runs

@@ -7,11 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-
-from tests.evaluation.small_models import save_model
-from tests.hub_server import HubServer
-from tests.launching import environment
-from tests.publishing.conftest import hub_environment
+from evaluation.small_models import save_model
+from hub_server import HubServer
+from launching import environment
+from publishing.conftest import hub_environment
 
 pytestmark = pytest.mark.slow
 NAMES = ("run-tokens-1M", "run-tokens-2M", "run-tokens-3M")

@@ -6,7 +6,7 @@ from pathlib import Path
 from string import ascii_lowercase
 
 import torch
-from small_models import NAMES, VERBS
+from evaluation.small_models import NAMES, VERBS
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import CTRLTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 

@@ -5,8 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from tests.launching import ROOT, curve, finish, read_lines, run_folder, start, weights, write_recipe
+from launching import ROOT, curve, finish, read_lines, run_folder, start, weights, write_recipe
 
 pytestmark = pytest.mark.slow
 

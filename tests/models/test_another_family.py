@@ -7,6 +7,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 import torch
+from launching import ROOT, STORIES, curve, weights
+from models.toy_family import Toy, ToySection
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
 
@@ -21,8 +23,6 @@ from lmeff.recipe import read_recipe
 from lmeff.recipe.json_schema import recipe_json_schema
 from lmeff.recipe.sections.model import FAMILIES as SECTIONS
 from lmeff.training.optimizers import MuonWithAdamW, build_optimizer, decayed_names
-from tests.launching import ROOT, STORIES, curve, weights
-from tests.models.toy_family import Toy, ToySection
 
 RECIPE = """
 name: toy
@@ -42,7 +42,7 @@ paths: {{outputs: '{folder}/outputs', data: '{folder}/data'}}
 REGISTER = """
 from lmeff.models.families import FAMILIES
 from lmeff.recipe.sections.model import FAMILIES as SECTIONS
-from tests.models.toy_family import Toy, ToySection
+from models.toy_family import Toy, ToySection
 
 SECTIONS["toy"], FAMILIES["toy"] = ToySection, Toy
 """

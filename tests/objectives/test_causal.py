@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from launching import curve, finish, read_lines, run_folder, start, write_recipe
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lmeff.models.build import build_model
@@ -14,7 +15,6 @@ from lmeff.objectives.forward import compute_losses_in_forward
 from lmeff.probes.probe_run import prepared_tokens, probe_trainer
 from lmeff.recipe import read_recipe
 from lmeff.tokens import BOS_ID, PAD_ID, prepare_packing
-from tests.launching import curve, finish, read_lines, run_folder, start, write_recipe
 
 WORDS = ("batch.packing=best_fit", "batch.document_mask=true", "model.attention_dropout=0", "anchors.tokens=[1024]")
 WORDS += ("schedule.warmup=1 steps",)

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import prepared
 import pytest
-
-from tests.hub_server import TOKEN, HubServer
-from tests.launching import ROOT, environment, finish, run_folder, start, write_recipe
+from hub_server import TOKEN, HubServer
+from launching import ROOT, environment, finish, run_folder, start, write_recipe
 
 REPOSITORY = "tester/stories-41.1k-tok320"
 

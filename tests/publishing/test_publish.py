@@ -14,12 +14,8 @@ import prepared
 import psutil
 import pytest
 import yaml
-
-from lmeff.files import describe_files, sha256_file
-from lmeff.hub.outbox import Outbox
-from lmeff.publishing.courier import attempt_beside
-from tests.hub_server import TOKEN, HubServer
-from tests.launching import (
+from hub_server import TOKEN, HubServer
+from launching import (
     environment,
     finish,
     read_lines,
@@ -29,7 +25,11 @@ from tests.launching import (
     weights,
     write_recipe,
 )
-from tests.publishing.conftest import REPOSITORY, lmeff, python
+from publishing.conftest import REPOSITORY, lmeff, python
+
+from lmeff.files import describe_files, sha256_file
+from lmeff.hub.outbox import Outbox
+from lmeff.publishing.courier import attempt_beside
 
 pytestmark = pytest.mark.slow
 

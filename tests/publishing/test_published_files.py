@@ -5,16 +5,16 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hub_server import Commit, HubServer
+from launching import curve, finish, start, weights
+from publishing.conftest import REPOSITORY, lmeff
+from revisions.test_compatibility import make_old
 
 from lmeff.cli import main
 from lmeff.files import sha256_file
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.outbox import Outbox
 from lmeff.runs.claim import claimed
-from tests.hub_server import Commit, HubServer
-from tests.launching import curve, finish, start, weights
-from tests.publishing.conftest import REPOSITORY, lmeff
-from tests.revisions.test_compatibility import make_old
 
 pytestmark = pytest.mark.slow
 

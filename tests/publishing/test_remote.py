@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from evaluation.small_models import save_model, write_anchor
+from hub_server import File, HubServer, Repository
+from publishing.conftest import REPOSITORY, lmeff
 from safetensors.torch import load_file, save_file
 
 from lmeff.cli import main
 from lmeff.evaluation.scorer.context_start import bos_warning
 from lmeff.hub.named_revision import NamedRevision
-from tests.evaluation.small_models import save_model, write_anchor
-from tests.hub_server import File, HubServer, Repository
-from tests.publishing.conftest import REPOSITORY, lmeff
 
 pytestmark = pytest.mark.slow
 TASKS = ("--tasks", "lmeff_synthetic", "--limit", "2")

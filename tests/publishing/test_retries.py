@@ -8,6 +8,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hub_server import TOKEN, HubServer
+from launching import run_folder, start, write_recipe
+from publishing.conftest import REPOSITORY, lmeff
+from revisions.test_compatibility import make_old
 
 from lmeff.cli import main
 from lmeff.hub.client import Hub
@@ -17,10 +21,6 @@ from lmeff.hub.remote import RemoteModel
 from lmeff.publishing.results import send_all
 from lmeff.publishing.retries import Retries
 from lmeff.run import main as run_recipe
-from tests.hub_server import TOKEN, HubServer
-from tests.launching import run_folder, start, write_recipe
-from tests.publishing.conftest import REPOSITORY, lmeff
-from tests.revisions.test_compatibility import make_old
 
 pytestmark = pytest.mark.slow
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
+from launching import write_recipe
 
 from lmeff import run
 from lmeff.cli import main
 from lmeff.recipe import machine
-from tests.launching import write_recipe
 
 WITHOUT_GPU = [
     ("fp16: true", "training.fp16: there is no GPU to train on here: float16"),

@@ -4,11 +4,11 @@ import time
 
 import pytest
 from datasets.exceptions import DatasetNotFoundError
+from hub_server import HubServer
 from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError
 
 from lmeff.hub import availability
-from tests.hub_server import HubServer
 
 
 @pytest.fixture

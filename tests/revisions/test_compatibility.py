@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from models.test_models import recipe
+from old_transformers import ROOT, VERSIONS, run_with
+from revisions.test_store import FACTS
 
 from lmeff.files import write_json
 from lmeff.hub.mending import faults, mend
@@ -14,9 +17,6 @@ from lmeff.models.build import build_model
 from lmeff.models.writing import write_model
 from lmeff.revisions import RevisionStore
 from lmeff.tokens.tokenizer.bpe import save_tokenizer, train_tokenizer
-from tests.models.test_models import recipe
-from tests.old_transformers import ROOT, VERSIONS, run_with
-from tests.revisions.test_store import FACTS
 
 TEXT = [
     "The cat sat on the mat.",

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from revisions.test_compatibility import make_old, save, tokenizer_folder
 
 from lmeff.cli import main
 from lmeff.hub.mending import mend
-from tests.revisions.test_compatibility import make_old, save, tokenizer_folder
 
 pytestmark = pytest.mark.slow
 __all__ = ["tokenizer_folder"]

@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from launching import ROOT, environment, write_recipe
+from slurm.jobs import NUM_STEPS, read_state, stop_in_the_middle, wait_for_signal
 
 from lmeff.clock import Clock
 from lmeff.formats.run_folder import RunFolder
 from lmeff.runs.state import RunState
-from tests.launching import ROOT, environment, write_recipe
-from tests.slurm.jobs import NUM_STEPS, read_state, stop_in_the_middle, wait_for_signal
 
 PREVIOUS = Path(__file__).with_name("previous")
 

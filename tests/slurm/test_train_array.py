@@ -10,11 +10,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from slurm.jobs import NUM_STEPS, read_state, read_weights, stop_in_the_middle, wait_for_signal
 
 from lmeff.clock import Clock
 from lmeff.formats.run_folder import RunFolder
 from lmeff.runs.state import RunState
-from tests.slurm.jobs import NUM_STEPS, read_state, read_weights, stop_in_the_middle, wait_for_signal
 
 pytestmark = pytest.mark.slow
 

@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from hub_server import File, HubServer, Repository
+from launching import ROOT
+from publishing.conftest import hub_environment, lmeff
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from lmeff.cli import main
@@ -13,9 +16,6 @@ from lmeff.recipe import read_recipe
 from lmeff.tokens import prepare_tokenizer, tokenizer_sha256
 from lmeff.tokens.report import measures as report
 from lmeff.tokens.report.measures import report_tokenizers
-from tests.hub_server import File, HubServer, Repository
-from tests.launching import ROOT
-from tests.publishing.conftest import hub_environment, lmeff
 
 TRAIN = ["the cat sat and the dog sat. " * count for count in range(1, 40)]
 CATS = "the cat sat"

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from launching import environment
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
@@ -21,7 +22,6 @@ from lmeff.recipe.sections.corpus import Corpus
 from lmeff.tokens import prepare_tokenizer, prepare_tokens, tokenizer_sha256
 from lmeff.tokens.tokenizer.bpe import save_tokenizer, train_tokenizer
 from lmeff.tokens.tokenizer.sample import TrainingText
-from tests.launching import environment
 
 TEXT = ["The cat sat on the mat.", "The dogs that the boy saw ran away from the big house."] * 20
 

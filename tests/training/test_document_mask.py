@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tokens.test_packing import write_tokens
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lmeff.models.dropout import use_stateless_dropout
@@ -16,7 +17,6 @@ from lmeff.recipe.sections.batch import Batch
 from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID, Tokens
 from lmeff.tokens.packing import position_ids
 from lmeff.training.data.sequences import MicroBatch, TrainSequences
-from tests.tokens.test_packing import write_tokens
 
 LENGTHS = [5, 2, 14, 9, 3, 21, 7, 11, 2, 30, 6, 16, 4]
 

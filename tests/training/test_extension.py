@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from launching import curve, ended, finish, read_lines, run_folder, start, state_of, weights, write_recipe
 
 from lmeff.revisions import differences, list_revisions
-from tests.launching import curve, ended, finish, read_lines, run_folder, start, state_of, weights, write_recipe
 
 pytestmark = pytest.mark.slow
 CONSTANT = "schedule.name=constant"

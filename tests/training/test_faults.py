@@ -6,9 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from lmeff.revisions import differences
-from tests.launching import (
+from launching import (
     curve,
     finish,
     read_lines,
@@ -18,6 +16,8 @@ from tests.launching import (
     weights,
     write_recipe,
 )
+
+from lmeff.revisions import differences
 
 pytestmark = pytest.mark.slow
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
+from launching import write_recipe
 
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe import read_recipe
 from lmeff.runs.changes import check_same_recipe, recipe_changes
-from tests.launching import write_recipe
 
 
 def begun(folder: Path, *words: str) -> RunFolder:

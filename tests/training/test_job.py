@@ -8,16 +8,16 @@ import subprocess
 import time
 from pathlib import Path
 
+import launching
 import pytest
 import torch
+from launching import finish, run_folder, write_recipe
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.run_log import LogRecord
 from lmeff.formats.state import StateDocument
 from lmeff.revisions import differences, list_revisions
-from tests import launching
-from tests.launching import finish, run_folder, write_recipe
 
 pytestmark = pytest.mark.medium
 

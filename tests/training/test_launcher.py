@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from launching import ROOT, curve, environment, finish, read_lines, run_folder, start, weights, write_recipe
 
 from lmeff import run
 from lmeff.runs.launch import override_environment
-from tests.launching import ROOT, curve, environment, finish, read_lines, run_folder, start, weights, write_recipe
 
 HOSTILE = {
     "ACCELERATE_MIXED_PRECISION": "bf16",

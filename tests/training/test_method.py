@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import prepared
 import pytest
+from launching import ROOT, curve, environment, read_lines, run_folder, weights, write_recipe
+from training.methods import Toy
 
 from lmeff.clock import Clock
 from lmeff.objectives import CausalObjective
@@ -16,8 +18,6 @@ from lmeff.probes.probe_run import prepared_tokens
 from lmeff.recipe import read_recipe
 from lmeff.tokens import PermutationOrder, WrappedOrder
 from lmeff.training.method import Method
-from tests.launching import ROOT, curve, environment, read_lines, run_folder, weights, write_recipe
-from tests.training.methods import Toy
 
 
 def run(recipe: Path, *words: str, launcher: str | None = None, **variables: str) -> subprocess.CompletedProcess:

@@ -6,8 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-
-from tests.launching import ended, finish, run_folder, start, state_of, weights, write_recipe
+from launching import ended, finish, run_folder, start, state_of, weights, write_recipe
 
 pytestmark = pytest.mark.slow
 

@@ -7,12 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import get_scheduler
-
-from lmeff.plan import make_plan
-from lmeff.recipe import read_recipe
-from lmeff.training.arguments import training_arguments
-from tests.launching import (
+from launching import (
     curve,
     finish,
     read_lines,
@@ -25,6 +20,11 @@ from tests.launching import (
     workers,
     write_recipe,
 )
+from transformers import get_scheduler
+
+from lmeff.plan import make_plan
+from lmeff.recipe import read_recipe
+from lmeff.training.arguments import training_arguments
 
 pytestmark = pytest.mark.slow
 THREE = "anchors.tokens=[0,5k,10k,20k]"

@@ -5,8 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-
-from tests.launching import ended, finish, read_lines, run_folder, start, write_recipe
+from launching import ended, finish, read_lines, run_folder, start, write_recipe
 
 pytestmark = pytest.mark.medium
 

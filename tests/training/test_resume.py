@@ -11,9 +11,7 @@ from pathlib import Path
 import prepared
 import psutil
 import pytest
-
-from lmeff.revisions import differences
-from tests.launching import (
+from launching import (
     curve,
     finish,
     kill,
@@ -28,6 +26,8 @@ from tests.launching import (
     workers,
     write_recipe,
 )
+
+from lmeff.revisions import differences
 
 pytestmark = pytest.mark.slow
 

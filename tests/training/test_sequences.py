@@ -5,16 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from lmeff.cli import main
-from lmeff.objectives import CausalObjective, LossPositions
-from lmeff.probes.probe_run import prepared_tokens, probe_trainer
-from lmeff.recipe import read_recipe
-from lmeff.recipe.sections.batch import Batch
-from lmeff.tokens import BOS_ID, PermutationOrder
-from lmeff.training.data.loader import StepBatches
-from lmeff.training.data.sequences import MicroBatch, TrainSequences
-from tests.launching import (
+from launching import (
     curve,
     finish,
     kill,
@@ -26,7 +17,16 @@ from tests.launching import (
     weights,
     write_recipe,
 )
-from tests.tokens.test_packing import write_tokens
+from tokens.test_packing import write_tokens
+
+from lmeff.cli import main
+from lmeff.objectives import CausalObjective, LossPositions
+from lmeff.probes.probe_run import prepared_tokens, probe_trainer
+from lmeff.recipe import read_recipe
+from lmeff.recipe.sections.batch import Batch
+from lmeff.tokens import BOS_ID, PermutationOrder
+from lmeff.training.data.loader import StepBatches
+from lmeff.training.data.sequences import MicroBatch, TrainSequences
 
 WORDS = (
     "batch.packing=best_fit",

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from launching import ended, finish, read_lines, run_folder, start, write_recipe
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from transformers import TrainerControl, TrainerState
 
 from lmeff.plan import make_plan
 from lmeff.recipe import read_recipe
 from lmeff.training.callbacks.tracking import TrackingCallback
-from tests.launching import ended, finish, read_lines, run_folder, start, write_recipe
 
 pytestmark = pytest.mark.slow
 # trackio reads its folder once in a process, so it is asked in a process of its own.

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import prepared
 import pytest
-
-from tests.launching import curve, environment, read_lines
+from launching import curve, environment, read_lines
 
 GOLDEN = Path(__file__).with_name("golden")
 
