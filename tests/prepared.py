@@ -132,7 +132,7 @@ def python_program(words: Sequence[str]) -> list[str] | None:
     if not words:
         return None
     if words[0] == sys.executable:
-        rest = list(words[1:])
+        rest = list(words[2:] if words[1:2] == ["-u"] else words[1:])
         return rest if rest and (rest[0] in ("-m", "-c") or not rest[0].startswith("-")) else None
     return list(words) if Path(words[0]).name == "accelerate" else None
 

@@ -10,7 +10,6 @@ import runpy
 import socket
 import sys
 import time
-import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -92,8 +91,7 @@ def become(request: dict, files: list[int], connection: socket.socket) -> None:
     for number, file in enumerate(files):
         os.dup2(file, number)
     os.closerange(3, 1 << 16)
-    if os.isatty(1):
-        sys.stdout.reconfigure(line_buffering=True)
+    sys.stdout.reconfigure(line_buffering=os.isatty(1), write_through=request["words"][1:2] == ["-u"])
     set_command_line(request["words"])
     seed_numpy()
 
@@ -139,8 +137,10 @@ def run_program(program: list[str]) -> None:
     elif program[0] == "-c":
         _, code, *arguments = program
         sys.path[0], sys.argv = "", ["-c", *arguments]
-        sys.modules["__main__"] = main = types.ModuleType("__main__")
-        exec(compile(code, "<string>", "exec"), main.__dict__)
+        with os.fdopen(os.memfd_create("program"), "w") as file:
+            file.write(code)
+            file.flush()
+            runpy.run_path(f"/proc/self/fd/{file.fileno()}", run_name="__main__")
     else:
         sys.argv, sys.path[0] = program, str(Path(program[0]).resolve().parent)
         runpy.run_path(program[0], run_name="__main__")
