@@ -23,7 +23,6 @@ THIRD_PARTY = (
     "accelerate.commands.accelerate_cli",
     "accelerate.commands.launch",
     "datasets",
-    "deepspeed",
     "lm_eval.evaluator",
     "lm_eval.models.huggingface",
     "lm_eval.tasks",

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPT = Path(__file__).parent / "benchmarks" / "same_bits.py"
 LOSSES = {"run.log.jsonl": [[1, 5.75], [2, 5.5]]}
 
@@ -18,6 +20,7 @@ def compare(folder: Path, old: dict, new: dict) -> tuple[int, list[str]]:
     return answer.returncode, answer.stdout.splitlines()
 
 
+@pytest.mark.medium
 def test_equal_pins(tmp_path: Path) -> None:
     assert compare(tmp_path, {"losses": LOSSES}, {"losses": LOSSES, "plans": 1}) == (
         0,
@@ -25,6 +28,7 @@ def test_equal_pins(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.medium
 def test_a_pin_differs_in_its_last_bit(tmp_path: Path) -> None:
     other = {"run.log.jsonl": [[1, 5.75], [2, 5.500000000000001]]}
     assert compare(tmp_path, {"losses": LOSSES, "plans": 1}, {"losses": other, "plans": 1}) == (
@@ -38,6 +42,7 @@ def test_a_pin_differs_in_its_last_bit(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.medium
 def test_keys_in_another_order_and_a_missing_pin(tmp_path: Path) -> None:
     old = {"result": {"a": 1, "b": 2}, "losses": LOSSES, "files": {"config.json": "0"}}
     code, said = compare(tmp_path, old, {"result": {"b": 2, "a": 1}, "files": {"model.json": "0"}})

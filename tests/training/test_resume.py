@@ -8,7 +8,6 @@ import subprocess
 import time
 from pathlib import Path
 
-import prepared
 import psutil
 import pytest
 from launching import (
@@ -109,7 +108,7 @@ def test_stopped_and_moved_through_all_engines(recipe: Path) -> None:
     words = (*fifty, "name=moved", "checkpoints.every_steps=1000")
     for launcher, number, who in STOPS:
         is_launch_hit = who in ("launcher", "group")
-        process = start(launcher, *words, popen=subprocess.Popen if is_launch_hit else prepared.Popen)
+        process = start(launcher, *words, popen=subprocess.Popen if is_launch_hit else None)
         target = step_of(run) + 5
         wait_until(lambda target=target: step_of(run) >= target, process)
         everyone = workers(process)
