@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from tests.launching import STORIES
-from tests.slurm.jobs import NUM_STEPS, RECIPE
+from launching import STORIES
+from slurm.jobs import NUM_STEPS, RECIPE
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE_NODE = Path(__file__).with_name("one_node.sh")
