@@ -10,7 +10,7 @@ import psutil
 import pytest
 from launching import ROOT, environment, finish, run_folder, state_of, step_of, wait_until, weights, write_recipe
 
-from lmeff.cli import train_launch as launch
+from lmeff.cli import accelerate_launch as launch
 
 pytestmark = pytest.mark.slow
 
