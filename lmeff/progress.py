@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from tqdm import tqdm
 
+from lmeff.logs import is_quiet
+
 SHOWN_AFTER_SECONDS = 2.0
 _TICK_SECONDS = 1.0
 _LOG_TICK_SECONDS = 30.0
@@ -17,7 +19,15 @@ _LOG_TICK_SECONDS = 30.0
 @contextmanager
 def progress(what: str, total: int | None = None, initial: int = 0, unit: str = "B") -> Iterator[tqdm]:
     """A bar that counts up to `total`. It is shown after two seconds, also when nothing was counted by then."""
-    bar = tqdm(desc=what, unit=unit, unit_scale=True, delay=SHOWN_AFTER_SECONDS, total=total, initial=initial)
+    bar = tqdm(
+        desc=what,
+        unit=unit,
+        unit_scale=True,
+        delay=SHOWN_AFTER_SECONDS,
+        total=total,
+        initial=initial,
+        disable=is_quiet(),
+    )
     with bar, _ticking(bar):
         yield bar
 
@@ -28,7 +38,7 @@ def shown(what: str) -> Iterator[None]:
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    bar = tqdm(desc=what, bar_format="{desc}: {elapsed}", delay=SHOWN_AFTER_SECONDS)
+    bar = tqdm(desc=what, bar_format="{desc}: {elapsed}", delay=SHOWN_AFTER_SECONDS, disable=is_quiet())
     with bar, _ticking(bar):
         yield
 

@@ -16,6 +16,7 @@ from lmeff.evaluation.tasks.checks import check_tasks, check_without_lm_eval, fe
 from lmeff.formats.state import StateDocument
 from lmeff.hub.account import namespace
 from lmeff.hub.names import hub_names
+from lmeff.logs import say
 from lmeff.plan import check_data, make_plan
 from lmeff.plan.text import format_start
 from lmeff.progress import shown
@@ -44,7 +45,7 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
     check_without_lm_eval(evaluation.tasks, evaluation.include_path, evaluation.paths)
     if is_first:
         state.write("running")
-        print(format_start(recipe, plan, run), flush=True)
+        say(format_start(recipe, plan, run))
 
     # ---- text and tokens: once, before any process group exists; the other processes wait at a file lock
     from lmeff.tokens import positions_per_epoch, prepare_run
@@ -109,9 +110,9 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
                 raise RunFailed(undelivered_text(run.path, left))
             finish_state(job, plan)
         report = write_pages(run.path)
-        print(print_curves(read_runs([run.path])), report, sep="\n")
+        say(f"{print_curves(read_runs([run.path]))}\n{report}")
         if left:
-            print(undelivered_text(run.path, left))
+            say(undelivered_text(run.path, left))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -126,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if finished := finished_state(run, recipe, command.part):
                 left = undelivered(run.path, recipe)
                 if launched_rank() == 0:
-                    print(complete_text(run, recipe, command.folder, finished, left))
+                    say(complete_text(run, recipe, command.folder, finished, left))
                 return EXIT_FAILED if recipe.publish.require and left else 0
             before = StateDocument.read(command.folder)
             override_launcher(command.resolved)

@@ -21,6 +21,7 @@ ORDER = (
         "files",
         "intervals",
         "library_internals",
+        "logs",
         "packages",
         "paths",
         "progress",

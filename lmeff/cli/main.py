@@ -13,6 +13,7 @@ from importlib import import_module
 import lmeff
 from lmeff.cli.help import GROUPS, Parser, check_verb, grouped_verbs, settle_environment
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
+from lmeff.logs import add_options, set_verbosity
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -28,6 +29,8 @@ def make_parser() -> argparse.ArgumentParser:
         sub = verbs.add_parser(name, description=verb.SUMMARY, prog=f"lmeff {name}")
         sub.set_defaults(action=verb.run)
         verb.add_arguments(sub)
+        if name != "lm-eval":  # its options are lm-eval's
+            add_options(sub)
     parser.epilog = grouped_verbs(summaries)
     return parser
 
@@ -44,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser = make_parser()
         check_verb(parser, words)
         options = parser.parse_args(words)
+        set_verbosity(getattr(options, "verbosity", None))
         return options.action(options) or 0
     except InputError as error:
         print(error, file=sys.stderr)

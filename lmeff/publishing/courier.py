@@ -16,6 +16,7 @@ from lmeff.hub.availability import unreachable
 from lmeff.hub.client import CALL_SECONDS_VARIABLE
 from lmeff.hub.names import MAIN, HubNames
 from lmeff.hub.outbox import Entry, Outbox
+from lmeff.logs import warn
 from lmeff.publishing.folder import add_to_outbox, complete_revisions
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.evaluation import Evaluation
@@ -143,7 +144,7 @@ class Courier(RevisionListener):
             try:
                 add_to_outbox(self._outbox, self._names, self._recipe, Revision.parse(folder.name))
             except (InputError, OSError) as error:
-                print(f"{folder.name} is not in the outbox yet: {error}", file=sys.stderr)
+                warn(f"{folder.name} is not in the outbox yet: {error}")
 
     def hold(self, revision: str, even_if_seen: bool) -> bool:
         """Keeps a revision's folder from being sent until `saved` is called. Returns whether it may become another model
@@ -162,7 +163,7 @@ class Courier(RevisionListener):
             try:
                 self._deliver_due()
             except Exception as error:  # whatever it is, training goes on, and so does delivery, later
-                print(f"delivery to the Hub pauses for a minute: {error}", file=sys.stderr)
+                warn(f"delivery to the Hub pauses for a minute: {error}")
                 pause = 60.0
 
     def _deliver_due(self) -> None:

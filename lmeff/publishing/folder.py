@@ -11,6 +11,7 @@ from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.names import MAIN, HubNames
 from lmeff.hub.outbox import Entry, Outbox
+from lmeff.logs import say
 from lmeff.plan import make_plan
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Recipe
@@ -42,7 +43,7 @@ def bring_back_interrupted(run: Path) -> None:
         return
     with suppress(Busy, InputError), claimed(RunFolder(run)):
         for name in bring_back_revisions(run):
-            print(f"{name}: brought back; a process was killed while it replaced its files", flush=True)
+            say(f"{name}: brought back; a process was killed while it replaced its files")
 
 
 def complete_revisions(run: Path) -> list[Path]:

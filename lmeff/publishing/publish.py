@@ -1,6 +1,5 @@
 """`lmeff publish`: delivers what a run has for the Hub, and corrects revisions of older versions."""
 
-import sys
 from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
@@ -11,6 +10,7 @@ from lmeff.hub.delivery import card_sha256
 from lmeff.hub.mending import mend
 from lmeff.hub.names import MAIN, HubNames, hub_names
 from lmeff.hub.outbox import Entry, Outbox
+from lmeff.logs import note, say
 from lmeff.progress import shown
 from lmeff.publishing.courier import attempt_beside
 from lmeff.publishing.folder import add_to_outbox, bring_back_interrupted, complete_revisions, page, read_run
@@ -42,7 +42,7 @@ def publish(
     if mends:
         mend_all(run, revisions, retries)
         if not known and namespace is None and recipe.publish.to == "local":
-            print(f"{run}: it was not published from here; lmeff publish {run} sends it")
+            say(f"{run}: it was not published from here; lmeff publish {run} sends it")
             return []
     if namespace is None and known:
         namespace = known[0].repository.partition("/")[0]  # where the others went
@@ -52,7 +52,7 @@ def publish(
     _ask_for_all(run, outbox, names, recipe, revisions)
     tried = _deliver(run, outbox, retries)
     if (index := outbox.read(MAIN)) and index.state == "delivered" and MAIN not in tried:
-        print(f"{names.repository}: everything is on the Hub")
+        say(f"{names.repository}: everything is on the Hub")
     return outbox.undelivered()
 
 
@@ -72,9 +72,9 @@ def mend_all(run: Path, revisions: list[Path], retries: Retries) -> None:
                     outbox.hold(folder.name, even_if_seen=True)
                     if corrected := mend(folder):
                         is_whole = False
-                        print(f"{folder.name}: corrected {', '.join(corrected)}", flush=True)
+                        say(f"{folder.name}: corrected {', '.join(corrected)}")
     if is_whole:
-        print(f"{run}: nothing to correct; every transformers from 4.46 on reads its revisions alike")
+        say(f"{run}: nothing to correct; every transformers from 4.46 on reads its revisions alike")
 
 
 def _ask_for_all(run: Path, outbox: Outbox, names: HubNames, recipe: Recipe, revisions: list[Path]) -> None:
@@ -91,7 +91,7 @@ def _deliver(run: Path, outbox: Outbox, retries: Retries) -> set[str]:
     tried: set[str] = set()
     while ready := retries.ready(lambda: _waiting(outbox)):
         if not retries.wait_until_free(outbox):
-            print(f"{run}: another process delivers it; what it leaves is for later", file=sys.stderr)
+            note(f"{run}: another process delivers it; what it leaves is for later")
             break
         group = _first_group(ready)
         if obstacle := retries.known_obstacle():
@@ -105,7 +105,7 @@ def _deliver(run: Path, outbox: Outbox, retries: Retries) -> set[str]:
             if after and after != before:  # else an earlier one of the group found the Hub away
                 tried.add(after.revision)
                 retries.note(after)
-                print(f"{after.revision}: {_outcome(after)}", flush=True)
+                say(f"{after.revision}: {_outcome(after)}")
         if obstacle in NEEDS_A_PERSON or retries.is_rejected:
             break
         if obstacle:

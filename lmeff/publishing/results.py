@@ -15,6 +15,7 @@ from lmeff.hub.client import Hub, NotDelivered, RemoteFile, Unavailable
 from lmeff.hub.delivery import Files, update_files
 from lmeff.hub.outbox import Entry, next_attempt
 from lmeff.hub.quota import CommitQuota
+from lmeff.logs import say
 from lmeff.measures.selection import SelectedModel
 from lmeff.progress import shown
 from lmeff.publishing.cards import own_results, scores_of, write_entries
@@ -51,11 +52,11 @@ def send_all(
             retries.note(after)
             entries[name] = after
             if after.hub_is_down:
-                print(f"{name}: {after.error}", flush=True)
+                say(f"{name}: {after.error}")
                 if retries.is_away([after]):
                     break
             elif after.commit:
-                print(f"{name}: results are in commit {after.commit[:12]}", flush=True)
+                say(f"{name}: results are in commit {after.commit[:12]}")
     return {name: entry.error or "not tried" for name, entry in entries.items() if entry.state == "waiting"}
 
 

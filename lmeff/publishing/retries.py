@@ -8,6 +8,7 @@ from lmeff.hub.account import token
 from lmeff.hub.availability import unreachable
 from lmeff.hub.client import OFFLINE
 from lmeff.hub.outbox import Entry, Outbox
+from lmeff.logs import note
 from lmeff.progress import shown
 from lmeff.publishing.attempt import NO_TOKEN
 
@@ -118,13 +119,14 @@ class Retries:
         """Waits, with one line on a terminal that changes, and one that stays elsewhere."""
         is_terminal = sys.stderr.isatty()
         if not is_terminal:
-            print(f"{line} {max(0, until - time.time()):.0f} s ({self._passed()})", file=sys.stderr, flush=True)
+            note(f"{line} {max(0, until - time.time()):.0f} s ({self._passed()})")
         while (left := until - time.time()) > 0:
             if is_terminal:
-                print(f"\r{line} {left:3.0f} s ({self._passed()})\033[K", end="", file=sys.stderr, flush=True)
+                sys.stderr.write(f"\r{line} {left:3.0f} s ({self._passed()})\033[K")
+                sys.stderr.flush()
             time.sleep(min(1.0, left))
         if is_terminal:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
+            sys.stderr.write("\r\033[K")
 
     def wait_until_free(self, outbox: Outbox) -> bool:
         """Waits while another process delivers, and shows it; False once nothing came of that for as long as we wait."""

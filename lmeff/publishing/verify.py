@@ -14,6 +14,7 @@ from lmeff.hub.delivery import read_sha256, remote_differences
 from lmeff.hub.mending import faults
 from lmeff.hub.names import MAIN
 from lmeff.hub.outbox import Entry, Outbox
+from lmeff.logs import say
 from lmeff.progress import shown
 from lmeff.publishing.folder import bring_back_interrupted, read_run
 from lmeff.recipe.schema import Recipe
@@ -167,5 +168,5 @@ def main(run: Path, *, reload: bool, hub: bool) -> bool:
     """Prints what `verify` finds; returns whether all is well."""
     wrong, right = verify(run, reload=reload, hub=hub)
     waiting = [entry.revision for entry in Outbox(run).undelivered() if entry.state == "waiting"]
-    print("\n".join([*wrong, *right, *([f"not on the Hub yet: {', '.join(waiting)}"] if waiting and hub else [])]))
+    say("\n".join([*wrong, *right, *([f"not on the Hub yet: {', '.join(waiting)}"] if waiting and hub else [])]))
     return not wrong

@@ -2,11 +2,11 @@
 
 import glob
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lmeff.errors import InputError
+from lmeff.logs import note
 from lmeff.paths import expanded
 from lmeff.recipe.yaml_lines import KeyPath, Mark, Mistake
 
@@ -55,9 +55,7 @@ def _taken_beside(candidate: str, path: str, file: str) -> str:
     is_new = os.path.abspath(candidate) not in told and os.environ.get("RANK", "0") == "0"
     if is_new and not os.path.isabs(path) and _exists(path) and _real_paths(path) != _real_paths(candidate):
         os.environ[_TOLD] = os.pathsep.join([*filter(None, told), os.path.abspath(candidate)])
-        print(
-            f"{file}: {path}: {candidate} is read, and not that of the working directory", file=sys.stderr, flush=True
-        )
+        note(f"{file}: {path}: {candidate} is read, and not that of the working directory")
     return candidate
 
 

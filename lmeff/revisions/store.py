@@ -13,6 +13,7 @@ from lmeff.formats.anchor import ANCHOR, AnchorDocument
 from lmeff.formats.manifest import ManifestDocument, manifest_differences
 from lmeff.formats.provenance import write_provenance
 from lmeff.formats.run_folder import RECIPE, RunFolder
+from lmeff.logs import say
 from lmeff.revisions.listener import RevisionListener
 from lmeff.revisions.revision import Revision
 from lmeff.tokens.tokenizer.published import write_published_tokenizer
@@ -99,7 +100,7 @@ class RevisionStore:
         """Whether the revision that is there must not be replaced, since others may have loaded it; says so."""
         if not target.exists() or differences(target) or self.listener.hold(target.name, final):
             return False
-        print(f"{target}: stays as it was sent to the Hub; after a restart this step gave other weights")
+        say(f"{target}: stays as it was sent to the Hub; after a restart this step gave other weights")
         return True
 
     def _complete(self, aside: Path, anchor: AnchorDocument, name: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder
+from lmeff.logs import add_options, set_verbosity
 from lmeff.plan import make_plan
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.schema import Recipe
@@ -39,6 +40,7 @@ class RunCommand:
 def read_arguments(argv: Sequence[str] | None, description: str | None = None) -> RunCommand:
     """What to run. Raises InputError."""
     options = _parser(description).parse_intermixed_args(argv)
+    set_verbosity(options.verbosity)
     files = [word for word in options.words if "=" not in word]
     settings = [word for word in options.words if "=" in word] + ["publish.require=true"] * options.require
     if not files:
@@ -68,6 +70,7 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--index", type=int, help=text)
     text = "an error (exit code 1) when a revision could not be delivered to the Hub; the same as publish.require=true"
     parser.add_argument("--require", action="store_true", help=text)
+    add_options(parser)
     return parser
 
 

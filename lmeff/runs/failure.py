@@ -1,12 +1,12 @@
 """How a run ends that did not come to its end: exit code, state and message. No torch."""
 
 import errno
-import sys
 import time
 import traceback
 
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 from lmeff.formats.state import State, StateDocument
+from lmeff.logs import warn
 from lmeff.runs.claim import was_claimed_by_us
 from lmeff.runs.process import launched_rank
 from lmeff.runs.state import RunState
@@ -51,7 +51,7 @@ def report_failure(run_state: RunState | None, word: State, message: str, patien
             run_state = None
     if run_state is not None and run_state.folder.path.exists():
         run_state.write(word, message)
-    print(message, file=sys.stderr, flush=True)
+    warn(message)
 
 
 def _first_process_spoke(run_state: RunState, patience_seconds: float) -> bool:

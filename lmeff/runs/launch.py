@@ -8,7 +8,6 @@ lmeff does not train with, is refused.
 import base64
 import json
 import os
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 from lmeff.environment import TF32, asks_for_cpu, is_on
 from lmeff.errors import InputError
+from lmeff.logs import warn
 from lmeff.paths import expanded
 from lmeff.recipe.machine import check_machine
 from lmeff.recipe.reading import Resolved
@@ -76,8 +76,8 @@ def override_launcher(resolved: Resolved) -> None:
             f"{where}: optimizer.name: 'schedule_free_adamw' does not run under DeepSpeed ZeRO, which keeps the weights to"
             " average apart from the model's; use DDP (`lmeff train --launcher ddp`)"
         )
-    for note in notes if launched_rank() == 0 else ():
-        print(note, file=sys.stderr, flush=True)
+    for line in notes if launched_rank() == 0 else ():
+        warn(line)
 
 
 def override_environment() -> list[str]:

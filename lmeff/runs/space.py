@@ -1,12 +1,12 @@
 """Whether the disk has room for what a run will write."""
 
 import shutil
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
+from lmeff.logs import warn
 from lmeff.quantities import format_bytes
 
 
@@ -16,10 +16,9 @@ def check_space(run: RunFolder, plan: PlanDocument) -> None:
     # Text and tokens are there by now, and counted as what is not free.
     missing = plan.disk_bytes - (plan.data_bytes or 0) - _bytes_of_weights(run.path) - free
     if missing > 0:
-        print(
+        warn(
             f"{run}: this run may need {format_bytes(missing)} more than the {format_bytes(free)} that are free there;"
-            " lower checkpoints.keep, leave out anchors or make room",
-            file=sys.stderr,
+            " lower checkpoints.keep, leave out anchors or make room"
         )
 
 

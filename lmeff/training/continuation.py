@@ -8,6 +8,7 @@ from lmeff.formats.checkpoint import read_own_state
 from lmeff.formats.manifest import manifest_differences
 from lmeff.formats.plan import PlanPart
 from lmeff.formats.state import StateDocument
+from lmeff.logs import say
 from lmeff.plan.batch import micro_batches
 from lmeff.plan.parts import TRUNK
 from lmeff.revisions import Revision
@@ -36,7 +37,7 @@ def find_checkpoint(job: Job, part: PlanPart) -> Path | None:
     """Where a part goes on from. Raises Interrupted when the trunk is not there yet, and RunFailed when it never will be."""
     checkpoint, complaints = newest_complete(job.run.part(part.name))
     for complaint in complaints:
-        print(complaint)
+        say(complaint)
     if checkpoint is None and part.first_step:
         trunk = job.run.part(TRUNK)
         checkpoint = trunk.checkpoint(part.first_step)
@@ -48,7 +49,7 @@ def find_checkpoint(job: Job, part: PlanPart) -> Path | None:
                 )
             raise RunFailed(f"part {part.name} cannot begin: {checkpoint}: {wrong[0]}")
     if checkpoint:
-        print(f"going on from {checkpoint}")
+        say(f"going on from {checkpoint}")
         _check_new_anchors(job, part, read_own_state(checkpoint)["step"])
     return checkpoint
 

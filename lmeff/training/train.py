@@ -7,6 +7,7 @@ from lmeff.errors import Busy, RunFailed
 from lmeff.files import locked
 from lmeff.formats.plan import PlanDocument, PlanPart
 from lmeff.formats.state import StateDocument
+from lmeff.logs import say
 from lmeff.plan import make_plan
 from lmeff.plan.batch import micro_batches
 from lmeff.runs.completed import is_done
@@ -87,6 +88,6 @@ def _train_part_in_memory(job: Job, plan: PlanDocument, part: PlanPart) -> PlanD
         if job.recipe.batch.micro != "auto" or launched_world_size() > 1 or not smaller:
             advice = f"set batch.micro={smaller[-1]}" if smaller else "use a smaller model or batch.sequence_length"
             raise RunFailed(f"{plan.micro_batch} sequences at a time do not fit the GPU: {shortage}; {advice}")
-        print(f"{plan.micro_batch} sequences at a time do not fit the GPU; going on with {smaller[-1]}")
+        say(f"{plan.micro_batch} sequences at a time do not fit the GPU; going on with {smaller[-1]}")
         plan = make_plan(job.recipe, world_size=1, micro_batch=smaller[-1])
         plan.write(job.run)

@@ -6,6 +6,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 from lmeff.formats.anchor import ANCHOR
+from lmeff.logs import say
 
 _EMBEDDINGS = (
     "embed_tokens.weight",
@@ -60,7 +61,7 @@ def warn_of_bos(name: str, folder: Path, context_start: str = "bos") -> None:
     """Prints `bos_warning`, where there is one; whatever goes wrong with that keeps no model from being scored."""
     with suppress(Exception):
         if warning := bos_warning(folder, context_start):
-            print(f"{name}: {warning}", flush=True)
+            say(f"{name}: {warning}")
 
 
 def _embedding_norms(folder: Path):

@@ -34,6 +34,7 @@ from lmeff.evaluation.scorer.lengths import KnowsLengths
 from lmeff.evaluation.scorer.prefix_tree import Layout, lay_out
 from lmeff.evaluation.scorer.tree_scorer import Answer, TreeScorer, Undecided, finish, takes_trees
 from lmeff.library_internals import models_loaded_whole
+from lmeff.logs import is_quiet
 from lmeff.models.causality import check_causal
 from lmeff.models.device import is_out_of_memory
 from lmeff.models.loading import check_one_stack, check_tokenizer, check_weights, load_causal_model
@@ -184,7 +185,10 @@ class LmeffLM(KnowsLengths, EncodesAhead):
         self._num_texts = dict.fromkeys((task[0].task_name for task in tasks), sum(map(len, tasks))) | (num_texts or {})
         # disable=None: shown on a terminal, absent from a log file
         with tqdm(
-            total=sum(map(len, tasks)), desc="Scoring", unit="text", disable=None if self.progress else True
+            total=sum(map(len, tasks)),
+            desc="Scoring",
+            unit="text",
+            disable=None if self.progress and not is_quiet() else True,
         ) as bar:
             for task in tasks:
                 waiting.append(self._ask(task))

@@ -10,6 +10,7 @@ from tqdm import tqdm
 from lmeff.evaluation.results import model_files_sha256, weights_sha256, write_table
 from lmeff.files import sha256_file
 from lmeff.formats.result import Kind
+from lmeff.logs import is_quiet
 from lmeff.measures.finetuning.data import TaskData
 from lmeff.measures.finetuning.tasks import GROUPS, PREFIX, Task
 from lmeff.measures.result_keys import write_measurement
@@ -113,7 +114,7 @@ class FinetunedModel:
         missing = [one for one, trial in trials.items() if trial is None]
         encoded = encode_task(self._folder, data, settings) if missing else None
         # disable=None: shown on a terminal, absent from a log file
-        for one in tqdm(missing, desc=data.task.name, unit="trial", disable=None, leave=False):
+        for one in tqdm(missing, desc=data.task.name, unit="trial", disable=is_quiet() or None, leave=False):
             trials[one] = run_trial(self._folder, encoded, settings, *one)
             journal.write(trials[one])
         return list(trials.values())

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from lmeff.errors import InputError
+from lmeff.logs import is_quiet
 from lmeff.models.context_length import context_length
 from lmeff.models.decoding import DecodingMode, find_decoding_mode, generate_tokens
 from lmeff.models.loading import check_token
@@ -115,7 +116,7 @@ def generate(
     written: dict[int, Generated] = {}
     mode = find_decoding_mode(model, list(ids.values()), max(budgets.values()))
     batches = list(_batches(requests, ids, budgets, batch_size, mode))
-    for rows in tqdm(batches, "Writing", unit="batch", disable=None, leave=False):
+    for rows in tqdm(batches, "Writing", unit="batch", disable=is_quiet() or None, leave=False):
         chosen = [requests[row] for row in rows]
         answers = _generate_batch(model, tokenizer, chosen, ids, budgets[chosen[0].prompt], sampling, ends, mode)
         written.update(zip(rows, answers, strict=True))

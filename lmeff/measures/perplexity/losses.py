@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from lmeff.logs import is_quiet
 from lmeff.measures.perplexity.text import HeldText
 from lmeff.measures.perplexity.windows import Windows
 from lmeff.models.context_length import longest_with_original_frequencies
@@ -39,7 +40,7 @@ def token_losses(model: torch.nn.Module, windows: Windows, batch_size: int | Non
     check_token(int(windows.ids.max(initial=0)), model.get_input_embeddings().num_embeddings)
     losses = np.zeros(len(windows.ids))
     batches = list(_batches(model, windows, batch_size))
-    for rows in tqdm(batches, "Scoring", unit="batch", disable=None, leave=False):
+    for rows in tqdm(batches, "Scoring", unit="batch", disable=is_quiet() or None, leave=False):
         starts, sizes = windows.starts[rows], (windows.stops - windows.starts)[rows]
         places = starts[:, None] + np.arange(int(sizes.max()))
         inside = places < windows.stops[rows, None]

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from lmeff.errors import InputError, RunFailed
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.state import StateDocument
+from lmeff.logs import note
 from lmeff.measures.selection import SelectedModel, anchor_of, select_models
 from lmeff.revisions import list_revisions
 
@@ -87,7 +87,7 @@ def _warn_of_silence(run: Path, states: Sequence[StateDocument | None]) -> bool:
         silent = datetime.now(UTC) - datetime.fromisoformat(state.updated)
         if silent.total_seconds() > _SILENT_SECONDS:
             line = f"{run}: says it runs on {state.host}, but nothing else since {state.updated}; is it still there?"
-            print(line, file=sys.stderr, flush=True)
+            note(line)
             return True
     return False
 

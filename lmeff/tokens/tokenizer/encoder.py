@@ -2,13 +2,14 @@
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer, normalizers
+
+from lmeff.logs import note
 
 _CHECK_CHARACTERS = 8_000
 _NFKC = normalizers.NFKC()
@@ -51,7 +52,7 @@ class Encoder:
             ids, counts = self._encode_fast(texts)
             if self._is_exact(texts[:num_checked], ids, counts[:num_checked]):
                 return ids, counts
-            print("gigatoken encodes this text otherwise than its tokenizer; going on with tokenizers", file=sys.stderr)
+            note("gigatoken encodes this text otherwise than its tokenizer; going on with tokenizers")
             self._fast = None
         return self._encode(texts)
 

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.formats.plan import PlanDocument
+from lmeff.logs import is_quiet, note
 from lmeff.quantities import format_tokens
 from lmeff.training.callbacks.callback import Priority, RunCallback
 from lmeff.training.trainer import LmeffTrainer
@@ -31,9 +32,10 @@ class ProgressCallback(RunCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         if not state.is_world_process_zero or args.disable_tqdm:
             return
-        print(f"training on {_devices(args)}", file=sys.stderr, flush=True)
+        note(f"training on {_devices(args)}")
         self._start = (state.global_step, self.trainer.train_seconds)
         self._bar = tqdm(
+            disable=is_quiet(),
             total=self.plan.num_tokens,
             initial=self.plan.clock.tokens_at(state.global_step),
             desc=self.plan.name,
@@ -66,7 +68,7 @@ class ProgressCallback(RunCallback):
             seconds = max(1e-9, self.trainer.train_seconds - first_seconds)
             speed = format_tokens(clock.tokens_at(state.global_step - first_step) / seconds)
             tokens = format_tokens(clock.tokens_at(state.global_step))
-            print(f"{tokens} tokens, {speed} tokens/s of training", file=sys.stderr)
+            note(f"{tokens} tokens, {speed} tokens/s of training")
 
     def close(self) -> None:
         """Ends the bar's line, so that what is said next stands on its own."""

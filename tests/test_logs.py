@@ -1,0 +1,74 @@
+"""What is said, on which stream, and how much of it is wanted; nobody but the commands prints."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+from launching import ROOT, environment, write_recipe
+
+from lmeff import logs
+from lmeff.cli import main
+
+SCRIPTS = {
+    "evaluation/tasks/write.py",  # `python -m lmeff.evaluation.tasks.write`
+    "measures/profile/memory.py",  # answers, as JSON, the process that started it
+    "publishing/pages.py",  # answers the run that started it
+    "logs.py",
+}
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(monkeypatch):
+    monkeypatch.delenv("LMEFF_VERBOSITY", raising=False)
+    yield
+    logs.set_verbosity(0)
+
+
+def test_only_commands_print():
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in (ROOT / "lmeff").rglob("*.py")
+        if path.parent.name != "cli" and path.name != "__main__.py" and "shipped" not in path.parts
+        if path.relative_to(ROOT / "lmeff").as_posix() not in SCRIPTS
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "print"
+    ]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(("verbosity", "noted"), [(0, "a note\n"), (1, "a note\n"), (-1, "")])
+def test_streams_and_verbosity(capsys, verbosity, noted):
+    logs.set_verbosity(verbosity)
+    logs.say("the output")
+    logs.note("a note")
+    logs.warn("a warning")
+    said = capsys.readouterr()
+    assert said.out == "the output\n"
+    assert said.err == f"{noted}a warning\n"
+    assert logs.is_quiet() == (verbosity < 0)
+
+
+def test_processes_that_are_started_are_as_quiet(monkeypatch):
+    logs.set_verbosity(-1)
+    code = "from lmeff import logs; logs.set_verbosity(None); print(logs.is_quiet())"
+    answer = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True)
+    assert answer.stdout == "True\n"
+
+
+def test_a_quiet_command_says_its_output_alone(tmp_path, capsys):
+    recipe = str(write_recipe(tmp_path))
+    assert main(["plan", recipe]) == 0
+    expected = capsys.readouterr().out
+    assert main(["plan", recipe, "-q"]) == 0
+    assert capsys.readouterr() == (expected, "")
+    with pytest.raises(SystemExit, match="2"):
+        main(["plan", recipe, "-q", "-v"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_nobody_reads_on_when_a_pipe_closes(tmp_path):
+    recipe = str(write_recipe(tmp_path))
+    command = f"{sys.executable} -m lmeff.cli plan {recipe} | head -n 1"
+    answer = subprocess.run(command, shell=True, env=environment(), capture_output=True, text=True, check=True)
+    assert answer.stderr == ""
