@@ -120,7 +120,7 @@ def test_the_commands_do_what_they_say(shared_data: Path, tmp_path: Path) -> Non
 
 
 def test_every_verb_is_in_the_table_and_in_a_group_and_every_row_is_a_verb() -> None:
-    rows = re.findall(r"^\| `lmeff ([\w-]+)", PAGES["lmeff/README.md"], re.MULTILINE)
+    rows = re.findall(r"^\| `lmeff ([\w-]+)", PAGES["lmeff/cli/README.md"], re.MULTILINE)
     (verbs,) = (action.choices for action in make_parser()._actions if action.choices)
     assert sorted(rows) == sorted(verbs)
     assert sorted(name for names in GROUPS.values() for name in names) == sorted(verbs)

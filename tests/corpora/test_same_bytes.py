@@ -98,7 +98,7 @@ def test_workers_file_order_hash_seed_and_locale(tmp_path: Path, shared_data: Pa
 
 @pytest.mark.slow
 def test_killed_anywhere_it_finishes_with_the_same_bytes(tmp_path: Path, shared_data: Path) -> None:
-    """Killed at times all over, each time with its workers, of which none stays."""
+    """F21: killed at times all over, each time with its workers, of which none stays."""
     write_text(tmp_path, shared_data, copies=3)
     arguments, environment = command(tmp_path, "undisturbed")
     environment["LMEFF_WORKERS"] = "2"

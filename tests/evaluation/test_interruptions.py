@@ -43,6 +43,7 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 120) -> None
 def test_an_evaluation_killed_at_paradigm_33_does_the_rest_and_gives_the_same_files(
     model_folder, mini_blimp, tmp_path, clean_environment
 ):
+    """F22."""
     output = tmp_path / "killed"
     process = start(model_folder, output, mini_blimp, "slow", clean_environment)
     try:

@@ -38,7 +38,7 @@ def altered(model_folder, folder, change):
 
 
 def test_a_model_with_constant_logits_is_right_half_of_the_time(model_folder, tmp_path):
-    """Sentences of equally many tokens tie; lm-eval's own rule would call such a model perfect."""
+    """F23: sentences of equally many tokens tie; lm-eval's own rule would call such a model perfect."""
     blimp = tmp_path / "blimp"
     write_pairs(blimp / "wh_island.jsonl", [("Anna sees Boris.", "Anna hears Boris."), ("Anna finds Elena.",) * 2])
     (tmp_path / "model").mkdir()

@@ -48,6 +48,7 @@ def test_blocks_are_the_same_however_the_stream_is_cut(sizes: list[int], length:
 
 
 def test_damage_is_named(tmp_path: Path) -> None:
+    """F20."""
     whole = write(tmp_path / "a.bin", np.arange(100), 1000).read_bytes()
     for content in (whole[:-1], whole[:40], b"something else" + whole, whole + b"\0\0"):
         (tmp_path / "a.bin").write_bytes(content)
