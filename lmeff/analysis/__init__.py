@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmeff.analysis.charts.drawing import write_png
     from lmeff.analysis.charts.figures import write_figures
-    from lmeff.analysis.endings import check_output
     from lmeff.analysis.exports import all_notes, curves_csv, curves_json
+    from lmeff.analysis.file_formats import check_output
     from lmeff.analysis.reading.mixed_settings import mixed_notes
     from lmeff.analysis.reading.paths import read_runs
     from lmeff.analysis.reading.runs import Anchor, Run
     from lmeff.analysis.report.report import write_output, write_report
-    from lmeff.analysis.statistics.curves import Change, change
-    from lmeff.analysis.table import tidy_table
+    from lmeff.analysis.statistics.changes import Change, change
+    from lmeff.analysis.statistics.tidy_table import tidy_table
     from lmeff.analysis.text import print_curves
 
 _HOMES = {
-    "statistics.curves": ("Change", "change"),
+    "statistics.changes": ("Change", "change"),
     "charts.drawing": ("write_png",),
-    "endings": ("check_output",),
+    "file_formats": ("check_output",),
     "exports": ("all_notes", "curves_csv", "curves_json"),
     "charts.figures": ("write_figures",),
     "reading.mixed_settings": ("mixed_notes",),
     "reading.paths": ("read_runs",),
     "report.report": ("write_output", "write_report"),
     "reading.runs": ("Anchor", "Run"),
-    "table": ("tidy_table",),
+    "statistics.tidy_table": ("tidy_table",),
     "text": ("print_curves",),
 }
 """The modules that are imported when one of their names is asked for, so that reading runs needs no charts."""

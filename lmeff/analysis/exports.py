@@ -1,7 +1,6 @@
 """What was measured, for other programs: CSV and JSON."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import pandas as pd
 
@@ -10,10 +9,11 @@ from lmeff.analysis.reading.groups import Group, group_runs
 from lmeff.analysis.reading.mixed_settings import mixed_notes
 from lmeff.analysis.reading.results import Score
 from lmeff.analysis.reading.runs import Anchor, Run
-from lmeff.analysis.statistics.curves import changes, summarise_pairs
-from lmeff.analysis.statistics.interval_words import over_examples
-from lmeff.analysis.statistics.seeds import seed_changes, seed_means, with_seed_columns
-from lmeff.analysis.table import LOSSES, accuracy_stderr, tidy_table
+from lmeff.analysis.reading.tasks import over_examples
+from lmeff.analysis.statistics.pair_scores import summarize_pairs
+from lmeff.analysis.statistics.registry import OF_A_RUN, OF_SEEDS
+from lmeff.analysis.statistics.seeds import seed_means, with_seed_columns
+from lmeff.analysis.statistics.tidy_table import LOSSES, accuracy_stderr, tidy_table
 from lmeff.intervals import metric_interval
 
 FORMAT = 1
@@ -21,7 +21,7 @@ FORMAT = 1
 
 def curves_csv(runs: Sequence[Run]) -> str:
     """The tidy table as CSV with a header line; beside every value the mean over the seeds of its recipe with its interval."""
-    means = {id(run): _means(group) for group in group_runs(runs) for run in group.runs}
+    means = {id(run): seed_means(group, tidy_table(group.runs)) for group in group_runs(runs) for run in group.runs}
     tables = [with_seed_columns(tidy_table([run]), means[id(run)]) for run in runs]
     together = pd.concat(tables, ignore_index=True) if tables else tidy_table([])
     return together.to_csv(index=False, lineterminator="\n")
@@ -45,18 +45,13 @@ def all_notes(runs: Sequence[Run]) -> list[str]:
     return notes + [f"not comparable: {note}" for note in comparison_notes(group_runs(runs))]
 
 
-def _means(group: Group) -> pd.DataFrame:
-    return seed_means(group, tidy_table(group.runs))
-
-
 def _seeds_json(group: Group) -> dict:
     return {
         "label": group.label,
         "seeds": [run.seed for run in group.runs],
         "unit": group.runs[0].unit,
         "interval": "95% t interval over seeds",
-        "means": _means(group).to_dict("records"),
-        "changes": [asdict(each) for each in seed_changes(group)],
+        **{name: rows(group) for name, rows in OF_SEEDS.items()},
     }
 
 
@@ -73,7 +68,7 @@ def _run_json(run: Run) -> dict:
         "vocab_size": run.vocab_size,
         "num_parameters": run.num_parameters,
         "anchors": [_anchor_json(run, anchor) for anchor in run.anchors],
-        "changes": [asdict(each) | {"interval_over": each.over} for each in changes(run)],
+        **{name: rows(run) for name, rows in OF_A_RUN.items()},
         "notes": mixed_notes(run),
     }
 
@@ -83,7 +78,7 @@ def _anchor_json(run: Run, anchor: Anchor) -> dict:
     results = {}
     for task, result in anchor.results.tasks.items():
         metrics = {name: _score_json(run, anchor, task, name, score) for name, score in result.metrics.items()}
-        summary = summarise_pairs(run, anchor, task) if task in run.headline_tasks else None
+        summary = summarize_pairs(run, anchor, task) if task in run.headline_tasks else None
         results[task] = {"level": run.level(task), "n": result.num_examples, "metrics": metrics}
         if any(metric["low"] is not None for metric in metrics.values()):
             results[task]["interval_over"] = over_examples(run, task)

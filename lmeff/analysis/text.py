@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from lmeff.analysis.cells import accuracy, loss_text, step_text
 from lmeff.analysis.reading.comparable import comparison_notes
 from lmeff.analysis.reading.groups import Group, group_runs
 from lmeff.analysis.reading.mixed_settings import mixed_notes
 from lmeff.analysis.reading.runs import Anchor, Run
-from lmeff.analysis.statistics.curves import changes
-from lmeff.analysis.statistics.interval_words import over_examples
+from lmeff.analysis.reading.tasks import OTHER_METRICS, headline_metric, over_examples, shown_by
+from lmeff.analysis.statistics.changes import changes
 from lmeff.analysis.statistics.seeds import seed_changes, seed_means
-from lmeff.analysis.table import OTHER_METRICS, accuracy, headline_metric, loss_text, shown_by, step_text, tidy_table
+from lmeff.analysis.statistics.tidy_table import tidy_table
 from lmeff.intervals import cut_off, possible_range
 from lmeff.quantities import format_tokens
 from lmeff.text_tables import table_lines

@@ -133,7 +133,7 @@ class Evaluation:
             return
 
         from lmeff.evaluation.process_state import isolate_scoring
-        from lmeff.evaluation.scorer.language_model import answers_by_task, load_model
+        from lmeff.evaluation.scorer.load import answer_tasks, load_model
 
         with isolate_scoring():
             model = load_model(
@@ -151,7 +151,7 @@ class Evaluation:
                 name: max(group.num_texts for group in loaded.values() if name in group.tasks) for name in share
             }
             requests = {name: leaves[name].fresh_requests(name) for name in share}
-            for name, answers in answers_by_task(model, requests, num_texts):
+            for name, answers in answer_tasks(model, requests, num_texts):
                 part = self._part_of(leaves[name].tasks[name], answers, model)
                 self._parts.write(name, leaves[name].asked_sha256(name), part)
 

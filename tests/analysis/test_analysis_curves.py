@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from lmeff.analysis import change, read_runs
-from lmeff.analysis.statistics.curves import bootstrap_means, paired_differences, summarise_pairs
+from lmeff.analysis.statistics.changes import bootstrap_means, paired_differences
+from lmeff.analysis.statistics.pair_scores import summarize_pairs
 from lmeff.errors import InputError
 
 
@@ -61,7 +62,7 @@ def test_pairing_narrows_the_interval_where_the_same_pairs_are_hard_at_both(fini
     run = read_runs([finished_run])[0]
     before, after = run.anchor("1500M"), run.anchor("2000M")
     found = change(run, "lmeff_blimp", first="1500M", last="2000M")
-    unpaired = np.hypot(*(summarise_pairs(run, anchor, "lmeff_blimp").stderr for anchor in (before, after)))
+    unpaired = np.hypot(*(summarize_pairs(run, anchor, "lmeff_blimp").stderr for anchor in (before, after)))
     assert found.high - found.low < 0.8 * 100 * 2 * 1.96 * unpaired
 
 
@@ -106,7 +107,7 @@ def test_pairs_of_one_item_are_drawn_together_and_count_as_one_sample(fake_run):
     scores = [list(each) for _, each in run.anchors[0].pairs.query("task == @task").groupby("item")["score"]]
     mean = sum(map(sum, scores)) / 101
     squares = sum(sum(score - mean for score in item) ** 2 for item in scores)
-    assert summarise_pairs(run, run.anchors[0], task).stderr == pytest.approx((51 / 50 * squares) ** 0.5 / 101)
+    assert summarize_pairs(run, run.anchors[0], task).stderr == pytest.approx((51 / 50 * squares) ** 0.5 / 101)
 
 
 def test_only_pairs_that_both_anchors_scored_count_and_paradigms_weigh_the_same(fake_run):
@@ -133,9 +134,9 @@ def test_67_000_pairs_take_at_most_three_seconds(fake_run):
 def test_a_standard_error_from_pairs_is_the_pooled_one_of_lm_eval(finished_run):
     run = read_runs([finished_run])[0]
     for task in ("lmeff_blimp", "lmeff_blimp_binding", "lmeff_blimp_passive_1"):
-        summary = summarise_pairs(run, run.anchors[3], task)
+        summary = summarize_pairs(run, run.anchors[3], task)
         assert summary.stderr == pytest.approx(run.anchors[3].results.tasks[task].metrics["acc"].stderr)
-    summary = summarise_pairs(run, run.anchors[3], "lmeff_blimp")
+    summary = summarize_pairs(run, run.anchors[3], "lmeff_blimp")
     assert summary.tie_rate == (run.anchors[3].pairs["score"] == 0.5).mean()
     assert 0 < summary.tie_rate < 0.01
 

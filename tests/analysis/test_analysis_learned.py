@@ -8,7 +8,9 @@ import pytest
 from analysis.conftest import ANCHORS, LEAVES, revision_name
 
 from lmeff.analysis import read_runs, write_report
-from lmeff.analysis.charts.series import acquisition_order, make_series
+from lmeff.analysis.charts.series import make_series
+from lmeff.analysis.statistics.acquisition import acquisition_order
+from lmeff.analysis.statistics.curve import curves_of
 
 pytestmark = pytest.mark.medium
 
@@ -51,7 +53,7 @@ def test_the_level_must_hold_from_there_on_and_before_training_never_counts(fake
     run = fake_run(num_pairs=2)
     rewrite(run, right)
     (series,) = make_series(read_runs([run]))
-    assert dict(acquisition_order(series, LEAVES))[PARADIGM] == (learned and learned * 10**6)
+    assert dict(acquisition_order(curves_of(series.table, "acc", LEAVES)))[PARADIGM] == (learned and learned * 10**6)
 
 
 def test_a_few_pairs_are_not_enough(fake_run):
@@ -59,7 +61,7 @@ def test_a_few_pairs_are_not_enough(fake_run):
     run = fake_run(num_pairs=2)
     rewrite(run, [13 / 15] * len(ANCHORS), num_pairs=15)
     (series,) = make_series(read_runs([run]))
-    assert dict(acquisition_order(series, LEAVES))[PARADIGM] is None
+    assert dict(acquisition_order(curves_of(series.table, "acc", LEAVES)))[PARADIGM] is None
 
 
 def test_of_several_seeds_each_has_to_have_learned_it(fake_run):
@@ -70,7 +72,7 @@ def test_of_several_seeds_each_has_to_have_learned_it(fake_run):
         rewrite(runs[seed], right, seed)
         rewrite(runs[seed], [early, never][seed], seed, LEAVES[1])
     (series,) = make_series(read_runs(runs))
-    order = dict(acquisition_order(series, LEAVES))
+    order = dict(acquisition_order(curves_of(series.table, "acc", LEAVES)))
     assert order[PARADIGM] == 500_000_000
     assert order[LEAVES[1]] is None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lmeff.analysis import mixed_notes, read_runs, write_report
-from lmeff.analysis.statistics.curves import change, changes
+from lmeff.analysis.statistics.changes import change, changes
 from lmeff.cli import main
 from lmeff.errors import InputError
 

@@ -15,9 +15,12 @@ from scipy import stats
 
 from lmeff.analysis import read_runs, write_png, write_report
 from lmeff.analysis.charts.charts import main_figure, task_panels
-from lmeff.analysis.charts.series import acquisition_order, curve_points, make_series, training_loss
-from lmeff.analysis.charts.themes import DARK_CELLS, LIGHT_CELLS, NUM_CELL_COLOURS
-from lmeff.analysis.report.views import RunView, paradigm_table, paradigms_of, phenomena_of, task_titles
+from lmeff.analysis.charts.series import curve_points, make_series, training_loss
+from lmeff.analysis.charts.themes import DARK_CELLS, LIGHT_CELLS, NUM_CELL_COLORS
+from lmeff.analysis.reading.tasks import paradigms_of, phenomena_of, task_titles
+from lmeff.analysis.report.views import RunView, paradigm_table
+from lmeff.analysis.statistics.acquisition import acquisition_order
+from lmeff.analysis.statistics.curve import curves_of
 from lmeff.analysis.text import print_curves
 from lmeff.errors import InputError
 
@@ -268,7 +271,7 @@ def low_end(score) -> float:
 
 def test_paradigms_stand_in_the_order_in_which_they_are_learned(finished_run):
     series = make_series(read_runs([finished_run]))[0]
-    order = acquisition_order(series, paradigms_of([series]))
+    order = acquisition_order(curves_of(series.table, "acc", paradigms_of(series.runs)))
     tokens = [float("inf") if first is None else first for _, first in order]
     assert tokens == sorted(tokens)
     assert len(order) == 67
@@ -283,7 +286,7 @@ def test_paradigms_stand_in_the_order_in_which_they_are_learned(finished_run):
     never = [results[-1][task].metrics["acc"].value for task, first in order if first is None]
     assert never == sorted(never, reverse=True)
 
-    table = paradigm_table(series, task_titles([series], paradigms_of([series])))
+    table = paradigm_table(series, task_titles(series.runs, paradigms_of(series.runs)))
     assert table.columns == ["0", "25M", "50M", "100M", "250M", "500M", "1B", "1.5B", "2B"]
     for row, (task, first) in zip(table.rows, order, strict=True):
         assert row.task == task
@@ -292,9 +295,9 @@ def test_paradigms_stand_in_the_order_in_which_they_are_learned(finished_run):
 
 
 def test_titles_are_plain_words_and_never_two_alike(finished_run):
-    series = make_series(read_runs([finished_run]))
-    assert task_titles(series, phenomena_of(series))["lmeff_blimp_npi_licensing"] == "npi licensing"
-    alike = task_titles(series, ["lmeff_blimp_a_b", "lmeff_blimp_a b", "c"])
+    runs = read_runs([finished_run])
+    assert task_titles(runs, phenomena_of(runs))["lmeff_blimp_npi_licensing"] == "npi licensing"
+    alike = task_titles(runs, ["lmeff_blimp_a_b", "lmeff_blimp_a b", "c"])
     assert alike == {"lmeff_blimp_a_b": "lmeff_blimp_a_b", "lmeff_blimp_a b": "lmeff_blimp_a b", "c": "c"}
 
 
@@ -316,7 +319,7 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("colours", [LIGHT_CELLS, DARK_CELLS], ids=["light", "dark"])
 def test_every_cell_can_be_read_on_its_colour(colours):
-    for level in range(NUM_CELL_COLOURS):
+    for level in range(NUM_CELL_COLORS):
         low, high = sorted([luminance(colours.background(level)), luminance(colours.ink)])
         assert (high + 0.05) / (low + 0.05) >= 4.5
 

@@ -15,7 +15,6 @@ from lmeff.analysis.charts.drawing import render
 from lmeff.analysis.charts.figures import page_figures
 from lmeff.analysis.charts.series import make_series
 from lmeff.analysis.charts.themes import LIGHT
-from lmeff.analysis.report.views import paradigm_tables
 
 pytestmark = pytest.mark.medium
 
@@ -44,7 +43,7 @@ def test_a_run_has_one_color_in_every_figure(fake_run):
     paired = fake_run(name="paired", anchors=(0, 25), num_pairs=5)
     weigh(paired)
     series = make_series(read_runs([bare, paired]))
-    figures = page_figures(series, paradigm_tables(series))
+    figures = page_figures(series)
     assert list(figures) == ["main", "phenomena", "paradigms", "weights"]
     first, second = LIGHT["range"]["category"][:2]
     assert colors(figures["main"], "bare") == {first}

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from lm_eval.api.instance import Instance
 
-from lmeff.evaluation.scorer.language_model import load_model
+from lmeff.evaluation.scorer.load import load_model
 from lmeff.evaluation.tasks.blimp import PARADIGMS
 
 Pair = tuple[str, str, str, str]

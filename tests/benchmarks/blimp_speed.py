@@ -29,7 +29,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from lmeff.evaluation.harness import evaluate_model
-from lmeff.evaluation.scorer import compiled, encoding
+from lmeff.evaluation.scorer import kept
+from lmeff.evaluation.scorer.trees import compiled
 from lmeff.evaluation.tasks import loaded as loaded_tasks
 from lmeff.evaluation.tasks.names import tasks_folder
 from lmeff.recipe.sections.model import LlamaSection
@@ -99,7 +100,7 @@ def time_revisions(folder: Path, scratch: Path, options: argparse.Namespace) -> 
 
 def as_in_a_new_process() -> None:
     """No requests kept from another model, and no compiled code but on disk."""
-    encoding._kept.clear(), loaded_tasks._kept.clear(), compiled._works.clear()
+    kept._kept.clear(), loaded_tasks._kept.clear(), compiled._works.clear()
     torch.compiler.reset()
 
 

@@ -11,7 +11,8 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 
 from lmeff.cli import main
 from lmeff.errors import InputError
-from lmeff.evaluation.scorer.language_model import LmeffLM, load_model
+from lmeff.evaluation.scorer.language_model import LmeffLM
+from lmeff.evaluation.scorer.load import load_model
 from lmeff.models.causality import sees_later_tokens
 
 NO_DECODER = "no decoder: later tokens change what it says of earlier ones"

@@ -16,10 +16,10 @@ from transformers import (
 )
 
 from lmeff.evaluation.harness import Evaluation
-from lmeff.evaluation.scorer import compiled
-from lmeff.evaluation.scorer.compiled import CompiledScorer, compiled_scorer, is_worth_compiling
-from lmeff.evaluation.scorer.prefix_tree import lay_out
-from lmeff.evaluation.scorer.tree_scorer import TreeScorer
+from lmeff.evaluation.scorer.trees import compiled
+from lmeff.evaluation.scorer.trees.compiled import CompiledScorer, compiled_scorer, is_worth_compiling
+from lmeff.evaluation.scorer.trees.prefix_tree import lay_out
+from lmeff.evaluation.scorer.trees.tree_scorer import TreeScorer
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_without_a_compiler_the_model_is_as_it_was(tmp_path, monkeypatch, caplog
     with torch._inductor.config.patch({"cpp.cxx": ("/nowhere/g++",)}):
         assert compiled_scorer(model) is None
         assert compiled_scorer(model) is None
-    (record,) = [record for record in caplog.records if record.name == "lmeff.evaluation.scorer.compiled"]
+    (record,) = [record for record in caplog.records if record.name == "lmeff.evaluation.scorer.trees.compiled"]
     assert "/nowhere/g++" in record.getMessage()
     assert (values(TreeScorer(model), layout) == wanted).all()
 

@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.cli import main
 from lmeff.evaluation.harness import Evaluation, evaluate_model
-from lmeff.evaluation.scorer.language_model import LmeffLM, load_model
+from lmeff.evaluation.scorer.language_model import LmeffLM
+from lmeff.evaluation.scorer.load import load_model
 from lmeff.evaluation.tasks.items import ITEM, clustered_stderr, correct_stderrs
 from lmeff.evaluation.tasks.sources import EWOK_DOMAINS
 from lmeff.measures.scores.measure import evaluation_of

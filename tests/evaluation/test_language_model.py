@@ -28,7 +28,9 @@ from transformers import (
 from transformers.models.auto.modeling_auto import AutoModelForCausalLM
 
 from lmeff.errors import InputError
-from lmeff.evaluation.scorer.language_model import LmeffLM, load_model
+from lmeff.evaluation.scorer.language_model import LmeffLM
+from lmeff.evaluation.scorer.load import load_model
+from lmeff.evaluation.scorer.text_scorer import TextScorer
 
 SIZES = {"vocab_size": 600, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 SHAPE = {**SIZES, "intermediate_size": 64, "max_position_embeddings": 64, "initializer_range": 0.2}
@@ -106,7 +108,7 @@ def test_answers_are_those_of_lm_eval(kind, tokenizer):
     expected = stock(model, tokenizer).loglikelihood(asked, disable_tqdm=True)
     ours = LmeffLM(model, tokenizer=tokenizer, batch_size=16)
     found = ours.loglikelihood(asked)
-    assert ours._trees == (kind in TREES)
+    assert ours._scorer.takes_trees == (kind in TREES)
     assert np.allclose([value for value, _ in found], [value for value, _ in expected], rtol=0, atol=1e-4)
     assert [greedy for _, greedy in found] == [greedy for _, greedy in expected]
 
@@ -126,7 +128,7 @@ def test_greedy_continuations_are_recognised(model_folder, tokenizer):
         0, len(start) :
     ]
     requests = [(("", ""), start, said.tolist()), (("", ""), start, [*said[:-1].tolist(), (int(said[-1]) + 1) % 600])]
-    assert [greedy for _, greedy in ours._loglikelihood_tokens(requests)] == [True, False]
+    assert [greedy for _, greedy in ours.answer_tokens(requests)] == [True, False]
     assert [
         greedy for _, greedy in stock(ours.model, tokenizer)._loglikelihood_tokens(requests, disable_tqdm=True)
     ] == [
@@ -138,7 +140,7 @@ def test_greedy_continuations_are_recognised(model_folder, tokenizer):
 def test_a_constant_model_is_greedy_for_the_first_token_only(model_folder):
     ours = load_model(model_folder, "cpu", batch_size=8, progress=False)
     ours.model.lm_head.weight.data.zero_()
-    found = ours._loglikelihood_tokens([(("", ""), [0], [0, 0]), (("", ""), [0], [0, 1]), (("", ""), [0], [5, 7])])
+    found = ours.answer_tokens([(("", ""), [0], [0, 0]), (("", ""), [0], [0, 1]), (("", ""), [0], [5, 7])])
     assert [greedy for _, greedy in found] == [True, False, False]
     assert found[0][0] == found[1][0] == found[2][0] == pytest.approx(-2 * np.log(600), abs=1e-5)
 
@@ -209,7 +211,7 @@ def test_adaptive_orders_of_pairs_are_those_of_float32(model_folder, monkeypatch
     adaptive = load_model(model_folder, "cpu", progress=False, precision="adaptive")
     asked = neighbours(exact, 480)
     wanted, found = exact.loglikelihood(asked), adaptive.loglikelihood(asked)
-    monkeypatch.setattr(LmeffLM, "_scorer", adaptive.rough_scorer(len(asked)))
+    monkeypatch.setattr(TextScorer, "float32", adaptive._scorer.bfloat16(len(asked)))
     values = np.array([[value for value, _ in answers] for answers in (wanted, found, exact.loglikelihood(asked))])
     margins = values[:, ::2] - values[:, 1::2]
     assert ((margins[1] > 0) == (margins[0] > 0)).all()
@@ -312,7 +314,7 @@ def test_trees_are_decided_for_each_model_and_not_for_its_configuration(tokenize
     for model, takes_trees in ((fresh, True), (trained, False)):
         ours = LmeffLM(model, tokenizer=tokenizer, batch_size=16)
         found = ours.loglikelihood(asked)
-        assert ours._trees == takes_trees
+        assert ours._scorer.takes_trees == takes_trees
         expected = stock(model, tokenizer).loglikelihood(asked, disable_tqdm=True)
         assert np.allclose([value for value, _ in found], [value for value, _ in expected], rtol=1e-5, atol=1e-3)
 

@@ -7,10 +7,10 @@ from evaluation.small_models import CONFIGS
 from torch.nn.utils import prune
 from transformers import AutoModelForCausalLM
 
-from lmeff.evaluation.scorer import onednn_linears
-from lmeff.evaluation.scorer.onednn_linears import OneDnnLinears
-from lmeff.evaluation.scorer.prefix_tree import lay_out
-from lmeff.evaluation.scorer.tree_scorer import TreeScorer
+from lmeff.evaluation.scorer.trees import onednn_linears
+from lmeff.evaluation.scorer.trees.onednn_linears import OneDnnLinears
+from lmeff.evaluation.scorer.trees.prefix_tree import lay_out
+from lmeff.evaluation.scorer.trees.tree_scorer import TreeScorer
 
 TEXTS = torch.randint(0, 600, (3, 17), generator=torch.Generator().manual_seed(0))
 

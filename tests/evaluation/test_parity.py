@@ -15,8 +15,8 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import AutoTokenizer
 
-from lmeff.evaluation.scorer.adaptive import SAMPLE
-from lmeff.evaluation.scorer.language_model import load_model
+from lmeff.evaluation.scorer.load import load_model
+from lmeff.evaluation.scorer.trees.adaptive import SAMPLE
 from lmeff.evaluation.tasks.blimp import PARADIGMS
 from lmeff.evaluation.tasks.loaded import load_tasks
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lmeff.evaluation.scorer.prefix_tree import Layout, Request, lay_out
+from lmeff.evaluation.scorer.trees.prefix_tree import Layout, ScoredText, lay_out
 
 
-def read_back(layout: Layout) -> list[Request]:
+def read_back(layout: Layout) -> list[ScoredText]:
     """The requests that a layout stands for, read from what a model would see."""
     edges = []
     for batch in layout.batches:

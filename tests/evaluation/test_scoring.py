@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from lmeff.errors import InputError
 from lmeff.evaluation.harness import evaluate_model
-from lmeff.evaluation.scorer.language_model import load_model
+from lmeff.evaluation.scorer.load import load_model
 from lmeff.evaluation.scoring import pair_score
 
 

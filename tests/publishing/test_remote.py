@@ -12,7 +12,7 @@ from publishing.conftest import REPOSITORY, lmeff
 from safetensors.torch import load_file, save_file
 
 from lmeff.cli import main
-from lmeff.evaluation.scorer.context_start import bos_warning
+from lmeff.evaluation.bos_warning import bos_warning
 from lmeff.hub.named_revision import NamedRevision
 
 pytestmark = pytest.mark.slow

@@ -13,9 +13,8 @@ from lmeff.analysis.charts.themes import LIGHT
 from lmeff.analysis.charts.token_axis import TokenAxis
 from lmeff.analysis.reading.comparable import clusters, loss_clusters, score_clusters
 from lmeff.analysis.reading.held_out import same_held_out_text
-from lmeff.analysis.statistics.curves import CHANCE
-from lmeff.analysis.statistics.interval_words import has_pair_scores
-from lmeff.analysis.table import OTHER_METRICS, headline_metric
+from lmeff.analysis.reading.tasks import OTHER_METRICS, has_pair_scores, headline_metric
+from lmeff.analysis.statistics.acquisition import CHANCE
 from lmeff.quantities import format_tokens
 
 LOSS = "Loss, nats per token"

@@ -38,7 +38,7 @@ def render_png(spec: dict, title: str | None = None) -> bytes:
 
 
 def render(spec: dict, ending: str, title: str | None = None) -> bytes:
-    """A specification as the content of a file with one of `lmeff.analysis.endings.ENDINGS`; in SVG and PDF text is text."""
+    """A specification as the content of a file with one of `file_formats.ENDINGS`; in SVG and PDF text is text."""
     if ending == ".png":
         return render_png(spec, title)
     if ending == ".svg":

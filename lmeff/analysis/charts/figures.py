@@ -1,15 +1,17 @@
 """The figures of a page, by name, and writing them without the page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from lmeff.analysis.charts.charts import has_pairs, main_figure, task_panels
 from lmeff.analysis.charts.drawing import nothing_to_draw, render, render_pages
-from lmeff.analysis.charts.series import Series, make_series
+from lmeff.analysis.charts.series import Series, all_runs, make_series
 from lmeff.analysis.charts.weights_charts import weights_figure
-from lmeff.analysis.endings import ENDINGS
+from lmeff.analysis.file_formats import ENDINGS
 from lmeff.analysis.reading.runs import Run
-from lmeff.analysis.report.views import ParadigmTable, paradigm_tables, paradigms_of, phenomena_of, task_titles
+from lmeff.analysis.reading.tasks import paradigms_of, phenomena_of, task_titles
+from lmeff.analysis.statistics.acquisition import acquisition_order
+from lmeff.analysis.statistics.curve import curves_of
 from lmeff.errors import InputError
 from lmeff.files import write_bytes
 
@@ -17,22 +19,41 @@ NUM_PICKED = 6
 """Paradigms drawn before the reader chooses, spread over the order of acquisition."""
 
 
-def page_figures(series: Sequence[Series], tables: Sequence[ParadigmTable]) -> dict[str, dict]:
-    """`main`, `phenomena`, `paradigms` and `weights` as Vega-Lite specifications; those for which nothing was measured are left
-    out."""
-    phenomena = _pairs_only(series, phenomena_of(series))
-    figures = {"main": main_figure(series), "phenomena": task_panels(series, task_titles(series, phenomena))}
-    if order := drawn_paradigms(series, tables):
-        picked = [order[i * (len(order) - 1) // (NUM_PICKED - 1)] for i in range(NUM_PICKED)]
-        titles = task_titles(series, paradigms_of(series))
-        figures["paradigms"] = task_panels(series, {task: titles[task] for task in order}, list(dict.fromkeys(picked)))
-    figures["weights"] = weights_figure(series)
-    return {name: spec for name, spec in figures.items() if spec is not None}
+def _phenomena_figure(series: Sequence[Series]) -> dict | None:
+    runs = all_runs(series)
+    return task_panels(series, task_titles(runs, _pairs_only(series, phenomena_of(runs))))
 
 
-def drawn_paradigms(series: Sequence[Series], tables: Sequence[ParadigmTable]) -> list[str]:
-    """The paradigms that have a curve to draw, in the order of acquisition of the first table."""
-    return _pairs_only(series, dict.fromkeys(row.task for table in tables for row in table.rows))
+def _paradigms_figure(series: Sequence[Series]) -> dict | None:
+    order = drawn_paradigms(series)
+    if not order:
+        return None
+    picked = [order[i * (len(order) - 1) // (NUM_PICKED - 1)] for i in range(NUM_PICKED)]
+    runs = all_runs(series)
+    titles = task_titles(runs, paradigms_of(runs))
+    return task_panels(series, {task: titles[task] for task in order}, list(dict.fromkeys(picked)))
+
+
+FIGURES: dict[str, Callable[[Sequence[Series]], dict | None]] = {
+    "main": main_figure,
+    "phenomena": _phenomena_figure,
+    "paradigms": _paradigms_figure,
+    "weights": weights_figure,
+}
+"""What makes the Vega-Lite specification of each; None where nothing was measured that it shows."""
+
+
+def page_figures(series: Sequence[Series]) -> dict[str, dict]:
+    """`FIGURES` as Vega-Lite specifications; those for which nothing was measured are left out."""
+    specs = {name: make(series) for name, make in FIGURES.items()}
+    return {name: spec for name, spec in specs.items() if spec is not None}
+
+
+def drawn_paradigms(series: Sequence[Series]) -> list[str]:
+    """The paradigms that have a curve to draw, in the order of acquisition of the first series that has them."""
+    paradigms = paradigms_of(all_runs(series))
+    orders = [acquisition_order(curves_of(each.table, "acc", paradigms)) for each in series]
+    return _pairs_only(series, dict.fromkeys(task for order in orders for task, _ in order))
 
 
 def _pairs_only(series: Sequence[Series], tasks: Iterable[str]) -> list[str]:
@@ -72,7 +93,7 @@ def _figures(runs: Sequence[Run], output: Path) -> dict[str, dict]:
     if not runs:
         raise InputError(f"{output}: no run to report on")
     series = make_series(runs)
-    figures = page_figures(series, paradigm_tables(series))
+    figures = page_figures(series)
     if not figures:
         raise nothing_to_draw(output)
     return figures

@@ -8,9 +8,8 @@ import pandas as pd
 
 from lmeff.analysis.reading.groups import Group, check_one_unit, group_runs
 from lmeff.analysis.reading.runs import Run
-from lmeff.analysis.statistics.curves import ACQUIRED
 from lmeff.analysis.statistics.seeds import seed_means
-from lmeff.analysis.table import tidy_table
+from lmeff.analysis.statistics.tidy_table import tidy_table
 from lmeff.intervals import possible_range
 
 NUM_LOG_POINTS = 400
@@ -45,6 +44,10 @@ def make_series(runs: Sequence[Run]) -> list[Series]:
     """The groups of `group_runs` as lines of a chart. Raises InputError when runs cannot share an axis."""
     check_one_unit(runs)
     return [Series(group.label, group.runs, tidy_table(group.runs)) for group in group_runs(runs)]
+
+
+def all_runs(series: Sequence[Series]) -> list[Run]:
+    return [run for each in series for run in each.runs]
 
 
 def curve_points(series: Series, tasks: Iterable[str], metric: str, scale: float = 1.0) -> pd.DataFrame:
@@ -95,32 +98,3 @@ def _thinned(run: Run) -> pd.DataFrame:
     half = NUM_LOG_POINTS // 2
     edges = np.union1d(np.linspace(first, last, half), np.geomspace(first, last, half))
     return frame.groupby(np.searchsorted(edges, frame["tokens"])).mean().reset_index(drop=True)
-
-
-def acquisition_order(series: Series, tasks: Iterable[str]) -> list[tuple[str, int | None]]:
-    """Tasks with the nominal tokens of the anchor at which they were learned (None: never), earliest first.
-
-    A task is learned at the first anchor from which on, to the last, the whole 95% interval of its accuracy stays at or above
-    75%. Anchor 0 never counts: a model that was not trained has learned nothing, whatever its accuracy. Of several seeds each
-    has to have learned it, each by its own interval over pairs. Among tasks of one anchor the higher final accuracy goes first.
-    """
-    table = series.table[(series.table["metric"] == "acc") & series.table["task"].isin(list(tasks))]
-    keys = []
-    for task, rows in table.sort_values("exact_tokens", kind="stable").groupby("task", sort=False):
-        firsts = [_learned_at(run) for _, run in rows.groupby("seed")]
-        first = None if None in firsts else max(firsts)
-        final = rows.groupby("seed")["value"].last().mean()
-        keys.append((float("inf") if first is None else first, -final, str(task), first))
-    return [(task, first) for _, _, task, first in sorted(keys, key=lambda key: key[:3])]
-
-
-def _learned_at(rows: pd.DataFrame) -> int | None:
-    """Of one run's rows of a task in rising order of tokens, see `acquisition_order`."""
-    rows = rows[rows["nominal_tokens"] > 0]
-    first = None
-    for tokens, low in zip(rows["nominal_tokens"], rows["low"], strict=True):
-        if not low >= ACQUIRED:  # also where there is no interval
-            first = None
-        elif first is None:
-            first = int(tokens)
-    return first

@@ -6,16 +6,16 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Liberation Sans', Arial, 
 
 # After the palette of Okabe & Ito (2008), which color-blind readers can tell apart, with its light tones darkened
 # until they keep a contrast of 3 to 1 against the page; for the dark page the same hues, lightened.
-LIGHT_COLOURS = ["#0072b2", "#d55e00", "#00855f", "#b4538f", "#2b8cc4", "#8a6d00", "#4d4d4d", "#7b4fa3"]
-DARK_COLOURS = ["#56b4e9", "#f0803c", "#2bc49a", "#e29bc3", "#9ad0f5", "#e8c547", "#c8c8c8", "#b79ae0"]
+LIGHT_COLORS = ["#0072b2", "#d55e00", "#00855f", "#b4538f", "#2b8cc4", "#8a6d00", "#4d4d4d", "#7b4fa3"]
+DARK_COLORS = ["#56b4e9", "#f0803c", "#2bc49a", "#e29bc3", "#9ad0f5", "#e8c547", "#c8c8c8", "#b79ae0"]
 
 
-def _theme(ink: str, muted: str, faint: str, colours: list[str], background: str) -> dict:
+def _theme(ink: str, muted: str, faint: str, colors: list[str], background: str) -> dict:
     return {
         "background": background,
         "font": FONT,
         "view": {"stroke": None},
-        "range": {"category": colours},
+        "range": {"category": colors},
         "axis": {
             "labelColor": muted,
             "titleColor": muted,
@@ -53,15 +53,15 @@ def _theme(ink: str, muted: str, faint: str, colours: list[str], background: str
     }
 
 
-LIGHT = _theme("#1a1d21", "#5a6270", "#e6e8ec", LIGHT_COLOURS, "#ffffff")
-DARK = _theme("#e8eaed", "#a3abb8", "#30363f", DARK_COLOURS, "transparent")
+LIGHT = _theme("#1a1d21", "#5a6270", "#e6e8ec", LIGHT_COLORS, "#ffffff")
+DARK = _theme("#e8eaed", "#a3abb8", "#30363f", DARK_COLORS, "transparent")
 
-NUM_CELL_COLOURS = 21
+NUM_CELL_COLORS = 21
 """One for every 5 points of accuracy, 0 and 100 included."""
 
 
 @dataclass(frozen=True)
-class CellColours:
+class CellColors:
     """A scale from always wrong over chance to always right.
 
     Orange and blue are apart for every kind of color vision, and no end is so strong that the ink on it falls below a
@@ -75,29 +75,27 @@ class CellColours:
 
     def background(self, level: int) -> str:
         """Color of the cells whose accuracy rounds to `5 x level` percent."""
-        middle = (NUM_CELL_COLOURS - 1) / 2
+        middle = (NUM_CELL_COLORS - 1) / 2
         end = self.right if level > middle else self.wrong
         share = abs(level - middle) / middle
         mixed = (round(a + (b - a) * share) for a, b in zip(_rgb(self.chance), _rgb(end), strict=True))
         return "#" + "".join(f"{part:02x}" for part in mixed)
 
 
-LIGHT_CELLS = CellColours(ink="#1a1d21", wrong="#ee9a5a", chance="#f4f5f7", right="#5ba7dc")
-DARK_CELLS = CellColours(ink="#f0f2f5", wrong="#a34d10", chance="#23282f", right="#1b66a3")
+LIGHT_CELLS = CellColors(ink="#1a1d21", wrong="#ee9a5a", chance="#f4f5f7", right="#5ba7dc")
+DARK_CELLS = CellColors(ink="#f0f2f5", wrong="#a34d10", chance="#23282f", right="#1b66a3")
 
 
 def cell_level(accuracy: float) -> int:
     """Which of the cell colors an accuracy from 0 to 1 has."""
-    return round(accuracy * (NUM_CELL_COLOURS - 1))
+    return round(accuracy * (NUM_CELL_COLORS - 1))
 
 
-def cell_css(colours: CellColours) -> str:
+def cell_css(colors: CellColors) -> str:
     """Rules for the classes `a0` to `a20`."""
-    levels = range(NUM_CELL_COLOURS)
-    return "\n".join(
-        f".a{level} {{ background: {colours.background(level)}; color: {colours.ink} }}" for level in levels
-    )
+    levels = range(NUM_CELL_COLORS)
+    return "\n".join(f".a{level} {{ background: {colors.background(level)}; color: {colors.ink} }}" for level in levels)
 
 
-def _rgb(colour: str) -> tuple[int, ...]:
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+def _rgb(color: str) -> tuple[int, ...]:
+    return tuple(int(color[i : i + 2], 16) for i in (1, 3, 5))

@@ -17,7 +17,7 @@ from lmeff.analysis.charts.charts import (
 )
 from lmeff.analysis.charts.series import Series, curve_points
 from lmeff.analysis.charts.token_axis import TokenAxis
-from lmeff.analysis.table import WEIGHTS
+from lmeff.analysis.statistics.tidy_table import WEIGHTS
 from lmeff.quantities import format_short, format_tokens
 
 KINDS = ("attention", "mlp", "embedding", "head")

@@ -20,7 +20,7 @@ from lmeff.analysis.reading.held_out import (
 from lmeff.analysis.reading.mixed_settings import conditions, setting_words, value_words
 from lmeff.analysis.reading.results import TaskResult
 from lmeff.analysis.reading.runs import Run
-from lmeff.analysis.statistics.interval_words import examples_of
+from lmeff.analysis.reading.tasks import examples_of
 
 Item = TypeVar("Item")
 
@@ -182,8 +182,8 @@ def _is_among(group: Group, members: Sequence[Run]) -> bool:
 
 def _last(run: Run, task: str) -> TaskResult | None:
     """The result at the last anchor that has one."""
-    found = [anchor.results.tasks[task] for anchor in run.anchors if task in anchor.results.tasks]
-    return found[-1] if found else None
+    results = run.results_of(task)
+    return results[-1] if results else None
 
 
 def _has_loss(run: Run) -> bool:

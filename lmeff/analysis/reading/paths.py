@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmeff.analysis.reading.conventions import with_one_context_start
+from lmeff.analysis.reading.context_starts import with_one_context_start
 from lmeff.analysis.reading.other_models import read_collections, result_folders
 from lmeff.analysis.reading.runs import Run, read_run
 from lmeff.errors import InputError

@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import pandas as pd
 import yaml
 
-from lmeff.analysis.reading.results import Results, WrittenText, pair_files, read_pairs, read_results, read_texts
+from lmeff.analysis.reading.results import Results, TaskResult, WrittenText, pair_files, read_results, read_texts
 from lmeff.errors import InputError
 from lmeff.formats.anchor import ANCHOR, AnchorDocument
 from lmeff.formats.plan import PlanDocument
@@ -19,8 +18,11 @@ from lmeff.formats.run_log import LogRecord, read_log
 from lmeff.formats.state import StateDocument
 from lmeff.quantities import format_short, format_tokens, parse_count
 
+if TYPE_CHECKING:
+    import pandas as pd
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Anchor:
     """One revision of a run, with what was measured on it."""
 
@@ -39,24 +41,17 @@ class Anchor:
         return read_texts(self.texts_path) if self.texts_path else ()
 
     @cached_property
-    def pairs(self) -> pd.DataFrame:
+    def pairs(self) -> "pd.DataFrame":
         """Columns `task` (the paradigm), `pair`, `score` (1 right, 0.5 tie, 0 wrong), `item` (the same for pairs that were made
         from one item of the data, which are no independent samples)."""
+        from lmeff.analysis.reading.pairs import read_pairs
+
         return read_pairs(self.pair_paths)
 
     @cached_property
-    def paradigm_scores(self) -> pd.DataFrame:
-        """By paradigm (index): `mean`, `size` and `ties` of the scores of its pairs, and `stderr` of the mean, over items."""
-        pairs = self.pairs.assign(tie=self.pairs["score"] == 0.5)
-        paradigms = pairs.groupby("task", observed=True)
-        scores = paradigms["score"].agg(["mean", "size"]).assign(ties=paradigms["tie"].sum())
-        # What items add to the sum of deviations is what was sampled (Liang & Zeger 1986).
-        deviations = pairs.assign(deviation=pairs["score"] - paradigms["score"].transform("mean"))
-        squares = deviations.groupby(["task", "item"], observed=True)["deviation"].sum() ** 2
-        items = squares.groupby("task", observed=True).agg(["sum", "size"])
-        several = items["size"].where(items["size"] > 1)
-        scores["stderr"] = np.sqrt(several / (several - 1) * items["sum"]) / scores["size"]
-        return scores
+    def scored_paradigms(self) -> frozenset[str]:
+        """The tasks with scores of pairs."""
+        return frozenset(self.pairs["task"].unique())
 
     @property
     def tokens_name(self) -> str:
@@ -134,6 +129,10 @@ class Run:
     def tasks(self) -> tuple[str, ...]:
         """Every task with a result at any anchor, groups included, in the order of the result files."""
         return tuple(dict.fromkeys(task for anchor in self.anchors for task in anchor.results.tasks))
+
+    def results_of(self, task: str) -> list[TaskResult]:
+        """The results of a task, at every anchor that has one."""
+        return [anchor.results.tasks[task] for anchor in self.anchors if task in anchor.results.tasks]
 
     @property
     def headline_tasks(self) -> tuple[str, ...]:

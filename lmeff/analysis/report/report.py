@@ -12,14 +12,13 @@ import vl_convert
 
 from lmeff.analysis.charts.charts import headline_tasks
 from lmeff.analysis.charts.drawing import VEGA_LITE_VERSION, render_png
-from lmeff.analysis.charts.figures import drawn_paradigms, page_figures, write_figure
+from lmeff.analysis.charts.figures import page_figures, write_figure
 from lmeff.analysis.charts.series import Series, make_series
 from lmeff.analysis.charts.themes import DARK, DARK_CELLS, LIGHT, LIGHT_CELLS, cell_css
-from lmeff.analysis.endings import ENDINGS
+from lmeff.analysis.file_formats import ENDINGS
 from lmeff.analysis.reading.comparable import comparison_notes
 from lmeff.analysis.reading.runs import Run
-from lmeff.analysis.report.views import RunView, SeedView, paradigm_tables
-from lmeff.analysis.statistics.curves import ACQUIRED, NUM_RESAMPLES
+from lmeff.analysis.report.sections import SECTIONS, PageContent
 from lmeff.errors import InputError
 from lmeff.files import write_text
 
@@ -58,25 +57,23 @@ def write_report(runs: Sequence[Run], output: str | Path, title: str | None = No
 
 def render_page(series: Sequence[Series], title: str | None) -> tuple[str, bytes | None]:
     """The page as text, and its main figure as PNG bytes, for readers without JavaScript; None when there is no figure."""
-    views = [RunView(run, label) for run, label in _labelled(series)]
-    tables = paradigm_tables(series)
-    figures = page_figures(series, tables)
-    environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
-    )
+    figures = page_figures(series)
     image = render_png(figures["main"]) if "main" in figures else None
-    page = environment.from_string(_asset("report.html.in")).render(
+    content = PageContent(series, figures, base64.b64encode(image).decode() if image else None)
+    views = content.views
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    page = environment.get_template("report.html.in").render(
+        content.values,
         title=title or (views[0].run.name if len(views) == 1 else f"{len(views)} runs compared"),
-        views=views,
-        tables=tables,
-        drawn=drawn_paradigms(series, tables),
         tasks=headline_tasks(series),
-        figures=figures,
-        image=base64.b64encode(image).decode() if image else None,
-        acquired=round(100 * ACQUIRED),
-        num_resamples=NUM_RESAMPLES,
-        series_by_kind=len(series) == 1,
-        seed_views=[SeedView(each) for each in series if len(each.runs) > 1],
+        sections=[section.render(environment, content) for section in SECTIONS],
         notes=[f"{view.label}: {note}" if len(views) > 1 else note for view in views for note in view.mixed]
         + comparison_notes([each.group for each in series]),
         styles=_asset("page.css")
@@ -86,16 +83,7 @@ def render_page(series: Sequence[Series], title: str | None) -> tuple[str, bytes
         libraries=_libraries() if figures else "",
         script=_asset("page.js"),
     )
-    return page, image
-
-
-def _labelled(series: Sequence[Series]) -> list[tuple[Run, str]]:
-    """Every run with its name on the page: the series' label, and the seed where the series has several."""
-    return [
-        (run, each.label if len(each.runs) == 1 else f"{each.label.partition(', seeds')[0]}, seed {run.seed}")
-        for each in series
-        for run in each.runs
-    ]
+    return page.removesuffix("\n"), image
 
 
 def _libraries() -> str:

@@ -1,17 +1,21 @@
 """What the report says about a run, in words and table cells. No HTML here: the template escapes everything."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lmeff.analysis.cells import accuracy, loss_text
 from lmeff.analysis.charts.charts import has_pairs
-from lmeff.analysis.charts.series import Series, acquisition_order, curve_points
+from lmeff.analysis.charts.series import Series, all_runs, curve_points
 from lmeff.analysis.charts.themes import cell_level
 from lmeff.analysis.reading.mixed_settings import mixed_notes
 from lmeff.analysis.reading.runs import Anchor, Run
-from lmeff.analysis.statistics.curves import ACQUIRED, Change, changes, summarise_pairs
-from lmeff.analysis.statistics.interval_words import over_examples
+from lmeff.analysis.reading.tasks import OTHER_METRICS, group_of, over_examples, paradigms_of, shown_by, task_titles
+from lmeff.analysis.statistics.acquisition import ACQUIRED, acquisition_order
+from lmeff.analysis.statistics.changes import Change, changes
+from lmeff.analysis.statistics.curve import curves_of
+from lmeff.analysis.statistics.pair_scores import summarize_pairs
 from lmeff.analysis.statistics.seeds import seed_changes
-from lmeff.analysis.table import OTHER_METRICS, accuracy, accuracy_interval, loss_text, shown_by
+from lmeff.analysis.statistics.tidy_table import accuracy_interval
 from lmeff.analysis.text import seeds_table
 from lmeff.quantities import format_duration, format_tokens
 
@@ -41,7 +45,7 @@ class RunView:
             over_examples(run, task) for task in self.tasks if shown_by(run, task) not in OTHER_METRICS
         )
         """What the intervals in its tables are over: `pairs`, `examples`."""
-        self.ties = any(summarise_pairs(run, anchor, task) for anchor in run.anchors for task in self.tasks)
+        self.ties = any(summarize_pairs(run, anchor, task) for anchor in run.anchors for task in self.tasks)
 
     @property
     def state(self) -> str:
@@ -132,7 +136,7 @@ class RunView:
 
     def _anchor_row(self, anchor: Anchor) -> dict:
         document = anchor.document
-        summaries = {task: summarise_pairs(self.run, anchor, task) for task in self.tasks}
+        summaries = {task: summarize_pairs(self.run, anchor, task) for task in self.tasks}
         return {
             "revision": anchor.revision,
             "tokens": anchor.tokens_name,
@@ -213,7 +217,8 @@ class ParadigmTable:
 
 def paradigm_tables(series: Sequence[Series]) -> list[ParadigmTable]:
     """One a series, those without a paradigm left out."""
-    paradigms = task_titles(series, paradigms_of(series))
+    runs = all_runs(series)
+    paradigms = task_titles(runs, paradigms_of(runs))
     return [table for each in series if (table := paradigm_table(each, paradigms)).rows]
 
 
@@ -223,10 +228,10 @@ def paradigm_table(series: Series, titles: dict[str, str]) -> ParadigmTable:
     points = points[points["seed"].isna()]
     anchors = sorted(points["anchor"].unique())
     values = points.set_index(["task", "anchor"])["value"].to_dict()
-    parents = {task: _parent(series, task) for task in dict.fromkeys(points["task"])}
-    parent_titles = task_titles([series], [parent for parent in parents.values() if parent])
+    parents = {task: group_of(series.runs, task) for task in dict.fromkeys(points["task"])}
+    parent_titles = task_titles(series.runs, [parent for parent in parents.values() if parent])
     rows = []
-    for task, first in acquisition_order(series, titles):
+    for task, first in acquisition_order(curves_of(series.table, "acc", titles)):
         paired = has_pairs([series], [task])
         first = first if paired else None
         cells = [
@@ -244,39 +249,3 @@ def _percent(value: float) -> str:
     """Rounded, but never up to the mark that tells acquired from not acquired: 74.6 is 74, not 75."""
     rounded = f"{100 * value:.0f}"
     return f"{100 * ACQUIRED - 1:.0f}" if value < ACQUIRED and rounded == f"{100 * ACQUIRED:.0f}" else rounded
-
-
-def _parent(series: Series, task: str) -> str | None:
-    return next((group for run in series.runs for group, below in run.subtasks.items() if task in below), None)
-
-
-def _at_level(series: Sequence[Series], level: str) -> list[str]:
-    """Tasks of a level that are inside a group, over all runs, in the order of the result files."""
-    found = {}
-    for run in (run for each in series for run in each.runs):
-        grouped = {child for below in run.subtasks.values() for child in below}
-        found |= dict.fromkeys(task for task in run.tasks if task in grouped and run.level(task) == level)
-    return list(found)
-
-
-def phenomena_of(series: Sequence[Series]) -> list[str]:
-    return _at_level(series, "phenomenon")
-
-
-def paradigms_of(series: Sequence[Series]) -> list[str]:
-    return _at_level(series, "paradigm")
-
-
-def task_titles(series: Sequence[Series], tasks: Iterable[str]) -> dict[str, str]:
-    """Tasks as people read them: without the name of their suite in front, underscores as spaces. Never two alike."""
-    suites = sorted(
-        {task for each in series for run in each.runs for task in run.headline_tasks}, key=len, reverse=True
-    )
-    titles = {}
-    for task in tasks:
-        before = next(
-            (f"{suite}{mark}" for suite in suites for mark in ("_", "::") if task.startswith(f"{suite}{mark}")), ""
-        )
-        titles[task] = task.removeprefix(before).replace("_", " ")
-    alike = [title for title in titles.values() if list(titles.values()).count(title) > 1]
-    return {task: task if title in alike else title for task, title in titles.items()}

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import ClassVar
 
+from lmeff.evaluation.bos_warning import warn_of_bos
 from lmeff.evaluation.results import model_files_sha256, weights_sha256
-from lmeff.evaluation.scorer.context_start import warn_of_bos
 from lmeff.files import sha256_file, write_text
 from lmeff.formats.result import Kind
 from lmeff.formats.run_folder import RunFolder

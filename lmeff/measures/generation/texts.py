@@ -7,7 +7,7 @@ from statistics import mean
 from typing import Any
 
 from lmeff.evaluation.process_state import isolate_scoring
-from lmeff.evaluation.scorer.language_model import load_model
+from lmeff.evaluation.scorer.load import load_model
 from lmeff.measures.generation.generate import Generated, Sampling, TextRequest, generate
 from lmeff.measures.generation.options import GenerationOptions
 from lmeff.measures.generation.prompts import Prompt

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lmeff.errors import InputError
+from lmeff.evaluation.bos_warning import warn_of_bos
 from lmeff.evaluation.results import tokenizer_files_sha256, weights_sha256
-from lmeff.evaluation.scorer.context_start import warn_of_bos
 from lmeff.files import sha256_file
 from lmeff.formats.result import Kind
 from lmeff.formats.run_folder import RECIPE, RunFolder
@@ -161,7 +161,7 @@ def _summaries(
 ) -> tuple[dict[str | None, dict[str, dict[str, float]]], str]:
     """Metrics and counts by domain, over all text under None, which is all there is of a single domain; and the device."""
     from lmeff.evaluation.process_state import isolate_scoring
-    from lmeff.evaluation.scorer.language_model import load_model
+    from lmeff.evaluation.scorer.load import load_model
     from lmeff.measures.perplexity.losses import summarize, token_losses
     from lmeff.models.device import device_name
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lmeff.errors import InputError
+from lmeff.evaluation.bos_warning import warn_of_bos
 from lmeff.evaluation.harness import Evaluation
-from lmeff.evaluation.scorer.context_start import warn_of_bos
 from lmeff.evaluation.tasks.checks import check_tasks
 from lmeff.formats.result import about_of
 from lmeff.formats.run_folder import RunFolder

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lmeff.evaluation.scorer.tree_scorer import Answer
+from lmeff.evaluation.scorer.trees.tree_scorer import Answer
 
 SAFETY = 2.0
 """The error bound is so many times the largest error seen."""

@@ -13,9 +13,9 @@ import torch
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
-from lmeff.evaluation.scorer.onednn_linears import OneDnnLinears
-from lmeff.evaluation.scorer.prefix_tree import TreeBatch, lay_out
-from lmeff.evaluation.scorer.tree_scorer import TreeScorer, log_sum
+from lmeff.evaluation.scorer.trees.onednn_linears import OneDnnLinears
+from lmeff.evaluation.scorer.trees.prefix_tree import TreeBatch, lay_out
+from lmeff.evaluation.scorer.trees.tree_scorer import TreeScorer, log_sum
 from lmeff.library_internals import compilation_error, layer_classes
 
 _WORTH_IT = 1e12

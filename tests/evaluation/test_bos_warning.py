@@ -9,7 +9,7 @@ import torch
 from evaluation.families import DECODERS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lmeff.evaluation.scorer.context_start import bos_warning, warn_of_bos
+from lmeff.evaluation.bos_warning import bos_warning, warn_of_bos
 
 
 def copy_with(model_folder: Path, folder: Path, name: str, **changes: object) -> Path:

@@ -12,7 +12,7 @@ from itertools import takewhile
 
 import numpy as np
 
-Request = tuple[Sequence[int], Sequence[int]]
+ScoredText = tuple[Sequence[int], Sequence[int]]
 """Tokens that the model reads, and the tokens to score, which follow its last `len(scored)` ones: for a text of which all is
 scored, the text without its last token and the text without its first."""
 
@@ -92,7 +92,7 @@ class _Row:
         self._close(0)
 
 
-def lay_out(requests: Sequence[Request], texts_per_batch: int, row_length: int = 64) -> Layout:
+def lay_out(requests: Sequence[ScoredText], texts_per_batch: int, row_length: int = 64) -> Layout:
     """Sorts requests into rows of about `row_length` tokens (a longer text has a row of its own, which others join that begin
     like it) and rows of like length into batches.
 

@@ -1,7 +1,7 @@
-"""How sure a learning curve is: standard errors, and the change between two anchors with a paired interval.
+"""How the accuracy of a task changed between two anchors of one run, with a paired interval over its minimal pairs.
 
-Everything here describes which pairs happened to be in the test. How much a curve moves when the same recipe is trained
-again shows only over seeds.
+The interval describes which pairs happened to be in the test. How much a curve moves when the same recipe is trained again
+shows only over seeds.
 """
 
 from dataclasses import dataclass
@@ -13,22 +13,7 @@ from lmeff.analysis.reading.runs import Anchor, Run
 from lmeff.errors import InputError
 from lmeff.quantities import format_count, format_tokens, parse_count
 
-CHANCE = 0.5
-"""Accuracy of guessing on minimal pairs."""
 NUM_RESAMPLES = 10_000
-ACQUIRED = 0.75
-"""A paradigm counts as acquired from the anchor on after which it stays at or above this accuracy: half way from chance to
-perfect. `lmeff.analysis.charts.series.acquisition_order` has the whole rule."""
-
-
-@dataclass(frozen=True)
-class PairSummary:
-    """What the scores of one anchor's pairs say about one task."""
-
-    stderr: float
-    """Standard error of the mean over paradigms; NaN when a paradigm has a single pair, or pairs of a single item."""
-    tie_rate: float
-    num_pairs: int
 
 
 @dataclass(frozen=True)
@@ -71,21 +56,6 @@ class Change:
             f"{self.task}: {self.points:+.1f} points {self.span} "
             f"(95% interval {self.low:.1f} to {self.high:.1f} over {number:,} {self.over}, paired bootstrap, one seed)"
         )
-
-
-def summarise_pairs(run: Run, anchor: Anchor, task: str) -> PairSummary | None:
-    """Standard error and ties of `task` at an anchor; None without scores of pairs.
-
-    The standard error is that of a stratified mean, the strata being paradigms: `sqrt(sum(stderr ** 2)) / paradigms`.
-    With equally many pairs in each it equals the pooled one of lm-eval. Pairs of one item count as one sample.
-    """
-    scores = anchor.paradigm_scores
-    scores = scores[scores.index.isin(run.paradigms(task))]
-    if scores.empty:
-        return None
-    num_pairs = int(scores["size"].sum())
-    stderr = np.sqrt((scores["stderr"] ** 2).sum(skipna=False)) / len(scores)
-    return PairSummary(float(stderr), float(scores["ties"].sum() / num_pairs), num_pairs)
 
 
 def change(
@@ -196,4 +166,4 @@ def _data_sha256(anchor: Anchor, task: str) -> str | None:
 
 def _scored(run: Run, task: str) -> list[Anchor]:
     paradigms = run.paradigms(task)
-    return [anchor for anchor in run.anchors if anchor.paradigm_scores.index.isin(paradigms).any()]
+    return [anchor for anchor in run.anchors if not anchor.scored_paradigms.isdisjoint(paradigms)]

@@ -1,14 +1,14 @@
-"""The tidy table of what was measured, and its values as people read them."""
+"""The tidy table of what was measured: a row for each run, revision, task and metric."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from math import isfinite
 
 import pandas as pd
 
 from lmeff.analysis.reading.runs import Anchor, Run
-from lmeff.analysis.statistics.curves import summarise_pairs
-from lmeff.analysis.statistics.interval_words import over_examples
-from lmeff.intervals import metric_interval, percent_interval, share_interval
+from lmeff.analysis.reading.tasks import over_examples
+from lmeff.analysis.statistics.pair_scores import summarize_pairs
+from lmeff.intervals import metric_interval, share_interval
 
 COLUMNS = {
     "run": "str",
@@ -33,12 +33,6 @@ COLUMNS = {
 }
 LOSSES = {"loss": "train", "dev_loss": "dev", "dev_bits_per_byte": "dev", "dev_perplexity": "dev"}
 """Losses that `anchor.json` holds, and the `task` of their rows."""
-
-OTHER_METRICS = {
-    "score": "score x 100, the mean of its tasks or metrics",
-    "spearman": "rank correlation with people's choices x 100",
-}
-"""What a task without an accuracy is shown by, and what that is."""
 
 WEIGHTS = "weights"
 """`task` and `level` of the rows that measure the weights."""
@@ -111,7 +105,7 @@ def accuracy_stderr(run: Run, anchor: Anchor, task: str) -> float | None:
     stated = anchor.results.tasks[task].metrics["acc"].stderr
     if stated is not None:
         return stated
-    summary = summarise_pairs(run, anchor, task)
+    summary = summarize_pairs(run, anchor, task)
     return summary.stderr if summary and isfinite(summary.stderr) else None
 
 
@@ -121,36 +115,3 @@ def accuracy_interval(run: Run, anchor: Anchor, task: str) -> tuple[float, float
     if result is None or "acc" not in result.metrics:
         return None
     return share_interval(result.metrics["acc"].value, accuracy_stderr(run, anchor, task), result.num_samples)
-
-
-def step_text(step: int | None) -> str:
-    """A step, or `-` for a model that is no run of ours."""
-    return "-" if step is None else f"{step}"
-
-
-def loss_text(value: float | None) -> str:
-    """A loss with three decimals, or `-` when it was not measured."""
-    return "-" if value is None else f"{value:.3f}"
-
-
-def headline_metric(metrics: Container[str]) -> str | None:
-    """What a task is shown by: `acc`, or one of `OTHER_METRICS`; None with none of them."""
-    return next((metric for metric in ("acc", *OTHER_METRICS) if metric in metrics), None)
-
-
-def shown_by(run: Run, task: str) -> str | None:
-    """The `headline_metric` of a task."""
-    found = [anchor.results.tasks[task].metrics for anchor in run.anchors if task in anchor.results.tasks]
-    return headline_metric(found[-1]) if found else None
-
-
-def accuracy(anchor: Anchor, task: str, run: Run | None = None) -> str:
-    """`63.9 [63.5, 64.3]`: accuracy in percent and, given the run, its 95% interval over examples; empty when it was not
-    measured. For a task that is shown by another metric, that times 100."""
-    result = anchor.results.tasks.get(task)
-    metric = headline_metric(result.metrics) if result else None
-    if metric is None:
-        return ""
-    text = f"{100 * result.metrics[metric].value:.1f}"
-    interval = accuracy_interval(run, anchor, task) if run and metric == "acc" else None
-    return text if interval is None else f"{text} {percent_interval(interval)}"

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
-from lmeff.evaluation.scorer.onednn_linears import OneDnnLinears
-from lmeff.evaluation.scorer.prefix_tree import Layout, Request, TreeBatch, lay_out
+from lmeff.evaluation.scorer.trees.onednn_linears import OneDnnLinears
+from lmeff.evaluation.scorer.trees.prefix_tree import Layout, ScoredText, TreeBatch, lay_out
 from lmeff.models.device import is_out_of_memory
 
 Answer = tuple[float, bool]
@@ -168,7 +168,7 @@ def takes_trees(model: PreTrainedModel, max_length: int) -> bool:
         tokens[:half] + tokens[length + half : 2 * length],
         tokens[:1] + tokens[2 * length + 1 : 3 * length],
     ]
-    requests: list[Request] = [(text[:-1], text[1:]) for text in texts]
+    requests: list[ScoredText] = [(text[:-1], text[1:]) for text in texts]
     try:
         in_one_row = lay_out(requests, texts_per_batch=3, row_length=3 * length)
         found = [value for value, _ in TreeScorer(model).score(in_one_row)]

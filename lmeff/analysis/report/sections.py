@@ -1,0 +1,87 @@
+"""The sections of the page, in their order. A new one is a template in `page/sections` and a line in `SECTIONS`."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from lmeff.analysis.charts.figures import drawn_paradigms
+from lmeff.analysis.charts.series import Series
+from lmeff.analysis.report.views import ParadigmTable, RunView, SeedView, paradigm_tables
+from lmeff.analysis.statistics.acquisition import ACQUIRED
+from lmeff.analysis.statistics.changes import NUM_RESAMPLES
+
+SEEDS_WORDS = "It does not say how other seeds would come out."
+
+
+@dataclass(frozen=True)
+class PageContent:
+    """What is shown, for every section to take its part of."""
+
+    series: Sequence[Series]
+    figures: Mapping[str, dict]
+    """Vega-Lite specifications by name."""
+    image: str | None
+    """The main figure as a PNG in base64, for readers without JavaScript."""
+
+    @cached_property
+    def views(self) -> list[RunView]:
+        """Every run with its name on the page: the series' label, and the seed where the series has several."""
+        return [
+            RunView(
+                run, each.label if len(each.runs) == 1 else f"{each.label.partition(', seeds')[0]}, seed {run.seed}"
+            )
+            for each in self.series
+            for run in each.runs
+        ]
+
+    @cached_property
+    def seed_views(self) -> list[SeedView]:
+        return [SeedView(each) for each in self.series if len(each.runs) > 1]
+
+    @cached_property
+    def tables(self) -> list[ParadigmTable]:
+        return paradigm_tables(self.series)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What every template may name."""
+        return {
+            "views": self.views,
+            "single": len(self.views) == 1,
+            "seed_views": self.seed_views,
+            "tables": self.tables,
+            "figures": self.figures,
+            "seeds_words": SEEDS_WORDS,
+        }
+
+
+@dataclass(frozen=True)
+class ReportSection:
+    """A section of the page. Its template writes nothing where there is nothing to show."""
+
+    name: str
+    """Of its template."""
+    own_values: Callable[[PageContent], dict[str, Any]] = lambda content: {}
+    """What its template names beside `PageContent.values`."""
+
+    def render(self, environment: jinja2.Environment, content: PageContent) -> Markup:
+        template = environment.get_template(f"sections/{self.name}.html.in")
+        return Markup(template.render(content.values | self.own_values(content)))
+
+
+SECTIONS = (
+    ReportSection("learning_curves", lambda content: {"image": content.image, "num_resamples": NUM_RESAMPLES}),
+    ReportSection("over_seeds"),
+    ReportSection("anchors"),
+    ReportSection("phenomena"),
+    ReportSection(
+        "paradigms",
+        lambda content: {"drawn": drawn_paradigms(content.series), "acquired": round(100 * ACQUIRED)},
+    ),
+    ReportSection("weights", lambda content: {"series_by_kind": len(content.series) == 1}),
+    ReportSection("runs"),
+)

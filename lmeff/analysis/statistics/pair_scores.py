@@ -1,0 +1,57 @@
+"""What the scores of minimal pairs say about a task at one anchor: its mean, how sure that is, and ties."""
+
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import pandas as pd
+
+from lmeff.analysis.reading.runs import Anchor, Run
+
+_paradigm_scores: WeakKeyDictionary[Anchor, pd.DataFrame] = WeakKeyDictionary()
+"""Computed once for each anchor, since many tasks and tables ask for them."""
+
+
+@dataclass(frozen=True)
+class PairSummary:
+    """What the scores of one anchor's pairs say about one task."""
+
+    stderr: float
+    """Standard error of the mean over paradigms; NaN when a paradigm has a single pair, or pairs of a single item."""
+    tie_rate: float
+    num_pairs: int
+
+
+def paradigm_scores(anchor: Anchor) -> pd.DataFrame:
+    """By paradigm (index): `mean`, `size` and `ties` of the scores of its pairs, and `stderr` of the mean, over items."""
+    if anchor not in _paradigm_scores:
+        _paradigm_scores[anchor] = _computed(anchor.pairs)
+    return _paradigm_scores[anchor]
+
+
+def _computed(pairs: pd.DataFrame) -> pd.DataFrame:
+    pairs = pairs.assign(tie=pairs["score"] == 0.5)
+    paradigms = pairs.groupby("task", observed=True)
+    scores = paradigms["score"].agg(["mean", "size"]).assign(ties=paradigms["tie"].sum())
+    # What items add to the sum of deviations is what was sampled (Liang & Zeger 1986).
+    deviations = pairs.assign(deviation=pairs["score"] - paradigms["score"].transform("mean"))
+    squares = deviations.groupby(["task", "item"], observed=True)["deviation"].sum() ** 2
+    items = squares.groupby("task", observed=True).agg(["sum", "size"])
+    several = items["size"].where(items["size"] > 1)
+    scores["stderr"] = np.sqrt(several / (several - 1) * items["sum"]) / scores["size"]
+    return scores
+
+
+def summarize_pairs(run: Run, anchor: Anchor, task: str) -> PairSummary | None:
+    """Standard error and ties of `task` at an anchor; None without scores of pairs.
+
+    The standard error is that of a stratified mean, the strata being paradigms: `sqrt(sum(stderr ** 2)) / paradigms`.
+    With equally many pairs in each it equals the pooled one of lm-eval. Pairs of one item count as one sample.
+    """
+    scores = paradigm_scores(anchor)
+    scores = scores[scores.index.isin(run.paradigms(task))]
+    if scores.empty:
+        return None
+    num_pairs = int(scores["size"].sum())
+    stderr = np.sqrt((scores["stderr"] ** 2).sum(skipna=False)) / len(scores)
+    return PairSummary(float(stderr), float(scores["ties"].sum() / num_pairs), num_pairs)

@@ -1,0 +1,1 @@
+"""Texts scored as trees of prefixes."""
