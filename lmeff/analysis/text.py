@@ -58,11 +58,11 @@ def _legend(run: Run, tasks: Sequence[str]) -> list[str]:
         if shown_by(run, task) not in OTHER_METRICS:
             by_word.setdefault(over_examples(run, task), []).append(task)
     lines = [
-        f"{'' if len(by_word) == 1 else ', '.join(found) + ': '}accuracy in %, with its 95% interval over {word}"
-        for word, found in by_word.items()
+        f"{'' if len(by_word) == 1 else ', '.join(of_word) + ': '}accuracy in %, with its 95% interval over {word}"
+        for word, of_word in by_word.items()
     ]
     others = {metric: [task for task in tasks if shown_by(run, task) == metric] for metric in OTHER_METRICS}
-    return lines + [f"{', '.join(found)}: {OTHER_METRICS[metric]}" for metric, found in others.items() if found]
+    return lines + [f"{', '.join(of_word)}: {OTHER_METRICS[metric]}" for metric, of_word in others.items() if of_word]
 
 
 def _seeds_text(group: Group) -> str:
@@ -87,12 +87,12 @@ def seeds_table(group: Group, table: pd.DataFrame) -> list[list[str]]:
     columns = {("dev", "dev_loss"): "dev loss", ("dev", "dev_bits_per_byte"): "bits/byte"}
     columns |= {(task, metric): task for task, metric in metrics.items() if metric}
     cells = {(row.nominal_tokens, row.task, row.metric): row for row in means.itertuples()}
-    shown = [column for column in columns if any(tuple(found) == column for _, *found in cells)]
+    shown = [column for column in columns if any((task, metric) == column for _, task, metric in cells)]
     rows = [[group.runs[0].unit, "seeds", *(columns[column] for column in shown)]]
-    for tokens in sorted({tokens for tokens, *found in cells if tuple(found) in columns}):
-        found = [cells.get((tokens, *column)) for column in shown]
-        counts = sorted({row.num_seeds for row in found if row})
-        rows.append([format_tokens(tokens), " to ".join(map(str, counts)), *map(_mean_text, found)])
+    for tokens in sorted({tokens for tokens, task, metric in cells if (task, metric) in columns}):
+        row_means = [cells.get((tokens, *column)) for column in shown]
+        counts = sorted({row.num_seeds for row in row_means if row})
+        rows.append([format_tokens(tokens), " to ".join(map(str, counts)), *map(_mean_text, row_means)])
     return rows
 
 

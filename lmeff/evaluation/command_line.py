@@ -53,15 +53,15 @@ def lm_eval(arguments: Sequence[str]) -> int:
 
 def _values(arguments: Sequence[str], *options: str) -> list[str]:
     """What is said by an option that takes one or more words, by any of its names."""
-    found, is_taking = [], False
+    values, is_taking = [], False
     for word in arguments:
         if word.startswith("-"):
             option, equals, value = word.partition("=")
             is_taking = option in options and not equals
-            found += [value] if option in options and equals else []
+            values += [value] if option in options and equals else []
         elif is_taking:
-            found.append(word)
-    return found
+            values.append(word)
+    return values
 
 
 def _check_model(arguments: Sequence[str]) -> None:

@@ -118,7 +118,7 @@ class Evaluation:
 
     def cached(self) -> dict[str, dict]:
         """The results that need not be computed again, by task: in `output`, or beside it for a model with the same weights."""
-        return {task: found[1] for task in dict.fromkeys(self.tasks) if (found := self._find(task))}
+        return {task: known[1] for task in dict.fromkeys(self.tasks) if (known := self._find(task))}
 
     def score(self, rank: int = 0, world_size: int = 1) -> None:
         """Scores this rank's share of the tasks and writes each under `output/.parts` when it is done, so that a run that was
@@ -189,8 +189,8 @@ class Evaluation:
         """Joins what the ranks scored, writes the results and returns them by task. The same for any number of ranks."""
         results = {}
         for task in dict.fromkeys(self.tasks):
-            if found := self._find(task):
-                folder, results[task] = found
+            if known := self._find(task):
+                folder, results[task] = known
                 pairs = Path("pairs") / f"{task}.parquet"
                 copy_result(self.output / f"{task}.json", folder, [str(pairs)] if (folder / pairs).exists() else [])
         if pending := self._pending(results):

@@ -63,13 +63,13 @@ def weights_figure(series: Sequence[Series]) -> dict | None:
 
 def _points(series: Sequence[Series], metric: str) -> pd.DataFrame:
     if len(series) > 1:
-        found = [curve_points(each, [WEIGHTS], metric) for each in series]
+        parts = [curve_points(each, [WEIGHTS], metric) for each in series]
     else:
-        found = [curve_points(series[0], [WEIGHTS], f"{metric}_{kind}").assign(series=kind) for kind in KINDS]
-    found = [points for points in found if not points.empty]
-    if not found:
+        parts = [curve_points(series[0], [WEIGHTS], f"{metric}_{kind}").assign(series=kind) for kind in KINDS]
+    parts = [points for points in parts if not points.empty]
+    if not parts:
         return pd.DataFrame()
-    points = pd.concat(found, ignore_index=True)
+    points = pd.concat(parts, ignore_index=True)
     points["when"] = [f"{format_tokens(tokens)} tokens" for tokens in points["anchor"]]
     small = metric.startswith(("change", "cosine"))
     points["shown"] = [f"{value:.4f}" if small else format_short(value) for value in points["value"]]

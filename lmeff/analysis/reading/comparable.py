@@ -51,15 +51,15 @@ def same_for(metric: str) -> Callable[[TaskResult, TaskResult], bool]:
 
 def clusters(items: Iterable[Item], alike: Callable[[Item, Item], bool]) -> list[list[Item]]:
     """Items in groups of those that are like the first of the group, in their order."""
-    found: list[list[Item]] = []
+    apart: list[list[Item]] = []
     for item in items:
-        for members in found:
+        for members in apart:
             if alike(members[0], item):
                 members.append(item)
                 break
         else:
-            found.append([item])
-    return found
+            apart.append([item])
+    return apart
 
 
 def loss_clusters(groups: Sequence[Group]) -> list[list[Group]]:

@@ -13,13 +13,13 @@ _PREFERRED = ("bos", "tokenizer", None)
 def with_one_context_start(runs: Sequence[Run]) -> list[Run]:
     """The runs without results of another `context_start` than the one that each task is shown with; `left_out` of a run says
     which. Results of others, which say nothing of themselves, stay."""
-    found: dict[str, set[str | None]] = {}
+    starts_by_task: dict[str, set[str | None]] = {}
     for run in runs:
         for anchor in run.anchors:
             for task, result in anchor.results.tasks.items():
                 if _says(result):
-                    found.setdefault(task, set()).add(_context_start(result))
-    shown = {task: min(starts, key=_PREFERRED.index) for task, starts in found.items() if len(starts) > 1}
+                    starts_by_task.setdefault(task, set()).add(_context_start(result))
+    shown = {task: min(starts, key=_PREFERRED.index) for task, starts in starts_by_task.items() if len(starts) > 1}
     return [_kept(run, shown) for run in runs] if shown else list(runs)
 
 

@@ -43,9 +43,9 @@ def same_tokenizer(one: Run, other: Run) -> bool:
 def same_source(one: Run, other: Run) -> bool:
     """Whether one text was held out for both: by its sha256, by the corpus's fingerprint, or else by the recipes."""
     for key in ("held_out_sha256", "fingerprint"):
-        found = [run.provenance.get("corpus", {}).get(key) for run in (one, other)]
-        if all(found):
-            return found[0] == found[1]
+        hashes = [run.provenance.get("corpus", {}).get(key) for run in (one, other)]
+        if all(hashes):
+            return hashes[0] == hashes[1]
     return sections(one, "corpus") == sections(other, "corpus")
 
 

@@ -35,12 +35,12 @@ def find_folders(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
         if not path.is_dir():
             mistakes.append(f"{path}: {'not a folder' if path.exists() else 'no such folder'}")
             continue
-        found, results = _run_folders(path), result_folders(path)
-        if not found and not results:
+        runs, results = _run_folders(path), result_folders(path)
+        if not runs and not results:
             mistakes.append(
                 f"{path}: no run here; a run folder such as outputs/NAME/seed-0 holds plan.json or state.json"
             )
-        folders += found
+        folders += runs
         collected += results
     if not paths:
         mistakes.append("no run folder was named")
@@ -58,10 +58,10 @@ def _is_run(folder: Path) -> bool:
 
 def _run_folders(top: Path) -> list[Path]:
     """Run folders at or under `top`; what is inside one (parts, revisions) is never a run of its own."""
-    found = []
+    runs = []
     for path, below, _ in os.walk(top):
         if _is_run(Path(path)):
-            found.append(Path(path))
+            runs.append(Path(path))
             below.clear()
         below[:] = sorted(name for name in below if not name.startswith("."))
-    return found
+    return runs

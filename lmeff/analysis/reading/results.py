@@ -47,12 +47,12 @@ class TaskResult:
     @property
     def limit(self) -> int | None:
         """Only so many examples of each task were scored; None: all."""
-        return min((found["limit"] for found in self._settings if found.get("limit")), default=None)
+        return min((settings["limit"] for settings in self._settings if settings.get("limit")), default=None)
 
     @property
     def is_adaptive(self) -> bool:
         """Whether choices were left to bfloat16 that its error cannot change."""
-        return any(found.get("precision") == "adaptive" for found in self._settings)
+        return any(settings.get("precision") == "adaptive" for settings in self._settings)
 
     @property
     def _settings(self) -> list[dict]:
@@ -97,8 +97,8 @@ def _parse_results(content: dict, path: Path) -> Results:
     subtasks = {group: tuple(below) for group, below in (content.get("group_subtasks") or {}).items() if below}
     kind = kind_of(content)
     if kind == "weights":
-        found = [_parse_metrics(values, str(path)) for values in content["results"].values()]
-        return Results(weights={name: score.value for metrics in found for name, score in metrics.items()})
+        all_metrics = [_parse_metrics(values, str(path)) for values in content["results"].values()]
+        return Results(weights={name: score.value for metrics in all_metrics for name, score in metrics.items()})
     counts = {task: count.get("effective") for task, count in content["n-samples"].items()}
 
     about = content.get("lmeff") or {}

@@ -154,10 +154,12 @@ class RunView:
         """A few prompts, and what the first and the last anchor that wrote something wrote after each: (tokens, text)."""
         anchors = [anchor for anchor in self.run.anchors if anchor.texts]
         anchors = anchors[:1] + anchors[1:][-1:]
-        found = [(anchor.tokens_name, _first_texts(anchor)) for anchor in anchors]
-        common = [prompt for prompt in (found[-1][1] if found else {}) if all(prompt in texts for _, texts in found)]
+        texts_of = [(anchor.tokens_name, _first_texts(anchor)) for anchor in anchors]
+        common = [
+            prompt for prompt in (texts_of[-1][1] if texts_of else {}) if all(prompt in texts for _, texts in texts_of)
+        ]
         spread = dict.fromkeys(common[i * (len(common) - 1) // (NUM_TEXTS - 1)] for i in range(NUM_TEXTS) if common)
-        return [(prompt, [(tokens, texts[prompt]) for tokens, texts in found]) for prompt in spread]
+        return [(prompt, [(tokens, texts[prompt]) for tokens, texts in texts_of]) for prompt in spread]
 
     @property
     def commands(self) -> list[str]:

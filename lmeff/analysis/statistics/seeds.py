@@ -55,8 +55,8 @@ def seed_means(group: Group, table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = [
         (tokens, task, metric, len(values), *mean_interval(values))
-        for (tokens, task, metric), found in _measured(group, table)
-        if (values := [one.value for one in found]) and len(values) > 1 and _are_alike(found, task, metric)
+        for (tokens, task, metric), measured in _measured(group, table)
+        if (values := [one.value for one in measured]) and len(values) > 1 and _are_alike(measured, task, metric)
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"nominal_tokens": "int64", "num_seeds": "int64"})
 
@@ -65,15 +65,15 @@ def with_seed_columns(table: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
     """A tidy table of one run with `num_seeds`, `seed_mean`, `seed_low` and `seed_high`: what all seeds of its recipe measured
     at a row's anchor. Empty where there is one seed."""
     names = {"num_seeds": "num_seeds", "mean": "seed_mean", "low": "seed_low", "high": "seed_high"}
-    found = table.merge(means.rename(columns=names), how="left", on=["nominal_tokens", "task", "metric"])
-    return found.astype({"num_seeds": "Int64"} | dict.fromkeys(list(names.values())[1:], "float64"))
+    together = table.merge(means.rename(columns=names), how="left", on=["nominal_tokens", "task", "metric"])
+    return together.astype({"num_seeds": "Int64"} | dict.fromkeys(list(names.values())[1:], "float64"))
 
 
 def seed_changes(group: Group) -> list[SeedChange]:
     """Mean over two or more seeds of the change in accuracy from the first to the last anchor that all of them have, for every
     headline task for which the results are alike."""
     tasks = dict.fromkeys(task for run in group.runs for task in run.headline_tasks)
-    return [found for task in tasks if len(group.runs) > 1 and (found := _seed_change(group, task))]
+    return [each for task in tasks if len(group.runs) > 1 and (each := _seed_change(group, task))]
 
 
 def _seed_change(group: Group, task: str) -> SeedChange | None:
@@ -91,27 +91,27 @@ def _seed_change(group: Group, task: str) -> SeedChange | None:
     alike = [
         tokens
         for tokens in sorted(set.intersection(*map(set, by_run)))
-        if all(same_conditions(found[tokens], by_run[0][last]) for found in by_run)
+        if all(same_conditions(of_run[tokens], by_run[0][last]) for of_run in by_run)
     ]
     if len(alike) < 2 or alike[-1] != last:
         return None
-    points = [100 * (found[last].metrics["acc"].value - found[alike[0]].metrics["acc"].value) for found in by_run]
+    points = [100 * (of_run[last].metrics["acc"].value - of_run[alike[0]].metrics["acc"].value) for of_run in by_run]
     return SeedChange(task, alike[0], last, *mean_interval(points), num_seeds=len(points), unit=group.runs[0].unit)
 
 
 def _measured(group: Group, table: pd.DataFrame) -> Iterator[tuple[tuple[int, str, str], list[_Measured]]]:
     by_seed = {run.seed: (run, {anchor.revision: anchor for anchor in run.anchors}) for run in group.runs}
     for key, rows in table.groupby(["nominal_tokens", "task", "metric"], sort=False):
-        found = []
+        measured = []
         for seed, revision, value in rows[["seed", "revision", "value"]].itertuples(index=False):
             run, anchors = by_seed[seed]
-            found.append(_Measured(run, anchors.get(revision), value))
-        yield key, found
+            measured.append(_Measured(run, anchors.get(revision), value))
+        yield key, measured
 
 
-def _are_alike(found: list[_Measured], task: str, metric: str) -> bool:
-    results = [one.anchor.results.tasks.get(task) if one.anchor else None for one in found]
+def _are_alike(measured: list[_Measured], task: str, metric: str) -> bool:
+    results = [one.anchor.results.tasks.get(task) if one.anchor else None for one in measured]
     if all(results):
         return len(clusters(results, same_for(metric))) == 1
     is_like = same_held_out_text if metric == "dev_bits_per_byte" else same_loss
-    return len(clusters([one.run for one in found], is_like)) == 1
+    return len(clusters([one.run for one in measured], is_like)) == 1

@@ -47,9 +47,9 @@ def split_tokens(
     known = {"": [], **dict(zip(alone, own_tokens(tokenizer, alone), strict=True))} if alone else {"": []}
     if tokenizer.is_fast and alone:
         options = {"return_offsets_mapping": True, "return_attention_mask": False, "verbose": False}
-        found = tokenizer(wholes, add_special_tokens=False, **options)
-        ends = [[end for _, end in offsets] for offsets in found["offset_mapping"]]
-        whole_ids = found["input_ids"]
+        encoded = tokenizer(wholes, add_special_tokens=False, **options)
+        ends = [[end for _, end in offsets] for offsets in encoded["offset_mapping"]]
+        whole_ids = encoded["input_ids"]
     else:
         ends, whole_ids = [None] * len(wholes), own_tokens(tokenizer, wholes)
     split = []

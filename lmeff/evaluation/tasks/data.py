@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from lmeff.errors import InputError
-from lmeff.evaluation.tasks.records import LAYOUTS, Document, asked
+from lmeff.evaluation.tasks.records import LAYOUTS, TaskDocument, asked
 from lmeff.evaluation.tasks.smallbench import PROMPTS, chosen, question, with_token_counts
 from lmeff.evaluation.tasks.sources import DATA_VARIABLE, SOURCES, data_file, data_folder
 from lmeff.files import parse_json, text_lines
@@ -38,7 +38,7 @@ def pair_files(paths: Mapping[str, str]) -> list[str]:
     return names
 
 
-def documents(source: str, uid: str, paths: Mapping[str, str]) -> Sequence[Document]:
+def documents(source: str, uid: str, paths: Mapping[str, str]) -> Sequence[TaskDocument]:
     """What a task asks about. Raises InputError for data that is missing or damaged, naming file and line.
 
     Args:
@@ -53,18 +53,18 @@ def documents(source: str, uid: str, paths: Mapping[str, str]) -> Sequence[Docum
     name = data_name(source)
     folder = data_folder(name, paths)
     if folder is None:
-        found = _from_hub(source, uid)
+        read = _from_hub(source, uid)
     else:
         path = data_file(name, uid, folder)
         if path is None:
             raise InputError(f"{folder}: lacks the file of {uid} of {SOURCES[name].title}")
-        found = read_documents(path, uid if source == "smallbench" else source)
+        read = read_documents(path, uid if source == "smallbench" else source)
     if source == "entity_tracking":
-        found = _operations(found, uid, folder)
-    return chosen(found, uid) if source == "smallbench" else found
+        read = _operations(read, uid, folder)
+    return chosen(read, uid) if source == "smallbench" else read
 
 
-def read_documents(path: Path, layout: str) -> tuple[Document, ...]:
+def read_documents(path: Path, layout: str) -> tuple[TaskDocument, ...]:
     """The documents of a JSON lines file; `layout` is a key of `LAYOUTS` or a task of SmallBench. Raises InputError."""
     try:
         stat = path.stat()
@@ -74,14 +74,14 @@ def read_documents(path: Path, layout: str) -> tuple[Document, ...]:
 
 
 @lru_cache(maxsize=512)  # a file is read again and again, for every checkpoint of a run
-def _read(path: Path, layout: str, _mtime_ns: int, _size: int) -> tuple[Document, ...]:
-    found = tuple(_line(line, layout, f"{path}, line {number}") for number, line in text_lines(path))
-    if not found:
+def _read(path: Path, layout: str, _mtime_ns: int, _size: int) -> tuple[TaskDocument, ...]:
+    documents_of_file = tuple(_line(line, layout, f"{path}, line {number}") for number, line in text_lines(path))
+    if not documents_of_file:
         raise InputError(f"{path}: holds no {'pairs' if 'blimp' in layout or layout == 'pairs' else 'examples'}")
-    return found
+    return documents_of_file
 
 
-def _line(line: str, layout: str, where: str) -> Document:
+def _line(line: str, layout: str, where: str) -> TaskDocument:
     record = parse_json(line, where)
     if not isinstance(record, dict):
         keys = SOURCES["smallbench" if layout in PROMPTS else data_name(layout)].keys
@@ -89,19 +89,19 @@ def _line(line: str, layout: str, where: str) -> Document:
     return _document(record, layout, where)
 
 
-def _document(record: dict, layout: str, where: str) -> Document:
+def _document(record: dict, layout: str, where: str) -> TaskDocument:
     return question(layout, record, where) if layout in PROMPTS else LAYOUTS[layout](record, where)
 
 
-def _operations(found: Sequence[Document], uid: str, folder: Path) -> tuple[Document, ...]:
+def _operations(read: Sequence[TaskDocument], uid: str, folder: Path) -> tuple[TaskDocument, ...]:
     split, num = uid.removesuffix("_ops").rsplit("_", 1)
-    some = tuple(document for document in found if document["numops"] == int(num))
+    some = tuple(document for document in read if document["numops"] == int(num))
     if not some:
         raise InputError(f"{folder / split}.jsonl: holds no examples with {num} operations (numops)")
     return some
 
 
-def _from_hub(source: str, uid: str) -> Sequence[Document]:
+def _from_hub(source: str, uid: str) -> Sequence[TaskDocument]:
     name = data_name(source)
     try:
         with asked_once():
@@ -118,7 +118,7 @@ def _from_hub(source: str, uid: str) -> Sequence[Document]:
         ) from None
 
 
-def _hub_documents(source: str, uid: str) -> Sequence[Document]:
+def _hub_documents(source: str, uid: str) -> Sequence[TaskDocument]:
     import datasets
 
     if source == "blimp":
@@ -128,14 +128,15 @@ def _hub_documents(source: str, uid: str) -> Sequence[Document]:
         split = datasets.load_dataset(*PROMPTS[uid].hub, split="validation")
         return tuple(_document(record, uid, f"{uid}, example {index}") for index, record in enumerate(split.to_list()))
     split = datasets.load_dataset(SOURCES["ewok"].hub, split="test")
-    found: list[Document] = []
+    both_directions: list[TaskDocument] = []
     for record in split.to_list():
         if record["Domain"] == uid:
             swapped = {
                 f"{key}{old}": record[f"{key}{new}"] for key in ("Context", "Target") for old, new in ("12", "21")
             }
-            found += [_document(each, source, uid) for each in (record, swapped)]  # as the pipeline's files have them
-    return tuple(found)
+            # As the pipeline's files have them.
+            both_directions += [_document(each, source, uid) for each in (record, swapped)]
+    return tuple(both_directions)
 
 
 def data_origins(sources: Iterable[str], paths: Mapping[str, str]) -> dict[str, str]:
@@ -144,11 +145,13 @@ def data_origins(sources: Iterable[str], paths: Mapping[str, str]) -> dict[str, 
     return {name: "hub" if data_folder(name, paths) is None else "local" for name in names}
 
 
-def documents_sha256(by_task: Mapping[str, Iterable[Document]]) -> str:
+def documents_sha256(by_task: Mapping[str, Iterable[TaskDocument]]) -> str:
     """sha256 of what is asked and what is right, by task: equal ones mean comparable scores."""
     from lmeff.evaluation.results import requests_sha256
 
-    return requests_sha256({task: (each for one in found for each in asked(one)) for task, found in by_task.items()})
+    return requests_sha256(
+        {task: (each for one in of_task for each in asked(one)) for task, of_task in by_task.items()}
+    )
 
 
 class Documents(list):
@@ -165,7 +168,7 @@ def dataset(
     """lm-eval's `custom_dataset`: gets the task's `dataset_kwargs` and all metadata, of which `data_paths` is ours and `model`
     what lm-eval knows of the model."""
     task = task_name(source, uid)
-    found = documents(source, uid, data_paths or {})
+    read = documents(source, uid, data_paths or {})
     if source == "smallbench":
-        found = with_token_counts(found, model)
-    return {"test": Documents({"task": task, "pair": index, **document} for index, document in enumerate(found))}
+        read = with_token_counts(read, model)
+    return {"test": Documents({"task": task, "pair": index, **document} for index, document in enumerate(read))}

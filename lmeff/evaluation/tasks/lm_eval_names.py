@@ -16,7 +16,7 @@ def certainly_unknown(names: Iterable[str], include_path: str | None = None) -> 
     written: set[str] = set()
     for path in _task_files(include_path):
         text = path.read_bytes()
-        written.update(found.decode() for found in _NAMED.findall(text))
+        written.update(name.decode() for name in _NAMED.findall(text))
         left = {name: pattern for name, pattern in left.items() if not pattern.search(text)}
     return list(left), written
 

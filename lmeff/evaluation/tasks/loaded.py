@@ -89,7 +89,7 @@ def _load(
     if not own:  # a user's group may hold tasks of lm-eval
         manager = TaskManager(**options)  # indexes all of lm-eval's own task files, which takes 10 seconds
     _hand_in_pairs(manager, names, paths)
-    found = {}
+    loaded_by_name = {}
     for name in names:
         random.seed(0), np.random.seed(1234), torch.manual_seed(1234)  # lm-eval's, for tasks that shuffle their choices
         with nullcontext() if own else asked_once():
@@ -102,8 +102,8 @@ def _load(
             task.set_fewshot_seed(seed=1234)
             task.build_all_requests(limit=_sample_size(task, limit), rank=0, world_size=1)
             task.build_all_requests = partial(_already_built, task)
-        found[name] = LoadedTask(loaded["tasks"], loaded["groups"])
-    return found
+        loaded_by_name[name] = LoadedTask(loaded["tasks"], loaded["groups"])
+    return loaded_by_name
 
 
 def _hand_in_pairs(manager: Any, names: Sequence[str], paths: Mapping[str, str]) -> None:

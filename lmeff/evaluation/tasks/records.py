@@ -20,7 +20,7 @@ from lmeff.corpora.characters import check_characters
 from lmeff.errors import InputError
 from lmeff.evaluation.tasks.items import ITEM
 
-Document = dict[str, Any]
+TaskDocument = dict[str, Any]
 
 
 def text(record: dict, field: str, where: str) -> str:
@@ -32,12 +32,12 @@ def text(record: dict, field: str, where: str) -> str:
     return value
 
 
-def minimal_pair(record: dict, where: str) -> Document:
+def minimal_pair(record: dict, where: str) -> TaskDocument:
     """BLiMP's format (Warstadt et al. 2020). The whole sentences are scored."""
     return {field: text(record, field, where) for field in ("sentence_good", "sentence_bad")}
 
 
-def ewok_targets(record: dict, where: str) -> Document:
+def ewok_targets(record: dict, where: str) -> TaskDocument:
     """EWoK as BabyLM 2025 scores it: after Context1, Target1 should be more probable than Target2.
 
     Only the target is scored. The pipeline's files hold every item a second time with contexts and targets swapped.
@@ -49,7 +49,7 @@ def ewok_targets(record: dict, where: str) -> Document:
     }
 
 
-def ewok_contexts(record: dict, where: str) -> Document:
+def ewok_contexts(record: dict, where: str) -> TaskDocument:
     """EWoK as its authors (Ivanova et al. 2024) and BabyLM 2026 score it: Target1 should be more probable after Context1 than
     after Context2. How probable a target is by itself cancels out."""
     return {
@@ -65,7 +65,7 @@ def _ewok_item(record: dict) -> dict[str, str]:
     return {ITEM: hashlib.blake2b(json.dumps(halves).encode(), digest_size=8).hexdigest()}
 
 
-def comps(record: dict, where: str) -> Document:
+def comps(record: dict, where: str) -> TaskDocument:
     """COMPS (Misra et al. 2023): the property phrase should be more probable after the acceptable prefix. Only the phrase is
     scored, as in the paper and the pipeline; the prefixes differ in the concept, whose own probability says nothing."""
     return {
@@ -74,7 +74,7 @@ def comps(record: dict, where: str) -> Document:
     }
 
 
-def entity_tracking(record: dict, where: str) -> Document:
+def entity_tracking(record: dict, where: str) -> TaskDocument:
     """Entity tracking (Kim & Schuster 2023) as a choice among the pipeline's five options, of which the first is right."""
     options, num = record.get("options"), record.get("numops")
     if not isinstance(options, list) or len(options) < 2 or not all(isinstance(one, str) and one for one in options):
@@ -86,7 +86,7 @@ def entity_tracking(record: dict, where: str) -> Document:
     return {"context": text(record, "input_prefix", where), "choices": options, "numops": num}
 
 
-def wug(record: dict, where: str) -> Document:
+def wug(record: dict, where: str) -> TaskDocument:
     """Two sentences with two forms of an invented word, and the share of people who prefer the first (Weissweiler et al. 2023,
     Hofmann et al. 2024). The whole sentences are scored."""
     forms = text(record, "sentences", where).split("\t")
@@ -101,7 +101,7 @@ def wug(record: dict, where: str) -> Document:
     return {"context": "", "choices": forms, "human_share": ratio}
 
 
-LAYOUTS: dict[str, Callable[[dict, str], Document]] = {
+LAYOUTS: dict[str, Callable[[dict, str], TaskDocument]] = {
     "blimp": minimal_pair,
     "blimp_filtered": minimal_pair,
     "supplement": minimal_pair,
@@ -116,7 +116,7 @@ LAYOUTS: dict[str, Callable[[dict, str], Document]] = {
 """How a line becomes a document, by what a task file calls its `source`."""
 
 
-def asked(document: Document) -> list[tuple[str, ...]]:
+def asked(document: TaskDocument) -> list[tuple[str, ...]]:
     """What a model is asked for a document, in the order of asking: context, continuation and, where the answer's place is no
     convention, what is right. Two documents with the same are scored the same."""
     if "sentence_good" in document:

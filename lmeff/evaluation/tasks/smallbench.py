@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from lmeff.corpora.characters import check_characters
 from lmeff.errors import InputError
 from lmeff.evaluation.scorer.answer_tokens import split_tokens
-from lmeff.evaluation.tasks.records import Document
+from lmeff.evaluation.tasks.records import TaskDocument
 
 SEED = 42
 """Of the shuffle before the first examples are taken, as `datasets.Dataset.shuffle` does it."""
@@ -56,7 +56,7 @@ PROMPTS: dict[str, Prompt] = {
 }
 
 
-def question(name: str, record: dict, where: str) -> Document:
+def question(name: str, record: dict, where: str) -> TaskDocument:
     """The document of an example with GLUE's own keys; its label may be an int, a bool or a text. Raises InputError."""
     prompt = PROMPTS[name]
     lines = [f"{title}: {_shown(record, field, where)}" for title, field in prompt.fields.items()]
@@ -86,7 +86,7 @@ def _gold(label: object, answers: Mapping[str, Sequence[str]], where: str) -> in
     return meant[written]
 
 
-def chosen(documents: Sequence[Document], name: str) -> tuple[Document, ...]:
+def chosen(documents: Sequence[TaskDocument], name: str) -> tuple[TaskDocument, ...]:
     """The examples that are scored: all where there are no more than published, else the first after a shuffle with seed 42."""
     import numpy
 
@@ -96,7 +96,7 @@ def chosen(documents: Sequence[Document], name: str) -> tuple[Document, ...]:
     return tuple(documents[index] for index in order[: PROMPTS[name].num_examples])
 
 
-def with_token_counts(documents: Sequence[Document], model: Mapping[str, object]) -> list[Document]:
+def with_token_counts(documents: Sequence[TaskDocument], model: Mapping[str, object]) -> list[TaskDocument]:
     """The documents with `num_tokens`, how many tokens of each choice are scored after the context.
 
     Args:

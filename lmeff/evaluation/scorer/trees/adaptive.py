@@ -46,7 +46,7 @@ def adapt(rough: Sequence[Answer], exactly: Callable[[list[int]], list[Answer]])
         numbers = [number for pair in new for number in (2 * pair, 2 * pair + 1)]
         for number, answer in zip(numbers, exactly(numbers), strict=True):
             answers[number] = answer
-        found = np.array([answers[2 * pair + 1][0] - answers[2 * pair][0] for pair in new])
-        errors = np.abs(found - margins[new])
+        exact_margins = np.array([answers[2 * pair + 1][0] - answers[2 * pair][0] for pair in new])
+        errors = np.abs(exact_margins - margins[new])
         error = max(error, float(errors[np.isfinite(errors)].max(initial=0.0)))
         done |= wanted

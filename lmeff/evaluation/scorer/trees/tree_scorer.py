@@ -171,7 +171,7 @@ def takes_trees(model: PreTrainedModel, max_length: int) -> bool:
     requests: list[ScoredText] = [(text[:-1], text[1:]) for text in texts]
     try:
         in_one_row = lay_out(requests, texts_per_batch=3, row_length=3 * length)
-        found = [value for value, _ in TreeScorer(model).score(in_one_row)]
+        in_trees = [value for value, _ in TreeScorer(model).score(in_one_row)]
     except Exception as error:  # a body that takes no such mask or no positions
         if is_out_of_memory(error):
             raise
@@ -179,8 +179,8 @@ def takes_trees(model: PreTrainedModel, max_length: int) -> bool:
     plain = model(torch.tensor(texts, device=model.device), use_cache=False).logits.float().log_softmax(-1)
     if not plain.isfinite().all() or torch.equal(plain, plain[:1, :1].expand_as(plain)):
         raise Undecided
-    wanted = [plain[row, range(length - 1), text[1:]].sum().item() for row, text in enumerate(texts)]
-    return bool(np.allclose(found, wanted, rtol=0, atol=_TOLERANCE * length))
+    in_rows = [plain[row, range(length - 1), text[1:]].sum().item() for row, text in enumerate(texts)]
+    return bool(np.allclose(in_trees, in_rows, rtol=0, atol=_TOLERANCE * length))
 
 
 def _is_local(config: PretrainedConfig, max_length: int) -> bool:
