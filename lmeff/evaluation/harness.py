@@ -30,37 +30,6 @@ if TYPE_CHECKING:
 TASK_SUFFIXES = {".yaml", ".yml", ".py"}
 
 
-def evaluate_model(
-    model_folder: Path,
-    tasks: Sequence[str],
-    output: Path,
-    *,
-    paths: Mapping[str, str] | None = None,
-    include_path: str | None = None,
-    limit: int | None = None,
-    batch_size: int | str = "auto",
-    device: str | None = None,
-    precision: str = "float32",
-    exact: bool = False,
-    context_start: ContextStart = "bos",
-) -> dict[str, dict]:
-    """Scores a model in this process alone and returns `{task: result}`. `Evaluation` explains the arguments."""
-    evaluation = Evaluation(
-        model_folder,
-        tuple(tasks),
-        output,
-        paths or {},
-        include_path,
-        limit,
-        batch_size,
-        precision,
-        exact,
-        device,
-        context_start=context_start,
-    )
-    return evaluation.run()
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """A model and the tasks to score it on. Every rank calls `score`; after a barrier, one rank calls `finish`.

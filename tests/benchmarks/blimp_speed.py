@@ -28,7 +28,7 @@ from lm_eval.tasks import TaskManager
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from lmeff.evaluation.harness import evaluate_model
+from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.scorer import kept
 from lmeff.evaluation.scorer.trees import compiled
 from lmeff.evaluation.tasks import loaded as loaded_tasks
@@ -73,7 +73,7 @@ def stock(folder: Path, data: Path, options: argparse.Namespace) -> dict:
 def score(folder: Path, output: Path, options: argparse.Namespace, precision: str = "float32") -> dict:
     paths = {"blimp": str(options.data)}
     more = {"precision": precision, "limit": options.limit, "device": options.device}
-    return evaluate_model(folder, [options.task], output, paths=paths, **more)[options.task]
+    return Evaluation(folder, (options.task,), output, paths=paths, **more).run()[options.task]
 
 
 def time_revisions(folder: Path, scratch: Path, options: argparse.Namespace) -> None:

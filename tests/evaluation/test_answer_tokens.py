@@ -14,11 +14,11 @@ from scipy.stats import spearmanr
 from transformers import AutoModelForCausalLM, AutoTokenizer, ByT5Tokenizer
 
 from lmeff.errors import InputError
-from lmeff.evaluation.harness import evaluate_model
 from lmeff.evaluation.scorer.answer_tokens import split_tokens
 from lmeff.evaluation.scorer.language_model import LmeffLM
 from lmeff.evaluation.scorer.load import load_model
 from lmeff.evaluation.tasks.loaded import load_tasks
+from tests.evaluation.evaluating import evaluate_model
 
 BOS, EOS = 1, 2
 TASKS = {

@@ -14,13 +14,14 @@ from lm_eval.models.huggingface import HFLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.cli import main
-from lmeff.evaluation.harness import Evaluation, evaluate_model
+from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.scorer.language_model import LmeffLM
 from lmeff.evaluation.scorer.load import load_model
 from lmeff.evaluation.tasks.items import ITEM, clustered_stderr, correct_stderrs
 from lmeff.evaluation.tasks.sources import EWOK_DOMAINS
 from lmeff.measures.scores.measure import evaluation_of
 from lmeff.recipe.sections.evaluation import Evaluation as EvaluationSection
+from tests.evaluation.evaluating import evaluate_model
 
 EWOK = "lmeff_ewok_social_relations"
 

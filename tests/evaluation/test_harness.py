@@ -20,12 +20,13 @@ from lm_eval.tasks import TaskManager
 from transformers.integrations import HfDeepSpeedConfig, is_deepspeed_zero3_enabled
 
 from lmeff.errors import InputError
-from lmeff.evaluation.harness import Evaluation, evaluate_model
+from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.process_state import isolate_scoring
 from lmeff.evaluation.tasks import loaded as loaded_tasks
 from lmeff.evaluation.tasks.blimp import PARADIGMS, PHENOMENA
 from lmeff.evaluation.tasks.names import tasks_folder
 from lmeff.formats.result import read_result
+from tests.evaluation.evaluating import evaluate_model
 
 TASKS = ("lmeff_blimp_ellipsis", "lmeff_blimp_wh_island", "lmeff_blimp_ellipsis_n_bar_2")
 

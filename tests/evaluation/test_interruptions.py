@@ -13,7 +13,8 @@ import prepared
 import pytest
 
 from lmeff.cli import main
-from lmeff.evaluation.harness import Evaluation, evaluate_model
+from lmeff.evaluation.harness import Evaluation
+from tests.evaluation.evaluating import evaluate_model
 
 SLOW = """
 import sys, time

@@ -9,9 +9,9 @@ from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM
 
 from lmeff.errors import InputError
-from lmeff.evaluation.harness import evaluate_model
 from lmeff.evaluation.scorer.load import load_model
 from lmeff.evaluation.scoring import pair_score
+from tests.evaluation.evaluating import evaluate_model
 
 
 def test_a_tie_is_a_half_and_a_number_that_is_none_an_error():

@@ -11,10 +11,10 @@ from evaluation.suites import write_lines
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.errors import InputError
-from lmeff.evaluation.harness import evaluate_model
 from lmeff.evaluation.scoring import choice_score
 from lmeff.evaluation.tasks.checks import check_tasks
 from lmeff.evaluation.tasks.data import dataset, documents
+from tests.evaluation.evaluating import evaluate_model
 
 NUM = 12
 QUESTIONS = {

@@ -12,9 +12,9 @@ import yaml
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from lmeff.evaluation.harness import evaluate_model
 from lmeff.evaluation.tasks.blimp import PARADIGMS
 from lmeff.evaluation.tasks.names import tasks_folder
+from tests.evaluation.evaluating import evaluate_model
 
 NUM_PAIRS = 20
 

@@ -18,12 +18,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.cli import main
 from lmeff.errors import InputError
-from lmeff.evaluation.harness import Evaluation, evaluate_model
+from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.scoring import choice_score, process_forms, spearman
 from lmeff.evaluation.tasks.checks import check_tasks, own_leaves
 from lmeff.evaluation.tasks.data import documents
 from lmeff.evaluation.tasks.names import tasks_folder
 from lmeff.evaluation.tasks.sources import COMPS, EWOK_DOMAINS
+from tests.evaluation.evaluating import evaluate_model
 
 SUITES = (
     "lmeff_blimp_filtered",

@@ -223,11 +223,11 @@ def _shared(chart: alt.Chart, lines: Sequence[str], opacity: float) -> alt.Chart
     return chart.encode(_x(), _color(lines), opacity=faded)
 
 
-def _chance_layers(y: alt.Y, labelled: bool) -> list[alt.Chart]:
+def _chance_layers(y: alt.Y, labeled: bool) -> list[alt.Chart]:
     base = alt.Chart(alt.Data(values=[{"chance": 100 * CHANCE}]))
     rule = base.mark_rule(style="reference", strokeDash=[5, 4]).encode(y)
     text = base.mark_text(style="reference-label", align="right", dy=9, text="chance").encode(y, x=alt.value("width"))
-    return [rule, text] if labelled else [rule]
+    return [rule, text] if labeled else [rule]
 
 
 def _x() -> alt.X:
