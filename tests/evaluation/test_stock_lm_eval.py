@@ -15,6 +15,7 @@ from lm_eval.tasks import TaskManager
 from lmeff.evaluation.tasks.blimp import PARADIGMS
 from lmeff.evaluation.tasks.names import tasks_folder
 from tests.evaluation.evaluating import evaluate_model
+from tests.evaluation.small_models import write_pairs
 
 NUM_PAIRS = 20
 
@@ -108,3 +109,33 @@ def test_accuracies_are_those_of_lm_evals_own_tasks_up_to_ties(trained_model, so
         assert list(pairs.index[pairs.good == pairs.bad]) == list(range(num_ties[uid]))  # the same pairs come first
     assert len(set(stock.values())) > 5, "a model that learned something tells the paradigms apart"
     assert num_ties == {uid: {"passive_1": 2, "principle_A_case_2": 5}.get(uid, 0) for uid in PARADIGMS}
+
+
+def test_lm_eval_finds_a_folder_of_pairs_by_the_environment(tmp_path, clean_environment):
+    write_pairs(tmp_path / "pairs" / "My-File.jsonl", [("Anna sees Boris.", "Anna see Boris.")])
+    code = (
+        "import sys; from lm_eval.tasks import TaskManager\n"
+        "loaded = TaskManager(include_path=sys.argv[1], include_defaults=False).load(['lmeff_pairs'])\n"
+        "print(*loaded['tasks'])"
+    )
+    command = [sys.executable, "-c", code, str(tasks_folder())]
+    environment = {**clean_environment, "LMEFF_EVAL_DATA": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["lmeff_pairs::My-File"]
+    done = subprocess.run(command, env=clean_environment, capture_output=True, text=True, check=False)
+    assert "set evaluation.paths.pairs to a folder" in done.stderr.splitlines()[-1]
+
+
+def test_a_group_of_ones_own_takes_the_pairs_that_a_recipe_names(model_folder, tmp_path, monkeypatch):
+    """And not those of the environment."""
+    for folder, name in (("recipe", "mine"), ("environment/pairs", "other")):
+        write_pairs(tmp_path / folder / f"{name}.jsonl", [("Anna sees Boris.", "Anna see Boris.")])
+    monkeypatch.setenv("LMEFF_EVAL_DATA", str(tmp_path / "environment"))
+    (tmp_path / "tasks").mkdir()
+    group = {"group": "my_group", "task": ["lmeff_pairs"]}
+    metrics = [{"metric": "acc", "aggregation": "mean", "weight_by_size": False}]
+    (tmp_path / "tasks" / "my_group.yaml").write_text(yaml.safe_dump({**group, "aggregate_metric_list": metrics}))
+    options = {"include_path": str(tmp_path / "tasks"), "paths": {"pairs": str(tmp_path / "recipe")}}
+    result = evaluate_model(model_folder, ["my_group"], tmp_path / "out", **options)["my_group"]
+    assert result["group_subtasks"]["lmeff_pairs"] == ["lmeff_pairs::mine"]
+    assert result["kind"] == "pairs"
