@@ -1,6 +1,6 @@
 """Which tasks there are, by name: this package's, lm-eval's and the user's own. Reads their files alone.
 
-The task files of this package are in the folder `tasks/` beside this module; `write_tasks.py` writes them.
+The task files of this package are in `task_files/`; `python -m lmeff.evaluation.tasks.write` writes them.
 """
 
 from collections.abc import Iterable, Sequence
