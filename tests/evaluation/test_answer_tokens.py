@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from evaluation.evaluating import evaluate_model
 from evaluation.small_models import write_pairs
 from evaluation.suites import ewok_item, swapped, write_lines
 from evaluation.tokenizer_habits import FRONT, KINDS, SENTENCES, save_llama, save_with_habit, slow_tokenizer
@@ -18,7 +19,6 @@ from lmeff.evaluation.scorer.answer_tokens import split_tokens
 from lmeff.evaluation.scorer.language_model import LmeffLM
 from lmeff.evaluation.scorer.load import load_model
 from lmeff.evaluation.tasks.loaded import load_tasks
-from tests.evaluation.evaluating import evaluate_model
 
 BOS, EOS = 1, 2
 TASKS = {

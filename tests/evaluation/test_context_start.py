@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from evaluation.evaluating import evaluate_model
 from evaluation.small_models import save_model
 from evaluation.suites import write_full_eval, write_lines
 from lm_eval.api.instance import Instance
@@ -21,7 +22,6 @@ from lmeff.evaluation.tasks.items import ITEM, clustered_stderr, correct_stderrs
 from lmeff.evaluation.tasks.sources import EWOK_DOMAINS
 from lmeff.measures.scores.measure import evaluation_of
 from lmeff.recipe.sections.evaluation import Evaluation as EvaluationSection
-from tests.evaluation.evaluating import evaluate_model
 
 EWOK = "lmeff_ewok_social_relations"
 

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from evaluation.evaluating import evaluate_model
 from evaluation.small_models import save_model, write_pairs
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
@@ -26,7 +27,6 @@ from lmeff.evaluation.tasks import loaded as loaded_tasks
 from lmeff.evaluation.tasks.blimp import PARADIGMS, PHENOMENA
 from lmeff.evaluation.tasks.names import tasks_folder
 from lmeff.formats.result import read_result
-from tests.evaluation.evaluating import evaluate_model
 
 TASKS = ("lmeff_blimp_ellipsis", "lmeff_blimp_wh_island", "lmeff_blimp_ellipsis_n_bar_2")
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import prepared
 import pytest
+from evaluation.evaluating import evaluate_model
 
 from lmeff.cli import main
 from lmeff.evaluation.harness import Evaluation
-from tests.evaluation.evaluating import evaluate_model
 
 SLOW = """
 import sys, time

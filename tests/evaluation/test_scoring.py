@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from evaluation.evaluating import evaluate_model
 from evaluation.small_models import save_model, write_pairs
 from lm_eval.api.instance import Instance
 from transformers import AutoModelForCausalLM
@@ -11,7 +12,6 @@ from transformers import AutoModelForCausalLM
 from lmeff.errors import InputError
 from lmeff.evaluation.scorer.load import load_model
 from lmeff.evaluation.scoring import pair_score
-from tests.evaluation.evaluating import evaluate_model
 
 
 def test_a_tie_is_a_half_and_a_number_that_is_none_an_error():

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy
 import pytest
 import torch
+from evaluation.evaluating import evaluate_model
 from evaluation.small_models import save_model
 from evaluation.suites import write_lines
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -14,7 +15,6 @@ from lmeff.errors import InputError
 from lmeff.evaluation.scoring import choice_score
 from lmeff.evaluation.tasks.checks import check_tasks
 from lmeff.evaluation.tasks.data import dataset, documents
-from tests.evaluation.evaluating import evaluate_model
 
 NUM = 12
 QUESTIONS = {

@@ -9,13 +9,13 @@ import lm_eval
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from evaluation.evaluating import evaluate_model
+from evaluation.small_models import write_pairs
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 from lmeff.evaluation.tasks.blimp import PARADIGMS
 from lmeff.evaluation.tasks.names import tasks_folder
-from tests.evaluation.evaluating import evaluate_model
-from tests.evaluation.small_models import write_pairs
 
 NUM_PAIRS = 20
 

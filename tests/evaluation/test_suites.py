@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+from evaluation.evaluating import evaluate_model
 from evaluation.small_models import NAMES, save_model, write_pairs
 from evaluation.suites import ENTITY_SPLITS, ewok_item, swapped, write_full_eval, write_lines
 from scipy.stats import spearmanr
@@ -24,7 +25,6 @@ from lmeff.evaluation.tasks.checks import check_tasks, own_leaves
 from lmeff.evaluation.tasks.data import documents
 from lmeff.evaluation.tasks.names import tasks_folder
 from lmeff.evaluation.tasks.sources import COMPS, EWOK_DOMAINS
-from tests.evaluation.evaluating import evaluate_model
 
 SUITES = (
     "lmeff_blimp_filtered",
