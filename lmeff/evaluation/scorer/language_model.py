@@ -75,6 +75,7 @@ class LmeffLM(HFLM):
         check_options(exact, precision, context_start, others.get("add_bos_token"), trust_remote_code)
         # lm-eval's cache for last tokens answers wrongly where two requests divide the same tokens differently.
         others.setdefault("logits_cache", exact)
+        self._given_length: int | None = others.get("max_length")
         automatic = str(batch_size).startswith("auto")
         if isinstance(pretrained, str):
             others.setdefault("use_safetensors", True)
@@ -101,7 +102,7 @@ class LmeffLM(HFLM):
     @property
     def max_length(self) -> int:
         """Tokens that the model takes; where it takes any number, how many it is given at once."""
-        return self._max_length or self._lengths.window
+        return self._given_length or self._lengths.window
 
     @cached_property
     def _lengths(self) -> TextLengths:
