@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import lmeff.analysis
 
 ROOMS = ("reading", "statistics", "charts", "report")
@@ -26,6 +28,7 @@ def test_a_room_imports_only_rooms_to_its_left():
             assert not imported_rooms(path) & set(ROOMS[level + 1 :]), path
 
 
+@pytest.mark.medium
 def test_reading_runs_needs_neither_pandas_nor_what_draws(finished_run):
     """`lmeff status` is asked often, by people and by scripts."""
     code = (

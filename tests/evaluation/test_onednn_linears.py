@@ -44,8 +44,13 @@ def expected(model) -> list[float]:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_logits_are_those_of_the_model(kind, monkeypatch):
-    computed, linear = [], onednn_linears._linear
-    monkeypatch.setattr(onednn_linears, "_linear", lambda *given: computed.append(given) or linear(*given))
+    computed, onednn_linear = [], onednn_linears.onednn_linear
+
+    def counted(*given):
+        forward = onednn_linear(*given)
+        return lambda hidden: computed.append(hidden) or forward(hidden)
+
+    monkeypatch.setattr(onednn_linears, "onednn_linear", counted)
     model = made(kind)
     before, linears = logits(model), OneDnnLinears(model.modules())
     assert {*linears.forwards} == {*layers(model)}

@@ -111,6 +111,7 @@ def test_accuracies_are_those_of_lm_evals_own_tasks_up_to_ties(trained_model, so
     assert num_ties == {uid: {"passive_1": 2, "principle_A_case_2": 5}.get(uid, 0) for uid in PARADIGMS}
 
 
+@pytest.mark.medium
 def test_lm_eval_finds_a_folder_of_pairs_by_the_environment(tmp_path, clean_environment):
     write_pairs(tmp_path / "pairs" / "My-File.jsonl", [("Anna sees Boris.", "Anna see Boris.")])
     code = (
