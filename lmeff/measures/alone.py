@@ -6,11 +6,11 @@ python -m lmeff.measures.alone RUN REVISION KIND
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
 from lmeff.formats.run_folder import RunFolder
+from lmeff.logs import say
 from lmeff.measures.measure import measured
 from lmeff.measures.registry import measure_of_run
 from lmeff.measures.selection import select_models
@@ -35,7 +35,7 @@ def measure_alone(run: RunFolder, revision: str, kind: str) -> None:
 def main(run: RunFolder, revision: str, kind: str) -> None:
     section = read_recipe(run.recipe_yaml).recipe.evaluation
     measure = measure_of_run(kind, section, run, lambda: None)
-    for _ in measured(measure, select_models(str(run), [revision]), partial(print, flush=True)):
+    for _ in measured(measure, select_models(str(run), [revision]), say):
         pass
 
 

@@ -5,12 +5,12 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 
 from lmeff.evaluation.results import scores_of
 from lmeff.files import MANIFEST
 from lmeff.formats.run_folder import RunFolder
+from lmeff.logs import say
 from lmeff.measures.alone import measure_alone
 from lmeff.measures.measure import Measure, reason
 from lmeff.measures.registry import measure_of_run
@@ -21,7 +21,6 @@ from lmeff.recipe.schema import Recipe
 from lmeff.revisions import Revision
 from lmeff.runs.process import launched_rank, launched_world_size
 
-_say = partial(print, flush=True)
 _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
 
 
@@ -76,17 +75,17 @@ class RunMeasures:
             try:
                 measure_alone(self._run, self._final, kind)  # no other process is here any more to work together with
             except Exception as error:
-                _say(f"{self._final}: {measure.not_measured}: {reason(error)}")
+                say(f"{self._final}: {measure.not_measured}: {reason(error)}")
 
     def _measure(self, measure: Measure, model: SelectedModel) -> None:
         """A run goes on whatever happens."""
         try:
             if measure not in self._prepared:
-                measure.prepare([model], _say)
+                measure.prepare([model], say)
                 self._prepared.add(measure)
-            measure.measure(model, model.fetch(), _say)
+            measure.measure(model, model.fetch(), say)
         except Exception as error:
-            _say(f"{model.name}: {measure.not_measured}: {reason(error)}")
+            say(f"{model.name}: {measure.not_measured}: {reason(error)}")
 
     @contextmanager
     def _waiting_for_each_other(self) -> Iterator[None]:

@@ -73,10 +73,10 @@ def test_scores_do_not_depend_on_what_else_is_in_the_batch(kind, exact, tokenize
     texts = random_texts([7, 12, 23, 9, longest, 31, 12, 40, 8, 24, 25])
     requests = [(("", ""), text[: 1 + index % 4], text[1 + index % 4 :]) for index, text in enumerate(texts)]
     ours = LmeffLM(model, tokenizer=tokenizer, batch_size=16, exact=exact)
-    found = [value for value, _ in ours._loglikelihood_tokens(requests)]
+    found = [value for value, _ in ours.answer_tokens(requests)]
     wanted = [log_probabilities(model, text)[index % 4 :].sum() for index, text in enumerate(texts)]
     assert np.allclose(found, wanted, rtol=1e-5, atol=1e-3)
-    alone = [ours._loglikelihood_tokens([request])[0][0] for request in requests[::3]]
+    alone = [ours.answer_tokens([request])[0][0] for request in requests[::3]]
     assert np.allclose(alone, found[::3], rtol=1e-5, atol=1e-3)
 
 
