@@ -49,6 +49,7 @@ def test_streams_and_verbosity(capsys, verbosity, noted):
     assert logs.is_quiet() == (verbosity < 0)
 
 
+@pytest.mark.medium
 def test_processes_that_are_started_are_as_quiet(monkeypatch):
     logs.set_verbosity(-1)
     code = "from lmeff import logs; logs.set_verbosity(None); print(logs.is_quiet())"
@@ -67,6 +68,7 @@ def test_a_quiet_command_says_its_output_alone(tmp_path, capsys):
     assert "not allowed with" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_nobody_reads_on_when_a_pipe_closes(tmp_path):
     recipe = str(write_recipe(tmp_path))
     command = f"{sys.executable} -m lmeff.cli plan {recipe} | head -n 1"
