@@ -9,7 +9,10 @@ import prepared
 import pytest
 
 TESTS = Path(__file__).parent
-ROOMS = sorted(path.name for path in (TESTS.parent / "lmeff").iterdir() if any(path.glob("*.py")))
+SHIMS = {"command_line"}  # a name that older Slurm templates import
+ROOMS = sorted(
+    path.name for path in (TESTS.parent / "lmeff").iterdir() if any(path.glob("*.py")) and path.name not in SHIMS
+)
 
 
 def marks(node: ast.Module | ast.FunctionDef) -> str:

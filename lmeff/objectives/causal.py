@@ -47,11 +47,11 @@ class CausalObjective(Objective):
             inputs["use_cache"] = False
         return inputs
 
-    def num_labelled(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+    def num_labeled(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
         return targets["labels"][:, 1:].ne(IGNORED).sum()
 
     def losses(
-        self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labelled: torch.Tensor
+        self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labeled: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """In float32, whatever the logits are."""
         from torch.nn.functional import cross_entropy, pad
@@ -61,7 +61,7 @@ class CausalObjective(Objective):
         nats = cross_entropy(
             logits.float().view(-1, logits.shape[-1]), following, ignore_index=IGNORED, reduction="sum"
         )
-        return {"loss": nats / num_labelled}
+        return {"loss": nats / num_labeled}
 
     def loss_positions(self, tokens: Tokens, batch: Batch, length: int) -> np.ndarray | int:
         whole, per_piece = batch.sequence_length, batch.sequence_length // length

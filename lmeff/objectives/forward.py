@@ -10,7 +10,7 @@ from lmeff.objectives.objective import Objective
 
 
 def compute_losses_in_forward(model: nn.Module, objective: Objective) -> None:
-    """From here on, `model(..., targets=..., num_labelled=...)` returns what `objective.losses` does instead of logits; without
+    """From here on, `model(..., targets=..., num_labeled=...)` returns what `objective.losses` does instead of logits; without
     `targets` the model answers as before.
 
     Within the forward pass the losses are compiled together with the model, and no engine sees the logits: accelerate would
@@ -22,10 +22,10 @@ def compute_losses_in_forward(model: nn.Module, objective: Objective) -> None:
         self: nn.Module,
         *args: Any,
         targets: dict[str, torch.Tensor] | None = None,
-        num_labelled: torch.Tensor | None = None,
+        num_labeled: torch.Tensor | None = None,
         **inputs: Any,
     ) -> Any:
         outputs = forward_of_model(*args, **inputs)
-        return outputs if targets is None else objective.losses(outputs.logits, targets, num_labelled)
+        return outputs if targets is None else objective.losses(outputs.logits, targets, num_labeled)
 
     model.forward = MethodType(forward, model)

@@ -1,7 +1,7 @@
 """The interface of an objective: what training, probes and held-out losses ask of it.
 
-An objective owns the loss. A model's own loss is not used: under accumulation most heads of transformers divide by the labelled
-positions of a micro-batch, so that 8 sequences as 4 x 2 give another gradient than as 1 x 8. Ours is the sum over the labelled
+An objective owns the loss. A model's own loss is not used: under accumulation most heads of transformers divide by the labeled
+positions of a micro-batch, so that 8 sequences as 4 x 2 give another gradient than as 1 x 8. Ours is the sum over the labeled
 positions divided by their number in the whole global batch, however that is divided over devices and micro-batches.
 """
 
@@ -65,12 +65,12 @@ class Objective(ABC):
         return inputs
 
     @abstractmethod
-    def num_labelled(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+    def num_labeled(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
         """Positions with a loss in a micro-batch, an int64 scalar."""
 
     @abstractmethod
     def losses(
-        self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labelled: torch.Tensor
+        self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labeled: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         """A micro-batch's share of the global batch's losses, scalars: their sum over all micro-batches and processes is the
         loss of the step.
@@ -81,7 +81,7 @@ class Objective(ABC):
         Args:
             logits: (batch, length, vocabulary), in the precision of the forward pass.
             targets: what `inputs` (and `prepare`) put there.
-            num_labelled: positions with a loss in the global batch, a scalar.
+            num_labeled: positions with a loss in the global batch, a scalar.
         """
 
     # ------------------------------------------------------------------ facts
@@ -135,13 +135,13 @@ class WrappedObjective(Objective):
     def prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
         return self.inner.prepare(inputs)
 
-    def num_labelled(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
-        return self.inner.num_labelled(targets)
+    def num_labeled(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.inner.num_labeled(targets)
 
     def losses(
-        self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labelled: torch.Tensor
+        self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labeled: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        return self.inner.losses(logits, targets, num_labelled)
+        return self.inner.losses(logits, targets, num_labeled)
 
     def loss_positions(self, tokens: Tokens, batch: Batch, length: int) -> np.ndarray | int:
         return self.inner.loss_positions(tokens, batch, length)

@@ -93,10 +93,10 @@ class LmeffTrainer(ResumableTrainer):
         """This process's micro-batches of a step, and how many positions of the global batch have a loss, a float32 scalar.
         Collective; every process is given the same number."""
         batches = list(islice(epoch_iterator, num_batches))
-        num_labelled = sum(self.objective.num_labelled(batch["targets"]) for batch in batches).to(device)
+        num_labeled = sum(self.objective.num_labeled(batch["targets"]) for batch in batches).to(device)
         if self.args.world_size > 1:
-            num_labelled = self.accelerator.gather(num_labelled).sum()
-        return batches, num_labelled.float()
+            num_labeled = self.accelerator.gather(num_labeled).sum()
+        return batches, num_labeled.float()
 
     @property
     def positions_per_epoch(self) -> int:
@@ -201,7 +201,7 @@ class LmeffTrainer(ResumableTrainer):
         else:
             with torch.no_grad():
                 inputs = self.objective.prepare(dict(inputs))
-            losses = model(**inputs, num_labelled=num_items_in_batch)
+            losses = model(**inputs, num_labeled=num_items_in_batch)
         losses = {name: value * self.accelerator.num_processes for name, value in losses.items()}
         self._losses_of_micro_batch = {name: value.detach() for name, value in losses.items()}
         return losses["loss"]

@@ -57,12 +57,14 @@ def measured_by_verbs(folder: Path) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.medium
 def test_a_run_measures_what_the_verbs_measure_afterwards(finished: Path):
     found = results_of(finished)
     assert set(found) == all_names()
     assert measured_by_verbs(finished) == found
 
 
+@pytest.mark.medium
 def test_the_verbs_take_what_the_run_has_measured(finished: Path):
     before = {path: path.stat().st_mtime_ns for path in finished.glob("results/*/*")}
     for verb in ("weights", "perplexity", "generate"):
@@ -70,12 +72,14 @@ def test_the_verbs_take_what_the_run_has_measured(finished: Path):
     assert {path: path.stat().st_mtime_ns for path in finished.glob("results/*/*")} == before
 
 
+@pytest.mark.medium
 def test_results_say_what_they_are_of(finished: Path):
     kinds = {path.name: read_json(path)["kind"] for path in finished.glob("results/*/*.json")}
     expected = {"weights.json": "weights", "similarity.json": "weights"}
     assert kinds == {**expected, "perplexity_dev.json": "perplexity", "generation.json": "generation"}
 
 
+@pytest.mark.medium
 def test_results_of_an_older_version_which_do_not_say_it_are_read_alike(finished: Path, tmp_path: Path):
     copy = tmp_path / "seed-1"
     shutil.copytree(finished, copy)
@@ -100,6 +104,7 @@ def test_a_task_of_lm_eval_with_a_perplexity_is_no_measure_of_ours():
     assert {score.metric for score in shown} == {"perplexity"}
 
 
+@pytest.mark.medium
 def test_curves_and_the_report_show_them(finished: Path):
     table = curves_csv(read_runs([finished]))
     for task, metric in (("perplexity_dev", "bits_per_byte"), ("generation", "distinct_1")):
@@ -108,6 +113,7 @@ def test_curves_and_the_report_show_them(finished: Path):
     assert "Once upon a time" in (finished / "report.html").read_text(), "the texts of the first and the last anchor"
 
 
+@pytest.mark.medium
 def test_training_is_not_changed(finished: Path, recipe: Path):
     assert run.main([str(recipe), "name=unmeasured", *LONG, "evaluation.at_anchors=false"]) == 0
     unmeasured = run_folder(recipe, "unmeasured")
@@ -115,6 +121,7 @@ def test_training_is_not_changed(finished: Path, recipe: Path):
     assert not (unmeasured / "results").exists()
 
 
+@pytest.mark.medium
 def test_a_measure_that_fails_is_a_line_and_not_the_end_of_a_run(recipe: Path, capsys: pytest.CaptureFixture):
     """Prompts have no room in windows of 32 tokens."""
     assert run.main([str(recipe), "name=failing", "anchors.tokens=[0, 5k]", MEASURED[-1]]) == 0

@@ -21,7 +21,7 @@ WORDS += ("schedule.warmup=1 steps",)
 
 
 def literal_loss(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, int]:
-    """Nats and number of the labelled positions, each for itself: what stands at t - 1 predicts the label at t."""
+    """Nats and number of the labeled positions, each for itself: what stands at t - 1 predicts the label at t."""
     nats, count = 0.0, 0
     for row, row_labels in zip(logits.tolist(), labels.tolist(), strict=True):
         for place in range(1, len(row)):
@@ -47,7 +47,7 @@ def test_the_shares_of_micro_batches_add_up_to_the_literal_loss(micro_batch: int
     objective, (logits, labels) = CausalObjective(), batch(6, seed=1)
     nats, count = literal_loss(logits, labels)
     parts = list(zip(logits.split(micro_batch), labels.split(micro_batch), strict=True))
-    counts = [int(objective.num_labelled({"labels": part})) for _, part in parts]
+    counts = [int(objective.num_labeled({"labels": part})) for _, part in parts]
     assert sum(counts) == count
     assert micro_batch == 6 or len(set(counts)) > 1, "they are unequal"
     logits.requires_grad_()
@@ -87,7 +87,7 @@ def test_a_models_own_loss_is_replaced_only_where_targets_are_given() -> None:
     before = model(input_ids=given["input_ids"], labels=given["targets"]["labels"])
     compute_losses_in_forward(model, CausalObjective())
     assert torch.equal(model(input_ids=given["input_ids"]).logits, before.logits)
-    losses = model(**given, num_labelled=torch.tensor(14.0))
+    losses = model(**given, num_labeled=torch.tensor(14.0))
     assert losses.keys() == {"loss"}
     assert losses["loss"].item() == pytest.approx(before.loss.item(), rel=1e-6)
 
@@ -135,7 +135,7 @@ def first_step(recipe: Path) -> tuple[float, float]:
                 in_sequence += 1
         count += in_sequence
         numbers.add(in_sequence)
-    assert len(numbers) > 3, "sequences have unequal numbers of labelled positions"
+    assert len(numbers) > 3, "sequences have unequal numbers of labeled positions"
     (nats / count).backward()
     squares = sum(float(weight.grad.square().sum()) for weight in model.parameters())
     return float(nats.detach() / count), math.sqrt(squares)

@@ -20,6 +20,7 @@ from lmeff.runs.state import RunState
 PREVIOUS = Path(__file__).with_name("previous")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "script", [[str(PREVIOUS / "run_state.py")], ["-m", "lmeff.runs"]], ids=["previous", "present"]
 )

@@ -30,11 +30,11 @@ class Weighted(WrappedObjective):
         self.number = number
 
     def losses(
-        self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labelled: torch.Tensor
+        self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labeled: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        labels, plain = targets["labels"], self.inner.losses(logits, targets, num_labelled)
+        labels, plain = targets["labels"], self.inner.losses(logits, targets, num_labeled)
         chosen = targets | {"labels": torch.where(labels % self.number == 0, labels, -100)}
-        extra = self.inner.losses(logits, chosen, num_labelled)["loss"]
+        extra = self.inner.losses(logits, chosen, num_labeled)["loss"]
         nats = plain.get("nats", plain["loss"])
         return plain | {"loss": plain["loss"] + extra, "nats": nats, f"extra_{self.number}": extra}
 

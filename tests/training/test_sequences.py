@@ -93,7 +93,7 @@ def test_positions_with_a_loss_are_counted_from_the_step(
         length = [length for first, length in batch.length_stages() if first <= step][-1]
         found = data.__getitems__(MicroBatch(order.sequences(step).tolist(), length, step, 0))
         labels = found["targets"]["labels"]
-        assert int(objective.num_labelled(found["targets"])) == int((labels != -100).sum())
+        assert int(objective.num_labeled(found["targets"])) == int((labels != -100).sum())
         wanted.append(wanted[-1] + int((labels != -100).sum()))
     going = LossPositions(objective, tokens, batch, order)
     assert [going.after(step) for step in range(41)] == wanted

@@ -62,7 +62,7 @@ def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
         given = {"use_cache": False} | send_to_device(objective.inputs(pieces), device)
         try:
             with torch.autocast("cuda", dtype=half, enabled=half is not None):
-                model(**given, num_labelled=torch.tensor(input_ids.size, device=device))["loss"].backward()
+                model(**given, num_labeled=torch.tensor(input_ids.size, device=device))["loss"].backward()
             return torch.cuda.max_memory_allocated(device) < limit
         except torch.OutOfMemoryError:
             return False
