@@ -20,7 +20,9 @@ def accuracy(anchor: Anchor, task: str, run: Run | None = None) -> str:
     """`63.9 [63.5, 64.3]`: accuracy in percent and, given the run, its 95% interval over examples; empty when it was not
     measured. For a task that is shown by another metric, that times 100."""
     result = anchor.results.tasks.get(task)
-    metric = headline_metric(result.metrics) if result else None
+    if result is None:
+        return ""
+    metric = headline_metric(result.metrics)
     if metric is None:
         return ""
     text = f"{100 * result.metrics[metric].value:.1f}"

@@ -166,6 +166,7 @@ class Gathering:
         """Raises TooLittleText for a source that has fewer words than it should."""
         for index, words, held_out in self._ends:
             stage = self._stages[index]
+            assert stage.max_words, "only a source with a number of words ends before it has them"
             if (words - held_out) * stage.epochs < stage.max_words - held_out:
                 key, advice = ("corpus", "") if not stage.source else (f"corpus.sources.{stage.source}", " or epochs")
                 raise TooLittleText(
@@ -197,13 +198,17 @@ class Gathering:
         def here(item: tuple[int, Batch]) -> tuple[int, Outcome]:
             return item[0], maker(item[1], file.domain, file.stem)
 
-        def beside(item: tuple[int, Batch]) -> Future[tuple[int, Outcome]]:
-            return pool.submit(_work, stage, *item, file.domain, file.stem)
-
         numbered = enumerate(batches)
         for number, batch in itertools.islice(numbered, first):
             yield number, Outcome(file.domain, batch.num_characters)
-        yield from map(here, numbered) if pool is None else in_order(numbered, beside, here, num_beside)
+        if pool is None:
+            yield from map(here, numbered)
+            return
+
+        def beside(item: tuple[int, Batch]) -> Future[tuple[int, Outcome]]:
+            return pool.submit(_work, stage, *item, file.domain, file.stem)
+
+        yield from in_order(numbered, beside, here, num_beside)
 
     def _take(self, stage: Stage, outcome: Outcome) -> bool:
         """Writes what stays of a batch; whether the source has all its words now."""
@@ -278,7 +283,7 @@ class Gathering:
 
     def _save(self) -> None:
         self._save_at = _SAVE_EVERY_CHARACTERS
-        state = {side: writer.save() for side, writer in self.writers.items()}
+        state: dict[str, Any] = {side: writer.save() for side, writer in self.writers.items()}
         state |= {"place": self._place, "stage_words": self._stage_words, "short": self.short}
         state |= {"held_out_words": self._held_out_words, "has_enough": self._has_enough}
         state |= {"amount": asdict(self._amount), "ends": self._ends, "settled": self._settled()}

@@ -54,7 +54,7 @@ def _show_file(stage: Stage, file: SourceFile, num_documents: int) -> Iterator[s
         taken_out += outcome.taken_out
         left_out += outcome.left_out
         for kept in outcome.kept:
-            keys = {kept.key, *kept.near_keys} - {None}
+            keys = {key for key in (kept.key, *kept.near_keys) if key is not None}
             if keys & seen:
                 left_out["duplicate" if kept.key in seen else "near duplicate"] += 1
             else:
@@ -63,8 +63,8 @@ def _show_file(stage: Stage, file: SourceFile, num_documents: int) -> Iterator[s
     yield f"{file}: {num_kept:,} of {num_read:,} documents stay"
     for rule, count in cleaning.counts.get(file.stem, {}).items():
         yield f"  {rule}: {count['documents']:,} documents, {count['characters']:,} characters less"
-    for reason, count in left_out.items():
-        yield f"  left out, {reason}: {count:,}"
+    for reason, number in left_out.items():
+        yield f"  left out, {reason}: {number:,}"
     for sentence in taken_out[:_EXAMPLES]:
         yield f"  taken out: {sentence[:_SHOWN_CHARACTERS]}"
     for before, after in examples:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict, dataclass, field
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ class TextWriter:
         """`shards`: what an earlier `save` returned; what was written after it is cut off."""
         self._folder, self._side = folder, side
         self.shards = [TextShard(**shard) for shard in shards]
-        self._file = self._words = None
+        self._file: BufferedWriter | None = None
+        self._words: BufferedWriter | None = None
         if self.shards and not self.shards[-1].is_whole:
             self._open(self.shards[-1])
 
@@ -57,6 +59,8 @@ class TextWriter:
             self.shards.append(TextShard(name, source))
             self._open(self.shards[-1])
         shard = self.shards[-1]
+        assert self._file is not None, "opened above"
+        assert self._words is not None, "opened with it"
         self._file.write(piece.line)
         self._words.write(piece.num_words.to_bytes(4, "little"))
         shard.num_documents += 1

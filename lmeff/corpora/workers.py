@@ -23,6 +23,7 @@ def end_with_parent() -> None:
     maker = multiprocessing.parent_process()
 
     def watch() -> None:
+        assert maker is not None, "a worker was made by somebody"
         multiprocessing.connection.wait([maker.sentinel])
         os._exit(1)
 

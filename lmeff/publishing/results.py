@@ -3,9 +3,10 @@
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, ModelCardData
 
 from lmeff.analysis.reading.results import read_result_files
 from lmeff.errors import InputError, RunFailed
@@ -15,6 +16,7 @@ from lmeff.hub.client import Hub, NotDelivered, RemoteFile, Unavailable
 from lmeff.hub.delivery import Files, update_files
 from lmeff.hub.outbox import Entry, next_attempt
 from lmeff.hub.quota import CommitQuota
+from lmeff.hub.remote import RemoteModel
 from lmeff.logs import say
 from lmeff.measures.selection import SelectedModel
 from lmeff.progress import shown
@@ -30,8 +32,8 @@ def publish_results(what: str, models: Sequence[SelectedModel]) -> None:
     if left := send_all(remote, _send, Retries(None)):
         said = "; ".join(f"{name}: {why}" for name, why in left.items())
         raise RunFailed(f"results not on the Hub yet: {said}; the same command again sends them, with the scores kept")
-    if not remote and (left := publish(Path(what))):
-        raise RunFailed(f"{len(left)} revisions could not be brought up to date: {left[0].error}")
+    if not remote and (behind := publish(Path(what))):
+        raise RunFailed(f"{len(behind)} revisions could not be brought up to date: {behind[0].error}")
 
 
 def send_all(
@@ -48,7 +50,7 @@ def send_all(
         for before in ready:
             name = before.revision
             with shown(f"{name}: sending results"):
-                after = _attempt(before, lambda name=name: send(remote[name]), retries)
+                after = _attempt(before, partial(send, remote[name]), retries)
             retries.note(after)
             entries[name] = after
             if after.hub_is_down:
@@ -62,9 +64,21 @@ def send_all(
 
 def _entry(name: str, selected: SelectedModel) -> Entry:
     """As for a revision of a run in its outbox, for a model that is in none."""
-    model, now = selected.remote, time.time()
-    fields = {"repository": model.repository, "branch": model.revision, "private": False, "manifest_sha256": None}
-    return Entry(revision=name, added=now, opened=now, **fields)
+    model, now = _remote(selected), time.time()
+    return Entry(
+        revision=name,
+        added=now,
+        opened=now,
+        repository=model.repository,
+        branch=model.revision,
+        private=False,
+        manifest_sha256=None,
+    )
+
+
+def _remote(selected: SelectedModel) -> RemoteModel:
+    assert selected.remote is not None, "only results of models of the Hub are sent one by one"
+    return selected.remote
 
 
 def _attempt(entry: Entry, send: Callable[[], str], retries: Retries) -> Entry:
@@ -84,7 +98,7 @@ def _attempt(entry: Entry, send: Callable[[], str], retries: Retries) -> Entry:
 
 def _send(selected: SelectedModel) -> str:
     """Adds result files, and their numbers to the card's metadata, to a Hub model's branch."""
-    model, hub = selected.remote, Hub(token())
+    model, hub = _remote(selected), Hub(token())
     paths = own_results(selected.output, weights_sha256(selected.fetch()))
     paths = [path for path in paths if not any(one.limit for one in read_result_files([path]).tasks.values())]
     results = read_result_files(paths)
@@ -96,9 +110,11 @@ def _send(selected: SelectedModel) -> str:
     def files(head: str, remote: Mapping[str, RemoteFile]) -> Files:
         text = hub.read(model.repository, head, "README.md").decode() if "README.md" in remote else "---\n---\n"
         card = ModelCard(text, ignore_metadata_errors=True)
-        old = [one for one in card.data.eval_results or [] if (one.dataset_name, one.metric_name) not in names]
-        card.data.model_name = card.data.model_name or model.repository.partition("/")[2]
-        card.data.eval_results = [*old, *new]
+        data = card.data
+        assert isinstance(data, ModelCardData), "a model's card has a model's metadata"
+        old = [one for one in data.eval_results or [] if (one.dataset_name, one.metric_name) not in names]
+        data.model_name = data.model_name or model.repository.partition("/")[2]
+        data.eval_results = [*old, *new]
         with tempfile.TemporaryDirectory() as folder:
             write_entries(Path(folder) / "lmeff.yaml", scores, paths, None)
             entries = {f".eval_results/{path.name}": path.read_bytes() for path in Path(folder).iterdir()}

@@ -44,7 +44,8 @@ class Stretches:
     @property
     def follows_end(self) -> np.ndarray:
         """(stretches,) bool: where a document begins right after one has ended, so that `<s>` can be predicted."""
-        return self.has_begin & np.concatenate([[True], self.has_end[:-1]])
+        follows: np.ndarray = self.has_begin & np.concatenate([[True], self.has_end[:-1]])
+        return follows
 
 
 def chosen_first(lengths: np.ndarray, limit_tokens: int | None) -> np.ndarray:

@@ -107,11 +107,13 @@ class Packing:
 
     @property
     def num_sequences(self) -> int:
-        return self.manifest["num_sequences"]
+        num_sequences: int = self.manifest["num_sequences"]
+        return num_sequences
 
     @property
     def sequence_length(self) -> int:
-        return self.manifest["sequence_length"]
+        sequence_length: int = self.manifest["sequence_length"]
+        return sequence_length
 
     @cached_property
     def first_pieces(self) -> np.ndarray:
@@ -138,7 +140,8 @@ class Packing:
         try:
             if _sha256(path, path.stat().st_mtime_ns) != self.manifest["files"][path.name]["sha256"]:
                 raise InputError(f"{path}: is damaged; remove {self.folder} and prepare again")
-            return np.load(path, mmap_mode="r", allow_pickle=False)
+            values: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+            return values
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error}); remove {self.folder} and prepare again") from None
 

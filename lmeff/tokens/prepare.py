@@ -37,7 +37,8 @@ class Tokens:
     @property
     def fingerprint(self) -> str:
         """Hash of text, tokenizer, mixture and format (xxh3, 128 bits)."""
-        return self.manifest["fingerprint"]
+        fingerprint: str = self.manifest["fingerprint"]
+        return fingerprint
 
     def _stream(self, side: str) -> TokenStream:
         shards = self.manifest["splits"][side]["shards"]
@@ -58,7 +59,8 @@ class Tokens:
         path = self.folder / name
         if sha256_file(path) != self.manifest["files"][path.name]["sha256"]:
             raise damaged(path)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        table: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+        return table
 
     @cached_property
     def train_documents(self) -> np.ndarray:
@@ -91,7 +93,8 @@ def _passes(corpus: TextCorpus, folder: Path) -> dict[str, Passes]:
     for shard in corpus.shards("dev"):
         held_out[shard.source] = held_out.get(shard.source, 0) + shard.num_words
     whole = {source: np.concatenate(parts).astype(np.int64) for source, parts in sizes.items()}
-    return corpus.mixture.passes(whole, held_out, corpus.manifest["short"])
+    passes: dict[str, Passes] = corpus.mixture.passes(whole, held_out, corpus.manifest["short"])
+    return passes
 
 
 def _table(folder: Path, shard: TextShard) -> Path:

@@ -118,11 +118,14 @@ class _ShardMaker:
         def here(item: tuple[int, bytes]) -> tuple[np.ndarray, np.ndarray, str]:
             return _encode(item[1], item[0] == 0)
 
-        def beside(item: tuple[int, bytes]) -> Future[tuple[np.ndarray, np.ndarray, str]]:
-            return self._pool.submit(_encode, item[1], item[0] == 0)
+        numbered, pool = enumerate(pieces), self._pool
+        if pool is None:
+            return map(here, numbered)
 
-        numbered = enumerate(pieces)
-        return map(here, numbered) if self._pool is None else in_order(numbered, beside, here, self._num_beside)
+        def beside(item: tuple[int, bytes]) -> Future[tuple[np.ndarray, np.ndarray, str]]:
+            return pool.submit(_encode, item[1], item[0] == 0)
+
+        return in_order(numbered, beside, here, self._num_beside)
 
     def make(self, job: ShardJob, count: Callable[[int, int], None]) -> bool:
         """Writes `job.target`, a table of its documents beside it, and last of all a note that it is whole.

@@ -99,7 +99,7 @@ def build_optimizer(
             if part
         ]
 
-    options = {"betas": tuple(section.betas), "eps": section.epsilon}
+    options: dict[str, Any] = {"betas": tuple(section.betas), "eps": section.epsilon}
     match section.name:
         case "muon":
             matrices = _family(model).muon_names(model)

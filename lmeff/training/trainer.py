@@ -135,7 +135,7 @@ class LmeffTrainer(ResumableTrainer):
 
     def _load_states(self, saved: Mapping[str, dict[str, Any]]) -> None:
         """Raises ValueError where a checkpoint was written with other methods."""
-        owners = {"objective": self.objective, "order": self.order}
+        owners: dict[str, Any] = {"objective": self.objective, "order": self.order}
         owners |= {f"callback {name}": callback for name, callback in self._run_callbacks.items()}
         if unknown := saved.keys() - owners.keys():
             raise ValueError(f"it has the state of '{min(unknown)}', which this run does not have")

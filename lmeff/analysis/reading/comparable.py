@@ -71,7 +71,7 @@ def loss_clusters(groups: Sequence[Group]) -> list[list[Group]]:
 def score_clusters(groups: Sequence[Group], task: str) -> list[list[Run]]:
     """Runs whose last results of a task can be compared, of text by bits per byte at least; those without one are in none."""
     return clusters(
-        [run for group in groups for run in group.runs if _last(run, task)],
+        [run for group in groups for run in group.runs if run.results_of(task)],
         lambda one, other: same_text(_last(one, task), _last(other, task)),
     )
 
@@ -180,10 +180,9 @@ def _is_among(group: Group, members: Sequence[Run]) -> bool:
     return bool({id(run) for run in group.runs} & {id(run) for run in members})
 
 
-def _last(run: Run, task: str) -> TaskResult | None:
-    """The result at the last anchor that has one."""
-    results = run.results_of(task)
-    return results[-1] if results else None
+def _last(run: Run, task: str) -> TaskResult:
+    """The result at the last anchor that has one; one does."""
+    return run.results_of(task)[-1]
 
 
 def _has_loss(run: Run) -> bool:

@@ -26,8 +26,8 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
                 break
         else:
             alike.append([run])
-    members = [tuple(sorted(each, key=lambda run: run.seed)) for alike in groups.values() for each in alike]
-    return [Group(label, each) for label, each in zip(_labels(members), members, strict=True)]
+    ordered = [tuple(sorted(each, key=lambda run: run.seed)) for alike in groups.values() for each in alike]
+    return [Group(label, each) for label, each in zip(_labels(ordered), ordered, strict=True)]
 
 
 def check_one_unit(runs: Sequence[Run]) -> None:

@@ -12,7 +12,7 @@ from lmeff.analysis.reading.results import pair_files, read_results
 from lmeff.analysis.reading.runs import Anchor, Run, subtasks_of
 from lmeff.errors import InputError
 from lmeff.files import read_json
-from lmeff.hub.named_revision import NamedRevision
+from lmeff.hub.named_revision import NamedRevision, Unit
 from lmeff.measures.selection import SOURCE
 
 
@@ -43,19 +43,19 @@ def read_collections(folders: Iterable[Path]) -> list[Run]:
     A revision without a count in its name, such as `main`, has no place on the axis and is left out. Raises InputError for a
     damaged file.
     """
-    series: dict[tuple[Path, str, str, str], dict[NamedRevision, Path]] = {}
+    series: dict[tuple[Path, str, str, Unit], dict[NamedRevision, Path]] = {}
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
         note = read_json(folder / SOURCE)
         if not isinstance(note, dict) or not {"repository", "revision"} <= set(note):
             raise InputError(f"{folder / SOURCE}: does not say which model these results are of")
         revision = NamedRevision.parse(note["revision"])
-        if revision.count is not None:
+        if revision.count is not None and revision.unit is not None:
             key = (folder.parent, note["repository"], revision.series, revision.unit)
             series.setdefault(key, {})[revision] = folder
-    return [_run(parent, repository, folders) for (parent, repository, *_), folders in series.items()]
+    return [_run(parent, repository, unit, folders) for (parent, repository, _, unit), folders in series.items()]
 
 
-def _run(parent: Path, repository: str, folders: dict[NamedRevision, Path]) -> Run:
+def _run(parent: Path, repository: str, unit: Unit, folders: dict[NamedRevision, Path]) -> Run:
     """A run of the revisions of one series, with the folder of each."""
     revisions = sorted(folders)
     anchors = tuple(
@@ -74,5 +74,5 @@ def _run(parent: Path, repository: str, folders: dict[NamedRevision, Path]) -> R
         anchors=anchors,
         subtasks=subtasks_of(anchors),
         source=repository,
-        unit=revisions[0].unit,
+        unit=unit,
     )

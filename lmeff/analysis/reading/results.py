@@ -110,7 +110,8 @@ def _parse_results(content: dict, path: Path) -> Results:
         if task not in subtasks:
             return counts.get(task)
         below = [total(child, counts) for child in subtasks[task]]
-        return None if None in below else sum(below)
+        known = [number for number in below if number is not None]
+        return sum(known) if len(known) == len(below) else None
 
     tasks = {}
     for task, values in {**content["results"], **(content.get("groups") or {})}.items():
@@ -133,8 +134,8 @@ def _parse_metrics(values: dict, where: str) -> dict[str, Score]:
         if not math.isfinite(value):
             raise InputError(f"{where}: {metric} is {value}, which is no score; evaluate this revision again")
         stderr = values.get(f"{metric}_stderr,{filtered}")  # a number, or "N/A"
-        known = isinstance(stderr, int | float) and math.isfinite(stderr)
-        metrics[metric if filtered == "none" else key] = Score(float(value), float(stderr) if known else None)
+        error = float(stderr) if isinstance(stderr, int | float) and math.isfinite(stderr) else None
+        metrics[metric if filtered == "none" else key] = Score(float(value), error)
     return metrics
 
 

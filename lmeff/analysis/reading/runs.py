@@ -213,7 +213,7 @@ def _read_anchors(folder: Path) -> tuple[Anchor, ...]:
             revision, document, read_results(results), pair_files(results), texts if texts.is_file() else None
         )
     for name, twin in list(anchors.items()):
-        original = anchors.get(twin.document.same_as)
+        original = anchors.get(twin.document.same_as) if twin.document.same_as else None
         if original is not None and original is not twin:
             # The final revision has the weights of an anchor: one point of the curve, whichever of the two was scored.
             del anchors[name]

@@ -122,11 +122,11 @@ class RunView:
             tiles.append((what, f"{each.points:+.1f} points", f"{span}; {each.span}"))
         losses = [anchor for anchor in self.run.anchors if anchor.document.dev_loss is not None]
         if losses:
-            last, where = losses[-1].document, f"at {losses[-1].tokens_name} tokens"
-            tiles.append(("Held-out loss", loss_text(last.dev_loss), f"nats per token, {where}"))
-            if last.dev_bits_per_byte is not None:
+            document, where = losses[-1].document, f"at {losses[-1].tokens_name} tokens"
+            tiles.append(("Held-out loss", loss_text(document.dev_loss), f"nats per token, {where}"))
+            if document.dev_bits_per_byte is not None:
                 tiles.append(
-                    ("Compression", loss_text(last.dev_bits_per_byte), f"bits per byte of held-out text, {where}")
+                    ("Compression", loss_text(document.dev_bits_per_byte), f"bits per byte of held-out text, {where}")
                 )
         return tiles
 

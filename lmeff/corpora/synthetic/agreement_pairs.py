@@ -17,7 +17,17 @@ from lmeff.corpora.synthetic.clauses import (
     with_subject_clause,
 )
 from lmeff.corpora.synthetic.heldout import ADJECTIVE_NOUN, DETERMINER_NOUN, SUBJECT_VERB, VERB_OBJECT, is_held_out
-from lmeff.corpora.synthetic.lexicon import ADJECTIVES, INTRANSITIVE, PERSON, REFLEXIVE, THING, TRANSITIVE, WHERE, Verb
+from lmeff.corpora.synthetic.lexicon import (
+    ADJECTIVES,
+    INTRANSITIVE,
+    PERSON,
+    REFLEXIVE,
+    THING,
+    TRANSITIVE,
+    WHERE,
+    Noun,
+    Verb,
+)
 from lmeff.corpora.synthetic.participants import (
     BEASTS,
     NAMED,
@@ -30,13 +40,20 @@ from lmeff.corpora.synthetic.participants import (
 
 Pairs = list[tuple[str, str]]
 
+
+def _noun(each: Participant) -> Noun:
+    """Of one who has no name."""
+    assert each.noun is not None
+    return each.noun
+
+
 ANIMATES = tuple({each.word: each for each in (*PERSONS, *BEASTS) if not each.plural}.values())
 """People and animals, each noun once, in the singular."""
-_WITH_REFLEXIVE = tuple(each for each in ANIMATES if each.kind != PERSON or each.noun.gender)
+_WITH_REFLEXIVE = tuple(each for each in ANIMATES if each.kind != PERSON or _noun(each).gender)
 """Those whose noun decides between `herself`, `himself` and `itself`."""
 NOUNS = (*ANIMATES, *(each for each in OBJECTS if not each.plural))
-REGULAR_NOUNS = tuple(each for each in NOUNS if not each.noun.is_irregular and each.kind != PERSON)
-IRREGULAR_NOUNS = tuple(each for each in NOUNS if each.noun.is_irregular)
+REGULAR_NOUNS = tuple(each for each in NOUNS if not _noun(each).is_irregular and each.kind != PERSON)
+IRREGULAR_NOUNS = tuple(each for each in NOUNS if _noun(each).is_irregular)
 
 
 def held_out_verbs(subject: Participant, verbs: Sequence[Verb]) -> list[Verb]:
@@ -71,7 +88,7 @@ def _determiner_and_noun(speaker: Speaker, noun: Participant, determiners: tuple
     name = speaker.pick(NAMED)
     sees = finite(speaker.pick(TRANSITIVE[PERSON, noun.kind]), name, speaker.chance(0.5))
     one, many = (" ".join([name.text, sees, each, *adjective.split()]) for each in determiners)
-    return both_numbers(one, many, noun.noun.singular, noun.noun.plural, speaker.pick(WHERE))
+    return both_numbers(one, many, _noun(noun).singular, _noun(noun).plural, speaker.pick(WHERE))
 
 
 def determiner_and_noun(speaker: Speaker) -> Pairs:
@@ -137,9 +154,11 @@ def _in_clause(speaker: Speaker, one: Participant, other: Participant, past: boo
     pairs = ((one, other_number(other)), (other_number(one), other))
     if speaker.chance(0.6):
         verb = speaker.pick(transitive_verbs(one, other))
-        return tuple(with_subject_clause(head, verb, inner, past) for head, inner in pairs)
-    verb = speaker.pick(transitive_verbs(other, one))
-    return tuple(with_object_clause(head, verb, inner, past) for head, inner in pairs)
+        singular, plural = (with_subject_clause(head, verb, inner, past) for head, inner in pairs)
+    else:
+        verb = speaker.pick(transitive_verbs(other, one))
+        singular, plural = (with_object_clause(head, verb, inner, past) for head, inner in pairs)
+    return singular, plural
 
 
 def subject_and_verb(speaker: Speaker) -> Pairs:
@@ -188,8 +207,8 @@ def _reflexive_number(speaker: Speaker, one: Participant, subjects: tuple[str, s
     if not verbs:
         return []
     verb, many = speaker.pick(verbs), other_number(one)
-    starts = (f"{text} {finite(verb, who, past)}" for text, who in zip(subjects, (one, many), strict=True))
-    return both_numbers(*starts, one.reflexive, many.reflexive, speaker.pick(WHERE))
+    singular, plural = (f"{text} {finite(verb, who, past)}" for text, who in zip(subjects, (one, many), strict=True))
+    return both_numbers(singular, plural, one.reflexive, many.reflexive, speaker.pick(WHERE))
 
 
 def reflexive_number(speaker: Speaker) -> Pairs:

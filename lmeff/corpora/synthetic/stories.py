@@ -17,14 +17,15 @@ def tell(speaker: Speaker) -> str:
         while first.word == second.word:
             first, second = speaker.two(options)
         groups += [first, second]
-    cast = Cast(*groups, speaker.pick(PLACES))
+    hero, friend, folk, crowd, beasts, herd, thing, gear = groups
+    cast = Cast(hero, friend, folk, crowd, beasts, herd, thing, gear, speaker.pick(PLACES))
     scenes = list(SCENES)
     lines = _opening(speaker, cast)
     for _ in range(NUM_SCENES):
-        first, *others = scenes.pop(int(speaker.random() * len(scenes)))(speaker, cast)
-        if lines and first.startswith("The ") and speaker.chance(0.4):
-            first = f"{speaker.pick(_LATER)} t{first[1:]}"
-        lines += [first, *others]
+        start, *others = scenes.pop(int(speaker.random() * len(scenes)))(speaker, cast)
+        if lines and start.startswith("The ") and speaker.chance(0.4):
+            start = f"{speaker.pick(_LATER)} t{start[1:]}"
+        lines += [start, *others]
     return " ".join([*lines, _ending(speaker, cast)])
 
 

@@ -26,11 +26,11 @@ _PEOPLE = (*NAMED, *PERSONS)
 def verb_and_object(speaker: Speaker) -> Pairs:
     """`Tom slept / *carried near the lake.` and `Tom carried / *slept the ball near the lake.`"""
     subject = speaker.pick(_PEOPLE)
-    alone, needy = held_out_verbs(subject, NEVER_TRANSITIVE), held_out_verbs(subject, ALWAYS_TRANSITIVE)
-    if not alone or not needy:
+    kinds = held_out_verbs(subject, NEVER_TRANSITIVE), held_out_verbs(subject, ALWAYS_TRANSITIVE)
+    if not all(kinds):
         return []
     past = speaker.chance(0.5)
-    alone, needy = (f"{subject.text} {finite(speaker.pick(verbs), subject, past)}" for verbs in (alone, needy))
+    alone, needy = (f"{subject.text} {finite(speaker.pick(verbs), subject, past)}" for verbs in kinds)
     where, thing = speaker.pick(NEAR), speaker.pick(OBJECTS).text
     return [
         (f"{alone} {where}.", f"{needy} {where}."),

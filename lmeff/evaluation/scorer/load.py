@@ -38,8 +38,14 @@ def load_model(
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     beginning_and_end(tokenizer)
     check_tokenizer(tokenizer, model.get_input_embeddings().num_embeddings)
-    options = {"batch_size": batch_size, "exact": exact, "precision": precision, "context_start": context_start}
-    wrapped = LmeffLM(model.to(device), tokenizer=tokenizer, **options)
+    wrapped = LmeffLM(
+        model.to(device),
+        tokenizer=tokenizer,
+        batch_size=batch_size,
+        exact=exact,
+        precision=precision,
+        context_start=context_start,
+    )
     wrapped.progress = progress
     return wrapped
 
@@ -55,5 +61,5 @@ def answer_tasks(
     for name in requests.keys() - chosen:
         kinds = dict.fromkeys(request.request_type for request in requests[name])
         asked = {kind: [one for one in requests[name] if one.request_type == kind] for kind in kinds}
-        flat = {kind: [one for one in given for _ in range(one.repeats)] for kind, given in asked.items()}
-        yield name, {kind: getattr(model, kind)(given) for kind, given in flat.items()}
+        repeated = {kind: [one for one in given for _ in range(one.repeats)] for kind, given in asked.items()}
+        yield name, {kind: getattr(model, kind)(given) for kind, given in repeated.items()}

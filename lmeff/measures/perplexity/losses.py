@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from lmeff.logs import is_quiet
 from lmeff.measures.perplexity.text import HeldText
@@ -30,7 +31,7 @@ _CHUNK_POSITIONS = 1024
 
 
 @torch.inference_mode()
-def token_losses(model: torch.nn.Module, windows: Windows, batch_size: int | None = None) -> np.ndarray:
+def token_losses(model: PreTrainedModel, windows: Windows, batch_size: int | None = None) -> np.ndarray:
     """Nats of every token, (tokens,) float64; 0 where nothing is scored.
 
     `batch_size` is the number of windows at once; by default what logits of a bounded size allow. Windows so long that a model
@@ -56,7 +57,7 @@ def token_losses(model: torch.nn.Module, windows: Windows, batch_size: int | Non
     return losses
 
 
-def _batches(model: torch.nn.Module, windows: Windows, batch_size: int | None) -> Iterator[np.ndarray]:
+def _batches(model: PreTrainedModel, windows: Windows, batch_size: int | None) -> Iterator[np.ndarray]:
     """Windows of like size together, long ones first, so that a batch that does not fit is the first one."""
     sizes = windows.stops - windows.starts
     order = np.argsort(-sizes, kind="stable")
@@ -73,7 +74,7 @@ def _batches(model: torch.nn.Module, windows: Windows, batch_size: int | None) -
         start += number
 
 
-def _losses(model: torch.nn.Module, windows: Windows, places: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+def _losses(model: PreTrainedModel, windows: Windows, places: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """Nats of the predicted tokens, in the order of `places[predicted]`. What stands behind a window's end is never seen, since
     the model looks only backwards."""
     ids = torch.from_numpy(windows.ids[places]).to(model.device)

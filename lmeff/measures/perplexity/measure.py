@@ -39,8 +39,10 @@ class _Texts:
         if options.paths:
             check_files(options.paths)
         else:
-            self._split = split_text(models[-1].model_folder, options.split or "dev", options.limit)
-            self._corpus = corpus_fingerprint(models[-1].model_folder)
+            folder = models[-1].model_folder
+            assert folder is not None, "a split is of a run here, not of a model of the Hub"
+            self._split = split_text(folder, options.split or "dev", options.limit)
+            self._corpus = corpus_fingerprint(folder)
 
     @property
     def note(self) -> str | None:
@@ -79,7 +81,8 @@ class Perplexity(Measure):
     def __init__(self, options: PerplexityOptions, before_batch: Callable[[], None] | None = None) -> None:
         """`before_batch` is called before every forward pass; what it raises ends the measuring."""
         self._options, self._before_batch = options, before_batch
-        self._texts: _Texts | None = None
+        self._texts: _Texts
+        """Set by `prepare`."""
         self._width = 0
 
     @classmethod
@@ -117,7 +120,11 @@ class Perplexity(Measure):
         path, text = model.output / f"{self._options.task}.json", self._texts.of(folder)
         settings = _settings(folder, self._options)
         settings["eos_is_scored"] = text.has_end and self._options.score_end
-        decided_by = {"weights_sha256": weights_sha256(folder), "data_sha256": text.sha256, "settings": settings}
+        decided_by: dict[str, Any] = {
+            "weights_sha256": weights_sha256(folder),
+            "data_sha256": text.sha256,
+            "settings": settings,
+        }
         decided_by["text_sha256"] = text.text_sha256
         if (known := reuse_equal(path, decided_by)) is not None:
             return known
@@ -197,7 +204,7 @@ def _check_windows(model_folder: Path, options: PerplexityOptions) -> None:
 def _settings(model_folder: Path, options: PerplexityOptions) -> dict[str, Any]:
     """What besides weights and text decides the numbers, and what part of the text it is. Raises InputError."""
     length = _length(model_folder, options)
-    settings = {"version": _VERSION, "dtype": "float32", "way": options.way, "length": length}
+    settings: dict[str, Any] = {"version": _VERSION, "dtype": "float32", "way": options.way, "length": length}
     settings["context_start"] = "bos"  # a document begins with one, whatever the tokenizer adds
     if options.way == "strided":
         settings["stride"] = options.stride or max(1, settings["length"] // 2)

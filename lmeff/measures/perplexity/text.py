@@ -173,7 +173,8 @@ class _Line:
 
 def _read_lines(path: Path, wanted: np.ndarray, sizes: np.ndarray) -> list[_Line]:
     """Some documents of a text shard, whose bytes must be `sizes`."""
-    read, lines = [], dict(zip(wanted.tolist(), sizes.tolist(), strict=True))
+    read: list[_Line] = []
+    lines = dict(zip(wanted.tolist(), sizes.tolist(), strict=True))
     if not lines:
         return read
     try:
@@ -214,7 +215,11 @@ def file_text(paths: Sequence[str], tokenizer: "PreTrainedTokenizerBase", limit_
     """
     bos, eos = beginning_and_end(tokenizer)
     ids: list[np.ndarray] = []
-    sizes, domains, groups, pieces, hashes = [], [], [], [], []
+    sizes: list[tuple[int, int]] = []
+    domains: list[str] = []
+    groups: list[tuple[int, int]] = []
+    pieces: list[tuple[int, ...]] = []
+    hashes: list[bytes] = []
     for number, path in enumerate(find_files(paths, "--text")):
         for group in _grouped(_texts(path)):
             sizes += [(num_bytes(text), num_words(text)) for text in group]

@@ -80,7 +80,7 @@ def prepare_tokenizer(corpus: TextCorpus, vocab_size: int, sample_bytes: int | N
     """
     text = TrainingText(corpus, sample_bytes)
     sampled = f"-sample-{format_count(text.sample_bytes)}" if text.sample_bytes else ""
-    folder = corpus.folder / "tokenizers" / f"bpe-{vocab_size}{sampled}.v{TOKENIZER_FORMAT}"
+    folder: Path = corpus.folder / "tokenizers" / f"bpe-{vocab_size}{sampled}.v{TOKENIZER_FORMAT}"
     with locked(corpus.folder.parent / ".locks" / f"{corpus.folder.name}.{folder.name}"):
         if not (folder / MANIFEST).exists():
             with new_folder(folder) as aside:

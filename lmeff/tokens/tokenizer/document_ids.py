@@ -19,4 +19,6 @@ def beginning_and_end(tokenizer: "PreTrainedTokenizerBase") -> tuple[int, int | 
 
 def encoded(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list[list[int]]:
     """Ids of texts without special tokens; what spells one is text."""
-    return tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+    encoding = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False)
+    ids: list[list[int]] = encoding["input_ids"]
+    return ids

@@ -37,7 +37,10 @@ class Encoder:
         # Characters that spell a special token must not end the document.
         self._tokenizer.encode_special_tokens = True
         self.vocab_size = self._tokenizer.get_vocab_size()
-        self._normalizer, self._fast = _gigatoken(tokenizer_file) if may_be_fast else (None, None)
+        self._normalizer: Any = None
+        self._fast: Any = None
+        if may_be_fast:
+            self._normalizer, self._fast = _gigatoken(tokenizer_file)
         self._uses_all_cores = uses_all_cores
 
     @property

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -45,7 +45,8 @@ class BoundaryCallback(RunCallback):
     stopped: bool = False
     """Whether the run ended here because somebody asked."""
     _saved_at: float = 0.0
-    _agreement: Agreement | None = None
+    _agreement: Agreement = field(init=False, repr=False, compare=False)
+    """Made when training begins."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self._saved_at = time.monotonic()

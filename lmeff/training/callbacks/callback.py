@@ -32,7 +32,7 @@ class RunCallback(TrainerCallback):
     """A callback with a place among the others and, where it has a state, one that a checkpoint keeps."""
 
     priority: ClassVar[Priority]
-    name: str
+    name: ClassVar[str]
     """Its key in the checkpoint; no two callbacks of a run have the same."""
 
     def state(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -66,7 +67,7 @@ class TrackingCallback(RunCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_) -> None:
         if state.is_world_process_zero:
             for name, tracker in self.trackers.items():
-                self._do(name, lambda name=name, tracker=tracker: self._begin(name, tracker, state.global_step))
+                self._do(name, partial(self._begin, name, tracker, state.global_step))
 
     def _begin(self, name: str, tracker: Tracker, step: int) -> None:
         self._begun[name] = tracker
@@ -106,7 +107,7 @@ class TrackingCallback(RunCallback):
 
     def _tell(self, step: int, values: Values) -> None:
         for name, tracker in list(self._begun.items()):
-            self._do(name, lambda tracker=tracker: tracker.tell(step, values))
+            self._do(name, partial(tracker.tell, step, values))
 
     def close(self) -> None:
         """Ends what was begun, so that nothing that was told is lost."""

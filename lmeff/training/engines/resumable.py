@@ -39,6 +39,8 @@ CONVERGENCE = "convergence"
 class ResumableTrainer(Trainer):
     """A Trainer whose state is written by parameter name, and read by any engine and number of processes."""
 
+    model: PreTrainedModel
+
     def __init__(
         self,
         model: PreTrainedModel,
