@@ -54,7 +54,7 @@ def _registered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(SECTIONS, "toy", ToySection)
     monkeypatch.setitem(FAMILIES, "toy", Toy)
     (tmp_path / "sitecustomize.py").write_text(REGISTER)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT), str(ROOT / "tests")]))
 
 
 @pytest.fixture

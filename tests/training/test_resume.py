@@ -26,7 +26,7 @@ from launching import (
     write_recipe,
 )
 
-from lmeff.revisions import differences
+from lmeff.formats.manifest import manifest_differences
 
 pytestmark = pytest.mark.slow
 
@@ -169,7 +169,7 @@ def test_a_second_signal_during_the_save(recipe: Path, plain: Path) -> None:
     process.communicate(timeout=60)
     assert process.returncode == 75
     assert state_of(run)["state"] == "interrupted"
-    assert not differences(newest_checkpoint(run), exclude=("manifest.json",))
+    assert not manifest_differences(newest_checkpoint(run), exclude=("manifest.json",))
     finish(start(None, str(recipe), "name=twice", "checkpoints.every_steps=1"))
     assert curve(run) == curve(plain)
     assert weights(run) == weights(plain)
