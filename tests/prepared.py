@@ -104,7 +104,15 @@ class Popen(subprocess.Popen):
         }
         pipes = [given[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")]
         files = [pipe if pipe >= 0 else number for number, pipe in enumerate((pipes[0], pipes[3], pipes[5]))]
-        self.pid = parent.fork(request, files)
+        try:
+            self.pid = parent.fork(request, files)
+        except (
+            BrokenPipeError,
+            ConnectionError,
+            ChildProcessError,
+        ):  # a test ended the parent together with its program
+            super()._execute_child(*arguments, **options)
+            return
         self._child_created = True
         self._close_pipe_fds(*pipes)
 
