@@ -74,12 +74,12 @@ def start(
     """`accelerate launch --config_file launchers/LAUNCHER.yaml -m lmeff.run WORDS` in a process group of its own; a launcher
     may be a file too, and without one it is `python -m lmeff.run WORDS`. It has the `faults` of `training/faulty.py`.
 
-    Its processes are forked from a prepared parent; where the launch itself is looked at, `popen` is `subprocess.Popen`. So are
-    those under ZeRO, since DeepSpeed has to be imported after the launcher's settings are there.
+    Without a launcher it is forked from a prepared parent. Launches are new processes, since most of their tests send signals to
+    one process or another and look at how all of them end.
     """
     command = [sys.executable]
     if popen is None:
-        popen = subprocess.Popen if launcher and "zero" in Path(launcher).stem else prepared.Popen
+        popen = subprocess.Popen if launcher else prepared.Popen
     if launcher:
         accelerate = str(Path(sys.executable).with_name("accelerate"))
         config = launcher if launcher.endswith(".yaml") else f"launchers/{launcher}.yaml"
