@@ -74,8 +74,8 @@ def start(
     """`accelerate launch --config_file launchers/LAUNCHER.yaml -m lmeff.run WORDS` in a process group of its own; a launcher
     may be a file too, and without one it is `python -m lmeff.run WORDS`. It has the `faults` of `training/faulty.py`.
 
-    Without a launcher it is forked from a prepared parent. Launches are new processes, since most of their tests send signals to
-    one process or another and look at how all of them end.
+    Without a launcher it is forked from a prepared parent. Launches are new processes, since most of their tests signal
+    one process or another, and look at how all of them end.
     """
     command = [sys.executable]
     if popen is None:

@@ -108,7 +108,7 @@ def test_a_run_that_is_complete_says_so(tmp_path: Path) -> None:
 def test_a_process_that_ends_meanwhile_keeps_no_signal_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     command = [sys.executable, "-c", "import time; time.sleep(60)"]
     ended_one, other = (subprocess.Popen(command) for _ in range(2))
-    found = [psutil.Process(one.pid) for one in (ended_one, other)]
+    found = [one.pid for one in (ended_one, other)]
     ended_one.kill()
     ended_one.wait()
     monkeypatch.setattr(launch, "_trainers", lambda: found)
