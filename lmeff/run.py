@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from lmeff.errors import EXIT_FAILED, RunFailed
-from lmeff.evaluation.tasks.checks import check_tasks, check_without_lm_eval, fetch_data
+from lmeff.evaluation.tasks.checks import check_names, check_without_lm_eval, fetch_data
 from lmeff.formats.state import StateDocument
 from lmeff.hub.account import namespace
 from lmeff.hub.names import hub_names
@@ -57,7 +57,7 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
     with shown("loading PyTorch"):
         from lmeff.measures.of_run import RunMeasures
 
-    check_tasks(evaluation.tasks, evaluation.include_path, evaluation.paths)
+    check_names(evaluation.tasks, evaluation.include_path)
     if evaluation.at_anchors:
         fetch_data(evaluation.tasks, evaluation.paths)
     measures = RunMeasures(recipe, run, stop.check)

@@ -26,15 +26,32 @@ def is_left_out(node: ast.Module | ast.FunctionDef) -> bool:
     return any(f"pytest.mark.{name}" in marks(node) for name in ("slow", "medium"))
 
 
-def rooms_of(tree: ast.Module) -> set[str]:
-    """The rooms from which a module of tests imports something."""
-    modules = []
+def rooms_by_name(tree: ast.AST) -> dict[str, str]:
+    """The names that are imported from rooms, each with its room."""
+    rooms = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
-            modules += [f"{node.module}.{one.name}" for one in node.names]
+            pairs = [(one.asname or one.name, f"{node.module}.{one.name}") for one in node.names]
         elif isinstance(node, ast.Import):
-            modules += [one.name for one in node.names]
-    return {module.split(".")[1] for module in modules if module.startswith("lmeff.")}
+            pairs = [(one.asname or one.name.partition(".")[0], one.name) for one in node.names]
+        else:
+            continue
+        rooms |= {name: module.split(".")[1] for name, module in pairs if module.startswith("lmeff.")}
+    return rooms
+
+
+def rooms_of(function: ast.FunctionDef, tree: ast.Module) -> set[str]:
+    """The rooms of which a test uses something by itself, or through functions and fixtures of its module."""
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    waiting, seen, rooms = [function], {function.name}, set()
+    while waiting:
+        node = waiting.pop()
+        used = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)} | {one.arg for one in node.args.args}
+        known = rooms_by_name(tree)
+        rooms |= {known[name] for name in used & known.keys()} | set(rooms_by_name(node).values())
+        waiting += [functions[name] for name in used & functions.keys() - seen]
+        seen |= used
+    return rooms
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +61,9 @@ def num_fast() -> dict[str, int]:
     for path in TESTS.rglob("test_*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
-        fast = 0 if is_left_out(tree) else sum(not is_left_out(function) for function in functions)
-        for room in rooms_of(tree) & found.keys():
-            found[room] += fast
+        for function in functions if not is_left_out(tree) else ():
+            for room in rooms_of(function, tree) & found.keys() if not is_left_out(function) else ():
+                found[room] += 1
     return found
 
 
@@ -56,12 +73,15 @@ def test_every_room_has_fast_tests(num_fast: dict[str, int], room: str) -> None:
 
 
 def test_marks_are_seen() -> None:
-    functions = "@pytest.mark.medium\ndef test_a(): ...\ndef test_b(): ...\n"
-    tree = ast.parse(f"{functions}from lmeff import plan\nimport lmeff.runs.state\nfrom lmeff.cli import main")
+    functions = "@pytest.mark.medium\ndef test_a(): main()\ndef test_b(found): other()\ndef found(): plan.x()\n"
+    tree = ast.parse(
+        f"{functions}from lmeff import plan\nfrom lmeff.runs.state import State\nfrom lmeff.cli import main"
+    )
     assert [is_left_out(node) for node in tree.body[:2]] == [True, False]
     assert not is_left_out(tree)
     assert is_left_out(ast.parse("pytestmark = pytest.mark.slow"))
-    assert rooms_of(tree) == {"plan", "runs", "cli"}
+    assert set(rooms_by_name(tree).values()) == {"plan", "runs", "cli"}
+    assert [rooms_of(node, tree) for node in tree.body[:2]] == [{"cli"}, {"plan"}]
 
 
 @pytest.mark.parametrize("popen", [subprocess.Popen, prepared.Popen])

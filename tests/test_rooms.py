@@ -206,7 +206,7 @@ def unsafe_calls(tree: ast.AST) -> Iterator[tuple[int, str]]:
         ("model.eval()", 0),
     ],
 )
-def test_unsafe_calls_are_recognised(code, found):
+def test_unsafe_calls_are_recognized(code, found):
     assert len(list(unsafe_calls(ast.parse(code)))) == found
 
 

@@ -9,7 +9,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """It takes none."""
 
 
-def run(_: argparse.Namespace) -> int:
+def run_words(words: list[str]) -> int:
+    """Hands the words on to lm-eval unread."""
     from lmeff.evaluation.command_line import lm_eval
 
-    return lm_eval([])  # with options the command line hands them on unread
+    return lm_eval(words)
+
+
+def run(_: argparse.Namespace) -> int:
+    return run_words([])

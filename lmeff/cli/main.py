@@ -12,6 +12,7 @@ from importlib import import_module
 
 import lmeff
 from lmeff.cli.help import GROUPS, Parser, check_verb, grouped_verbs, settle_environment
+from lmeff.cli.lm_eval import run_words
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 from lmeff.logs import add_options, set_verbosity
 
@@ -41,9 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settle_environment(words)
         if words[:1] == ["lm-eval"]:  # its options are its own
-            from lmeff.evaluation.command_line import lm_eval
-
-            return lm_eval(words[1:])
+            return run_words(words[1:])
         parser = make_parser()
         check_verb(parser, words)
         options = parser.parse_args(words)

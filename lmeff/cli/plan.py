@@ -1,11 +1,11 @@
 """`lmeff plan`: what a recipe will do and cost."""
 
 import argparse
-import sys
 
 from lmeff.cli.argument_types import positive, positive_int
 from lmeff.cli.recipe_options import add_recipe
 from lmeff.errors import InputError
+from lmeff.logs import note
 
 SUMMARY = "what a recipe will do and cost, in steps, parameters, FLOPs, memory, disk and hours"
 
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
             raise InputError("--measure: measures this machine; leave out --tokens-per-second, --mfu and --gpu")
         from lmeff.probes.speed import measure_speed
 
-        print("trying a few steps of the model, half a minute at the most ...", file=sys.stderr, flush=True)
+        note("trying a few steps of the model, half a minute at the most ...")
         measured = measure_speed(recipe, options.devices)
         speed, speed_from = measured.tokens_per_second, measured.describe()
         plan = make_plan(recipe, world_size=options.devices, micro_batch=measured.micro_batch, tokens_per_second=speed)

@@ -1,13 +1,12 @@
 """`lmeff profile`: what models cost."""
 
 import argparse
-import sys
 from dataclasses import replace
-from functools import partial
 
 from lmeff.cli.argument_types import path, positive, positive_int, positive_ints
 from lmeff.cli.help import options_anywhere
 from lmeff.cli.model_options import as_rows, print_results, read_selection, say
+from lmeff.logs import note
 
 SUMMARY = "what models cost: latency, throughput, generation speed, peak memory, parameters, FLOPs"
 
@@ -57,5 +56,5 @@ def run(options: argparse.Namespace) -> None:
         seconds=options.seconds,
     )
     names = models_to_profile(selection)
-    profile = Profile(settings, names.__getitem__, partial(say, file=sys.stderr))
+    profile = Profile(settings, names.__getitem__, note)
     print_results(options, measured(profile, list(names), say), as_rows, profile_table)

@@ -11,11 +11,10 @@ from lmeff.files import MANIFEST, sha256_file
 from lmeff.formats.manifest import ManifestDocument
 from lmeff.hub.client import Hub, Moved, NotDelivered, RemoteFile, Unavailable
 from lmeff.hub.mending import MENDED, corrected_names, is_before, was_before
-from lmeff.hub.names import MAIN
+from lmeff.hub.names import INDEX, MAIN
 from lmeff.hub.outbox import Entry
 from lmeff.revisions.store import MUTABLE, differences
 
-INDEX = "revisions.json"
 _WEIGHTS = "model.safetensors"
 _ATTEMPTS = 4
 _FREE = (".gitattributes", *MUTABLE)

@@ -12,6 +12,8 @@ from lmeff.revisions.revision import Revision
 
 MAIN = "main"
 """The branch of the card and the index."""
+INDEX = "revisions.json"
+"""On `main` of a repository of ours, which holds no model of its own."""
 
 
 @dataclass(frozen=True)

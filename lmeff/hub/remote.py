@@ -9,11 +9,9 @@ from lmeff.errors import InputError, RunFailed
 from lmeff.hub.account import token
 from lmeff.hub.availability import asked_once
 from lmeff.hub.named_revision import NamedRevision
-from lmeff.hub.names import MAIN
+from lmeff.hub.names import INDEX, MAIN
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[^@\s]+)?")
-_INDEX = "revisions.json"
-"""On `main` of a repository of ours, which holds no model of its own."""
 _FILES = ["*.safetensors", "*.safetensors.index.json", "*.json", "tokenizer.model", "*.txt", "README.md"]
 _NOT_NEEDED = ["optimizer.safetensors"]
 TOKENIZER = "tokenizer.json"
@@ -119,7 +117,7 @@ def find_remote(what: str, revisions: list[str] | None, every: bool) -> list[Rem
 def _is_model(one: RemoteModel, files: Iterable[str]) -> bool:
     """Whether a branch is a model of its own: not one without weights, such as one that is just being made, and not the `main`
     of our repositories, which at most repeats the final model."""
-    return holds_weights(files) and not (one.revision == MAIN and _INDEX in files)
+    return holds_weights(files) and not (one.revision == MAIN and INDEX in files)
 
 
 def holds_weights(files: Iterable[str | Path]) -> bool:

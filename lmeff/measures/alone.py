@@ -3,7 +3,6 @@
 python -m lmeff.measures.alone RUN REVISION KIND
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,18 +14,13 @@ from lmeff.measures.measure import measured
 from lmeff.measures.registry import measure_of_run
 from lmeff.measures.selection import select_models
 from lmeff.recipe import read_recipe
-
-_OF_LAUNCHERS = ("ACCELERATE_", "TORCHELASTIC_", "GROUP_", "ROLE_", "LOCAL_", "MASTER_")
-_RANKS = ("RANK", "WORLD_SIZE")
+from lmeff.runs.process import environment_without_launch
 
 
 def measure_alone(run: RunFolder, revision: str, kind: str) -> None:
     """Measures a revision as the verb would; its lines are printed as they come. Raises RunFailed when it cannot."""
-    environment = {
-        name: value for name, value in os.environ.items() if name not in _RANKS and not name.startswith(_OF_LAUNCHERS)
-    }
     command = [sys.executable, "-m", "lmeff.measures.alone", str(run), revision, kind]
-    done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(command, env=environment_without_launch(), stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         said = done.stderr.strip().splitlines()
         raise RunFailed(said[-1] if said else f"the process ended with {done.returncode}")

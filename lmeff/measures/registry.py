@@ -9,7 +9,6 @@ from lmeff.measures.measure import Measure
 from lmeff.recipe.sections.evaluation import Evaluation
 
 MEASURES = {
-    "scores": "lmeff.measures.scores.measure:Scores",
     "weights": "lmeff.measures.weights.measure:WeightStatistics",
     "perplexity": "lmeff.measures.perplexity.measure:Perplexity",
     "generation": "lmeff.measures.generation.measure:Generation",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lmeff.objectives.objective import Objective, Pieces
+from lmeff.objectives.objective import IGNORED, Objective, Pieces
 from lmeff.recipe.sections.batch import Batch
 from lmeff.tokens import BOS_ID, PAD_ID, Tokens, prepare_packing
 from lmeff.tokens.packing import position_ids
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     import torch
 
     from lmeff.objectives.held_out import HeldOutLoss, HeldOutText
-
-IGNORED = -100
-"""The label of a position without a loss, as in transformers."""
 
 
 class CausalObjective(Objective):

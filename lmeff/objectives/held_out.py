@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from lmeff.objectives.objective import IGNORED
 from lmeff.tokens import BOS_ID, Tokens
 from lmeff.tokens.held_out import held_out_sample
 from lmeff.tokens.packing import position_ids
@@ -34,7 +35,7 @@ class HeldOutText:
     windows: np.ndarray
     """(windows, length) int64."""
     labels: np.ndarray
-    """(windows, length) int64, -100 where nothing is predicted."""
+    """(windows, length) int64, `IGNORED` where nothing is predicted."""
     num_bytes: int
     position_ids: np.ndarray | None = None
     """(windows, length) int64, restarting with every document; None when documents are not kept apart."""
@@ -65,13 +66,13 @@ def held_out_text(tokens: Tokens, max_tokens: int, length: int, document_mask: b
     positions = window_starts(len(ids), length)[:, None] + np.arange(length)
     places = np.minimum(positions, len(ids) - 1)
     windows = ids[places]
-    labels = np.where((positions < len(ids)) & is_scored[places], windows, -100)
-    labels[:, 0] = -100
+    labels = np.where((positions < len(ids)) & is_scored[places], windows, IGNORED)
+    labels[:, 0] = IGNORED
     num_bytes = int(sample.num_bytes.sum())
     if not document_mask:
         return HeldOutText(windows, labels, num_bytes)
     begins = windows == BOS_ID
-    labels[begins] = -100
+    labels[begins] = IGNORED
     begins[:, 0] = True
     return HeldOutText(windows, labels, num_bytes, position_ids(begins))
 
@@ -102,11 +103,13 @@ def causal_sums(
     for start in range(0, len(rows), batch_size):
         batch = rows[start : start + batch_size]
         input_ids = torch.from_numpy(text.windows[batch]).to(device)
-        labels = torch.from_numpy(np.where(batch[:, None] < 0, -100, text.labels[batch])).to(device)[:, 1:]
+        labels = torch.from_numpy(np.where(batch[:, None] < 0, IGNORED, text.labels[batch])).to(device)[:, 1:]
         positions = None if text.position_ids is None else torch.from_numpy(text.position_ids[batch]).to(device)
         logits = window_logits(model, input_ids, positions)[:, :-1].float()
-        total[0] += cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100, reduction="sum").double()
-        total[1] += (labels != -100).sum()
+        total[0] += cross_entropy(
+            logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        ).double()
+        total[1] += (labels != IGNORED).sum()
     return total
 
 

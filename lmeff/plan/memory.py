@@ -10,7 +10,7 @@ from lmeff.recipe.schema import Recipe
 
 Engine = Literal["ddp", "zero1", "zero2", "zero3"]
 
-_USABLE_MEMORY = 0.9
+USABLE_MEMORY = 0.9
 
 
 def _state_bytes(num_parameters: int, world_size: int, half: bool) -> dict[Engine, int]:
@@ -43,7 +43,7 @@ def device_memory(
 
 def largest_fitting(recipe: Recipe, family: Family, world_size: int, gpu: Gpu, *, half: bool) -> int:
     """The largest micro-batch whose DDP estimate stays under 90% of the GPU's memory; the smallest where none does."""
-    sizes, limit = micro_batches(recipe, world_size), _USABLE_MEMORY * gpu.gigabytes * 1e9
+    sizes, limit = micro_batches(recipe, world_size), USABLE_MEMORY * gpu.gigabytes * 1e9
     fitting = [
         size for size in sizes if device_memory(recipe, family, size, world_size, half=half)["ddp"].total <= limit
     ]

@@ -7,6 +7,7 @@ import torch
 from lmeff.models.device import main_memory_bytes
 from lmeff.plan import make_plan
 from lmeff.plan.batch import micro_batches
+from lmeff.plan.memory import USABLE_MEMORY
 from lmeff.probes.probe_run import device_of_this_machine
 from lmeff.recipe.schema import Recipe
 from lmeff.training.engines.micro import fitting_sizes
@@ -34,7 +35,7 @@ def probe_memory(recipe: Recipe, world_size: int = 1) -> Memory:
         peaks: dict[int, int | None] = {
             size: make_plan(recipe, world_size=world_size, micro_batch=size).memory["ddp"].total for size in sizes
         }
-        fitting = [size for size, peak in peaks.items() if peak <= 0.9 * total]
+        fitting = [size for size, peak in peaks.items() if peak <= USABLE_MEMORY * total]
         return Memory("CPU (estimated)", total, peaks, max(fitting, default=None))
     peaks = fitting_sizes(recipe, device, sizes)
     fitting = [size for size, peak in peaks.items() if peak is not None]

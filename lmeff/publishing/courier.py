@@ -21,23 +21,13 @@ from lmeff.publishing.folder import add_to_outbox, complete_revisions
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.evaluation import Evaluation
 from lmeff.revisions import Revision, RevisionListener
+from lmeff.runs.process import environment_without_launch
 
 _FIXED_SECONDS, _SLOWEST_BYTES_A_SECOND = 900.0, 250_000.0
 """How long an attempt may take: the first, and as long as its bytes take at this pace."""
 _SHORTEST_SECONDS, _SHORTEST_CALL_SECONDS, _LONGEST_CALL_SECONDS = 120.0, 15.0, 60.0
 """Where somebody waits for it: the least time for an attempt, besides that for its bytes; how long the Hub may be silent."""
 _POLL_SECONDS = 1.0
-_LAUNCHER_VARIABLES = (
-    "RANK",
-    "WORLD_SIZE",
-    "LOCAL_",
-    "MASTER_",
-    "ACCELERATE_",
-    "TORCHELASTIC_",
-    "GROUP_",
-    "ROLE_",
-)
-"""How the variables begin that make a process one of several that train."""
 
 
 def attempt_beside(
@@ -81,8 +71,7 @@ def attempt_beside(
 
 def _worker_environment(call_seconds: float) -> dict[str, str]:
     """For a process that is no part of training, and in which a call to the Hub may take `call_seconds`."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_LAUNCHER_VARIABLES)}
-    return inherited | {
+    return environment_without_launch() | {
         "OMP_NUM_THREADS": "1",
         "CUDA_VISIBLE_DEVICES": "",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",

@@ -8,7 +8,7 @@ from lmeff.hub.account import token
 from lmeff.hub.availability import unreachable
 from lmeff.hub.client import OFFLINE
 from lmeff.hub.outbox import Entry, Outbox
-from lmeff.logs import note
+from lmeff.logs import is_quiet, note
 from lmeff.progress import shown
 from lmeff.publishing.attempt import NO_TOKEN
 
@@ -117,7 +117,7 @@ class Retries:
 
     def _show_wait(self, line: str, until: float) -> None:
         """Waits, with one line on a terminal that changes, and one that stays elsewhere."""
-        is_terminal = sys.stderr.isatty()
+        is_terminal = sys.stderr.isatty() and not is_quiet()
         if not is_terminal:
             note(f"{line} {max(0, until - time.time()):.0f} s ({self._passed()})")
         while (left := until - time.time()) > 0:

@@ -6,6 +6,18 @@ from typing import NoReturn
 
 from lmeff.library_internals import run_exit_functions
 
+_LAUNCH_VARIABLES = (
+    "RANK",
+    "WORLD_SIZE",
+    "LOCAL_",
+    "MASTER_",
+    "ACCELERATE_",
+    "TORCHELASTIC_",
+    "GROUP_",
+    "ROLE_",
+)
+"""How the variables begin that a launcher sets."""
+
 
 def launched_rank() -> int:
     """This process among those of the launch, from 0."""
@@ -20,6 +32,11 @@ def launched_world_size() -> int:
 def launch_id() -> str:
     """What all processes of a launch have in common, and no other launch has."""
     return "-".join(os.environ.get(name, "") for name in ("MASTER_ADDR", "MASTER_PORT", "TORCHELASTIC_RUN_ID"))
+
+
+def environment_without_launch() -> dict[str, str]:
+    """The environment without what makes this process one of several that train, for one that works alone."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_LAUNCH_VARIABLES)}
 
 
 def leave(code: int) -> NoReturn:

@@ -132,15 +132,15 @@ def test_stories_keep_to_their_grammar(text: str):
 @pytest.mark.medium
 def test_stories_use_every_word_but_no_held_out_combination(stories: list[str], word_counts: Counter[str]):
     words = _words("\n".join(stories))
-    neighbours, one_between = set(pairwise(words)), set(zip(words, words[2:], strict=False))
+    neighbors, one_between = set(pairwise(words)), set(zip(words, words[2:], strict=False))
     for noun in NOUNS:
         assert min(word_counts[noun.singular], word_counts[noun.plural]) > 400
         for this, these in (("this", "these"), ("that", "those")):
             if is_held_out(DETERMINER_NOUN, this, noun.singular):
-                assert neighbours.isdisjoint({(this, noun.singular), (these, noun.plural)})
+                assert neighbors.isdisjoint({(this, noun.singular), (these, noun.plural)})
         for adjective in (each for group in ADJECTIVES[noun.kind] for each in group):
             described = {(adjective, noun.singular), (adjective, noun.plural)}
-            assert neighbours.isdisjoint(described) == is_held_out(ADJECTIVE_NOUN, adjective, noun.singular)
+            assert neighbors.isdisjoint(described) == is_held_out(ADJECTIVE_NOUN, adjective, noun.singular)
     for verb, noun in product(VERBS.values(), THINGS):
         forms = {verb.base, verb.third, verb.past, verb.participle}
         if is_held_out(VERB_OBJECT, verb.base, noun.singular):
@@ -149,7 +149,7 @@ def test_stories_use_every_word_but_no_held_out_combination(stories: list[str], 
     subjects |= {name: {name.lower()} for names in NAMES.values() for name in names}
     for verb, subject in product(VERBS.values(), subjects):
         if is_held_out(SUBJECT_VERB, subject, verb.base):
-            assert neighbours.isdisjoint(product(subjects[subject], {verb.base, verb.third, verb.past}))
+            assert neighbors.isdisjoint(product(subjects[subject], {verb.base, verb.third, verb.past}))
 
 
 # ---------------------------------------------------------------- minimal pairs

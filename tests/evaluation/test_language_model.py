@@ -120,7 +120,7 @@ def test_exact_is_lm_eval_bit_for_bit(model_folder, tokenizer):
     assert ours.loglikelihood(asked, disable_tqdm=True) == theirs.loglikelihood(asked, disable_tqdm=True)
 
 
-def test_greedy_continuations_are_recognised(model_folder, tokenizer):
+def test_greedy_continuations_are_recognized(model_folder, tokenizer):
     """What the model itself would say, and the same with another last word."""
     ours = load_model(model_folder, "cpu", batch_size=8, progress=False)
     start = tokenizer("Anna sees")["input_ids"]
@@ -197,7 +197,7 @@ def random_lines(count: int, longest: int) -> list[str]:
     return [" ".join(generator.choice(WORDS, generator.integers(1, longest + 1))) for _ in range(count)]
 
 
-def neighbours(model, count: int) -> list[Instance]:
+def neighbors(model, count: int) -> list[Instance]:
     """Pairs, half of them of sentences whose log-probabilities are next to each other, which bfloat16 confuses."""
     lines = [("", f" {line}") for line in random_lines(count, 9)]
     order = np.argsort([value for value, _ in model.loglikelihood(instances(*lines))])
@@ -209,7 +209,7 @@ def neighbours(model, count: int) -> list[Instance]:
 def test_adaptive_orders_of_pairs_are_those_of_float32(model_folder, monkeypatch):
     exact = load_model(model_folder, "cpu", progress=False)
     adaptive = load_model(model_folder, "cpu", progress=False, precision="adaptive")
-    asked = neighbours(exact, 480)
+    asked = neighbors(exact, 480)
     wanted, found = exact.loglikelihood(asked), adaptive.loglikelihood(asked)
     monkeypatch.setattr(TextScorer, "float32", adaptive._scorer.bfloat16(len(asked)))
     values = np.array([[value for value, _ in answers] for answers in (wanted, found, exact.loglikelihood(asked))])
@@ -235,7 +235,7 @@ def rolled(model: LmeffLM) -> list[float]:
 @pytest.mark.parametrize("kind", ["choices", "rolling"])
 def test_a_model_that_was_changed_is_scored_as_it_is_now(model_folder, precision, kind):
     model = load_model(model_folder, "cpu", progress=False, precision=precision)
-    asked = neighbours(model, 240)
+    asked = neighbors(model, 240)
     score = rolled if kind == "rolling" else lambda model: model.loglikelihood(asked)
     before = score(model)
     weight = model.model.base_model.layers[-1].mlp.down_proj.weight

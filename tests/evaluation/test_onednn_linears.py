@@ -140,10 +140,10 @@ def test_other_types_and_devices_are_left_alone():
 
 
 def test_a_weight_of_another_class_may_mean_other_numbers():
-    class Quantised(torch.nn.Parameter):
+    class Quantized(torch.nn.Parameter):
         pass
 
     layer = torch.nn.Linear(4, 3)
     assert OneDnnLinears([layer]).forwards
-    layer.weight = Quantised(layer.weight.detach())
+    layer.weight = Quantized(layer.weight.detach())
     assert not OneDnnLinears([layer]).forwards

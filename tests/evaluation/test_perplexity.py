@@ -102,7 +102,7 @@ def test_without_the_end_of_documents_it_is_what_lm_eval_sums(model_folder, file
     )
 
 
-def test_domains_sum_up_to_all_and_bytes_are_counted_before_normalisation(model_folder, files, tmp_path):
+def test_domains_sum_up_to_all_and_bytes_are_counted_before_normalization(model_folder, files, tmp_path):
     assert run(model_folder, "--text", files, "--name", "mine", "--output", tmp_path) == 0
     result = result_of(tmp_path, "perplexity_mine")
     counts, scores = result["counts"], result["results"]

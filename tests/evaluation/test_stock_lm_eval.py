@@ -127,6 +127,7 @@ def test_lm_eval_finds_a_folder_of_pairs_by_the_environment(tmp_path, clean_envi
     assert "set evaluation.paths.pairs to a folder" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.medium
 def test_a_group_of_ones_own_takes_the_pairs_that_a_recipe_names(model_folder, tmp_path, monkeypatch):
     """And not those of the environment."""
     for folder, name in (("recipe", "mine"), ("environment/pairs", "other")):

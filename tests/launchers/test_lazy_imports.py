@@ -24,8 +24,9 @@ sys.meta_path[sys.meta_path.index(importlib.machinery.PathFinder)] = Finder
 LISTING = """
 import atexit, os, sys
 from pathlib import Path
-if "lmeff.run" in sys.orig_argv and "launch" not in sys.orig_argv:
-    atexit.register(lambda: Path(os.environ["LISTED"]).write_text("\\n".join(sys.modules)))
+if "lmeff.run" in sys.orig_argv and "accelerate.commands.launch" not in sys.orig_argv:
+    listed = Path(os.environ["LISTED"] + os.environ.get("RANK", "0"))
+    atexit.register(lambda: listed.write_text("\\n".join(sys.modules)))
 """
 
 
@@ -45,11 +46,13 @@ def train(folder: Path, customization: str, launcher: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_run_imports_nothing_that_it_does_not_need(tmp_path):
-    assert "report.html" in train(tmp_path, LISTING, "")
-    modules = (tmp_path / "modules").read_text().split()
-    assert {"torch", "transformers"} <= set(modules)
-    assert not set(LEFT_ALONE) & set(modules)
+@pytest.mark.parametrize(("launcher", "num_processes"), [("", 1), ("cpu_ddp", 2)])
+def test_a_run_imports_nothing_that_it_does_not_need(tmp_path, launcher, num_processes):
+    assert "report.html" in train(tmp_path, LISTING, launcher)
+    for rank in range(num_processes):
+        modules = set((tmp_path / f"modules{rank}").read_text().split())
+        assert {"torch", "transformers"} <= modules
+        assert not set(LEFT_ALONE) & modules, f"rank {rank}"
 
 
 @pytest.mark.slow

@@ -143,45 +143,45 @@ class Speaker:
         """The clause, in a share of all cases after the time at which it holds: `at night the dogs sleep`."""
         return f"{self.pick(WHEN)} {clause}" if self.chance(share) else clause
 
-    def acts(self, subject: Participant, neighbour: Participant | None = None) -> str:
+    def acts(self, subject: Participant, neighbor: Participant | None = None) -> str:
         """`sleeps near the river`."""
-        verb = self.pick(intransitive_verbs(subject, neighbour))
+        verb = self.pick(intransitive_verbs(subject, neighbor))
         return f"{finite(verb, subject, self.past)} {self.pick(WHERE)}"
 
-    def does(self, subject: Participant, thing: Participant, neighbour: Participant | None = None) -> str:
+    def does(self, subject: Participant, thing: Participant, neighbor: Participant | None = None) -> str:
         """`finds the red key`."""
-        verb = self.pick(transitive_verbs(subject, thing, neighbour))
+        verb = self.pick(transitive_verbs(subject, thing, neighbor))
         return f"{finite(verb, subject, self.past)} {self.mention(thing, subject)}"
 
-    def feels(self, subject: Participant, neighbour: Participant | None = None) -> str:
+    def feels(self, subject: Participant, neighbor: Participant | None = None) -> str:
         """`is hungry`."""
         trait = self.trait(subject)
-        if neighbour and not may_be(neighbour, trait):
-            return self.acts(subject, neighbour)
+        if neighbor and not may_be(neighbor, trait):
+            return self.acts(subject, neighbor)
         return f"{be(subject, self.past)} {trait}"
 
-    def has_acted(self, subject: Participant, neighbour: Participant | None = None) -> str:
+    def has_acted(self, subject: Participant, neighbor: Participant | None = None) -> str:
         """`has slept near the river`."""
-        verb = self.pick(intransitive_verbs(subject, neighbour))
+        verb = self.pick(intransitive_verbs(subject, neighbor))
         return f"{have(subject, self.past)} {verb.participle} {self.pick(WHERE)}"
 
-    def has_done(self, subject: Participant, thing: Participant, neighbour: Participant | None = None) -> str:
+    def has_done(self, subject: Participant, thing: Participant, neighbor: Participant | None = None) -> str:
         """`has found the red key`."""
-        verb = self.pick(deeds(subject, thing, neighbour))
+        verb = self.pick(deeds(subject, thing, neighbor))
         return f"{have(subject, self.past)} {verb.participle} {self.mention(thing, subject)}"
 
-    def treats_itself(self, subject: Participant, neighbour: Participant | None = None) -> str:
+    def treats_itself(self, subject: Participant, neighbor: Participant | None = None) -> str:
         """`washes herself near the lake`."""
-        verb = finite(self.pick(reflexive_verbs(subject, neighbour)), subject, self.past)
+        verb = finite(self.pick(reflexive_verbs(subject, neighbor)), subject, self.past)
         return f"{verb} {subject.reflexive}" + (f" {self.pick(WHERE)}" if self.chance(0.5) else "")
 
-    def predicate(self, subject: Participant, thing: Participant, neighbour: Participant | None = None) -> str:
+    def predicate(self, subject: Participant, thing: Participant, neighbor: Participant | None = None) -> str:
         """Any of these but the last, for a subject that is a noun."""
         roll = self.random()
         if roll < 0.35:
-            return self.acts(subject, neighbour)
+            return self.acts(subject, neighbor)
         if roll < 0.5:
-            return self.does(subject, thing, neighbour)
+            return self.does(subject, thing, neighbor)
         if roll < 0.75:
-            return self.feels(subject, neighbour)
-        return self.has_acted(subject, neighbour) if roll < 0.85 else self.has_done(subject, thing, neighbour)
+            return self.feels(subject, neighbor)
+        return self.has_acted(subject, neighbor) if roll < 0.85 else self.has_done(subject, thing, neighbor)

@@ -108,42 +108,40 @@ def may_be(participant: Participant, adjective: str) -> bool:
     return not is_held_out(ADJECTIVE_NOUN, adjective, participant.word)
 
 
-def _usable(verbs: Iterable[Verb], subject: Participant, neighbour: Participant | None) -> tuple[Verb, ...]:
+def _usable(verbs: Iterable[Verb], subject: Participant, neighbor: Participant | None) -> tuple[Verb, ...]:
     """The verbs that the stories may say of the subject, with the neighbor between it and its verb.
 
     "The dog near the boy sleeps" contains "the boy sleeps", and must not where that is held out.
     """
-    who = [subject, neighbour] if neighbour else [subject]
+    who = [subject, neighbor] if neighbor else [subject]
     return tuple(verb for verb in verbs if all(may_do(each, verb) for each in who))
 
 
 @cache
-def intransitive_verbs(subject: Participant, neighbour: Participant | None = None) -> tuple[Verb, ...]:
+def intransitive_verbs(subject: Participant, neighbor: Participant | None = None) -> tuple[Verb, ...]:
     """Verbs without an object."""
-    return _usable(INTRANSITIVE[subject.kind], subject, neighbour)
+    return _usable(INTRANSITIVE[subject.kind], subject, neighbor)
 
 
 @cache
-def reflexive_verbs(subject: Participant, neighbour: Participant | None = None) -> tuple[Verb, ...]:
+def reflexive_verbs(subject: Participant, neighbor: Participant | None = None) -> tuple[Verb, ...]:
     """Verbs with a reflexive as their object."""
-    return _usable(REFLEXIVE[subject.kind], subject, neighbour)
+    return _usable(REFLEXIVE[subject.kind], subject, neighbor)
 
 
 @cache
-def transitive_verbs(
-    subject: Participant, other: Participant, neighbour: Participant | None = None
-) -> tuple[Verb, ...]:
+def transitive_verbs(subject: Participant, other: Participant, neighbor: Participant | None = None) -> tuple[Verb, ...]:
     """Verbs with the other as their object."""
-    verbs = _usable(TRANSITIVE[subject.kind, other.kind], subject, neighbour)
+    verbs = _usable(TRANSITIVE[subject.kind, other.kind], subject, neighbor)
     if other.kind != THING:
         return verbs
     return tuple(verb for verb in verbs if not is_held_out(VERB_OBJECT, verb.base, other.word))
 
 
 @cache
-def deeds(subject: Participant, thing: Participant, neighbour: Participant | None = None) -> tuple[Verb, ...]:
+def deeds(subject: Participant, thing: Participant, neighbor: Participant | None = None) -> tuple[Verb, ...]:
     """The transitive verbs among them that name something done to a thing at some moment."""
-    return tuple(verb for verb in transitive_verbs(subject, thing, neighbour) if verb in DEEDS)
+    return tuple(verb for verb in transitive_verbs(subject, thing, neighbor) if verb in DEEDS)
 
 
 @cache

@@ -48,8 +48,8 @@ def watching(speaker: Speaker, cast: Cast) -> list[str]:
     folk, crowd, beasts, herd = cast.folk, cast.crowd, cast.beasts, cast.herd
     lines = []
     for head, other in speaker.two(((folk, beasts), (beasts, crowd), (crowd, herd), (herd, folk), (beasts, herd))):
-        who, neighbour = speaker.subject(head, other)
-        lines.append(f"{who} {speaker.predicate(head, cast.gear, neighbour)}")
+        who, neighbor = speaker.subject(head, other)
+        lines.append(f"{who} {speaker.predicate(head, cast.gear, neighbor)}")
     if speaker.chance(0.25):
         return [sentence(f"{lines[0]}, {speaker.pick(('and', 'but', 'while'))} {lines[1]}")]
     return [sentence(speaker.framed(line)) for line in lines]
@@ -104,8 +104,8 @@ def knowing(speaker: Speaker, cast: Cast) -> list[str]:
     for knower, finder, found in speaker.two(groups):
         know, knew = speaker.pick((("know", "knew"), ("remember", "remembered"), ("learn", "learned")))
         knows = speaker.now(know if knower.plural else f"{know}s", knew)
-        who, neighbour = speaker.subject(finder, cast.beasts, plain=0.6)
-        verb = speaker.pick(transitive_verbs(finder, found, neighbour)).past
+        who, neighbor = speaker.subject(finder, cast.beasts, plain=0.6)
+        verb = speaker.pick(transitive_verbs(finder, found, neighbor)).past
         if speaker.chance(0.5):
             lines.append(sentence(f"{knower.text} {knows} what {who} {verb}"))
         else:
@@ -152,8 +152,8 @@ def caring(speaker: Speaker, cast: Cast) -> list[str]:
     )
     lines = []
     for head, other in speaker.two(pairs):
-        who, neighbour = speaker.subject(head, other, plain=0.5)
-        line = f"{who} {speaker.treats_itself(head, neighbour)}"
+        who, neighbor = speaker.subject(head, other, plain=0.5)
+        line = f"{who} {speaker.treats_itself(head, neighbor)}"
         if speaker.chance(0.25):
             verb = finite(speaker.pick(meetings(other, head)), other, speaker.past)
             line += f", and {other.text} {verb} {head.object}"
@@ -193,11 +193,11 @@ def ever(speaker: Speaker, cast: Cast) -> list[str]:
     groups = ((cast.folk, cast.herd), (cast.crowd, cast.beasts), (cast.beasts, cast.folk), (cast.herd, cast.crowd))
     for group in speaker.two(groups):
         who, start, adverb = _whoever(speaker, *group)
-        neighbour = group[1]
+        neighbor = group[1]
         if speaker.chance(0.4):
-            deed = f"{speaker.pick(deeds(who, cast.gear, neighbour)).participle} {cast.gear.text}"
+            deed = f"{speaker.pick(deeds(who, cast.gear, neighbor)).participle} {cast.gear.text}"
         else:
-            deed = speaker.pick(intransitive_verbs(who, neighbour)).participle
+            deed = speaker.pick(intransitive_verbs(who, neighbor)).participle
         line = f"{start} {have(who, speaker.past)} {adverb} {deed}"
         if speaker.chance(0.5):
             line += f" near the {cast.place}"

@@ -40,8 +40,7 @@ def check_tasks(tasks: Sequence[str], include_path: str | None, paths: Mapping[s
         paths: folders with data by name (`evaluation.paths`).
     """
     check_without_lm_eval(tasks, include_path, paths)
-    if mistakes := _check_names(tasks, include_path):
-        raise InputError(*mistakes)
+    check_names(tasks, include_path)
 
 
 def check_without_lm_eval(tasks: Sequence[str], include_path: str | None, paths: Mapping[str, str]) -> None:
@@ -63,7 +62,8 @@ def fetch_data(tasks: Sequence[str], paths: Mapping[str, str]) -> None:
             documents(leaf.source, leaf.uid, paths)
 
 
-def _check_names(tasks: Sequence[str], include_path: str | None) -> list[str]:
+def check_names(tasks: Sequence[str], include_path: str | None) -> None:
+    """The other part of `check_tasks`: raises InputError unless lm-eval knows every task that is not ours."""
     own = own_task_names()
     known = set(own)
     if include_path and not known.issuperset(tasks):
@@ -71,7 +71,8 @@ def _check_names(tasks: Sequence[str], include_path: str | None) -> list[str]:
     if any(task not in known and not task.startswith("lmeff") for task in tasks):
         known.update(_lm_eval_names(include_path, defaults=True))
     unknown = [task for task in dict.fromkeys(tasks) if task not in known]
-    return [f"no evaluation task {task!r}{meant(task, own) or meant(task, known)}" for task in unknown]
+    if unknown:
+        raise InputError(*(f"no evaluation task {task!r}{meant(task, own) or meant(task, known)}" for task in unknown))
 
 
 def _lm_eval_names(include_path: str | None, *, defaults: bool) -> list[str]:

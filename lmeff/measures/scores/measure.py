@@ -8,7 +8,6 @@ from lmeff.evaluation.bos_warning import warn_of_bos
 from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.tasks.checks import check_tasks
 from lmeff.formats.result import about_of
-from lmeff.formats.run_folder import RunFolder
 from lmeff.measures.measure import Measure, Say
 from lmeff.measures.reuse import refuse_fewer_examples
 from lmeff.measures.scores.table import ScoreTable
@@ -23,7 +22,6 @@ class Scores(Measure):
     """Scores on lm-eval's tasks, with minimal pairs and choices among them. A result is one of each task."""
 
     kind = "scores"
-    not_measured = "it was not scored"
 
     def __init__(
         self,
@@ -42,10 +40,6 @@ class Scores(Measure):
         self._section, self._exact, self._device, self._keep_fuller = section, exact, device, keep_fuller
         self._table = ScoreTable([_TYPICAL_NAME], section.tasks)
         self._has_header = False
-
-    @classmethod
-    def of_run(cls, section: EvaluationSection, run: RunFolder, check: Callable[[], None]) -> "Scores":
-        return cls(section)
 
     def prepare(self, models: Sequence[SelectedModel], say: Say) -> None:
         """Of no models where these are still to come."""

@@ -15,11 +15,10 @@ from lmeff.models.dropout import use_stateless_dropout
 from lmeff.objectives import Pieces, objective_of
 from lmeff.objectives.forward import compute_losses_in_forward
 from lmeff.plan.batch import micro_batches
+from lmeff.plan.memory import USABLE_MEMORY
 from lmeff.recipe.schema import Recipe
 from lmeff.runs.process import launched_world_size
 from lmeff.training.arguments import half_precision, uses_cpu
-
-_USABLE_MEMORY = 0.9
 
 
 def largest_fitting(candidates: Sequence[int], fits: Callable[[int], bool]) -> int | None:
@@ -50,7 +49,7 @@ def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
     half = half_precision(recipe)
     # The optimizer keeps two more numbers for every weight; they take their room as long as this function lives.
     model.optimizer_states = [torch.zeros_like(weight) for weight in model.parameters() for _ in range(2)]
-    limit = _USABLE_MEMORY * torch.cuda.get_device_properties(device).total_memory
+    limit = USABLE_MEMORY * torch.cuda.get_device_properties(device).total_memory
 
     def fits(micro_batch: int) -> bool:
         torch.cuda.reset_peak_memory_stats(device)
