@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 TF32 = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE")
 """Variables that change what float32 is on a GPU, for cuBLAS and for torch, each read once in a process."""
 _FOR_LAUNCHES = ("ACCELERATE_*", *TF32)
-_KEPT = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE")
+DEVICE_VARIABLES = ("ACCELERATE_USE_CPU", "ACCELERATE_TORCH_DEVICE")
+"""Variables of accelerate that say on which device to compute; whoever sets them means every process."""
 _ASKS = ("ACCELERATE_MIXED_PRECISION", "ACCELERATE_DOWNCAST_BF16", "ACCELERATE_DYNAMO_BACKEND", *TF32)
 
 
@@ -34,7 +35,7 @@ def set_numerics_aside() -> list[str]:
     found = {
         name: os.environ.pop(name)
         for name in sorted(os.environ)
-        if name not in _KEPT and any(fnmatchcase(name, pattern) for pattern in _FOR_LAUNCHES)
+        if name not in DEVICE_VARIABLES and any(fnmatchcase(name, pattern) for pattern in _FOR_LAUNCHES)
     }
     return [
         f"the environment: {name}={value} is not used: the recipe, or the verb, says how it computes"

@@ -95,7 +95,8 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
     with courier:
         plan = train(job, command.part)
         if is_first:
-            measures.after_training()
+            for name in measures.after_training():
+                courier.measured(name)
         if is_first and not recipe.publish.require:
             finish_state(job, plan)
         left = courier.finish()

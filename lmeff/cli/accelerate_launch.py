@@ -161,13 +161,13 @@ def _passing_on_signals() -> Iterator[threading.Event]:
 
 def _trainers() -> list[int]:
     """Ids of the processes that train: our own children which run `lmeff.run`, as Linux lists them under `/proc`."""
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit() and _is_trainer(path)]
+    return [int(path.name) for path in Path("/proc").glob("[0-9]*") if _is_trainer(path)]
 
 
 def _is_trainer(process: Path) -> bool:
     try:
         # After the command's name, which may hold spaces and brackets: the state, then the parent's id.
-        parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+        parent = (process / "stat").read_bytes().rpartition(b")")[2].split()[1]
         return int(parent) == os.getpid() and b"lmeff.run" in (process / "cmdline").read_bytes().split(b"\0")
     except OSError:  # it has ended meanwhile
         return False

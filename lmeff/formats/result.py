@@ -4,6 +4,7 @@ Beside lm-eval's keys a result has `kind`, which says what was measured, and `lm
 `weights_sha256`, `data_sha256`, `settings` and more. Files of lm-eval itself and of older versions have no `kind`.
 """
 
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -59,13 +60,22 @@ def write_result(path: Path, content: dict[str, Any]) -> None:
 
 
 def kind_of(content: dict[str, Any]) -> Kind:
-    """What was measured. Raises ValueError for a kind that no version has."""
+    """What was measured. Raises ValueError for a kind that this version does not have."""
     kind: Kind | None = content.get(KIND)
     if kind is None:
         return _kind_of_older(content)
     if kind not in get_args(Kind):
         raise ValueError(f"not a kind of result: {kind!r}")
     return kind
+
+
+def kinds_in(folder: Path) -> set[str]:
+    """The kinds of all results in a folder and those within it; those that only another version knows are left out."""
+    kinds: set[str] = set()
+    for path in folder.rglob("[!.]*.json"):
+        with suppress(ValueError):
+            kinds.add(kind_of(find_result(path)))
+    return kinds
 
 
 def _kind_of_older(content: dict[str, Any]) -> Kind:

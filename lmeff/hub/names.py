@@ -50,7 +50,7 @@ def hub_names(
         "size": recipe.model.size or format_short(plan.parameters.total),
         "vocab_size": recipe.tokenizer.vocab_size,
     }
-    repository = f"{namespace or 'you'}/{publish.repository.format(**fields)}"
+    repository = f"{namespace or 'you'}/{publish.repository.format(**fields, seed=recipe.seed)}"
     names = HubNames(repository, publish.anchor_branch, publish.final_branch, fields)
     mistakes = []
     if namespace is None:

@@ -1,32 +1,24 @@
-"""Measuring a revision in a process of its own, which no launcher has told to work together with others.
+"""Measuring a revision in a process of its own, since fine-tuning's Trainer would join those that a launcher started:
+`python -m lmeff.measures.alone RUN REVISION KIND`."""
 
-python -m lmeff.measures.alone RUN REVISION KIND
-"""
-
-import subprocess
 import sys
 from pathlib import Path
 
-from lmeff.errors import InputError, RunFailed
 from lmeff.formats.run_folder import RunFolder
 from lmeff.logs import say
 from lmeff.measures.measure import measured
 from lmeff.measures.registry import measure_of_run
 from lmeff.measures.selection import select_models
 from lmeff.recipe import read_recipe
-from lmeff.runs.process import environment_without_launch
+from lmeff.runs.apart import answer_apart, run_apart
 
 
 def measure_alone(run: RunFolder, revision: str, kind: str) -> None:
-    """Measures a revision as the verb would; its lines are printed as they come. Raises RunFailed when it cannot."""
-    command = [sys.executable, "-m", "lmeff.measures.alone", str(run), revision, kind]
-    done = subprocess.run(command, env=environment_without_launch(), stderr=subprocess.PIPE, text=True, check=False)
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise RunFailed(said[-1] if said else f"the process ended with {done.returncode}")
+    """Measures a revision as the verb would; its lines come as they are said. Raises InputError, RunFailed and OSError."""
+    run_apart("lmeff.measures.alone", str(run), revision, kind)
 
 
-def main(run: RunFolder, revision: str, kind: str) -> None:
+def _measure(run: RunFolder, revision: str, kind: str) -> None:
     section = read_recipe(run.recipe_yaml).recipe.evaluation
     measure = measure_of_run(kind, section, run, lambda: None)
     for _ in measured(measure, select_models(str(run), [revision]), say):
@@ -34,7 +26,4 @@ def main(run: RunFolder, revision: str, kind: str) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(RunFolder(Path(sys.argv[1])), *sys.argv[2:])
-    except (InputError, RunFailed) as error:
-        sys.exit(str(error))
+    sys.exit(answer_apart(lambda: _measure(RunFolder(Path(sys.argv[1])), *sys.argv[2:])))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lmeff.evaluation.results import scores_of
 from lmeff.files import MANIFEST
+from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.logs import say
 from lmeff.measures.alone import measure_alone
@@ -62,11 +63,13 @@ class RunMeasures:
         """`TASK/METRIC` and its value, of the recipe's tasks that the revision has results of."""
         return scores_of(self._run.results_of(revision.name), self._section.tasks)
 
-    def after_training(self) -> None:
+    def after_training(self) -> list[str]:
         """On one process, when the run has its final model: how near every revision is to it, the weights that an interrupted
-        run left unmeasured, and what is measured of the final revision alone."""
-        if not (self._run.revision(self._final) / MANIFEST).is_file():
-            return
+        run left unmeasured, and what is measured of the final revision alone. Returns the names of the revisions whose cards
+        show more now."""
+        final = self._run.revision(self._final)
+        if not (final / MANIFEST).is_file():
+            return []
         if "weights" in self._section.measures_at_anchors:
             weights = WeightStatistics()
             for model in select_models(str(self._run)):
@@ -76,6 +79,8 @@ class RunMeasures:
                 measure_alone(self._run, self._final, kind)  # no other process is here any more to work together with
             except Exception as error:
                 say(f"{self._final}: {measure.not_measured}: {reason(error)}")
+        equal = AnchorDocument.read(final).same_as
+        return [self._final, *([equal] if equal else [])] if self._after else []
 
     def _measure(self, measure: Measure, model: SelectedModel) -> None:
         """A run goes on whatever happens."""

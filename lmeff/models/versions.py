@@ -1,12 +1,17 @@
 """Versions of the libraries that results depend on."""
 
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 
 import lmeff
 
 
 def library_versions() -> dict[str, str]:
-    """lmeff's version, and those of the libraries that models and scores are computed with."""
+    """lmeff's version, and those of the libraries that models and scores are computed with, where they are installed."""
     of_models = ("lm_eval", "torch", "transformers", "tokenizers", "accelerate", "numpy")
     names = (*of_models, "evaluate", "scikit-learn", "scipy", "sacrebleu")
-    return {"lmeff": lmeff.__version__, **{name: version(name) for name in names}}
+    versions = {"lmeff": lmeff.__version__}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
+    return versions

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lmeff.objectives.objective import IGNORED, Objective, Pieces
+from lmeff.objectives.labels import IGNORED
+from lmeff.objectives.objective import Objective, Pieces
 from lmeff.recipe.sections.batch import Batch
 from lmeff.tokens import BOS_ID, PAD_ID, Tokens, prepare_packing
 from lmeff.tokens.packing import position_ids

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from lmeff.objectives.objective import IGNORED
+from lmeff.objectives.labels import IGNORED
 from lmeff.tokens import BOS_ID, Tokens
 from lmeff.tokens.held_out import held_out_sample
 from lmeff.tokens.packing import position_ids

@@ -42,10 +42,6 @@ class Pieces:
     """Place of each row in the global batch. With the seed and the step it is the key of whatever is drawn for a row."""
 
 
-IGNORED = -100
-"""The label of a position without a loss, as in transformers."""
-
-
 class Objective(ABC):
     """What is predicted from what. A learning method wraps one and adds to its inputs and its losses.
 

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lmeff.errors import InputError
-from lmeff.formats.result import find_result, kind_of
+from lmeff.formats.result import kinds_in
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.availability import unreachable
 from lmeff.hub.client import CALL_SECONDS_VARIABLE
@@ -145,6 +145,11 @@ class Courier(RevisionListener):
         except (InputError, OSError):
             return even_if_seen
 
+    def measured(self, revision: str) -> None:
+        """A revision has results that its card shows, also where it was delivered without them."""
+        if self._names is not None and (entry := self._outbox.read(revision)) and entry.state == "delivered":
+            self._outbox.again(revision)
+
     def _watch(self) -> None:
         pause = _POLL_SECONDS
         while not self._stop.wait(pause):
@@ -210,5 +215,4 @@ def is_measured(section: Evaluation, results: Path) -> bool:
         return True
     if section.tasks:  # they are scored when all else has been measured
         return all((results / f"{task}.json").exists() for task in section.tasks)
-    there = {kind_of(find_result(path)) for path in results.glob("[!.]*.json")}
-    return set(section.measures_at_anchors) - {"weights"} <= there
+    return set(section.measures_at_anchors) - {"weights"} <= kinds_in(results)

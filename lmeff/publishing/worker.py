@@ -6,21 +6,18 @@ It dies with the process PARENT, or after SECONDS, and has the lowest priority, 
 set before the imports, which take seconds.
 """
 
-import ctypes
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
+from lmeff.runs.process import end_with_parent
 
 
 def main(argv: Sequence[str]) -> int:
     parent, seconds, run, *revisions = argv
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != int(parent):
-        return 1
+    end_with_parent(int(parent))
     signal.alarm(int(seconds))
     os.nice(19)
 

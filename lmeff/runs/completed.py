@@ -3,9 +3,13 @@
 from collections.abc import Sequence
 
 from lmeff.formats.plan import PlanPart
+from lmeff.formats.result import kinds_in
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.state import StateDocument
 from lmeff.recipe.schema import Recipe
+
+_VERBS = {"generation": "generate", "finetuning": "finetune --tasks ..."}
+"""Of measures that are not called like their verb."""
 
 
 def complete_state(run: RunFolder) -> StateDocument | None:
@@ -33,11 +37,15 @@ def complete_text(
     run: RunFolder, recipe: Recipe, part: RunFolder, state: StateDocument, undelivered: Sequence[str]
 ) -> str:
     """What to print of a complete run, or of a complete `part` of it: that nothing is left to do, which tasks of the recipe it
-    was not scored on, what is not on the Hub, and where its report is."""
+    was not scored on, which measures were not taken, what is not on the Hub, and where its report is."""
     text = f"{part} is complete at {state.tokens:,} tokens; nothing to do"
     missing = [task for task in recipe.evaluation.tasks if not run.find_in_results(f"{task}.json")]
     if missing:
         text += f"\nnot scored on {', '.join(missing)}: lmeff eval {run} --tasks {','.join(missing)}"
+    there = kinds_in(run.results) if recipe.evaluation.measures else set()
+    for kind in recipe.evaluation.measures:
+        if kind not in there:
+            text += f"\n{kind} was not measured: lmeff {_VERBS.get(kind, kind)} {run}"
     if undelivered:
         text += f"\nnot on the Hub yet, {', '.join(undelivered)}: lmeff publish {run}"
     return text + f"\nreport: {run.report_html}"

@@ -1,11 +1,16 @@
 """This process among those of the launch. No torch."""
 
+import ctypes
 import os
+import signal
 import sys
 from typing import NoReturn
 
+from lmeff.environment import DEVICE_VARIABLES
+from lmeff.errors import EXIT_FAILED
 from lmeff.library_internals import run_exit_functions
 
+_PR_SET_PDEATHSIG = 1
 _LAUNCH_VARIABLES = (
     "RANK",
     "WORLD_SIZE",
@@ -35,8 +40,25 @@ def launch_id() -> str:
 
 
 def environment_without_launch() -> dict[str, str]:
-    """The environment without what makes this process one of several that train, for one that works alone."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_LAUNCH_VARIABLES)}
+    """The environment without what makes this process one of several that train, for one that works alone. On which device it
+    should compute stays."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in DEVICE_VARIABLES or not name.startswith(_LAUNCH_VARIABLES)
+    }
+
+
+def is_launched() -> bool:
+    """Whether `accelerate launch` started this process."""
+    return "ACCELERATE_MIXED_PRECISION" in os.environ
+
+
+def end_with_parent(parent: int) -> None:
+    """Lets this process die with the one that started it, whose id is `parent`; at once where that is gone already."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(EXIT_FAILED)
 
 
 def leave(code: int) -> NoReturn:
