@@ -125,13 +125,6 @@ def _between(first: np.ndarray, last: np.ndarray) -> list[np.ndarray]:
     return [np.arange(a, b) for a, b in zip(first.tolist(), last.tolist(), strict=True) if b - a > 1]
 
 
-def open_shard(path: Path) -> np.ndarray:
-    """The ids of a shard, (tokens,), memory-mapped. Raises InputError naming a shard that is damaged in any byte."""
-    shard = Shard(path)
-    shard.check()
-    return shard.ids
-
-
 class TokenStream:
     """All ids of one split, over its shards, as one long sequence."""
 

@@ -8,7 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmeff.errors import InputError
-from lmeff.tokens.shards import ShardWriter, TokenStream, id_type, open_shard
+from lmeff.tokens.shards import Shard, ShardWriter, TokenStream, id_type
+
+
+def _checked_ids(path: Path) -> np.ndarray:
+    shard = Shard(path)
+    shard.check()
+    return shard.ids
 
 
 def write(path: Path, ids: np.ndarray, vocab_size: int) -> Path:
@@ -21,7 +27,7 @@ def write(path: Path, ids: np.ndarray, vocab_size: int) -> Path:
 @pytest.mark.parametrize(("vocab_size", "itemsize"), [(65_536, 2), (65_537, 4)])
 def test_the_largest_id_survives(tmp_path: Path, vocab_size: int, itemsize: int) -> None:
     ids = np.array([0, 1, vocab_size - 1])
-    shard = open_shard(write(tmp_path / "a.bin", ids, vocab_size))
+    shard = _checked_ids(write(tmp_path / "a.bin", ids, vocab_size))
     assert shard.tolist() == ids.tolist()
     assert id_type(vocab_size).itemsize == itemsize
     with pytest.raises(ValueError, match="outside the vocabulary"):
@@ -53,7 +59,7 @@ def test_damage_is_named(tmp_path: Path) -> None:
     for content in (whole[:-1], whole[:40], b"something else" + whole, whole + b"\0\0"):
         (tmp_path / "a.bin").write_bytes(content)
         with pytest.raises(InputError, match=r"a\.bin: .*token shard"):
-            open_shard(tmp_path / "a.bin")
+            _checked_ids(tmp_path / "a.bin")
 
 
 @pytest.mark.parametrize("place", [40, 64, 2_000_000, -3])
@@ -64,7 +70,7 @@ def test_one_wrong_byte_is_found_when_a_shard_is_opened(tmp_path: Path, place: i
     content[place] ^= 4
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"a\.bin: "):
-        open_shard(path)
+        _checked_ids(path)
     with pytest.raises(InputError, match=r"a\.bin: "):
         TokenStream([path])
 

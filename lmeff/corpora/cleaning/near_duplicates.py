@@ -10,23 +10,16 @@ NGRAM_WORDS = 5
 NUM_BANDS = 14
 BAND_HASHES = 8
 NUM_HASHES = NUM_BANDS * BAND_HASHES
-HALF_FOUND_JACCARD = (1 - 0.5 ** (1 / NUM_BANDS)) ** (1 / BAND_HASHES)
-"""The similarity, 0.685, at which one pair in two has a key in common: above it most are found, below it few."""
 _SCHEME = "affine32"
 # A book is read in pieces: every n-gram takes NUM_HASHES numbers of 4 bytes while its piece is being hashed.
 _PIECE_NGRAMS = 4096
 
 
-def chance_found(jaccard: float) -> float:
-    """Probability that two texts with this Jaccard similarity of their 5-grams have a key in common.
-
-    1 - (1 - s^8)^14: 0.053 at s = 0.5, 0.772 at 0.75, 0.924 at 0.8, 0.9996 at 0.9.
-    """
-    return 1 - (1 - jaccard**BAND_HASHES) ** NUM_BANDS
-
-
 class NearKeys:
-    """Gives each text one key per band; texts that share any key are near-duplicates with `chance_found`.
+    """Gives each text one key per band; texts that share any key are taken for near-duplicates.
+
+    Two texts with a Jaccard similarity s of their 5-grams share one with probability 1 - (1 - s^8)^14: 0.053 at s = 0.5, 0.5 at
+    0.685, 0.772 at 0.75, 0.924 at 0.8, 0.9996 at 0.9.
 
     The same text and seed give the same keys in every process, on every platform: n-grams are hashed with xxh3, and
     datasketch's `affine32` permutations are integers drawn from NumPy's frozen RandomState.

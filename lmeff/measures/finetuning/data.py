@@ -40,7 +40,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class TaskData:
+class TaskExamples:
     """The examples of a task, as they are trained on and scored."""
 
     task: Task
@@ -80,7 +80,7 @@ def load_task(
     paths: Mapping[str, str],
     limit: int | None = None,
     groups: Sequence[str] = (),
-) -> TaskData:
+) -> TaskExamples:
     """The examples of a task.
 
     Args:
@@ -113,7 +113,7 @@ def load_task(
     most = min(filter(None, (settings.max_train_examples, limit)), default=None)
     validation = {split: _sample(split_examples, limit) for split, split_examples in examples.items()}
     source = str(folder) if folder else task.files.get("train") or HUB[task.suite]
-    return TaskData(
+    return TaskExamples(
         task,
         labels,
         _sample(train, most),

@@ -11,7 +11,7 @@ from lmeff.evaluation.results import model_files_sha256, weights_sha256, write_t
 from lmeff.files import sha256_file
 from lmeff.formats.result import Kind
 from lmeff.logs import is_quiet
-from lmeff.measures.finetuning.data import TaskData
+from lmeff.measures.finetuning.data import TaskExamples
 from lmeff.measures.finetuning.tasks import GROUPS, PREFIX, Task
 from lmeff.measures.result_keys import write_measurement
 from lmeff.measures.reuse import read_equal, reuse_equal
@@ -36,7 +36,7 @@ class FinetunedModel:
         shorter = {most for one in settings if (most := longest(self._folder, one)) < one.max_length}
         return f" (texts are cut at {min(shorter)} tokens, the most it takes)" if shorter else ""
 
-    def result(self, data: TaskData, settings: FinetuneSettings) -> dict[str, Any]:
+    def result(self, data: TaskExamples, settings: FinetuneSettings) -> dict[str, Any]:
         """The result of a task, from disk if it is there."""
         from lmeff.measures.finetuning.outcome import conclude
 
@@ -73,7 +73,7 @@ class FinetunedModel:
         for group in (group for group, names in GROUPS.items() if task.name in names):
             (self._output / f"{PREFIX}{group}.json").unlink(missing_ok=True)
 
-    def _decided_by(self, data: TaskData, settings: FinetuneSettings) -> dict[str, Any]:
+    def _decided_by(self, data: TaskExamples, settings: FinetuneSettings) -> dict[str, Any]:
         from lmeff.measures.finetuning.trial import (
             device_precision,
             has_dropout,
@@ -104,7 +104,7 @@ class FinetunedModel:
             },
         }
 
-    def _trials(self, data: TaskData, settings: FinetuneSettings, decided_by: dict[str, Any]) -> list:
+    def _trials(self, data: TaskExamples, settings: FinetuneSettings, decided_by: dict[str, Any]) -> list:
         from lmeff.measures.finetuning.journal import Journal
         from lmeff.measures.finetuning.trial import encode_task, run_trial
 

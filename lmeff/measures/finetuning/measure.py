@@ -7,9 +7,9 @@ from pathlib import Path
 from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.tasks.sources import DATA_VARIABLE
 from lmeff.formats.run_folder import RunFolder
-from lmeff.measures.finetuning.data import NoTrainingData, TaskData, load_task, suite_folder
+from lmeff.measures.finetuning.data import NoTrainingData, TaskExamples, load_task, suite_folder
 from lmeff.measures.finetuning.finetuned import KIND, FinetunedModel
-from lmeff.measures.finetuning.table import ScoreTable
+from lmeff.measures.finetuning.table import FinetuningTable
 from lmeff.measures.finetuning.tasks import GROUPS, PREFIX, WantedTasks, find_tasks
 from lmeff.measures.measure import Measure, Say
 from lmeff.measures.reuse import refuse_fewer_examples, refuse_part_of_run
@@ -55,7 +55,7 @@ class Finetuning(Measure):
         recipe = read_section(FinetuneRecipe, options.recipe, options.overrides)
         self._wanted = find_tasks(options.tasks, recipe)
         self._settings = {name: recipe.settings(name) for name in self._wanted.tasks}
-        self._data: dict[str, TaskData] = {}
+        self._data: dict[str, TaskExamples] = {}
 
     @classmethod
     def of_run(cls, section: Evaluation, run: RunFolder, check: Callable[[], None]) -> "Finetuning":
@@ -87,7 +87,7 @@ class Finetuning(Measure):
             say(f"{model.name}: {remark}")
         finetuned = FinetunedModel(model.output, folder, self._options.limit)
         tasks, groups = [data.task for data in self._data.values()], self._wanted.groups
-        table = ScoreTable(tasks, [PREFIX + group for group in groups])
+        table = FinetuningTable(tasks, [PREFIX + group for group in groups])
         say(f"{model.name}{finetuned.cut(self._settings.values())}\n{table.header()}")
         results: dict[str, dict] = {}
         failures: list[str] = []
@@ -114,10 +114,10 @@ class Finetuning(Measure):
 
 def _load(
     options: FinetuneOptions, wanted: WantedTasks, settings: Mapping[str, FinetuneSettings], say: Say
-) -> dict[str, TaskData]:
+) -> dict[str, TaskExamples]:
     """The data of all tasks. Those of a group that have no training data are left out, in one line."""
     paths = options.data_paths()
-    loaded: dict[str, TaskData] = {}
+    loaded: dict[str, TaskExamples] = {}
     missing: list[str] = []
     for name, task in wanted.tasks.items():
         try:
@@ -138,7 +138,7 @@ def _load(
     return loaded
 
 
-def _check_metrics(name: str, data: TaskData, best_by: str | None) -> None:
+def _check_metrics(name: str, data: TaskExamples, best_by: str | None) -> None:
     """Raises InputError for metrics that the task cannot have."""
     if best_by and best_by not in data.task.metrics:
         raise InputError(f"best_by: {name} has no {best_by!r}; it has {', '.join(data.task.metrics)}")
@@ -146,7 +146,7 @@ def _check_metrics(name: str, data: TaskData, best_by: str | None) -> None:
         raise InputError(f"tasks.{name}: f1 is for two labels, and there are {len(data.labels)}; take f1_macro")
 
 
-def _description(name: str, data: TaskData, settings: FinetuneSettings) -> str:
+def _description(name: str, data: TaskExamples, settings: FinetuneSettings) -> str:
     part = "" if len(data.train) == data.num_trainable else f" of {data.num_trainable:,}"
     scored = " and ".join(f"{len(examples):,} of {split}" for split, examples in data.validation.items())
     amounts = (

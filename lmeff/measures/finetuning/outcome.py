@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from lmeff.errors import RunFailed
-from lmeff.measures.finetuning.data import Example, TaskData
+from lmeff.measures.finetuning.data import Example, TaskExamples
 from lmeff.measures.finetuning.metrics import accuracy_stderr, constant_answer, predictions, score
 from lmeff.measures.finetuning.tasks import Task
 from lmeff.measures.finetuning.trial import Trial
@@ -36,7 +36,7 @@ logits (or the number)."""
 class Outcome:
     """How a model did on a task."""
 
-    data: TaskData
+    data: TaskExamples
     trials: tuple[Trial, ...]
     """All of them."""
     learning_rate: float
@@ -110,7 +110,7 @@ class Outcome:
         return pa.table(columns, schema=PREDICTION_SCHEMA)
 
 
-def conclude(data: TaskData, trials: Sequence[Trial], best_by: str) -> Outcome:
+def conclude(data: TaskExamples, trials: Sequence[Trial], best_by: str) -> Outcome:
     """Chooses the learning rate with the best mean over seeds of `best_by` on the dev split (of equal ones the first), and
     scores its trials on the validation splits. A learning rate with which a seed diverged is not chosen.
 
@@ -138,7 +138,7 @@ def conclude(data: TaskData, trials: Sequence[Trial], best_by: str) -> Outcome:
     )
 
 
-def _all_splits(data: TaskData, outputs: dict[str, list[list[float]]]) -> dict[str, float]:
+def _all_splits(data: TaskExamples, outputs: dict[str, list[list[float]]]) -> dict[str, float]:
     answers = (
         (split, predictions(data.task, np.asarray(outputs[split])), examples)
         for split, examples in data.validation.items()

@@ -10,7 +10,7 @@ _HEADER = ("task", "metric", "score x 100", "constant", "rate", "best epoch")
 _INDENT = "  "
 
 
-class ScoreTable:
+class FinetuningTable:
     """Lines with columns that fit, one task at a time, since a task may take hours."""
 
     def __init__(self, tasks: Sequence[Task], groups: Sequence[str]) -> None:

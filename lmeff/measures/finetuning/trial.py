@@ -29,7 +29,7 @@ from transformers.utils import logging as transformers_logging
 
 from lmeff.environment import asks_for_cpu
 from lmeff.library_internals import use_one_gpu
-from lmeff.measures.finetuning.data import Example, TaskData
+from lmeff.measures.finetuning.data import Example, TaskExamples
 from lmeff.measures.finetuning.encoding import Collator, Encoded, Frame, choose_pad_id, encode, give_pad_token
 from lmeff.measures.finetuning.metrics import predictions, score
 from lmeff.measures.finetuning.pooling import find_pooling
@@ -67,7 +67,7 @@ class Trial:
 class EncodedTask:
     """A task as a model reads it."""
 
-    data: TaskData
+    data: TaskExamples
     train: list[Encoded]
     dev: list[Encoded]
     validation: dict[str, list[Encoded]]
@@ -115,7 +115,7 @@ def run_trial(
     return Trial(learning_rate, seed, best.history, best.epoch, outputs, device)
 
 
-def load_classifier(folder: Path, data: TaskData, pad_id: int) -> PreTrainedModel:
+def load_classifier(folder: Path, data: TaskExamples, pad_id: int) -> PreTrainedModel:
     """The model of a folder with a new linear head, in float32. Safetensors only, no code from the folder is run.
 
     Raises InputError for a model that is no classifier's body, and for weights that are not those of the configuration.
@@ -164,7 +164,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
 
 
-def encode_task(model_folder: Path, data: TaskData, settings: FinetuneSettings) -> EncodedTask:
+def encode_task(model_folder: Path, data: TaskExamples, settings: FinetuneSettings) -> EncodedTask:
     """Encodes all examples for the model of a folder; `max_length` is at most what the model takes."""
     config, tokenizer = load_config(model_folder), load_tokenizer(model_folder)
     frame, max_length = Frame.of(tokenizer), longest(model_folder, settings)
