@@ -3,6 +3,7 @@
 The facts of an objective (how many positions have a loss) need no torch; whatever needs it imports it when it is called.
 """
 
+from lmeff.errors import InputError
 from lmeff.objectives.causal import CausalObjective
 from lmeff.objectives.objective import Objective, Pieces, WrappedObjective
 from lmeff.objectives.positions import LossPositions
@@ -12,5 +13,7 @@ __all__ = ["CausalObjective", "LossPositions", "Objective", "Pieces", "WrappedOb
 
 
 def objective_of(recipe: Recipe) -> Objective:
-    """The objective that a recipe trains with."""
+    """The objective that a recipe trains with. Raises InputError for one that there is not yet."""
+    if recipe.objective_name != "causal":
+        raise InputError(f"objective.name: {recipe.objective_name!r} cannot be trained yet")
     return CausalObjective()

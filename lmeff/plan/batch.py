@@ -43,7 +43,7 @@ def split_batch(recipe: Recipe, world_size: int, micro_batch: int | None = None)
             )
         micro_batch = recipe.batch.micro
     elif micro_batch is None:
-        limit = min(_CPU_MICRO_TOKENS, _CPU_LOGITS_BYTES // (4 * recipe.tokenizer.vocab_size)) // length
+        limit = min(_CPU_MICRO_TOKENS, _CPU_LOGITS_BYTES // (4 * recipe.model_vocab_size)) // length
         micro_batch = max(divisor for divisor in _divisors(share) if divisor <= max(1, limit))
     return micro_batch, share // micro_batch
 

@@ -12,13 +12,11 @@ from lmeff.recipe.sections.anchors import Anchors
 from lmeff.recipe.sections.batch import Batch
 from lmeff.recipe.sections.fields import Section
 from lmeff.recipe.sections.model import Model
+from lmeff.recipe.sections.objective import Objective
 from lmeff.recipe.sections.schedule import Schedule
 from lmeff.recipe.sections.training_values import LIGER_KERNELS
 from lmeff.recipe.wording import join_with_or
 from lmeff.recipe.yaml_lines import Mistake
-
-_OBJECTIVE = "causal"
-"""What models are trained for; there is no other yet."""
 
 
 def cross_check(values: dict[str, Any]) -> Iterator[Mistake]:
@@ -30,6 +28,8 @@ def cross_check(values: dict[str, Any]) -> Iterator[Mistake]:
     model, batch, anchors = sections.get("model"), sections.get("batch"), sections.get("anchors")
     if isinstance(model, Model):
         yield from _check_family(model, values.get("training"))
+        if isinstance(objective := sections.get("objective"), Objective):
+            yield from _check_objective(model, objective)
         if isinstance(batch, Batch):
             yield from _check_sequences(model, batch)
     if isinstance(batch, Batch) and isinstance(anchors, Anchors):
@@ -50,11 +50,14 @@ def _valid_sections(values: dict[str, Any]) -> dict[str, Section]:
     return sections
 
 
-def _check_family(model: Model, training: object) -> Iterator[Mistake]:
-    if _OBJECTIVE not in model.objectives:
+def _check_objective(model: Model, objective: Objective) -> Iterator[Mistake]:
+    if objective.name is not None and objective.name not in model.objectives:
         others = join_with_or(model.objectives)
-        text = f"'{model.family}' cannot be trained with the objective '{_OBJECTIVE}', only with {others}"
-        yield Mistake(("model", "family"), text)
+        text = f"'{model.family}' cannot be trained with the objective '{objective.name}', only with {others}"
+        yield Mistake(("objective", "name"), text)
+
+
+def _check_family(model: Model, training: object) -> Iterator[Mistake]:
     kernels = training.get("liger_kernel_config") if isinstance(training, dict) else None
     for kernel in kernels if isinstance(kernels, dict) else ():
         if kernel in LIGER_KERNELS and kernel not in model.liger_kernels:
@@ -67,7 +70,7 @@ def _check_sequences(model: Model, batch: Batch) -> Iterator[Mistake]:
     if longest and longest < batch.sequence_length:
         text = f"{longest} is less than batch.sequence_length ({batch.sequence_length})"
         yield Mistake(("model", "max_position_embeddings"), text)
-    if batch.document_mask and not model.document_mask:
+    if batch.document_mask and model.document_mask is None:
         text = f"in the family '{model.family}' documents of one sequence cannot be kept apart; leave it out"
         yield Mistake(("batch", "document_mask"), text)
 

@@ -105,7 +105,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, BaseModel):
         fields = {name: getattr(value, name) for name in type(value).model_fields}
         # A null that nobody wrote means that something else decides; in a file it would mean that the user wants none.
-        return {k: _plain(v) for k, v in fields.items() if v is not None or k in value.model_fields_set}
+        said = {k: _plain(v) for k, v in fields.items() if v is not None or k in value.model_fields_set}
+        return {k: v for k, v in said.items() if v != {} or not isinstance(fields[k], BaseModel)}
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}
     return value

@@ -11,6 +11,7 @@ from lmeff.recipe.sections.corpus import Corpus
 from lmeff.recipe.sections.evaluation import Evaluation
 from lmeff.recipe.sections.fields import Count, Name, OnResume, Section
 from lmeff.recipe.sections.model import AnyModel
+from lmeff.recipe.sections.objective import WITH_MASK_TOKEN, Objective, ObjectiveName
 from lmeff.recipe.sections.optimizer import Optimizer
 from lmeff.recipe.sections.paths import Paths
 from lmeff.recipe.sections.publish import Publish
@@ -32,6 +33,7 @@ class Recipe(Section):
     corpus: Corpus
     tokenizer: Tokenizer = Tokenizer()
     model: AnyModel
+    objective: Objective = Objective()
     batch: Batch
     anchors: Anchors
     optimizer: Optimizer = Optimizer()
@@ -41,6 +43,16 @@ class Recipe(Section):
     checkpoints: Checkpoints = Checkpoints()
     evaluation: Evaluation = Evaluation()
     publish: Publish = Publish()
+
+    @property
+    def objective_name(self) -> ObjectiveName:
+        """The objective's name, where the recipe gives none that of the family."""
+        return self.objective.name or self.model.objectives[0]
+
+    @property
+    def model_vocab_size(self) -> int:
+        """Tokens that the model has an embedding for: those of the text, and `<mask>` as the last one where it is needed."""
+        return self.tokenizer.vocab_size + (self.objective_name in WITH_MASK_TOKEN)
 
     @property
     def schedule_name(self) -> Literal["cosine", "linear", "constant", "wsd"]:

@@ -98,9 +98,12 @@ def test_mistakes_in_its_recipe_are_told_as_everywhere(recipe: Path) -> None:
     ]
 
 
-def test_a_family_that_cannot_be_trained_causally_is_refused(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_objective_that_the_family_does_not_have_is_refused(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ToySection, "objectives", ("masked",))
-    assert mistakes(recipe)[0].endswith("'toy' cannot be trained with the objective 'causal', only with masked")
+    assert read_recipe(recipe).recipe.objective_name == "masked"
+    assert mistakes(recipe, "objective.name=causal") == [
+        "objective.name=causal: 'toy' cannot be trained with the objective 'causal', only with masked"
+    ]
 
 
 def test_editors_know_its_fields() -> None:

@@ -133,9 +133,7 @@ def shape_values(model: Model) -> dict[str, Any]:
         near = difflib.get_close_matches(model.size.lower(), model.sizes, 1, 0.3)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise InputError(f"model.size: {model.size!r} is not one of {', '.join(model.sizes)}{hint}")
-    values: dict[str, Any] = dict(model.sizes.get(model.size or "", {}))
-    said = {name: getattr(model, name) for name in type(model).model_fields if name not in ("family", "size")}
-    values |= {name: value for name, value in said.items() if value is not None}
+    values = model.shape()
     if missing := [name for name in model.shape_fields if name not in values]:
         raise InputError(f"model: give a size ({', '.join(model.sizes)}) or {', '.join(missing)}")
     return values

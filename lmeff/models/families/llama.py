@@ -51,7 +51,7 @@ class Llama(Family):
             head_dim=head_dim,
             max_position_embeddings=positions,
             tie_word_embeddings=values["tie_word_embeddings"],
-            vocab_size=recipe.tokenizer.vocab_size,
+            vocab_size=recipe.model_vocab_size,
         )
 
     @classmethod

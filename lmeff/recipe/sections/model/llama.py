@@ -1,18 +1,19 @@
 """`model:` of the family `llama`."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from lmeff.recipe.sections.fields import Number, OnResume, PositiveCount
 from lmeff.recipe.sections.model.section import FamilyName, Model
+from lmeff.recipe.sections.objective import ObjectiveName
 
 
 class LlamaSection(Model):
     # The names are those of the published collection. Counts depend on the vocabulary: `20m` has 15M parameters with 8,192
     # entries and 47M with 50,257.
-    sizes: ClassVar[Mapping[str, Mapping[str, int]]] = {
+    sizes: ClassVar[Mapping[str, Mapping[str, int | float | bool]]] = {
         "20m": {"hidden_size": 384, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 6},
         "60m": {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 16, "num_attention_heads": 8},
         "180m": {"hidden_size": 768, "intermediate_size": 1792, "num_hidden_layers": 24, "num_attention_heads": 12},
@@ -23,7 +24,8 @@ class LlamaSection(Model):
         "num_hidden_layers",
         "num_attention_heads",
     )
-    document_mask: ClassVar[bool] = True
+    objectives: ClassVar[tuple[ObjectiveName, ...]] = ("causal", "hybrid")
+    document_mask: ClassVar[Literal["positions", "attention_mask"] | None] = "positions"
     liger_kernels: ClassVar[tuple[str, ...]] = (
         "rope",
         "cross_entropy",

@@ -1,7 +1,7 @@
 """What `model:` means in every family of architectures. A recipe's section is that of its family, with the family's fields."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -16,6 +16,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticKnownError
 
 from lmeff.recipe.sections.fields import OnResume, Section
+from lmeff.recipe.sections.objective import ObjectiveName
 from lmeff.recipe.wording import join_with_or
 
 FAMILIES: dict[str, type["Model"]] = {}
@@ -37,14 +38,15 @@ class Model(Section):
 
     on_resume: ClassVar[OnResume] = OnResume.FIXED
 
-    sizes: ClassVar[Mapping[str, Mapping[str, int]]] = {}
+    sizes: ClassVar[Mapping[str, Mapping[str, int | float | bool]]] = {}
     """Fields by named size."""
     shape_fields: ClassVar[tuple[str, ...]] = ()
     """Fields that a recipe must give when it names no size."""
-    objectives: ClassVar[tuple[str, ...]] = ("causal",)
-    """What the family can be trained for."""
-    document_mask: ClassVar[bool] = False
-    """Whether positions that restart at every document keep documents apart (`batch.document_mask`)."""
+    objectives: ClassVar[tuple[ObjectiveName, ...]] = ("causal",)
+    """What the family can be trained for; the first is what it is trained for unless a recipe says it."""
+    document_mask: ClassVar[Literal["positions", "attention_mask"] | None] = None
+    """What keeps the documents of a sequence apart (`batch.document_mask`): positions that restart at every document, or an
+    attention mask of (rows, 1, length, length). None for a family in which nothing does."""
     liger_kernels: ClassVar[tuple[str, ...]] = ()
     """The kernels that Liger has for the family."""
 
@@ -58,6 +60,11 @@ class Model(Section):
         if self.size is None and missing:
             yield "", f"give a 'size' ({', '.join(self.sizes)}), or also {', '.join(missing)}"
 
+    def shape(self) -> dict[str, Any]:
+        """The fields with a value: those of the named size, with those that the recipe says itself over them."""
+        said = {name: getattr(self, name) for name in type(self).model_fields if name not in ("family", "size")}
+        return {**self.sizes.get(self.size or "", {}), **{name: one for name, one in said.items() if one is not None}}
+
     @property
     def longest_sequence(self) -> int | None:
         """Tokens of the longest sequence that the model takes, where the recipe says it."""
@@ -68,7 +75,14 @@ class Model(Section):
     def _of_its_family(cls, values: Any, handler: ModelWrapValidatorHandler["Model"]) -> "Model":
         if cls is Model and isinstance(values, dict):
             return section_of(values).model_validate(values)
-        return handler(values)
+        return handler(cls._with_values_of_size(values) if isinstance(values, dict) else values)
+
+    @classmethod
+    def _with_values_of_size(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """With those of the named size for fields whose default is not None, which would look like a wish of the user."""
+        size = values.get("size")
+        of_size = cls.sizes.get(size, {}) if isinstance(size, str) else {}
+        return {name: one for name, one in of_size.items() if cls.model_fields[name].default is not None} | values
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
