@@ -8,6 +8,7 @@ import pytest
 from launching import environment
 from real_model import find_package, save_smollm2
 
+pytest_plugins = ["hub_fixtures", "model_fixtures"]
 LAUNCHERS = {"accelerate", "deepspeed", "lm_eval", "lmeff", "pip", "torchrun"}
 _running: list[pytest.Item] = []
 

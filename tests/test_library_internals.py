@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from house import MODULES
 
 from lmeff.library_internals import IN_SUBCLASSES, NAMES
-from tests.test_rooms import MODULES
 
 OURS = "lmeff.library_internals"
 PROMISED = {"_replace", "_asdict", "_fields", "_exit"}

@@ -7,9 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-
-PROJECT = Path(__file__).resolve().parent.parent
-PACKAGE = PROJECT / "lmeff"
+from house import MODULES, PROJECT
 
 # A name imports names of the lines above it, and itself; names of one line do not know each other.
 ORDER = (
@@ -54,14 +52,6 @@ MAX_LINES = {"lmeff.run": 150}
 MAX_LINES_OF_OTHERS = 350
 MAX_MODULES = 12
 LISTS_OF_EQUALS = {"lmeff/cli", "lmeff/recipe/sections", "lmeff/models/families", "lmeff/training/callbacks"}
-
-
-def module_name(path: Path) -> str:
-    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def room_of(module: str) -> str:
@@ -347,3 +337,38 @@ def test_each_name_on_disk_stands_in_one_module():
 )
 def test_names_on_disk_are_recognized(code, found):
     assert [name for _, name in names_on_disk(ast.parse(code))] == found
+
+
+TESTS = PROJECT / "tests"
+TEST_FOLDERS = {"benchmarks", "launchers", "slurm"}  # of what is not in lmeff/
+TEST_FILES = sorted(TESTS.rglob("*.py"))
+
+
+def test_tests_lie_where_what_they_test_lies():
+    folders = {path.relative_to(TESTS).parts[0] for path in TEST_FILES if path.parent != TESTS}
+    strays = sorted(folders - set(LEVELS) - TEST_FOLDERS)
+    assert not strays, f"tests/{strays[0]}: a folder of tests is named after a room of lmeff/"
+
+
+def is_for_pytest(module: str) -> bool:
+    """`test_store`, `revisions.test_store` and `conftest`: what pytest reads, and what nobody else imports."""
+    return any(part.startswith("test_") or part == "conftest" for part in module.split("."))
+
+
+def test_files_of_tests_do_not_import_each_other():
+    wrong = [
+        f"{path.relative_to(PROJECT)}:{node.lineno}: put what it shares into a module of its own"
+        for path in TEST_FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if (isinstance(node, ast.ImportFrom) and is_for_pytest(node.module or ""))
+        or (isinstance(node, ast.Import) and any(is_for_pytest(alias.name) for alias in node.names))
+    ]
+    assert not wrong, "\n".join(wrong)
+    assert all(map(is_for_pytest, ("test_rooms", "evaluation.test_suites", "analysis.conftest")))
+    assert not is_for_pytest("launching")
+
+
+def test_files_of_tests_have_names_of_their_own():
+    """pytest knows them by their names alone."""
+    names = [path.name for path in TESTS.rglob("test_*.py")]
+    assert sorted(set(names)) == sorted(names)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from analysis.conftest import write_fake_run
+from analysis.fake_runs import write_fake_run
 
 from lmeff.analysis import read_runs, write_report
 from lmeff.cli import main

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from analysis.conftest import ANCHORS, LEAVES, revision_name
+from analysis.fake_runs import ANCHORS, LEAVES, revision_name
 
 from lmeff.analysis import read_runs, write_report
 from lmeff.analysis.charts.series import make_series

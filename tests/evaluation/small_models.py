@@ -1,11 +1,20 @@
 """Small models and small data, made on the spot."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import GPT2Config, LlamaConfig, LlamaForCausalLM, PhiConfig, PreTrainedTokenizerFast
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PhiConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 NAMES = ("Anna", "Boris", "Carla", "Dmitri", "Elena", "Farid")
 VERBS = ("sees", "hears", "likes", "finds", "helps", "calls", "hides")
@@ -71,3 +80,15 @@ def write_anchor(folder: Path, tokens: int, same_as: str | None = None) -> None:
 def write_pairs(path: Path, pairs: list[tuple[str, str]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(json.dumps({"sentence_good": good, "sentence_bad": bad}) + "\n" for good, bad in pairs))
+
+
+def altered(model_folder: Path, folder: Path, change: Callable[[PreTrainedModel], object]) -> Path:
+    """A copy of the model after `change(model)`, with the same tokenizer."""
+    for path in model_folder.iterdir():
+        if path.suffix == ".json":
+            (folder / path.name).write_text(path.read_text())
+    model = AutoModelForCausalLM.from_pretrained(model_folder)
+    with torch.no_grad():
+        change(model)
+    model.save_pretrained(folder)
+    return folder

@@ -12,6 +12,7 @@ from pathlib import Path
 import prepared
 import pytest
 from evaluation.evaluating import evaluate_model
+from evaluation.fake_run import fake_revision, write_recipe, write_state
 
 from lmeff.cli import main
 from lmeff.evaluation.harness import Evaluation
@@ -124,31 +125,6 @@ def test_a_model_that_cannot_be_loaded_is_named_and_the_others_go_on(model_folde
         names[0],
         names[2],
     ]
-
-
-def fake_revision(model_folder: Path, run: Path, name: str) -> None:
-    """A revision as a run leaves it, as far as scoring looks: the model, its anchor, its manifest at last."""
-    folder = run / "revisions" / name
-    shutil.copytree(model_folder, folder)
-    tokens = {"0": 0, "1M": 1_000_000, "2M": 2_000_000}[name.rpartition("-")[2]]
-    facts = dict.fromkeys(("loss", "dev_loss", "dev_perplexity", "dev_bits_per_byte"), 1.0)
-    facts |= {"nominal_tokens": tokens, "exact_tokens": tokens, "step": tokens // 1000, "epoch": 0.0, "seed": 0}
-    facts |= {"mode": "snapshot", "part": None, "num_skipped_steps": 0, "train_seconds": 0.0, "flops": 0.0}
-    facts |= {"world_size": 1, "device": "cpu", "weights_sha256": "0" * 64, "same_as": None, "format": 1}
-    (folder / "anchor.json").write_text(json.dumps(facts))
-    (folder / "manifest.json").write_text(json.dumps({"format": 1, "files": {}}))
-
-
-def write_recipe(run: Path, blimp: Path) -> None:
-    quickstart = Path(__file__).resolve().parents[2] / "recipes" / "quickstart.yaml"
-    options = {"tasks": ["lmeff_blimp_wh_island"], "paths": {"blimp": str(blimp)}}
-    (run / "recipe.yaml").write_text(json.dumps({"extends": os.path.relpath(quickstart, run), "evaluation": options}))
-
-
-def write_state(run: Path, state: str) -> None:
-    facts = {"format": 1, "state": state, "step": 1, "tokens": 1000, "next_anchor": None, "pid": 1, "host": "here"}
-    facts |= {"job": None, "error": None, "updated": "2026-01-01T00:00:00+00:00"}
-    (run / "state.json").write_text(json.dumps(facts))
 
 
 def test_the_final_revision_stands_for_the_anchor_it_equals(model_folder, mini_blimp, tmp_path, capsys):

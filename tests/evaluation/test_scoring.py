@@ -5,9 +5,8 @@ import math
 import pytest
 import torch
 from evaluation.evaluating import evaluate_model
-from evaluation.small_models import save_model, write_pairs
+from evaluation.small_models import altered, save_model, write_pairs
 from lm_eval.api.instance import Instance
-from transformers import AutoModelForCausalLM
 
 from lmeff.errors import InputError
 from lmeff.evaluation.scorer.load import load_model
@@ -23,18 +22,6 @@ def test_a_tie_is_a_half_and_a_number_that_is_none_an_error():
             pair_score(broken, -1.0)
         with pytest.raises(ValueError, match="not finite"):
             pair_score(-1.0, broken)
-
-
-def altered(model_folder, folder, change):
-    """A copy of the model after `change(model)`, with the same tokenizer."""
-    for path in model_folder.iterdir():
-        if path.suffix == ".json":
-            (folder / path.name).write_text(path.read_text())
-    model = AutoModelForCausalLM.from_pretrained(model_folder)
-    with torch.no_grad():
-        change(model)
-    model.save_pretrained(folder)
-    return folder
 
 
 def test_a_model_with_constant_logits_is_right_half_of_the_time(model_folder, tmp_path):

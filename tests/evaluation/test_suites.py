@@ -11,10 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from evaluation.evaluating import evaluate_model
-from evaluation.small_models import NAMES, save_model, write_pairs
+from evaluation.small_models import NAMES, altered, save_model, write_pairs
 from evaluation.suites import ENTITY_SPLITS, ewok_item, swapped, write_full_eval, write_lines
 from scipy.stats import spearmanr
-from test_scoring import altered
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lmeff.cli import main

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import yaml
 from hub_server import TOKEN, HubServer
+from hub_user import REPOSITORY, lmeff, python
 from launching import (
     environment,
     finish,
@@ -25,7 +26,6 @@ from launching import (
     weights,
     write_recipe,
 )
-from publishing.conftest import REPOSITORY, lmeff, python
 
 from lmeff.files import describe_files, sha256_file
 from lmeff.hub.outbox import Outbox

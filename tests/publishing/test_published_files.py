@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 from hub_server import Commit, HubServer
+from hub_user import REPOSITORY, lmeff
 from launching import curve, finish, start, weights
-from publishing.conftest import REPOSITORY, lmeff
-from revisions.test_compatibility import make_old
+from revisions.older import make_old
 
 from lmeff.cli import main
 from lmeff.files import sha256_file

@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 from hub_server import TOKEN, HubServer
+from hub_user import REPOSITORY, lmeff
 from launching import run_folder, start, write_recipe
-from publishing.conftest import REPOSITORY, lmeff
-from revisions.test_compatibility import make_old
+from revisions.older import make_old
 
 from lmeff.cli import main
 from lmeff.hub.client import Hub

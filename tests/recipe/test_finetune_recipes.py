@@ -6,7 +6,7 @@
 from pathlib import Path
 
 import pytest
-from test_recipes_and_readme import field_tables
+from recipe.key_tables import field_tables
 
 from lmeff.errors import InputError
 from lmeff.recipe.mistakes import section_fields

@@ -4,41 +4,20 @@
 """
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
-from pydantic.fields import FieldInfo
+from recipe.key_tables import field_tables
 
 from lmeff.plan import make_plan
 from lmeff.quantities import format_bytes, format_short, format_tokens
 from lmeff.recipe import read_recipe
 from lmeff.recipe.mistakes import section_fields
 from lmeff.recipe.sections.training import ALLOWED
-from lmeff.recipe.wording import show
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 README = RECIPES / "README.md"
 SHIPPED = sorted(RECIPES.glob("*.yaml"))
 HEADING = "## Every key\n\n"
-
-
-def field_tables(sections: dict[str, dict[str, FieldInfo]]) -> str:
-    """A table for every section: key, default, meaning."""
-    parts = []
-    for section, fields in sections.items():
-        rows = []
-        for key, field in fields.items():
-            name = f"{section}.{key}".lstrip(".")
-            shared = sections["corpus"].get(key) if section == "corpus.sources.NAME" and key != "epochs" else None
-            if name in sections or (shared and shared.description == field.description):
-                continue
-            meaning = " ".join((field.description or "").split())
-            choices = [choice for choice in get_args(field.annotation) if isinstance(choice, str)]
-            if len(choices) > 1:
-                meaning = f"{meaning} One of {', '.join(f'`{choice}`' for choice in choices)}.".strip()
-            rows.append(f"| `{name}` | {_default(field)} | {meaning} |\n")
-        parts.append(f"| key | default | meaning |\n|---|---|---|\n{''.join(rows)}")
-    return "\n".join(parts)
 
 
 def recipe_tables() -> str:
@@ -48,13 +27,6 @@ def recipe_tables() -> str:
         field_tables(section_fields())
         + f"\n`training:` takes these fields of `transformers.TrainingArguments`: {allowed}.\n"
     )
-
-
-def _default(field) -> str:
-    if field.is_required():
-        return "required"
-    value = field.get_default(call_default_factory=True)
-    return "" if value is None else f"`{value if isinstance(value, str | list | dict) else show(value)}`"
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -149,7 +149,7 @@ def test_a_value_is_refused_in_one_line_or_used(name: str, tmp_path: Path, train
                 "aot_eager",
             )
         ):
-            continue  # inductor takes a minute; tests/training/test_launcher.py compiles
+            continue  # inductor takes a minute; tests/runs/test_launch.py compiles
         used += 1
         values = {key: False if one == "auto" else one for key, one in values.items()}
         with warnings.catch_warnings():

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from hub_server import File, HubServer, Repository
+from hub_user import hub_environment, lmeff
 from launching import ROOT
-from publishing.conftest import hub_environment, lmeff
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from lmeff.cli import main

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tokens.test_packing import write_tokens
+from tokens.numbered_tokens import write_tokens
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lmeff.models.dropout import use_stateless_dropout

@@ -17,7 +17,7 @@ from launching import (
     weights,
     write_recipe,
 )
-from tokens.test_packing import write_tokens
+from tokens.numbered_tokens import write_tokens
 
 from lmeff.cli import main
 from lmeff.objectives import CausalObjective, LossPositions

@@ -8,7 +8,7 @@ import torch
 import yaml
 from evaluation.small_models import save_model, write_anchor
 from hub_server import File, HubServer, Repository
-from publishing.conftest import REPOSITORY, lmeff
+from hub_user import REPOSITORY, lmeff
 from safetensors.torch import load_file, save_file
 
 from lmeff.cli import main

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from evaluation.fake_run import fake_revision, write_recipe, write_state
 from evaluation.small_models import write_pairs
-from test_interruptions import fake_revision, write_recipe, write_state
 
 from lmeff.cli import main
 from lmeff.errors import RunFailed

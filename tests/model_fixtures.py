@@ -1,16 +1,16 @@
+"""Models and data that tests of several rooms score. What is heavy is imported by the fixtures, not by every session."""
+
 import os
 import socket
 from pathlib import Path
 
 import pytest
-from evaluation.small_models import NAMES, VERBS, save_model, write_pairs
-from evaluation.tokenizer_habits import save_own
-
-from lmeff.evaluation.tasks.blimp import PARADIGMS
 
 
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory) -> Path:
+    from evaluation.small_models import save_model
+
     folder = tmp_path_factory.mktemp("model")
     save_model(folder)
     return folder
@@ -19,6 +19,8 @@ def model_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def own_model(tmp_path_factory) -> Path:
     """With a tokenizer as lmeff makes them, which adds nothing to a text by itself."""
+    from evaluation.tokenizer_habits import save_own
+
     folder = tmp_path_factory.mktemp("own")
     save_own(folder)
     return folder
@@ -27,6 +29,10 @@ def own_model(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def mini_blimp(tmp_path_factory) -> Path:
     """All 67 files with 3 to 9 invented pairs each: the sizes differ, so a mean of means is not the mean of pairs."""
+    from evaluation.small_models import NAMES, VERBS, write_pairs
+
+    from lmeff.evaluation.tasks.blimp import PARADIGMS
+
     folder = tmp_path_factory.mktemp("data") / "blimp"
     for index, uid in enumerate(PARADIGMS):
         sentences = [f"{name} {verb} {other}." for name in NAMES for verb in VERBS for other in NAMES]
@@ -39,7 +45,7 @@ def mini_blimp(tmp_path_factory) -> Path:
 def clean_environment(monkeypatch) -> dict[str, str]:
     """The environment for a subprocess that has this project, but neither data settings nor the Hub."""
     monkeypatch.delenv("LMEFF_EVAL_DATA", raising=False)
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(__file__).resolve().parents[1])
     return {**os.environ, "PYTHONPATH": root, "HF_HUB_OFFLINE": "1"}
 
 

@@ -4,17 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
-from revisions.test_compatibility import make_old, save, tokenizer_folder
+from revisions.older import make_old, save, save_older_tokenizer
 
 from lmeff.cli import main
 from lmeff.hub.mending import mend
 
 pytestmark = pytest.mark.slow
-__all__ = ["tokenizer_folder"]
 
 
-def test_scores_perplexity_and_texts(tokenizer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_perplexity_and_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "tokenizer").mkdir()
+    tokenizer_folder = save_older_tokenizer(tmp_path / "tokenizer")
     models = Path("models")
     models.mkdir()
     for name, kind in (("plain", "default"), ("adds", "adds <s>"), ("before", "default"), ("mended", "default")):

@@ -16,7 +16,7 @@ from lmeff.recipe import read_recipe
 from lmeff.recipe.reading import read_section
 from lmeff.recipe.sections.finetune import FinetuneRecipe
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("recipes/**/*.md"), *ROOT.glob("lmeff/**/*.md"), *ROOT.glob("slurm/*.md")]
 )
@@ -62,7 +62,7 @@ def test_a_path_that_cannot_be_written_is_one_line(
     here: Path, trained_model: Path, capsys: pytest.CaptureFixture
 ) -> None:
     (here / "afile").write_text("x")
-    run = str(trained_model.parents[1])
+    run = str(trained_model.parents[2])
     assert told(["init", "afile/x.yaml"], capsys).startswith("afile/")
     assert told(["init", "--slurm", "afile"], capsys).startswith("afile/")
     assert told(["init", "--slurm", "afile/x"], capsys).startswith("afile/x/")
@@ -108,7 +108,7 @@ def test_hints_are_names_that_were_meant(here: Path, capsys: pytest.CaptureFixtu
 def test_a_folder_of_seeds_is_not_a_run_and_says_which_is(here: Path, trained_model: Path, capsys) -> None:
     seeds = here / "outputs" / "quick"
     seeds.mkdir(parents=True)
-    (seeds / "seed-0").symlink_to(trained_model.parents[1])
+    (seeds / "seed-0").symlink_to(trained_model.parents[2])
     for words in (
         ["eval", "--tasks", "lmeff_synthetic"],
         ["publish"],
@@ -133,7 +133,7 @@ def test_help_is_a_verb_and_options_may_stand_between_paths(here: Path, trained_
         with contextlib.suppress(SystemExit):
             main(["help", verb])
         assert "or the name of one that comes with lmeff" in " ".join(capsys.readouterr().out.split())
-    run = str(trained_model.parents[1])
+    run = str(trained_model.parents[2])
     assert main(["curves", run, "--csv", run]) == 0
     assert capsys.readouterr().out
     for words in (
@@ -160,7 +160,7 @@ def test_how_to_repeat_a_run_names_its_processes(trained_model: Path) -> None:
     from lmeff.analysis import read_runs
     from lmeff.analysis.report.views import RunView
 
-    (run,) = read_runs([trained_model.parents[1]])
+    (run,) = read_runs([trained_model.parents[2]])
     assert RunView(run, "x").commands[0] == "lmeff train recipe.yaml"
     for device, launcher in (("cpu", "cpu_ddp"), ("NVIDIA H100", "ddp")):
         document = run.anchors[-1].document.model_copy(update={"world_size": 2, "device": device})

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from evaluation.small_models import save_model
 from hub_server import HubServer
+from hub_user import hub_environment
 from launching import environment
-from publishing.conftest import hub_environment
 
 pytestmark = pytest.mark.slow
 NAMES = ("run-tokens-1M", "run-tokens-2M", "run-tokens-3M")

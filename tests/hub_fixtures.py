@@ -2,16 +2,14 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import prepared
 import pytest
-from hub_server import TOKEN, HubServer
-from launching import ROOT, environment, finish, run_folder, start, write_recipe
-
-REPOSITORY = "tester/stories-41.1k-tok320"
+from hub_server import HubServer
+from hub_user import hub_environment
+from launching import environment, finish, run_folder, start, write_recipe
 
 
 @pytest.fixture(scope="session")
@@ -52,33 +50,3 @@ def hub(hub_server: HubServer, hub_home: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(subprocess, "Popen", prepared.Popen)
     return hub_server
-
-
-def hub_environment(server: HubServer, home: Path) -> dict[str, str]:
-    """What the process that delivers has besides is here too, so that one prepared parent serves it as well."""
-    return {
-        "HF_ENDPOINT": server.url,
-        "HF_TOKEN": TOKEN,
-        "HF_NAMESPACE": "tester",
-        "HF_HOME": str(home),
-        "XDG_CACHE_HOME": str(home / "cache"),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "NO_PROXY": "127.0.0.1",
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    }
-
-
-def lmeff(*words: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess:
-    """`lmeff WORDS` as a user calls it."""
-    command = [sys.executable, "-m", "lmeff.cli", *words]
-    return prepared.run(command, cwd=cwd, env=environment() | variables, capture_output=True, text=True)
-
-
-def python(code: str, *words: str) -> str:
-    """What a program prints that a user of the Hub writes, in a process of its own."""
-    answer = prepared.run([sys.executable, "-c", code, *words], env=environment(), capture_output=True, text=True)
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout
