@@ -23,11 +23,12 @@ def count_parameters_of(model: PreTrainedModel) -> dict[str, int]:
 def forward_flops_per_token(model: PreTrainedModel, length: int) -> tuple[float, str]:
     """FLOPs of a forward pass by token, full attention, and where they are from.
 
-    For families that a recipe can name a third of the plan's formula, which counts a backward pass as two forward ones; for
+    For models that a recipe can name a third of the plan's formula, which counts a backward pass as two forward ones; for
     others torch counts the matrix products of a pass, with attention written out, since it does not know every fused one.
     """
     config = model.config
-    if (family := family_of_config(config)) is not None:
+    family = family_of_config(config)
+    if family is not None and family.model_class == type(model).__name__:
         flops = family.of_config(config).flops_per_token(length) / 3
         return flops, "2 x matmul parameters + 4 x layers x width x length (PaLM)"
     usual = attention_of(config)

@@ -3,7 +3,7 @@
 import difflib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
@@ -48,6 +48,8 @@ class Family(ABC):
     """What the card calls it: an article and one model, such as `A Llama language model`."""
     plural: ClassVar[str]
     """The same for several: `Llama language models`."""
+    looks_both_ways: ClassVar[bool] = False
+    """Whether a token attends to later ones, too."""
     leaves_parameters_unused: ClassVar[bool] = False
     """Whether a step may leave parameters without a gradient, which DDP must then look for."""
     never_decayed: ClassVar[str | None] = None
@@ -86,9 +88,10 @@ class Family(ABC):
 
     def flops_per_token(self, sequence_length: int, causal: bool = False) -> float:
         """Model FLOPs of one trained token, forward and backward, as in PaLM (Chowdhery et al. 2022, appendix B):
-        6 x matmul parameters + 12 x layers x width x length. `causal` counts half of the attention."""
+        6 x matmul parameters + 12 x layers x width x length. `causal` counts half of the attention, where that is causal."""
         attention = 12 * self.num_hidden_layers * self.attention_width * sequence_length
-        return 6 * self.count_parameters().matmul + (attention / 2 if causal else attention)
+        is_half = causal and not self.looks_both_ways
+        return 6 * self.count_parameters().matmul + (attention / 2 if is_half else attention)
 
     @abstractmethod
     def activation_bytes(self, num_tokens: int, bytes_each: int) -> int:
@@ -128,7 +131,7 @@ class Family(ABC):
 
 def shape_values(model: Model) -> dict[str, Any]:
     """The fields that a recipe's named size gives, with those that the recipe says itself over them. Raises InputError for a
-    size that does not exist, and for a shape with gaps."""
+    size that does not exist, and for a shape with gaps or contradictions."""
     if model.size is not None and model.size not in model.sizes:
         near = difflib.get_close_matches(model.size.lower(), model.sizes, 1, 0.3)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -136,4 +139,15 @@ def shape_values(model: Model) -> dict[str, Any]:
     values = model.shape()
     if missing := [name for name in model.shape_fields if name not in values]:
         raise InputError(f"model: give a size ({', '.join(model.sizes)}) or {', '.join(missing)}")
+    if mistakes := [f"model.{key}: {text}" for key, text in model.contradictions()]:
+        raise InputError(*mistakes)
     return values
+
+
+def positions_of(recipe: Recipe, values: Mapping[str, Any]) -> int:
+    """How many positions a model of these fields has: those of a sequence, or more. Raises InputError for less."""
+    length = recipe.batch.sequence_length
+    positions: int = values.get("max_position_embeddings", length)
+    if positions < length:
+        raise InputError(f"model.max_position_embeddings: {positions} is below batch.sequence_length ({length})")
+    return positions

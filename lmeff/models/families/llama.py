@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lmeff.errors import InputError
-from lmeff.models.families.family import Family, Parameters, shape_values
+from lmeff.models.families.family import Family, Parameters, positions_of, shape_values
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.model import LlamaSection
 
@@ -29,7 +29,7 @@ class Llama(Family):
 
     @classmethod
     def of_recipe(cls, recipe: Recipe) -> Self:
-        values, length = shape_values(recipe.model), recipe.batch.sequence_length
+        values = shape_values(recipe.model)
         width, heads = values["hidden_size"], values["num_attention_heads"]
         if width % heads:
             raise InputError(f"model.hidden_size: {width} is not a multiple of num_attention_heads ({heads})")
@@ -39,9 +39,6 @@ class Llama(Family):
         head_dim = values.get("head_dim", width // heads)
         if head_dim % 2:
             raise InputError(f"model.head_dim: {head_dim} is odd; rotary positions turn dimensions in pairs")
-        positions = values.get("max_position_embeddings", length)
-        if positions < length:
-            raise InputError(f"model.max_position_embeddings: {positions} is below batch.sequence_length ({length})")
         return cls(
             hidden_size=width,
             intermediate_size=values["intermediate_size"],
@@ -49,7 +46,7 @@ class Llama(Family):
             num_attention_heads=heads,
             num_key_value_heads=groups,
             head_dim=head_dim,
-            max_position_embeddings=positions,
+            max_position_embeddings=positions_of(recipe, values),
             tie_word_embeddings=values["tie_word_embeddings"],
             vocab_size=recipe.model_vocab_size,
         )

@@ -65,6 +65,12 @@ class Model(Section):
         said = {name: getattr(self, name) for name in type(self).model_fields if name not in ("family", "size")}
         return {**self.sizes.get(self.size or "", {}), **{name: one for name, one in said.items() if one is not None}}
 
+    def head_contradictions(self) -> Iterator[tuple[str, str]]:
+        """What is wrong where every head has an equal share of `hidden_size`."""
+        width, heads = self.shape().get("hidden_size"), self.shape().get("num_attention_heads")
+        if width and heads and width % heads:
+            yield "hidden_size", f"{width} is not a multiple of num_attention_heads ({heads}); change one"
+
     @property
     def longest_sequence(self) -> int | None:
         """Tokens of the longest sequence that the model takes, where the recipe says it."""
