@@ -25,6 +25,7 @@ ORDER = (
         "progress",
         "quantities",
         "shipped",
+        "stateless",
         "text_tables",
     ),
     ("recipe",),

@@ -5,7 +5,6 @@ The stock mask is drawn from the random state of a process, so it changes with t
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from lmeff.library_internals import set_attention
 from lmeff.models.families import family_of_config
+from lmeff.stateless import stateless_seed
 
 _NAME = "lmeff_stateless_dropout"
 
@@ -29,12 +29,6 @@ class DropoutPlace:
     step: int = 0
     slots: Sequence[int] = field(default_factory=tuple)
     """The place in the global batch of each sequence of the pass."""
-
-
-def stateless_seed(*parts: int) -> int:
-    """A seed of 63 bits that is a pure function of `parts`."""
-    digest = blake2b("/".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") >> 1
 
 
 @torch.compiler.disable

@@ -15,6 +15,8 @@ from lmeff.recipe.sections.fields import OnResume, Section, TextPath
 from lmeff.recipe.sections.training import DECIDE_NOTHING
 from lmeff.recipe.yaml_lines import KeyPath
 
+_OBJECTIVE: KeyPath = ("objective", "name")
+
 
 @dataclass(frozen=True)
 class Change:
@@ -41,6 +43,10 @@ def changes_since(kept: Mapping[str, Any], resolved: Resolved) -> list[Change]:
     before, after = _flat(_as_written_now(kept)), _flat(yaml.safe_load(resolved.to_yaml()))
     # A setting that came into lmeff after the run began had its default then.
     before |= {path: _default(recipe, path) for path in after.keys() - before.keys()}
+    for flat in (before, after):
+        # Naming the family's own objective is no change.
+        if flat.get(_OBJECTIVE) == recipe.model.objectives[0]:
+            flat[_OBJECTIVE] = None
     changes = []
     for path in sorted(before.keys() | after.keys(), key=".".join):
         old, new = before.get(path), after.get(path)

@@ -29,7 +29,7 @@ def cross_check(values: dict[str, Any]) -> Iterator[Mistake]:
     if isinstance(model, Model):
         yield from _check_family(model, values.get("training"))
         if isinstance(objective := sections.get("objective"), Objective):
-            yield from _check_objective(model, objective)
+            yield from _check_objective(objective, model, batch)
         if isinstance(batch, Batch):
             yield from _check_sequences(model, batch)
     if isinstance(batch, Batch) and isinstance(anchors, Anchors):
@@ -50,11 +50,22 @@ def _valid_sections(values: dict[str, Any]) -> dict[str, Section]:
     return sections
 
 
-def _check_objective(model: Model, objective: Objective) -> Iterator[Mistake]:
-    if objective.name is not None and objective.name not in model.objectives:
+def _check_objective(objective: Objective, model: Model, batch: Section | None) -> Iterator[Mistake]:
+    name = objective.name or model.objectives[0]
+    if name not in model.objectives:
         others = join_with_or(model.objectives)
-        text = f"'{model.family}' cannot be trained with the objective '{objective.name}', only with {others}"
+        text = f"'{model.family}' cannot be trained with the objective '{name}', only with {others}"
         yield Mistake(("objective", "name"), text)
+    for key, text in objective.misplaced(name):
+        yield Mistake(("objective", key), text)
+    if name == "permutation" and isinstance(batch, Batch):
+        for key, lengths in (("sequence_length", [batch.sequence_length]), ("sequence_lengths", _lengths(batch))):
+            if odd := [length for length in lengths if length % 2]:
+                yield Mistake(("batch", key), f"{odd[0]} is odd; 'permutation' takes sequences of even length")
+
+
+def _lengths(batch: Batch) -> list[int]:
+    return [length for _, length in batch.length_stages() if length != batch.sequence_length]
 
 
 def _check_family(model: Model, training: object) -> Iterator[Mistake]:

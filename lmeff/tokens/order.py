@@ -11,27 +11,19 @@ from typing import Any
 import numpy as np
 
 from lmeff.clock import Clock
+from lmeff.stateless import GOLDEN, mix
 
 _CHUNK = 1 << 15
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """SplitMix64 (Steele et al. 2014), a bijection of 64-bit integers."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: np.ndarray = values ^ (values >> np.uint64(31))
-    return mixed
 
 
 def _keys(num_sequences: int, seed: int, epoch: int) -> np.ndarray:
     """A number for each sequence, no two alike, (num_sequences,) uint64."""
     keys = np.empty(num_sequences, np.uint64)
     with np.errstate(over="ignore"):
-        start = _mix(_mix(np.array([seed], np.uint64) + _GOLDEN) + np.array([epoch], np.uint64) + _GOLDEN)
+        start = mix(mix(np.array([seed], np.uint64) + GOLDEN) + np.array([epoch], np.uint64) + GOLDEN)
         for first in range(0, num_sequences, _CHUNK):  # what is computed stays in the processor's cache
             numbers = np.arange(first + 1, min(first + _CHUNK, num_sequences) + 1, dtype=np.uint64)
-            keys[first : first + _CHUNK] = _mix(start + _GOLDEN * numbers)
+            keys[first : first + _CHUNK] = mix(start + GOLDEN * numbers)
     return keys
 
 

@@ -14,12 +14,13 @@ from transformers.trainer_pt_utils import nested_gather
 
 from lmeff.errors import InputError
 from lmeff.formats.checkpoint import read_own_state
-from lmeff.models.dropout import stateless_seed, use_stateless_dropout
+from lmeff.models.dropout import use_stateless_dropout
 from lmeff.models.writing import write_model
 from lmeff.objectives import LossPositions, Objective, objective_of
 from lmeff.objectives.forward import compute_losses_in_forward
 from lmeff.objectives.held_out import HeldOutLoss, HeldOutText, rows_of_rank
 from lmeff.recipe.schema import Recipe
+from lmeff.stateless import stateless_seed
 from lmeff.tokens import DataOrder, PermutationOrder, Tokens
 from lmeff.training.callbacks.callback import RunCallback, in_order
 from lmeff.training.data.loader import StepBatches, train_loader

@@ -49,7 +49,7 @@ class Toy(Family):
             num_attention_heads=values["num_attention_heads"],
             max_position_embeddings=recipe.batch.sequence_length,
             tie_word_embeddings=True,
-            vocab_size=recipe.tokenizer.vocab_size,
+            vocab_size=recipe.model_vocab_size,
         )
 
     @classmethod
