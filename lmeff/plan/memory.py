@@ -31,7 +31,7 @@ def device_memory(
 ) -> dict[Engine, PlanMemory]:
     """Bytes on one device by engine: `ddp`, `zero1`, `zero2`, `zero3`. `half` says that training is in 16 bits."""
     num_tokens = micro_batch * recipe.batch.sequence_length
-    activations = family.activation_bytes(num_tokens, 2 if half else 4)
+    activations = family.activation_bytes(num_tokens, 2 if half else 4, recipe.batch.sequence_length)
     # The logits, the same in float32 for the loss, and their gradient.
     logits = num_tokens * family.vocab_size * (2 + 4 + 4 if half else 4 + 4 + 4)
     states = _state_bytes(family.count_parameters().total, world_size, half)

@@ -10,7 +10,7 @@ import torch
 from launching import ROOT, STORIES, curve, weights
 from models.toy_family import Toy, ToySection
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPT2LMHeadModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GPTBigCodeForCausalLM
 
 from lmeff import run
 from lmeff.errors import InputError
@@ -118,7 +118,7 @@ def test_its_plan_is_exact(recipe: Path) -> None:
     settings = read_recipe(recipe).recipe
     plan = make_plan(settings)
     with torch.device("meta"):
-        config = AutoConfig.for_model("gpt2", **family_of(settings).config_values(settings), vocab_size=320)
+        config = AutoConfig.for_model("gpt_bigcode", **family_of(settings).config_values(settings), vocab_size=320)
         model = AutoModelForCausalLM.from_config(config)
     assert plan.parameters.total == sum(one.numel() for one in model.parameters())
     assert plan.parameters.embedding == model.get_input_embeddings().weight.numel()
@@ -168,13 +168,13 @@ def test_it_is_trained_saved_and_loaded(recipe: Path) -> None:
     assert [step for step, *_ in curve(folder)] == [1, 2, 3]
     revision = folder / "revisions" / "seed-0"
     model = AutoModelForCausalLM.from_pretrained(revision)
-    assert isinstance(model, GPT2LMHeadModel)
+    assert isinstance(model, GPTBigCodeForCausalLM)
     saved = load_file(revision / "model.safetensors")
     assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in saved.items())
     ids = AutoTokenizer.from_pretrained(revision)("Anna had 3 cats.", return_tensors="pt").input_ids
     assert model(ids).logits.isfinite().all()
     assert "A toy GPT-2 of " in (revision / "README.md").read_text()
-    assert "- gpt2" in (revision / "README.md").read_text()
+    assert "- gpt_bigcode" in (revision / "README.md").read_text()
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
-"""A second family, for tests alone: stock GPT-2 in as few lines as the seam allows."""
+"""A second family, for tests alone: stock GPT-BigCode, which is GPT-2 in linear layers, in as few lines as the seam allows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -10,8 +10,7 @@ from lmeff.recipe.sections.fields import Number, PositiveCount
 from lmeff.recipe.sections.model.section import FamilyName, Model
 
 if TYPE_CHECKING:
-    from torch import nn
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedConfig
 
 
 class ToySection(Model):
@@ -32,8 +31,8 @@ class ToySection(Model):
 @dataclass(frozen=True)
 class Toy(Family):
     name: ClassVar[str] = "toy"
-    model_type: ClassVar[str] = "gpt2"
-    model_class: ClassVar[str] = "GPT2LMHeadModel"
+    model_type: ClassVar[str] = "gpt_bigcode"
+    model_class: ClassVar[str] = "GPTBigCodeForCausalLM"
     title: ClassVar[str] = "A toy GPT-2"
     plural: ClassVar[str] = "Toy GPT-2s"
     layer: ClassVar[str] = r"\.h\."
@@ -67,7 +66,7 @@ class Toy(Family):
     def attention_width(self) -> int:
         return self.hidden_size
 
-    def activation_bytes(self, num_tokens: int, bytes_each: int) -> int:
+    def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
         return num_tokens * self.num_hidden_layers * 34 * self.hidden_size * bytes_each
 
     def config_values(self, recipe: Recipe) -> dict[str, Any]:
@@ -82,12 +81,9 @@ class Toy(Family):
             "attn_pdrop": model.attention_dropout,
             "resid_pdrop": 0.0,
             "embd_pdrop": 0.0,
+            "multi_query": False,
         }
 
     @classmethod
     def attention_dropout(cls, config: "PreTrainedConfig") -> float:
         return config.attn_pdrop
-
-    @classmethod
-    def attention_modules(cls, model: "PreTrainedModel") -> "Sequence[nn.Module]":
-        return [module for module in model.modules() if hasattr(module, "attn_dropout")]

@@ -71,7 +71,7 @@ class Bert(Family):
     def attention_width(self) -> int:
         return self.hidden_size
 
-    def activation_bytes(self, num_tokens: int, bytes_each: int) -> int:
+    def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
         per_layer = 10 * self.hidden_size + 2 * self.intermediate_size
         return num_tokens * self.num_hidden_layers * per_layer * bytes_each
 

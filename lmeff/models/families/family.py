@@ -94,8 +94,9 @@ class Family(ABC):
         return 6 * self.count_parameters().matmul + (attention / 2 if is_half else attention)
 
     @abstractmethod
-    def activation_bytes(self, num_tokens: int, bytes_each: int) -> int:
-        """Activations that the backward pass needs of `num_tokens`, with numbers of `bytes_each`; logits not counted."""
+    def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
+        """Activations that the backward pass needs of `num_tokens`, with numbers of `bytes_each`; logits and masks of dropout
+        not counted. The length matters where attention weights are kept."""
 
     # ------------------------------------------------------------------ building
 
@@ -121,12 +122,25 @@ class Family(ABC):
     @classmethod
     @abstractmethod
     def attention_dropout(cls, config: "PreTrainedConfig") -> float:
-        """The share of attention weights that training drops."""
+        """The share of attention weights that transformers' attention function drops in training; 0 for a family that has its
+        own attention, whose dropout is a module."""
 
     @classmethod
-    @abstractmethod
     def attention_modules(cls, model: "PreTrainedModel") -> "Sequence[nn.Module]":
         """The modules that call transformers' attention function, which drops the weights."""
+        return [module for module in model.modules() if isinstance(getattr(module, "layer_idx", None), int)]
+
+
+def common_shape(recipe: Recipe, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of all families, for a recipe's `values` of `shape_values`. Raises InputError for sequences that are longer
+    than the model takes."""
+    return {
+        "hidden_size": values["hidden_size"],
+        "num_hidden_layers": values["num_hidden_layers"],
+        "max_position_embeddings": positions_of(recipe, values),
+        "tie_word_embeddings": values.get("tie_word_embeddings", False),
+        "vocab_size": recipe.model_vocab_size,
+    }
 
 
 def shape_values(model: Model) -> dict[str, Any]:

@@ -1,17 +1,15 @@
 """Llama (Touvron et al. 2023): rotary positions, RMS norms, a gated feed-forward network, no biases."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lmeff.errors import InputError
-from lmeff.models.families.family import Family, Parameters, positions_of, shape_values
+from lmeff.models.families.family import Family, Parameters, common_shape, shape_values
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.model import LlamaSection
 
 if TYPE_CHECKING:
-    from torch import nn
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedConfig
 
 
 @dataclass(frozen=True)
@@ -40,15 +38,11 @@ class Llama(Family):
         if head_dim % 2:
             raise InputError(f"model.head_dim: {head_dim} is odd; rotary positions turn dimensions in pairs")
         return cls(
-            hidden_size=width,
+            **common_shape(recipe, values),
             intermediate_size=values["intermediate_size"],
-            num_hidden_layers=values["num_hidden_layers"],
             num_attention_heads=heads,
             num_key_value_heads=groups,
             head_dim=head_dim,
-            max_position_embeddings=positions_of(recipe, values),
-            tie_word_embeddings=values["tie_word_embeddings"],
-            vocab_size=recipe.model_vocab_size,
         )
 
     @classmethod
@@ -80,7 +74,7 @@ class Llama(Family):
     def attention_width(self) -> int:
         return self.num_attention_heads * self.head_dim
 
-    def activation_bytes(self, num_tokens: int, bytes_each: int) -> int:
+    def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
         per_layer = 12 * self.hidden_size + 4 * self.intermediate_size
         return num_tokens * self.num_hidden_layers * per_layer * bytes_each
 
@@ -105,7 +99,3 @@ class Llama(Family):
     @classmethod
     def attention_dropout(cls, config: "PreTrainedConfig") -> float:
         return float(config.attention_dropout)
-
-    @classmethod
-    def attention_modules(cls, model: "PreTrainedModel") -> "Sequence[nn.Module]":
-        return [module for module in model.modules() if hasattr(module, "attention_dropout")]

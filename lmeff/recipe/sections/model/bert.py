@@ -1,12 +1,12 @@
 """`model:` of the family `bert`."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from lmeff.recipe.sections.fields import Number, OnResume, PositiveCount
-from lmeff.recipe.sections.model.section import FamilyName, Model
+from lmeff.recipe.sections.model.section import DocumentMask, FamilyName, Model
 from lmeff.recipe.sections.objective import ObjectiveName
 
 
@@ -26,7 +26,7 @@ class BertSection(Model):
         "num_attention_heads",
     )
     objectives: ClassVar[tuple[ObjectiveName, ...]] = ("masked",)
-    document_mask: ClassVar[Literal["positions", "attention_mask"] | None] = "attention_mask"
+    document_mask: ClassVar[DocumentMask] = "attention_mask"
 
     family: FamilyName = "bert"
     """Architecture."""

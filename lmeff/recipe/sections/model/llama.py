@@ -1,12 +1,12 @@
 """`model:` of the family `llama`."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from lmeff.recipe.sections.fields import Number, OnResume, PositiveCount
-from lmeff.recipe.sections.model.section import FamilyName, Model
+from lmeff.recipe.sections.model.section import DocumentMask, FamilyName, Model
 from lmeff.recipe.sections.objective import ObjectiveName
 
 
@@ -25,7 +25,7 @@ class LlamaSection(Model):
         "num_attention_heads",
     )
     objectives: ClassVar[tuple[ObjectiveName, ...]] = ("causal", "hybrid")
-    document_mask: ClassVar[Literal["positions", "attention_mask"] | None] = "positions"
+    document_mask: ClassVar[DocumentMask] = "positions"
     liger_kernels: ClassVar[tuple[str, ...]] = (
         "rope",
         "cross_entropy",

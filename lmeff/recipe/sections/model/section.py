@@ -30,6 +30,7 @@ def _check_family(name: object) -> object:
     return name
 
 
+DocumentMask = Literal["positions", "attention_mask"] | None
 FamilyName = Annotated[str, BeforeValidator(_check_family), WithJsonSchema({"type": "string"})]
 
 
@@ -44,7 +45,7 @@ class Model(Section):
     """Fields that a recipe must give when it names no size."""
     objectives: ClassVar[tuple[ObjectiveName, ...]] = ("causal",)
     """What the family can be trained for; the first is what it is trained for unless a recipe says it."""
-    document_mask: ClassVar[Literal["positions", "attention_mask"] | None] = None
+    document_mask: ClassVar[DocumentMask] = None
     """What keeps the documents of a sequence apart (`batch.document_mask`): positions that restart at every document, or an
     attention mask of (rows, 1, length, length). None for a family in which nothing does."""
     liger_kernels: ClassVar[tuple[str, ...]] = ()
