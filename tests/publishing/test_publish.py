@@ -379,7 +379,7 @@ def test_names_of_ones_own_and_the_final_model_on_main(hub: HubServer, tmp_path:
         "publish.final_branch=end",
     )
     finish(start(None, str(recipe), *words, "publish.final_on_main=true", "publish.optimizer=true"))
-    repository = hub.repositories["lab/own.job.0"]
+    repository = hub.repositories["lab/own.job.1"]
     assert (sorted(repository.branches), repository.private) == (["at/5k", "end", "main"], False)
     main, end = repository.find("main").files, repository.find("end").files
     assert main["model.safetensors"] == end["model.safetensors"] == repository.find("at/5k").files["model.safetensors"]
