@@ -1,15 +1,17 @@
 """The decoder families beside Llama: counts against instantiated models, first weights, mistakes in one line."""
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
-from transformers import AutoConfig
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoConfig, PreTrainedModel
 
 from lmeff.errors import InputError
 from lmeff.models.build import build_model
-from lmeff.models.families import family_of, family_of_config
+from lmeff.models.families import Mamba2, family_of, family_of_config
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.model import FAMILIES as SECTIONS
@@ -25,11 +27,20 @@ schedule: {warmup: 1 steps}
 """
 TINY = {
     "gpt2": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
+    "gptj": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
+    "mamba2": {"hidden_size": 32, "num_hidden_layers": 2, "head_dim": 16, "state_size": 8},
 }
 SHAPES = [
     *TINY.items(),
     ("gpt2", TINY["gpt2"] | {"tie_word_embeddings": False, "n_inner": 56, "max_position_embeddings": 200}),
     ("gpt2", {"size": "20m", "num_hidden_layers": 1}),
+    ("gptj", TINY["gptj"] | {"tie_word_embeddings": True, "n_inner": 56, "rotary_dim": 8}),
+    ("gptj", {"size": "97m", "num_hidden_layers": 1, "tie_word_embeddings": False}),
+    (
+        "mamba2",
+        TINY["mamba2"] | {"tie_word_embeddings": True, "n_groups": 2, "expand": 3, "conv_kernel": 3, "chunk_size": 16},
+    ),
+    ("mamba2", {"size": "20m", "num_hidden_layers": 1}),
 ]
 
 
@@ -71,8 +82,10 @@ def test_first_weights_follow_shape_and_seed_alone(tmp_path: Path, family: str, 
     second = build_model(recipe_of(tmp_path, family, values, "seed=1")).state_dict()
     other = build_model(recipe_of(tmp_path, family, values, "seed=2")).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    name = next(name for name in first if name.endswith("0.mlp.c_fc.weight"))
-    assert not torch.equal(first[name], other[name])
+    constant = r"(norm\w*|ln_\w|\.D|A_log)(\.weight)?$|bias$"
+    drawn_names = [name for name in first if not re.search(constant, name) or name.endswith("dt_bias")]
+    assert len(drawn_names) >= 8
+    assert not any(torch.equal(first[name], other[name]) for name in drawn_names)
 
 
 @pytest.mark.parametrize("family", TINY)
@@ -83,7 +96,7 @@ def test_every_named_size_can_be_built(tmp_path: Path, family: str) -> None:
 
 @pytest.mark.parametrize(
     ("family", "size", "vocab_size", "millions"),
-    [("gpt2", "97m", 16_000, 97.5), ("gpt2", "705m", 16_000, 704.9)],
+    [("gpt2", "97m", 16_000, 97.5), ("gpt2", "705m", 16_000, 704.9), ("gptj", "97m", 16_000, 97.3)],
 )
 def test_published_counts(tmp_path: Path, family: str, size: str, vocab_size: int, millions: float) -> None:
     """BabyLlama's counts, with positions for twice its sequences of 128 tokens."""
@@ -93,7 +106,7 @@ def test_published_counts(tmp_path: Path, family: str, size: str, vocab_size: in
 
 
 @pytest.mark.parametrize("size", ["20m", "60m", "180m"])
-@pytest.mark.parametrize("family", ["gpt2"])
+@pytest.mark.parametrize("family", ["gpt2", "gptj", "mamba2"])
 def test_a_size_has_nearly_as_many_parameters_as_the_llama_of_its_name(tmp_path: Path, family: str, size: str) -> None:
     ours = family_of(recipe_of(tmp_path, family, {"size": size})).count_parameters()
     llama = family_of(recipe_of(tmp_path, "llama", {"size": size})).count_parameters()
@@ -122,8 +135,83 @@ def test_a_size_has_nearly_as_many_parameters_as_the_llama_of_its_name(tmp_path:
         ("gpt2", {"rope_theta": 3}, "model.rope_theta=3: unknown key; another family has it"),
         ("gpt2", {"activation_function": "gelu_old"}, "'gelu_old'; did you mean 'gelu'?"),
         ("gpt2", {"attn_pdrop": 1}, "model.attn_pdrop=1: must be below 1"),
+        ("gptj", {"rotary_dim": 5}, "model.rotary_dim=5: 5 is odd; rotary positions turn dimensions in pairs"),
+        ("gptj", {"rotary_dim": 18}, "model.rotary_dim=18: a head has 16 dimensions"),
+        ("gptj", {"hidden_size": 30}, "model.hidden_size=30: 30 in 2 heads leaves 15 dimensions, an odd number"),
+        ("gptj", {"size": "97m", "rotary_dim": 66}, "a head has 64 dimensions"),
+        ("mamba2", {"head_dim": 24}, "model.head_dim=24: expand * hidden_size (2 * 32) is not a multiple of 24"),
+        (
+            "mamba2",
+            {"num_heads": 3},
+            "model.num_heads=3: expand * hidden_size (2 * 32) leaves 4 heads of head_dim 16, not 3",
+        ),
+        ("mamba2", {"n_groups": 3}, "model.n_groups=3: 3 does not divide the 4 heads"),
+        ("mamba2", {"num_attention_heads": 4}, "model.num_attention_heads=4: unknown key; another family has it"),
     ],
 )
 def test_what_cannot_be_is_one_line(tmp_path: Path, family: str, values: dict, said: str) -> None:
     tiny = {} if "size" in values else TINY[family]
     assert said in mistake(tmp_path, family, tiny | values)
+
+
+def saved_numbers(model: PreTrainedModel, rows: int, length: int) -> int:
+    """Bytes that a forward pass keeps for the backward one, beside the parameters."""
+    kept = {one.untyped_storage().data_ptr(): 0 for one in (*model.parameters(), *model.buffers())}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        kept.setdefault(storage.data_ptr(), storage.nbytes())
+        alive.append(tensor)
+        return tensor
+
+    alive: list[torch.Tensor] = []
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(torch.ones(rows, length, dtype=torch.long), use_cache=False)
+    return sum(kept.values())
+
+
+@pytest.mark.parametrize("length", [64, 128])
+@pytest.mark.parametrize(
+    ("family", "values"),
+    [
+        ("gpt2", {"hidden_size": 128, "num_attention_heads": 4}),
+        ("gptj", {"hidden_size": 128, "num_attention_heads": 8, "n_inner": 256}),
+        ("mamba2", {"hidden_size": 128, "head_dim": 32, "state_size": 64}),
+        ("mamba2", {"hidden_size": 128, "head_dim": 64, "state_size": 128}),
+    ],
+)
+def test_activations_are_those_that_torch_keeps(tmp_path: Path, family: str, values: dict, length: int) -> None:
+    """Of the layers: a model of three less one of one layer."""
+    measured, estimated = [], []
+    for layers in (3, 1):
+        recipe = recipe_of(tmp_path, family, values | {"num_hidden_layers": layers})
+        measured.append(saved_numbers(build_model(recipe).train(), 2, length))
+        estimated.append(family_of(recipe).activation_bytes(2 * length, 4, length))
+    assert estimated[0] - estimated[1] == pytest.approx(measured[0] - measured[1], rel=0.08)
+
+
+@pytest.mark.parametrize(("family", "values"), SHAPES)
+def test_flops_are_those_that_torch_counts(tmp_path: Path, family: str, values: dict) -> None:
+    """torch counts the products of a forward pass. Of Mamba-2 also those that add up the states of the chunks, and a
+    convolution beyond the end of the text."""
+    recipe = recipe_of(tmp_path, family, values)
+    ours, model, length = family_of(recipe), build_model(recipe).eval(), 128
+    model.set_attn_implementation("eager")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.ones(2, length, dtype=torch.long), use_cache=False)
+    counted = counter.get_total_flops() / 2
+    if isinstance(ours, Mamba2):
+        states = (length // ours.chunk_size + 1) ** 2 * ours.num_heads * ours.head_dim * ours.state_size
+        channels = ours.expand * ours.hidden_size + 2 * ours.n_groups * ours.state_size
+        beyond = channels * ours.conv_kernel * (ours.conv_kernel - 1)
+        counted -= 2 * ours.num_hidden_layers * (states + beyond)
+    assert ours.flops_per_token(length) * length == 3 * counted
+
+
+def test_half_of_what_looks_back_is_counted_where_half_is_needed(tmp_path: Path) -> None:
+    for family in TINY:
+        ours = family_of(recipe_of(tmp_path, family, TINY[family]))
+        half = ours.flops_per_token(128) - ours.flops_per_token(128, causal=True)
+        # Half of the products with the 128 tokens of a sequence or the 64 of a chunk; three passes, two layers.
+        products = {"mamba2": 4 * 64 * (16 + 8)}.get(family, 128 * (32 + 32))
+        assert half == products * 3 * 2

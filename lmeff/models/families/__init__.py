@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING
 from lmeff.models.families.bert import Bert
 from lmeff.models.families.family import Family, Parameters
 from lmeff.models.families.gpt2 import Gpt2
+from lmeff.models.families.gptj import Gptj
 from lmeff.models.families.llama import Llama
+from lmeff.models.families.mamba2 import Mamba2
 from lmeff.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-FAMILIES: dict[str, type[Family]] = {"llama": Llama, "gpt2": Gpt2, "bert": Bert}
+FAMILIES: dict[str, type[Family]] = {"llama": Llama, "gpt2": Gpt2, "gptj": Gptj, "mamba2": Mamba2, "bert": Bert}
 """By the name that recipes use. Each has a section of that name in `lmeff/recipe/sections/model/`."""
 
 
@@ -25,4 +27,15 @@ def family_of_config(config: "PreTrainedConfig") -> type[Family] | None:
     return next((family for family in FAMILIES.values() if family.model_type == config.model_type), None)
 
 
-__all__ = ["FAMILIES", "Bert", "Family", "Gpt2", "Llama", "Parameters", "family_of", "family_of_config"]
+__all__ = [
+    "FAMILIES",
+    "Bert",
+    "Family",
+    "Gpt2",
+    "Gptj",
+    "Llama",
+    "Mamba2",
+    "Parameters",
+    "family_of",
+    "family_of_config",
+]

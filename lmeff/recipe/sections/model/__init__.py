@@ -2,11 +2,26 @@
 
 from lmeff.recipe.sections.model.bert import BertSection
 from lmeff.recipe.sections.model.gpt2 import Gpt2Section
+from lmeff.recipe.sections.model.gptj import GptjSection
 from lmeff.recipe.sections.model.llama import LlamaSection
+from lmeff.recipe.sections.model.mamba2 import Mamba2Section
 from lmeff.recipe.sections.model.section import FAMILIES, AnyModel, Model, all_fields, section_of
 
 FAMILIES["llama"] = LlamaSection
 FAMILIES["gpt2"] = Gpt2Section
+FAMILIES["gptj"] = GptjSection
+FAMILIES["mamba2"] = Mamba2Section
 FAMILIES["bert"] = BertSection
 
-__all__ = ["FAMILIES", "AnyModel", "BertSection", "Gpt2Section", "LlamaSection", "Model", "all_fields", "section_of"]
+__all__ = [
+    "FAMILIES",
+    "AnyModel",
+    "BertSection",
+    "Gpt2Section",
+    "GptjSection",
+    "LlamaSection",
+    "Mamba2Section",
+    "Model",
+    "all_fields",
+    "section_of",
+]
