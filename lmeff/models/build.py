@@ -15,13 +15,14 @@ def build_model(recipe: Recipe) -> PreTrainedModel:
     The class is called itself: `from_config` would enter ZeRO-3's initialization context, which draws the weights in pieces.
     """
     family = family_of(recipe)
+    special_tokens = {"pad_token_id": PAD_ID, "bos_token_id": BOS_ID, "eos_token_id": EOS_ID}
+    if family.auto_class == "AutoModelForMaskedLM":  # whose texts stand between two tokens of these names
+        special_tokens |= {"cls_token_id": BOS_ID, "sep_token_id": EOS_ID, "mask_token_id": family.vocab_size - 1}
     config = AutoConfig.for_model(
         family.model_type,
         **family.config_values(recipe),
         vocab_size=family.vocab_size,
-        pad_token_id=PAD_ID,
-        bos_token_id=BOS_ID,
-        eos_token_id=EOS_ID,
+        **special_tokens,
         dtype="float32",
     )
     with torch.random.fork_rng(devices=[]):

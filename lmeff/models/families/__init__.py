@@ -8,12 +8,22 @@ from lmeff.models.families.gpt2 import Gpt2
 from lmeff.models.families.gptj import Gptj
 from lmeff.models.families.llama import Llama
 from lmeff.models.families.mamba2 import Mamba2
+from lmeff.models.families.modernbert import ModernBert
+from lmeff.models.families.xlnet import XLNet
 from lmeff.recipe.schema import Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
-FAMILIES: dict[str, type[Family]] = {"llama": Llama, "gpt2": Gpt2, "gptj": Gptj, "mamba2": Mamba2, "bert": Bert}
+FAMILIES: dict[str, type[Family]] = {
+    "llama": Llama,
+    "gpt2": Gpt2,
+    "gptj": Gptj,
+    "mamba2": Mamba2,
+    "bert": Bert,
+    "modernbert": ModernBert,
+    "xlnet": XLNet,
+}
 """By the name that recipes use. Each has a section of that name in `lmeff/recipe/sections/model/`."""
 
 
@@ -35,7 +45,9 @@ __all__ = [
     "Gptj",
     "Llama",
     "Mamba2",
+    "ModernBert",
     "Parameters",
+    "XLNet",
     "family_of",
     "family_of_config",
 ]

@@ -1,7 +1,6 @@
 """BERT (Devlin et al. 2019): attention both ways, learned positions, layer norms after each block, an output layer that shares
 the input embedding. One token type, and no prediction of the next sentence."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -10,8 +9,7 @@ from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.model import BertSection
 
 if TYPE_CHECKING:
-    from torch import nn
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedConfig
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,8 @@ class Bert(Family):
         return self.hidden_size
 
     def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
-        per_layer = 10 * self.hidden_size + 2 * self.intermediate_size
-        return num_tokens * self.num_hidden_layers * per_layer * bytes_each
+        layers = self.num_hidden_layers * (8 * self.hidden_size + 2 * self.intermediate_size)
+        return num_tokens * (layers + 5 * self.hidden_size) * bytes_each
 
     def config_values(self, recipe: Recipe) -> dict[str, Any]:
         model = recipe.model
@@ -98,7 +96,3 @@ class Bert(Family):
     @classmethod
     def attention_dropout(cls, config: "PreTrainedConfig") -> float:
         return float(config.attention_probs_dropout_prob)
-
-    @classmethod
-    def attention_modules(cls, model: "PreTrainedModel") -> "Sequence[nn.Module]":
-        return [module for module in model.modules() if hasattr(module, "all_head_size")]

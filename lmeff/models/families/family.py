@@ -12,7 +12,7 @@ from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.model import Model
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
@@ -93,6 +93,10 @@ class Family(ABC):
         is_half = causal and not self.looks_both_ways
         return 6 * self.count_parameters().matmul + (attention / 2 if is_half else attention)
 
+    def forward_flops_per_token(self, sequence_length: int) -> float:
+        """Of a forward pass that scores a text."""
+        return self.flops_per_token(sequence_length) / 3
+
     @abstractmethod
     def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
         """Activations that the backward pass needs of `num_tokens`, with numbers of `bytes_each`; logits and masks of dropout
@@ -105,6 +109,11 @@ class Family(ABC):
         """What transformers' configuration says beside the vocabulary and its special tokens."""
 
     # ------------------------------------------------------------------ training
+
+    @classmethod
+    def attention_mask(cls, config: "PreTrainedConfig", allowed: "Tensor") -> Any:
+        """What the model takes as `attention_mask`, from (rows, 1, length, length) bool: True where a position may be seen."""
+        return allowed
 
     @classmethod
     def decayed_names(cls, model: "nn.Module") -> list[str]:

@@ -5,13 +5,17 @@ from lmeff.recipe.sections.model.gpt2 import Gpt2Section
 from lmeff.recipe.sections.model.gptj import GptjSection
 from lmeff.recipe.sections.model.llama import LlamaSection
 from lmeff.recipe.sections.model.mamba2 import Mamba2Section
+from lmeff.recipe.sections.model.modernbert import ModernBertSection
 from lmeff.recipe.sections.model.section import FAMILIES, AnyModel, Model, all_fields, section_of
+from lmeff.recipe.sections.model.xlnet import XLNetSection
 
 FAMILIES["llama"] = LlamaSection
 FAMILIES["gpt2"] = Gpt2Section
 FAMILIES["gptj"] = GptjSection
 FAMILIES["mamba2"] = Mamba2Section
 FAMILIES["bert"] = BertSection
+FAMILIES["modernbert"] = ModernBertSection
+FAMILIES["xlnet"] = XLNetSection
 
 __all__ = [
     "FAMILIES",
@@ -22,6 +26,8 @@ __all__ = [
     "LlamaSection",
     "Mamba2Section",
     "Model",
+    "ModernBertSection",
+    "XLNetSection",
     "all_fields",
     "section_of",
 ]

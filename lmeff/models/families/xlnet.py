@@ -1,0 +1,121 @@
+"""XLNet (Yang et al. 2019): trained on tokens in a random order, by two streams of attention over relative positions."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from lmeff.models.families.family import Family, Parameters, shape_values
+from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.model import XLNetSection
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+
+@dataclass(frozen=True)
+class XLNet(Family):
+    name: ClassVar[str] = "xlnet"
+    model_type: ClassVar[str] = "xlnet"
+    model_class: ClassVar[str] = "XLNetLMHeadModel"
+    title: ClassVar[str] = "An XLNet language model"
+    plural: ClassVar[str] = "XLNet language models"
+    looks_both_ways: ClassVar[bool] = True
+    leaves_parameters_unused: ClassVar[bool] = True
+    """Without segments there is no gradient for `seg_embed` and `r_s_bias`."""
+    never_decayed: ClassVar[str | None] = r"(r_[rsw]_bias|seg_embed|mask_emb)$"
+    layer: ClassVar[str] = r"\.layer\.\d+\.ff\."
+    """Attention keeps its matrices by heads, in three dimensions, and beside them biases in two."""
+
+    d_inner: int
+    num_attention_heads: int
+
+    @classmethod
+    def of_recipe(cls, recipe: Recipe) -> Self:
+        values = shape_values(recipe.model)
+        return cls(
+            hidden_size=values["hidden_size"],
+            d_inner=values["d_inner"],
+            num_hidden_layers=values["num_hidden_layers"],
+            num_attention_heads=values["num_attention_heads"],
+            max_position_embeddings=recipe.batch.sequence_length,
+            tie_word_embeddings=True,
+            vocab_size=recipe.model_vocab_size,
+        )
+
+    @classmethod
+    def of_config(cls, config: "PreTrainedConfig") -> Self:
+        return cls(
+            hidden_size=config.d_model,
+            d_inner=config.d_inner,
+            num_hidden_layers=config.n_layer,
+            num_attention_heads=config.n_head,
+            max_position_embeddings=config.max_position_embeddings,
+            tie_word_embeddings=config.tie_word_embeddings,
+            vocab_size=config.vocab_size,
+        )
+
+    def count_parameters(self) -> Parameters:
+        width, inner, layers = self.hidden_size, self.d_inner, self.num_hidden_layers
+        matrices = 5 * width * width + 2 * width * inner  # the fifth is for positions
+        vectors = (
+            3 * width + 2 * width + 2 * width + 3 * width + inner
+        )  # biases of attention, segments, norm; network and norm
+        one_embedding = self.vocab_size * width
+        embedding = one_embedding if self.tie_word_embeddings else 2 * one_embedding
+        non_embedding = (
+            layers * (matrices + vectors) + width + self.vocab_size
+        )  # with what stands for a token, and a bias
+        return Parameters(embedding + non_embedding, embedding, non_embedding, layers * matrices + one_embedding)
+
+    @property
+    def attention_width(self) -> int:
+        return self.hidden_size
+
+    def flops_per_token(self, sequence_length: int, causal: bool = False) -> float:
+        """Of two streams, as transformers computes them; attention is never causal. With width W, inner width I and length L, a
+        layer multiplies and adds for each token:
+
+        - content stream: 4 W^2 for queries, keys, values and output, 2 W^2 for positions (there are 2 L relative ones), 2 W I
+          in the feed-forward network; L W for content scores, 2 L W for position scores, L W for values;
+        - query stream: 2 W^2 for queries and output, 2 W I, and the same 4 L W; it has the content stream's keys and values;
+        - 2 L W to put the queries at the places that they predict, and back.
+
+        Each is two operations, and three times that with the backward pass."""
+        width, layers, length = self.hidden_size, self.num_hidden_layers, sequence_length
+        layer = 8 * width * width + 4 * width * self.d_inner + 10 * length * width
+        return 6 * (layers * layer + width * self.vocab_size)
+
+    def forward_flops_per_token(self, sequence_length: int) -> float:
+        """Of the content stream alone, which is what a pass without places to predict computes."""
+        width, layers, length = self.hidden_size, self.num_hidden_layers, sequence_length
+        layer = 6 * width * width + 2 * width * self.d_inner + 4 * length * width
+        return 2 * (layers * layer + width * self.vocab_size)
+
+    def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
+        weights = 2 * self.num_attention_heads * sequence_length  # of attention, in both streams
+        per_layer = 20 * self.hidden_size + 4 * self.d_inner + weights
+        return num_tokens * self.num_hidden_layers * per_layer * bytes_each
+
+    def config_values(self, recipe: Recipe) -> dict[str, Any]:
+        model = recipe.model
+        assert isinstance(model, XLNetSection)
+        return {
+            "d_model": self.hidden_size,
+            "d_inner": self.d_inner,
+            "n_layer": self.num_hidden_layers,
+            "n_head": self.num_attention_heads,
+            "tie_word_embeddings": True,
+            "ff_activation": "gelu",
+            "attn_type": "bi",
+            "layer_norm_eps": model.layer_norm_eps,
+            "initializer_range": model.initializer_range,
+            "dropout": model.dropout,
+            "mem_len": None,  # sequences stand for themselves: nothing is remembered from one to the next
+            "use_mems_eval": False,
+            "use_mems_train": False,
+            "bi_data": False,
+            "clamp_len": -1,
+        }
+
+    @classmethod
+    def attention_dropout(cls, config: "PreTrainedConfig") -> float:
+        return 0.0  # it has its own attention, whose dropout is a module
