@@ -11,7 +11,7 @@ import pytest
 import torch
 from evaluation.small_models import save_model
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaForCausalLM
 from transformers.utils import logging
 
 from lmeff.cli import main
@@ -160,10 +160,15 @@ def test_flops_are_a_third_of_the_plans_and_what_torch_counts(models: Path):
 
 def test_flops_of_another_architecture_are_counted():
     layers, width, vocab, length = 3, 48, 500, 32
-    config = GPT2Config(
-        n_layer=layers, n_embd=width, n_head=4, vocab_size=vocab, n_positions=64, bos_token_id=0, eos_token_id=0
+    config = GPTNeoXConfig(
+        num_hidden_layers=layers,
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_attention_heads=4,
+        vocab_size=vocab,
+        max_position_embeddings=64,
     )
-    model = GPT2LMHeadModel(config).eval()
+    model = GPTNeoXForCausalLM(config).eval()
     flops, source = forward_flops_per_token(model, length)
     assert flops == pytest.approx(2 * (12 * layers * width**2 + vocab * width) + 4 * layers * width * length)
     assert source == "torch.utils.flop_counter"
