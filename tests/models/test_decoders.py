@@ -6,32 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from models.tiny_families import TINY, recipe_of
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, PreTrainedModel
 
 from lmeff.errors import InputError
 from lmeff.models.build import build_model
 from lmeff.models.families import Mamba2, family_of, family_of_config
-from lmeff.recipe import read_recipe
-from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.model import FAMILIES as SECTIONS
 
-RECIPE = """
-name: decoder
-corpus: {name: synthetic}
-tokenizer: {vocab_size: 301}
-model: {family: FAMILY}
-batch: {tokens: 1024, sequence_length: 128, micro: 4}
-anchors: {tokens: [10240]}
-schedule: {warmup: 1 steps}
-"""
-TINY = {
-    "gpt2": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
-    "gptj": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
-    "mamba2": {"hidden_size": 32, "num_hidden_layers": 2, "head_dim": 16, "state_size": 8},
-}
+DECODERS = ["gpt2", "gptj", "mamba2"]
 SHAPES = [
-    *TINY.items(),
+    *((family, TINY[family]) for family in DECODERS),
     ("gpt2", TINY["gpt2"] | {"tie_word_embeddings": False, "n_inner": 56, "max_position_embeddings": 200}),
     ("gpt2", {"size": "20m", "num_hidden_layers": 1}),
     ("gptj", TINY["gptj"] | {"tie_word_embeddings": True, "n_inner": 56, "rotary_dim": 8}),
@@ -42,12 +28,6 @@ SHAPES = [
     ),
     ("mamba2", {"size": "20m", "num_hidden_layers": 1}),
 ]
-
-
-def recipe_of(folder: Path, family: str, values: dict, *words: str) -> Recipe:
-    path = folder / "recipe.yaml"
-    path.write_text(RECIPE.replace("FAMILY", family))
-    return read_recipe(path, [*(f"model.{key}={value}" for key, value in values.items()), *words]).recipe
 
 
 def mistake(folder: Path, family: str, values: dict, *words: str) -> str:
@@ -72,15 +52,15 @@ def test_counts_are_those_of_the_stock_model(tmp_path: Path, family: str, values
     assert family_of_config(config).of_config(config) == ours
 
 
-@pytest.mark.parametrize(("family", "values"), TINY.items())
-def test_first_weights_follow_shape_and_seed_alone(tmp_path: Path, family: str, values: dict) -> None:
+@pytest.mark.parametrize("family", DECODERS)
+def test_first_weights_follow_shape_and_seed_alone(tmp_path: Path, family: str) -> None:
     torch.manual_seed(123)
-    first = build_model(recipe_of(tmp_path, family, values, "seed=1")).state_dict()
+    first = build_model(recipe_of(tmp_path, family, TINY[family], "seed=1")).state_dict()
     drawn = torch.rand(1)
     torch.manual_seed(123)
     torch.testing.assert_close(torch.rand(1), drawn, msg="building a model moved the global random state")
-    second = build_model(recipe_of(tmp_path, family, values, "seed=1")).state_dict()
-    other = build_model(recipe_of(tmp_path, family, values, "seed=2")).state_dict()
+    second = build_model(recipe_of(tmp_path, family, TINY[family], "seed=1")).state_dict()
+    other = build_model(recipe_of(tmp_path, family, TINY[family], "seed=2")).state_dict()
     assert all(torch.equal(first[name], second[name]) for name in first)
     constant = r"(norm\w*|ln_\w|\.D|A_log)(\.weight)?$|bias$"
     drawn_names = [name for name in first if not re.search(constant, name) or name.endswith("dt_bias")]
@@ -88,7 +68,7 @@ def test_first_weights_follow_shape_and_seed_alone(tmp_path: Path, family: str, 
     assert not any(torch.equal(first[name], other[name]) for name in drawn_names)
 
 
-@pytest.mark.parametrize("family", TINY)
+@pytest.mark.parametrize("family", DECODERS)
 def test_every_named_size_can_be_built(tmp_path: Path, family: str) -> None:
     for size in SECTIONS[family].sizes:
         assert family_of(recipe_of(tmp_path, family, {"size": size})).count_parameters().total > 0
@@ -106,7 +86,7 @@ def test_published_counts(tmp_path: Path, family: str, size: str, vocab_size: in
 
 
 @pytest.mark.parametrize("size", ["20m", "60m", "180m"])
-@pytest.mark.parametrize("family", ["gpt2", "gptj", "mamba2"])
+@pytest.mark.parametrize("family", DECODERS)
 def test_a_size_has_nearly_as_many_parameters_as_the_llama_of_its_name(tmp_path: Path, family: str, size: str) -> None:
     ours = family_of(recipe_of(tmp_path, family, {"size": size})).count_parameters()
     llama = family_of(recipe_of(tmp_path, "llama", {"size": size})).count_parameters()
@@ -209,7 +189,7 @@ def test_flops_are_those_that_torch_counts(tmp_path: Path, family: str, values: 
 
 
 def test_half_of_what_looks_back_is_counted_where_half_is_needed(tmp_path: Path) -> None:
-    for family in TINY:
+    for family in DECODERS:
         ours = family_of(recipe_of(tmp_path, family, TINY[family]))
         half = ours.flops_per_token(128) - ours.flops_per_token(128, causal=True)
         # Half of the products with the 128 tokens of a sequence or the 64 of a chunk; three passes, two layers.

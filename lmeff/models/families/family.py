@@ -135,6 +135,11 @@ class Family(ABC):
         own attention, whose dropout is a module."""
 
     @classmethod
+    def row_dimension(cls, num_dimensions: int) -> int:
+        """The dimension with the rows of the batch, in what a dropout module is given."""
+        return 0
+
+    @classmethod
     def attention_modules(cls, model: "PreTrainedModel") -> "Sequence[nn.Module]":
         """The modules that call transformers' attention function, which drops the weights."""
         return [module for module in model.modules() if isinstance(getattr(module, "layer_idx", None), int)]
