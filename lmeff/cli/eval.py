@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", choices=["float32", "adaptive"], help=text)
     text = "what a context begins with: one <s>, or what the tokenizer puts there by itself (the recipe's, bos)"
     parser.add_argument("--context-start", choices=["bos", "tokenizer"], help=text)
+    text = (
+        "auto: causal, or what suits a model that sees later tokens; pseudo_log_likelihood: also hybrids (the recipe's)"
+    )
+    ways = ["auto", "causal", "pseudo_log_likelihood", "pseudo_log_likelihood_original"]
+    parser.add_argument("--scoring", choices=ways, help=text)
     parser.add_argument("--exact", action="store_true", help="lm-eval's own scoring in place of the fast one")
     parser.add_argument("--batch-size", type=_batch_size, metavar="N|auto", help="texts scored at once (the recipe's)")
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: the GPU where there is one")
@@ -40,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
     check_device(options.device)
     tasks = options.tasks.split(",") if options.tasks else None
     selection = read_selection(options)
-    names = ("limit", "precision", "context_start", "batch_size", "include_path")
+    names = ("limit", "precision", "context_start", "scoring", "batch_size", "include_path")
     changes = {name: value for name in names if (value := getattr(options, name))}
     check_eval(options.what, changes, selection.output, options.exact, options.follow)
     if not options.follow:

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lmeff.errors import InputError
 from lmeff.evaluation.minimal_pairs import is_pair_task
 from lmeff.evaluation.pair_table import has_pairs, pair_table
 from lmeff.evaluation.parts import Part, PartStore
@@ -22,9 +23,11 @@ from lmeff.evaluation.task_data import TaskData
 from lmeff.evaluation.tasks.items import items_of
 from lmeff.evaluation.tasks.names import tasks_folder
 from lmeff.formats.result import about_of, find_result
+from lmeff.recipe.sections.evaluation import Scoring
 
 if TYPE_CHECKING:
     from lmeff.evaluation.scorer.language_model import LmeffLM
+    from lmeff.evaluation.scorer.ways import Way
     from lmeff.evaluation.tasks.loaded import LoadedTask
 
 TASK_SUFFIXES = {".yaml", ".yml", ".py"}
@@ -63,6 +66,15 @@ class Evaluation:
     """Called before every forward pass; what it raises ends the scoring."""
     context_start: ContextStart = "bos"
     """What a context begins with: one BOS, or what the tokenizer puts there by itself."""
+    scoring: Scoring = "auto"
+    """How texts are scored: see `Way`."""
+
+    @cached_property
+    def way(self) -> "Way":
+        """How the texts of this model are scored. Raises InputError where it cannot be scored as asked."""
+        from lmeff.evaluation.scorer.ways import way_of_folder
+
+        return way_of_folder(self.model_folder, self.scoring)
 
     @cached_property
     def weights_sha256(self) -> str:
@@ -80,6 +92,7 @@ class Evaluation:
             "precision": self.precision,
             "exact": self.exact,
             "context_start": self.context_start,
+            **self.way.settings,
             "limit": self.limit,
             "model_files_sha256": model_files_sha256(self.model_folder),
             "task_files_sha256": digest_files(task_files),
@@ -113,7 +126,10 @@ class Evaluation:
                 exact=self.exact,
                 precision=self.precision,
                 context_start=self.context_start,
+                scoring=self.scoring,
             )
+            if model.way != self.way:
+                raise InputError(f"{self.model_folder}: its weights see other tokens than its configuration says")
             if self.before_batch:
                 model.model.base_model.register_forward_pre_hook(lambda *_: self.before_batch())
             num_texts = {

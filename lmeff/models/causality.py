@@ -65,10 +65,21 @@ def sees_later_tokens(model: PreTrainedModel) -> bool:
 def check_causal(model: PreTrainedModel, name: object) -> None:
     """Raises InputError for a model that sees the very tokens that it is to predict. `name`: what the user called it."""
     if sees_later_tokens(model):
-        raise InputError(
-            f"{name}: a {type(model).__name__} that is no decoder: later tokens change what it says of earlier ones, so it"
-            " would see the tokens it is scored on; `lmeff finetune` and `lmeff profile` take it"
-        )
+        raise no_decoder(type(model).__name__, name)
+
+
+def no_decoder(kind: str, name: object, but: str | None = None) -> InputError:
+    """What is said of a model that sees the very tokens that it is to predict.
+
+    Args:
+        kind: its class.
+        but: why it cannot be scored by pseudo-log-likelihood either.
+    """
+    other = f"and {but}" if but else "`lmeff eval` scores it by pseudo-log-likelihood where it is a masked model"
+    return InputError(
+        f"{name}: a {kind} that is no decoder: later tokens change what it says of earlier ones, so it"
+        f" would see the tokens it is scored on; {other}; `lmeff finetune` and `lmeff profile` take it"
+    )
 
 
 @dataclass(frozen=True)

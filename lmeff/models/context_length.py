@@ -22,7 +22,7 @@ _NAMES = (
 _FEW_TOKENS = 64
 _LONGEST_TRIED = 2048
 """A longer text takes too long to be tried."""
-_NO_COPY = (ArithmeticError, AttributeError, ImportError, LookupError, MemoryError, RuntimeError, ValueError)
+NO_COPY = (ArithmeticError, AttributeError, ImportError, LookupError, MemoryError, RuntimeError, ValueError)
 """What a model class raises that cannot be built with one layer and few tokens, though the model itself may be right."""
 _tried_lengths: dict[str, int | None] = {}
 """What was found by trying, by configuration."""
@@ -71,15 +71,20 @@ def _try_length(config: PreTrainedConfig, stated: int | None) -> int | None:
     if key not in _tried_lengths:
         try:
             with torch.random.fork_rng(devices=[]):
-                body = _with_one_layer(config)
+                is_causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
+                body = model_with_one_layer(config, AutoModelForCausalLM if is_causal else AutoModel).base_model
             _tried_lengths[key] = _table_length(body) or _longest_taken(body, stated)
-        except _NO_COPY:
+        except NO_COPY:
             _tried_lengths[key] = stated
     return _tried_lengths[key]
 
 
-def _with_one_layer(config: PreTrainedConfig) -> PreTrainedModel:
-    """A body with random weights; of a model that also has an encoder, its decoder."""
+def model_with_one_layer(config: PreTrainedConfig, auto: Any) -> PreTrainedModel:
+    """A model of one layer and few tokens, with random weights; of a model that also has an encoder, its decoder.
+
+    Args:
+        auto: the class of transformers that builds it from a configuration.
+    """
     config = copy.deepcopy(config)
     pad = getattr(config, "pad_token_id", None)
     # The positions of a RoBERTa begin after the id of its padding token. So that id stays, and one more token to read.
@@ -94,8 +99,7 @@ def _with_one_layer(config: PreTrainedConfig) -> PreTrainedModel:
         is_computed = isinstance(getattr(type(config), name, None), property)
         if not is_computed and (kinds := getattr(config, name, None)):
             setattr(config, name, kinds[:1])
-    auto = AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModel
-    return auto.from_config(config).base_model.eval()
+    return auto.from_config(config).eval()
 
 
 class _LookupRecorder(TorchFunctionMode):

@@ -12,6 +12,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -35,6 +36,10 @@ _OTHER_HEADS = re.compile(r"(^|\.)(pooler|seq_relationship|classifier|score|qa_o
 
 def load_config(folder: Path, **more: Any) -> PreTrainedConfig:
     return AutoConfig.from_pretrained(folder, **_OPTIONS, **more)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(folder, **_OPTIONS)
 
 
 def load_causal_model(folder: Path) -> PreTrainedModel:
@@ -69,18 +74,32 @@ def check_weights(folder: Path) -> None:
 def _load_checked(folder: Path, **options: Any) -> PreTrainedModel:
     config = load_config(folder)
     check_one_stack(folder, config)
-    auto: Any
-    if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
-        auto = AutoModelForCausalLM
-    elif type(config) in MODEL_FOR_MASKED_LM_MAPPING:
-        auto = AutoModelForMaskedLM
-    else:
+    auto = language_model_class(config)
+    if auto is None:
         raise InputError(f"{folder}: transformers has no language model of the kind {config.model_type}")
     model, info = _from_pretrained(auto, folder, **options)
     _check_shapes(folder, info["mismatched_keys"])
     _check_nothing_missing(folder, info["missing_keys"])
     _check_nothing_unexpected(folder, (name for name in info["unexpected_keys"] if not _OTHER_HEADS.search(name)))
     return model
+
+
+def language_model_class(config: PreTrainedConfig) -> Any:
+    """`AutoModelForCausalLM` or `AutoModelForMaskedLM`, with which transformers loads a language model of this configuration;
+    None where it has neither.
+
+    Some configurations, such as BERT's, fit both. Then `architectures`, the class that was saved, decides.
+    """
+    is_causal, is_masked = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING, type(config) in MODEL_FOR_MASKED_LM_MAPPING
+    if is_causal and is_masked:
+        saved = config.architectures or []
+        as_causal, as_masked = (
+            mapping[type(config)].__name__ for mapping in (MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING)
+        )
+        is_causal = as_causal in saved or not any(
+            name == as_masked or name.endswith("ForPreTraining") for name in saved
+        )
+    return AutoModelForCausalLM if is_causal else AutoModelForMaskedLM if is_masked else None
 
 
 def check_can_classify(folder: Path) -> None:

@@ -116,10 +116,10 @@ def test_the_model_of_lm_evals_command_line_takes_it_and_says_it(own_model):
     assert [model.token_requests(asked)[0][1][0] == 1 for model in models] == [True, False]
 
 
-def test_the_recipe_says_it(tmp_path):
+def test_the_recipe_says_it(own_model, tmp_path):
     assert EvaluationSection().context_start == "bos"
     section = EvaluationSection(tasks=[EWOK], context_start="tokenizer")
-    assert evaluation_of(section, tmp_path, tmp_path).settings["context_start"] == "tokenizer"
+    assert evaluation_of(section, own_model, tmp_path).settings["context_start"] == "tokenizer"
     with pytest.raises(ValueError, match="context_start"):
         EvaluationSection(context_start="eos")
 

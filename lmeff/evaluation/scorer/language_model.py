@@ -1,6 +1,6 @@
 """The model lm-eval sees: the fast scorer `lmeff`."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +19,7 @@ from lmeff.evaluation.scorer.batch_size import BatchSize
 from lmeff.evaluation.scorer.checks import check_finite, check_ids, check_lengths, check_options
 from lmeff.evaluation.scorer.kept import digest, keep, tokenizer_digest
 from lmeff.evaluation.scorer.lengths import TextLengths
+from lmeff.evaluation.scorer.masked.hidden_tokens import HiddenTokensScorer
 from lmeff.evaluation.scorer.text_scorer import Ready, TextScorer
 from lmeff.evaluation.scorer.token_requests import (
     TokenRequest,
@@ -29,9 +30,11 @@ from lmeff.evaluation.scorer.token_requests import (
 )
 from lmeff.evaluation.scorer.trees.adaptive import Adapted
 from lmeff.evaluation.scorer.trees.tree_scorer import Answer
+from lmeff.evaluation.scorer.ways import CAUSAL, check_scoring, frame, way_of_model
 from lmeff.logs import is_quiet
-from lmeff.models.causality import check_causal
-from lmeff.models.loading import check_one_stack, check_weights
+from lmeff.models.causality import no_decoder
+from lmeff.models.loading import check_one_stack, check_weights, language_model_class
+from lmeff.recipe.sections.evaluation import Scoring
 from lmeff.tokens.tokenizer.document_ids import beginning_and_end
 
 _LM_EVALS_AT_ONCE = 64
@@ -55,6 +58,8 @@ class LmeffLM(HFLM):
             sentence is the more probable one. The log-likelihoods of the other pairs are bfloat16's.
         context_start: `bos`: a context begins with one BOS, like every text; stock lm-eval does so with `add_bos_token=True`.
             `tokenizer`: with what its tokenizer puts there by itself.
+        scoring: `auto`: causally; models that see later tokens through masks; `causal` refuses these, `pseudo_log_likelihood`
+            and `pseudo_log_likelihood_original` also take decoders with a mask token (see `ways.Way`).
         batch_size: texts in one forward pass; `auto` for as many as suit the device.
         others: as lm-eval's `HFLM` takes them.
     """
@@ -66,6 +71,7 @@ class LmeffLM(HFLM):
         exact: bool = False,
         precision: Literal["float32", "adaptive"] = "float32",
         context_start: ContextStart = "bos",
+        scoring: Scoring = "auto",
         batch_size: int | str | None = "auto",
         dtype: str | torch.dtype | None = "float32",
         softmax_dtype: str | torch.dtype | None = "float32",
@@ -73,6 +79,7 @@ class LmeffLM(HFLM):
         **others: Any,
     ) -> None:
         check_options(exact, precision, context_start, others.get("add_bos_token"), trust_remote_code)
+        check_scoring(scoring)
         # lm-eval's cache for last tokens answers wrongly where two requests divide the same tokens differently.
         others.setdefault("logits_cache", exact)
         self._given_length: int | None = others.get("max_length")
@@ -90,7 +97,11 @@ class LmeffLM(HFLM):
             check_one_stack(pretrained, self.model.config)
             if others["use_safetensors"] and not others.get("gguf_file"):
                 check_weights(_folder_of(pretrained, others))
-            check_causal(self.model, pretrained)
+        name = pretrained if isinstance(pretrained, str) else pretrained.name_or_path or "the model"
+        is_causal = self.backend == "causal"
+        self.way = way_of_model(self.model, self.tokenizer, scoring, name) if is_causal else CAUSAL
+        if exact and self.way != CAUSAL:
+            raise InputError("exact=true is lm-eval's own scoring, which is causal; it goes without other scoring")
         self.exact, self.adaptive, self.context_start = exact, precision == "adaptive", context_start
         self._room = BatchSize(None if automatic else int(self.batch_size), self.device)
         self.progress = True
@@ -110,9 +121,11 @@ class LmeffLM(HFLM):
 
     @property
     def prefix_token_id(self) -> int:
-        """What a text begins with: BOS, without one EOS. Raises InputError for a tokenizer without both."""
+        """What a text begins with: BOS, without one EOS; of a masked model CLS. Raises InputError for a tokenizer without."""
         if self.custom_prefix_token_id is not None:
             return self.custom_prefix_token_id
+        if self.way.is_pseudo:
+            return frame(self.tokenizer)[0]
         return beginning_and_end(self.tokenizer)[0]
 
     @property
@@ -124,7 +137,13 @@ class LmeffLM(HFLM):
 
     def get_model_info(self) -> dict[str, Any]:
         """For the results of lm-eval's command line."""
-        return {**super().get_model_info(), "context_start": self.context_start}
+        return {**super().get_model_info(), "context_start": self.context_start, **self.way.settings}
+
+    def _get_backend(self, config: Any, *others: Any, **more: Any) -> None:
+        """With the class of transformers that suits what was saved, also of a masked model."""
+        super()._get_backend(config, *others, **more)
+        if self.backend == "causal" and (auto := language_model_class(config)) is not None:
+            self.AUTO_MODEL_CLASS = auto
 
     def token_requests(self, requests: Sequence[Instance]) -> list[TokenRequest]:
         """The tokens to read and to score for lm-eval's requests. Raises InputError for an empty text."""
@@ -165,6 +184,8 @@ class LmeffLM(HFLM):
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """As lm-eval's: the windows over all texts are scored in batches, in order."""
+        if self.way.is_pseudo:
+            raise InputError("pseudo-log-likelihood is of sentences and answers; whole texts are scored causally only")
         self._forget_weights()
         texts, start = [text for (text,) in (request.args for request in requests)], self.prefix_token_id
         is_causal = self.backend == "causal"
@@ -179,6 +200,8 @@ class LmeffLM(HFLM):
         return check_finite(sums, requests)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        if not self.way.is_decoder:
+            raise no_decoder(type(self.model).__name__, "generate_until")
         at_most = self._lengths.most_written_at_once()
         return self._by_lm_eval(super().generate_until, requests, at_most, disable_tqdm=disable_tqdm)
 
@@ -192,6 +215,8 @@ class LmeffLM(HFLM):
             ahead: how many tasks a GPU is given before the answers of the first are read; None for all.
         """
         self._forget_weights()
+        if ahead is not None and self.way != CAUSAL:
+            ahead = 0  # these answers are there at once
         tasks = [list(group) for _, group in groupby(requests, key=lambda request: request.task_name)]
         waiting: list[Ready] = []
         num_all = dict.fromkeys((task[0].task_name for task in tasks), sum(map(len, tasks))) | (num_texts or {})
@@ -213,9 +238,11 @@ class LmeffLM(HFLM):
         task = instances[0].task_name
         key = self._encoding_digest, digest(part for instance in instances for part in instance.args)
         encoded = keep(key, lambda: self._checked_requests(instances))
-        longest = self.max_length + 1
-        self.num_cut[task] = sum(len(context) + len(rest) > longest for _, context, rest in encoded)
+        self.num_cut[task] = sum(len(context) + len(rest) > self._longest for _, context, rest in encoded)
         check_ids(encoded, self.model)
+        if self.way.scoring != "causal":
+            hidden = check_finite(self._with_hidden_tokens(encoded, key), instances)
+            return lambda: hidden
         if not self._suits_trees(encoded):
             answers = check_finite(self._tokens_by_lm_eval(encoded, disable_tqdm=True), instances)
             return lambda: answers
@@ -232,10 +259,27 @@ class LmeffLM(HFLM):
             options: for lm-eval's own code, where that scores.
         """
         check_ids(requests, self.model)
+        if self.way.scoring != "causal":
+            return self._with_hidden_tokens(requests)
         if not self._suits_trees(requests):
             return self._tokens_by_lm_eval(requests, **options)
         check_lengths(requests, self.max_length)
         return self._scorer.score(requests)
+
+    def _with_hidden_tokens(self, requests: list[TokenRequest], key: tuple[Hashable, ...] = ()) -> list[Answer]:
+        return self._hidden_tokens.score(requests, key, 1 if self._lengths.must_be_alone(requests) else None)
+
+    @cached_property
+    def _hidden_tokens(self) -> HiddenTokensScorer:
+        return HiddenTokensScorer(self.model, self.tokenizer, self.way, self._longest, self._room)
+
+    @property
+    def _longest(self) -> int:
+        """Tokens of a context and what is scored after it, together: a decoder does not read the last one, a masked model also
+        what ends a text."""
+        if not self.way.is_pseudo:
+            return self.max_length + 1
+        return self.max_length - (frame(self.tokenizer)[1] is not None)
 
     @cached_property
     def _scorer(self) -> TextScorer:
@@ -243,7 +287,8 @@ class LmeffLM(HFLM):
 
     def _forget_weights(self) -> None:
         """The model may have been changed since its weights were copied and tried."""
-        self.__dict__.pop("_scorer", None)
+        for name in ("_scorer", "_hidden_tokens"):
+            self.__dict__.pop(name, None)
 
     def _suits_trees(self, requests: Sequence[TokenRequest]) -> bool:
         """Whether our own code scores these, and not lm-eval's."""
@@ -263,13 +308,13 @@ class LmeffLM(HFLM):
 
     def _checked_requests(self, instances: list[Instance]) -> list[TokenRequest]:
         requests = self.token_requests(instances)
-        check_lengths(requests, self.max_length)
+        check_lengths(requests, self._longest - 1)
         return requests
 
     @cached_property
     def _encoding_digest(self) -> tuple:
         start = self.context_start, self.add_bos_token, self.prefix_token_id
-        return tokenizer_digest(self.tokenizer), *start, self.max_length
+        return tokenizer_digest(self.tokenizer), *start, self._longest
 
 
 def _folder_of(pretrained: str, options: Mapping[str, Any]) -> Path:

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import torch
 from lm_eval.api.instance import Instance
-from transformers import AutoTokenizer
 
 from lmeff.evaluation.scorer.answer_tokens import ContextStart
 from lmeff.evaluation.scorer.language_model import LmeffLM
 from lmeff.library_internals import models_loaded_whole
-from lmeff.models.loading import check_tokenizer, load_causal_model
-from lmeff.tokens.tokenizer.document_ids import beginning_and_end
+from lmeff.models.loading import check_tokenizer, load_language_model, load_tokenizer
+from lmeff.recipe.sections.evaluation import Scoring
 
 _CHOSEN = "loglikelihood"
 
@@ -25,18 +24,19 @@ def load_model(
     exact: bool = False,
     precision: str = "float32",
     context_start: ContextStart = "bos",
+    scoring: Scoring = "auto",
 ) -> LmeffLM:
-    """The model of a folder in float32, ready for lm-eval. Raises InputError as `load_causal_model` does.
+    """The model of a folder in float32, ready for lm-eval. Raises InputError as `load_language_model` does, and where
+    the model cannot be scored as asked.
 
     The model object is made here, so that lm-eval's `HFLM` takes this process for the only one and does not divide the
     work among the ranks of a process group itself.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with models_loaded_whole():
-        model = load_causal_model(folder)
+        model = load_language_model(folder)
     model.config.use_cache = False  # scoring is one forward pass; keys and values would be kept for nothing
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    beginning_and_end(tokenizer)
+    tokenizer = load_tokenizer(folder)
     check_tokenizer(tokenizer, model.get_input_embeddings().num_embeddings)
     wrapped = LmeffLM(
         model.to(device),
@@ -45,7 +45,9 @@ def load_model(
         exact=exact,
         precision=precision,
         context_start=context_start,
+        scoring=scoring,
     )
+    wrapped.prefix_token_id  # noqa: B018 - raises where nothing can begin a text
     wrapped.progress = progress
     return wrapped
 

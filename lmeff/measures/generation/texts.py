@@ -63,7 +63,7 @@ def write_texts(
     sampling = Sampling(options.max_new_tokens, options.temperature, options.top_p, options.seed)
     requests = [request for _, request in asked]
     with isolate_scoring():
-        loaded = load_model(model_folder, None, batch_size=1, progress=False)
+        loaded = load_model(model_folder, None, batch_size=1, progress=False, scoring="causal")
         if before_batch is not None:
             loaded.model.base_model.register_forward_pre_hook(lambda *_: before_batch())
         texts = generate(loaded.model, loaded.tokenizer, requests, sampling, options.batch_size)

@@ -177,7 +177,7 @@ def _summaries(
     else:
         windows = packed_windows(text, settings["length"], settings["document_mask"], options.score_end)
     with isolate_scoring():
-        model = load_model(model_folder, None, batch_size=1, progress=False).model
+        model = load_model(model_folder, None, batch_size=1, progress=False, scoring="causal").model
         if before_batch is not None:
             model.base_model.register_forward_pre_hook(lambda *_: before_batch())
         losses = token_losses(model, windows, options.batch_size)

@@ -1,7 +1,8 @@
 """`results/REVISION/TASK.json`: lm-eval's tasks."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lmeff.errors import InputError
 from lmeff.evaluation.bos_warning import warn_of_bos
@@ -57,9 +58,10 @@ class Scores(Measure):
             self._table = ScoreTable([model.name for model in models], section.tasks)
 
     def measure(self, model: SelectedModel, folder: Path, say: Say) -> dict[str, dict]:
-        warn_of_bos(model.name, folder, self._section.context_start)
         evaluation = evaluation_of(self._section, folder, model.output, exact=self._exact, device=self._device)
-        if line := other_start_line(evaluation):
+        if not evaluation.way.is_pseudo:  # a masked model's texts begin with what its tokenizer has for that
+            warn_of_bos(model.name, folder, self._section.context_start)
+        for line in scored_again_lines(evaluation):
             say(f"{model.name}: {line}")
         return evaluation.run()
 
@@ -92,24 +94,40 @@ def evaluation_of(
         batch_size=section.batch_size,
         precision=section.precision,
         context_start=section.context_start,
+        scoring=section.scoring,
         exact=exact,
         device=device,
         before_batch=before_batch,
     )
 
 
-def other_start_line(evaluation: Evaluation) -> str | None:
-    """Why results of the same model that are there are made again, where that is what contexts began with."""
+def scored_again_lines(evaluation: Evaluation) -> Iterator[str]:
+    """Why results of the same model that are there are made again, where that is what contexts began with, or how texts were
+    scored."""
+    start, how = evaluation.context_start, _scoring(evaluation.settings)
     tasks_by_start: dict[str | None, list[str]] = {}
+    tasks_by_scoring: dict[str, list[str]] = {}
     for task in evaluation.tasks:
         about = about_of(evaluation.output / f"{task}.json")
-        start = (about.get("settings") or {}).get("context_start")
-        if about.get("weights_sha256") == evaluation.weights_sha256 and start != evaluation.context_start:
-            tasks_by_start.setdefault(start, []).append(task)
-    if not tasks_by_start:
-        return None
-    made = [
-        f"{', '.join(tasks)} " + (f"with context_start {start}" if start else "by a version without context_start")
-        for start, tasks in tasks_by_start.items()
-    ]
-    return f"scored again with context_start {evaluation.context_start}; it was scored on {'; '.join(made)}"
+        settings = about.get("settings") or {}
+        if about.get("weights_sha256") != evaluation.weights_sha256:
+            continue
+        if (other := settings.get("context_start")) != start:
+            tasks_by_start.setdefault(other, []).append(task)
+        if (other_how := _scoring(settings)) != how:
+            tasks_by_scoring.setdefault(other_how, []).append(task)
+    if tasks_by_start:
+        made = [
+            f"{', '.join(tasks)} " + (f"with context_start {one}" if one else "by a version without context_start")
+            for one, tasks in tasks_by_start.items()
+        ]
+        yield f"scored again with context_start {start}; it was scored on {'; '.join(made)}"
+    if tasks_by_scoring:
+        made = [f"{', '.join(tasks)} with scoring {one}" for one, tasks in tasks_by_scoring.items()]
+        yield f"scored again with scoring {how}; it was scored on {'; '.join(made)}"
+
+
+def _scoring(settings: Mapping[str, Any]) -> str:
+    """`causal`, or `pseudo_log_likelihood (original)`."""
+    variant = settings.get("scoring_variant")
+    return settings.get("scoring", "causal") + (f" ({variant})" if variant else "")

@@ -13,6 +13,9 @@ _AT_ANCHORS: tuple[Measure, ...] = ("weights", "perplexity", "generation")
 _AFTER_TRAINING: tuple[Measure, ...] = ("profile", "finetuning")
 
 
+Scoring = Literal["auto", "causal", "pseudo_log_likelihood", "pseudo_log_likelihood_original"]
+
+
 class Evaluation(Section):
     on_resume: ClassVar[OnResume] = OnResume.FREE
 
@@ -41,6 +44,12 @@ class Evaluation(Section):
     """What a context begins with, before what is scored after it (EWoK, COMPS, SmallBench and the like). bos: one `<s>`, as in
     training, whatever the tokenizer adds. tokenizer: what the tokenizer puts there by itself. Sentences without a context are
     scored after one `<s>` in any case."""
+    scoring: Scoring = "auto"
+    """How texts are scored. auto: causally, each token after those before it; an XLNet the same through its masks; a masked
+    model by pseudo-log-likelihood. causal: refuse models that see later tokens. pseudo_log_likelihood: each token is masked by
+    itself between those on both sides, and with it the later tokens of its word (Kauf & Ivanova 2023); also of a hybrid, a
+    decoder that was trained with a mask token. pseudo_log_likelihood_original: the token alone is masked (Salazar et al.
+    2020)."""
     dev_tokens: PositiveCount = 100_000
     """Held-out tokens on which dev_loss is taken at every anchor: documents, and stretches of long ones, from all over the
     held-out text, always the same."""
