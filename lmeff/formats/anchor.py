@@ -1,17 +1,19 @@
 """`anchor.json` of a revision: which point of the run it is."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 
-from lmeff.formats.base import FORMAT, NonNegative, Sha256, StrictModel
+from lmeff.formats.base import FORMAT, LossKind, NonNegative, Sha256, StrictModel
 
 ANCHOR = "anchor.json"
 
 
 class AnchorDocument(StrictModel):
     """`anchor.json` of a revision: which point of the run it is."""
+
+    left_out_when_null: ClassVar[frozenset[str]] = frozenset({"loss_kind", "dev_masked_loss", "dev_permutation_loss"})
 
     format: Literal[1] = FORMAT
     nominal_tokens: NonNegative
@@ -28,7 +30,7 @@ class AnchorDocument(StrictModel):
     loss: float | None
     """Training loss of the anchor's own step, nats per token; null at step 0."""
     dev_loss: float | None
-    """Held-out loss in nats per token."""
+    """Held-out loss in nats per token, of predicting the next one; null for models that do not."""
     dev_perplexity: float | None
     dev_bits_per_byte: float | None
     """Held-out bits per byte of the text before normalization."""
@@ -55,6 +57,19 @@ class AnchorDocument(StrictModel):
     loss_steps: tuple[int, int] | None = None
     """First and last step, counted from 1, over which `loss` is the mean: the anchor's own step alone, so that it is noisier
     than a line of the log. Null where `loss` is, and in files of older versions."""
+
+    loss_kind: LossKind | None = None
+    """What `loss` is of, where that is not the next token. Only there."""
+    dev_masked_loss: float | None = None
+    """Held-out loss in nats per masked token, with fixed masks. Only of masked models."""
+    dev_permutation_loss: float | None = None
+    """Held-out loss in nats per predicted token, with fixed orders. Only of models of permutations."""
+
+    @property
+    def held_out(self) -> tuple[str, float] | None:
+        """Name and value of the held-out loss, which is of one kind; None where none was taken."""
+        names = ("dev_loss", "dev_masked_loss", "dev_permutation_loss")
+        return next(((name, value) for name in names if (value := getattr(self, name)) is not None), None)
 
     @classmethod
     def read(cls, revision: Path) -> Self:

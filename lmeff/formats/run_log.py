@@ -2,15 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import ValidationError
 
 from lmeff.files import write_text
-from lmeff.formats.base import NonNegative, StrictModel
+from lmeff.formats.base import LossKind, NonNegative, StrictModel
 
 
 class LogRecord(StrictModel):
     """One line of `run.log.jsonl`."""
+
+    left_out_when_null: ClassVar[frozenset[str]] = frozenset({"loss_kind"})
 
     step: NonNegative
     tokens: NonNegative
@@ -29,10 +32,12 @@ class LogRecord(StrictModel):
     loss_steps: tuple[int, int] | None = None
     """First and last step, counted from 1, over which `loss` is the mean: those since the last record. Null where `loss` is,
     and in files of older versions."""
+    loss_kind: LossKind | None = None
+    """What is predicted, where that is not the next token: losses of different kinds are not comparable. Only there."""
 
     def append(self, path: Path) -> None:
         with open(path, "a", encoding="utf-8") as file:
-            file.write(self.model_dump_json() + "\n")
+            file.write(self.model_dump_json(exclude=self.left_out()) + "\n")
 
 
 def read_log(path: Path) -> tuple[LogRecord, ...]:

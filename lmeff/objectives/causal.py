@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lmeff.objectives.labels import IGNORED
+from lmeff.objectives.labels import IGNORED, labeled_losses
 from lmeff.objectives.objective import Objective, Pieces
 from lmeff.recipe.sections.batch import Batch
 from lmeff.tokens import BOS_ID, PAD_ID, Tokens, prepare_packing
@@ -26,7 +26,9 @@ class CausalObjective(Objective):
     """
 
     name = "causal"
-    takes_fused_loss = True
+
+    def __init__(self, z_loss: float = 0.0) -> None:
+        self.z_loss, self.takes_fused_loss = z_loss, not z_loss
 
     def inputs(self, pieces: Pieces) -> dict[str, Any]:
         """`input_ids`, and labels as transformers has them: (pieces, length) int64, not shifted yet. With documents kept apart
@@ -51,15 +53,11 @@ class CausalObjective(Objective):
     def losses(
         self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labeled: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """In float32, whatever the logits are."""
-        from torch.nn.functional import cross_entropy, pad
+        from torch.nn.functional import pad
 
         # Position t predicts token t + 1. Labels are shifted rather than logits, which would be copied for that.
-        following = pad(targets["labels"], (0, 1), value=IGNORED)[:, 1:].contiguous().view(-1)
-        nats = cross_entropy(
-            logits.float().view(-1, logits.shape[-1]), following, ignore_index=IGNORED, reduction="sum"
-        )
-        return {"loss": nats / num_labeled}
+        following = pad(targets["labels"], (0, 1), value=IGNORED)[:, 1:].contiguous()
+        return labeled_losses(logits, following, num_labeled, self.z_loss)
 
     def loss_positions(self, tokens: Tokens, batch: Batch, length: int) -> np.ndarray | int:
         whole, per_piece = batch.sequence_length, batch.sequence_length // length

@@ -1,4 +1,4 @@
-"""Held-out loss of causal models: of training's anchors, when they are verified, and of perplexity.
+"""Held-out loss: of training's anchors, when they are verified, and of perplexity.
 
 Training's held-out text is the same at every anchor, and always cut in windows by position, also where the training text is
 packed by best fit.
@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from lmeff.objectives.labels import IGNORED
-from lmeff.tokens import BOS_ID, Tokens
+from lmeff.tokens import BOS_ID, PAD_ID, Tokens
 from lmeff.tokens.held_out import held_out_sample
 from lmeff.tokens.packing import position_ids
 
@@ -20,10 +20,24 @@ from lmeff.tokens.packing import position_ids
 @dataclass(frozen=True)
 class HeldOutLoss:
     loss: float
-    """Nats per token."""
-    perplexity: float
-    bits_per_byte: float
-    """Bits per byte of the text before normalization; `<s>` (where it is predicted) and `</s>` cost bits and count no byte."""
+    """Nats per token that is predicted."""
+    perplexity: float | None = None
+    """Of causal losses alone."""
+    bits_per_byte: float | None = None
+    """Bits per byte of the text before normalization; `<s>` (where it is predicted) and `</s>` cost bits and count no byte. Of
+    causal losses alone."""
+    kind: str = "causal"
+    """Losses of different kinds are not comparable, and have names of their own."""
+
+    def fields(self) -> dict[str, float | None]:
+        """As anchor.json has them."""
+        if self.kind != "causal":
+            return {"dev_loss": None, "dev_perplexity": None, "dev_bits_per_byte": None, self.name: self.loss}
+        return {self.name: self.loss, "dev_perplexity": self.perplexity, "dev_bits_per_byte": self.bits_per_byte}
+
+    @property
+    def name(self) -> str:
+        return "dev_loss" if self.kind == "causal" else f"dev_{self.kind}_loss"
 
 
 @dataclass(frozen=True)
@@ -39,6 +53,10 @@ class HeldOutText:
     num_bytes: int
     position_ids: np.ndarray | None = None
     """(windows, length) int64, restarting with every document; None when documents are not kept apart."""
+    begins: np.ndarray | None = None
+    """(windows, length) bool, where labels are drawn: as of `Pieces`."""
+    keeps_documents_apart: bool = False
+    """The same."""
 
 
 def window_starts(num_tokens: int, length: int) -> np.ndarray:
@@ -47,12 +65,10 @@ def window_starts(num_tokens: int, length: int) -> np.ndarray:
     return np.arange(max(1, -(-(num_tokens - 1) // (length - 1)))) * (length - 1)
 
 
-def held_out_text(tokens: Tokens, max_tokens: int, length: int, document_mask: bool = False) -> HeldOutText:
-    """Text from all over the held-out documents, always the same, of about `max_tokens`; all of them, where that is no more.
-
-    A stretch from within a document has `<s>` put in front, which is not predicted. With `document_mask` each document is kept
-    apart from the others of its window.
-    """
+def _sample_ids(tokens: Tokens, max_tokens: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Ids of text from all over the held-out documents, always the same, of about `max_tokens`; all of them, where that is no
+    more. Also where a token may be predicted, and the bytes of the text. A stretch from within a document has `<s>` put in
+    front, which is not predicted."""
     sample = held_out_sample(tokens.dev_documents, tokens.dev_pieces, max_tokens)
     ids, is_scored = [], []
     for start, size, has_begin, follows in zip(
@@ -62,13 +78,35 @@ def held_out_text(tokens: Tokens, max_tokens: int, length: int, document_mask: b
         ids.append(np.concatenate([np.array(begin, np.int64), tokens.dev.slice(int(start), int(start + size))]))
         is_scored.append(np.ones(len(ids[-1]), bool))
         is_scored[-1][0] = follows
-    ids, is_scored = np.concatenate(ids), np.concatenate(is_scored)
+    return np.concatenate(ids), np.concatenate(is_scored), int(sample.num_bytes.sum())
+
+
+def held_out_rows(tokens: Tokens, max_tokens: int, length: int, document_mask: bool) -> HeldOutText:
+    """The same text in windows that do not overlap, for objectives that draw what they predict; the last one ends with
+    padding."""
+    ids, _, num_bytes = _sample_ids(tokens, max_tokens)
+    windows = np.full(-(-len(ids) // length) * length, PAD_ID, np.int64)
+    windows[: len(ids)] = ids
+    windows = windows.reshape(-1, length)
+    is_padding = windows == PAD_ID
+    begins = (windows == BOS_ID) | (is_padding & ~np.roll(is_padding, 1, axis=1))
+    begins[:, 0] = True
+    labels = np.where(is_padding, IGNORED, windows)
+    return HeldOutText(windows, labels, num_bytes, begins=begins, keeps_documents_apart=document_mask)
+
+
+def held_out_text(tokens: Tokens, max_tokens: int, length: int, document_mask: bool = False) -> HeldOutText:
+    """Text from all over the held-out documents, always the same, of about `max_tokens`; all of them, where that is no more.
+
+    A stretch from within a document has `<s>` put in front, which is not predicted. With `document_mask` each document is kept
+    apart from the others of its window.
+    """
+    ids, is_scored, num_bytes = _sample_ids(tokens, max_tokens)
     positions = window_starts(len(ids), length)[:, None] + np.arange(length)
     places = np.minimum(positions, len(ids) - 1)
     windows = ids[places]
     labels = np.where((positions < len(ids)) & is_scored[places], windows, IGNORED)
     labels[:, 0] = IGNORED
-    num_bytes = int(sample.num_bytes.sum())
     if not document_mask:
         return HeldOutText(windows, labels, num_bytes)
     begins = windows == BOS_ID

@@ -51,6 +51,13 @@ class Objective(ABC):
     name: str
     takes_fused_loss: bool = False
     """Whether the loss is plain next-token cross-entropy, which a kernel such as Liger's computes without logits."""
+    positions_are_drawn: bool = False
+    """Whether what has a loss is drawn, so that `loss_positions` cannot say how many: they are counted as training goes on."""
+
+    @property
+    def loss_kind(self) -> str:
+        """Losses of different kinds are not comparable."""
+        return self.name
 
     # ------------------------------------------------------------------ a step
 
@@ -68,6 +75,10 @@ class Objective(ABC):
     def num_labeled(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
         """Positions with a loss in a micro-batch, an int64 scalar."""
 
+    def total_weight(self, targets: dict[str, torch.Tensor]) -> torch.Tensor | None:
+        """What a micro-batch's positions with a loss weigh together, a float64 scalar; None where each weighs 1."""
+        return None
+
     @abstractmethod
     def losses(
         self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labeled: torch.Tensor
@@ -81,7 +92,7 @@ class Objective(ABC):
         Args:
             logits: (batch, length, vocabulary), in the precision of the forward pass.
             targets: what `inputs` (and `prepare`) put there.
-            num_labeled: positions with a loss in the global batch, a scalar.
+            num_labeled: positions with a loss in the global batch, or what they weigh together, a scalar.
         """
 
     # ------------------------------------------------------------------ facts
@@ -89,7 +100,7 @@ class Objective(ABC):
     @abstractmethod
     def loss_positions(self, tokens: Tokens, batch: Batch, length: int) -> np.ndarray | int:
         """Positions with a loss in each sequence of the text, (sequences,) int64, when sequences are cut to pieces of `length`;
-        one number where all have equally many. Needs no torch."""
+        one number where all have equally many. Needs no torch. Not asked where `positions_are_drawn`."""
 
     # ------------------------------------------------------------------ held-out text
 
@@ -128,6 +139,7 @@ class WrappedObjective(Objective):
 
     def __init__(self, inner: Objective) -> None:
         self.inner, self.name = inner, inner.name
+        self.positions_are_drawn = inner.positions_are_drawn
 
     def inputs(self, pieces: Pieces) -> dict[str, Any]:
         return self.inner.inputs(pieces)
@@ -137,6 +149,9 @@ class WrappedObjective(Objective):
 
     def num_labeled(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
         return self.inner.num_labeled(targets)
+
+    def total_weight(self, targets: dict[str, torch.Tensor]) -> torch.Tensor | None:
+        return self.inner.total_weight(targets)
 
     def losses(
         self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labeled: torch.Tensor

@@ -1,7 +1,9 @@
 """How many positions carried a loss. Between two steps that follows from the recipe and the text, so that nothing is counted on
-the way; a checkpoint keeps the number, since a run may go on with another mask or another text."""
+the way, unless an objective draws its positions. A checkpoint keeps the number, since a run may go on with another mask or
+another text."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +28,24 @@ class LossPositions:
     _of_sequences: np.ndarray | int = 0
     """Of sequences that are cut to pieces of `_length`."""
 
+    _counted: Any = 0
+    """Of steps that were trained since the beginning, where positions are drawn: a tensor, which is looked at only when
+    somebody asks."""
+
     def go_on_from(self, step: int, num_positions: int) -> None:
         """Counts on from a checkpoint's number."""
         self._begin = self._seen = (step, num_positions)
+        self._counted = 0
+
+    def count(self, num_positions: Any) -> None:
+        """Takes note of a step's positions with a loss, a scalar tensor of the global batch."""
+        self._counted = self._counted + num_positions
 
     def after(self, step: int) -> int:
-        """Positions with a loss in the first `step` steps; no step before the one that is gone on from."""
+        """Positions with a loss in the first `step` steps; no step before the one that is gone on from. Where positions are
+        drawn, `step` is the last one that was trained."""
+        if self.objective.positions_are_drawn:
+            return self._begin[1] + int(self._counted)
         done, total = self._seen if self._seen[0] <= step else self._begin
         firsts = [*(first for first, _ in self.batch.length_stages()), step]
         for (first, length), following in zip(self.batch.length_stages(), firsts[1:], strict=True):

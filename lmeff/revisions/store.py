@@ -41,6 +41,8 @@ class RevisionStore:
     listener: RevisionListener = field(default_factory=RevisionListener)
     add_bos: bool = False
     """Whether the tokenizer of a revision adds `<s>` by itself (`tokenizer.add_bos`)."""
+    add_mask: bool = False
+    """Whether it has `<mask>`, with which the model was trained."""
 
     def path(self, nominal_tokens: int) -> Path:
         return self.folder / Revision(self.seed, nominal_tokens).name
@@ -61,7 +63,7 @@ class RevisionStore:
             anchor = AnchorDocument(weights_sha256=sha256_file(aside / _WEIGHTS), same_as=None, **facts)
             if self._is_same(target, anchor) or self._must_stay(target, final):
                 raise _NotNeeded
-            write_published_tokenizer(self.tokenizer_folder, aside, self.add_bos)
+            write_published_tokenizer(self.tokenizer_folder, aside, self.add_bos, self.add_mask)
             write_text(aside / RECIPE, self.recipe_yaml)
             write_provenance(aside, self.provenance)
             self._complete(aside, anchor, target.name)

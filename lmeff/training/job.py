@@ -8,6 +8,7 @@ from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.objective import WITH_MASK_TOKEN
 from lmeff.revisions import RevisionListener, RevisionStore
 from lmeff.runs.signals import StopRequests
 from lmeff.runs.state import RunState
@@ -47,4 +48,5 @@ def revision_store(job: Job, plan: PlanDocument, changes: list[dict[str, Any]]) 
         write_card=lambda anchor, revision: job.write_card(plan, anchor, revision),
         listener=job.listener,
         add_bos=job.recipe.tokenizer.add_bos,
+        add_mask=job.recipe.objective_name in WITH_MASK_TOKEN,
     )

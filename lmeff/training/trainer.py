@@ -43,7 +43,7 @@ class LmeffTrainer(ResumableTrainer):
     ) -> None:
         """`pinned` gives the steps whose checkpoints are kept for branches."""
         self.methods, self._tokens = methods, tokens
-        self.objective: Objective = objective_of(recipe)
+        self.objective: Objective = objective_of(recipe, tokens)
         for method in methods:
             self.objective = method.wrap_objective(self.objective)
         dataset = TrainSequences(tokens, recipe.batch, self.objective)
@@ -91,13 +91,20 @@ class LmeffTrainer(ResumableTrainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], torch.Tensor]:
-        """This process's micro-batches of a step, and how many positions of the global batch have a loss, a float32 scalar.
-        Collective; every process is given the same number."""
+        """This process's micro-batches of a step, and how many positions of the global batch have a loss, or what they weigh, a
+        float32 scalar. Collective; every process is given the same number."""
         batches = list(islice(epoch_iterator, num_batches))
-        num_labeled = sum(self.objective.num_labeled(batch["targets"]) for batch in batches).to(device)
-        if self.args.world_size > 1:
-            num_labeled = self.accelerator.gather(num_labeled).sum()
-        return batches, num_labeled.float()
+        num_labeled = self._over_batch([self.objective.num_labeled(batch["targets"]) for batch in batches], device)
+        if self.objective.positions_are_drawn:
+            self.loss_positions.count(num_labeled)
+        weights = [self.objective.total_weight(batch["targets"]) for batch in batches]
+        whole = [weight for weight in weights if weight is not None]
+        return batches, (self._over_batch(whole, device) if whole else num_labeled).float()
+
+    def _over_batch(self, of_micro_batches: list[torch.Tensor], device: torch.device) -> torch.Tensor:
+        """The sum over the micro-batches of all processes. Collective; every process is given it."""
+        total = torch.stack(of_micro_batches).sum().to(device)
+        return self.accelerator.gather(total).sum() if self.args.world_size > 1 else total
 
     @property
     def positions_per_epoch(self) -> int:

@@ -112,9 +112,8 @@ class AnchorCallback(RunCallback):
             losses = {
                 "loss": loss,
                 "loss_steps": None if loss is None else (anchor.step, anchor.step),
-                "dev_loss": dev.loss,
-                "dev_perplexity": dev.perplexity,
-                "dev_bits_per_byte": dev.bits_per_byte,
+                "loss_kind": None if trainer.objective.loss_kind == "causal" else trainer.objective.loss_kind,
+                **dev.fields(),
             }
 
             def write(folder: Path) -> None:

@@ -23,7 +23,7 @@ class ConvergenceCallback(RunCallback):
 
     trainer: LmeffTrainer
     log: Path
-    """JSON lines: step, tokens, dev_loss, best, looks_without_improvement."""
+    """JSON lines: step, tokens, dev_loss (by the name of its kind), best, looks_without_improvement."""
     best: float | None = None
     """The lowest held-out loss so far, if it was lower than the one before by more than `anchors.threshold`."""
     looks_without_improvement: int = 0
@@ -53,14 +53,15 @@ class ConvergenceCallback(RunCallback):
             return
         # Collective; every process is given the same loss, and takes the same decision.
         with trainer.timer_stopped(), trainer.weights_to_keep():
-            loss = trainer.held_out_loss().loss
+            held_out = trainer.held_out_loss()
+        loss = held_out.loss
         if self.best is None or loss < self.best - wanted.threshold:
             self.best, self.looks_without_improvement = loss, 0
         else:
             self.looks_without_improvement += 1
         if state.is_world_process_zero:
             with open(self.log, "a", encoding="utf-8") as file:
-                line = {"step": state.global_step, "tokens": tokens, "dev_loss": loss, **self.state()}
+                line = {"step": state.global_step, "tokens": tokens, held_out.name: loss, **self.state()}
                 file.write(json.dumps(line) + "\n")
         if self.looks_without_improvement >= wanted.patience:
             control.should_training_stop = True

@@ -58,7 +58,9 @@ def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
         input_ids = np.zeros((micro_batch, recipe.batch.sequence_length), np.int64)
         begins, sequence_ids = np.ones(input_ids.shape, bool), np.arange(micro_batch)
         pieces = Pieces(input_ids, begins, sequence_ids, recipe.batch.document_mask, 0, place.slots)
-        given = {"use_cache": False} | send_to_device(objective.inputs(pieces), device)
+        given = objective.prepare(send_to_device(objective.inputs(pieces), device))
+        if getattr(model.config, "use_cache", False):
+            given.setdefault("use_cache", False)
         try:
             with torch.autocast("cuda", dtype=half, enabled=half is not None):
                 model(**given, num_labeled=torch.tensor(input_ids.size, device=device))["loss"].backward()

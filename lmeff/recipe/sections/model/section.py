@@ -73,6 +73,11 @@ class Model(Section):
             yield "hidden_size", f"{width} is not a multiple of num_attention_heads ({heads}); change one"
 
     @property
+    def attention_window(self) -> int | None:
+        """How far the layers see that do not see everything; None where all do. Of a model of both kinds."""
+        return None
+
+    @property
     def longest_sequence(self) -> int | None:
         """Tokens of the longest sequence that the model takes, where the recipe says it."""
         return None

@@ -1,0 +1,71 @@
+"""Predicting masked tokens from all others."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lmeff.objectives.attention import groups_of, mask_of_groups, within_window
+from lmeff.objectives.drawn import DrawnObjective
+from lmeff.objectives.labels import IGNORED, labeled_losses
+from lmeff.objectives.masking import Masking, is_ordinary
+from lmeff.objectives.objective import Pieces
+from lmeff.recipe.schema import Recipe
+from lmeff.tokens import PAD_ID
+from lmeff.tokens.packing import position_ids
+from lmeff.tokens.tokenizer.word_starts import WordStarts
+
+if TYPE_CHECKING:
+    import torch
+
+
+class MaskedObjective(DrawnObjective):
+    """Masked language modeling (Devlin et al. 2019). The loss is that of the chosen tokens, also of those that were left
+    as they are; special tokens and padding are never chosen."""
+
+    name = "masked"
+
+    def __init__(self, recipe: Recipe, words: WordStarts | None = None) -> None:
+        self.masking = Masking.of_recipe(recipe, words)
+        self.z_loss = recipe.objective.z_loss
+        self.has_padding = recipe.batch.packing == "best_fit"
+        self.window = recipe.model.attention_window
+
+    def for_held_out_text(self) -> Self:
+        objective = copy(self)
+        objective.masking, objective.has_padding = self.masking.for_held_out_text(), True
+        return objective
+
+    def inputs(self, pieces: Pieces) -> dict[str, Any]:
+        """`input_ids` with `<mask>`, and labels where a token was chosen: (pieces, length) int64. `attention_mask` says where
+        padding is, and with documents kept apart, (pieces, 1, length, length) bool, what sees what."""
+        import torch
+
+        input_ids, chosen = self.masking.draw(pieces, is_ordinary(pieces.input_ids))
+        labels = np.where(chosen, pieces.input_ids, IGNORED)
+        inputs: dict[str, Any] = {
+            "input_ids": torch.from_numpy(input_ids),
+            "targets": {"labels": torch.from_numpy(labels)},
+        }
+        if pieces.keeps_documents_apart:
+            mask = mask_of_groups(groups_of(pieces))
+            # A model with layers that see only what is near takes a mask for each kind of layer.
+            inputs["attention_mask"] = (
+                mask
+                if self.window is None
+                else {"full_attention": mask, "sliding_attention": within_window(mask, self.window)}
+            )
+            inputs["position_ids"] = torch.from_numpy(position_ids(pieces.begins))
+        elif self.has_padding:
+            is_text = pieces.input_ids != PAD_ID
+            # A row of padding alone must see something; it has no loss.
+            is_text[~is_text.any(axis=1)] = True
+            inputs["attention_mask"] = torch.from_numpy(is_text.astype(np.int64))
+        return inputs
+
+    def losses(
+        self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labeled: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        return labeled_losses(logits, targets["labels"], num_labeled, self.z_loss)

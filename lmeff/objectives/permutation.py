@@ -1,0 +1,103 @@
+"""Predicting tokens in a random order."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from lmeff.objectives.drawn import DrawnObjective
+from lmeff.objectives.labels import IGNORED, labeled_losses
+from lmeff.objectives.masking import HELD_OUT, is_ordinary, numbers_of
+from lmeff.objectives.objective import Pieces
+from lmeff.recipe.schema import Recipe
+from lmeff.tokens import PAD_ID
+
+if TYPE_CHECKING:
+    import torch
+
+
+class PermutationObjective(DrawnObjective):
+    """XLNet's (Yang et al. 2019). Spans of tokens are predicted, each token from all that are not and from those that come
+    earlier in a random order. Spans and order are drawn as by transformers' DataCollatorForPermutationLanguageModeling, but
+    for three things. As in the paper, a predicted token is not replaced in the text, since `perm_mask` hides it from all that
+    must not see it, and the halves of a row have orders of their own. Special tokens have no place in the order: those that saw
+    predicted tokens would tell them to others. There is no memory from row to row."""
+
+    name = "permutation"
+
+    def __init__(self, recipe: Recipe) -> None:
+        settings = recipe.objective.settings("permutation")
+        self.key: int | str = recipe.seed
+        self.share, self.max_span = float(settings["predicted_share"]), int(settings["max_span"])
+        self.z_loss = recipe.objective.z_loss
+        self.has_padding = recipe.batch.packing == "best_fit"
+
+    def for_held_out_text(self) -> Self:
+        objective = copy(self)
+        objective.key, objective.has_padding = HELD_OUT, True
+        return objective
+
+    def targets_of(self, pieces: Pieces) -> np.ndarray:
+        """(rows, length) bool: what is predicted. A row is cut into contexts of 1 to `max_span` times 1 / share tokens, and in
+        each of them a span of 1 to `max_span` tokens lies anywhere. At least one token is predicted, where there is text."""
+        rows, length = pieces.input_ids.shape
+        num_spans = length // int(1 / self.share) + 1
+        drawn = numbers_of(self.key, pieces.step, pieces.slots, "spans", 2 * num_spans + length)
+        is_target = np.zeros((rows, length), bool)
+        for row in range(rows):
+            begin = 0
+            for size, place in zip(drawn[row, :num_spans], drawn[row, num_spans : 2 * num_spans], strict=True):
+                span = 1 + int(size * self.max_span)
+                context = int(span / self.share)
+                first = begin + int(place * (context - span + 1))
+                is_target[row, first : first + span] = True
+                begin += context
+        may = is_ordinary(pieces.input_ids)
+        is_target &= may
+        lacking = np.flatnonzero(may.any(axis=1) & ~is_target.any(axis=1))
+        lowest = np.where(may, drawn[:, 2 * num_spans :], 2.0).argmin(axis=1)
+        is_target[lacking, lowest[lacking]] = True
+        return is_target
+
+    def hidden(self, pieces: Pieces, is_target: np.ndarray) -> np.ndarray:
+        """(rows, length, length) bool: True where the second position may not look at the third. A target may be seen by those
+        that come later in the order; all else by everything."""
+        rows, length = is_target.shape
+        drawn = numbers_of(self.key, pieces.step, pieces.slots, "order", length)
+        halves = drawn.reshape(rows, 2, length // 2).argsort(axis=2, kind="stable").argsort(axis=2)
+        order = (halves + np.array([[0], [length // 2]])).reshape(rows, length)
+        # What is not predicted is first in the order: it sees no target, and all see it.
+        order[~is_target] = -1
+        hidden: np.ndarray = (order[:, :, None] <= order[:, None, :]) & is_target[:, None, :]
+        return hidden
+
+    def inputs(self, pieces: Pieces) -> dict[str, Any]:
+        """`input_ids`, (pieces, length) int64; `perm_mask`, (pieces, length, length), 1 where a position may not be looked at;
+        `target_mapping`, (pieces, targets, length), one-hot; labels, (pieces, targets). There is room for as many targets
+        as a row can have."""
+        import torch
+
+        rows, length = pieces.input_ids.shape
+        is_target = self.targets_of(pieces)
+        room = min(length, length // int(1 / self.share) + self.max_span)
+        mapping, labels = np.zeros((rows, room, length), np.float32), np.full((rows, room), IGNORED)
+        row, place = np.nonzero(is_target)
+        number = (is_target.cumsum(axis=1) - 1)[row, place]
+        mapping[row, number, place], labels[row, number] = 1.0, pieces.input_ids[row, place]
+        hidden = self.hidden(pieces, is_target)
+        if self.has_padding:
+            hidden |= (pieces.input_ids == PAD_ID)[:, None, :]
+        return {
+            "input_ids": torch.from_numpy(pieces.input_ids),
+            "perm_mask": torch.from_numpy(hidden.astype(np.float32)),
+            "target_mapping": torch.from_numpy(mapping),
+            "use_mems": False,
+            "targets": {"labels": torch.from_numpy(labels)},
+        }
+
+    def losses(
+        self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labeled: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        return labeled_losses(logits.contiguous(), targets["labels"], num_labeled, self.z_loss)
