@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lmeff.analysis.charts.drawing import write_png
     from lmeff.analysis.charts.figures import write_figures
+    from lmeff.analysis.comparison.compare import Comparison, compare
     from lmeff.analysis.exports import all_notes, curves_csv, curves_json
     from lmeff.analysis.file_formats import check_output
     from lmeff.analysis.reading.mixed_settings import mixed_notes
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "statistics.changes": ("Change", "change"),
     "charts.drawing": ("write_png",),
+    "comparison.compare": ("Comparison", "compare"),
     "file_formats": ("check_output",),
     "exports": ("all_notes", "curves_csv", "curves_json"),
     "charts.figures": ("write_figures",),
@@ -34,10 +36,12 @@ _HOMES = {
 __all__ = [
     "Anchor",
     "Change",
+    "Comparison",
     "Run",
     "all_notes",
     "change",
     "check_output",
+    "compare",
     "curves_csv",
     "curves_json",
     "mixed_notes",

@@ -9,7 +9,7 @@ import pytest
 
 import lmeff.analysis
 
-ROOMS = ("reading", "statistics", "charts", "report")
+ROOMS = ("reading", "statistics", "comparison", "charts", "report")
 FOLDER = Path(lmeff.analysis.__file__).parent
 
 

@@ -20,8 +20,9 @@ from lmeff.measures.selection import SOURCE
 class NamedAnchor:
     """What a revision's name says, in place of an `anchor.json`."""
 
-    nominal_tokens: int
-    exact_tokens: int
+    nominal_tokens: int | None
+    exact_tokens: int | None
+    """None for a name without a count, which a curve leaves out."""
     step: None = None
     loss: None = None
     dev_loss: None = None
@@ -45,14 +46,26 @@ def read_collections(folders: Iterable[Path]) -> list[Run]:
     """
     series: dict[tuple[Path, str, str, Unit], dict[NamedRevision, Path]] = {}
     for folder in dict.fromkeys(folder.resolve() for folder in folders):
-        note = read_json(folder / SOURCE)
-        if not isinstance(note, dict) or not {"repository", "revision"} <= set(note):
-            raise InputError(f"{folder / SOURCE}: does not say which model these results are of")
-        revision = NamedRevision.parse(note["revision"])
+        repository, revision = _source(folder)
         if revision.count is not None and revision.unit is not None:
-            key = (folder.parent, note["repository"], revision.series, revision.unit)
+            key = (folder.parent, repository, revision.series, revision.unit)
             series.setdefault(key, {})[revision] = folder
     return [_run(parent, repository, unit, folders) for (parent, repository, _, unit), folders in series.items()]
+
+
+def read_model_results(folder: Path) -> Run:
+    """A run of the one revision whose results are in this folder, whatever its name says. Raises InputError for a damaged
+    file."""
+    repository, revision = _source(folder)
+    return _run(folder.resolve().parent, repository, revision.unit or "tokens", {revision: folder})
+
+
+def _source(folder: Path) -> tuple[str, NamedRevision]:
+    """The repository, and the revision of it, that results are of."""
+    note = read_json(folder / SOURCE)
+    if not isinstance(note, dict) or not {"repository", "revision"} <= set(note):
+        raise InputError(f"{folder / SOURCE}: does not say which model these results are of")
+    return note["repository"], NamedRevision.parse(note["revision"])
 
 
 def _run(parent: Path, repository: str, unit: Unit, folders: dict[NamedRevision, Path]) -> Run:

@@ -1,0 +1,183 @@
+"""`compare(A, B)`: what two models, or two groups of seeds, differ in, and how sure that is."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmeff.analysis.comparison.conditions import (
+    Sides,
+    loss_refusals,
+    recipe_notes,
+    refusal,
+    results_of,
+    unsaid,
+    version_notes,
+    weights_notes,
+)
+from lmeff.analysis.comparison.corrections import benjamini_hochberg, holm
+from lmeff.analysis.comparison.estimates import QUESTIONS, Estimate, Question, Row
+from lmeff.analysis.comparison.rows import HELD_OUT, has_pairs, is_compared, loss_row, metric_rows, pair_rows
+from lmeff.analysis.comparison.sides import read_sides
+from lmeff.errors import InputError
+from lmeff.recipe.wording import did_you_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sides and their differences, B minus A."""
+
+    sides: Sides
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    """What else differs, and what the numbers do not say; a line each."""
+    not_compared: tuple[str, ...]
+    """What one side lacks, or what was not measured alike; a line each."""
+    paired_seeds: bool
+    """Whether both sides have the same seeds, which are then compared one by one."""
+
+    @property
+    def question(self) -> Question:
+        """What "differs" is decided by: seeds where both sides have several, else items."""
+        return "seeds" if min(len(self.sides.a.members), len(self.sides.b.members)) > 1 else "items"
+
+    @property
+    def suites(self) -> list[str]:
+        """The tasks that were compared, and `held_out`."""
+        return list(dict.fromkeys(row.suite for row in self.rows))
+
+    def of(self, suite: str, level: str) -> list[Row]:
+        """The rows of a suite at a level."""
+        return [row for row in self.rows if row.suite == suite and row.level == level]
+
+    def differs(self, row: Row, adjusted: str = "p_holm") -> bool:
+        """Whether a row differs after correction (`p_holm` or `p_bh`), at 5%."""
+        estimate = row.estimate(self.question)
+        p = getattr(estimate, adjusted) if estimate else None
+        return p is not None and p < ALPHA
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """A row for every difference, with `items.low`, `seeds.p_holm` and so on."""
+        import pandas as pd
+
+        return pd.json_normalize([asdict(row) for row in self.rows])
+
+
+def compare(
+    a: str | Path, b: str | Path, tasks: Sequence[str] | None = None, at: str | int | None = None
+) -> Comparison:
+    """The differences of B and A on everything that was measured alike on both, or on `tasks`.
+
+    Accuracy of a group is the unweighted mean over its paradigms. P values of phenomena and of paradigms are corrected for
+    how many the suite has.
+
+    Args:
+        a: what A names, as `read_sides` takes it.
+        at: an anchor of the runs (`25M`), or `final`.
+
+    Raises InputError for what names no models, and a line for each task that cannot be compared, where it was asked for or none
+    is left.
+    """
+    first, second, notes = read_sides(a, b, at)
+    sides = Sides(first, second)
+    paired = first.seeds is not None and first.seeds == second.seeds and len(first.seeds) > 1
+    rows: list[Row] = []
+    refused, missing, compared = [], [], []
+    for task in _wanted(sides, tasks):
+        if len(results_of(sides, task)) < len(sides.members):
+            missing.append(str(refusal(sides, task)))
+        elif line := refusal(sides, task):
+            refused.append(line)
+        else:
+            try:
+                rows += pair_rows(sides, task, paired) if has_pairs(sides, task) else metric_rows(sides, task, paired)
+                compared.append(task)
+            except InputError as error:
+                refused.append(f"{task}: {error}")
+    if tasks and (refused or missing):
+        raise InputError(*(f"not compared: {line}" for line in (*refused, *missing)))
+    losses, not_losses = ([], []) if tasks else _losses(sides, paired)
+    not_compared = [*refused, *missing, *not_losses]
+    if not rows and (refused or not losses):
+        raise InputError(*(f"not compared: {line}" for line in not_compared or ["nothing was measured of both"]))
+    rows += losses
+    notes += [*weights_notes(sides), *recipe_notes(sides), *version_notes(sides, compared)]
+    notes += [line for task in compared if (line := unsaid(sides, task))]
+    notes += seed_notes(sides, paired, rows)
+    return Comparison(sides, tuple(corrected(rows)), tuple(notes), tuple(not_compared), paired)
+
+
+def _wanted(sides: Sides, tasks: Sequence[str] | None) -> list[str]:
+    known = dict.fromkeys(task for member in sides.members for task in member.anchor.results.tasks)
+    if tasks:
+        if unknown := [task for task in tasks if task not in known]:
+            raise InputError(
+                *(f"--tasks: neither side has a result of {task!r}{did_you_mean(task, known)}" for task in unknown)
+            )
+        return list(dict.fromkeys(tasks))
+    below = {child for member in sides.members for children in member.run.subtasks.values() for child in children}
+    return [task for task in known if task not in below and is_compared(sides, task)]
+
+
+def _losses(sides: Sides, paired: bool) -> tuple[list[Row], list[str]]:
+    per_token, per_byte = loss_refusals(sides)
+    metrics = {"dev_loss": per_token, "dev_bits_per_byte": per_byte}
+    rows = [
+        loss_row(sides, metric, paired)
+        for metric, line in metrics.items()
+        if line is None and all(getattr(m.anchor.document, metric) is not None for m in sides.members)
+    ]
+    lines = dict.fromkeys(line for line in metrics.values() if line)
+    has_any = any(member.anchor.document.dev_loss is not None for member in sides.members)
+    return rows, list(lines) if has_any else []
+
+
+def corrected(rows: Iterable[Row]) -> list[Row]:
+    """The rows with p values adjusted among all of one suite and level; held-out losses are no family."""
+    rows = list(rows)
+    for question in QUESTIONS:
+        families: dict[tuple[str, str], dict[int, Estimate]] = {}
+        for number, row in enumerate(rows):
+            estimate = row.estimate(question)
+            if estimate is not None and estimate.p is not None and row.suite != HELD_OUT:
+                families.setdefault((row.suite, row.level), {})[number] = estimate
+        for family in families.values():
+            p_values = [estimate.p for estimate in family.values() if estimate.p is not None]
+            adjusted = zip(family.items(), holm(p_values), benjamini_hochberg(p_values), strict=True)
+            for (number, estimate), p_holm, p_bh in adjusted:
+                rows[number] = replace(rows[number], **{question: replace(estimate, p_holm=p_holm, p_bh=p_bh)})
+    return rows
+
+
+def seed_notes(sides: Sides, paired: bool, rows: Iterable[Row]) -> list[str]:
+    """How much the seeds can tell."""
+    numbers = len(sides.a.members), len(sides.b.members)
+    notes = []
+    if None in (sides.a.seeds, sides.b.seeds):
+        notes.append(
+            "nothing says which seeds these models have, or that they are of one recipe: they are taken as named"
+        )
+    if min(numbers) == 1:
+        whose = "one model a side" if max(numbers) == 1 else "one model on a side"
+        return [*notes, f"{whose}: nothing here says whether another training run would differ"]
+    pairing = "compared seed by seed" if paired else "compared as independent runs"
+    notes.append(f"{numbers[0]} and {numbers[1]} seeds, {pairing}")
+    smallest = next((row.seeds.p_smallest for row in rows if row.seeds and row.seeds.p_smallest is not None), None)
+    if smallest is not None and smallest > ALPHA:
+        notes.append(
+            f"too few seeds for a permutation test, which cannot give less than p = {smallest:.2g}: p over seeds is of a t "
+            "test, which takes runs to be normally distributed"
+        )
+    if silent := sum(row.seeds is None for row in rows):
+        notes.append(
+            f"{silent} differences are equal for all seeds, which says nothing of other seeds: they have no p over seeds"
+        )
+    if min(numbers) == 2:
+        notes.append("two seeds on a side are too few to claim that training runs differ")
+    return notes
