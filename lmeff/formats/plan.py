@@ -59,6 +59,8 @@ class PlanDocument(StrictModel):
     format: Literal[1] = FORMAT
     name: str
     seed: int
+    family: str = "llama"
+    objective: Literal["causal", "masked", "permutation", "hybrid"] = "causal"
     batch_tokens: int
     sequence_length: int
     packing: Literal["concatenate", "best_fit"] = "concatenate"

@@ -8,6 +8,8 @@ from lmeff.errors import InputError
 from lmeff.formats.plan import PlanDocument
 from lmeff.quantities import format_count, format_short
 from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.model.section import DEFAULT_FAMILY
+from lmeff.recipe.sections.publish import DEFAULT_REPOSITORY
 from lmeff.revisions.revision import Revision
 
 MAIN = "main"
@@ -49,8 +51,11 @@ def hub_names(
         "corpus": recipe.corpus.name,
         "size": recipe.model.size or format_short(plan.parameters.total),
         "vocab_size": recipe.tokenizer.vocab_size,
+        "family": recipe.model.family,
+        "objective": recipe.objective_name,
     }
-    repository = f"{namespace or 'you'}/{publish.repository.format(**fields, seed=recipe.seed)}"
+    template = publish.repository + (_variant(recipe) if publish.repository == DEFAULT_REPOSITORY else "")
+    repository = f"{namespace or 'you'}/{template.format(**fields, seed=recipe.seed)}"
     names = HubNames(repository, publish.anchor_branch, publish.final_branch, fields)
     mistakes = []
     if namespace is None:
@@ -64,6 +69,14 @@ def hub_names(
     if mistakes:
         raise InputError(*dict.fromkeys(mistakes))
     return names
+
+
+def _variant(recipe: Recipe) -> str:
+    """What a default name needs at its end, so that models of another family or objective do not share a repository with the
+    causal Llama of the same corpus, size and vocabulary."""
+    is_own = recipe.objective_name == recipe.model.objectives[0]
+    family = "" if recipe.model.family == DEFAULT_FAMILY else "-{family}"
+    return family + ("" if is_own else "-{objective}")
 
 
 def _branch_mistakes(names: HubNames, revisions: Sequence[Revision]) -> list[str]:

@@ -57,6 +57,8 @@ def make_plan(
     return PlanDocument(
         name=recipe.name,
         seed=recipe.seed,
+        family=recipe.model.family,
+        objective=recipe.objective_name,
         batch_tokens=clock.batch_tokens,
         sequence_length=clock.sequence_length,
         packing=recipe.batch.packing,

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from lmeff.formats.plan import PlanDocument, PlanMemory
 from lmeff.formats.run_folder import RunFolder
+from lmeff.models.families import FAMILIES
 from lmeff.plan.memory import Engine
 from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
 from lmeff.recipe.schema import Recipe
@@ -35,18 +36,20 @@ def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None
     devices = "1 device" if plan.world_size == 1 else f"{plan.world_size} devices"
     warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_tokens(plan.clock.tokens_at(plan.warmup_steps))} tokens)"
     per_token, causal = format_short(plan.flops_per_token), format_short(plan.flops_per_token_causal)
+    half = f" ({causal} counting causal attention)" if plan.flops_per_token_causal != plan.flops_per_token else ""
     disk, revision, hub = map(format_bytes, (plan.disk_bytes, plan.revision_bytes, plan.hub_bytes))
     counted = f", the checkpoints and {format_bytes(plan.data_bytes or 0)} of text and tokens (estimated)"
     data = counted if plan.data_bytes is not None else " and the checkpoints; text and tokens not counted"
     lines = [
         f"{plan.name}, seed {plan.seed}",
-        f"model      {parameters.total:,} parameters: {parameters.non_embedding:,} in the layers,"
-        f" {parameters.embedding:,} in the embeddings ({share:.0%})",
+        f"model      {plan.family} ({plan.objective}): {parameters.total:,} parameters, {parameters.non_embedding:,} in the"
+        f" layers, {parameters.embedding:,} in the embeddings ({share:.0%})",
         f"batch      {plan.batch_tokens:,} tokens a step: {plan.sequences_per_step} sequences of {plan.sequence_length};"
         f" on {devices} {plan.micro_batch} at once, {plan.accumulation} accumulated",
         *_sequences(plan),
-        f"length     {plan.num_steps:,} steps, {plan.num_tokens:,} tokens; {warmup}; no weight decay on norms",
-        f"compute    {per_token} FLOPs a token ({causal} counting causal attention), {format_short(plan.total_flops)} in all",
+        f"length     {plan.num_steps:,} steps, {plan.num_tokens:,} tokens; {warmup}; no weight decay on"
+        f" {FAMILIES[plan.family].without_weight_decay}",
+        f"compute    {per_token} FLOPs a token{half}, {format_short(plan.total_flops)} in all",
         f"disk       {disk} for {len(plan.anchors)} revisions of {revision}{data};"
         f" {hub} on the Hub with the final revision",
     ]

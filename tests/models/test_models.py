@@ -34,10 +34,21 @@ def test_counts_are_those_of_the_built_model(model: dict) -> None:
 
 @pytest.mark.parametrize(
     ("size", "vocab_size", "total", "non_embedding"),
-    [("20m", 50_257, 47.4, 8.85), ("60m", 8_192, 50.3, 41.96), ("180m", 50_257, 232.9, 155.75)],
+    [
+        ("20m", 50_257, 47.4, 8.85),
+        ("60m", 8_192, 50.3, 41.96),
+        ("180m", 50_257, 232.9, 155.75),
+        ("1m", 2_000, 1.56, 1.05),
+        ("10m", 2_000, 15.8, 14.46),
+        ("16m", 16_000, 16.6, 8.39),
+        ("58m", 16_000, 58.3, 41.96),
+        ("95m", 16_000, 95.4, 70.80),
+        ("97m", 16_000, 97.2, 84.95),
+        ("360m", 16_000, 360.0, 327.21),
+    ],
 )
 def test_published_counts(size: str, vocab_size: int, total: float, non_embedding: float) -> None:
-    """The counts of the published collection, in millions."""
+    """The counts of the published collection, of TinyHelen and of BabyLlama, in millions."""
     parameters = family_of(recipe(vocab_size, size=size)).count_parameters()
     assert parameters.total / 1e6 == pytest.approx(total, abs=0.06)
     assert parameters.non_embedding / 1e6 == pytest.approx(non_embedding, abs=0.006)
@@ -77,6 +88,18 @@ def test_config_says_what_the_recipe_says() -> None:
 def test_impossible_models_are_refused(model: dict, said: str) -> None:
     with pytest.raises(InputError, match=said):
         family_of(recipe(**model))
+
+
+def test_a_size_may_say_more_than_the_shape() -> None:
+    tied = recipe(size="97m")
+    assert family_of(tied).tie_word_embeddings
+    assert not family_of(recipe(size="97m", tie_word_embeddings=False)).tie_word_embeddings
+    assert not family_of(recipe(size="95m")).tie_word_embeddings
+    assert type(tied.model).model_validate(tied.model.model_dump()) == tied.model
+    config = family_of(recipe(size="1m")).config_values(recipe(size="1m"))
+    assert config["rope_parameters"]["rope_theta"] == 5e5
+    said = recipe(size="1m", rope_theta=1e4)
+    assert family_of(said).config_values(said)["rope_parameters"]["rope_theta"] == 1e4
 
 
 def test_all_named_sizes_resolve() -> None:

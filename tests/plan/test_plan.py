@@ -23,10 +23,20 @@ from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.anchors import Anchors
 from lmeff.recipe.sections.batch import Batch
 from lmeff.recipe.sections.corpus import Corpus
-from lmeff.recipe.sections.model import LlamaSection
+from lmeff.recipe.sections.model import LlamaSection, Model
 from lmeff.recipe.sections.schedule import Schedule
 from lmeff.recipe.sections.tokenizer import Tokenizer
 from lmeff.tokens import prepare_tokenizer, prepare_tokens
+
+OTHERS = {
+    "gpt2": "causal",
+    "gptj": "causal",
+    "mamba2": "causal",
+    "bert": "masked",
+    "modernbert": "masked",
+    "xlnet": "permutation",
+}
+"""Families beside Llama, with their objectives."""
 
 
 def recipe(
@@ -259,10 +269,27 @@ def test_sequences_are_said_where_they_are_not_the_default() -> None:
     assert "\nsequences " not in format_plan(PlanDocument.model_validate(older))
 
 
+@pytest.mark.parametrize("family", OTHERS)
+def test_the_plan_names_family_and_objective(family: str) -> None:
+    plan = make_plan(recipe(model=Model.model_validate({"family": family, "size": "60m"}), micro=4))
+    assert (plan.family, plan.objective) == (family, OTHERS[family])
+    text = format_plan(plan)
+    assert f"model      {family} ({OTHERS[family]}): {plan.parameters.total:,} parameters, " in text
+    assert "; no weight decay on norms" in text
+    assert ("counting causal attention" in text) == (plan.flops_per_token_causal != plan.flops_per_token)
+    assert 40e6 < plan.parameters.non_embedding < 46e6, "about as many as Llama of that name"
+    assert plan.memory["ddp"].activations > 0
+    older = plan.model_dump(exclude={"family", "objective"})
+    assert PlanDocument.model_validate(older).family == "llama"
+
+
 @pytest.mark.medium
 def test_planning_needs_no_torch() -> None:
     code = (
-        "import sys; from lmeff.cli import main; main(['plan', 'recipes/180m_hybrid.yaml']);"
+        "import sys; sys.modules['torch'] = None; from lmeff.cli import main; main(['plan', 'recipes/180m_hybrid.yaml']);"
+        "[main(['plan', 'recipes/180m_hybrid.yaml', f'model={{family: {family}, size: 60m}}', 'tokenizer.vocab_size=8k'])"
+        f" for family in {sorted(OTHERS)}];"
+        "del sys.modules['torch'];"
         "print(sorted({'torch', 'transformers', 'numpy', 'pandas'} & set(sys.modules)))"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

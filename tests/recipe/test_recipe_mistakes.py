@@ -153,8 +153,8 @@ def test_one_mistake_one_line(override):
 
 def test_a_model_without_a_size_says_what_it_needs():
     assert mistakes("model.size=null", "model.hidden_size=64") == [
-        "r.yaml:3: model: give a 'size' (20m, 60m, 180m), or also intermediate_size, num_hidden_layers, "
-        "num_attention_heads"
+        "r.yaml:3: model: give a 'size' (20m, 60m, 180m, 1m, 10m, 16m, 58m, 95m, 97m, 360m), or also"
+        " intermediate_size, num_hidden_layers, num_attention_heads"
     ]
     shape = ["hidden_size=64", "intermediate_size=64", "num_hidden_layers=1", "num_attention_heads=4"]
     words = [f"model.{word}" for word in ["size=null", *shape]]

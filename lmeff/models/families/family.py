@@ -54,6 +54,8 @@ class Family(ABC):
     """Whether a step may leave parameters without a gradient, which DDP must then look for."""
     never_decayed: ClassVar[str | None] = None
     """Regular expression of parameters without weight decay, beside norms and biases."""
+    without_weight_decay: ClassVar[str] = "norms and biases"
+    """What weight decay leaves out, in words."""
     layer: ClassVar[str] = r"\.layers\."
     """Regular expression that finds the parameters of layers."""
 

@@ -19,6 +19,7 @@ class Llama(Family):
     model_class: ClassVar[str] = "LlamaForCausalLM"
     title: ClassVar[str] = "A Llama language model"
     plural: ClassVar[str] = "Llama language models"
+    without_weight_decay: ClassVar[str] = "norms"
 
     intermediate_size: int
     num_attention_heads: int

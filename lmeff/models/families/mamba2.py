@@ -23,6 +23,7 @@ class Mamba2(Family):
     model_class: ClassVar[str] = "Mamba2ForCausalLM"
     title: ClassVar[str] = "A Mamba-2 language model"
     plural: ClassVar[str] = "Mamba-2 language models"
+    without_weight_decay: ClassVar[str] = "norms, biases, A_log and D"
     never_decayed: ClassVar[str | None] = r"\.(A_log|D|dt_bias)$"
 
     expand: int

@@ -21,6 +21,7 @@ class XLNet(Family):
     looks_both_ways: ClassVar[bool] = True
     leaves_parameters_unused: ClassVar[bool] = True
     """Without segments there is no gradient for `seg_embed` and `r_s_bias`."""
+    without_weight_decay: ClassVar[str] = "norms, biases, segments and the embedding that stands for a token"
     never_decayed: ClassVar[str | None] = r"(r_[rsw]_bias|seg_embed|mask_emb)$"
     layer: ClassVar[str] = r"\.layer\.\d+\.ff\."
     """Attention keeps its matrices by heads, in three dimensions, and beside them biases in two."""

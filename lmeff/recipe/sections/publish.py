@@ -7,7 +7,8 @@ from pydantic import AfterValidator
 
 from lmeff.recipe.sections.fields import Name, OnResume, Section
 
-_RUN_FIELDS = {"name", "corpus", "size", "vocab_size", "seed"}
+_RUN_FIELDS = {"name", "corpus", "family", "objective", "size", "vocab_size", "seed"}
+DEFAULT_REPOSITORY = "{corpus}-{size}-tok{vocab_size}"
 
 
 def _check_template(template: str, allowed: set[str]) -> str:
@@ -31,10 +32,9 @@ class Publish(Section):
     """User or organization. Default: HF_NAMESPACE, from the environment or from `.env` in the working directory."""
     private: bool = True
     """Whether a repository that has to be made is private."""
-    repository: Annotated[str, AfterValidator(lambda text: _check_template(text, _RUN_FIELDS))] = (
-        "{corpus}-{size}-tok{vocab_size}"
-    )
-    """Repository's name; may hold {name}, {corpus}, {size} (or the parameter count), {vocab_size} and {seed}."""
+    repository: Annotated[str, AfterValidator(lambda text: _check_template(text, _RUN_FIELDS))] = DEFAULT_REPOSITORY
+    """Repository's name; may hold {name}, {corpus}, {family}, {objective}, {size} (or the parameter count), {vocab_size} and
+    {seed}. To the default, a family other than Llama adds its name, and so does an objective that is not the family's own."""
     anchor_branch: Annotated[str, AfterValidator(lambda text: _check_template(text, {*_RUN_FIELDS, "tokens"}))] = (
         "seed-{seed}-tokens-{tokens}"
     )

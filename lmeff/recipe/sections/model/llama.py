@@ -9,14 +9,42 @@ from lmeff.recipe.sections.fields import Number, OnResume, PositiveCount
 from lmeff.recipe.sections.model.section import DocumentMask, FamilyName, Model
 from lmeff.recipe.sections.objective import ObjectiveName
 
+Sizes = Mapping[str, Mapping[str, int | float | bool]]
+
+
+def _shape(width: int, inner: int, layers: int, heads: int) -> dict[str, int]:
+    return {
+        "hidden_size": width,
+        "intermediate_size": inner,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+    }
+
+
+_TINYHELEN: Sizes = {
+    "1m": {**_shape(128, 512, 4, 4), "rope_theta": 5e5},
+    "10m": {**_shape(336, 1344, 8, 8), "rope_theta": 5e5},
+}
+"""Yang et al. 2025; named by the parameters of the layers, of which `10m` has 14.5M."""
+_BABYLLAMA: Sizes = {
+    "16m": _shape(256, 1024, 8, 8),
+    "58m": _shape(512, 1024, 16, 8),
+    "95m": _shape(768, 2048, 10, 12),
+    "97m": {**_shape(768, 2048, 12, 12), "tie_word_embeddings": True},
+    "360m": _shape(1024, 3072, 24, 8),
+}
+"""Timiryasov and Tastet 2023; named by all parameters with 16,000 entries. `58m` is the student, and has the shape of `60m`."""
+
 
 class LlamaSection(Model):
     # The names are those of the published collection. Counts depend on the vocabulary: `20m` has 15M parameters with 8,192
     # entries and 47M with 50,257.
-    sizes: ClassVar[Mapping[str, Mapping[str, int | float | bool]]] = {
+    sizes: ClassVar[Sizes] = {
         "20m": {"hidden_size": 384, "intermediate_size": 768, "num_hidden_layers": 6, "num_attention_heads": 6},
         "60m": {"hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 16, "num_attention_heads": 8},
         "180m": {"hidden_size": 768, "intermediate_size": 1792, "num_hidden_layers": 24, "num_attention_heads": 12},
+        **_TINYHELEN,
+        **_BABYLLAMA,
     }
     shape_fields: ClassVar[tuple[str, ...]] = (
         "hidden_size",
@@ -37,7 +65,7 @@ class LlamaSection(Model):
     family: FamilyName = "llama"
     """Architecture."""
     size: str | None = None
-    """A named size (20m, 60m, 180m); any field below overrides it."""
+    """A named size (20m, 60m, 180m; 1m, 10m; 16m, 58m, 95m, 97m, 360m); any field below overrides it."""
     hidden_size: PositiveCount | None = None
     intermediate_size: PositiveCount | None = None
     num_hidden_layers: PositiveCount | None = None
