@@ -12,6 +12,7 @@ from lmeff.objectives.labels import IGNORED, labeled_losses
 from lmeff.objectives.masking import HELD_OUT, is_ordinary, numbers_of
 from lmeff.objectives.objective import Pieces
 from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.objective import most_predicted
 from lmeff.tokens import PAD_ID
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ class PermutationObjective(DrawnObjective):
 
         rows, length = pieces.input_ids.shape
         is_target = self.targets_of(pieces)
-        room = min(length, length // int(1 / self.share) + self.max_span)
+        room = most_predicted(length, self.share, self.max_span)
         mapping, labels = np.zeros((rows, room, length), np.float32), np.full((rows, room), IGNORED)
         row, place = np.nonzero(is_target)
         number = (is_target.cumsum(axis=1) - 1)[row, place]

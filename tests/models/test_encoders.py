@@ -45,12 +45,13 @@ def test_counts_are_those_of_the_built_model(model: dict) -> None:
 
 
 def permuted(model, ids: torch.Tensor) -> torch.Tensor:
-    """Logits of a pass as in training: XLNet's with a place to predict for every token."""
+    """Logits of a pass as in training: XLNet's with room for a sixth of the tokens and a span of 5."""
     if model.config.model_type != "xlnet":
         return model(input_ids=ids).logits
     length = ids.shape[1]
     order = torch.ones(length, length).triu().expand(len(ids), -1, -1)
-    return model(input_ids=ids, perm_mask=order, target_mapping=torch.eye(length).expand(len(ids), -1, -1)).logits
+    targets = torch.eye(length)[: length // 6 + 5].expand(len(ids), -1, -1)
+    return model(input_ids=ids, perm_mask=order, target_mapping=targets).logits
 
 
 def counted(forward) -> int:
@@ -132,29 +133,6 @@ def test_modernbert_is_built_as_the_recipe_says() -> None:
         "full_attention": 1e6,
         "sliding_attention": 500,
     }
-
-
-def test_modernbert_keeps_its_windows_under_a_mask() -> None:
-    """A mask that lets everything be seen changes nothing; given as it is, local layers would see the whole text."""
-    model = build_model(recipe(family="modernbert", **TINY["modernbert"], local_attention=4)).eval()
-    ids, everything = torch.randint(3, 1000, (2, 32)), torch.ones(2, 1, 32, 32, dtype=torch.bool)
-    plain = model(input_ids=ids).logits
-    mask = FAMILIES["modernbert"].attention_mask(model.config, everything)
-    torch.testing.assert_close(model(input_ids=ids, attention_mask=mask).logits, plain)
-    assert not torch.allclose(model(input_ids=ids, attention_mask=everything).logits, plain)
-
-
-@pytest.mark.parametrize("family", ["bert", "modernbert"])
-def test_a_mask_keeps_documents_apart(family: str) -> None:
-    model, other = build_model(recipe(family=family, **TINY[family])).eval(), FAMILIES[family]
-    documents = torch.tensor([0] * 10 + [1] * 22).expand(2, -1)
-    mask = other.attention_mask(model.config, (documents[:, :, None] == documents[:, None]).unsqueeze(1))
-    ids = torch.randint(3, 1000, (2, 32))
-    changed = ids.clone()
-    changed[:, :10] = 5
-    both = [model(input_ids=one, attention_mask=mask).logits for one in (ids, changed)]
-    assert torch.equal(both[0][:, 10:], both[1][:, 10:])
-    assert not torch.equal(both[0][:, :10], both[1][:, :10])
 
 
 @pytest.mark.parametrize(

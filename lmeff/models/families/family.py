@@ -12,7 +12,7 @@ from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.model import Model
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel
 
 
@@ -111,11 +111,6 @@ class Family(ABC):
         """What transformers' configuration says beside the vocabulary and its special tokens."""
 
     # ------------------------------------------------------------------ training
-
-    @classmethod
-    def attention_mask(cls, config: "PreTrainedConfig", allowed: "Tensor") -> Any:
-        """What the model takes as `attention_mask`, from (rows, 1, length, length) bool: True where a position may be seen."""
-        return allowed
 
     @classmethod
     def decayed_names(cls, model: "nn.Module") -> list[str]:

@@ -9,7 +9,6 @@ from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.model import ModernBertSection
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedConfig
 
 
@@ -122,15 +121,6 @@ class ModernBert(Family):
             "mlp_dropout": model.mlp_dropout,
             "sparse_prediction": False,
         }
-
-    @classmethod
-    def attention_mask(cls, config: "PreTrainedConfig", allowed: "Tensor") -> "dict[str, Tensor]":
-        """For each kind of layer: the model would take a single mask for both, and local layers would see everything."""
-        import torch
-
-        places = torch.arange(allowed.shape[-1], device=allowed.device)
-        near = (places[:, None] - places).abs() <= config.sliding_window
-        return {"full_attention": allowed, "sliding_attention": allowed & near}
 
     @classmethod
     def attention_dropout(cls, config: "PreTrainedConfig") -> float:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from lmeff.models.families.family import Family, Parameters, shape_values
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.model import XLNetSection
+from lmeff.recipe.sections.objective import most_predicted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -28,15 +29,20 @@ class XLNet(Family):
 
     d_inner: int
     num_attention_heads: int
+    predicted_share: float = 1 / 6
+    max_span: int = 5
+    """`objective.predicted_share` and `max_span`, which decide how many tokens of a row are predicted."""
 
     @classmethod
     def of_recipe(cls, recipe: Recipe) -> Self:
-        values = shape_values(recipe.model)
+        values, objective = shape_values(recipe.model), recipe.objective.settings("permutation")
         return cls(
             hidden_size=values["hidden_size"],
             d_inner=values["d_inner"],
             num_hidden_layers=values["num_hidden_layers"],
             num_attention_heads=values["num_attention_heads"],
+            predicted_share=float(objective["predicted_share"]),
+            max_span=int(objective["max_span"]),
             max_position_embeddings=recipe.batch.sequence_length,
             tie_word_embeddings=True,
             vocab_size=recipe.model_vocab_size,
@@ -72,18 +78,21 @@ class XLNet(Family):
         return self.hidden_size
 
     def flops_per_token(self, sequence_length: int, causal: bool = False) -> float:
-        """Of two streams, as transformers computes them; attention is never causal. With width W, inner width I and length L, a
-        layer multiplies and adds for each token:
+        """Of two streams, as transformers computes them; attention is never causal. With width W, inner width I, length L and
+        a share P of the positions that are predicted, a layer multiplies and adds for each token:
 
         - content stream: 4 W^2 for queries, keys, values and output, 2 W^2 for positions (there are 2 L relative ones), 2 W I
           in the feed-forward network; L W for content scores, 2 L W for position scores, L W for values;
-        - query stream: 2 W^2 for queries and output, 2 W I, and the same 4 L W; it has the content stream's keys and values;
-        - 2 L W to put the queries at the places that they predict, and back.
+        - query stream: P (2 W^2 + 2 W I) for queries, output and feed-forward network; it has the content stream's keys and
+          values, and attention of all L positions again, 4 L W;
+        - P 2 L W to put the queries at the places that they predict, and back.
 
-        Each is two operations, and three times that with the backward pass."""
+        The output layer sees what is predicted. Each is two operations, and three times that with the backward pass."""
         width, layers, length = self.hidden_size, self.num_hidden_layers, sequence_length
-        layer = 8 * width * width + 4 * width * self.d_inner + 10 * length * width
-        return 6 * (layers * layer + width * self.vocab_size)
+        predicted = most_predicted(length, self.predicted_share, self.max_span) / length
+        content = 6 * width * width + 2 * width * self.d_inner + 4 * length * width
+        query = predicted * (2 * width * width + 2 * width * self.d_inner + 2 * length * width) + 4 * length * width
+        return 6 * (layers * (content + query) + predicted * width * self.vocab_size)
 
     def forward_flops_per_token(self, sequence_length: int) -> float:
         """Of the content stream alone, which is what a pass without places to predict computes."""
@@ -92,9 +101,11 @@ class XLNet(Family):
         return 2 * (layers * layer + width * self.vocab_size)
 
     def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
+        predicted = most_predicted(sequence_length, self.predicted_share, self.max_span) / sequence_length
         weights = 2 * self.num_attention_heads * sequence_length  # of attention, in both streams
-        per_layer = 20 * self.hidden_size + 4 * self.d_inner + weights
-        return num_tokens * self.num_hidden_layers * per_layer * bytes_each
+        content, query = 13 * self.hidden_size + 2 * self.d_inner, 2 * self.hidden_size
+        per_layer = content + query + predicted * (6 * self.hidden_size + 2 * self.d_inner) + weights
+        return round(num_tokens * self.num_hidden_layers * per_layer * bytes_each)
 
     def config_values(self, recipe: Recipe) -> dict[str, Any]:
         model = recipe.model

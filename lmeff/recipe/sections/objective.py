@@ -36,6 +36,11 @@ WITH_MASK_TOKEN: tuple[ObjectiveName, ...] = ("masked", "hybrid")
 """Objectives that hide tokens behind `<mask>`."""
 
 
+def most_predicted(length: int, share: float, max_span: int) -> int:
+    """How many tokens of a row `permutation` predicts at most, which is how many its query stream has room for."""
+    return min(length, length // int(1 / share) + max_span)
+
+
 class Objective(Section):
     own_keys: ClassVar[frozenset[str]] = frozenset(key for keys in _DEFAULTS.values() for key in keys) | {
         "causal_weight"
