@@ -16,6 +16,8 @@ DROPOUTS = {
     "gpt2": ["attn_pdrop", "resid_pdrop", "embd_pdrop"],
     "gptj": ["attn_pdrop", "resid_pdrop", "embd_pdrop"],
     "bert": ["hidden_dropout_prob", "attention_probs_dropout_prob"],
+    "modernbert": ["embedding_dropout", "attention_dropout", "mlp_dropout"],
+    "xlnet": ["dropout"],
 }
 """The fields of every family that has dropout."""
 IDS = torch.randint(3, 300, (8, 16), generator=torch.Generator().manual_seed(0))
@@ -30,7 +32,7 @@ def outputs(model: torch.nn.Module, place: DropoutPlace, step: int, rows_at_once
     parts = []
     for first in range(0, len(IDS), rows_at_once):
         place.step, place.slots = step, range(first, first + rows_at_once)
-        parts.append(model(IDS[first : first + rows_at_once], use_cache=False).logits)
+        parts.append(model(IDS[first : first + rows_at_once]).logits)
     return torch.cat(parts)
 
 
@@ -43,7 +45,7 @@ def test_rows_do_not_depend_on_the_batch_they_are_in(tmp_path: Path, family: str
         torch.testing.assert_close(outputs(model, place, 3, rows_at_once), one_batch, rtol=1e-5, atol=1e-6)
     # Other rows of the global batch, and other steps, have other masks.
     place.slots = range(8, 16)
-    assert not torch.allclose(model(IDS, use_cache=False).logits, one_batch, atol=1e-4)
+    assert not torch.allclose(model(IDS).logits, one_batch, atol=1e-4)
     assert not torch.allclose(outputs(model, place, 4, 8), one_batch, atol=1e-4)
 
 
@@ -54,7 +56,7 @@ def test_every_field_drops_something(tmp_path: Path, family: str, field: str) ->
     assert not torch.allclose(dropped, outputs(model.eval(), place, 3, 8), atol=1e-4)
 
 
-@pytest.mark.parametrize("family", DROPOUTS)
+@pytest.mark.parametrize("family", DROPOUTS.keys() - {"xlnet"})  # which cannot compute its layers again
 def test_layers_that_are_computed_again_drop_the_same(tmp_path: Path, family: str) -> None:
     """Gradients with activation checkpointing are those without."""
     gradients = []

@@ -20,6 +20,8 @@ TINY: dict[str, dict[str, int]] = {
     "gptj": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
     "mamba2": {"hidden_size": 32, "num_hidden_layers": 2, "head_dim": 16, "state_size": 8},
     "bert": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64},
+    "modernbert": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64},
+    "xlnet": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "d_inner": 64},
 }
 """Fields of `model:` by family."""
 

@@ -53,7 +53,7 @@ class Family(ABC):
     leaves_parameters_unused: ClassVar[bool] = False
     """Whether a step may leave parameters without a gradient, which DDP must then look for."""
     never_decayed: ClassVar[str | None] = None
-    """Regular expression of parameters without weight decay, beside norms and biases."""
+    """Regular expression of parameters without weight decay, beside norms, biases and other vectors."""
     without_weight_decay: ClassVar[str] = "norms and biases"
     """What weight decay leaves out, in words."""
     layer: ClassVar[str] = r"\.layers\."
@@ -114,11 +114,13 @@ class Family(ABC):
 
     @classmethod
     def decayed_names(cls, model: "nn.Module") -> list[str]:
-        """The parameters that weight decay applies to: all but norms, biases and `never_decayed`."""
+        """The parameters that weight decay applies to: all but norms, biases, other vectors and `never_decayed`."""
         from transformers import Trainer
 
-        names = Trainer.get_decay_parameter_names(cast(Any, None), model)  # the rule needs no Trainer
-        return [name for name in names if not (cls.never_decayed and re.search(cls.never_decayed, name))]
+        # The rule needs no Trainer. It knows norms and biases by names, but no other vectors.
+        names = set(Trainer.get_decay_parameter_names(cast(Any, None), model))
+        matrices = [name for name, one in model.named_parameters() if name in names and one.ndim > 1]
+        return [name for name in matrices if not (cls.never_decayed and re.search(cls.never_decayed, name))]
 
     @classmethod
     def muon_names(cls, model: "nn.Module") -> list[str]:

@@ -24,7 +24,6 @@ class Mamba2(Family):
     title: ClassVar[str] = "A Mamba-2 language model"
     plural: ClassVar[str] = "Mamba-2 language models"
     without_weight_decay: ClassVar[str] = "norms, biases, A_log and D"
-    never_decayed: ClassVar[str | None] = r"\.(A_log|D|dt_bias)$"
 
     expand: int
     num_heads: int

@@ -129,5 +129,10 @@ class XLNet(Family):
         }
 
     @classmethod
+    def row_dimension(cls, num_dimensions: int) -> int:
+        """Hidden states are (length, batch, width), weights of attention (batch, heads, queries, keys)."""
+        return 1 if num_dimensions == 3 else 0
+
+    @classmethod
     def attention_dropout(cls, config: "PreTrainedConfig") -> float:
         return 0.0  # it has its own attention, whose dropout is a module
