@@ -18,9 +18,27 @@ def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
                 completed[name] = rope[name]
         if rope["rope_type"] != "default":
             completed["rope_scaling"] = {name: value for name, value in rope.items() if name != "rope_theta"}
+    if config.get("model_type") == "modernbert":
+        completed |= _modernbert(config)
     if "dtype" in config:
         completed["torch_dtype"] = config["dtype"]
     return completed
+
+
+def _modernbert(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Version 4 has a number in place of the kind of each layer, a base of the rotary positions for each kind in place of
+    `rope_parameters`, and compiles the model unless it is told not to."""
+    values: dict[str, Any] = {"reference_compile": False}
+    is_global = [kind == "full_attention" for kind in config.get("layer_types") or ()]
+    for every in range(1, len(is_global) + 1):
+        if is_global == [layer % every == 0 for layer in range(len(is_global))]:
+            values["global_attn_every_n_layers"] = every
+            break
+    rope = config.get("rope_parameters") or {}
+    for kind, name in (("full_attention", "global_rope_theta"), ("sliding_attention", "local_rope_theta")):
+        if kind in rope:
+            values[name] = rope[kind]["rope_theta"]
+    return values
 
 
 def config_fault(config: Mapping[str, Any]) -> str | None:

@@ -27,13 +27,28 @@ _INTERVALS = (
     "In brackets: the 95% interval over the examples of a task. It does not say how another seed would come out."
 )
 
+_LOSSES = {
+    "causal": "loss",
+    "hybrid": "loss",
+    "masked": "loss of masked tokens",
+    "permutation": "loss of predicted tokens",
+}
+"""By objective; a hybrid's held-out loss is causal."""
+_TRAINED = {
+    "causal": "",
+    "hybrid": " by masked and causal next-token prediction in turn",
+    "masked": " to fill in masked tokens",
+    "permutation": " to predict tokens in a random order",
+}
+"""What a model was trained to do, after `from scratch`; most are causal."""
+
 _CARD = """\
 ---
 {metadata}
 ---
 # {name}, seed {seed}, after {tokens} tokens
 
-{title} of {parameters} parameters ({non_embedding} without embeddings), pre-trained from scratch on `{corpus}`
+{title} of {parameters} parameters ({non_embedding} without embeddings), pre-trained from scratch{trained} on `{corpus}`
 up to {exact_tokens:,} tokens (step {step:,} of {num_steps:,}, {epoch:.2f} passes over the text). It is one point of a learning
 curve, kept for study.
 
@@ -56,8 +71,7 @@ Every training document began with `<s>`. {bos}
 | | |
 |---|---|
 | training loss (nats per token){loss_steps} | {loss} |
-| held-out loss (nats per token) | {dev_loss} |
-| held-out bits per byte | {dev_bits_per_byte} |
+{held_out}
 | text | {data} |
 | model | {shape} |
 | batch | {batch_tokens:,} tokens in sequences of {sequences} |{loss_tokens}
@@ -100,13 +114,14 @@ in the card of its branch.
 """
 
 
-def _metadata(name: str, family: type[Family], license_name: str | None, scores: Sequence[CardScore] = ()) -> str:
+def _metadata(name: str, recipe: Recipe, family: type[Family], scores: Sequence[CardScore] = ()) -> str:
     results = eval_results(scores)
+    objective = [recipe.objective_name] if recipe.objective_name != "causal" else []
     data = ModelCardData(
         library_name="transformers",
-        pipeline_tag="text-generation",
-        tags=["lmeff", family.model_type, "learning-curve"],
-        license=license_name,
+        pipeline_tag="fill-mask" if family.auto_class == "AutoModelForMaskedLM" else "text-generation",
+        tags=["lmeff", family.model_type, *objective, "learning-curve"],
+        license=recipe.publish.license,
         model_name=name if results else None,
         eval_results=results or None,
     )
@@ -122,18 +137,32 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
-def _curve(rows: Sequence[CardRow], anchor: AnchorDocument, warnings: Sequence[str]) -> str:
+def _has_bits_per_byte(recipe: Recipe) -> bool:
+    """A loss of some tokens, given others that follow them, says nothing about the bytes of a text."""
+    return recipe.objective_name in ("causal", "hybrid")
+
+
+def _held_out(recipe: Recipe, anchor: AnchorDocument) -> str:
+    loss = _loss(anchor.held_out[1] if anchor.held_out else None)
+    rows = [f"| held-out {_LOSSES[recipe.objective_name]} (nats per token) | {loss} |"]
+    if _has_bits_per_byte(recipe):
+        rows.append(f"| held-out bits per byte | {_loss(anchor.dev_bits_per_byte)} |")
+    return "\n".join(rows)
+
+
+def _curve(recipe: Recipe, rows: Sequence[CardRow], anchor: AnchorDocument, warnings: Sequence[str]) -> str:
     tasks = list(dict.fromkeys((score.task, score.metric) for row in rows for score in row.scores))
+    has_bytes = _has_bits_per_byte(recipe)
     body = []
     for row in rows:
         found = {(score.task, score.metric): score for score in row.scores}
         tokens = format_tokens(row.anchor.nominal_tokens)
         here = f"**{tokens}**" if row.anchor.step == anchor.step else tokens
-        body.append([here, _loss(row.anchor.dev_loss), _loss(row.anchor.dev_bits_per_byte)])
+        body.append([here, _loss(row.anchor.held_out[1] if row.anchor.held_out else None)])
+        body[-1] += [_loss(row.anchor.dev_bits_per_byte)] if has_bytes else []
         body[-1] += [score_text(found.get(task)) for task in tasks]
-    table = _table(
-        ["tokens", "held-out loss", "bits per byte", *(f"{task} ({metric})" for task, metric in tasks)], body
-    )
+    losses = [f"held-out {_LOSSES[recipe.objective_name]}", *(["bits per byte"] if has_bytes else [])]
+    table = _table(["tokens", *losses, *(f"{task} ({metric})" for task, metric in tasks)], body)
     intervals = [_INTERVALS] if any("[" in cell for cells in body for cell in cells) else []
     return table + "".join(f"\n{note}\n" for note in [*intervals, *_notes(rows), *warnings])
 
@@ -214,8 +243,9 @@ def model_card(
     return _CARD.format(
         bos=adds,
         title=family.title,
+        trained=_TRAINED[recipe.objective_name],
         auto_class=family.auto_class,
-        metadata=_metadata(f"{recipe.name}, {revision}", family, recipe.publish.license, own),
+        metadata=_metadata(f"{recipe.name}, {revision}", recipe, family, own),
         name=recipe.name,
         seed=recipe.seed,
         tokens=format_tokens(anchor.nominal_tokens),
@@ -229,19 +259,18 @@ def model_card(
         source=f'"{source[0]}", "{source[1]}"'
         if source
         else f'"PATH", None  # this folder; or repository and "{revision}"',
-        curve=_curve(rows, anchor, warnings),
+        curve=_curve(recipe, rows, anchor, warnings),
         picture=f"\n![The learning curve up to here]({picture})\n" if picture else "",
         loss=_loss(anchor.loss),
         loss_steps=f", of step {anchor.step:,} alone" if anchor.loss is not None else "",
-        dev_loss=_loss(anchor.dev_loss),
-        dev_bits_per_byte=_loss(anchor.dev_bits_per_byte),
+        held_out=_held_out(recipe, anchor),
         data=about_text,
         shape=", ".join(f"{key} {value}" for key, value in model.items()) or recipe.model.family,
         batch_tokens=plan.batch_tokens,
         sequences=_sequences(recipe.batch),
         loss_tokens=_loss_tokens(recipe.batch, anchor),
         optimizer=f"{optimizer.name}, learning rate {optimizer.learning_rate:g}, betas {list(optimizer.betas)}, weight decay"
-        f" {optimizer.weight_decay:g} (none on norms)",
+        f" {optimizer.weight_decay:g} (none on {family.without_weight_decay})",
         schedule=f"{recipe.schedule_name}, warm-up {schedule.warmup}, anchors in mode {anchor.mode}",
         flops=format_short(anchor.flops),
         device=f"{anchor.world_size} x {anchor.device}",
@@ -267,7 +296,7 @@ def main_card(
     return _MAIN.format(
         plural=family.plural,
         auto_class=family.auto_class,
-        metadata=_metadata(recipe.name, family, recipe.publish.license),
+        metadata=_metadata(recipe.name, recipe, family),
         name=repository.partition("/")[2],
         corpus=recipe.corpus.name,
         repository=repository,

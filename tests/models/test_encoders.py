@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from lmeff.errors import InputError
 from lmeff.measures.profile.counts import forward_flops_per_token
 from lmeff.models.build import build_model
+from lmeff.models.config_file import complete_config, config_fault
 from lmeff.models.families import FAMILIES, family_of
 from lmeff.recipe.sections.model import FAMILIES as SECTIONS
 
@@ -178,3 +179,13 @@ def test_xlnet_leaves_unused_what_is_for_segments() -> None:
         without = {name.rpartition(".")[2] for name, one in model.named_parameters() if one.grad is None}
         assert without == unused
         assert FAMILIES[family].leaves_parameters_unused == bool(unused)
+
+
+def test_older_versions_find_all_of_modernbert_under_their_names() -> None:
+    words = {"local_attention": 6, "global_attn_every_n_layers": 2, "global_rope_theta": 1e6, "local_rope_theta": 500}
+    config = build_model(recipe(family="modernbert", **TINY["modernbert"], **words)).config.to_dict()
+    del config["global_attn_every_n_layers"]  # this version needs the kinds of layers alone
+    assert config_fault(config)
+    completed = complete_config(config)
+    assert completed | words | {"reference_compile": False} == completed
+    assert config_fault(completed) is None

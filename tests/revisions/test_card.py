@@ -1,0 +1,59 @@
+"""Cards of models of all families and objectives: words and tags."""
+
+import pytest
+import yaml
+from models.tiny_recipe import recipe
+
+from lmeff.formats.anchor import AnchorDocument
+from lmeff.plan import make_plan
+from lmeff.recipe.sections.objective import Objective
+from lmeff.recipe.sections.schedule import Schedule
+from lmeff.revisions.card import main_card, model_card
+
+CASES = {
+    ("llama", "causal"): ("text-generation", "AutoModelForCausalLM", "from scratch on `synthetic`", "(none on norms)"),
+    ("llama", "hybrid"): ("text-generation", "AutoModelForCausalLM", "causal next-token prediction", "(none on norms)"),
+    ("gpt2", "causal"): ("text-generation", "AutoModelForCausalLM", "A GPT-2 ", "(none on norms and biases)"),
+    ("bert", "masked"): ("fill-mask", "AutoModelForMaskedLM", "to fill in masked tokens", "(none on norms and biases)"),
+    ("modernbert", "masked"): ("fill-mask", "AutoModelForMaskedLM", "A ModernBERT ", "(none on norms and biases)"),
+    ("xlnet", "permutation"): (
+        "text-generation",
+        "AutoModelForCausalLM",
+        "in a random order",
+        "norms, biases, segments",
+    ),
+}
+LOSSES = {
+    "causal": "dev_loss",
+    "hybrid": "dev_loss",
+    "masked": "dev_masked_loss",
+    "permutation": "dev_permutation_loss",
+}
+
+
+@pytest.mark.parametrize(("family", "objective"), CASES)
+def test_a_card_says_what_the_model_is(family: str, objective: str) -> None:
+    tag, auto_class, words, decay = CASES[family, objective]
+    changes = {"schedule": Schedule(warmup=0), "objective": Objective(name=objective)}
+    settings = recipe(family=family, size="20m").model_copy(update=changes)
+    nothing = {name: None for name, field in AnchorDocument.model_fields.items() if field.is_required()}
+    anchor = AnchorDocument.model_construct(
+        **nothing | {"nominal_tokens": 1000, "exact_tokens": 1024, "step": 1, "epoch": 0.5}
+    )
+    anchor = anchor.model_copy(
+        update={LOSSES[objective]: 2.5, "flops": 1e9, "world_size": 1, "device": "cpu", "mode": "snapshot"}
+    )
+    card = model_card(settings, make_plan(settings), anchor, "seed-0-tokens-1k")
+    about = yaml.safe_load(card.split("---\n")[1])
+    assert about["pipeline_tag"] == tag
+    assert (objective in about["tags"]) == (objective != "causal")
+    assert family in about["tags"]
+    assert f"model = {auto_class}.from_pretrained(" in card
+    assert words in " ".join(card.split())
+    assert decay in card
+    is_causal = LOSSES[objective] == "dev_loss"
+    assert ("bits per byte" in card) == is_causal
+    assert ("| held-out loss (nats per token) | 2.5000 |" in card) == is_causal
+    assert "tokens (nats per token) | 2.5000 |" in card or is_causal
+    index = main_card(settings, "me/it", [], picture=None, has_weights=False)
+    assert yaml.safe_load(index.split("---\n")[1])["pipeline_tag"] == tag
