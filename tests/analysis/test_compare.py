@@ -182,6 +182,10 @@ def test_pairs_of_one_item_are_one_sample(runs):
         ({"data": "e" * 64}, "other data (A dddddddd, B eeeeeeee)"),
         ({"limit": 50}, "other limit (A none, B 50)"),
         ({"context_start": "tokenizer"}, "other context_start (A bos, B tokenizer)"),
+        (
+            {"scoring": "pseudo_log_likelihood"},
+            "other scoring (A causal, B pseudo_log_likelihood)",
+        ),
         ({"precision": "bfloat16"}, "other precision (A float32, B bfloat16)"),
         (
             {"data": "e" * 64, "limit": 50},
@@ -319,6 +323,25 @@ def test_held_out_losses_need_one_text_and_one_tokenizer(runs):
     assert any(line.startswith("held-out bits per byte: evaluation.dev_tokens") for line in comparison.not_compared)
     recipe.write_text(recipe.read_text().replace("hybrid_3.7B", "wikipedia"))
     assert any(line.startswith("held-out loss: of other held-out texts") for line in compare(a, b).not_compared)
+
+
+def test_losses_of_other_kinds_are_not_compared(runs):
+    a, b = runs("base") / "seed-0", runs("better") / "seed-0"
+    masked = {"dev_loss": None, "dev_perplexity": None, "dev_bits_per_byte": None, "loss_kind": "masked"}
+
+    def make_masked(run: Path, loss: float, rate: float) -> None:
+        for path in run.glob("revisions/*/anchor.json"):
+            path.write_text(json.dumps(json.loads(path.read_text()) | masked | {"dev_masked_loss": loss}))
+        text = (run / "recipe.yaml").read_text().partition("objective:")[0]
+        (run / "recipe.yaml").write_text(f"{text}objective: {{name: masked, mask_rate: {rate}}}\n")
+
+    make_masked(b, 2.5, 0.15)
+    assert "held-out loss: of other kinds (A of the next token, B of masked tokens)" in compare(a, b).not_compared
+    make_masked(a, 2.75, 0.15)
+    (row,) = (row for row in compare(a, b).rows if row.level == "loss")
+    assert (row.metric, row.difference) == ("dev_masked_loss", -0.25)
+    make_masked(a, 2.75, 0.3)
+    assert "held-out loss: other settings of the objective decide what is predicted" in compare(a, b).not_compared
 
 
 # ---- what A and B name

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from lmeff.analysis.comparison.conditions import (
     Sides,
-    loss_refusals,
     recipe_notes,
     refusal,
     results_of,
@@ -17,7 +16,8 @@ from lmeff.analysis.comparison.conditions import (
 )
 from lmeff.analysis.comparison.corrections import benjamini_hochberg, holm
 from lmeff.analysis.comparison.estimates import QUESTIONS, Estimate, Question, Row
-from lmeff.analysis.comparison.rows import HELD_OUT, has_pairs, is_compared, loss_row, metric_rows, pair_rows
+from lmeff.analysis.comparison.held_out_losses import HELD_OUT, loss_rows
+from lmeff.analysis.comparison.rows import has_pairs, is_compared, metric_rows, pair_rows
 from lmeff.analysis.comparison.sides import read_sides
 from lmeff.errors import InputError
 from lmeff.recipe.wording import did_you_mean
@@ -102,7 +102,7 @@ def compare(
                 refused.append(f"{task}: {error}")
     if tasks and (refused or missing):
         raise InputError(*(f"not compared: {line}" for line in (*refused, *missing)))
-    losses, not_losses = ([], []) if tasks else _losses(sides, paired)
+    losses, not_losses = ([], []) if tasks else loss_rows(sides, paired)
     not_compared = [*refused, *missing, *not_losses]
     if not rows and (refused or not losses):
         raise InputError(*(f"not compared: {line}" for line in not_compared or ["nothing was measured of both"]))
@@ -125,19 +125,6 @@ def _wanted(sides: Sides, tasks: Sequence[str] | None) -> list[str]:
     return [task for task in known if task not in below and is_compared(sides, task)]
 
 
-def _losses(sides: Sides, paired: bool) -> tuple[list[Row], list[str]]:
-    per_token, per_byte = loss_refusals(sides)
-    metrics = {"dev_loss": per_token, "dev_bits_per_byte": per_byte}
-    rows = [
-        loss_row(sides, metric, paired)
-        for metric, line in metrics.items()
-        if line is None and all(getattr(m.anchor.document, metric) is not None for m in sides.members)
-    ]
-    lines = dict.fromkeys(line for line in metrics.values() if line)
-    has_any = any(member.anchor.document.dev_loss is not None for member in sides.members)
-    return rows, list(lines) if has_any else []
-
-
 def corrected(rows: Iterable[Row]) -> list[Row]:
     """The rows with p values adjusted among all of one suite and level; held-out losses are no family."""
     rows = list(rows)
@@ -151,7 +138,7 @@ def corrected(rows: Iterable[Row]) -> list[Row]:
             p_values = [estimate.p for estimate in family.values() if estimate.p is not None]
             adjusted = zip(family.items(), holm(p_values), benjamini_hochberg(p_values), strict=True)
             for (number, estimate), p_holm, p_bh in adjusted:
-                rows[number] = replace(rows[number], **{question: replace(estimate, p_holm=p_holm, p_bh=p_bh)})
+                rows[number] = rows[number].with_estimate(question, replace(estimate, p_holm=p_holm, p_bh=p_bh))
     return rows
 
 

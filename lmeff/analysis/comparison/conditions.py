@@ -6,13 +6,6 @@ from typing import Any
 
 from lmeff.analysis.comparison.sides import Member, Side
 from lmeff.analysis.reading.comparable import same_conditions, same_text
-from lmeff.analysis.reading.held_out import (
-    loss_settings,
-    same_held_out_text,
-    same_settings,
-    same_source,
-    same_tokenizer,
-)
 from lmeff.analysis.reading.mixed_settings import conditions, setting_words, value_words
 from lmeff.analysis.reading.results import TaskResult
 from lmeff.evaluation.tasks.names import own_task_names
@@ -86,7 +79,8 @@ def _what_differs(sides: Sides, results: Mapping[Member, TaskResult]) -> Iterabl
     )
     for name in names:
         values = {member: value_words(about, name) for member, about in abouts.items()}
-        said = {member: "not said" if value == "None" else value for member, value in values.items()}
+        unsaid_value = "causal" if name == "scoring" else "not said"
+        said = {member: unsaid_value if value == "None" else value for member, value in values.items()}
         yield f"other {name} ({sides.listed(said)})"
 
 
@@ -111,34 +105,6 @@ def unsaid(sides: Sides, task: str) -> str | None:
     if not silent:
         return None
     return f"{task}: the results of {sides.who(silent)} do not say with which data and settings they were made"
-
-
-# ---- held-out losses
-
-
-def loss_refusals(sides: Sides) -> tuple[str | None, str | None]:
-    """Why losses per token, and why bits per byte, are not compared; None where they can be."""
-    with_loss = [member for member in sides.members if member.anchor.document.dev_loss is not None]
-    if len(with_loss) < len(sides.members):
-        line = f"held-out loss: none of {sides.who(member for member in sides.members if member not in with_loss)}"
-        return line, line
-    first, *others = (member.run for member in with_loss)
-    if not all(same_source(first, other) for other in others):
-        line = "held-out loss: of other held-out texts, or of texts of which nothing says that they are the same"
-        return line, line
-    if not all(same_settings(first, other) for other in others):
-        values = sides.listed({member: f"({loss_settings(member.run)})" for member in with_loss})
-        line = f"held-out loss: over other samples or windows: {values}"
-        return line, line
-    if all(same_tokenizer(first, other) for other in others):
-        return None, None
-    per_token = "held-out loss: other tokenizers: a token is another amount of text"
-    if all(same_held_out_text(first, other) for other in others):
-        return per_token, None
-    return per_token, (
-        "held-out bits per byte: evaluation.dev_tokens takes another part of the text with each tokenizer; lmeff perplexity "
-        "takes all of it"
-    )
 
 
 # ---- what is stated beside the numbers
@@ -222,5 +188,6 @@ def version_notes(sides: Sides, tasks: Sequence[str]) -> list[str]:
 def facts_table(sides: Sides) -> dict[str, tuple[list[Any], list[Any]]]:
     """By name of a fact, its values on either side, each once; facts that neither side has are left out."""
     a, b = ([facts(member) for member in side.members] for side in (sides.a, sides.b))
-    table = {name: tuple(list(dict.fromkeys(one[name] for one in side)) for side in (a, b)) for name in a[0]}
+    once = [{name: list(dict.fromkeys(one[name] for one in side)) for name in side[0]} for side in (a, b)]
+    table = {name: (values, once[1][name]) for name, values in once[0].items()}
     return {name: values for name, values in table.items() if values != ([None], [None])}

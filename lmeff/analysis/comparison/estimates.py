@@ -1,6 +1,6 @@
 """What is said of one difference: its value, and for each question an interval and a test."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Level = Literal["overall", "phenomenon", "paradigm", "loss"]
@@ -71,3 +71,13 @@ class Row:
         """The answer to one of `QUESTIONS`; None where there is none."""
         answer: Estimate | None = getattr(self, question)
         return answer
+
+    def with_estimate(self, question: Question, answer: Estimate) -> "Row":
+        """The same row with another answer."""
+        match question:
+            case "items":
+                return replace(self, items=answer)
+            case "seeds":
+                return replace(self, seeds=answer)
+            case "both":
+                return replace(self, both=answer)

@@ -19,9 +19,6 @@ from lmeff.analysis.reading.tasks import headline_metric
 from lmeff.errors import InputError
 from lmeff.intervals import SHARES, metric_interval
 
-HELD_OUT = "held_out"
-"""The suite of held-out losses, as training took them at anchors."""
-LOWER_IS_BETTER = ("dev_loss", "dev_bits_per_byte", "loss", "bits_per_byte")
 _COMPARED = ("pairs", "choices", "finetuning", "perplexity")
 """Kinds of results that say which model is better."""
 _UNPAIRED = "of independent samples, as items were not recorded"
@@ -213,14 +210,3 @@ def independent(
     p = float(2 * ndtr(-abs(difference) / stderr)) if stderr else (1.0 if difference == 0 else None)
     hybrid = " (Newcombe 1998)" if metric.partition(",")[0] in SHARES else ""
     return Estimate(stderr, low, high, p, f"interval {_UNPAIRED}{hybrid}", f"z test {_UNPAIRED}", num_samples or 0)
-
-
-# ---- held-out losses
-
-
-def loss_row(sides: Sides, metric: str, paired_seeds: bool) -> Row:
-    """The difference of a held-out loss at the anchors."""
-    a, b = ([float(getattr(m.anchor.document, metric)) for m in side.members] for side in (sides.a, sides.b))
-    means = [math.fsum(side) / len(side) for side in (a, b)]
-    seeds = over_seeds(a, b, paired_seeds)
-    return Row(HELD_OUT, "dev", "loss", metric, *means, means[1] - means[0], seeds=seeds)

@@ -38,6 +38,12 @@ class Member:
         return self.anchor.revision if self.tokens is None else f"{format_tokens(self.tokens)} {self.run.unit}"
 
 
+def held_out_metric(anchor: Anchor) -> str | None:
+    """What an anchor calls its held-out loss; None without one."""
+    names = ("dev_loss", "dev_masked_loss", "dev_permutation_loss")
+    return next((name for name in names if getattr(anchor.document, name, None) is not None), None)
+
+
 @dataclass(frozen=True)
 class Side:
     """What is compared with the other side."""
@@ -80,19 +86,20 @@ def read_sides(a: str | Path, b: str | Path, at: str | int | None = None) -> tup
     for word, found in zip((a, b), named, strict=True):
         _check_one_recipe(str(word), found)
     members, notes = _choose(named, at)
-    sides = []
-    for word, found in zip((a, b), members, strict=True):
-        seeds = [member.run.seed for member in found]
-        is_known = len(set(seeds)) == len(seeds)
-        ordered = sorted(found, key=lambda member: member.run.seed) if is_known else found
-        if len({member.tokens for member in found}) > 1:
-            reached = ", ".join(f"{member.run.folder} {member.tokens_text}" for member in found)
-            raise InputError(f"{word}: its seeds are not at one number of tokens ({reached}); name it with --at TOKENS")
-        sides.append((tuple(ordered), tuple(sorted(seeds)) if is_known else None))
-    _check_no_overlap(*(members for members, _ in sides))
-    labels = _labels(*(members for members, _ in sides))
-    first, second = (Side(label, *side) for label, side in zip(labels, sides, strict=True))
-    return first, second, notes
+    first, second = (_ordered(str(word), found) for word, found in zip((a, b), members, strict=True))
+    _check_no_overlap(first[0], second[0])
+    label_a, label_b = _labels(first[0], second[0])
+    return Side(label_a, *first), Side(label_b, *second), notes
+
+
+def _ordered(word: str, found: Sequence[Member]) -> tuple[tuple[Member, ...], tuple[int, ...] | None]:
+    """The members in the order of their seeds, and these seeds where they are known. Raises InputError for other anchors."""
+    if len({member.tokens for member in found}) > 1:
+        reached = ", ".join(f"{member.run.folder} {member.tokens_text}" for member in found)
+        raise InputError(f"{word}: its seeds are not at one number of tokens ({reached}); name it with --at TOKENS")
+    ordered = tuple(sorted(found, key=lambda member: member.run.seed))
+    seeds = tuple(member.run.seed for member in ordered)
+    return (ordered, seeds) if len(set(seeds)) == len(seeds) else (tuple(found), None)
 
 
 def _find(word: str) -> list[_Named]:
@@ -189,7 +196,9 @@ def _last(side: Sequence[_Named]) -> list[tuple[_Named, Anchor]]:
     """The last anchors of a side: of several seeds the last that all have."""
     runs = [one.run for one in side if one.anchor is None]
     tokens = _last_common(runs) if len(runs) > 1 else None
-    return [(one, one.anchor or (one.run.anchor(tokens) if runs[1:] else _measured(one.run)[-1])) for one in side]
+    return [
+        (one, one.anchor or (one.run.anchor(tokens) if tokens is not None else _measured(one.run)[-1])) for one in side
+    ]
 
 
 def _last_common(runs: Sequence[Run]) -> int:
@@ -206,7 +215,7 @@ def _measured(run: Run) -> list[Anchor]:
     """Anchors with results, or else with a held-out loss. Raises InputError without any."""
     for anchors in (
         [anchor for anchor in run.anchors if anchor.results.tasks],
-        [anchor for anchor in run.anchors if anchor.document.dev_loss is not None],
+        [anchor for anchor in run.anchors if held_out_metric(anchor)],
     ):
         if anchors:
             return anchors

@@ -1,12 +1,21 @@
 """Numbers of a comparison as people read them."""
 
 from lmeff.analysis.comparison.estimates import Estimate, Row
-from lmeff.analysis.comparison.rows import LOWER_IS_BETTER
 
+LOWER_IS_BETTER = (
+    "dev_loss",
+    "dev_masked_loss",
+    "dev_permutation_loss",
+    "dev_bits_per_byte",
+    "loss",
+    "bits_per_byte",
+)
 _NAMES = {
     "acc": "accuracy, %",
     "dev_loss": "loss, nats per token",
     "dev_bits_per_byte": "bits per byte",
+    "dev_masked_loss": "loss, nats per masked token",
+    "dev_permutation_loss": "loss, nats per permuted token",
     "loss": "loss, nats per token",
     "bits_per_byte": "bits per byte",
 }

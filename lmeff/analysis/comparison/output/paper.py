@@ -4,10 +4,10 @@ import re
 from collections.abc import Callable, Iterator
 
 from lmeff.analysis.comparison.compare import Comparison
+from lmeff.analysis.comparison.held_out_losses import HELD_OUT
 from lmeff.analysis.comparison.output.cells import metric_name
 from lmeff.analysis.comparison.output.tables import Table, methods_of, shown_questions, tables_of
 from lmeff.analysis.comparison.output.text import counted, facts_rows
-from lmeff.analysis.comparison.rows import HELD_OUT
 
 _LATEX = {
     "\\": r"\textbackslash{}",

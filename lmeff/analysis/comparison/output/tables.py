@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from lmeff.analysis.comparison.compare import Comparison
 from lmeff.analysis.comparison.estimates import Question, Row
+from lmeff.analysis.comparison.held_out_losses import HELD_OUT
 from lmeff.analysis.comparison.output.cells import interval, metric_name, p_text, signed, value
-from lmeff.analysis.comparison.rows import HELD_OUT
 from lmeff.analysis.reading.tasks import task_titles
 
 _FEW = 20

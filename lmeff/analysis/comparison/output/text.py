@@ -6,9 +6,9 @@ from typing import Any
 from lmeff.analysis.comparison.compare import Comparison
 from lmeff.analysis.comparison.conditions import facts_table
 from lmeff.analysis.comparison.estimates import QUESTIONS, Row
+from lmeff.analysis.comparison.held_out_losses import HELD_OUT
 from lmeff.analysis.comparison.output.cells import metric_name
 from lmeff.analysis.comparison.output.tables import Table, methods_of, shown_questions, tables_of
-from lmeff.analysis.comparison.rows import HELD_OUT
 from lmeff.quantities import format_short, format_tokens
 from lmeff.text_tables import table_lines
 
