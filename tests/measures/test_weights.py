@@ -125,6 +125,20 @@ def test_tied_embeddings_count_once_however_they_are_saved(tmp_path: Path):
     assert norms_and_ranks(Weights(write_model(tmp_path / "untied", untied)))[1] == 3
 
 
+def test_xlnets_matrices_are_those_of_its_heads_together(tmp_path: Path):
+    """One in three dimensions for all heads, and a bias with a row for each."""
+    whole = torch.randn(12, 12, generator=torch.Generator().manual_seed(0))
+    name = "transformer.layer.0.rel_attn"
+    by_heads = Weights(
+        write_model(tmp_path / "xlnet", {f"{name}.q": whole.reshape(12, 3, 4), f"{name}.r_w_bias": torch.ones(3, 4)})
+    )
+    metrics, num_matrices = norms_and_ranks(by_heads)
+    assert num_matrices == 1
+    assert metrics["stable_rank_attention"] == pytest.approx(
+        float(whole.square().sum() / torch.linalg.matrix_norm(whole, 2) ** 2)
+    )
+
+
 def test_buffers_and_whole_numbers_are_no_parameters(tmp_path: Path):
     layer = {"h.0.attn.c_attn.weight": torch.randn(8, 24), "h.0.attn.c_attn.bias": torch.randn(24)}
     buffers = {"h.0.attn.bias": torch.ones(1, 1, 4, 4), "rotary.inv_freq": torch.ones(4), "ids": torch.arange(3)}
@@ -154,6 +168,13 @@ def test_buffers_and_whole_numbers_are_no_parameters(tmp_path: Path):
         ("bert.encoder.layer.0.attention.output.LayerNorm.weight", "norm"),
         ("bert.encoder.layer.0.output.dense.weight", "mlp"),
         ("backbone.layers.0.mixer.in_proj.weight", "other"),
+        ("cls.predictions.transform.dense.weight", "head"),
+        ("decoder.bias", "head"),
+        ("model.layers.0.attn.Wqkv.weight", "attention"),
+        ("transformer.layer.0.rel_attn.seg_embed", "attention"),
+        ("transformer.layer.0.ff.layer_1.weight", "mlp"),
+        ("transformer.mask_emb", "embedding"),
+        ("lm_loss.bias", "head"),
     ],
 )
 def test_kinds_by_the_names_of_the_field(name: str, kind: str):

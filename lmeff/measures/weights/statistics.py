@@ -25,12 +25,14 @@ from lmeff.models.buffers import is_buffer
 KINDS = ("embedding", "attention", "mlp", "norm", "head", "other")
 _PATTERNS = {
     "norm": r"(^|\.)([^.]*norm[^.]*|ln_?\w{0,4})(\.(weight|bias))?$",
-    "head": r"^(model\.|transformer\.)?(lm_head|embed_out|head|score|classifier|cls|output)\.",
-    "embedding": r"embed|(^|\.)(wte|wpe|shared)\.",
+    "head": r"^(model\.|transformer\.)?(lm_head|lm_loss|embed_out|head|score|classifier|cls|output)\.|^decoder\.(weight|bias)$",
+    "embedding": r"(?<!seg_)embed|(^|\.)(wte|wpe|shared)\.|mask_emb$",
     "attention": r"attn|attention",
-    "mlp": r"mlp|feed_?forward|ffn|(^|\.)fc\d|intermediate|dense|expert|moe|\.layer\.\d+\.output\.",
+    "mlp": r"mlp|feed_?forward|ffn|(^|\.)(fc\d|ff\.)|intermediate|dense|expert|moe|\.layer\.\d+\.output\.",
 }
 """In this order: the norm inside an attention is a norm."""
+_BY_HEADS = re.compile(r"\.rel_attn\.[qkvor]$")
+"""XLNet's matrices of attention, in three dimensions: (width, heads, width of a head). Its biases have two."""
 _BLOCK = 1 << 17
 """Numbers that are turned into float64 at once: so few that they stay in a processor's cache."""
 _GRAM_BLOCK = 1 << 22
@@ -137,7 +139,9 @@ def norms_and_ranks(weights: Weights, check: Callable[[], None] = lambda: None) 
 
     def measure(name: str) -> tuple[str, float, tuple[float, float] | None]:
         tensor, shape = weights.read(name), weights.shapes[name]
-        is_matrix = len(shape) == 2 and min(shape) > 1 and kind_of(name) != "norm"
+        if _BY_HEADS.search(name):
+            tensor, shape = tensor.flatten(1), (shape[0], shape[1] * shape[2])
+        is_matrix = len(shape) == 2 and min(shape) > 1 and kind_of(name) != "norm" and not name.endswith("bias")
         square = _product(tensor, tensor)
         if not isfinite(square):
             raise InputError(f"{weights.folder}: {name} holds numbers that are not finite")
