@@ -13,7 +13,7 @@ from lmeff.analysis.reading.tasks import over_examples
 from lmeff.analysis.statistics.pair_scores import summarize_pairs
 from lmeff.analysis.statistics.registry import OF_A_RUN, OF_SEEDS
 from lmeff.analysis.statistics.seeds import seed_means, with_seed_columns
-from lmeff.analysis.statistics.tidy_table import LOSSES, accuracy_stderr, tidy_table
+from lmeff.analysis.statistics.tidy_table import accuracy_stderr, losses_of, tidy_table
 from lmeff.intervals import metric_interval
 
 FORMAT = 1
@@ -89,7 +89,7 @@ def _anchor_json(run: Run, anchor: Anchor) -> dict:
         "nominal_tokens": document.nominal_tokens,
         "exact_tokens": document.exact_tokens,
         "step": document.step,
-        **{metric: getattr(document, metric) for metric in LOSSES},
+        **losses_of(run, anchor),
         "results": results,
         "weights": anchor.results.weights,
     }

@@ -40,7 +40,7 @@ def _run_text(run: Run, is_alone: bool) -> str:
     if not run.anchors:
         return "\n".join([*lines, "no anchor yet"])
     tasks = [task for task in run.headline_tasks if any(accuracy(anchor, task) for anchor in run.anchors)]
-    header = [run.unit, "step", "loss", "dev loss", "bits/byte", *tasks]
+    header = [run.unit, "step", _words(run.loss_metric), _words(run.held_out_metric), "bits/byte", *tasks]
     lines += [
         "",
         *table_lines([header, *([*_loss_cells(a), *(accuracy(a, t, run) for t in tasks)] for a in run.anchors)], ">"),
@@ -84,7 +84,8 @@ def seeds_table(group: Group, table: pd.DataFrame) -> list[list[str]]:
     means = seed_means(group, table)
     tasks = list(dict.fromkeys(task for run in group.runs for task in run.headline_tasks))
     metrics = {task: headline_metric(set(table[table["task"] == task]["metric"])) for task in tasks}
-    columns = {("dev", "dev_loss"): "dev loss", ("dev", "dev_bits_per_byte"): "bits/byte"}
+    columns = {("dev", metric): _words(metric) for metric in ("dev_loss", "dev_masked_loss", "dev_permutation_loss")}
+    columns |= {("dev", "dev_bits_per_byte"): "bits/byte"}
     columns |= {(task, metric): task for task, metric in metrics.items() if metric}
     cells = {(row.nominal_tokens, row.task, row.metric): row for row in means.itertuples()}
     shown = [column for column in columns if any((task, metric) == column for _, task, metric in cells)]
@@ -107,7 +108,12 @@ def _mean_text(row: pd.Series | None) -> str:
     return f"{mean} [{low}, {high}]"
 
 
+def _words(metric: str) -> str:
+    return metric.replace("_", " ")
+
+
 def _loss_cells(anchor: Anchor) -> list[str]:
     document = anchor.document
-    losses = (document.loss, document.dev_loss, document.dev_bits_per_byte)
+    held_out = document.held_out[1] if document.held_out else None
+    losses = (document.loss, held_out, document.dev_bits_per_byte)
     return [format_tokens(document.nominal_tokens), step_text(document.step), *map(loss_text, losses)]

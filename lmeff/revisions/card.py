@@ -208,7 +208,7 @@ def _sequences(batch: Batch) -> str:
 
 def _loss_tokens(batch: Batch, anchor: AnchorDocument) -> str:
     """A row with the number of positions that had a loss, where that does not follow from the number of tokens."""
-    if batch.is_plain or anchor.num_loss_tokens is None:
+    if anchor.num_loss_tokens is None or (batch.is_plain and anchor.loss_kind is None):
         return ""
     return f"\n| tokens with a loss so far | {anchor.num_loss_tokens:,} |"
 

@@ -126,8 +126,8 @@ def test_documents_of_a_bert_see_nothing_of_each_other(tmp_path: Path) -> None:
 
 
 def test_documents_of_a_modernbert_see_nothing_of_each_other(tmp_path: Path) -> None:
-    objective = MaskedObjective(recipe_of(tmp_path, "bert", "batch.document_mask=true"))
-    objective.window = 4
+    words = ["batch.document_mask=true", "model.global_attn_every_n_layers=2", "model.local_attention=8"]
+    objective = MaskedObjective(recipe_of(tmp_path, "modernbert", *words))
     pieces = pieces_of(3, 32, apart=True, padding=10)
     inputs, model = objective.inputs(pieces), modernbert()
     for row, place in ((0, 0), (0, 17), (1, 9), (2, 21), (2, 30)):

@@ -142,16 +142,24 @@ def _loss_panels(series: Sequence[Series]) -> list[Panel]:
 
 
 def _loss_panel(series: Sequence[Series], members: Sequence[Series], before: str) -> Panel | None:
-    points = _all_points(members, ["dev"], "dev_loss", 1)
-    training = pd.concat([training_loss(each) for each in members], ignore_index=True)
+    run = members[0].runs[0]
+    points = _all_points(members, ["dev"], run.held_out_metric, 1)
+    # The training loss of a hybrid is of another kind than its held-out loss.
+    drawn = [each for each in members if all(one.loss_kind != "hybrid" for one in each.runs)]
+    training = (
+        pd.concat([training_loss(each) for each in drawn], ignore_index=True) if drawn else pd.DataFrame({"value": []})
+    )
     if points.empty and training.empty:
         return None
+    title = (
+        LOSS if run.held_out_metric == "dev_loss" else f"{run.loss_kind.capitalize()} loss, nats per predicted token"
+    )
     layers, scale = [], loss_scale(pd.concat([points["value"], training["value"]]))
     if not training.empty:
         line = alt.Chart(inline(training)).mark_line(strokeWidth=1, clip=True)
-        layers.append(_shared(line, labels(series), 0.45).encode(_y("value", LOSS, scale), detail="seed:N"))
+        layers.append(_shared(line, labels(series), 0.45).encode(_y("value", title, scale), detail="seed:N"))
     if not points.empty:
-        layers += curve_layers(points, LOSS, labels(series), scale)
+        layers += curve_layers(points, title, labels(series), scale)
     words = [*(["thin: training text"] if len(training) else []), *(["thick: held-out text"] if len(points) else [])]
     return Panel(layers, points, "Loss", before + "; ".join(reversed(words)) + _band(points))
 

@@ -186,4 +186,4 @@ def _last(run: Run, task: str) -> TaskResult:
 
 
 def _has_loss(run: Run) -> bool:
-    return bool(run.log) or any(anchor.document.dev_loss is not None for anchor in run.anchors)
+    return bool(run.log) or any(anchor.document.held_out is not None for anchor in run.anchors)

@@ -57,10 +57,11 @@ def same_settings(one: Run, other: Run) -> bool:
 
 
 def same_held_out_text(one: Run, other: Run) -> bool:
-    """Whether both take their losses over one text, in windows alike. A sample is a number of tokens: with another tokenizer
-    it is other documents."""
+    """Whether both take losses of one kind over one text, in windows alike. A sample is a number of tokens: with another
+    tokenizer it is other documents."""
     is_one_sample = same_tokenizer(one, other) or (_takes_all(one) and _takes_all(other))
-    return same_source(one, other) and same_settings(one, other) and is_one_sample
+    is_one_kind = one.held_out_metric == other.held_out_metric
+    return same_source(one, other) and same_settings(one, other) and is_one_sample and is_one_kind
 
 
 def same_loss(one: Run, other: Run) -> bool:

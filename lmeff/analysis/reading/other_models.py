@@ -29,6 +29,8 @@ class NamedAnchor:
     dev_perplexity: None = None
     dev_bits_per_byte: None = None
     same_as: None = None
+    loss_kind: None = None
+    held_out: None = None
 
 
 def result_folders(top: Path) -> list[Path]:

@@ -89,6 +89,22 @@ class Run:
         return values.get(key) if isinstance(values, dict) else None
 
     @property
+    def loss_kind(self) -> str:
+        """What the training loss is of. Losses of different kinds never stand in one column or on one axis."""
+        kinds = (one.loss_kind for one in (*self.log, *(anchor.document for anchor in self.anchors)))
+        return next((kind for kind in kinds if kind), "causal")
+
+    @property
+    def loss_metric(self) -> str:
+        """The name of the training loss in tables: `loss` is that of predicting the next token."""
+        return "loss" if self.loss_kind == "causal" else f"{self.loss_kind}_loss"
+
+    @property
+    def held_out_metric(self) -> str:
+        """The name of the held-out loss in anchor.json: that of a hybrid is the causal one."""
+        return f"dev_{self.loss_kind}_loss" if self.loss_kind in ("masked", "permutation") else "dev_loss"
+
+    @property
     def corpus(self) -> str | None:
         name = self._setting("corpus", "name")
         return None if name is None else str(name)

@@ -120,10 +120,12 @@ class RunView:
             span = f"95% interval {each.low:.1f} to {each.high:.1f} over {each.over}, one seed"
             what = f"Change, {each.task}" if len(self.changes) > 1 else "Change in accuracy"
             tiles.append((what, f"{each.points:+.1f} points", f"{span}; {each.span}"))
-        losses = [anchor for anchor in self.run.anchors if anchor.document.dev_loss is not None]
+        losses = [anchor for anchor in self.run.anchors if anchor.document.held_out is not None]
         if losses:
             document, where = losses[-1].document, f"at {losses[-1].tokens_name} tokens"
-            tiles.append(("Held-out loss", loss_text(document.dev_loss), f"nats per token, {where}"))
+            kind = "" if self.run.held_out_metric == "dev_loss" else f"{self.run.loss_kind} "
+            what = f"Held-out {kind}loss"
+            tiles.append((what, loss_text(document.held_out[1]), f"nats per {kind and 'predicted '}token, {where}"))
             if document.dev_bits_per_byte is not None:
                 tiles.append(
                     ("Compression", loss_text(document.dev_bits_per_byte), f"bits per byte of held-out text, {where}")
@@ -143,7 +145,7 @@ class RunView:
             "exact": f"{document.exact_tokens:,}",
             "step": "-" if document.step is None else f"{document.step:,}",
             "loss": loss_text(document.loss),
-            "dev_loss": loss_text(document.dev_loss),
+            "dev_loss": loss_text(document.held_out[1] if document.held_out else None),
             "bits_per_byte": loss_text(document.dev_bits_per_byte),
             "accuracy": {task: accuracy(anchor, task, self.run) or "-" for task in self.tasks},
             "ties": {task: f"{summary.tie_rate:.2%}" if summary else "-" for task, summary in summaries.items()},

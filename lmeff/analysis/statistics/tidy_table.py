@@ -31,8 +31,8 @@ COLUMNS = {
     "high": "float64",
     "interval_over": "str",
 }
-LOSSES = {"loss": "train", "dev_loss": "dev", "dev_bits_per_byte": "dev", "dev_perplexity": "dev"}
-"""Losses that `anchor.json` holds, and the `task` of their rows."""
+_HELD_OUT = ("dev_loss", "dev_bits_per_byte", "dev_perplexity", "dev_masked_loss", "dev_permutation_loss")
+"""What `anchor.json` says of held-out text, in rows of the task `dev`; a training loss is the task `train`."""
 
 WEIGHTS = "weights"
 """`task` and `level` of the rows that measure the weights."""
@@ -60,6 +60,15 @@ class _Over(dict):
         return self.setdefault(task, over_examples(self._run, task))
 
 
+def losses_of(run: Run, anchor: Anchor) -> dict[str, float | None]:
+    """The losses of an anchor under names that say what they are of: `loss`, `dev_loss` and what follows from it are of the
+    next token, and None where another is taken."""
+    document = anchor.document
+    losses = {"loss": None, run.loss_metric: document.loss}
+    losses |= {metric: getattr(document, metric) for metric in ("dev_loss", "dev_bits_per_byte", "dev_perplexity")}
+    return losses | (dict([document.held_out]) if document.held_out else {})
+
+
 def _anchor_rows(run: Run, anchor: Anchor, over: _Over) -> Iterator[dict]:
     document = anchor.document
     shared = {
@@ -74,8 +83,8 @@ def _anchor_rows(run: Run, anchor: Anchor, over: _Over) -> Iterator[dict]:
         "step": document.step,
         "unit": run.unit,
     }
-    for metric, task in LOSSES.items():
-        value = getattr(document, metric)
+    for metric, value in losses_of(run, anchor).items():
+        task = "dev" if metric in _HELD_OUT else "train"
         if value is not None:
             yield {**shared, "task": task, "level": "loss", "metric": metric, "value": value, "stderr": None, "n": None}
     for task, result in anchor.results.tasks.items():

@@ -54,6 +54,10 @@ class ModernBertSection(Model):
     """Dropout within the feed-forward network."""
 
     @property
+    def attention_window(self) -> int | None:
+        return self.local_attention // 2
+
+    @property
     def longest_sequence(self) -> int | None:
         return self.max_position_embeddings
 
