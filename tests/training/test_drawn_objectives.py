@@ -1,0 +1,70 @@
+"""Objectives that draw what they predict, in real runs: killed and gone on with, and on two processes."""
+
+from pathlib import Path
+
+import pytest
+from launching import RECIPE, STORIES, curve, finish, kill, read_lines, run_folder, start, step_of, wait_until, weights
+
+SHAPES = {
+    "bert": "family: bert, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2,"
+    " hidden_dropout_prob: 0.1",
+    "xlnet": "family: xlnet, hidden_size: 32, d_inner: 64, num_hidden_layers: 2, num_attention_heads: 2",
+    "llama": "hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2",
+}
+WORDS = {
+    "bert": ["batch.document_mask=true", "objective.whole_word=true"],
+    "xlnet": ["batch.packing=best_fit"],
+    "llama": ["objective.name=hybrid", "objective.z_loss=1e-4", "batch.document_mask=true"],
+}
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def recipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """Forty steps of sixteen rows, and words that make the objective's counts uneven."""
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "stories.jsonl").write_text(STORIES)
+    path, text = folder / "recipe.yaml", RECIPE.format(folder=folder)
+    begin, _, end = text.partition("model: {")
+    path.write_text(f"{begin}model: {{{SHAPES[request.param]}{end[end.index('}') :]}")
+    return path, [str(path), *WORDS[request.param]]
+
+
+@pytest.fixture(scope="module")
+def whole(recipe: tuple[Path, list[str]]) -> Path:
+    path, words = recipe
+    finish(start(None, *words, "name=whole"))
+    return run_folder(path, "whole")
+
+
+def counts(run: Path) -> list[tuple[int, int]]:
+    return [(line["step"], line["num_loss_tokens"]) for line in read_lines(run / "run.log.jsonl")]
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_same_weights_and_counts(recipe: tuple[Path, list[str]], whole: Path) -> None:
+    path, words = recipe
+    run = run_folder(path, "killed")
+    process = start(None, *words, "name=killed")
+    wait_until((run / "checkpoints" / "step-14" / "manifest.json").exists, process)
+    kill(process)
+    assert step_of(run) < 40
+    assert "going on from" in finish(start(None, *words, "name=killed"))
+    assert (curve(run), counts(run), weights(run)) == (curve(whole), counts(whole), weights(whole))
+    steps = [after - before for (_, before), (_, after) in zip(counts(run), counts(run)[1:], strict=False)]
+    assert len(set(steps)) > 3, "steps have unequal numbers"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("launcher", "micro"), [(None, 16), ("cpu_ddp", 2)])
+def test_losses_and_counts_are_the_same_however_a_step_is_divided(
+    recipe: tuple[Path, list[str]], whole: Path, launcher: str | None, micro: int
+) -> None:
+    path, words = recipe
+    name = f"{launcher}-{micro}"
+    finish(start(launcher, *words, f"name={name}", f"batch.micro={micro}", "anchors.tokens=[0, 5000]"))
+    run = run_folder(path, name)
+    assert len(curve(run)) == 10
+    assert counts(run) == counts(whole)[:10]
+    # The rates of later steps depend on the last anchor.
+    (_, loss, norm, _), (_, other_loss, other_norm, _) = curve(run)[0], curve(whole)[0]
+    assert (loss, norm) == pytest.approx((other_loss, other_norm), rel=1e-5)
