@@ -69,7 +69,12 @@ def _lengths(batch: Batch) -> list[int]:
 
 
 def _check_family(model: Model, training: object) -> Iterator[Mistake]:
-    kernels = training.get("liger_kernel_config") if isinstance(training, dict) else None
+    training = training if isinstance(training, dict) else {}
+    if training.get("use_liger_kernel") is True and not model.liger_kernels:
+        text = f"there are no kernels of Liger for the family '{model.family}'; leave it out"
+        yield Mistake(("training", "use_liger_kernel"), text)
+        return
+    kernels = training.get("liger_kernel_config")
     for kernel in kernels if isinstance(kernels, dict) else ():
         if kernel in LIGER_KERNELS and kernel not in model.liger_kernels:
             text = f"Liger has no '{kernel}' for the family '{model.family}'"

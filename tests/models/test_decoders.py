@@ -134,6 +134,12 @@ def test_what_cannot_be_is_one_line(tmp_path: Path, family: str, values: dict, s
     assert said in mistake(tmp_path, family, tiny | values)
 
 
+@pytest.mark.parametrize("family", DECODERS)
+def test_kernels_of_liger_are_refused_where_there_are_none(tmp_path: Path, family: str) -> None:
+    said = mistake(tmp_path, family, TINY[family], "training.use_liger_kernel=true")
+    assert said.endswith(f"there are no kernels of Liger for the family '{family}'; leave it out")
+
+
 def saved_numbers(model: PreTrainedModel, rows: int, length: int) -> int:
     """Bytes that a forward pass keeps for the backward one, beside the parameters."""
     kept = {one.untyped_storage().data_ptr(): 0 for one in (*model.parameters(), *model.buffers())}
