@@ -69,7 +69,7 @@ def possible_range(metric: str) -> tuple[float, float]:
         return 0.0, 1.0
     if name in ("spearman", "mcc", "score"):  # a score may be the mean of correlations
         return -1.0, 1.0
-    if name.removeprefix("dev_") in ("loss", "bits_per_byte", "perplexity", "word_perplexity"):
+    if name.endswith("loss") or name.removeprefix("dev_") in ("bits_per_byte", "perplexity", "word_perplexity"):
         return 0.0, math.inf
     return -math.inf, math.inf
 

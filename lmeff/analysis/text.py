@@ -8,11 +8,12 @@ from lmeff.analysis.cells import accuracy, loss_text, step_text
 from lmeff.analysis.reading.comparable import comparison_notes
 from lmeff.analysis.reading.groups import Group, group_runs
 from lmeff.analysis.reading.mixed_settings import mixed_notes
-from lmeff.analysis.reading.runs import Anchor, Run
+from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.reading.tasks import OTHER_METRICS, headline_metric, over_examples, shown_by
 from lmeff.analysis.statistics.changes import changes
 from lmeff.analysis.statistics.seeds import seed_changes, seed_means
 from lmeff.analysis.statistics.tidy_table import tidy_table
+from lmeff.formats.losses import UNITS, spoken
 from lmeff.intervals import cut_off, possible_range
 from lmeff.quantities import format_tokens
 from lmeff.text_tables import table_lines
@@ -40,11 +41,14 @@ def _run_text(run: Run, is_alone: bool) -> str:
     if not run.anchors:
         return "\n".join([*lines, "no anchor yet"])
     tasks = [task for task in run.headline_tasks if any(accuracy(anchor, task) for anchor in run.anchors)]
-    header = [run.unit, "step", _words(run.loss_metric), _words(run.held_out_metric), "bits/byte", *tasks]
-    lines += [
-        "",
-        *table_lines([header, *([*_loss_cells(a), *(accuracy(a, t, run) for t in tasks)] for a in run.anchors)], ">"),
-    ]
+    losses = loss_columns(run)
+    rows = [[run.unit, "step", *losses, *tasks]]
+    for anchor in run.anchors:
+        document = anchor.document
+        start = [format_tokens(document.nominal_tokens), step_text(document.step)]
+        cells = [loss_text(getattr(document, name)) for name in losses.values()]
+        rows.append([*start, *cells, *(accuracy(anchor, task, run) for task in tasks)])
+    lines += ["", *table_lines(rows, ">")]
     lines += _legend(run, tasks)
     if is_alone and tasks:
         lines.append("one seed: these intervals do not cover differences between seeds")
@@ -84,8 +88,7 @@ def seeds_table(group: Group, table: pd.DataFrame) -> list[list[str]]:
     means = seed_means(group, table)
     tasks = list(dict.fromkeys(task for run in group.runs for task in run.headline_tasks))
     metrics = {task: headline_metric(set(table[table["task"] == task]["metric"])) for task in tasks}
-    columns = {("dev", metric): _words(metric) for metric in ("dev_loss", "dev_masked_loss", "dev_permutation_loss")}
-    columns |= {("dev", "dev_bits_per_byte"): "bits/byte"}
+    columns = {("dev", name): spoken(name) for name in UNITS} | {("dev", "dev_bits_per_byte"): "bits/byte"}
     columns |= {(task, metric): task for task, metric in metrics.items() if metric}
     cells = {(row.nominal_tokens, row.task, row.metric): row for row in means.itertuples()}
     shown = [column for column in columns if any((task, metric) == column for _, task, metric in cells)]
@@ -108,12 +111,7 @@ def _mean_text(row: pd.Series | None) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def _words(metric: str) -> str:
-    return metric.replace("_", " ")
-
-
-def _loss_cells(anchor: Anchor) -> list[str]:
-    document = anchor.document
-    held_out = document.held_out[1] if document.held_out else None
-    losses = (document.loss, held_out, document.dev_bits_per_byte)
-    return [format_tokens(document.nominal_tokens), step_text(document.step), *map(loss_text, losses)]
+def loss_columns(run: Run) -> dict[str, str]:
+    """Fields of `anchor.json` by the header of their column."""
+    columns = {spoken(run.loss_metric): "loss", spoken(run.held_out_metric): run.held_out_metric}
+    return columns | ({"bits/byte": "dev_bits_per_byte"} if run.held_out_metric == "dev_loss" else {})

@@ -36,6 +36,49 @@ def test_a_shipped_recipe_is_valid_and_named_after_its_file(path):
     assert make_plan(resolved.recipe).num_steps > 0
 
 
+STUDIES = sorted(
+    path for folder in ("families", "babyllama", "tinyhelen") for path in RECIPES.glob(f"{folder}/**/*.yaml")
+)
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: str(path.relative_to(RECIPES)))
+def test_a_recipe_of_a_study_is_valid_and_named_after_its_file(path):
+    study, *published, _ = path.relative_to(RECIPES).parts
+    resolved = read_recipe(path)
+    assert resolved.recipe.name == "_".join([study, path.stem, *published])
+    assert make_plan(resolved.recipe).num_steps > 0
+
+
+def test_families_are_of_one_size_and_train_alike():
+    recipes = {path.stem: read_recipe(path).recipe for path in RECIPES.glob("families/*.yaml")}
+    sizes = [make_plan(recipe).parameters.total for recipe in recipes.values()]
+    assert max(sizes) < 1.03 * min(sizes)
+    alike = ("corpus", "tokenizer", "batch", "anchors", "optimizer", "schedule", "training", "seed")
+    assert {repr([getattr(recipe, name) for name in alike]) for recipe in recipes.values()} == {
+        repr([getattr(recipes["llama"], name) for name in alike])
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("babyllama/llama_16m", 16.6),
+        ("babyllama/llama_58m", 58.3),
+        ("babyllama/llama_95m", 95.4),
+        ("babyllama/llama_97m", 97.2),
+        ("babyllama/llama_360m", 360.0),
+        ("babyllama/gpt2_97m", 97.5),
+        ("babyllama/gptj_97m", 97.3),
+        ("babyllama/gpt2_705m", 704.9),
+        ("tinyhelen/llama_1m", 1.6),
+        ("tinyhelen/llama_10m", 15.8),
+    ],
+)
+def test_models_have_the_published_number_of_parameters(name, millions):
+    plan = make_plan(read_recipe(RECIPES / f"{name}.yaml").recipe)
+    assert round(plan.parameters.total / 1e6, 1) == millions
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_the_readme_says_what_a_recipe_costs(path):
     recipe = read_recipe(path).recipe

@@ -15,9 +15,10 @@ from lmeff.analysis.reading.comparable import clusters, loss_clusters, score_clu
 from lmeff.analysis.reading.held_out import same_held_out_text
 from lmeff.analysis.reading.tasks import OTHER_METRICS, has_pair_scores, headline_metric
 from lmeff.analysis.statistics.acquisition import CHANCE
+from lmeff.formats.losses import UNITS
 from lmeff.quantities import format_tokens
 
-LOSS = "Loss, nats per token"
+_NO_LOSS = pd.DataFrame({name: pd.Series(dtype=float) for name in ("series", "seed", "tokens", "value")})
 HEADER_CHARACTERS = 34
 HEADER_LABEL = "split(trim(replace(datum.label, regexp('(.{1,WIDTH})( |$)', 'g'), '$1\\n')), '\\n')"
 """Breaks the name of a small panel into lines of at most so many characters. Page.js sets the number for its width."""
@@ -125,7 +126,8 @@ def _loss_panels(series: Sequence[Series]) -> list[Panel]:
     by_label = {each.label: each for each in series}
     apart = [[by_label[group.label] for group in members] for members in loss_clusters([each.group for each in series])]
     if len(apart) < 2:
-        return [panel for members in apart if (panel := _loss_panel(series, members, ""))]
+        panels = [panel for members in apart if (panel := _loss_panel(series, members, ""))]
+        return [*panels, *_hybrid_panels(series)]
     panels = []
     for texts in clusters(apart, lambda one, other: same_held_out_text(one[0].runs[0], other[0].runs[0])):
         members = [each for cluster in texts for each in cluster]
@@ -135,6 +137,7 @@ def _loss_panels(series: Sequence[Series]) -> list[Panel]:
             panels.append(
                 Panel(layers, points, "Compression", "of one held-out text by other tokenizers" + _band(points))
             )
+    panels += _hybrid_panels(series)
     for members in apart:
         names = ", ".join(each.label for each in members)
         panels.append(_loss_panel(series, members, f"{names} alone, on its own tokens and text; "))
@@ -142,26 +145,39 @@ def _loss_panels(series: Sequence[Series]) -> list[Panel]:
 
 
 def _loss_panel(series: Sequence[Series], members: Sequence[Series], before: str) -> Panel | None:
-    run = members[0].runs[0]
-    points = _all_points(members, ["dev"], run.held_out_metric, 1)
-    # The training loss of a hybrid is of another kind than its held-out loss.
-    drawn = [each for each in members if all(one.loss_kind != "hybrid" for one in each.runs)]
-    training = (
-        pd.concat([training_loss(each) for each in drawn], ignore_index=True) if drawn else pd.DataFrame({"value": []})
-    )
+    metric = members[0].runs[0].held_out_metric
+    points = _all_points(members, ["dev"], metric, 1)
+    # What a hybrid model is trained on is not what its held-out loss is of.
+    training = pd.concat([training_loss(each) for each in members if not _is_hybrid(each)] or [_NO_LOSS])
     if points.empty and training.empty:
         return None
-    title = (
-        LOSS if run.held_out_metric == "dev_loss" else f"{run.loss_kind.capitalize()} loss, nats per predicted token"
-    )
     layers, scale = [], loss_scale(pd.concat([points["value"], training["value"]]))
+    title = f"Loss, {UNITS[metric]}"
     if not training.empty:
-        line = alt.Chart(inline(training)).mark_line(strokeWidth=1, clip=True)
-        layers.append(_shared(line, labels(series), 0.45).encode(_y("value", title, scale), detail="seed:N"))
+        layers.append(_training_line(training, series, title, scale))
     if not points.empty:
         layers += curve_layers(points, title, labels(series), scale)
     words = [*(["thin: training text"] if len(training) else []), *(["thick: held-out text"] if len(points) else [])]
     return Panel(layers, points, "Loss", before + "; ".join(reversed(words)) + _band(points))
+
+
+def _hybrid_panels(series: Sequence[Series]) -> list[Panel]:
+    """The training losses of hybrid models, which are of masked and of next tokens together."""
+    hybrids = [each for each in series if _is_hybrid(each)]
+    training = pd.concat([training_loss(each) for each in hybrids] or [_NO_LOSS], ignore_index=True)
+    if training.empty:
+        return []
+    line = _training_line(training, series, "Loss, nats per position", loss_scale(training["value"]))
+    return [Panel([line], training, "Training loss, hybrid", "of masked and of causal rows together")]
+
+
+def _training_line(training: pd.DataFrame, series: Sequence[Series], title: str, scale: alt.Scale) -> alt.Chart:
+    line = alt.Chart(inline(training)).mark_line(strokeWidth=1, clip=True)
+    return _shared(line, labels(series), 0.45).encode(_y("value", title, scale), detail="seed:N")
+
+
+def _is_hybrid(series: Series) -> bool:
+    return series.runs[0].loss_kind == "hybrid"
 
 
 def _band(points: pd.DataFrame) -> str:

@@ -10,7 +10,9 @@ from typing import TypeVar
 from lmeff.analysis.reading.groups import Group
 from lmeff.analysis.reading.held_out import (
     loss_settings,
+    predicted,
     same_held_out_text,
+    same_kind,
     same_loss,
     same_settings,
     same_source,
@@ -87,6 +89,9 @@ def comparison_notes(groups: Sequence[Group]) -> list[str]:
 def _loss_notes(groups: Sequence[Group]) -> list[str]:
     with_loss = [run for group in groups for run in group.runs if _has_loss(run)]
     notes = []
+    if len(kinds := clusters(with_loss, same_kind)) > 1:
+        named = _names(groups, kinds, lambda run: f" ({predicted(run)})")
+        notes.append(f"{named} are trained to predict other things: their losses cannot be compared")
     neither = "neither their losses nor their bits per byte can be compared"
     if len(texts := clusters(with_loss, same_source)) > 1:
         notes.append(f"{_names(groups, texts)} have other held-out texts: {neither}")
@@ -96,7 +101,7 @@ def _loss_notes(groups: Sequence[Group]) -> list[str]:
     if len(tokenizers := clusters(with_loss, same_tokenizer)) > 1:
         named = _names(groups, tokenizers, lambda run: f" ({run.vocab_size:,} entries)" if run.vocab_size else "")
         more = "; bits per byte can"
-        if notes:
+        if len(texts) > 1 or len(ways) > 1:
             more = ""
         elif len(clusters(with_loss, same_held_out_text)) > 1:
             more = (

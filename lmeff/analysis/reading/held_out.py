@@ -7,6 +7,7 @@ from lmeff.analysis.reading.runs import Run
 from lmeff.quantities import parse_count
 from lmeff.recipe.sections.batch import Batch
 from lmeff.recipe.sections.evaluation import Evaluation
+from lmeff.recipe.sections.model import section_of
 
 
 class LossSettings(NamedTuple):
@@ -30,6 +31,24 @@ def loss_settings(run: Run) -> LossSettings:
         _count(batch.get("sequence_length"), Batch.model_fields["sequence_length"].default),
         bool(batch.get("document_mask")),
     )
+
+
+def predicted(run: Run) -> str:
+    """What a run's held-out loss is of: the next token, or how else its objective draws what is predicted. Losses of different
+    kinds cannot be compared."""
+    said = run.recipe.get("objective")
+    own = {key: value for key, value in (said if isinstance(said, dict) else {}).items() if value is not None}
+    model = run.recipe.get("model")
+    name = own.pop("name", None) or section_of(model if isinstance(model, dict) else {}).objectives[0]
+    if name in ("causal", "hybrid"):  # a hybrid model is a causal one, and held-out text is read as such
+        return "next tokens"
+    words = ", ".join(f"{key} {value}" for key, value in sorted(own.items()) if key != "z_loss")
+    return {"masked": "masked tokens", "permutation": "tokens in drawn orders"}[name] + (f" ({words})" if words else "")
+
+
+def same_kind(one: Run, other: Run) -> bool:
+    """Whether both losses are of the same: those of masked tokens are no losses of next tokens."""
+    return predicted(one) == predicted(other)
 
 
 def same_tokenizer(one: Run, other: Run) -> bool:
@@ -66,7 +85,7 @@ def same_held_out_text(one: Run, other: Run) -> bool:
 
 def same_loss(one: Run, other: Run) -> bool:
     """Whether losses per token can be compared."""
-    return same_tokenizer(one, other) and same_held_out_text(one, other)
+    return same_kind(one, other) and same_tokenizer(one, other) and same_held_out_text(one, other)
 
 
 def sections(run: Run, *names: str) -> str:

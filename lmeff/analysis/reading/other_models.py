@@ -28,9 +28,11 @@ class NamedAnchor:
     dev_loss: None = None
     dev_perplexity: None = None
     dev_bits_per_byte: None = None
-    same_as: None = None
+    dev_masked_loss: None = None
+    dev_permutation_loss: None = None
     loss_kind: None = None
     held_out: None = None
+    same_as: None = None
 
 
 def result_folders(top: Path) -> list[Path]:

@@ -11,6 +11,7 @@ import yaml
 from lmeff.analysis.reading.results import Results, TaskResult, WrittenText, pair_files, read_results, read_texts
 from lmeff.errors import InputError
 from lmeff.formats.anchor import ANCHOR, AnchorDocument
+from lmeff.formats.losses import training_name
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.provenance import PROVENANCE, read_provenance
 from lmeff.formats.run_folder import RunFolder
@@ -97,7 +98,7 @@ class Run:
     @property
     def loss_metric(self) -> str:
         """The name of the training loss in tables: `loss` is that of predicting the next token."""
-        return "loss" if self.loss_kind == "causal" else f"{self.loss_kind}_loss"
+        return training_name(None if self.loss_kind == "causal" else self.loss_kind)
 
     @property
     def held_out_metric(self) -> str:

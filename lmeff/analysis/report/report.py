@@ -73,6 +73,7 @@ def render_page(series: Sequence[Series], title: str | None) -> tuple[str, bytes
         content.values,
         title=title or (views[0].run.name if len(views) == 1 else f"{len(views)} runs compared"),
         tasks=headline_tasks(series),
+        held_out_columns=list(dict.fromkeys(name for view in views for name in list(view.loss_columns)[1:])),
         sections=[section.render(environment, content) for section in SECTIONS],
         notes=[f"{view.label}: {note}" if len(views) > 1 else note for view in views for note in view.mixed]
         + comparison_notes([each.group for each in series]),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from lmeff.analysis.cells import accuracy, loss_text
 from lmeff.analysis.charts.charts import has_pairs
@@ -16,7 +17,8 @@ from lmeff.analysis.statistics.curve import curves_of
 from lmeff.analysis.statistics.pair_scores import summarize_pairs
 from lmeff.analysis.statistics.seeds import seed_changes
 from lmeff.analysis.statistics.tidy_table import accuracy_interval
-from lmeff.analysis.text import seeds_table
+from lmeff.analysis.text import loss_columns, seeds_table
+from lmeff.formats.losses import UNITS
 from lmeff.quantities import format_duration, format_tokens
 
 STATES = {
@@ -28,6 +30,7 @@ STATES = {
 }
 
 
+_LOSS_HEADERS = {"loss": "Training loss", "dev loss": "Held-out loss", "bits/byte": "Bits per byte"}
 NUM_TEXTS = 6
 """Prompts whose completions are shown."""
 
@@ -123,14 +126,21 @@ class RunView:
         losses = [anchor for anchor in self.run.anchors if anchor.document.held_out is not None]
         if losses:
             document, where = losses[-1].document, f"at {losses[-1].tokens_name} tokens"
-            kind = "" if self.run.held_out_metric == "dev_loss" else f"{self.run.loss_kind} "
-            what = f"Held-out {kind}loss"
-            tiles.append((what, loss_text(document.held_out[1]), f"nats per {kind and 'predicted '}token, {where}"))
+            name, value = document.held_out
+            tiles.append(("Held-out loss", loss_text(value), f"{UNITS[name]}, {where}"))
             if document.dev_bits_per_byte is not None:
                 tiles.append(
                     ("Compression", loss_text(document.dev_bits_per_byte), f"bits per byte of held-out text, {where}")
                 )
         return tiles
+
+    @cached_property
+    def loss_columns(self) -> dict[str, str]:
+        """Fields of `anchor.json` by the header of their column."""
+        return {
+            _LOSS_HEADERS.get(name, name.replace("dev ", "held-out ").capitalize()): field
+            for name, field in loss_columns(self.run).items()
+        }
 
     @property
     def anchor_rows(self) -> list[dict]:
@@ -144,9 +154,7 @@ class RunView:
             "tokens": anchor.tokens_name,
             "exact": f"{document.exact_tokens:,}",
             "step": "-" if document.step is None else f"{document.step:,}",
-            "loss": loss_text(document.loss),
-            "dev_loss": loss_text(document.held_out[1] if document.held_out else None),
-            "bits_per_byte": loss_text(document.dev_bits_per_byte),
+            "losses": {name: loss_text(getattr(document, field)) for name, field in self.loss_columns.items()},
             "accuracy": {task: accuracy(anchor, task, self.run) or "-" for task in self.tasks},
             "ties": {task: f"{summary.tie_rate:.2%}" if summary else "-" for task, summary in summaries.items()},
         }

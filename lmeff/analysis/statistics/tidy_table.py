@@ -8,6 +8,7 @@ import pandas as pd
 from lmeff.analysis.reading.runs import Anchor, Run
 from lmeff.analysis.reading.tasks import over_examples
 from lmeff.analysis.statistics.pair_scores import summarize_pairs
+from lmeff.formats.losses import UNITS
 from lmeff.intervals import metric_interval, share_interval
 
 COLUMNS = {
@@ -31,7 +32,7 @@ COLUMNS = {
     "high": "float64",
     "interval_over": "str",
 }
-_HELD_OUT = ("dev_loss", "dev_bits_per_byte", "dev_perplexity", "dev_masked_loss", "dev_permutation_loss")
+_HELD_OUT = (*UNITS, "dev_bits_per_byte", "dev_perplexity")
 """What `anchor.json` says of held-out text, in rows of the task `dev`; a training loss is the task `train`."""
 
 WEIGHTS = "weights"
@@ -41,13 +42,23 @@ WEIGHTS = "weights"
 def tidy_table(runs: Sequence[Run]) -> pd.DataFrame:
     """One row per run, revision, task and metric.
 
-    `level` is group, phenomenon, paradigm, loss or weights. Accuracy is a share from 0 to 1, losses are nats per
-    token; `stderr` is lm-eval's or, where it gives none for `acc`, the stratified one from the scores of the pairs; `n` counts
-    examples; `low` to `high` is the 95% interval over what `interval_over` says (pairs, items, documents or examples, never
-    seeds); `unit` is what anchors count, `words` for BabyLM's. What was not measured has no row.
+    `level` is group, phenomenon, paradigm, loss or weights. Accuracy is a share from 0 to 1, losses are nats per token that is
+    predicted, with names by what that is (`loss`, `masked_loss`, `dev_masked_loss`); `stderr` is lm-eval's or, where it gives
+    none for `acc`, the stratified one from the scores of the pairs; `n` counts examples; `low` to `high` is the 95% interval
+    over what `interval_over` says (pairs, items, documents or examples, never seeds); `unit` is what anchors count, `words`
+    for BabyLM's. What was not measured has no row.
     """
     rows = [row for run in runs for anchor in run.anchors for row in _anchor_rows(run, anchor, _Over(run))]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def losses_of(run: Run, anchor: Anchor) -> dict[str, float | None]:
+    """The losses of an anchor under names that say what they are of: `loss`, `dev_loss` and what follows from it are of the
+    next token, and None where another is predicted."""
+    document = anchor.document
+    losses = {"loss": None, run.loss_metric: document.loss}
+    losses |= {metric: getattr(document, metric) for metric in ("dev_loss", "dev_bits_per_byte", "dev_perplexity")}
+    return losses | (dict([document.held_out]) if document.held_out else {})
 
 
 class _Over(dict):
@@ -58,15 +69,6 @@ class _Over(dict):
 
     def __missing__(self, task: str) -> str:
         return self.setdefault(task, over_examples(self._run, task))
-
-
-def losses_of(run: Run, anchor: Anchor) -> dict[str, float | None]:
-    """The losses of an anchor under names that say what they are of: `loss`, `dev_loss` and what follows from it are of the
-    next token, and None where another is taken."""
-    document = anchor.document
-    losses = {"loss": None, run.loss_metric: document.loss}
-    losses |= {metric: getattr(document, metric) for metric in ("dev_loss", "dev_bits_per_byte", "dev_perplexity")}
-    return losses | (dict([document.held_out]) if document.held_out else {})
 
 
 def _anchor_rows(run: Run, anchor: Anchor, over: _Over) -> Iterator[dict]:

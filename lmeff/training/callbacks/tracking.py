@@ -13,6 +13,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.files import has_manifest
 from lmeff.formats.anchor import AnchorDocument
+from lmeff.formats.losses import UNITS, training_name
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.run_log import LogRecord, read_log
@@ -21,8 +22,8 @@ from lmeff.training.callbacks.callback import Priority, RunCallback
 from lmeff.training.callbacks.trackers import KINDS, Tracked, Tracker
 
 Values = dict[str, float]
-_OF_RECORD = ("loss", "grad_norm", "learning_rate", "tokens_per_second", "epoch")
-_OF_ANCHOR = ("loss", "perplexity", "bits_per_byte")
+_OF_RECORD = ("grad_norm", "learning_rate", "tokens_per_second", "epoch")
+_OF_ANCHOR = (*(name.removeprefix("dev_") for name in UNITS), "perplexity", "bits_per_byte")
 
 
 def take_trackers(
@@ -126,7 +127,9 @@ class TrackingCallback(RunCallback):
 
 
 def _of_record(record: LogRecord) -> Values:
-    return _known({"tokens": record.tokens, **{f"train/{name}": getattr(record, name) for name in _OF_RECORD}})
+    loss = {f"train/{training_name(record.loss_kind)}": record.loss}
+    others = {f"train/{name}": getattr(record, name) for name in _OF_RECORD}
+    return _known({"tokens": record.tokens, **loss, **others})
 
 
 def _known(values: Mapping[str, float | None]) -> Values:
