@@ -39,6 +39,9 @@ sys.addaudithook(refuse_launches)
 
 # Models here are so small that a second thread only waits for the first, above all on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Else a run sets it for the programs that it starts, whose environment would be another one.
+if not any(Path("/dev").glob("nvidia[0-9]")):
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")
 # Programs of all tests have the same environment, as far as can be, so that few prepared parents serve them.
 os.environ.update(environment())
 

@@ -36,7 +36,18 @@ LATE = (
         "PET_*",
     ),
     *("LMEFF_*", "HF_NAMESPACE", "HF_TOKEN", "TRACKIO_*", "SLURM_*", "PYTEST_*"),
-    *("TZ", "COLUMNS", "LINES", "NO_COLOR", "PWD", "OLDPWD", "SHLVL", "_"),
+    *(
+        "OMP_NUM_THREADS",
+        "PYTORCH_NVML_BASED_CUDA_CHECK",
+        "TZ",
+        "COLUMNS",
+        "LINES",
+        "NO_COLOR",
+        "PWD",
+        "OLDPWD",
+        "SHLVL",
+        "_",
+    ),
 )
 """Patterns of variables that are read when a program runs. The others may be read when a library is imported: a parent has
 them from its start, and another set of them gets another parent."""
@@ -89,7 +100,7 @@ class Popen(subprocess.Popen):
         words = [os.fspath(word) for word in given["args"]] if not isinstance(given["args"], str) else []
         program = python_program(words)
         environment = dict(os.environ if given["env"] is None else given["env"])
-        parent = None if given["preexec_fn"] or given["pass_fds"] or not program else find_parent(environment)
+        parent = None if given["preexec_fn"] or not program else find_parent(environment)
         if parent is None:
             super()._execute_child(*arguments, **options)
             return
@@ -101,9 +112,11 @@ class Popen(subprocess.Popen):
             "directory": os.fspath(given["cwd"] or Path.cwd()),
             "new_session": given["start_new_session"],
             "process_group": given["process_group"],
+            "passed": list(given["pass_fds"]),
         }
         pipes = [given[name] for name in ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")]
         files = [pipe if pipe >= 0 else number for number, pipe in enumerate((pipes[0], pipes[3], pipes[5]))]
+        files += request["passed"]
         try:
             self.pid = parent.fork(request, files)
         except (
@@ -147,6 +160,9 @@ def python_program(words: Sequence[str]) -> list[str] | None:
 
 def early_key(environment: dict[str, str]) -> str:
     """The variables that decide which parent a program has."""
+    if "PYTHONPATH" in environment:  # to which a launcher adds the folder that is there already
+        folders = environment["PYTHONPATH"].split(os.pathsep)
+        environment = environment | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(folders))}
     return json.dumps(
         {
             name: value

@@ -1,6 +1,7 @@
 """The process that forks programs for `prepared.py`: `python prepared_parent.py CONNECTION ROOM`."""
 
 import ctypes
+import fcntl
 import gc
 import importlib
 import json
@@ -12,9 +13,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 BUFFER_BYTES = 1 << 20
+MAX_FILES = 16
 _PR_SET_CHILD_SUBREAPER = 36
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,7 +53,7 @@ def set_subreaper() -> Iterator[None]:
 def serve(connection: socket.socket) -> dict:
     """Forks for every request; returns it in the new process only. Leaves when nobody asks any more."""
     while True:
-        message, files, *_ = socket.recv_fds(connection, BUFFER_BYTES, 3)
+        message, files, *_ = socket.recv_fds(connection, BUFFER_BYTES, MAX_FILES)
         if not message:
             os._exit(0)
         # A middle process that leaves at once makes the new one an orphan, which falls to the process that asks.
@@ -84,21 +87,37 @@ def become(request: dict, files: list[int], connection: socket.socket) -> None:
     os.environ.update(request["environment"])
     time.tzset()
     connection.send(json.dumps(os.getpid()).encode())
-    # First out of the way of 0, 1 and 2, which may be among them.
-    files = [os.dup(file) for file in files]
     connection.detach()
-    for number, file in enumerate(files):
-        os.dup2(file, number)
-    os.closerange(3, 1 << 16)
+    place_files(files, [0, 1, 2, *request["passed"]])
     sys.stdout.reconfigure(line_buffering=os.isatty(1), write_through=request["words"][1:2] == ["-u"])
     set_command_line(request["words"])
     seed_numpy()
+    set_num_threads()
+
+
+def place_files(files: list[int], numbers: list[int]) -> None:
+    """Gives these open files these numbers, and closes all others."""
+    # First out of the way of the numbers, which may be among them.
+    above = max(*files, *numbers) + 1
+    aside = [fcntl.fcntl(file, fcntl.F_DUPFD, above) for file in files]
+    for number, file in zip(numbers, aside, strict=True):
+        os.dup2(file, number)
+    for before, after in pairwise([*sorted(set(numbers)), 1 << 16]):
+        if before + 1 < after:  # of an empty range all are closed
+            os.closerange(before + 1, after)
 
 
 def seed_numpy() -> None:
     """Python's own random numbers are seeded anew in every fork, these are not."""
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed()
+
+
+def set_num_threads() -> None:
+    """Torch has read the number when it was imported."""
+    if torch := sys.modules.get("torch"):
+        num_cores = len(os.sched_getaffinity(0))
+        torch.set_num_threads(min(num_cores, int(os.environ.get("OMP_NUM_THREADS") or num_cores)))
 
 
 def set_command_line(words: list[str]) -> None:
@@ -116,6 +135,8 @@ def import_everything() -> None:
     for module in pkgutil.walk_packages(lmeff.__path__, "lmeff."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    # What altair reads when its first chart is checked.
+    importlib.import_module("altair").Chart("numbers").mark_line().encode(x="tokens:Q").to_dict()
 
 
 def assert_one_thread() -> None:
@@ -157,6 +178,7 @@ def leave_parent_behind() -> None:
         sys.path.pop()
     else:
         ours.close()
+        set_command_line(["parent", "of", "programs"])  # nobody takes it for the program
         os.setsid()
         start(serve(theirs))
 

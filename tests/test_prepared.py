@@ -49,6 +49,36 @@ def test_a_program_sees_what_a_fresh_process_sees(tmp_path: Path, form: str) -> 
     assert found[0]["is_leader"]
 
 
+def test_files_that_are_passed_keep_their_numbers(tmp_path: Path) -> None:
+    code = "import os, sys; os.write(int(sys.argv[1]), b'a'); print(sorted(os.listdir('/proc/self/fd')))"
+    said = []
+    for popen in POPEN:
+        with (tmp_path / "answer").open("wb") as file:
+            number = os.dup2(file.fileno(), 57)
+            command = [sys.executable, "-c", code, str(number)]
+            process = popen(command, stdout=subprocess.PIPE, text=True, pass_fds=[number, file.fileno()])
+            os.close(number)
+            said.append(process.communicate(timeout=60)[0])
+        assert (tmp_path / "answer").read_text() == "a"
+        assert process.returncode == 0
+    assert "57" in said[1]
+
+
+@pytest.mark.parametrize("number", ["1", "3", None])
+def test_as_many_threads_as_the_environment_says(number: str | None) -> None:
+    others = {name: value for name, value in environment().items() if name != "OMP_NUM_THREADS"}
+    variables = others | ({"OMP_NUM_THREADS": number} if number else {})
+    command = [
+        sys.executable,
+        "-c",
+        "import torch; print(torch.get_num_threads(), torch.ones(9, 9).mm(torch.ones(9, 9)).sum())",
+    ]
+    said = [
+        popen(command, stdout=subprocess.PIPE, text=True, env=variables).communicate(timeout=60)[0] for popen in POPEN
+    ]
+    assert said[1] == said[0]
+
+
 def test_random_numbers_are_not_those_of_the_next() -> None:
     code = "import random, numpy; print(random.random(), numpy.random.random())"
     said = {prepared.run([sys.executable, "-c", code], capture_output=True, text=True).stdout for _ in range(3)}

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from launching import finish, kill, run_folder, start, state_of, wait_until, weights, workers, write_recipe
+from launching import finish, kill, launch, run_folder, start, state_of, wait_until, weights, workers, write_recipe
 
 from lmeff import run
 from lmeff.analysis import curves_csv, read_runs
@@ -196,7 +196,7 @@ def test_interrupted_in_the_middle_of_a_measure(recipe: Path, finished: Path, ho
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["cpu_ddp", "cpu_zero3"])
 def test_processes_share_the_measures(recipe: Path, launcher: str):
-    finish(start(launcher, str(recipe), f"name={launcher}", *MEASURED))
+    launch(launcher, str(recipe), f"name={launcher}", *MEASURED)
     folder = run_folder(recipe, launcher)
     assert set(results_of(folder)) == all_names()
     assert measured_by_verbs(folder) == results_of(folder)
@@ -212,5 +212,5 @@ def test_processes_are_interrupted_together(recipe: Path):
     workers(process)[1].send_signal(signal.SIGTERM)
     process.communicate()
     assert state_of(folder)["state"] == "interrupted"
-    finish(start(*words))
+    launch(*words)
     assert measured_by_verbs(folder) == results_of(folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from launching import curve, finish, read_lines, run_folder, start, write_recipe
+from launching import curve, finish, launch, read_lines, run_folder, start, write_recipe
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from lmeff.models.build import build_model
@@ -149,6 +149,6 @@ def test_a_runs_first_step_is_the_literal_one(
     recipe: Path, first_step: tuple[float, float], launcher: str | None, micro: int
 ) -> None:
     name = f"{launcher}-{micro}"
-    finish(start(launcher, str(recipe), f"name={name}", *WORDS, f"batch.micro={micro}"))
+    launch(launcher, str(recipe), f"name={name}", *WORDS, f"batch.micro={micro}")
     _, loss, norm, _ = curve(run_folder(recipe, name))[0]
     assert (loss, norm) == pytest.approx(first_step, rel=2e-5)

@@ -5,9 +5,10 @@ import shutil
 import signal
 from pathlib import Path
 
+import prepared
 import pytest
 import yaml
-from launching import curve, ended, finish, read_lines, run_folder, start, state_of, weights, write_recipe
+from launching import curve, ended, finish, launch, read_lines, run_folder, start, state_of, weights, write_recipe
 
 from lmeff.revisions import differences, list_revisions
 
@@ -106,13 +107,13 @@ def test_by_several_processes(recipe: Path, short: Path) -> None:
     """They all see the same, whichever of them is first; the refusal is one line."""
     run = copy(recipe, "short", "together")
     words = (str(recipe), "name=together")
-    process = start("cpu_ddp", *words, LONG, ACCEPT)
+    process = start("cpu_ddp", *words, LONG, ACCEPT, popen=prepared.Popen)
     said, _ = process.communicate(timeout=300)
     assert process.returncode != 0
     assert (
         said.count("cannot go on: schedule.name: its steps had the learning rates of 'constant', not of 'cosine'") == 1
     )
-    finish(start("cpu_ddp", *words, CONSTANT, LONG, ACCEPT))
+    launch("cpu_ddp", *words, CONSTANT, LONG, ACCEPT)
     assert (anchor(run, "seed-1")["same_as"], anchor(run, "seed-1")["world_size"]) == (NEW_FINAL, 2)
     assert anchor(run, OLD_FINAL)["world_size"] == 1
     assert [anchor(run, name)["engine"] for name in (OLD_FINAL, "seed-1")] == ["plain", "ddp"]

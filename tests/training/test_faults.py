@@ -5,6 +5,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import prepared
 import pytest
 from launching import (
     curve,
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 
 def run_faulty(fault: str, *words: str, launcher: str | None = None) -> subprocess.CompletedProcess:
-    process = start(launcher, *words, faults=[fault], stderr=subprocess.PIPE)
+    process = start(launcher, *words, faults=[fault], stderr=subprocess.PIPE, popen=prepared.Popen)
     stdout, stderr = process.communicate(timeout=300)
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 

@@ -5,11 +5,13 @@ import signal
 from pathlib import Path
 
 import numpy as np
+import prepared
 import pytest
 import torch
 from launching import (
     curve,
     finish,
+    launch,
     read_lines,
     run_folder,
     start,
@@ -152,7 +154,7 @@ def test_restart_trains_every_anchor_from_the_beginning(recipe: Path) -> None:
 
 def test_anneal_under_zero(recipe: Path, annealed: Path) -> None:
     """Several engines one after the other in one launch."""
-    finish(start("cpu_zero2", str(recipe), "name=zero", THREE, "anchors.mode=anneal"))
+    launch("cpu_zero2", str(recipe), "name=zero", THREE, "anchors.mode=anneal")
     for name in ("5k", "10k", "20k"):
         ours, theirs = (anchor(run, f"seed-1-tokens-{name}") for run in (run_folder(recipe, "zero"), annealed))
         assert ours["dev_loss"] == pytest.approx(theirs["dev_loss"], rel=1e-4)
@@ -231,7 +233,7 @@ def test_muon_is_the_same_under_zero(recipe: Path) -> None:
         finish(start(None, str(recipe), "name=muon", "optimizer.name=muon"))
     run = run_folder(recipe, "muon_moved")
     for launcher, step in ((None, 8), ("cpu_zero1", 16), ("cpu_zero2", 24), ("cpu_zero3", 32)):
-        process = start(launcher, *words)
+        process = start(launcher, *words, popen=prepared.Popen)
         wait_until(lambda step=step: step_of(run) >= step, process)
         workers(process)[0].send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
@@ -246,7 +248,8 @@ def test_muon_is_the_same_under_zero(recipe: Path) -> None:
 
 
 def test_schedule_free_is_refused_under_zero(recipe: Path) -> None:
-    process = start("cpu_zero1", str(recipe), "name=refused", "optimizer.name=schedule_free_adamw")
+    words = (str(recipe), "name=refused", "optimizer.name=schedule_free_adamw")
+    process = start("cpu_zero1", *words, popen=prepared.Popen)
     said, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "optimizer.name: 'schedule_free_adamw' does not run under DeepSpeed ZeRO" in said

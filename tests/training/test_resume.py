@@ -8,12 +8,14 @@ import subprocess
 import time
 from pathlib import Path
 
+import prepared
 import psutil
 import pytest
 from launching import (
     curve,
     finish,
     kill,
+    launch,
     newest_checkpoint,
     read_lines,
     run_folder,
@@ -45,7 +47,7 @@ def plain(recipe: Path) -> Path:
 
 def killed_after(launcher: str | None, recipe: Path, name: str, step: int, *words: str) -> None:
     """Runs until a checkpoint of that step is whole, and kills everything."""
-    process = start(launcher, str(recipe), f"name={name}", *words)
+    process = start(launcher, str(recipe), f"name={name}", *words, popen=prepared.Popen)
     manifest = run_folder(recipe, name) / "checkpoints" / f"step-{step}" / "manifest.json"
     wait_until(manifest.exists, process)
     kill(process)
@@ -82,9 +84,9 @@ def test_killed_on_an_anchor_step(recipe: Path, plain: Path) -> None:
 
 @pytest.mark.parametrize("launcher", ["cpu_ddp", "cpu_zero1", "cpu_zero2", "cpu_zero3"])
 def test_killed_under_every_engine(recipe: Path, launcher: str) -> None:
-    finish(start(launcher, str(recipe), f"name={launcher}"))
+    launch(launcher, str(recipe), f"name={launcher}")
     killed_after(launcher, recipe, f"{launcher}_killed", 14)
-    finish(start(launcher, str(recipe), f"name={launcher}_killed"))
+    launch(launcher, str(recipe), f"name={launcher}_killed")
     assert_same(run_folder(recipe, f"{launcher}_killed"), run_folder(recipe, launcher))
 
 
@@ -108,7 +110,7 @@ def test_stopped_and_moved_through_all_engines(recipe: Path) -> None:
     words = (*fifty, "name=moved", "checkpoints.every_steps=1000")
     for launcher, number, who in STOPS:
         is_launch_hit = who in ("launcher", "group")
-        process = start(launcher, *words, popen=subprocess.Popen if is_launch_hit else None)
+        process = start(launcher, *words, popen=subprocess.Popen if is_launch_hit else prepared.Popen)
         target = step_of(run) + 5
         wait_until(lambda target=target: step_of(run) >= target, process)
         everyone = workers(process)
@@ -250,7 +252,8 @@ def test_two_launches_do_not_work_on_one_run(recipe: Path) -> None:
     run = run_folder(recipe, "two")
     first = start(None, str(recipe), "name=two", "anchors.tokens=[0,5k,5M]", "corpus.epochs=999")
     wait_until(lambda: step_of(run) > 0, first)
-    second = start("cpu_ddp", str(recipe), "name=two", "anchors.tokens=[0,5k,5M]", "corpus.epochs=999")
+    words = (str(recipe), "name=two", "anchors.tokens=[0,5k,5M]", "corpus.epochs=999")
+    second = start("cpu_ddp", *words, popen=prepared.Popen)
     output, _ = second.communicate(timeout=120)
     assert second.returncode != 0
     assert f"is being worked on by process {first.pid} on " in output

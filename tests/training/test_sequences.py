@@ -9,6 +9,7 @@ from launching import (
     curve,
     finish,
     kill,
+    launch,
     read_lines,
     run_folder,
     start,
@@ -187,7 +188,7 @@ def test_accumulation_computes_the_same(recipe: Path, whole: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["cpu_ddp", "cpu_zero2"])
 def test_two_processes_compute_the_same(recipe: Path, whole: Path, launcher: str) -> None:
-    finish(start(launcher, str(recipe), f"name={launcher}", *WORDS, "batch.micro=4"))
+    launch(launcher, str(recipe), f"name={launcher}", *WORDS, "batch.micro=4")
     assert_same_losses(run_folder(recipe, launcher), whole, rel=1e-5)
 
 
