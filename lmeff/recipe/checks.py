@@ -10,9 +10,10 @@ from lmeff.quantities import format_count
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.anchors import Anchors
 from lmeff.recipe.sections.batch import Batch
+from lmeff.recipe.sections.evaluation import Evaluation
 from lmeff.recipe.sections.fields import Section
 from lmeff.recipe.sections.model import Model
-from lmeff.recipe.sections.objective import Objective
+from lmeff.recipe.sections.objective import WITH_MASK_TOKEN, Objective, ObjectiveName
 from lmeff.recipe.sections.schedule import Schedule
 from lmeff.recipe.sections.training_values import LIGER_KERNELS
 from lmeff.recipe.wording import join_with_or
@@ -30,6 +31,8 @@ def cross_check(values: dict[str, Any]) -> Iterator[Mistake]:
         yield from _check_family(model, values.get("training"))
         if isinstance(objective := sections.get("objective"), Objective):
             yield from _check_objective(objective, model, batch)
+            if isinstance(evaluation := sections.get("evaluation"), Evaluation):
+                yield from _check_evaluation(evaluation, objective.name or model.objectives[0])
         if isinstance(batch, Batch):
             yield from _check_sequences(model, batch)
     if isinstance(batch, Batch) and isinstance(anchors, Anchors):
@@ -62,6 +65,22 @@ def _check_objective(objective: Objective, model: Model, batch: Section | None) 
         for key, lengths in (("sequence_length", [batch.sequence_length]), ("sequence_lengths", _lengths(batch))):
             if odd := [length for length in lengths if length % 2]:
                 yield Mistake(("batch", key), f"{odd[0]} is odd; 'permutation' takes sequences of even length")
+
+
+def _check_evaluation(evaluation: Evaluation, objective: ObjectiveName) -> Iterator[Mistake]:
+    """What cannot be measured of a model of this objective is told before it is trained."""
+    scoring, is_decoder = evaluation.scoring, objective in ("causal", "hybrid")
+    if scoring not in ("auto", "causal") and objective not in WITH_MASK_TOKEN:
+        others = join_with_or(WITH_MASK_TOKEN)
+        text = f"'{scoring}' needs a mask token, which the objective '{objective}' has none of, only {others}"
+        yield Mistake(("evaluation", "scoring"), text)
+    if scoring == "causal" and not is_decoder:
+        text = f"'causal' is for decoders; a model of the objective '{objective}' sees later tokens; leave it at 'auto'"
+        yield Mistake(("evaluation", "scoring"), text)
+    for measure in evaluation.measures:
+        if measure in ("perplexity", "generation") and not is_decoder:
+            text = f"'{measure}' is of decoders; a model of the objective '{objective}' sees later tokens; drop it"
+            yield Mistake(("evaluation", "measures"), text)
 
 
 def _lengths(batch: Batch) -> list[int]:

@@ -68,6 +68,18 @@ def test_defaults_are_those_of_the_papers() -> None:
         ),
         (["objective.name=hybrid", "objective.mask_rate=0"], "must be above 0"),
         (
+            ["evaluation.scoring=pseudo_log_likelihood"],
+            "'pseudo_log_likelihood' needs a mask token, which the objective 'causal' has none of, only masked or hybrid",
+        ),
+        (
+            ["model.family=both", "evaluation.scoring=causal"],
+            "'causal' is for decoders; a model of the objective 'masked'",
+        ),
+        (
+            ["model.family=both", "evaluation.measures=[weights, perplexity]"],
+            "'perplexity' is of decoders; a model of the objective 'masked' sees later tokens; drop it",
+        ),
+        (
             ["model.family=both", "objective.name=permutation", "batch.tokens=63", "batch.sequence_length=9"],
             "9 is odd; 'permutation' takes sequences of even length",
         ),
