@@ -72,7 +72,8 @@ def _try_length(config: PreTrainedConfig, stated: int | None) -> int | None:
         try:
             with torch.random.fork_rng(devices=[]):
                 is_causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
-                body = model_with_one_layer(config, AutoModelForCausalLM if is_causal else AutoModel).base_model
+                model = model_with_one_layer(config, AutoModelForCausalLM if is_causal else AutoModel)
+            body: Any = model.base_model
             _tried_lengths[key] = _table_length(body) or _longest_taken(body, stated)
         except NO_COPY:
             _tried_lengths[key] = stated

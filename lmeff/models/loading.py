@@ -93,9 +93,8 @@ def language_model_class(config: PreTrainedConfig) -> Any:
     is_causal, is_masked = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING, type(config) in MODEL_FOR_MASKED_LM_MAPPING
     if is_causal and is_masked:
         saved = config.architectures or []
-        as_causal, as_masked = (
-            mapping[type(config)].__name__ for mapping in (MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING)
-        )
+        mappings: tuple[Any, Any] = MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+        as_causal, as_masked = (mapping[type(config)].__name__ for mapping in mappings)
         is_causal = as_causal in saved or not any(
             name == as_masked or name.endswith("ForPreTraining") for name in saved
         )

@@ -46,7 +46,11 @@ def mask_tokens(
             first token, which begins every text.
     """
     numbers: dict[tuple[int, bytes], int] = {}
-    rows, places, edge_rows, edge_tokens, starts = [], [], [], [], []
+    rows: list[np.ndarray] = []
+    places: list[int] = []
+    edge_rows: list[int] = []
+    edge_tokens: list[int] = []
+    starts: list[int] = []
     for number, (_, context, scored) in enumerate(requests):
         kept = longest - len(scored)
         context = context if len(context) <= kept else context[:1] + context[len(context) - kept + 1 :]
@@ -65,7 +69,7 @@ def mask_tokens(
                 rows.append(row)
                 places.append(place)
             edge_rows.append(numbers[key])
-            edge_tokens.append(ids[place])
+            edge_tokens.append(int(ids[place]))
     return MaskedRows(rows, *(np.array(each, dtype=np.int64) for each in (places, edge_rows, edge_tokens, starts)))
 
 

@@ -71,10 +71,9 @@ class MaskedScorer:
         for row, one in zip(ids, chosen, strict=True):
             row[: len(one)] = one
         is_text = np.arange(ids.shape[1]) < np.array([len(one) for one in chosen])[:, None]
-        ids, is_text, places = (
-            torch.from_numpy(each).to(self._device) for each in (ids, is_text, masked.places[numbers])
-        )
-        return ids, is_text, places - 1 if self._is_decoder else places
+        arrays = ids, is_text, masked.places[numbers] - self._is_decoder
+        given_ids, given_is_text, places = (torch.from_numpy(each).to(self._device) for each in arrays)
+        return given_ids, given_is_text, places
 
     def _predictions(self, ids: torch.Tensor, is_text: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """(rows, vocabulary) float32: the logits at one place of each row."""
