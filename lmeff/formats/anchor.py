@@ -8,6 +8,8 @@ from pydantic import Field
 from lmeff.formats.base import FORMAT, LossKind, NonNegative, Sha256, StrictModel
 
 ANCHOR = "anchor.json"
+HELD_OUT = ("dev_loss", "dev_masked_loss", "dev_permutation_loss")
+"""The held-out losses, each of another kind; a model has one."""
 
 
 class AnchorDocument(StrictModel):
@@ -68,8 +70,7 @@ class AnchorDocument(StrictModel):
     @property
     def held_out(self) -> tuple[str, float] | None:
         """Name and value of the held-out loss, which is of one kind; None where none was taken."""
-        names = ("dev_loss", "dev_masked_loss", "dev_permutation_loss")
-        return next(((name, value) for name in names if (value := getattr(self, name)) is not None), None)
+        return next(((name, value) for name in HELD_OUT if (value := getattr(self, name)) is not None), None)
 
     @classmethod
     def read(cls, revision: Path) -> Self:

@@ -6,7 +6,7 @@ from typing import Any
 
 from huggingface_hub import ModelCardData
 
-from lmeff.formats.anchor import AnchorDocument
+from lmeff.formats.anchor import HELD_OUT, AnchorDocument
 from lmeff.formats.plan import PlanDocument
 from lmeff.models.families import FAMILIES, Family
 from lmeff.quantities import format_short, format_tokens
@@ -286,7 +286,7 @@ def main_card(
             f"`{row['branch']}`",
             str(row["seed"]),
             format_tokens(row["nominal_tokens"]),
-            _loss(row["dev_loss"]),
+            _loss(next((row[name] for name in HELD_OUT if row.get(name) is not None), None)),
             ", ".join(_index_score(task, value, row) for task, value in row["scores"].items()),
             f"same weights as `{row['same_as']}`" if row["same_as"] else "",
         ]
@@ -301,7 +301,7 @@ def main_card(
         corpus=recipe.corpus.name,
         repository=repository,
         example=index[-1]["branch"] if index else "",
-        table=_table(["revision", "seed", "tokens", "held-out loss", "scores", ""], rows),
+        table=_table(["revision", "seed", "tokens", f"held-out {_LOSSES[recipe.objective_name]}", "scores", ""], rows),
         picture=f"\n![Learning curves]({picture})\n" if picture else "",
         weights="This branch holds the final model." if has_weights else "This branch holds no weights, on purpose.",
     )
