@@ -101,20 +101,28 @@ def language_model_class(config: PreTrainedConfig) -> Any:
     return AutoModelForCausalLM if is_causal else AutoModelForMaskedLM if is_masked else None
 
 
+def has_classifier(config: PreTrainedConfig) -> bool:
+    """Whether transformers has a classification head for models of this kind."""
+    return type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+
 def check_can_classify(folder: Path) -> None:
-    """Raises InputError for a model that transformers cannot give a classification head."""
+    """Raises InputError for a model that neither transformers nor we can give a classification head."""
     config = load_config(folder)
     check_one_stack(folder, config)
-    if type(config) not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING:
+    if not has_classifier(config) and language_model_class(config) is not AutoModelForCausalLM:
         raise InputError(
-            f"{folder}: transformers has no classification head for the kind {config.model_type}, so it cannot be fine-tuned"
-            " on these tasks"
+            f"{folder}: transformers has no classification head for the kind {config.model_type}, and no causal language model"
+            " of that kind that could get one of ours, so it cannot be fine-tuned on these tasks"
         )
 
 
 def load_with_new_head(folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
-    """A classifier in float32 with a new head on the body of the folder's model. Raises InputError."""
+    """A classifier in float32 with a new head on the body of the folder's model; the language model itself where transformers
+    has no classification head for its kind. Raises InputError."""
     check_can_classify(folder)
+    if not has_classifier(config):
+        return _load_checked(folder, config=config, dtype=torch.float32)
     model, info = _from_pretrained(AutoModelForSequenceClassification, folder, config=config, dtype=torch.float32)
     body = _Body(model)
     _check_shapes(folder, (mismatch for mismatch in info["mismatched_keys"] if body.has(mismatch[0])))

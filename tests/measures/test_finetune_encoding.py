@@ -13,6 +13,7 @@ from transformers import (
     BertLMHeadModel,
     GPT2Config,
     GPT2LMHeadModel,
+    LlamaConfig,
     PreTrainedTokenizerFast,
 )
 
@@ -65,7 +66,7 @@ def task_folder(tmp_path_factory):
 
 def test_an_example_is_begin_first_separator_second_end(model_folder):
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    frame = Frame.of(tokenizer)
+    frame = Frame.of(tokenizer, LlamaConfig())
     (pair, single) = encode(
         [Example("Anna sees Boris.", "No.", 1, 0), Example("Anna sees Boris.", None, 0, 1)], tokenizer, frame, 64
     )
@@ -77,7 +78,7 @@ def test_an_example_is_begin_first_separator_second_end(model_folder):
 
 def test_a_text_that_spells_special_tokens_has_none(model_folder):
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
-    (encoded,) = encode([Example(*TEXTS[3], 0, 0)], tokenizer, Frame.of(tokenizer), 64)
+    (encoded,) = encode([Example(*TEXTS[3], 0, 0)], tokenizer, Frame.of(tokenizer, LlamaConfig()), 64)
     ids = encoded["input_ids"]
     assert [ids.count(token) for token in (0, 1, 2)] == [1, 2, 0]
     assert (ids[0], ids[-1]) == (0, 1)
@@ -87,8 +88,9 @@ def test_a_text_that_spells_special_tokens_has_none(model_folder):
 @pytest.mark.parametrize("max_length", [5, 8, 11, 20, 23, 40])
 def test_the_longer_text_is_cut_first_and_both_and_the_end_stay(max_length):
     frame, first, second = Frame((100,), (101,), (102,)), list(range(15)), list(range(50, 55))
-    ids = frame.around(first, second, max_length)
+    ids, segments = frame.around(first, second, max_length)
     at = ids.index(101)
+    assert segments == [0] * (at + 1) + [1] * (len(ids) - at - 1)
     kept_first, kept_second = ids[1:at], ids[at + 1 : -1]
     assert (ids[0], ids[-1]) == (100, 102)
     assert len(ids) == min(max_length, 23)
@@ -107,7 +109,7 @@ def test_a_length_without_room_for_texts_is_an_error():
 
 def test_the_pad_token_is_one_that_no_example_holds(model_folder, gpt2_folder):
     def chosen(tokenizer) -> int:
-        encoded = encode([Example("Anna.", None, 0, 0)], tokenizer, Frame.of(tokenizer), 64)
+        encoded = encode([Example("Anna.", None, 0, 0)], tokenizer, Frame.of(tokenizer, LlamaConfig()), 64)
         return choose_pad_id(tokenizer, encoded, 600)
 
     assert chosen(AutoTokenizer.from_pretrained(gpt2_folder)) == 600

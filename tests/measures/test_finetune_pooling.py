@@ -26,7 +26,8 @@ def test_an_example_is_read_whole_and_as_if_it_were_alone(kind):
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(KINDS[kind]).eval()
     before = torch.get_rng_state()
-    model, side = find_pooling(model, PAD)
+    classifier = find_pooling(model, PAD)
+    model, side = classifier.module, classifier.side
     if not isinstance(model, LastTokenClassifier):
         assert torch.equal(torch.get_rng_state(), before)
     model.eval()

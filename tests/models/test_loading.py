@@ -13,7 +13,10 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     BertForPreTraining,
-    MambaConfig,
+    BertGenerationConfig,
+    BertGenerationDecoder,
+    DPRConfig,
+    DPRQuestionEncoder,
     T5Config,
     T5ForConditionalGeneration,
 )
@@ -255,12 +258,18 @@ def test_a_tokenizer_without_a_beginning_is_one_line(verb, tmp_path, said):
     refusal(verb, tmp_path / "model", message, said)
 
 
-def test_a_model_without_a_classifier_is_one_line(tmp_path, model_folder, said):
-    config = MambaConfig(vocab_size=600, hidden_size=32, num_hidden_layers=1, state_size=4)
-    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / "model")
+@pytest.mark.parametrize(
+    ("build", "config", "message"),
+    [
+        (DPRQuestionEncoder, DPRConfig, "transformers has no classification head for the kind dpr"),
+        (BertGenerationDecoder, BertGenerationConfig, "a BertGenerationDecoder sees later tokens"),
+    ],
+)
+def test_a_model_that_can_have_no_classifier_is_one_line(build, config, message, tmp_path, model_folder, said):
+    sizes = {"vocab_size": 600, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    build(config(**sizes)).save_pretrained(tmp_path / "model")
     AutoTokenizer.from_pretrained(model_folder).save_pretrained(tmp_path / "model")
-    refusal("finetune", tmp_path / "model", "transformers has no classification head for the kind mamba", said)
-    assert said("perplexity", tmp_path / "model")[0] == 0
+    refusal("finetune", tmp_path / "model", message, said)
 
 
 HALF = r"holds half of a character (a lone \ud800-\udfff escape)"

@@ -74,6 +74,7 @@ class FinetunedModel:
             (self._output / f"{PREFIX}{group}.json").unlink(missing_ok=True)
 
     def _decided_by(self, data: TaskExamples, settings: FinetuneSettings) -> dict[str, Any]:
+        from lmeff.measures.finetuning.encoding import count_segments
         from lmeff.measures.finetuning.trial import (
             device_precision,
             has_dropout,
@@ -81,10 +82,12 @@ class FinetunedModel:
             may_pool_elsewhere,
             micro_batch_size,
         )
+        from lmeff.models.loading import load_config
 
         task = data.task
         extra = {"micro_batch_size": micro_batch_size(settings)} if has_dropout(self._folder) else {}
         extra |= {"pooling": "tried"} if may_pool_elsewhere(self._folder) else {}
+        extra |= {"segments": number} if (number := count_segments(load_config(self._folder))) > 1 else {}
         return {
             "weights_sha256": self._weights_sha256,
             "data_sha256": data.sha256,

@@ -78,6 +78,7 @@ class Outcome:
         answer = constant_answer(self.data.task, self.data.offered_labels)
         return {
             "how": HOW,
+            "classifier": self.chosen[0].classifier,
             "data": self.data.origin,
             "num_examples": {
                 "offered_for_training": self.data.num_offered,

@@ -8,14 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from transformers import (
-    AutoTokenizer,
     EvalPrediction,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
     Trainer,
     TrainerCallback,
     TrainingArguments,
@@ -30,13 +29,28 @@ from transformers.utils import logging as transformers_logging
 from lmeff.environment import asks_for_cpu
 from lmeff.library_internals import use_one_gpu
 from lmeff.measures.finetuning.data import Example, TaskExamples
-from lmeff.measures.finetuning.encoding import Collator, Encoded, Frame, choose_pad_id, encode, give_pad_token
+from lmeff.measures.finetuning.encoding import (
+    Collator,
+    Encoded,
+    Frame,
+    choose_pad_id,
+    encode,
+    give_pad_token,
+)
 from lmeff.measures.finetuning.metrics import predictions, score
 from lmeff.measures.finetuning.pooling import find_pooling
 from lmeff.measures.finetuning.tasks import Task
 from lmeff.models.context_length import context_length
 from lmeff.models.device import device_name
-from lmeff.models.loading import check_can_classify, check_token, check_tokenizer, load_config, load_with_new_head
+from lmeff.models.loading import (
+    check_can_classify,
+    check_token,
+    check_tokenizer,
+    has_classifier,
+    load_config,
+    load_tokenizer,
+    load_with_new_head,
+)
 from lmeff.recipe.sections.finetune import FinetuneSettings
 from lmeff.tokens.tokenizer.document_ids import beginning_and_end
 
@@ -61,6 +75,8 @@ class Trial:
     """What the model of the best epoch says of each validation split: (examples, labels). Not compared with labels here."""
     device: str
     """`cpu`, or the GPU's name."""
+    classifier: dict[str, Any] | None = None
+    """Its head, what that goes by and the side of padding; None in a journal of a version that did not say."""
 
 
 @dataclass(frozen=True)
@@ -87,14 +103,15 @@ def run_trial(
     task, dev = encoded.data.task, encoded.data.dev
     with _quiet(), tempfile.TemporaryDirectory() as folder:
         set_seed(seed)
-        model, side = find_pooling(load_classifier(model_folder, encoded.data, encoded.pad_id), encoded.pad_id)
+        classifier = find_pooling(load_classifier(model_folder, encoded.data, encoded.pad_id), encoded.pad_id)
+        model, about = classifier.module, classifier.describe()
         best = _BestEpoch(settings.best_by or "score", model)
         trainer = Trainer(
             model=model,
             args=_arguments(folder, settings, learning_rate, seed, len(encoded.train)),
             train_dataset=encoded.train,
             eval_dataset=encoded.dev,
-            data_collator=Collator(encoded.pad_id, side),
+            data_collator=Collator(encoded.pad_id, classifier.side),
             compute_metrics=lambda answers: _finite_scores(task, answers, dev),
             compute_loss_func=_loss,
             callbacks=[best],
@@ -111,12 +128,13 @@ def run_trial(
             if not all(np.isfinite(values).all() for values in outputs.values()):
                 raise Diverged
         except Diverged:
-            return Trial(learning_rate, seed, best.history, None, None, device)
-    return Trial(learning_rate, seed, best.history, best.epoch, outputs, device)
+            return Trial(learning_rate, seed, best.history, None, None, device, about)
+    return Trial(learning_rate, seed, best.history, best.epoch, outputs, device, about)
 
 
 def load_classifier(folder: Path, data: TaskExamples, pad_id: int) -> PreTrainedModel:
-    """The model of a folder with a new linear head, in float32. Safetensors only, no code from the folder is run.
+    """The model of a folder with a new head, in float32, or without one where transformers has none for its kind
+    (`find_pooling` adds it). Safetensors only, no code from the folder is run.
 
     Raises InputError for a model that is no classifier's body, and for weights that are not those of the configuration.
     """
@@ -142,16 +160,18 @@ def check_model(folder: Path) -> str | None:
     check_can_classify(folder)
     tokenizer = load_tokenizer(folder)
     check_tokenizer(tokenizer, load_config(folder).get_text_config().vocab_size)
-    frame = Frame.of(tokenizer)
-    if not (frame.begin or frame.end):
+    frame = Frame.of(tokenizer, load_config(folder))
+    if not (frame.begin or frame.end or frame.whole):
         beginning_and_end(tokenizer)
-    return None if frame.begin else "its tokenizer has no BOS token; examples begin with their text"
+    return None if frame.begin or frame.whole else "its tokenizer has no BOS token; examples begin with their text"
 
 
 def may_pool_elsewhere(folder: Path) -> bool:
     """Whether the classifier of a model may go by another token than the last, or be padded on the left."""
-    kind = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(load_config(folder))]
-    return not issubclass(kind, GenericForSequenceClassification)
+    config = load_config(folder)
+    if not has_classifier(config):
+        return False
+    return not issubclass(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)], GenericForSequenceClassification)
 
 
 def has_dropout(model_folder: Path) -> bool:
@@ -160,14 +180,10 @@ def has_dropout(model_folder: Path) -> bool:
     return any("drop" in name and isinstance(value, int | float) and value > 0 for name, value in config.items())
 
 
-def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-
-
 def encode_task(model_folder: Path, data: TaskExamples, settings: FinetuneSettings) -> EncodedTask:
     """Encodes all examples for the model of a folder; `max_length` is at most what the model takes."""
     config, tokenizer = load_config(model_folder), load_tokenizer(model_folder)
-    frame, max_length = Frame.of(tokenizer), longest(model_folder, settings)
+    frame, max_length = Frame.of(tokenizer, config), longest(model_folder, settings)
     train, dev = (encode(examples, tokenizer, frame, max_length) for examples in (data.train, data.dev))
     validation = {split: encode(examples, tokenizer, frame, max_length) for split, examples in data.validation.items()}
     num_embeddings = config.get_text_config().vocab_size
@@ -253,7 +269,7 @@ def _finite_scores(task: Task, answers: EvalPrediction, examples: tuple[Example,
 class _BestEpoch(TrainerCallback):
     """Keeps the weights of the epoch with the best score on the dev split; of equal ones the first."""
 
-    def __init__(self, metric: str, model: PreTrainedModel) -> None:
+    def __init__(self, metric: str, model: torch.nn.Module) -> None:
         self._metric, self._model = metric, model
         self.history: list[dict[str, float]] = []
         self.epoch: int | None = None

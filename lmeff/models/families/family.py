@@ -50,6 +50,8 @@ class Family(ABC):
     """The same for several: `Llama language models`."""
     looks_both_ways: ClassVar[bool] = False
     """Whether a token attends to later ones, too."""
+    is_asked_by_end: ClassVar[bool] = False
+    """Whether a classifier goes by a token for the whole text that stands at the very end, in a segment of its own."""
     leaves_parameters_unused: ClassVar[bool] = False
     """Whether a step may leave parameters without a gradient, which DDP must then look for."""
     never_decayed: ClassVar[str | None] = None

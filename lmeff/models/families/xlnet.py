@@ -20,6 +20,7 @@ class XLNet(Family):
     title: ClassVar[str] = "An XLNet language model"
     plural: ClassVar[str] = "XLNet language models"
     looks_both_ways: ClassVar[bool] = True
+    is_asked_by_end: ClassVar[bool] = True
     leaves_parameters_unused: ClassVar[bool] = True
     """Without segments there is no gradient for `seg_embed` and `r_s_bias`."""
     without_weight_decay: ClassVar[str] = "norms, biases, segments and the embedding that stands for a token"
