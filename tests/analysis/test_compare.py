@@ -96,6 +96,7 @@ def test_a_planted_difference_is_found_and_nothing_else(runs):
         f"{GROUP}_island_effects",
         PLANTED,
     ]
+    assert any("the unweighted mean over paradigms is not what the results say" in note for note in comparison.notes)
     assert "1 of 67 paradigms differ over items after Holm's correction at 5%, 1 after" in print_comparison(comparison)
 
 
@@ -144,10 +145,14 @@ def test_several_seeds_answer_a_question_of_their_own(runs):
     assert row.difference == pytest.approx(np.mean(by_seed["b"]) - np.mean(by_seed["a"]))
     means = [np.mean([pairs["score"] for pairs in scores[side]], axis=0) for side in "ab"]
     assert (row.num_a_better, row.num_b_better) == ((means[0] > means[1]).sum(), (means[1] > means[0]).sum())
+    assert not any("not what the results say" in note for note in comparison.notes)
     assert row.both.stderr == pytest.approx(np.hypot(row.items.stderr, row.seeds.stderr))
     assert comparison.question == "seeds"
     text = print_comparison(comparison)
     assert "3 and 3 seeds, compared seed by seed" in text
+    ends = f"[{100 * row.both.low:+.2f}, {100 * row.both.high:+.2f}]"
+    assert f"over seeds and items together, overall: {100 * row.difference:+.2f} {ends}, p " in text
+    assert row.items.p < row.both.p < 0.01
     assert "cannot give less than p = 0.25" in text
     assert "over seeds: would models of other training runs differ, on these very items? (paired t interval;" in text
 

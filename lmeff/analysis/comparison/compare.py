@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lmeff.analysis.comparison.conditions import (
     Sides,
+    headline_note,
     recipe_notes,
     refusal,
     results_of,
@@ -109,6 +110,9 @@ def compare(
     rows += losses
     notes += [*weights_notes(sides), *recipe_notes(sides), *version_notes(sides, compared)]
     notes += [line for task in compared if (line := unsaid(sides, task))]
+    notes += [
+        line for row in rows if row.level == "overall" and row.metric == "acc" if (line := headline_note(sides, row))
+    ]
     notes += seed_notes(sides, paired, rows)
     return Comparison(sides, tuple(corrected(rows)), tuple(notes), tuple(not_compared), paired)
 

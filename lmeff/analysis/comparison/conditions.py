@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lmeff.analysis.comparison.estimates import Row
 from lmeff.analysis.comparison.sides import Member, Side
 from lmeff.analysis.reading.comparable import same_conditions, same_text
 from lmeff.analysis.reading.mixed_settings import conditions, setting_words, value_words
@@ -105,6 +106,25 @@ def unsaid(sides: Sides, task: str) -> str | None:
     if not silent:
         return None
     return f"{task}: the results of {sides.who(silent)} do not say with which data and settings they were made"
+
+
+def headline_note(sides: Sides, row: Row) -> str | None:
+    """Where the scores of pairs make another accuracy than the result says: a group that weighs its paradigms by size, or
+    files that do not belong together."""
+    reported = []
+    for side in (sides.a, sides.b):
+        scores = [m.anchor.results.tasks[row.task].metrics.get("acc") for m in side.members]
+        known = [score.value for score in scores if score is not None]
+        reported.append(math.fsum(known) / len(known) if len(known) == len(scores) else None)
+    ours = dict(zip("AB", zip((row.a, row.b), reported, strict=True), strict=True))
+    other = [
+        f"{letter} {100 * mean:.2f}, not {100 * said:.2f}"
+        for letter, (mean, said) in ours.items()
+        if said is not None and abs(mean - said) > 1e-6
+    ]
+    if not other:
+        return None
+    return f"{row.task}: the unweighted mean over paradigms is not what the results say ({'; '.join(other)})"
 
 
 # ---- what is stated beside the numbers

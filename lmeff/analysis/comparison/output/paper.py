@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from lmeff.analysis.comparison.compare import Comparison
 from lmeff.analysis.comparison.held_out_losses import HELD_OUT
 from lmeff.analysis.comparison.output.cells import metric_name
-from lmeff.analysis.comparison.output.tables import Table, methods_of, shown_questions, tables_of
+from lmeff.analysis.comparison.output.tables import Table, both_line, methods_of, shown_questions, tables_of
 from lmeff.analysis.comparison.output.text import counted, facts_rows
 
 _LATEX = {
@@ -118,6 +118,8 @@ def _caption(comparison: Comparison, table: Table, escaped: Callable[[str], str]
 def _methods(comparison: Comparison, table: Table) -> Iterator[str]:
     for name in shown_questions(table.rows):
         yield f"Over {name}: {'; '.join(methods_of(table.rows, name))}."
+    if line := both_line(table.rows[0]):
+        yield f"{line[0].upper()}{line[1:]} (variances added; Owen 2007)."
     num_phenomena, num_paradigms = (len(comparison.of(table.suite, level)) for level in ("phenomenon", "paradigm"))
     families = [f"{num_phenomena} phenomena"] if num_phenomena else []
     families += [f"{num_paradigms} paradigms"] if num_paradigms else []

@@ -59,6 +59,15 @@ def shown_questions(rows: Sequence[Row]) -> list[Question]:
     return [name for name in both if any(row.estimate(name) for row in rows)]
 
 
+def both_line(row: Row) -> str | None:
+    """What holds of other training runs on other items, which is what a claim about two recipes needs."""
+    if row.both is None:
+        return None
+    p = p_text(row.both.p)
+    p = p if p.startswith("<") else f"= {p}"
+    return f"over seeds and items together, overall: {signed(row, row.difference)} {interval(row, row.both)}, p {p}"
+
+
 def methods_of(rows: Iterable[Row], question: Question) -> list[str]:
     """How the intervals and then the p values of rows were taken, each once."""
     estimates = [estimate for row in rows if (estimate := row.estimate(question))]

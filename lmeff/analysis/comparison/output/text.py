@@ -8,7 +8,7 @@ from lmeff.analysis.comparison.conditions import facts_table
 from lmeff.analysis.comparison.estimates import QUESTIONS, Row
 from lmeff.analysis.comparison.held_out_losses import HELD_OUT
 from lmeff.analysis.comparison.output.cells import metric_name
-from lmeff.analysis.comparison.output.tables import Table, methods_of, shown_questions, tables_of
+from lmeff.analysis.comparison.output.tables import Table, both_line, methods_of, shown_questions, tables_of
 from lmeff.quantities import format_short, format_tokens
 from lmeff.text_tables import table_lines
 
@@ -66,6 +66,8 @@ def _table_lines(comparison: Comparison, table: Table) -> Iterator[str]:
     else:
         yield f"{table.suite} ({counted(table.rows[0])}; {metric_name(table.rows[0].metric)}; B - A)"
     yield from table_lines(table.lines, "<>")
+    if line := both_line(table.rows[0]):
+        yield line
     if paradigms := comparison.of(table.suite, "paradigm"):
         by_holm, by_bh = (sum(comparison.differs(row, name) for row in paradigms) for name in ("p_holm", "p_bh"))
         yield (
