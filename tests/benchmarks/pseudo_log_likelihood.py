@@ -48,7 +48,6 @@ def build_models(width: int, layers: int, vocab_size: int) -> dict[str, torch.nn
 
 WAYS = {
     "llama, causal": ("llama", "auto"),
-    "llama, causal, lm-eval's code": ("llama", "exact"),
     "bert, within-word left to right": ("bert", "pseudo_log_likelihood"),
     "bert, original": ("bert", "pseudo_log_likelihood_original"),
     "llama as a hybrid, within-word left to right": ("llama", "pseudo_log_likelihood"),
@@ -73,16 +72,20 @@ def main() -> None:
     tokenizer.add_special_tokens({"mask_token": "<mask>"})
     models = build_models(options.width, options.layers, len(tokenizer))
     asked = [
-        [Instance("loglikelihood", {}, ("", text), number) for number, text in enumerate(each)] for each in paradigms
+        [
+            Instance("loglikelihood", {}, ("", text), number, metadata=(str(task), number, 1))
+            for number, text in enumerate(each)
+        ]
+        for task, each in enumerate(paradigms)
     ]
     seconds: dict[str, list[float]] = {name: [] for name in WAYS}
     for _ in range(options.runs):
         for name, (kind, scoring) in WAYS.items():
-            how = {"exact": True} if scoring == "exact" else {"scoring": scoring}
-            model = LmeffLM(models[kind], tokenizer=tokenizer, **how)
+            model = LmeffLM(models[kind], tokenizer=tokenizer, scoring=scoring)
+            model.progress = False
             start = time.perf_counter()
-            for each in asked:
-                model.loglikelihood(each, disable_tqdm=True)
+            for _ in model.answers_by_task(one for each in asked for one in each):  # as `lmeff eval` asks
+                pass
             seconds[name].append(time.perf_counter() - start)
     encoded = [LmeffLM(models["bert"], tokenizer=tokenizer).token_requests(each) for each in asked]
     masked = [mask_tokens(each, None, tokenizer.mask_token_id, 1, 256) for each in encoded]
