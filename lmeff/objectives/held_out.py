@@ -85,9 +85,8 @@ def held_out_rows(tokens: Tokens, max_tokens: int, length: int, document_mask: b
     """The same text in windows that do not overlap, for objectives that draw what they predict; the last one ends with
     padding."""
     ids, _, num_bytes = _sample_ids(tokens, max_tokens)
-    windows = np.full(-(-len(ids) // length) * length, PAD_ID, np.int64)
-    windows[: len(ids)] = ids
-    windows = windows.reshape(-1, length)
+    windows = np.full((-(-len(ids) // length), length), PAD_ID, np.int64)
+    windows.reshape(-1)[: len(ids)] = ids
     is_padding = windows == PAD_ID
     begins = (windows == BOS_ID) | (is_padding & ~np.roll(is_padding, 1, axis=1))
     begins[:, 0] = True

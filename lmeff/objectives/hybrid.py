@@ -59,10 +59,10 @@ class HybridObjective(CausalObjective):
         is_masked = self.is_masked(pieces)
         # What does not stand before a token in the text cannot be asked for it.
         hidden, chosen = self.masking.draw(pieces, is_ordinary(pieces.input_ids) & ~pieces.begins)
-        labels = np.where(chosen, pieces.input_ids, IGNORED)
+        asked = np.where(chosen, pieces.input_ids, IGNORED)
         rows = torch.from_numpy(is_masked)[:, None]
         inputs["input_ids"] = torch.where(rows, torch.from_numpy(hidden), inputs["input_ids"])
-        labels = torch.where(rows, torch.from_numpy(labels), inputs["targets"]["labels"])
+        labels = torch.where(rows, torch.from_numpy(asked), inputs["targets"]["labels"])
         mask = mask_of_groups(groups_of(pieces))
         inputs["attention_mask"] = mask & (rows[:, None, None] | torch.ones(mask.shape[-2:], dtype=torch.bool).tril())
         inputs["use_cache"] = False

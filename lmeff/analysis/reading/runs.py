@@ -92,7 +92,7 @@ class Run:
     @property
     def loss_kind(self) -> str:
         """What the training loss is of. Losses of different kinds never stand in one column or on one axis."""
-        kinds = (one.loss_kind for one in (*self.log, *(anchor.document for anchor in self.anchors)))
+        kinds = [*(record.loss_kind for record in self.log), *(anchor.document.loss_kind for anchor in self.anchors)]
         return next((kind for kind in kinds if kind), "causal")
 
     @property

@@ -123,10 +123,10 @@ class RunView:
             span = f"95% interval {each.low:.1f} to {each.high:.1f} over {each.over}, one seed"
             what = f"Change, {each.task}" if len(self.changes) > 1 else "Change in accuracy"
             tiles.append((what, f"{each.points:+.1f} points", f"{span}; {each.span}"))
-        losses = [anchor for anchor in self.run.anchors if anchor.document.held_out is not None]
+        losses = [(anchor, found) for anchor in self.run.anchors if (found := anchor.document.held_out) is not None]
         if losses:
-            document, where = losses[-1].document, f"at {losses[-1].tokens_name} tokens"
-            name, value = document.held_out
+            last, (name, value) = losses[-1]
+            document, where = last.document, f"at {last.tokens_name} tokens"
             tiles.append(("Held-out loss", loss_text(value), f"{UNITS[name]}, {where}"))
             if document.dev_bits_per_byte is not None:
                 tiles.append(

@@ -27,7 +27,7 @@ class WordStarts:
 
     def begins(self, input_ids: np.ndarray) -> np.ndarray:
         """(rows, length) bool: where a word begins; the first of a row does."""
-        begins = self.is_first[input_ids]
+        begins: np.ndarray = self.is_first[input_ids]
         begins[:, 1:] |= self.ends_word[input_ids[:, :-1]]
         begins[:, 0] = True
         return begins
