@@ -15,7 +15,7 @@ GROUPS = {
     "train": ("train", "plan", "init", "schema", "probe", "status"),
     "text": ("corpora", "prepare", "tokenizer"),
     "score models": ("eval", "perplexity", "generate", "finetune", "weights", "profile", "tasks", "lm-eval"),
-    "learning curves": ("curves", "report", "compare"),
+    "learning curves": ("curves", "predict", "compare", "report"),
     "the Hub": ("publish", "verify"),
     "this machine": ("doctor",),
 }

@@ -9,7 +9,7 @@ import pytest
 
 import lmeff.analysis
 
-ROOMS = ("reading", "statistics", "comparison", "charts", "report")
+ROOMS = ("reading", "scores", "statistics", "comparison", "prediction", "charts", "report")
 FOLDER = Path(lmeff.analysis.__file__).parent
 
 

@@ -1,0 +1,103 @@
+"""Which recipe is predicted to end higher, how often that is right, and with what probability."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lmeff.analysis.prediction.bootstrap import with_interval
+from lmeff.analysis.prediction.pairs import KINDS, agreement_of_cells, pair_masks
+from lmeff.analysis.prediction.predictors.forecasts import PooledModel
+from lmeff.analysis.prediction.predictors.gaussian import Posterior
+from lmeff.analysis.prediction.protocols import PROTOCOLS, Trial
+from lmeff.analysis.scores.curve_table import CurveTable, Floats, Mask
+
+RANKERS = ("last_value", "pooling_ranks", "stack")
+"""Whose orders are told: the raw score's, that of the score with a size correction learned elsewhere, and the stack's."""
+
+
+def predicted_cells(trial: Trial, protocol: int, predictor: str) -> Floats:
+    """(cells,): means over seeds of what a predictor says of runs that it did not know; NaN where it says nothing. The raw
+    score is known whatever the protocol."""
+    forecast, tested = trial.forecasts[predictor], trial.tested(protocol)
+    counts = tested.sum(0)
+    sums = np.where(tested, np.nan_to_num(forecast.mean), 0.0).sum(0)
+    silent = (tested & ~np.isfinite(forecast.mean)).any(0)
+    return trial.table.cell_means(np.where((counts > 0) & ~silent, sums / np.maximum(counts, 1), np.nan))
+
+
+def pair_rows(trial: Trial) -> list[dict]:
+    """`pairs` at a cut-off: the share of pairs of cells of one corpus, by means over seeds, that a predictor orders as they
+    end. `pooling_ranks` has what it said of pairs of runs, too: `said`, the mean probability of the run it prefers, and
+    `right`, how often that one ended higher."""
+    table, masks, rows = trial.table, pair_masks(trial.table), []
+    means = table.cell_means(table.target)
+    corpora_held_out = PROTOCOLS.index("P3")
+    for number in (0, corpora_held_out):
+        if not trial.tested(number).any():
+            continue
+        for predictor in RANKERS:
+            order = agreement_of_cells(predicted_cells(trial, number, predictor), means)
+            said = _said_and_right(trial) if predictor == "pooling_ranks" and number == corpora_held_out else None
+            for scope in KINDS:
+                count = order.num_pairs(masks[scope])
+                interval = with_interval(lambda w, o=order, s=scope: o.accuracy(masks[s], w), table.num_cells)
+                row = {
+                    "cutoff_tokens": int(table.anchors[trial.column]),
+                    "protocol": PROTOCOLS[number],
+                    "predictor": predictor,
+                    "scope": scope,
+                    **(interval if count else {"value": None, "low": None, "high": None}),
+                    "n": count,
+                }
+                if said and scope == "within":
+                    row |= {"said": said[0], "right": said[1]}
+                rows.append(row)
+    return rows
+
+
+def _said_and_right(trial: Trial) -> tuple[float, float] | None:
+    """Over pairs of runs of different cells of corpora that were held out."""
+    table, model = trial.table, trial.fitted.models["pooling_ranks"]
+    said, right = [], []
+    for split in np.flatnonzero(trial.splits.protocol == PROTOCOLS.index("P3")):
+        runs = np.flatnonzero(trial.splits.tested[split] & trial.fitted.cutoff.usable)
+        weights = np.zeros((len(runs) * (len(runs) - 1) // 2, table.num_runs))
+        one, other = np.triu_indices(len(runs), 1)
+        apart = table.cell[runs[one]] != table.cell[runs[other]]
+        weights[np.arange(len(one)), runs[one]] = 1
+        weights[np.arange(len(one)), runs[other]] = -1
+        weights = weights[apart]
+        probability = probabilities(model, trial.fitted.posteriors["pooling_ranks"], int(split), weights)
+        ahead = np.sign(weights @ np.where(table.is_finished, np.nan_to_num(table.target), 0.0))
+        said += list(np.maximum(probability, 1 - probability))
+        right += list((np.sign(probability - 0.5) * ahead + 1) / 2)
+    return (float(np.mean(said)), float(np.mean(right))) if said else None
+
+
+def probabilities(
+    model: PooledModel, fitted: Posterior, split: int, weights: Floats, known: Floats | float = 0.0
+) -> Floats:
+    """(contrasts,): the probability that a weighted sum of ends is above 0. `weights` (contrasts, runs) are of runs that have
+    not ended; `known` (contrasts,) is what those that have add to it."""
+    from scipy.special import ndtr
+
+    mean = model.base + model.columns @ fitted.mean[split]
+    inner = weights @ model.columns
+    variance = ((inner @ fitted.covariance[split]) * inner).sum(1) + fitted.noise[split] * (weights**2).sum(1)
+    return ndtr((weights @ mean + known) / np.sqrt(np.maximum(variance, 1e-12)))
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two cells, and how the difference of their means depends on their runs."""
+
+    first: int
+    second: int
+    weights: Floats
+    """(runs,)"""
+
+    @classmethod
+    def of(cls, table: CurveTable, first: int, second: int, counted: Mask) -> "Contrast":
+        """Of means over the runs of both cells that are counted (runs,)."""
+        shares = [np.where(counted & (table.cell == cell), 1.0, 0.0) for cell in (first, second)]
+        return cls(first, second, shares[0] / shares[0].sum() - shares[1] / shares[1].sum())

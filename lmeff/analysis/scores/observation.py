@@ -1,0 +1,138 @@
+"""One score of one run at one anchor, whoever measured it: what curves and predictions of several origins have in common."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lmeff.analysis.reading.comparable import score_clusters
+from lmeff.analysis.reading.groups import Group, group_runs
+from lmeff.analysis.reading.runs import Run
+from lmeff.analysis.reading.tasks import headline_metric
+from lmeff.errors import InputError
+from lmeff.quantities import format_tokens
+
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Observation:
+    cell: str
+    """What is trained alike but for the seed."""
+    seed: str
+    tokens: int | None
+    """The anchor; None of a score called `final`, which is at no known number of tokens."""
+    task: str
+    metric: str
+    value: float
+    """A share of 1, or whatever the metric is."""
+    corpus: str = "-"
+    family: str = "-"
+    size: str = "-"
+    num_parameters: int | None = None
+    vocab_size: int | None = None
+    tokens_per_step: int | None = None
+    flops: float | None = None
+    """Up to the anchor, with those of teachers and of scoring text."""
+    stderr: float | None = None
+    n: int | None = None
+    """How many examples the value is of."""
+
+    @property
+    def run(self) -> str:
+        """The run as people read it."""
+        return f"{self.cell}, seed {self.seed}"
+
+
+def observations_of(runs: Sequence[Run]) -> tuple[list[Observation], list[str]]:
+    """The headline scores of runs at every anchor after the start; of a complete run the last one is `final`, too. And lines
+    that say what was left out because it cannot be compared."""
+    groups = group_runs(runs)
+    left_out, notes = _not_comparable(groups)
+    found = [
+        observation
+        for group in groups
+        for run in group.runs
+        for observation in _of_run(group.label, run)
+        if (id(run), observation.task) not in left_out
+    ]
+    return found, notes
+
+
+def _of_run(cell: str, run: Run) -> Iterable[Observation]:
+    family = (run.recipe.get("model") or {}).get("family") if isinstance(run.recipe.get("model"), dict) else None
+    is_complete = run.state is not None and run.state.state == "complete"
+    for task in run.headline_tasks:
+        anchors = [anchor for anchor in run.anchors if task in anchor.results.tasks and anchor.document.nominal_tokens]
+        for anchor in anchors:
+            result, document = anchor.results.tasks[task], anchor.document
+            metric = headline_metric(result.metrics)
+            if metric is None:
+                continue
+            costs = [getattr(document, name, None) for name in ("flops", "flops_teachers", "flops_scoring")]
+            ends = (None,) if is_complete and anchor is run.anchors[-1] else ()
+            for tokens in (document.nominal_tokens, *ends):
+                yield Observation(
+                    cell=cell,
+                    seed=str(run.seed),
+                    tokens=tokens,
+                    task=task,
+                    metric=metric,
+                    value=result.metrics[metric].value,
+                    corpus=run.corpus or "-",
+                    family=str(family or "-"),
+                    size=run.size or "-",
+                    num_parameters=run.num_parameters,
+                    vocab_size=run.vocab_size,
+                    tokens_per_step=run.plan.batch_tokens if run.plan else None,
+                    flops=sum(filter(None, costs)) or None,
+                    stderr=result.metrics[metric].stderr,
+                    n=result.num_examples,
+                )
+
+
+def _not_comparable(groups: Sequence[Group]) -> tuple[set[tuple[int, str]], list[str]]:
+    """Runs, by `id`, and tasks that were not scored as most others were."""
+    tasks = dict.fromkeys(task for group in groups for run in group.runs for task in run.headline_tasks)
+    left_out, notes = set(), []
+    for task in tasks:
+        apart = sorted(score_clusters(groups, task), key=len, reverse=True)
+        others = [run for members in apart[1:] for run in members]
+        left_out |= {(id(run), task) for run in others}
+        if others:
+            names = ", ".join(f"{run.name} seed {run.seed}" for run in others)
+            notes.append(f"{task}: left out, not scored as the others were: {names}")
+    return left_out, notes
+
+
+def check_no_duplicates(observations: Sequence[Observation]) -> None:
+    """Raises InputError for two scores of one run, anchor, task and metric; names them."""
+    counts = Counter((one.run, one.tokens, one.task, one.metric) for one in observations)
+    twice = [key for key, count in counts.items() if count > 1]
+    if twice:
+        named = "; ".join(
+            f"{run}, {'final' if tokens is None else format_tokens(tokens)}, {task}"
+            for run, tokens, task, _ in twice[:_MOST_NAMED]
+        )
+        more = f"; and {len(twice) - _MOST_NAMED} more" if len(twice) > _MOST_NAMED else ""
+        raise InputError(
+            f"{len(twice)} scores are there more than once: {named}{more}; runs that differ in another column need it in"
+            " --columns, as family=COLUMN"
+        )
+
+
+def choose_task(observations: Sequence[Observation], wanted: str | None) -> tuple[list[Observation], list[str]]:
+    """The observations of one task and metric: the one that is wanted, else what most scores are of. And lines that say so.
+    Raises InputError for a task that is not there."""
+    counts = Counter((one.task, one.metric) for one in observations)
+    tasks = {task for task, _ in counts}
+    if wanted is not None and wanted not in tasks:
+        raise InputError(f"--task {wanted}: no scores of it; there are {', '.join(sorted(tasks))}")
+    usable = [key for key in counts if wanted is None or key[0] == wanted]
+    scored = {key for key in usable if headline_metric([key[1]])} or set(usable)
+    # Of a suite that stands beside its parts, the suite: its name is the shortest.
+    task, metric = min(scored, key=lambda key: (-counts[key], len(key[0]), key))
+    others = sorted(tasks - {task})
+    notes = (
+        [f"task {task}; --task takes another one: {', '.join(others[:_MOST_NAMED])}"] if others and not wanted else []
+    )
+    return [one for one in observations if (one.task, one.metric) == (task, metric)], notes
