@@ -56,8 +56,9 @@ def write_csv(path: Path, table: CurveTable, unfinished: dict[int, int] | None =
         last = (unfinished or {}).get(int(cell), len(table.anchors))
         parameters = int(1e6 * table.size_of_cell[cell])
         batch = int(65_536 * 2 ** table.log_batch_of_cell[cell])
+        seed = table.run_names[run].rpartition(" ")[2]
         lines += [
-            f"{corpus},{parameters},{8000 + cell},{batch},{table.run_names[run].rpartition(' ')[2]},{anchor // MILLION},{score:.5f}"
+            f"{corpus},{parameters},{8000 + cell},{batch},{seed},{anchor // MILLION},{score:.5f}"
             for anchor, score in zip(table.anchors[:last], table.scores[run, :last], strict=True)
         ]
     path.write_text("\n".join(lines) + "\n")

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/early_prediction.py [--data DIR] [--only published,synthetic]
 
-`--data` holds learning_curves/blimp_overall.csv (LMEFF_TEST_DATA or ../shared/data). Nothing was tuned on held-out cells: what
+`--data` holds learning_curves/blimp_overall.csv (by default LMEFF_TEST_DATA). Nothing was tuned on held-out cells: what
 predictors know of the table beforehand is what their priors say (`lmeff/analysis/prediction/predictors`). Takes a minute.
 """
 
@@ -160,12 +160,14 @@ def tell(bars: Iterator[Bar]) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("LMEFF_TEST_DATA", "../shared/data"))
+    parser.add_argument("--data", type=Path, default=os.environ.get("LMEFF_TEST_DATA"))
     parser.add_argument("--only", default="published,synthetic")
     options = parser.parse_args()
     below = 0
+    if "published" in options.only and options.data is None:
+        parser.error("--data or LMEFF_TEST_DATA: where is learning_curves/blimp_overall.csv?")
     if "published" in options.only:
-        observations, _ = read_observations([Path(options.data) / "learning_curves" / "blimp_overall.csv"])
+        observations, _ = read_observations([options.data / "learning_curves" / "blimp_overall.csv"])
         began = time.process_time()
         final = predict(observations, "final")
         seconds = time.process_time() - began

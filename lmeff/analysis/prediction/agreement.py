@@ -1,8 +1,11 @@
 """How well an early score agrees with the target: rank correlations, R2, decisions, pooled and within corpora."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import numpy as np
 
-from lmeff.analysis.prediction.bootstrap import with_interval
+from lmeff.analysis.prediction.bootstrap import NOTHING, drawn_over
 from lmeff.analysis.prediction.pairs import agreement, agreement_of_cells, nan_mean, pair_masks
 from lmeff.analysis.scores.curve_table import CurveTable, Floats
 
@@ -19,46 +22,37 @@ def agreement_rows(table: CurveTable, column: int) -> list[dict]:
     cells = np.flatnonzero(known @ table.members > 0)
     corpora = [(table.corpus_of_cell == corpus).astype(float) for corpus in range(len(table.corpus_names))]
     everything = [np.ones(table.num_cells)]
+    masks, of_runs = pair_masks(table), agreement(table, early, late)
+    of_means = agreement_of_cells(table.cell_means(early), table.cell_means(late))
+    num_runs, num_means = int(known.sum()), of_means.num_pairs(masks["within"])
     rows: list[dict] = []
 
-    def add(scope: str, statistic: str, function, n: int) -> None:
-        def of_drawn(weights: Floats) -> Floats:
-            full = np.zeros((len(weights), table.num_cells))
-            full[:, cells] = weights
-            return function(full)
+    def add(scope: str, statistic: str, function: Callable[[Floats], Floats], n: int) -> None:
+        said = drawn_over(function, cells, table.num_cells) if n else NOTHING
+        tokens = int(table.anchors[column])
+        rows.append({"cutoff_tokens": tokens, "scope": scope, "statistic": statistic, **said, "n": n})
 
-        said = with_interval(of_drawn, len(cells)) if n else {"value": None, "low": None, "high": None}
-        rows.append(
-            {"cutoff_tokens": int(table.anchors[column]), "scope": scope, "statistic": statistic, **said, "n": n}
-        )
-
-    num_runs = int(known.sum())
-    masks, of_runs = pair_masks(table), agreement(table, early, late)
-    by_mean = agreement_of_cells(table.cell_means(early), table.cell_means(late))
     for scope, groups in (("pooled", everything), ("within", corpora)):
-        add(scope, "spearman", lambda w, g=groups: _average(_spearman, table, early, late, w, g), num_runs)
-        add(scope, "kendall", lambda w, g=groups: _average(_kendall, table, early, late, w, g), num_runs)
-        add(scope, "r2", lambda w, g=groups: _average(_r_squared, table, early, late, w, g), num_runs)
-        mean_over = None if scope == "pooled" else corpora
-        accuracy = lambda w, s=scope, m=mean_over: of_runs.accuracy(masks[s], w, m)  # noqa: E731
+        for name, statistic in (("spearman", _spearman), ("kendall", _kendall), ("r2", _r_squared)):
+            add(scope, name, partial(_average, statistic, table, early, late, groups), num_runs)
+        accuracy = partial(of_runs.accuracy, masks[scope], corpora=groups)
         add(scope, "decision_accuracy", accuracy, of_runs.num_pairs(masks[scope]))
-    add("partial", "partial_r", lambda w: _partial(table, early, late, w), num_runs)
+    add("partial", "partial_r", partial(_partial, table, early, late), num_runs)
     for scope in ("sizes", "vocabularies"):
-        accuracy = lambda w, s=scope: of_runs.accuracy(masks[s], w)  # noqa: E731
-        add(scope, "decision_accuracy", accuracy, of_runs.num_pairs(masks[scope]))
+        add(scope, "decision_accuracy", partial(of_runs.accuracy, masks[scope]), of_runs.num_pairs(masks[scope]))
     add("seeds", "decision_accuracy", of_runs.accuracy_of_seeds, round(float(np.trace(of_runs.counts))))
-    add("seed_means", "spearman", lambda w: _of_means(table, early, late, w, corpora), len(cells))
-    add(
-        "seed_means",
-        "decision_accuracy",
-        lambda w: by_mean.accuracy(masks["within"], w),
-        by_mean.num_pairs(masks["within"]),
-    )
+    add("seed_means", "spearman", partial(_of_means, table, early, late, corpora), len(cells))
+    add("seed_means", "decision_accuracy", partial(of_means.accuracy, masks["within"]), num_means)
     return rows
 
 
 def _average(
-    statistic, table: CurveTable, early: Floats, late: Floats, weights: Floats, groups: list[Floats]
+    statistic: Callable[[Floats, Floats, Floats], Floats],
+    table: CurveTable,
+    early: Floats,
+    late: Floats,
+    groups: Sequence[Floats],
+    weights: Floats,
 ) -> Floats:
     """(batch,): a statistic of the runs of each group of cells, averaged over groups."""
     values = []
@@ -69,7 +63,7 @@ def _average(
     return nan_mean(np.array(values)) if values else np.full(len(weights), np.nan)
 
 
-def _of_means(table: CurveTable, early: Floats, late: Floats, weights: Floats, corpora: list[Floats]) -> Floats:
+def _of_means(table: CurveTable, early: Floats, late: Floats, corpora: Sequence[Floats], weights: Floats) -> Floats:
     one, other = table.cell_means(early), table.cell_means(late)
     values = []
     for group in corpora:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from lmeff.analysis.scores.curve_table import Floats
+from lmeff.analysis.scores.curve_table import Floats, Ints
 
 FEWEST_CELLS = 8
 """With fewer there is no interval."""
 NUM_RESAMPLES = 2000
+NOTHING = {"value": None, "low": None, "high": None}
+"""Of a statistic of no runs."""
 
 
 def resamples(num_cells: int, number: int = NUM_RESAMPLES) -> Floats:
@@ -28,3 +30,14 @@ def with_interval(statistic: Callable[[Floats], Floats], num_cells: int) -> dict
     drawn = statistic(resamples(num_cells))
     low, high = np.nanpercentile(drawn, [2.5, 97.5])
     return {"value": value, "low": float(low), "high": float(high)}
+
+
+def drawn_over(statistic: Callable[[Floats], Floats], cells: Ints, num_cells: int) -> dict:
+    """`with_interval` of a statistic that takes weights of all cells, where some of them only have a say."""
+
+    def of_some(weights: Floats) -> Floats:
+        every = np.zeros((len(weights), num_cells))
+        every[:, cells] = weights
+        return statistic(every)
+
+    return with_interval(of_some, len(cells))

@@ -1,10 +1,11 @@
 """Which recipe is predicted to end higher, how often that is right, and with what probability."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from lmeff.analysis.prediction.bootstrap import with_interval
+from lmeff.analysis.prediction.bootstrap import NOTHING, drawn_over
 from lmeff.analysis.prediction.pairs import KINDS, agreement_of_cells, pair_masks
 from lmeff.analysis.prediction.predictors.forecasts import PooledModel
 from lmeff.analysis.prediction.predictors.gaussian import Posterior
@@ -36,17 +37,18 @@ def pair_rows(trial: Trial) -> list[dict]:
         if not trial.tested(number).any():
             continue
         for predictor in RANKERS:
-            order = agreement_of_cells(predicted_cells(trial, number, predictor), means)
+            predicted = predicted_cells(trial, number, predictor)
+            order, cells = agreement_of_cells(predicted, means), np.flatnonzero(np.isfinite(predicted + means))
             said = _said_and_right(trial) if predictor == "pooling_ranks" and number == corpora_held_out else None
             for scope in KINDS:
                 count = order.num_pairs(masks[scope])
-                interval = with_interval(lambda w, o=order, s=scope: o.accuracy(masks[s], w), table.num_cells)
+                accuracy = partial(order.accuracy, masks[scope])
                 row = {
                     "cutoff_tokens": int(table.anchors[trial.column]),
                     "protocol": PROTOCOLS[number],
                     "predictor": predictor,
                     "scope": scope,
-                    **(interval if count else {"value": None, "low": None, "high": None}),
+                    **(drawn_over(accuracy, cells, table.num_cells) if count else NOTHING),
                     "n": count,
                 }
                 if said and scope == "within":

@@ -51,7 +51,7 @@ def make_splits(table: CurveTable, protocols: Collection[str] = PROTOCOLS) -> Sp
 def _leave_one_out(table: CurveTable, cells: Ints) -> Iterator[tuple[int, Mask, Mask, int]]:
     finished, corpora = table.is_finished, table.corpus_of_cell
     used = sorted({int(corpora[cell]) for cell in cells})
-    tried = evenly(cells, MOST_CELLS)
+    tried = evenly(cells.tolist(), MOST_CELLS)
     for cell in tried:
         beside = int((corpora[cells] == corpora[cell]).sum()) - 1
         yield 0, finished & (table.cell != cell), finished & (table.cell == cell), beside

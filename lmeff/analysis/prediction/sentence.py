@@ -76,7 +76,7 @@ def _stopping(table: CurveTable, document: dict) -> str:
         if enough
         else rows[int(np.searchsorted([row["cutoff_tokens"] for row in rows], table.target_tokens / 2, "right")) - 1]
     )
-    saved = _row(document["saved"], cutoff_tokens=row["cutoff_tokens"])
+    saved = next(one["flops_share"] for one in document["saved"] if one["cutoff_tokens"] == row["cutoff_tokens"])
     tokens, target = format_tokens(row["cutoff_tokens"]), format_tokens(table.target_tokens)
     regrets = [
         one["value"]
@@ -92,7 +92,7 @@ def _stopping(table: CurveTable, document: dict) -> str:
     )
     regret = f", mean regret {np.mean(regrets):.3f}" if regrets else ""
     return (
-        f"Stopping at {tokens} of {target} tokens ({100 * saved['flops_share']:.0f}% saved) would have ranked {_percent(row)}"
+        f"Stopping at {tokens} of {target} tokens ({100 * saved:.0f}% saved) would have ranked {_percent(row)}"
         f" of the pairs within a corpus as in the end ({bound}){regret}."
     )
 

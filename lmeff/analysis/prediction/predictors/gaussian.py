@@ -94,7 +94,8 @@ def fit(sums: Sums, num_features: int, log_prior: Floats) -> Posterior:
         gradient = np.where(better[:, None], tried[1], gradient)
         information = np.where(better[:, None, None], tried[2], information)
         damping = np.where(better, damping / 10, np.maximum(10 * damping, 1.0))
-    return replace(posterior(sums, num_features, log_sds), log_sds_covariance=np.linalg.inv(information))
+    uncertain: Floats = np.linalg.inv(information).astype(float)
+    return replace(posterior(sums, num_features, log_sds), log_sds_covariance=uncertain)
 
 
 def predict_widely(fitted: Posterior, sums: Sums, columns: Floats) -> tuple[Floats, Floats]:
