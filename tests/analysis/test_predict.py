@@ -7,7 +7,6 @@ import sys
 from dataclasses import replace
 
 import pytest
-from analysis.conftest import write_fake_run
 from analysis.synthetic_curves import COLUMNS, MILLION, synthetic_table, write_csv
 
 from lmeff.analysis.prediction.agreement import agreement_rows
@@ -177,12 +176,11 @@ def test_the_verb_prints_tables_and_json(csv_file, capsys):
 
 
 @pytest.mark.medium
-def test_runs_of_ours_finished_and_not(tmp_path, capsys):
-    outputs = tmp_path / "outputs"
+def test_runs_of_ours_finished_and_not(fake_run, capsys):
     for name, quality in (("a", 0.0), ("b", 0.2), ("c", 0.4), ("d", 0.6)):
-        write_fake_run(outputs, name, anchors=(0, 25, 50, 100), num_pairs=5, quality=quality)
-    write_fake_run(outputs, "e", anchors=(0, 25, 50), num_pairs=5, state="running", final=False, planned=100)
-    assert main(["predict", str(outputs), "--json"]) == 0
+        fake_run(name=name, anchors=(0, 25, 50, 100), num_pairs=5, quality=quality)
+    last = fake_run(name="e", anchors=(0, 25, 50), num_pairs=5, state="running", final=False, planned=100)
+    assert main(["predict", str(last.parents[1]), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["task"], document["target"]["tokens"]) == ("lmeff_blimp", 100 * MILLION)
     assert {row["run"] for row in document["predictions"]} == {"e, seed 0"}

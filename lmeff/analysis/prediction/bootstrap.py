@@ -1,6 +1,7 @@
 """Intervals over cells: runs of a cell differ in their seed alone, so that cells and not runs are the independent units."""
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -13,6 +14,7 @@ NOTHING = {"value": None, "low": None, "high": None}
 """Of a statistic of no runs."""
 
 
+@cache
 def resamples(num_cells: int, number: int = NUM_RESAMPLES) -> Floats:
     """(number, cells): how often each cell is drawn, with replacement; always the same ones."""
     generator = np.random.default_rng(0)

@@ -39,8 +39,8 @@ class Agreement:
         values = []
         for group in groups:
             drawn = weights * group
-            number = np.einsum("bc,cd,bd->b", drawn, self.counts * mask, drawn, optimize=True)
-            right = np.einsum("bc,cd,bd->b", drawn, self.hits * mask, drawn, optimize=True)
+            number = ((drawn @ (self.counts * mask)) * drawn).sum(1)
+            right = ((drawn @ (self.hits * mask)) * drawn).sum(1)
             values.append(np.where(number > 0, right / np.maximum(number, 1e-12), np.nan))
         return nan_mean(np.array(values))
 

@@ -11,6 +11,8 @@ EARLY_SHARE = 0.05
 FAR_APART = 3.0
 """Corpora that differ by more seed deviations than this make pooled correlations high by themselves."""
 MANY_CELLS = 20
+COIN = 0.55
+"""Up to this share of pairs, a coin does as well; above it, an interval that holds 1/2 leaves it open."""
 
 
 def caveats(table: CurveTable) -> list[str]:
@@ -110,7 +112,8 @@ def _early(table: CurveTable, document: dict) -> str:
         return f"{knowing[:1].upper()}{knowing[1:]}." if knowing else ""
     text = f"At {format_tokens(row['cutoff_tokens'])} it ranks {_percent(row)}"
     is_coin = row["low"] is not None and row["low"] <= 0.5 <= row["high"]
-    text += ", no better than a coin" if is_coin else ""
+    if is_coin:
+        text += ", no better than a coin" if row["value"] <= COIN else ", not surely better than a coin"
     by_size = _row(document["agreement"], cutoff_tokens=row["cutoff_tokens"], scope="sizes")
     batches = table.log_batch_of_cell
     if is_coin and by_size and (by_size["value"] or 1) < 0.5 and batches.max() > batches.min():

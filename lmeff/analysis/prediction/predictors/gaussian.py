@@ -65,13 +65,18 @@ class Posterior:
         together; the last `num_levels` columns are the corpora."""
         level = columns.copy()
         level[:, 1:-num_levels] = 0
-        spread = np.einsum("rp,bpq,rq->br", columns, self.covariance, columns, optimize=True) + self.noise[:, None]
-        return np.einsum("rp,bpq,rq->br", level, self.covariance, level, optimize=True) / spread
+        spread = _squared(columns, self.covariance) + self.noise[:, None]
+        return _squared(level, self.covariance) / spread
 
     def predict(self, columns: Floats) -> tuple[Floats, Floats]:
         """Means and standard deviations (batch, runs) of new observations with the given columns (runs, p)."""
-        spread = np.einsum("rp,bpq,rq->br", columns, self.covariance, columns, optimize=True)
+        spread = _squared(columns, self.covariance)
         return self.mean @ columns.T, np.sqrt(spread + self.noise[:, None])
+
+
+def _squared(columns: Floats, matrices: Floats) -> Floats:
+    """(batch, runs): x'Mx of every row x of columns (runs, p) with every matrix (batch, p, p)."""
+    return ((columns @ matrices) * columns).sum(2)
 
 
 def fit(sums: Sums, num_features: int, log_prior: Floats) -> Posterior:
@@ -118,7 +123,7 @@ def posterior(sums: Sums, num_features: int, log_sds: Floats) -> Posterior:
     """The posterior at given deviations (batch, features + 2)."""
     variances, noise = _variances(log_sds, num_features, sums.moments.shape[1])
     covariance, _ = _covariance(sums, variances, noise)
-    mean = np.einsum("bpq,bq->bp", covariance, sums.moments) / noise[:, None]
+    mean = (covariance @ sums.moments[:, :, None])[:, :, 0] / noise[:, None]
     return Posterior(log_sds, mean, covariance, noise)
 
 
@@ -144,14 +149,14 @@ def _objective(sums: Sums, num_features: int, log_sds: Floats, log_prior: Floats
     num_columns = sums.moments.shape[1]
     variances, noise = _variances(log_sds, num_features, num_columns)
     covariance, log_determinant = _covariance(sums, variances, noise)
-    mean = np.einsum("bpq,bq->bp", covariance, sums.moments) / noise[:, None]
+    mean = (covariance @ sums.moments[:, :, None])[:, :, 0] / noise[:, None]
     explained = (sums.moments * mean).sum(1)
     away = (log_sds - log_prior) / LOG_SD_SPREAD
     value = 0.5 * (
         sums.counts * np.log(noise) + log_determinant + (sums.squares - explained) / noise + (away**2).sum(1)
     )
     shrunk = covariance @ sums.products / noise[:, None, None]  # A S / s^2
-    residual = sums.squares - 2 * explained + np.einsum("bp,bpq,bq->b", mean, sums.products, mean)
+    residual = sums.squares - 2 * explained + ((sums.products @ mean[:, :, None])[:, :, 0] * mean).sum(1)
     by_column = 1 - (mean**2 + np.einsum("bpp->bp", covariance)) / variances
     gradient = np.column_stack(
         [
@@ -171,7 +176,9 @@ def _information(sums: Sums, num_features: int, variances: Floats, noise: Floats
     inner = (np.eye(num_columns) - shrunk) / noise[:, None, None]  # V^-1 Z = Z inner
     once = sums.products @ inner
     twice = np.swapaxes(inner, 1, 2) @ sums.products @ inner
-    trace = (sums.counts - 2 * np.einsum("bpp->b", shrunk) + np.einsum("bpq,bqp->b", shrunk, shrunk)) / noise**2
+    trace = (
+        sums.counts - 2 * np.einsum("bpp->b", shrunk) + (shrunk * np.swapaxes(shrunk, 1, 2)).sum((1, 2))
+    ) / noise**2
     of_pairs = 2 * variances[:, :, None] * variances[:, None, :] * once**2
     of_noise = 2 * variances * noise[:, None] * np.einsum("bpp->bp", twice)
     group = np.zeros((num_columns, num_features + 1))
