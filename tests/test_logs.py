@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 from launching import ROOT, environment, write_recipe
@@ -16,6 +17,7 @@ SCRIPTS = {
     "publishing/pages.py",  # answers the run that started it
     "logs.py",
 }
+WRITES = {"print", "tqdm.write", *(f"{name}.{how}" for name in ("stdout", "stderr") for how in ("write", "writelines"))}
 
 
 @pytest.fixture(autouse=True)
@@ -25,16 +27,38 @@ def _as_it_was(monkeypatch):
     logs.set_verbosity(0)
 
 
+def writes(tree: ast.AST) -> Iterator[int]:
+    """Lines that write to a stream by themselves."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name | ast.Attribute) and ast.unparse(node).removeprefix("sys.") in WRITES:
+            yield node.lineno
+
+
 def test_only_commands_print():
     wrong = [
-        f"{path.relative_to(ROOT)}:{node.lineno}"
+        f"{path.relative_to(ROOT)}:{line}: use lmeff.logs"
         for path in (ROOT / "lmeff").rglob("*.py")
-        if path.parent.name != "cli" and path.name != "__main__.py" and "shipped" not in path.parts
+        if path.parent.name != "cli" and path.name not in ("__main__.py", "logs.py") and "shipped" not in path.parts
         if path.relative_to(ROOT / "lmeff").as_posix() not in SCRIPTS
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Name) and node.id == "print"
+        for line in writes(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("print(1)", 1),
+        ("run(say=print)", 1),
+        ("sys.stderr.write(line)", 1),
+        ("sys.stdout.writelines(lines)", 1),
+        ("tqdm.write(line, file=sys.stderr)", 1),
+        ("file.write(line)", 0),
+        ("sys.stderr.isatty()", 0),
+    ],
+)
+def test_what_writes_is_recognized(code, found):
+    assert len(list(writes(ast.parse(code)))) == found
 
 
 @pytest.mark.parametrize(("verbosity", "noted"), [(0, "a note\n"), (1, "a note\n"), (-1, "")])

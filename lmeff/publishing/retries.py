@@ -4,6 +4,8 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from tqdm import tqdm
+
 from lmeff.hub.account import token
 from lmeff.hub.availability import unreachable
 from lmeff.hub.client import OFFLINE
@@ -120,13 +122,10 @@ class Retries:
         is_terminal = sys.stderr.isatty() and not is_quiet()
         if not is_terminal:
             note(f"{line} {max(0, until - time.time()):.0f} s ({self._passed()})")
-        while (left := until - time.time()) > 0:
-            if is_terminal:
-                sys.stderr.write(f"\r{line} {left:3.0f} s ({self._passed()})\033[K")
-                sys.stderr.flush()
-            time.sleep(min(1.0, left))
-        if is_terminal:
-            sys.stderr.write("\r\033[K")
+        with tqdm(bar_format="{desc}", leave=False, disable=not is_terminal) as shown:
+            while (left := until - time.time()) > 0:
+                shown.set_description_str(f"{line} {left:3.0f} s ({self._passed()})")
+                time.sleep(min(1.0, left))
 
     def wait_until_free(self, outbox: Outbox) -> bool:
         """Waits while another process delivers, and shows it; False once nothing came of that for as long as we wait."""

@@ -1,6 +1,5 @@
 """Tells trackers how a run goes: losses, rates, held-out losses and scores, each with its tokens."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -8,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from tqdm import tqdm
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.files import has_manifest
@@ -17,6 +15,7 @@ from lmeff.formats.losses import UNITS, training_name
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.run_log import LogRecord, read_log
+from lmeff.logs import warn
 from lmeff.recipe.schema import Recipe
 from lmeff.training.callbacks.callback import Priority, RunCallback
 from lmeff.training.callbacks.trackers import KINDS, Tracked, Tracker
@@ -123,7 +122,7 @@ class TrackingCallback(RunCallback):
                 with suppress(Exception):  # it may never have been opened
                     tracker.close()
             said = " ".join(str(error).split()) or type(error).__name__
-            tqdm.write(f"{name} (training.report_to) is told nothing more of this run: {said}", file=sys.stderr)
+            warn(f"{name} (training.report_to) is told nothing more of this run: {said}")
 
 
 def _of_record(record: LogRecord) -> Values:
