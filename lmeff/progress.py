@@ -16,6 +16,11 @@ _LOG_TICK_SECONDS = 30.0
 """Where standard error is no terminal, and every line stays."""
 
 
+def warn_above_bars(text: str) -> None:
+    """A line on standard error that is not put behind a bar which is shown there."""
+    tqdm.write(text, file=sys.stderr)
+
+
 @contextmanager
 def progress(what: str, total: int | None = None, initial: int = 0, unit: str = "B") -> Iterator[tqdm]:
     """A bar that counts up to `total`. It is shown after two seconds, also when nothing was counted by then."""

@@ -38,7 +38,9 @@ def test_only_commands_print():
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: use lmeff.logs"
         for path in (ROOT / "lmeff").rglob("*.py")
-        if path.parent.name != "cli" and path.name not in ("__main__.py", "logs.py") and "shipped" not in path.parts
+        if path.parent.name != "cli"
+        and path.name not in ("__main__.py", "logs.py", "progress.py")
+        and "shipped" not in path.parts
         if path.relative_to(ROOT / "lmeff").as_posix() not in SCRIPTS
         for line in writes(ast.parse(path.read_text(encoding="utf-8")))
     ]

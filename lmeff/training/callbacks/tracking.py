@@ -15,7 +15,7 @@ from lmeff.formats.losses import UNITS, training_name
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.run_log import LogRecord, read_log
-from lmeff.logs import warn
+from lmeff.progress import warn_above_bars
 from lmeff.recipe.schema import Recipe
 from lmeff.training.callbacks.callback import Priority, RunCallback
 from lmeff.training.callbacks.trackers import KINDS, Tracked, Tracker
@@ -122,7 +122,7 @@ class TrackingCallback(RunCallback):
                 with suppress(Exception):  # it may never have been opened
                     tracker.close()
             said = " ".join(str(error).split()) or type(error).__name__
-            warn(f"{name} (training.report_to) is told nothing more of this run: {said}")
+            warn_above_bars(f"{name} (training.report_to) is told nothing more of this run: {said}")
 
 
 def _of_record(record: LogRecord) -> Values:
