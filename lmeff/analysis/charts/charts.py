@@ -140,8 +140,9 @@ def _loss_panels(series: Sequence[Series]) -> list[Panel]:
     panels += _hybrid_panels(series)
     for members in apart:
         names = ", ".join(each.label for each in members)
-        panels.append(_loss_panel(series, members, f"{names} alone, on its own tokens and text; "))
-    return [panel for panel in panels if panel]
+        if panel := _loss_panel(series, members, f"{names} alone, on its own tokens and text; "):
+            panels.append(panel)
+    return panels
 
 
 def _loss_panel(series: Sequence[Series], members: Sequence[Series], before: str) -> Panel | None:

@@ -68,6 +68,8 @@ class RunView:
     @property
     def note(self) -> str | None:
         """What to know about a run that is not complete."""
+        if self.run.state is None:
+            return None
         if self.state == "failed":
             return self.run.state.error or "The run stopped with an error that it could not write down."
         if self.state == "interrupted":

@@ -25,7 +25,8 @@ def acquisition_order(curves: Mapping[str, Sequence[Curve]]) -> list[tuple[str, 
     keys = []
     for task, of_seeds in curves.items():
         firsts = [learned_at(curve) for curve in of_seeds]
-        first = None if None in firsts else max(firsts)
+        known = [first for first in firsts if first is not None]
+        first = max(known) if len(known) == len(firsts) else None
         final = sum(curve.values[-1] for curve in of_seeds) / len(of_seeds)
         keys.append((math.inf if first is None else first, -final, task, first))
     return [(task, first) for _, _, task, first in sorted(keys, key=lambda key: key[:3])]

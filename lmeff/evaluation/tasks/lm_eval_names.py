@@ -23,7 +23,7 @@ def certainly_unknown(names: Iterable[str], include_path: str | None = None) -> 
 
 def _task_files(include_path: str | None) -> Iterable[Path]:
     package = find_spec("lm_eval")
-    places = [os.path.join(place, "tasks") for place in package.submodule_search_locations] if package else []
+    places = [os.path.join(place, "tasks") for place in package.submodule_search_locations or ()] if package else []
     for place in [*places, *([include_path] if include_path else [])]:
         for folder, _, files in os.walk(place):
             yield from (Path(folder, file) for file in files if file.endswith((".yaml", ".yml")))
