@@ -27,7 +27,9 @@ def check_templates(templates: Sequence[str]) -> None:
             parts = [part for part in string.Formatter().parse(template) if part[1] is not None]
         except ValueError as error:
             raise InputError(f"corpus.text: {template!r}: {error}") from None
-        if not parts or not all(name and name.isidentifier() and not form and not change for _, name, form, change in parts):
+        if not parts or not all(
+            name and name.isidentifier() and not form and not change for _, name, form, change in parts
+        ):
             raise InputError(f"corpus.text: {template!r} must name fields, as in '{{text}}'")
 
 
