@@ -1,15 +1,18 @@
 """Kills a tiny run at random moments, again and again, and counts how often it ended as the undisturbed run did.
 
-    python tests/benchmarks/soak.py [--kills 200] [--seed 0] [--launcher cpu_ddp]
+    python tests/benchmarks/soak.py [--kills 200] [--seed 0] [--launcher cpu_ddp] [--family bert] [section.key=value ...]
 
 A run is killed with SIGKILL at a moment drawn evenly from its whole duration, started again, killed again, and at last left to
 end. All of its kills count as survived when its per-step losses, sample ids and weights' sha256 are those of the undisturbed
-run, bit for bit. Without a launcher every start is forked from one process that has imported everything, which takes longest.
+run, bit for bit. `--family` takes a tiny model of that family in place of a Llama, with dropout where it has any; words of a
+recipe choose the rest, such as `objective.name=hybrid`. Without a launcher every start is forked from one process that has
+imported everything, which takes longest.
 """
 
 import argparse
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +24,7 @@ sys.path[:0] = map(str, Path(__file__).resolve().parents[1:3])
 os.environ["OMP_NUM_THREADS"] = "1"
 
 from launching import curve, kill, read_lines, run_folder, start, weights, write_recipe  # noqa: E402
+from models.tiny_families import DROPOUT, TINY  # noqa: E402
 
 
 class Forked:
@@ -71,11 +75,21 @@ class Launched:
         kill(self._process)
 
 
+def use_family(recipe: Path, family: str) -> None:
+    """Gives a recipe a tiny model of another family."""
+    values = TINY[family] | dict.fromkeys(DROPOUT[family], 0.1)
+    shape = ", ".join(f"{key}: {value}" for key, value in values.items())
+    text = re.sub(r"model: {.*}", f"model: {{family: {family}, {shape}}}", recipe.read_text())
+    recipe.write_text(text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--launcher", help="such as cpu_ddp or cpu_zero2; default: one process")
+    parser.add_argument("--family", choices=TINY, default="llama")
+    parser.add_argument("words", nargs="*", help="of a recipe, such as objective.name=hybrid")
     options = parser.parse_args()
     begin = (lambda *words: Launched(options.launcher, *words)) if options.launcher else Forked
     if not options.launcher:
@@ -86,7 +100,9 @@ def main() -> int:
     draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as temporary:
         recipe = write_recipe(Path(temporary))
-        words = (str(recipe), "checkpoints.every_steps=3")
+        if options.family != "llama":
+            use_family(recipe, options.family)
+        words = (str(recipe), "checkpoints.every_steps=3", *options.words)
         assert begin(*words, "name=reference").wait(None) == 0, "the undisturbed run failed"
         reference = run_folder(recipe, "reference")
         begun = time.monotonic()
@@ -118,7 +134,8 @@ def main() -> int:
             if not same:
                 print(f"{name}: exit code {code}, another end after {of_this_run} kills", flush=True)
         print(
-            f"survived {survived}/{kills} kills in {runs} runs ({options.launcher or 'one process'}, seed {options.seed})"
+            f"survived {survived}/{kills} kills in {runs} runs ({options.launcher or 'one process'}, seed {options.seed},"
+            f" {' '.join([options.family, *options.words])})"
         )
         return 0 if survived == kills else 1
 

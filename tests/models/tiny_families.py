@@ -24,6 +24,16 @@ TINY: dict[str, dict[str, int]] = {
     "xlnet": {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "d_inner": 64},
 }
 """Fields of `model:` by family."""
+DROPOUT: dict[str, list[str]] = {
+    "llama": ["attention_dropout"],
+    "gpt2": ["attn_pdrop", "resid_pdrop", "embd_pdrop"],
+    "gptj": ["attn_pdrop", "resid_pdrop", "embd_pdrop"],
+    "mamba2": [],
+    "bert": ["hidden_dropout_prob", "attention_probs_dropout_prob"],
+    "modernbert": ["embedding_dropout", "attention_dropout", "mlp_dropout"],
+    "xlnet": ["dropout"],
+}
+"""The fields that say how much of what is dropped, by family."""
 
 
 def recipe_of(folder: Path, family: str, values: dict, *words: str) -> Recipe:

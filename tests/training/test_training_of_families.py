@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from launching import STORIES, curve, weights
-from models.tiny_families import TINY
+from models.tiny_families import DROPOUT, TINY
 
 from lmeff import run
 from lmeff.models.build import build_model
@@ -29,14 +29,10 @@ checkpoints: {{every_steps: 2}}
 evaluation: {{dev_tokens: 1000}}
 paths: {{outputs: '{folder}/outputs', data: '{folder}/data'}}
 """
-DROPOUTS = {
-    "gpt2": ["attn_pdrop", "resid_pdrop", "embd_pdrop"],
-    "gptj": ["attn_pdrop", "resid_pdrop", "embd_pdrop"],
-    "mamba2": [],
-}
+CAUSAL = ("gpt2", "gptj", "mamba2")
 
 
-@pytest.fixture(scope="module", params=DROPOUTS)
+@pytest.fixture(scope="module", params=CAUSAL)
 def recipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A recipe of four steps, and the words that give it dropout."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -44,7 +40,7 @@ def recipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     path = folder / "recipe.yaml"
     shape = "".join(f", {key}: {value}" for key, value in TINY[request.param].items())
     path.write_text(RECIPE.format(folder=folder, family=f"{request.param}{shape}"))
-    return path, [f"model.{field}=0.1" for field in DROPOUTS[request.param]]
+    return path, [f"model.{field}=0.1" for field in DROPOUT[request.param]]
 
 
 @pytest.fixture(scope="module")
