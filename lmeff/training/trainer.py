@@ -281,7 +281,13 @@ class LmeffTrainer(ResumableTrainer):
             return self.model.state_dict()
         if next(self.model.parameters()).dtype == torch.float32:
             # Under ZeRO-3 only the first process is given them.
-            return self.accelerator.get_state_dict(self.model_wrapped) or {}
+            return self._with_ties(self.accelerator.get_state_dict(self.model_wrapped) or {})
         from deepspeed.utils import safe_get_full_fp32_param
 
         return {name: safe_get_full_fp32_param(parameter) for name, parameter in self.model.named_parameters()}
+
+    def _with_ties(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Under ZeRO-1 and 2 every name has a copy of its own: a file would hold an embedding that is the head, too, twice."""
+        copies: dict[torch.nn.Parameter, torch.Tensor] = {}
+        named = self.model.named_parameters(remove_duplicate=False)
+        return state | {name: copies.setdefault(weight, state[name]) for name, weight in named if name in state}
