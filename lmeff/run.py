@@ -17,6 +17,7 @@ from lmeff.formats.state import StateDocument
 from lmeff.hub.account import namespace
 from lmeff.hub.names import hub_names
 from lmeff.logs import say
+from lmeff.models.families import check_family
 from lmeff.plan import check_data, make_plan
 from lmeff.plan.text import format_start
 from lmeff.progress import shown
@@ -39,6 +40,7 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
     is_first = launched_rank() == 0
 
     # ---- plan, and whether every task and its data is there
+    check_family(command.resolved)
     plan = make_plan(recipe, world_size=launched_world_size())
     state.anchors = plan.anchors
     names = hub_names(recipe, plan, namespace()) if recipe.publish.to == "hub" else None
@@ -110,8 +112,7 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
             if left:
                 raise RunFailed(undelivered_text(run.path, left))
             finish_state(job, plan)
-        report = write_pages(run.path)
-        say(f"{print_curves(read_runs([run.path]))}\n{report}")
+        say(f"{print_curves(read_runs([run.path]))}\n{write_pages(run.path)}")
         if left:
             say(undelivered_text(run.path, left))
 

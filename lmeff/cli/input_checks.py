@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder, suggest_run
+from lmeff.models.families import check_family
 from lmeff.plan import make_plan
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.machine import check_machine, may_see_gpu
@@ -88,6 +89,7 @@ def check_run_of(resolved: Resolved) -> None:
     from lmeff.evaluation.tasks.checks import check_without_lm_eval
 
     check_machine(resolved)
+    check_family(resolved)
     check_text_of(resolved)
     check_recipe_tasks(resolved)
     wanted = resolved.recipe.evaluation

@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from lmeff.cli.input_checks import check_recipe_tasks, check_text_of
+    from lmeff.models.families import check_family
     from lmeff.plan import make_plan
     from lmeff.plan.gpus import find_gpu
     from lmeff.plan.text import format_plan
@@ -36,6 +37,7 @@ def run(options: argparse.Namespace) -> None:
 
     resolved = read_recipe(options.recipe, options.overrides)
     recipe, speed, speed_from = resolved.recipe, options.tokens_per_second, ""
+    check_family(resolved)
     # Before anything is measured, so that a mistake is told at once.
     plan = make_plan(recipe, world_size=options.devices, tokens_per_second=speed, mfu=options.mfu, gpu=options.gpu)
     check_machine(resolved, find_gpu(options.gpu).capability if options.gpu else None)

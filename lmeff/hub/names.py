@@ -51,7 +51,7 @@ def hub_names(
         "corpus": recipe.corpus.name,
         "size": recipe.model.size or format_short(plan.parameters.total),
         "vocab_size": recipe.tokenizer.vocab_size,
-        "family": recipe.model.family,
+        "family": recipe.model.architecture,
         "objective": recipe.objective_name,
     }
     template = publish.repository + (_variant(recipe) if publish.repository == DEFAULT_REPOSITORY else "")

@@ -5,12 +5,14 @@ import transformers
 from transformers import AutoConfig, PreTrainedModel
 
 from lmeff.models.families import family_of
+from lmeff.models.trial import check_decoder
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID
 
 
 def build_model(recipe: Recipe) -> PreTrainedModel:
     """A model of the recipe's family in float32 on the CPU. Its weights depend on shape and seed alone, under every launcher.
+    Raises InputError for a model of the family `auto` that cannot be trained.
 
     The class is called itself: `from_config` would enter ZeRO-3's initialization context, which draws the weights in pieces.
     """
@@ -28,4 +30,6 @@ def build_model(recipe: Recipe) -> PreTrainedModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model: PreTrainedModel = getattr(transformers, family.model_class)(config)
+    if family.is_tried:
+        check_decoder(model, recipe.seed)
     return model

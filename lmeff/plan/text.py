@@ -44,6 +44,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None
         f"{plan.name}, seed {plan.seed}",
         f"model      {plan.family} ({plan.objective}): {parameters.total:,} parameters, {parameters.non_embedding:,} in the"
         f" layers, {parameters.embedding:,} in the embeddings ({share:.0%})",
+        *([f"counted    on {counted_on}"] if (counted_on := FAMILIES[plan.family].counted_on) else []),
         f"batch      {plan.batch_tokens:,} tokens a step: {plan.sequences_per_step} sequences of {plan.sequence_length};"
         f" on {devices} {plan.micro_batch} at once, {plan.accumulation} accumulated",
         *_sequences(plan),

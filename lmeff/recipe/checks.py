@@ -25,7 +25,7 @@ def cross_check(values: dict[str, Any]) -> Iterator[Mistake]:
     sections = _valid_sections(values)
     for name, section in sections.items():
         for key, text in section.contradictions():
-            yield Mistake((name, key) if key else (name,), text)
+            yield Mistake((name, *key.split(".")) if key else (name,), text)
     model, batch, anchors = sections.get("model"), sections.get("batch"), sections.get("anchors")
     if isinstance(model, Model):
         yield from _check_family(model, values.get("training"))

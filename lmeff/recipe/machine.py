@@ -18,7 +18,6 @@ from lmeff.recipe.reading import Resolved
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.training_values import COMPILE_BACKENDS, TRACKERS, compile_backend, trackers
 from lmeff.recipe.wording import show
-from lmeff.recipe.yaml_lines import COMMAND_LINE
 
 _INSTALL = {
     "azureml": "azureml-core",
@@ -41,19 +40,12 @@ _SINCE_AMPERE = {"tf32": "leave it out", "bf16": "it has no bfloat16; use fp16, 
 def check_machine(resolved: Resolved, gpu_capability: float | None = None) -> None:
     """Raises InputError with a line, which names file and line, for each key of the recipe that a run could not obey here.
     With `gpu_capability`, the compute capability of a GPU, the hardware is taken to be that GPU."""
-    provenance = resolved.provenance
-    lines: list[str] = []
     first_texts: dict[str, str] = {}
     missing = [*_missing_packages(resolved.recipe), *_missing_hardware(resolved.recipe, gpu_capability)]
     for key, text in missing:
         first_texts.setdefault(key, text)
-    for key, text in first_texts.items():
-        inner = (place for name, place in provenance.items() if name.startswith(f"{key}."))
-        place = provenance.get(key) or next(inner, "default")
-        names_key = place.startswith(COMMAND_LINE) and place.removeprefix(COMMAND_LINE).partition("=")[0] == key
-        lines.append(f"{place}: {text}" if names_key else f"{place}: {key}: {text}")
-    if lines:
-        raise InputError(*lines)
+    if first_texts:
+        raise InputError(*(resolved.line_of(key, text) for key, text in first_texts.items()))
 
 
 def _missing_packages(recipe: Recipe) -> Iterator[tuple[str, str]]:

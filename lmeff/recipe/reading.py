@@ -43,6 +43,13 @@ class Resolved:
     sources: list[Path]
     """The files that were read, bases before what extends them."""
 
+    def line_of(self, key: str, text: str) -> str:
+        """What is wrong with the value of a dotted key, or of the first key under it, as the line that a user sees."""
+        inner = (place for name, place in self.provenance.items() if name.startswith(f"{key}."))
+        place = self.provenance.get(key) or next(inner, "default")
+        names_key = place.startswith(COMMAND_LINE) and place.removeprefix(COMMAND_LINE).partition("=")[0] == key
+        return f"{place}: {text}" if names_key else f"{place}: {key}: {text}"
+
     def to_yaml(self) -> str:
         """The whole recipe as one YAML text without `extends`, which reads back to an equal recipe."""
         return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)

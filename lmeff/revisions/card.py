@@ -8,7 +8,7 @@ from huggingface_hub import ModelCardData
 
 from lmeff.formats.anchor import HELD_OUT, AnchorDocument
 from lmeff.formats.plan import PlanDocument
-from lmeff.models.families import FAMILIES, Family
+from lmeff.models.families import Family, family_of
 from lmeff.quantities import format_short, format_tokens
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.batch import Batch
@@ -239,7 +239,7 @@ def model_card(
         about_text += f", {train['num_documents']:,} documents, {train['num_tokens']:,} tokens"
     model = recipe.model.model_dump(exclude_none=True, exclude_defaults=True)
     adds = "The tokenizer adds it to every text." if recipe.tokenizer.add_bos else _PUT_BOS
-    family = FAMILIES[recipe.model.family]
+    family = type(family_of(recipe))
     return _CARD.format(
         bos=adds,
         title=family.title,
@@ -292,7 +292,7 @@ def main_card(
         ]
         for row in index
     ]
-    family = FAMILIES[recipe.model.family]
+    family = type(family_of(recipe))
     return _MAIN.format(
         plural=family.plural,
         auto_class=family.auto_class,

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder
 from lmeff.logs import add_options, set_verbosity
-from lmeff.plan import make_plan
+from lmeff.plan import plan_anchors
+from lmeff.plan.parts import plan_parts
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.schema import Recipe
 
@@ -33,7 +34,7 @@ class RunCommand:
     @property
     def folder(self) -> RunFolder:
         """The run, or the part that is asked for: its state says how far the command has come."""
-        part = None if self.part is None else make_plan(self.recipe).parts[self.part].name
+        part = None if self.part is None else plan_parts(self.recipe, plan_anchors(self.recipe))[self.part].name
         return self.run.part(part)
 
 
@@ -55,7 +56,8 @@ def read_arguments(argv: Sequence[str] | None, description: str | None = None) -
     if resolved.recipe.anchors.mode == "snapshot" or options.index is None:
         _check_index(index, files, "recipe")
         return RunCommand(resolved, None, options.accept_changes)
-    _check_index(index, [str(part.name) for part in make_plan(resolved.recipe).parts], "parts")
+    parts = plan_parts(resolved.recipe, plan_anchors(resolved.recipe))
+    _check_index(index, [str(part.name) for part in parts], "parts")
     return RunCommand(resolved, index, options.accept_changes)
 
 

@@ -58,6 +58,10 @@ class Family(ABC):
     """Regular expression of parameters without weight decay, beside norms, biases and other vectors."""
     without_weight_decay: ClassVar[str] = "norms and biases"
     """What weight decay leaves out, in words."""
+    counted_on: ClassVar[str | None] = None
+    """What parameters and costs are counted on, in words, where it is not the shape alone."""
+    is_tried: ClassVar[bool] = False
+    """Whether a model must be tried before it is trained, since nobody has read how it is made."""
     layer: ClassVar[str] = r"\.layers\."
     """Regular expression that finds the parameters of layers."""
 

@@ -1,5 +1,6 @@
 """`model:` the architecture and its shape; one file a family."""
 
+from lmeff.recipe.sections.model.auto import AutoSection
 from lmeff.recipe.sections.model.bert import BertSection
 from lmeff.recipe.sections.model.gpt2 import Gpt2Section
 from lmeff.recipe.sections.model.gptj import GptjSection
@@ -16,10 +17,12 @@ FAMILIES["mamba2"] = Mamba2Section
 FAMILIES["bert"] = BertSection
 FAMILIES["modernbert"] = ModernBertSection
 FAMILIES["xlnet"] = XLNetSection
+FAMILIES["auto"] = AutoSection
 
 __all__ = [
     "FAMILIES",
     "AnyModel",
+    "AutoSection",
     "BertSection",
     "Gpt2Section",
     "GptjSection",

@@ -73,6 +73,11 @@ class Model(Section):
             yield "hidden_size", f"{width} is not a multiple of num_attention_heads ({heads}); change one"
 
     @property
+    def architecture(self) -> str:
+        """What models are called in names: the family, or what a family of many architectures has been asked for."""
+        return self.family
+
+    @property
     def attention_window(self) -> int | None:
         """How far the layers see that do not see everything; None where all do. Of a model of both kinds."""
         return None
