@@ -41,7 +41,9 @@ class Auto(Family):
     never_decayed: ClassVar[str | None] = r"(^|\.)A_log$"
     """Of Mamba, as its authors train it."""
     without_weight_decay: ClassVar[str] = "norms, biases, other vectors and A_log"
-    counted_on: ClassVar[str] = "the model itself, built on the meta device; FLOPs but for scans, activations roughly"
+    counted_on: ClassVar[str] = (
+        "the model itself, built on the meta device; FLOPs by 6 N + 12 L d T, or 6 N without heads; activations roughly"
+    )
     is_tried: ClassVar[bool] = True
 
     parameters: Parameters
