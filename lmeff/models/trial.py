@@ -1,6 +1,7 @@
 """A decoder that nobody here has read, tried before a step is trained."""
 
 import copy
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
@@ -45,8 +46,8 @@ def _is_random(model: PreTrainedModel, seed: int) -> bool:
     although dropout modules do not do so any more."""
     tried = copy.deepcopy(model).train()
     place = use_stateless_dropout(tried, seed)
-    size = model.get_input_embeddings().num_embeddings
-    ids = torch.randint(size, (2, _LENGTH), generator=torch.Generator().manual_seed(0))
+    embeddings: Any = model.get_input_embeddings()
+    ids = torch.randint(embeddings.num_embeddings, (2, _LENGTH), generator=torch.Generator().manual_seed(0))
     with torch.random.fork_rng(devices=[]):
         before = torch.get_rng_state()
         place.slots = range(2)
