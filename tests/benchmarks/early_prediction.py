@@ -2,8 +2,8 @@
 
     python tests/benchmarks/early_prediction.py [--data DIR] [--only published,synthetic]
 
-`--data` holds learning_curves/blimp_overall.csv (by default LMEFF_TEST_DATA). Nothing was tuned on held-out cells: what
-predictors know of the table beforehand is what their priors say (`lmeff/analysis/prediction/predictors`). Takes a minute.
+`--data` holds learning_curves/blimp_overall.csv (by default LMEFF_TEST_DATA). What of the method
+was changed after a look at held-out cells stands in README.md, so coverage on this table is no independent check. Takes a minute.
 """
 
 import argparse
