@@ -3,7 +3,7 @@
     python tests/benchmarks/early_prediction.py [--data DIR] [--only published,synthetic]
 
 `--data` holds learning_curves/blimp_overall.csv (by default LMEFF_TEST_DATA). What of the method
-was changed after a look at held-out cells stands in README.md, so coverage on this table is no independent check. Takes a minute.
+was changed after a look at held-out cells stands in README.md: coverage on this table is no independent check. Takes a minute.
 """
 
 import argparse
