@@ -80,7 +80,7 @@ def test_its_recipe_has_its_fields_and_no_others(recipe: Path) -> None:
     assert read_recipe(recipe, ["model.size=dot"]).recipe.model.size == "dot"
 
 
-def test_mistakes_in_its_recipe_are_told_as_everywhere(recipe: Path) -> None:
+def test_mistakes_in_its_recipe_are_told_as_everywhere(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert mistakes(recipe, "model.rope_theta=3", "model.initial_sprd=1") == [
         "model.initial_sprd=1: unknown key; did you mean 'model.initial_spread'?",
         "model.rope_theta=3: unknown key; another family has it; known here: family, size, hidden_size,"
@@ -94,6 +94,10 @@ def test_mistakes_in_its_recipe_are_told_as_everywhere(recipe: Path) -> None:
         "batch.document_mask=true: in the family 'toy' documents of one sequence cannot be kept apart; leave it out"
     ]
     words = ["training.use_liger_kernel=true", "training.liger_kernel_config={rope: true}"]
+    assert mistakes(recipe, *words) == [
+        "training.use_liger_kernel=true: there are no kernels of Liger for the family 'toy'; leave it out"
+    ]
+    monkeypatch.setattr(ToySection, "liger_kernels", ("rms_norm",))
     assert mistakes(recipe, *words) == [
         "training.liger_kernel_config={rope: true}: Liger has no 'rope' for the family 'toy'"
     ]
