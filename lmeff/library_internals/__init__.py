@@ -27,7 +27,7 @@ IN_SUBCLASSES: Mapping[str, tuple[str, ...]] = {
         "_save_checkpoint",
     ),
     # Answers are scored by our own passes; where a model does not allow that, lm-eval's are called.
-    "lm_eval.models.huggingface.HFLM": ("_encode_pair", "_loglikelihood_tokens"),
+    "lm_eval.models.huggingface.HFLM": ("_encode_pair", "_get_backend", "_loglikelihood_tokens"),
     # Documented by evaluate: this is how a metric is written.
     "evaluate.Metric": ("_compute", "_info"),
 }
@@ -51,7 +51,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "torch.optim.lr_scheduler.LRScheduler": ("_last_lr",),
     "trackio.run.Run": ("_next_step",),
     "transformers.PretrainedConfig": ("_attn_implementation",),
-    "transformers.PreTrainedModel": ("_no_split_modules", "_tied_weights_keys"),
+    "transformers.PreTrainedModel": ("_no_split_modules", "_supports_sdpa", "_tied_weights_keys"),
     "transformers.Trainer": ("_globalstep_last_logged", "_tr_loss"),
     "transformers.TrainingArguments": ("_n_gpu",),
     "transformers.integrations.deepspeed": ("_hf_deepspeed_config_weak_ref",),
@@ -161,6 +161,11 @@ def set_attention(config: "PretrainedConfig", name: str) -> None:
 def layer_classes(model: "PreTrainedModel") -> Iterable[str]:
     """The names of the classes of a model's layers; none for a model that does not name them."""
     return model._no_split_modules or ()
+
+
+def supports_sdpa(model_class: "type[PreTrainedModel]") -> bool:
+    """Whether models of this class call transformers' attention function, by its own word."""
+    return bool(model_class._supports_sdpa)
 
 
 def has_tied_weights(model: "PreTrainedModel") -> bool:

@@ -4,6 +4,7 @@ import torch
 import transformers
 from transformers import AutoConfig, PreTrainedModel
 
+from lmeff.models.config_file import loads_as_saved
 from lmeff.models.families import family_of
 from lmeff.models.trial import check_decoder
 from lmeff.recipe.schema import Recipe
@@ -30,6 +31,7 @@ def build_model(recipe: Recipe) -> PreTrainedModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         model: PreTrainedModel = getattr(transformers, family.model_class)(config)
+    loads_as_saved(config)
     if family.is_tried:
         check_decoder(model, recipe.seed)
     return model

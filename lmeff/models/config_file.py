@@ -8,6 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 
+def loads_as_saved(config: Any) -> None:
+    """Takes back what transformers 5 would do to the weights of every Mamba that it loads, and not only to first ones: with
+    `rescale_prenorm_residual` it divides `out_proj` by the root of the number of layers. `config` is a PreTrainedConfig."""
+    if getattr(config, "rescale_prenorm_residual", False):
+        config.rescale_prenorm_residual = False
+
+
 def complete_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration with both names of everything that has two."""
     completed = dict(config)

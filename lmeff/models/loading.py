@@ -27,6 +27,7 @@ from lmeff.errors import InputError
 from lmeff.library_internals import has_tied_weights
 from lmeff.models.buffers import is_buffer
 from lmeff.models.causality import check_causal
+from lmeff.models.config_file import loads_as_saved
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 _OPTIONS = {"trust_remote_code": False, "local_files_only": True}
@@ -35,7 +36,9 @@ _OTHER_HEADS = re.compile(r"(^|\.)(pooler|seq_relationship|classifier|score|qa_o
 
 
 def load_config(folder: Path, **more: Any) -> PreTrainedConfig:
-    return AutoConfig.from_pretrained(folder, **_OPTIONS, **more)
+    config = AutoConfig.from_pretrained(folder, **_OPTIONS, **more)
+    loads_as_saved(config)
+    return config
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -77,7 +80,7 @@ def _load_checked(folder: Path, **options: Any) -> PreTrainedModel:
     auto = language_model_class(config)
     if auto is None:
         raise InputError(f"{folder}: transformers has no language model of the kind {config.model_type}")
-    model, info = _from_pretrained(auto, folder, **options)
+    model, info = _from_pretrained(auto, folder, **{"config": config, **options})
     _check_shapes(folder, info["mismatched_keys"])
     _check_nothing_missing(folder, info["missing_keys"])
     _check_nothing_unexpected(folder, (name for name in info["unexpected_keys"] if not _OTHER_HEADS.search(name)))

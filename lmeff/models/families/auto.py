@@ -8,12 +8,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lmeff.errors import InputError
+from lmeff.library_internals import supports_sdpa
 from lmeff.models.families.family import Family, Parameters
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.model import FAMILIES as SECTIONS
 from lmeff.recipe.sections.model import AutoSection
 from lmeff.recipe.wording import did_you_mean, one_line
-from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID
 
 if TYPE_CHECKING:
     from torch import nn
@@ -100,7 +100,7 @@ class Auto(Family):
             query_width=heads * (getattr(config, "head_dim", None) or width // heads) if heads else 0,
             layer_numbers=sum(_outputs(one) for one in matrices),
             state_numbers=num_layers * inner * states if isinstance(states, int) else 0,
-            kept_weights=0 if getattr(type(model), "_supports_sdpa", False) else num_layers * heads,
+            kept_weights=0 if supports_sdpa(type(model)) else num_layers * heads,
         )
 
     # ------------------------------------------------------------------ costs
@@ -136,7 +136,7 @@ class Auto(Family):
     def attention_dropout(cls, config: "PreTrainedConfig") -> float:
         """Classes without transformers' attention function have dropout modules, or are found out when they are tried."""
         rate = getattr(config, "attention_dropout", None)
-        return float(rate) if rate and getattr(_class_of(config), "_supports_sdpa", False) else 0.0
+        return float(rate) if rate and supports_sdpa(_class_of(config)) else 0.0
 
     @classmethod
     def muon_names(cls, model: "nn.Module") -> list[str]:
@@ -250,6 +250,8 @@ def _check_keys(said: Mapping[str, Any], stock: "PreTrainedConfig") -> None:
 @lru_cache(maxsize=64)
 def _config(model_type: str, values: str, vocab_size: int) -> "PreTrainedConfig":
     from transformers import AutoConfig
+
+    from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID
 
     special_tokens = {"pad_token_id": PAD_ID, "bos_token_id": BOS_ID, "eos_token_id": EOS_ID}
     given = json.loads(values) | {"vocab_size": vocab_size} | special_tokens
