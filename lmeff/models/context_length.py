@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
-from transformers import AutoModel, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from lmeff.models.device import is_out_of_memory
+from lmeff.models.loading import language_model_class
 
 _NAMES = (
     "max_position_embeddings",
@@ -71,8 +71,7 @@ def _try_length(config: PreTrainedConfig, stated: int | None) -> int | None:
     if key not in _tried_lengths:
         try:
             with torch.random.fork_rng(devices=[]):
-                is_causal = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
-                model = model_with_one_layer(config, AutoModelForCausalLM if is_causal else AutoModel)
+                model = model_with_one_layer(config, language_model_class(config) or AutoModel)
             body: Any = model.base_model
             _tried_lengths[key] = _table_length(body) or _longest_taken(body, stated)
         except NO_COPY:
