@@ -114,7 +114,9 @@ def classifier_of(folder: Path, encoded: EncodedTask) -> Classifier:
 
 
 def test_every_family_has_a_line_here():
-    assert HEADS.keys() >= FAMILIES.keys()
+    decoders_of_no_family = {"mamba", "gpt-neox", "xglm"} & HEADS.keys()
+    assert decoders_of_no_family, "what stands for `auto`"
+    assert HEADS.keys() >= FAMILIES.keys() - {"auto"}
 
 
 @pytest.mark.parametrize("name", HEADS)
