@@ -51,6 +51,7 @@ LATE = (
 )
 """Patterns of variables that are read when a program runs. The others may be read when a library is imported: a parent has
 them from its start, and another set of them gets another parent."""
+_FreshProcess = subprocess.Popen
 MAX_PARENTS = 3
 """How many parents are kept, of half a gigabyte each; the one not used for the longest time ends first."""
 
@@ -67,7 +68,8 @@ class Parent:
         script = Path(__file__).with_name("prepared_parent.py")
         # The last argument is room for the command lines of its children.
         command = [sys.executable, str(script), str(theirs.fileno()), " " * 4000]
-        subprocess.Popen(
+        # A test may have put our own class in place of this one: it would look for the very parent that begins here.
+        _FreshProcess(
             command,
             env=environment,
             pass_fds=[theirs.fileno()],
