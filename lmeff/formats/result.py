@@ -4,6 +4,7 @@ Beside lm-eval's keys a result has `kind`, which says what was measured, and `lm
 `weights_sha256`, `data_sha256`, `settings` and more. Files of lm-eval itself and of older versions have no `kind`.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -106,6 +107,22 @@ def about_of(path: Path) -> dict[str, Any]:
 def _read_about(path: Path, _mtime_ns: int, _size: int) -> dict[str, Any]:
     about = find_result(path).get(ABOUT)
     return about if isinstance(about, dict) else {}
+
+
+def scoring_of(settings: Mapping[str, Any]) -> str:
+    """How texts were scored: `causal`, or `pseudo_log_likelihood (original)`."""
+    scoring, variant = settings.get("scoring") or "causal", settings.get("scoring_variant")
+    return scoring + (f" ({variant})" if variant else "")
+
+
+def scoring_words(scoring: str | None) -> str | None:
+    """What to know of scores that are not causal, of what `scoring_of` says; None of causal ones."""
+    if scoring in (None, "causal"):
+        return None
+    name, space, variant = scoring.partition(" ")
+    if name == "left_to_right_masks":
+        return "scored from left to right, with masks that hide later tokens"
+    return f"scored by {name.replace('_', '-')}{space}{variant}, not comparable with scores of causal models"
 
 
 def pairs_path(result: Path) -> Path:

@@ -84,6 +84,32 @@ def test_results_that_say_nothing_of_themselves_still_have_a_number_of_examples(
     assert "first over 335 pairs; second over 201 pairs: not scored alike" in print_curves(read_runs(two))
 
 
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_scores_of_another_way_are_no_scores_of_a_causal_model(two, is_ours):
+    """In files of lm-eval's own command line only the model says how it scored."""
+    pseudo = {"scoring": "pseudo_log_likelihood", "scoring_variant": "within_word_l2r"}
+    if is_ours:
+        say(two[0], precision="float32")
+        say(two[1], precision="float32", **pseudo)
+    else:
+        for run, way in zip(two, ({}, pseudo), strict=True):
+            for path in run.glob("results/*/lmeff_blimp.json"):
+                config = {"context_start": "bos", **way}
+                path.write_text(json.dumps(json.loads(path.read_text()) | {"config": config}))
+    variant = "" if is_ours else " (within_word_l2r)"
+    assert (
+        f"not comparable: lmeff_blimp: first over 335 pairs, scoring causal; second over 335 pairs, scoring "
+        f"pseudo_log_likelihood{variant}: not scored alike" in print_curves(read_runs(two))
+    )
+
+
+def test_traits_of_families_are_no_other_settings(two):
+    """Of fine-tuning: how a family is pooled, and what its dropout is drawn by."""
+    say(two[0], seed=1)
+    say(two[1], seed=1, pooling="tried", segments=2, micro_batch_size=8)
+    assert "not comparable" not in print_curves(read_runs(two))
+
+
 def test_within_one_run_too(fake_run):
     run = fake_run(num_pairs=5, anchors=(0, 25, 50))
     path = run / "results" / "seed-0-tokens-25M" / "lmeff_blimp.json"

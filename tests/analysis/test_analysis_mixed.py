@@ -84,3 +84,28 @@ def test_pairs_of_other_data_are_not_compared(fake_run):
         change(run, "lmeff_blimp", "0", "100M")
     say(path, at_0={"data": "e"}, at_25M={"data": "e"}, at_50M={"data": "e"})
     assert changes(read_runs([path])[0]) == []
+
+
+def test_pairs_that_were_scored_another_way_are_not_compared(fake_run):
+    path = fake_run(anchors=(0, 25, 50), final=False)
+    pseudo = {"scoring": "pseudo_log_likelihood", "scoring_variant": "within_word_l2r"}
+    say(path, at_25M=dict(pseudo), at_50M=dict(pseudo))
+    (run,) = read_runs([path])
+    assert [(each.first_tokens, each.last_tokens) for each in changes(run)] == [("25M", "50M")]
+    assert mixed_notes(run) == ["lmeff_blimp: anchor 0 was scored with other settings (scoring) than the others"]
+    with pytest.raises(InputError, match=r"other settings of lmeff_blimp \(scoring\)"):
+        change(run, "lmeff_blimp", "0", "50M")
+
+
+def test_files_of_lm_evals_own_command_line_say_how_they_were_scored(fake_run):
+    path = fake_run(anchors=(0, 25, 50), final=False)
+    for file in path.glob("results/*/lmeff_blimp.json"):
+        way = {} if file.parent.name.endswith("-0") else {"scoring": "pseudo_log_likelihood"}
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"config": {"context_start": "bos", **way}}))
+    (run,) = read_runs([path])
+    assert [result.scoring for result in run.results_of("lmeff_blimp")] == [
+        "causal",
+        *["pseudo_log_likelihood"] * 2,
+    ]
+    assert [each.first_tokens for each in changes(run)] == ["25M"]
+    assert mixed_notes(run) == ["lmeff_blimp: anchor 0 was scored with other settings (scoring) than the others"]

@@ -80,9 +80,11 @@ def _what_differs(sides: Sides, results: Mapping[Member, TaskResult]) -> Iterabl
     )
     for name in names:
         values = {member: value_words(about, name) for member, about in abouts.items()}
-        unsaid_value = "causal" if name == "scoring" else "not said"
-        said = {member: unsaid_value if value == "None" else value for member, value in values.items()}
+        said = {member: "not said" if value == "None" else value for member, value in values.items()}
         yield f"other {name} ({sides.listed(said)})"
+    scorings = {member: result.scoring for member, result in results.items() if result.scoring}
+    if len(set(scorings.values())) > 1 and not names.keys() & {"scoring", "scoring_variant"}:
+        yield f"other scoring ({sides.listed(scorings)})"
 
 
 def _other_lm_eval(sides: Sides, task: str, results: Mapping[Member, TaskResult]) -> str | None:

@@ -29,9 +29,14 @@ Item = TypeVar("Item")
 
 def same_conditions(one: TaskResult, other: TaskResult) -> bool:
     """Whether two results of a task can be compared: as many examples and, where both tell, the same data and settings."""
-    if one.num_examples != other.num_examples:
+    if one.num_examples != other.num_examples or not same_scoring(one, other):
         return False
     return not (one.about and other.about) or conditions(one.about) == conditions(other.about)
+
+
+def same_scoring(one: TaskResult, other: TaskResult) -> bool:
+    """Whether two results were scored in one way, as far as they tell."""
+    return not (one.scoring and other.scoring) or one.scoring == other.scoring
 
 
 def same_text(one: TaskResult, other: TaskResult) -> bool:
@@ -120,12 +125,15 @@ def _score_notes(groups: Sequence[Group], task: str) -> list[str]:
     if len(apart) > 1:
         abouts = [conditions(result.about) for members in apart if (result := _last(members[0], task)).about]
         differing = {name for one in abouts for other in abouts for name in setting_words(one, other)}
+        scorings = {result.scoring for members in apart if (result := _last(members[0], task)).scoring}
 
         def say(run: Run) -> str:
             result = _last(run, task)
             count = "an unknown number of" if result.num_examples is None else f"{result.num_examples:,}"
             about = conditions(result.about) if result.about else None
             words = {name: value_words(about, name) for name in sorted(differing)} if about else {}
+            if result.scoring and len(scorings) > 1 and not words.keys() & {"scoring", "scoring_variant"}:
+                words["scoring"] = result.scoring
             over = f" over {count} {examples_of(run, task)}"
             return ", ".join([over, *(f"{name} {value}" for name, value in words.items())])
 

@@ -8,10 +8,13 @@ from collections.abc import Iterable
 from lmeff.analysis.reading.runs import Anchor, Run
 from lmeff.quantities import format_tokens
 
-_NOT_COMPARED = ("model_files_sha256", "config_sha256", "batch_size")
-"""Settings that tell models apart, or decide how fast scores are made and not what they are."""
+_NOT_COMPARED = ("model_files_sha256", "config_sha256", "batch_size", "pooling", "segments", "micro_batch_size")
+"""Settings that tell models apart, as the last three do of families that are fine-tuned, or decide how fast scores are made and
+not what they are."""
 _NAMES = {"task_files_sha256": "task files"}
 """Settings by a name that people read."""
+_UNSAID = {"limit": "none", "scoring": "causal"}
+"""What a setting is where a result has none."""
 
 
 def mixed_notes(run: Run) -> list[str]:
@@ -23,6 +26,9 @@ def mixed_notes(run: Run) -> list[str]:
         abouts = {tokens: conditions(one.about) for tokens, one in results.items() if one and one.about}
         keys = {tokens: json.dumps(about, sort_keys=True) for tokens, about in abouts.items()}
         if len(set(keys.values())) < 2:
+            notes += _other_scorings(
+                task, {tokens: one.scoring for tokens, one in results.items() if one and one.scoring}
+            )
             notes += _other_counts(task, {tokens: one.num_examples for tokens, one in results.items() if one})
             continue
         usual_key = Counter(reversed(keys.values())).most_common(1)[0][0]  # of equally many, what the last ones have
@@ -31,6 +37,13 @@ def mixed_notes(run: Run) -> list[str]:
         differing = {name for about in others.values() for name in _differences(about, usual)}
         notes.append(f"{task}: {_listed(others)} scored with other {_kinds(differing)} than the others")
     return notes
+
+
+def _other_scorings(task: str, scorings: dict[int, str]) -> list[str]:
+    """Files of lm-eval's own command line say how they were scored, and no more."""
+    usual = Counter(reversed(scorings.values())).most_common(1)[0][0] if scorings else None
+    others = [tokens for tokens, scoring in scorings.items() if scoring != usual]
+    return [f"{task}: {_listed(others)} scored with other settings (scoring) than the others"] if others else []
 
 
 def _other_counts(task: str, counts: dict[int, int | None]) -> list[str]:
@@ -73,6 +86,8 @@ def conditions(about: dict) -> dict:
 def _differences(about: dict, usual: dict) -> list[str]:
     ours, theirs = about["settings"], usual["settings"]
     names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    if "scoring" in names:  # another way of scoring has other variants, or none
+        names = [name for name in names if name != "scoring_variant"]
     return [*(["data"] if about["data"] != usual["data"] else []), *names]
 
 
@@ -90,8 +105,8 @@ def value_words(about: dict, name: str) -> str:
     """One of the conditions, by a name of `setting_words`."""
     key = next((key for key, word in _NAMES.items() if word == name), name)
     value = about["data"] if key == "data" else about["settings"].get(key)
-    if key == "limit" and value is None:
-        return "none"
+    if value is None and key in _UNSAID:
+        return _UNSAID[key]
     return str(value)[:8] if key == "data" or key.endswith("sha256") else str(value)
 
 

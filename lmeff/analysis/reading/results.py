@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lmeff.errors import InputError
-from lmeff.formats.result import Kind, kind_of, read_result
+from lmeff.formats.result import Kind, kind_of, read_result, scoring_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class TaskResult:
     """What contexts began with: `bos` or `tokenizer`; None where the result does not say it."""
     kind: Kind = "choices"
     """What was measured."""
+    scoring: str | None = None
+    """How texts were scored, as `scoring_of` says it; None where nothing was scored or the result does not say it."""
 
     @property
     def num_samples(self) -> int | None:
@@ -105,6 +107,8 @@ def _parse_results(content: dict, path: Path) -> Results:
     items = about.get("num_items_of") or {}
     # Files that lm-eval's own command line wrote have it where the model says what it is.
     said = about.get("settings") or content.get("config") or {}
+    tells = kind in ("pairs", "choices") and (about.get("settings") or said.get("scoring") or said.get("context_start"))
+    scoring = scoring_of(said) if tells else None
 
     def total(task: str, counts: dict) -> int | None:
         if task not in subtasks:
@@ -120,7 +124,7 @@ def _parse_results(content: dict, path: Path) -> Results:
             num_tokens = ((content.get("counts") or {}).get(task) or {}).get("num_tokens")
             num_items = total(task, items) if items else None
             tasks[task] = TaskResult(
-                metrics, total(task, counts), about, num_tokens, num_items, said.get("context_start"), kind
+                metrics, total(task, counts), about, num_tokens, num_items, said.get("context_start"), kind, scoring
             )
     return Results(tasks, subtasks)
 

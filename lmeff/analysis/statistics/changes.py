@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from lmeff.analysis.reading.mixed_settings import conditions, setting_words
 from lmeff.analysis.reading.runs import Anchor, Run
 from lmeff.errors import InputError
 from lmeff.quantities import format_count, format_tokens, parse_count
@@ -69,7 +70,8 @@ def change(
     """Accuracy of `task` at `last` minus at `first`, with a paired bootstrap 95% interval.
 
     `task` is a group or a paradigm; `first` and `last` are revision names or tokens (`25M`), by default the first and
-    the last anchor with scores of its pairs, of those with the data of the last one. A group's accuracy is the unweighted mean
+    the last anchor with scores of its pairs, of those with the data and settings of the last one. A
+    group's accuracy is the unweighted mean
     over its paradigms.
 
     Pairs are resampled within each paradigm, the same ones at both anchors, so what makes a pair easy or hard at both
@@ -78,16 +80,19 @@ def change(
     with the observed shares: drawing those five counts is exactly the bootstrap over pairs, and its cost does not grow
     with their number. Pairs that were made from one item, such as EWoK's in both directions, are drawn together.
 
-    Raises InputError when the run lacks the task or two anchors with its pairs, or when these are pairs of other data.
+    Raises InputError when the run lacks the task or two anchors with its pairs, or when these were scored with other data or
+    settings.
     """
     alike = _alike(run, task)
     if (first is None or last is None) and len(alike) < 2:
         raise InputError(f"{run.folder}: {len(alike)} anchors with scores of the pairs of {task}; a change needs two")
     before = alike[0] if first is None else run.anchor(first)
     after = alike[-1] if last is None else run.anchor(last)
-    if _data_sha256(before, task) != _data_sha256(after, task):
+    if _made_with(before, task) != _made_with(after, task):
+        words = setting_words(_made_with(before, task)[0], _made_with(after, task)[0]) or ["scoring"]
+        other = f"data of {task}" if words[0] == "data" else f"settings of {task} ({', '.join(words)})"
         raise InputError(
-            f"{run.folder}: {before.revision} and {after.revision} were scored with other data of {task}, so that "
+            f"{run.folder}: {before.revision} and {after.revision} were scored with other {other}, so that "
             "their pairs cannot be compared; evaluate one of them again"
         )
     differences = paired_differences(run, task, before, after)
@@ -153,15 +158,15 @@ def changes(run: Run) -> list[Change]:
 
 
 def _alike(run: Run, task: str) -> list[Anchor]:
-    """Anchors that were scored pair by pair with the data that the last one was scored with."""
+    """Anchors that were scored pair by pair with the data and settings that the last one was scored with."""
     scored = _scored(run, task)
-    return [anchor for anchor in scored if _data_sha256(anchor, task) == _data_sha256(scored[-1], task)]
+    return [anchor for anchor in scored if _made_with(anchor, task) == _made_with(scored[-1], task)]
 
 
-def _data_sha256(anchor: Anchor, task: str) -> str | None:
-    """None for a result that others made, which does not tell."""
+def _made_with(anchor: Anchor, task: str) -> tuple[dict, str | None]:
+    """The conditions of a result, which are empty for one that others made, and how it was scored."""
     result = anchor.results.tasks.get(task)
-    return result.about.get("data_sha256") if result else None
+    return (conditions(result.about), result.scoring) if result else (conditions({}), None)
 
 
 def _scored(run: Run, task: str) -> list[Anchor]:

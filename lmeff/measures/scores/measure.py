@@ -1,14 +1,13 @@
 """`results/REVISION/TASK.json`: lm-eval's tasks."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from lmeff.errors import InputError
 from lmeff.evaluation.bos_warning import warn_of_bos
 from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.tasks.checks import check_tasks
-from lmeff.formats.result import about_of
+from lmeff.formats.result import about_of, scoring_of
 from lmeff.measures.measure import Measure, Say
 from lmeff.measures.reuse import refuse_fewer_examples
 from lmeff.measures.scores.table import ScoreTable
@@ -104,7 +103,7 @@ def evaluation_of(
 def scored_again_lines(evaluation: Evaluation) -> Iterator[str]:
     """Why results of the same model that are there are made again, where that is what contexts began with, or how texts were
     scored."""
-    start, how = evaluation.context_start, _scoring(evaluation.settings)
+    start, how = evaluation.context_start, scoring_of(evaluation.settings)
     tasks_by_start: dict[str | None, list[str]] = {}
     tasks_by_scoring: dict[str, list[str]] = {}
     for task in evaluation.tasks:
@@ -114,7 +113,7 @@ def scored_again_lines(evaluation: Evaluation) -> Iterator[str]:
             continue
         if (other := settings.get("context_start")) != start:
             tasks_by_start.setdefault(other, []).append(task)
-        if (other_how := _scoring(settings)) != how:
+        if (other_how := scoring_of(settings)) != how:
             tasks_by_scoring.setdefault(other_how, []).append(task)
     if tasks_by_start:
         made = [
@@ -125,9 +124,3 @@ def scored_again_lines(evaluation: Evaluation) -> Iterator[str]:
     if tasks_by_scoring:
         made = [f"{', '.join(tasks)} with scoring {one}" for one, tasks in tasks_by_scoring.items()]
         yield f"scored again with scoring {how}; it was scored on {'; '.join(made)}"
-
-
-def _scoring(settings: Mapping[str, Any]) -> str:
-    """`causal`, or `pseudo_log_likelihood (original)`."""
-    variant = settings.get("scoring_variant")
-    return settings.get("scoring", "causal") + (f" ({variant})" if variant else "")
