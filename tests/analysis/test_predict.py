@@ -82,8 +82,10 @@ def test_a_cell_that_was_cut_is_predicted_and_compared(published):
     decisions = document["decisions"]
     assert len(decisions) == 5
     assert all(cell in (row["a"], row["b"]) and "babylm3" in row["a"] and "babylm3" in row["b"] for row in decisions)
-    small = find(decisions, a="babylm3 20m 16000", b=cell)
-    assert small["probability"] < 0.3
+    assert {row["probability"] for row in decisions} == {None}
+    assert not any(row["decided"] for row in decisions)
+    assert "not calibrated: fewer than 20 finished recipes" in document["notes"]
+    assert "% sure" not in predict_text(document)
     assert "[" in predict_text(document)
 
 

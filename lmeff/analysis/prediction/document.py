@@ -9,7 +9,7 @@ from lmeff.analysis.prediction.bounds import ceiling_rows, regret_rows, rule_row
 from lmeff.analysis.prediction.orders import RANKERS, pair_rows, predicted_cells
 from lmeff.analysis.prediction.protocols import PROTOCOLS, Trial, error_rows, make_splits
 from lmeff.analysis.prediction.sentence import caveats, sentence
-from lmeff.analysis.prediction.unfinished import decision_rows, prediction_rows
+from lmeff.analysis.prediction.unfinished import decision_rows, prediction_rows, unfinished_notes
 from lmeff.analysis.scores.curve_table import CurveTable
 from lmeff.analysis.scores.from_observations import make_curve_table, missing_scores, with_chosen_target
 from lmeff.analysis.scores.observation import Observation
@@ -51,7 +51,8 @@ def predict(observations: Sequence[Observation], target: str = "last", notes: It
         "decisions": decision_rows(table),
         "missing": missing_scores(table),
     }
-    return {**document, "sentence": sentence(table, document), "notes": [*notes, *lacking, *caveats(table)]}
+    said = unfinished_notes(table, document["decisions"])
+    return {**document, "sentence": sentence(table, document), "notes": [*notes, *lacking, *caveats(table), *said]}
 
 
 def _regret(trial: Trial) -> list[dict]:

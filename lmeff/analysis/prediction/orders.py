@@ -7,8 +7,7 @@ import numpy as np
 
 from lmeff.analysis.prediction.bootstrap import NOTHING, drawn_over
 from lmeff.analysis.prediction.pairs import KINDS, agreement_of_cells, pair_masks
-from lmeff.analysis.prediction.predictors.forecasts import PooledModel
-from lmeff.analysis.prediction.predictors.gaussian import Posterior
+from lmeff.analysis.prediction.predictors.forecasts import Fitted
 from lmeff.analysis.prediction.protocols import PROTOCOLS, Trial
 from lmeff.analysis.scores.curve_table import CurveTable, Floats, Mask
 
@@ -59,9 +58,10 @@ def pair_rows(trial: Trial) -> list[dict]:
 
 def _said_and_right(trial: Trial) -> tuple[float, float] | None:
     """Over pairs of runs of different cells of corpora that were held out."""
-    table, model = trial.table, trial.fitted.models["pooling_ranks"]
+    table = trial.table
     said, right = [], []
-    for split in np.flatnonzero(trial.splits.protocol == PROTOCOLS.index("P3")):
+    of_protocol = trial.splits.protocol == PROTOCOLS.index("P3")
+    for split in np.flatnonzero(of_protocol & (trial.fitted.masks.sum(1) > 0)):
         runs = np.flatnonzero(trial.splits.tested[split] & trial.fitted.cutoff.usable)
         weights = np.zeros((len(runs) * (len(runs) - 1) // 2, table.num_runs))
         one, other = np.triu_indices(len(runs), 1)
@@ -69,24 +69,24 @@ def _said_and_right(trial: Trial) -> tuple[float, float] | None:
         weights[np.arange(len(one)), runs[one]] = 1
         weights[np.arange(len(one)), runs[other]] = -1
         weights = weights[apart]
-        probability = probabilities(model, trial.fitted.posteriors["pooling_ranks"], int(split), weights)
+        probability = probabilities(trial.fitted, int(split), weights)
         ahead = np.sign(weights @ np.where(table.is_finished, np.nan_to_num(table.target), 0.0))
         said += list(np.maximum(probability, 1 - probability))
         right += list((np.sign(probability - 0.5) * ahead + 1) / 2)
     return (float(np.mean(said)), float(np.mean(right))) if said else None
 
 
-def probabilities(
-    model: PooledModel, fitted: Posterior, split: int, weights: Floats, known: Floats | float = 0.0
-) -> Floats:
-    """(contrasts,): the probability that a weighted sum of ends is above 0. `weights` (contrasts, runs) are of runs that have
-    not ended; `known` (contrasts,) is what those that have add to it."""
-    from scipy.special import ndtr
+def probabilities(fitted: Fitted, split: int, weights: Floats, known: Floats | float = 0.0) -> Floats:
+    """(contrasts,): the probability that a weighted sum of ends is above 0, by the t distribution that intervals come from.
+    `weights` (contrasts, runs) are of runs that have not ended; `known` (contrasts,) is what those that have add to it."""
+    from scipy.special import stdtr
 
-    mean = model.base + model.columns @ fitted.mean[split]
-    inner = weights @ model.columns
-    variance = ((inner @ fitted.covariance[split]) * inner).sum(1) + fitted.noise[split] * (weights**2).sum(1)
-    return ndtr((weights @ mean + known) / np.sqrt(np.maximum(variance, 1e-12)))
+    if not len(weights):
+        return np.zeros(0)
+    name, of_split = "pooling_ranks", slice(split, split + 1)
+    posterior = fitted.posteriors[name].of(of_split)
+    forecast = fitted.models[name].predict_sums(posterior, fitted.masks[of_split], weights)
+    return stdtr(forecast.freedom[0], (forecast.mean[0] + known) / np.maximum(forecast.sd[0], 1e-6))
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def error_rows(trial: Trial) -> list[dict]:
     tokens = int(trial.table.anchors[trial.column])
     for number, protocol in enumerate(PROTOCOLS):
         tested = trial.tested(number)
-        errors = {}
+        errors, best = {}, {}
         for name in PREDICTORS:
             forecast = trial.forecasts[name]
             split, run = np.nonzero(tested & np.isfinite(forecast.mean))
@@ -113,6 +113,7 @@ def error_rows(trial: Trial) -> list[dict]:
             error = forecast.mean[split, run] - trial.table.target[run]
             width = np.abs(error) / np.maximum(forecast.sd[split, run], 1e-12)
             covered = [float((width <= stdtrit(forecast.freedom[split, run], half)).mean()) for half in (0.9, 0.975)]
+            best[name] = _best_rule(trial, split, run)
             mae = _mean_absolute(trial.table, np.abs(error), run)
             errors[name] = {
                 "mae": mae["value"],
@@ -125,18 +126,25 @@ def error_rows(trial: Trial) -> list[dict]:
             }
         if not errors:
             continue
-        best = min(errors[name]["mae"] for name in BASELINES if name in errors)
         rows += [
             {
                 "protocol": protocol,
                 "cutoff_tokens": tokens,
                 "predictor": name,
                 **said,
-                "skill": 1 - said["mae"] / best if best > 0 else None,
+                "skill": 1 - said["mae"] / best[name] if best[name] > 0 else None,
             }
             for name, said in errors.items()
         ]
     return rows
+
+
+def _best_rule(trial: Trial, split: Ints, run: Ints) -> float:
+    """The smallest mean absolute error of `BASELINES` for these runs of these splits; where a corpus has no gain of its own,
+    the mean gain stands in."""
+    means = {name: trial.forecasts[name].mean[split, run] for name in BASELINES}
+    said = (np.where(np.isfinite(mean), mean, means["mean_gain"]) for mean in means.values())
+    return min(float(np.abs(mean - trial.table.target[run]).mean()) for mean in said)
 
 
 def _mean_absolute(table: CurveTable, errors: Floats, runs: Ints) -> dict:

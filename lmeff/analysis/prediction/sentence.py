@@ -3,6 +3,7 @@
 import numpy as np
 
 from lmeff.analysis.prediction.bootstrap import FEWEST_CELLS
+from lmeff.analysis.prediction.unfinished import MANY_CELLS
 from lmeff.analysis.scores.curve_table import CurveTable
 from lmeff.quantities import format_tokens
 
@@ -10,7 +11,6 @@ EARLY_SHARE = 0.05
 """Of the target: where the sentence looks at an early score."""
 FAR_APART = 3.0
 """Corpora that differ by more seed deviations than this make pooled correlations high by themselves."""
-MANY_CELLS = 20
 COIN = 0.55
 """Up to this share of pairs, a coin does as well; above it, an interval that holds 1/2 leaves it open."""
 

@@ -198,11 +198,12 @@ def _decisions(document: dict) -> str:
     if not decisions:
         return ""
     decided = [row for row in decisions if row["decided"]]
-    lines = [f"{len(decided)} of {len(decisions)} comparisons with them, within their corpora, are decided (95% sure)"]
+    sure = "" if all(row["probability"] is None for row in decisions) else " (95% sure)"
+    lines = [f"{len(decided)} of {len(decisions)} comparisons with them, within their corpora, are decided{sure}"]
     for row in decided[:_MOST_LISTED]:
         first, second = (row["a"], row["b"]) if row["probability"] > 0.5 else (row["b"], row["a"])
-        sure = max(row["probability"], 1 - row["probability"])
-        lines.append(f"  {first} will end above {second} ({min(sure, 0.999):.1%})")
+        share = max(row["probability"], 1 - row["probability"])
+        lines.append(f"  {first} will end above {second} ({min(share, 0.999):.1%})")
     if len(decided) > _MOST_LISTED:
         lines.append(f"  and {len(decided) - _MOST_LISTED} more (--json)")
     return "\n".join(lines)

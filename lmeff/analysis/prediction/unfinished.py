@@ -1,5 +1,7 @@
 """Runs that have not reached the target, beside runs that have: what each will end at, and which comparisons are decided."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lmeff.analysis.prediction.orders import Contrast, probabilities
@@ -7,6 +9,8 @@ from lmeff.analysis.prediction.predictors.forecasts import PREDICTORS, Cutoff, F
 from lmeff.analysis.prediction.predictors.stack import FEWEST_CORPORA, stacked
 from lmeff.analysis.scores.curve_table import CurveTable, Ints
 
+MANY_CELLS = 20
+"""With fewer finished cells no probability is told."""
 FEWEST_CELLS = 4
 """With fewer finished cells no interval is called calibrated."""
 EARLY = 1 / 8
@@ -25,17 +29,22 @@ def unfinished_at(table: CurveTable) -> Ints:
     return columns
 
 
-def cells_beside(table: CurveTable) -> Ints:
-    """(corpora,): finished cells of each."""
-    finished = table.is_finished @ table.members > 0
-    return np.bincount(table.corpus_of_cell[finished], minlength=len(table.corpus_names))
+def finished_cells(table: CurveTable, column: int) -> Ints:
+    """The cells that have a finished run with a score at an anchor: what runs that are there now can be compared with."""
+    return np.flatnonzero(Cutoff(table, column).usable @ table.members > 0)
+
+
+def cells_beside(table: CurveTable, column: int) -> Ints:
+    """(corpora,): finished cells of each with a score at an anchor."""
+    cells = finished_cells(table, column)
+    return np.bincount(table.corpus_of_cell[cells], minlength=len(table.corpus_names))
 
 
 def is_calibrated(table: CurveTable, run: int, column: int) -> bool:
     """Whether the interval of a run may be called calibrated: its corpus has a finished cell or at least four other corpora
-    have, and its size is not larger than all that finished, unless it is far enough."""
-    beside = cells_beside(table)
-    finished = np.flatnonzero(table.is_finished @ table.members > 0)
+    have, and its size is not larger than all that finished, unless it is far enough. Cells without a score at the anchor say
+    nothing there and do not count."""
+    beside, finished = cells_beside(table, column), finished_cells(table, column)
     if len(finished) < FEWEST_CELLS:
         return False
     if not beside[table.corpus[run]] and (beside > 0).sum() < FEWEST_CORPORA:
@@ -80,7 +89,7 @@ def prediction_rows(table: CurveTable) -> list[dict]:
 
 def _forecasts(table: CurveTable, column: int) -> dict[str, Forecast]:
     """Everything fitted to all finished runs, a split for each corpus of what is to be predicted."""
-    beside = cells_beside(table)
+    beside = cells_beside(table, column)
     masks = np.repeat(table.is_finished[None].astype(float), len(beside), axis=0)
     fitted = fit_all(Cutoff(table, column), masks)
     return {**fitted.forecasts, "stack": stacked(fitted, beside)[0]}
@@ -88,7 +97,7 @@ def _forecasts(table: CurveTable, column: int) -> dict[str, Forecast]:
 
 def decision_rows(table: CurveTable) -> list[dict]:
     """`decisions`: pairs of recipes of one corpus of which one has unfinished runs, with the probability that the first one's
-    mean over seeds ends above the second's."""
+    mean over seeds ends above the second's; None from too few finished cells."""
     last = unfinished_at(table)
     waiting = sorted(set(table.cell[last >= 0]))
     pairs = [
@@ -102,19 +111,19 @@ def decision_rows(table: CurveTable) -> list[dict]:
     rows = []
     for first, second in dict.fromkeys(pairs):
         inside = np.isin(table.cell, (first, second)) & counted
-        columns = last[inside & (last >= 0)]
+        # The runs of a pair are compared where all of them are: at the anchor of the one that is least far.
+        column = int(last[inside & (last >= 0)].min())
+        inside &= np.isfinite(table.scores[:, column]) | table.is_finished
         if not {first, second} <= set(table.cell[inside]):
             continue
-        # The runs of a pair are compared where all of them are: at the anchor of the one that is least far.
-        column = int(columns.min())
-        known = np.isfinite(table.scores[:, column]) | table.is_finished
-        if column not in fits:
-            fits[column] = fit_all(Cutoff(table, column), table.is_finished[None].astype(float))
-        contrast = Contrast.of(table, first, second, inside & known)
-        ended = np.where(table.is_finished, np.nan_to_num(table.target), 0.0)
-        still = np.where(table.is_finished, 0.0, contrast.weights)
-        model, posterior = fits[column].models["pooling_ranks"], fits[column].posteriors["pooling_ranks"]
-        probability = float(probabilities(model, posterior, 0, still[None], float(contrast.weights @ ended))[0])
+        probability = None
+        if len(finished_cells(table, column)) >= MANY_CELLS:
+            if column not in fits:
+                fits[column] = fit_all(Cutoff(table, column), table.is_finished[None].astype(float))
+            contrast = Contrast.of(table, first, second, inside)
+            ended = np.where(table.is_finished, np.nan_to_num(table.target), 0.0)
+            still = np.where(table.is_finished, 0.0, contrast.weights)
+            probability = float(probabilities(fits[column], 0, still[None], float(contrast.weights @ ended))[0])
         sure = all(is_calibrated(table, int(run), column) for run in np.flatnonzero(inside & (last >= 0)))
         rows.append(
             {
@@ -122,7 +131,15 @@ def decision_rows(table: CurveTable) -> list[dict]:
                 "b": table.cell_names[second],
                 "cutoff_tokens": int(table.anchors[column]),
                 "probability": probability,
-                "decided": sure and max(probability, 1 - probability) >= DECIDED,
+                "decided": probability is not None and sure and max(probability, 1 - probability) >= DECIDED,
             }
         )
     return rows
+
+
+def unfinished_notes(table: CurveTable, decisions: Sequence[dict]) -> list[str]:
+    """Lines that say what cannot be told of unfinished runs."""
+    notes = []
+    if any(row["probability"] is None for row in decisions):
+        notes.append(f"not calibrated: fewer than {MANY_CELLS} finished recipes")
+    return notes

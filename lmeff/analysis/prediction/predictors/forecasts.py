@@ -1,6 +1,6 @@
 """What every predictor says of every run at a cut-off, from the finished runs that it may know."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -158,14 +158,22 @@ class PooledModel:
         mean, sd = predict_widely(fitted, self.sums(masks), self.columns)
         return mean + self.base, sd
 
-    def freedom(self, fitted: Posterior, masks: Floats) -> Floats:
+    def predict_sums(self, fitted: Posterior, masks: Floats, weights: Floats) -> Forecast:
+        """Of weighted sums of the targets of runs, weights (sums, runs), as `predict_widely` of single ones: (splits, sums)."""
+        columns, noises = weights @ self.columns, (weights**2).sum(1)
+        mean, sd = predict_widely(fitted, self.sums(masks), columns, noises)
+        return Forecast(mean + weights @ self.base, sd, self.freedom(fitted, masks, columns, noises))
+
+    def freedom(
+        self, fitted: Posterior, masks: Floats, columns: Floats | None = None, noises: Floats | float = 1.0
+    ) -> Floats:
         """(splits, runs): degrees of freedom of a t interval (Satterthwaite 1946): what a corpus's level adds to the variance
-        is known from so many corpora, the rest from so many cells."""
+        is known from so many corpora, the rest from so many cells. Of sums of runs with `columns` and `noises` of theirs."""
         table = self.cutoff.table
         num_corpora = len(table.corpus_names)
         corpora = (table.corpus_of_cell[:, None] == np.arange(num_corpora)).astype(float)
         in_corpora = (cells_in(masks, table) @ corpora > 0).sum(1)
-        level = np.clip(fitted.level_share(self.columns, num_corpora), 0, 1)
+        level = np.clip(fitted.level_share(self.columns if columns is None else columns, num_corpora, noises), 0, 1)
         of_corpora = np.maximum(in_corpora - 1, 1)[:, None]
         of_cells = np.maximum(num_cells_in(masks, table) - 1, 1)[:, None]
         return 1 / (level**2 / of_corpora + (1 - level) ** 2 / of_cells)
@@ -228,7 +236,8 @@ class Fitted:
 
 
 def fit_all(cutoff: Cutoff, masks: Floats) -> Fitted:
-    """Fits everything to the runs of each mask that are finished and have a score at the cut-off."""
+    """Fits everything to the runs of each mask that are finished and have a score at the cut-off; of a mask without any,
+    nothing is forecast."""
     masks = masks * cutoff.usable
     forecasts = simple_forecasts(cutoff, masks)
     models = {name: PooledModel(cutoff, name) for name in MODELS}
@@ -241,4 +250,8 @@ def fit_all(cutoff: Cutoff, masks: Floats) -> Fitted:
     shape = (len(masks), len(mean))
     many = np.full(shape, 1e6)  # its deviation is a model's, not a sample's
     forecasts["shapes"] = Forecast(np.broadcast_to(mean, shape), np.broadcast_to(sd, shape), many)
+    silent = (masks.sum(1) == 0)[:, None]
+    forecasts = {
+        name: replace(forecast, mean=np.where(silent, np.nan, forecast.mean)) for name, forecast in forecasts.items()
+    }
     return Fitted(cutoff, masks, models, posteriors, forecasts)

@@ -60,18 +60,26 @@ class Posterior:
     log_sds_covariance: Floats | None = None
     """(batch, features + 2, features + 2): how uncertain the deviations are themselves, where they were fitted."""
 
-    def level_share(self, columns: Floats, num_levels: int) -> Floats:
+    def of(self, chosen: slice) -> "Posterior":
+        """Of some of the batch."""
+        uncertain = None if self.log_sds_covariance is None else self.log_sds_covariance[chosen]
+        return Posterior(
+            self.log_sds[chosen], self.mean[chosen], self.covariance[chosen], self.noise[chosen], uncertain
+        )
+
+    def level_share(self, columns: Floats, num_levels: int, noises: Floats | float = 1.0) -> Floats:
         """(batch, runs): how much of the predicted variance comes from the level of a run's corpus, intercept and effect
         together; the last `num_levels` columns are the corpora."""
         level = columns.copy()
         level[:, 1:-num_levels] = 0
-        spread = _squared(columns, self.covariance) + self.noise[:, None]
+        spread = _squared(columns, self.covariance) + self.noise[:, None] * noises
         return _squared(level, self.covariance) / spread
 
-    def predict(self, columns: Floats) -> tuple[Floats, Floats]:
-        """Means and standard deviations (batch, runs) of new observations with the given columns (runs, p)."""
+    def predict(self, columns: Floats, noises: Floats | float = 1.0) -> tuple[Floats, Floats]:
+        """Means and standard deviations (batch, runs) of new observations with the given columns (runs, p); of weighted sums
+        of observations `noises` (runs,) are their sums of squared weights."""
         spread = _squared(columns, self.covariance)
-        return self.mean @ columns.T, np.sqrt(spread + self.noise[:, None])
+        return self.mean @ columns.T, np.sqrt(spread + self.noise[:, None] * noises)
 
 
 def _squared(columns: Floats, matrices: Floats) -> Floats:
@@ -103,10 +111,12 @@ def fit(sums: Sums, num_features: int, log_prior: Floats) -> Posterior:
     return replace(posterior(sums, num_features, log_sds), log_sds_covariance=uncertain)
 
 
-def predict_widely(fitted: Posterior, sums: Sums, columns: Floats) -> tuple[Floats, Floats]:
+def predict_widely(
+    fitted: Posterior, sums: Sums, columns: Floats, noises: Floats | float = 1.0
+) -> tuple[Floats, Floats]:
     """As `Posterior.predict`, with the uncertainty of the deviations in the spread: the mean over points on both sides of the
     mode that have their covariance (cubature; Arasaratnam and Haykin 2009)."""
-    mean, _ = fitted.predict(columns)
+    mean, _ = fitted.predict(columns, noises)
     assert fitted.log_sds_covariance is not None
     roots = np.linalg.cholesky(fitted.log_sds_covariance)
     size = roots.shape[1]
@@ -114,7 +124,7 @@ def predict_widely(fitted: Posterior, sums: Sums, columns: Floats) -> tuple[Floa
     for direction in range(size):
         for sign in (-1, 1):
             log_sds = fitted.log_sds + sign * np.sqrt(size) * roots[:, :, direction]
-            there, sd = posterior(sums, size - 2, log_sds).predict(columns)
+            there, sd = posterior(sums, size - 2, log_sds).predict(columns, noises)
             second += (sd**2 + (there - mean) ** 2) / (2 * size)
     return mean, np.sqrt(second)
 

@@ -1,0 +1,92 @@
+"""Unfinished runs of `lmeff predict`: when a comparison is decided, and what is not told from too little."""
+
+import json
+
+import numpy as np
+import pytest
+from analysis.synthetic_curves import COLUMNS, synthetic_table, write_csv
+from scipy import stats
+
+from lmeff.analysis.prediction.document import predict
+from lmeff.analysis.prediction.orders import probabilities
+from lmeff.analysis.prediction.predictors.forecasts import Cutoff, fit_all
+from lmeff.analysis.prediction.protocols import Trial, error_rows, make_splits
+from lmeff.analysis.prediction.text import predict_text
+from lmeff.analysis.prediction.unfinished import decision_rows, is_calibrated
+from lmeff.analysis.scores.from_observations import make_curve_table, with_chosen_target
+from lmeff.analysis.scores.observation import Observation
+from lmeff.analysis.scores.paths import read_observations
+
+
+def observed(curves: dict[str, dict[int, float]]) -> list[Observation]:
+    """By `CORPUS SIZE` the scores by tokens."""
+    return [
+        Observation(cell=cell, seed="0", tokens=tokens, task="t", metric="acc", value=value, corpus=cell.split()[0])
+        for cell, curve in curves.items()
+        for tokens, value in curve.items()
+    ]
+
+
+def rising(end: float, *anchors: int) -> dict[int, float]:
+    return {tokens: end - 0.1 / tokens for tokens in anchors}
+
+
+FINISHED = {f"a {size}": rising(0.5 + size / 50, 1, 2, 4, 8) for size in range(1, 5)}
+
+
+def test_two_unfinished_recipes_that_share_no_anchor_are_not_compared():
+    """One has no score where the other one is."""
+    curves = {**FINISHED, "a 5": rising(0.6, 1, 2), "a 6": {1: 0.5, 4: 0.6}}
+    document = predict(observed(curves))
+    compared = {(row["a"], row["b"]) for row in document["decisions"]}
+    assert ("a 5", "a 6") not in compared
+    assert len(compared) == 8
+    json.dumps(document, allow_nan=False)
+
+
+@pytest.mark.medium
+def test_no_probability_below_twenty_finished_recipes(tmp_path):
+    for cells, known in ((10, False), (11, True)):
+        table = synthetic_table(0, num_corpora=2, num_cells=cells, num_seeds=1)
+        path = write_csv(tmp_path / f"{cells}.csv", table, unfinished={1: 3})
+        document = predict(read_observations([path], COLUMNS)[0])
+        assert {row["probability"] is not None for row in document["decisions"]} == {known}
+        assert ("not calibrated: fewer than 20 finished recipes" in document["notes"]) != known
+        assert ("95% sure" in predict_text(document)) == known
+        if not known:
+            assert not any(row["decided"] for row in document["decisions"])
+
+
+def test_the_probability_is_that_of_the_interval():
+    """Of one run against a bound it is the t distribution that the run's own interval comes from."""
+    table = synthetic_table(0, num_corpora=3, num_cells=8, num_seeds=1)
+    fitted = fit_all(Cutoff(table, 1), (table.cell != 5).astype(float)[None])
+    forecast, run = fitted.forecasts["pooling_ranks"], 5
+    weights = np.eye(table.num_runs)[[run]]
+    high = forecast.mean[0, run] + forecast.sd[0, run] * stats.t(forecast.freedom[0, run]).ppf(0.975)
+    assert probabilities(fitted, 0, weights, -high)[0] == pytest.approx(0.025)
+
+
+def test_cells_without_a_score_at_the_cutoff_calibrate_nothing():
+    curves = {**{name: {8: curve[8]} for name, curve in FINISHED.items()}, **{
+        f"b {size}": rising(0.5 + size / 50, 1, 2, 4, 8) for size in range(1, 5)
+    }, "a 5": rising(0.6, 1, 2), "b 5": rising(0.6, 1, 2)}  # fmt: skip
+    table = with_chosen_target(make_curve_table(observed(curves))[0], "last")
+    runs = {name: table.run_names.index(f"{name}, seed 0") for name in ("a 5", "b 5")}
+    column = table.anchors.tolist().index(2)
+    assert not is_calibrated(table, runs["a 5"], column)
+    assert is_calibrated(table, runs["b 5"], column)
+    assert decision_rows(table)
+
+
+def test_what_nothing_is_known_of_is_no_result_and_skill_is_over_the_same_runs():
+    """Held out, corpus a leaves no score at 2 to learn from; the gain of a corpus has no say on a lone cell."""
+    ends = {name: curve | {8: curve[8] + index % 2 / 50} for index, (name, curve) in enumerate(FINISHED.items())}
+    curves = {**ends, "b 1": {1: 0.3, 8: 0.9}}
+    table = with_chosen_target(make_curve_table(observed(curves))[0], "last")
+    splits = make_splits(table)
+    assert not [row for row in error_rows(Trial(table, 1, splits)) if row["protocol"] == "P3"]
+    rows = {row["predictor"]: row for row in error_rows(Trial(table, 0, splits)) if row["protocol"] == "P1"}
+    assert rows["same_corpus_gain"]["n"] == 4
+    assert rows["stack"]["n"] == 5
+    assert rows["stack"]["skill"] > 1 - rows["stack"]["mae"] / rows["same_corpus_gain"]["mae"]
