@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     import torch
 
 
+_UNIT = 2.0**-20
+
+
 class HybridObjective(CausalObjective):
     """GPT-BERT's mixture (Charpentier & Samuel 2024): a masked row is seen whole, and the position before a chosen token
     predicts it, as in a causal row; the attention mask alone tells them apart. The held-out loss is the causal one.
@@ -52,7 +55,7 @@ class HybridObjective(CausalObjective):
 
     def inputs(self, pieces: Pieces) -> dict[str, Any]:
         """As those of causal models, and `attention_mask`, (pieces, 1, length, length) bool: what sees what. The targets also
-        have what each position weighs, (pieces, length) float32."""
+        have what each position weighs, (pieces, length) int32 in units of `_UNIT`: engines round floats to their precision."""
         import torch
 
         inputs = super().inputs(pieces)
@@ -67,12 +70,12 @@ class HybridObjective(CausalObjective):
         inputs["attention_mask"] = mask & (rows[:, None, None] | torch.ones(mask.shape[-2:], dtype=torch.bool).tril())
         inputs["use_cache"] = False
         causal = self.masking.rate_at(pieces.step) if self.causal_weight is None else self.causal_weight
-        weights = torch.where(rows, 1.0, causal).float().expand(labels.shape)
+        weights = torch.where(rows, round(1 / _UNIT), round(causal / _UNIT)).int().expand(labels.shape).contiguous()
         inputs["targets"] = {"labels": labels, "weights": weights}
         return inputs
 
     def total_weight(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
-        return (targets["weights"].double() * targets["labels"].ne(IGNORED))[:, 1:].sum()
+        return _UNIT * (targets["weights"].double() * targets["labels"].ne(IGNORED))[:, 1:].sum()
 
     def losses(
         self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labeled: torch.Tensor
@@ -80,5 +83,5 @@ class HybridObjective(CausalObjective):
         from torch.nn.functional import pad
 
         following = pad(targets["labels"], (0, 1), value=IGNORED)[:, 1:].contiguous()
-        weights = pad(targets["weights"], (0, 1))[:, 1:]
+        weights = _UNIT * pad(targets["weights"], (0, 1))[:, 1:].float()
         return labeled_losses(logits, following, num_labeled, self.z_loss, weights)

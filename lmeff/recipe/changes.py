@@ -12,6 +12,7 @@ from lmeff.recipe.reading import Resolved
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.batch import by_tokens
 from lmeff.recipe.sections.fields import OnResume, Section, TextPath
+from lmeff.recipe.sections.objective import Objective
 from lmeff.recipe.sections.training import DECIDE_NOTHING
 from lmeff.recipe.yaml_lines import KeyPath
 
@@ -47,6 +48,10 @@ def changes_since(kept: Mapping[str, Any], resolved: Resolved) -> list[Change]:
         # Naming the family's own objective is no change.
         if flat.get(_OBJECTIVE) == recipe.model.objectives[0]:
             flat[_OBJECTIVE] = None
+        # Nor is saying what a key is without being said.
+        said = {key: flat.get(("objective", key)) for key in Objective.own_keys}
+        settings = Objective.model_validate(said).settings(recipe.objective_name)
+        flat |= {("objective", key): value for key, value in settings.items()}
     changes = []
     for path in sorted(before.keys() | after.keys(), key=".".join):
         old, new = before.get(path), after.get(path)

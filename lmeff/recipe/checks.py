@@ -89,6 +89,9 @@ def _lengths(batch: Batch) -> list[int]:
 
 def _check_family(model: Model, training: object) -> Iterator[Mistake]:
     training = training if isinstance(training, dict) else {}
+    if training.get("gradient_checkpointing") is True and not model.gradient_checkpointing:
+        text = f"transformers has none for the family '{model.family}'; leave it out, or set batch.micro lower"
+        yield Mistake(("training", "gradient_checkpointing"), text)
     if training.get("use_liger_kernel") is True and not model.liger_kernels:
         text = f"there are no kernels of Liger for the family '{model.family}'; leave it out"
         yield Mistake(("training", "use_liger_kernel"), text)

@@ -11,11 +11,11 @@ from lmeff.recipe.sections.publish import Publish
 from lmeff.recipe.sections.schedule import Schedule
 
 
-def repository(family: str, objective: str | None = None, template: str | None = None) -> str:
+def repository(family: str, objective: str | None = None, template: str | None = None, **keys: float) -> str:
     settings = recipe(8192, family=family, size="20m")
     changes = {
         "schedule": Schedule(warmup=0),
-        "objective": Objective(name=objective),
+        "objective": Objective(name=objective, **keys),
         "publish": Publish(**{"repository": template} if template else {}),
     }
     settings = settings.model_copy(update=changes)
@@ -46,6 +46,15 @@ def test_no_two_share_a_name() -> None:
         (family, objective) for family, section in FAMILIES.items() for objective in section.objectives if section.sizes
     ]
     assert len({repository(*pair) for pair in pairs}) == len(pairs) > 7
+
+
+def test_other_masks_have_names_of_their_own() -> None:
+    assert repository("llama", "hybrid", masked_rows=0.5).endswith("-hybrid-masked_rows0.5")
+    assert repository("bert", "masked", whole_word=True, mask_rate=0.4).endswith(
+        "-bert-final_mask_rate0.4-mask_rate0.4-whole_word"
+    )
+    assert repository("llama", "causal", z_loss=1e-4) == "me/synthetic-20m-tok8192-z_loss0.0001"
+    assert repository("bert", "masked", mask_rate=0.15) == repository("bert"), "the default, said"
 
 
 def test_a_template_of_ones_own_is_taken_as_it_is() -> None:

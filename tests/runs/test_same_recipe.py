@@ -62,3 +62,19 @@ def test_a_schedule_spelled_otherwise_is_the_same(tmp_path: Path, key: str) -> N
     run.recipe_yaml.write_text(kept.replace("5k: 32", "'5_000': 32"))
     assert "'5_000': 32" in run.recipe_yaml.read_text()
     assert check_same_recipe(run, again, accept=False) == []
+
+
+def test_other_masks_are_another_run_and_saying_a_default_is_none(tmp_path: Path) -> None:
+    """Held-out masks are drawn as a recipe says, so that with others a curve would be of two kinds."""
+    run = begun(tmp_path, "objective.name=hybrid")
+    said = [
+        "objective.name=hybrid",
+        "objective.mask_rate=0.3",
+        "objective.final_mask_rate=0.15",
+        "objective.max_span=3",
+    ]
+    assert check_same_recipe(run, read_recipe(tmp_path / "recipe.yaml", said), accept=False) == []
+    with pytest.raises(InputError, match=r"objective\.final_mask_rate was 0\.15, is now 0\.2; a run cannot go on"):
+        check_same_recipe(
+            run, read_recipe(tmp_path / "recipe.yaml", [*said[:2], "objective.final_mask_rate=0.2"]), accept=True
+        )

@@ -42,12 +42,16 @@ def most_predicted(length: int, share: float, max_span: int) -> int:
 
 
 class Objective(Section):
+    on_resume: ClassVar[OnResume] = (
+        OnResume.FIXED
+    )  # with other masks, held-out losses of one run would not be comparable
+
     own_keys: ClassVar[frozenset[str]] = frozenset(key for keys in _DEFAULTS.values() for key in keys) | {
         "causal_weight"
     }
     """The keys that not every objective has."""
 
-    name: Annotated[ObjectiveName | None, OnResume.FIXED] = None
+    name: ObjectiveName | None = None
     """`causal`: every token from those before it. `masked` (Devlin et al. 2019): masked tokens from all others. `permutation`
     (XLNet; Yang et al. 2019): tokens in a random order, from those before them in that order. `hybrid` (GPT-BERT; Charpentier &
     Samuel 2024): most rows of a step are masked and seen whole, the others causal; a masked token is predicted by the
@@ -66,12 +70,12 @@ class Objective(Section):
     """Longest span of tokens that are masked (`hybrid`) or predicted (`permutation`) together. Default: 3, and 5."""
     masked_rows: Share | None = None
     """`hybrid`: share of the rows of a step that are masked; the others are causal. Default: 15/16."""
-    causal_weight: Annotated[Number, Field(gt=0)] | None = None
+    causal_weight: Annotated[Annotated[Number, Field(gt=0)] | None, OnResume.ACCEPTED] = None
     """`hybrid`: weight in the loss of a position in a causal row; one that is masked has 1. Default: the mask rate, so that all
     rows weigh the same."""
     predicted_share: Rate | None = None
     """`permutation`: share of the tokens that are predicted. Default: 1/6."""
-    z_loss: Annotated[Number, Field(ge=0)] = 0.0
+    z_loss: Annotated[Number, Field(ge=0), OnResume.ACCEPTED] = 0.0
     """Weight of the mean squared log-sum-exp of the logits, which keeps them small (Chowdhery et al. 2022). Logs and
     anchors show the loss without it."""
 
@@ -90,6 +94,13 @@ class Objective(Section):
         if "final_mask_rate" in values and self.mask_rate is not None:
             values["final_mask_rate"] = self.mask_rate
         return values | {key: said for key in values if (said := getattr(self, key)) is not None}
+
+    def changed(self, name: ObjectiveName) -> dict[str, float | int | bool]:
+        """The keys of the objective `name` that have another value than their default, `z_loss` among them."""
+        settings = self.settings(name) | {"z_loss": self.z_loss}
+        settings |= {} if self.causal_weight is None else {"causal_weight": self.causal_weight}
+        plain = _DEFAULTS[name] | {"z_loss": 0.0}
+        return {key: value for key, value in settings.items() if value != plain.get(key)}
 
     def misplaced(self, name: ObjectiveName) -> Iterator[tuple[str, str]]:
         """Keys that the recipe gives and the objective `name` does not have, and why not."""

@@ -48,6 +48,8 @@ class Model(Section):
     document_mask: ClassVar[DocumentMask] = None
     """What keeps the documents of a sequence apart (`batch.document_mask`): positions that restart at every document, or an
     attention mask of (rows, 1, length, length). None for a family in which nothing does."""
+    gradient_checkpointing: ClassVar[bool] = True
+    """Whether transformers can compute activations again in the backward pass."""
     liger_kernels: ClassVar[tuple[str, ...]] = ()
     """The kernels that Liger has for the family."""
 
