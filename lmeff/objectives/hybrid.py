@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,6 +53,9 @@ class HybridObjective(CausalObjective):
         ranks = drawn.argsort(kind="stable").argsort()
         chosen: np.ndarray = ranks[np.asarray(pieces.slots)] < after - before
         return chosen
+
+    def end_at(self, num_steps: int) -> None:
+        self.masking = replace(self.masking, num_steps=max(1, num_steps))
 
     def inputs(self, pieces: Pieces) -> dict[str, Any]:
         """As those of causal models, and `attention_mask`, (pieces, 1, length, length) bool: what sees what. The targets also

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -37,6 +38,9 @@ class MaskedObjective(DrawnObjective):
         objective = copy(self)
         objective.masking, objective.has_padding = self.masking.for_held_out_text(), True
         return objective
+
+    def end_at(self, num_steps: int) -> None:
+        self.masking = replace(self.masking, num_steps=max(1, num_steps))
 
     def inputs(self, pieces: Pieces) -> dict[str, Any]:
         """`input_ids` with `<mask>`, and labels where a token was chosen: (pieces, length) int64. `attention_mask` says where

@@ -59,6 +59,9 @@ class Objective(ABC):
         """Losses of different kinds are not comparable."""
         return self.name
 
+    def end_at(self, num_steps: int) -> None:  # noqa: B027 - most have no schedule
+        """Schedules of what is drawn end after so many steps, and not with the run: in a part with a schedule of its own."""
+
     # ------------------------------------------------------------------ a step
 
     @abstractmethod
@@ -140,6 +143,9 @@ class WrappedObjective(Objective):
     def __init__(self, inner: Objective) -> None:
         self.inner, self.name = inner, inner.name
         self.positions_are_drawn = inner.positions_are_drawn
+
+    def end_at(self, num_steps: int) -> None:
+        self.inner.end_at(num_steps)
 
     def inputs(self, pieces: Pieces) -> dict[str, Any]:
         return self.inner.inputs(pieces)

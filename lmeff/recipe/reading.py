@@ -82,6 +82,9 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Resolved:
     lines = merged.lines + as_lines(mistakes, marks, merged.sources, main)
     if lines or recipe is None:
         raise InputError(*lines)
+    # Defaults that depend on the objective are written out, so that a run's recipe says what it did under any later version.
+    settings = recipe.objective.settings(recipe.objective_name)
+    recipe = recipe.model_copy(update={"objective": recipe.objective.model_copy(update=settings)})
     plain_values = _plain(recipe)
     marks |= _marks_of_lengths(values, marks)
     provenance = {".".join(path): str(marks.get(path, "default")) for path in _leaves(plain_values)}

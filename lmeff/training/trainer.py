@@ -44,6 +44,8 @@ class LmeffTrainer(ResumableTrainer):
         """`pinned` gives the steps whose checkpoints are kept for branches."""
         self.methods, self._tokens = methods, tokens
         self.objective: Objective = objective_of(recipe, tokens)
+        if recipe.anchors.mode == "restart":
+            self.objective.end_at(args.max_steps)
         for method in methods:
             self.objective = method.wrap_objective(self.objective)
         dataset = TrainSequences(tokens, recipe.batch, self.objective)

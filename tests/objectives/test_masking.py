@@ -10,7 +10,7 @@ import pytest
 from objectives.drawing import VOCABULARY, pieces_of, recipe_of, rows_of
 from splitmix import literal_numbers
 
-from lmeff.objectives import Pieces
+from lmeff.objectives import Pieces, objective_of
 from lmeff.objectives.masking import HELD_OUT, Masking, is_ordinary
 from lmeff.stateless import stateless_seed
 from lmeff.tokens.tokenizer.word_starts import WordStarts, word_starts
@@ -114,6 +114,16 @@ def test_the_rate_goes_from_one_to_the_other(tmp_path: Path) -> None:
     for one, rate in zip(pieces, (0.3, 0.225), strict=True):
         may = is_ordinary(one.input_ids).sum()
         assert abs(int(draw(masking, one)[1].sum()) / may - rate) < 0.005
+
+
+@pytest.mark.parametrize(("family", "objective"), [("llama", "hybrid"), ("bert", "masked")])
+def test_a_part_with_a_schedule_of_its_own_has_the_whole_way(family: str, objective: str, tmp_path: Path) -> None:
+    """As the run would that has this anchor alone."""
+    keys = ["objective.mask_rate=0.3", "objective.final_mask_rate=0.15", f"objective.name={objective}"]
+    part = objective_of(recipe_of(tmp_path, family, *keys))
+    part.end_at(4)
+    alone = objective_of(recipe_of(tmp_path, family, *keys, "anchors.tokens=[2048]"))
+    assert part.masking == alone.masking
 
 
 def test_spans_have_all_lengths_equally_often_and_one_fate() -> None:

@@ -104,3 +104,14 @@ def test_naming_the_familys_own_objective_is_no_change_to_a_run(recipe: Path) ->
     assert changes_since(of_an_older_version, plain) == []
     hybrid = read_recipe(recipe, ["objective.name=hybrid"])
     assert [change.key for change in changes_since(yaml.safe_load(plain.to_yaml()), hybrid)] == ["objective.name"]
+
+
+def test_a_runs_recipe_says_what_its_objective_did(recipe: Path, tmp_path: Path) -> None:
+    """Also what no recipe said: defaults may be others in a later version."""
+    resolved = read_recipe(recipe, ["objective={name: hybrid, mask_rate: 0.2}"])
+    kept = yaml.safe_load(resolved.to_yaml())["objective"]
+    assert kept["masked_rows"] == 0.9375
+    assert (kept["mask_rate"], kept["final_mask_rate"], kept["max_span"]) == (0.2, 0.2, 3)
+    again = tmp_path / "again.yaml"
+    again.write_text(resolved.to_yaml())
+    assert read_recipe(again).recipe == resolved.recipe

@@ -59,7 +59,8 @@ class Objective(Section):
     mask_rate: Rate | None = None
     """Share of the tokens that are masked, at the beginning. Default: 0.15 for `masked`, 0.3 for `hybrid`."""
     final_mask_rate: Rate | None = None
-    """Mask rate at the last anchor; it changes linearly over the steps. Default: `mask_rate` where that is given, else 0.15."""
+    """Mask rate at the last anchor, of each part where anchors restart; it changes linearly over the steps. Default:
+    `mask_rate` where that is given, else 0.15."""
     masked_share: Share | None = None
     """Of the tokens that are masked, those that become `<mask>`. Default: 0.8."""
     random_share: Share | None = None
