@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--target",
         default="last",
         metavar="TOKENS|last|final",
-        help="what is predicted (default: the last common anchor)",
+        help="what is predicted (default: the last anchor that at least a quarter of the recipes have)",
     )
     parser.add_argument(
         "--columns",

@@ -1,12 +1,13 @@
 """Scores of runs and of plain CSV files, read alike; what is wrong with a file is one line."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lmeff.analysis.scores.from_observations import make_curve_table, missing_scores, with_chosen_target
-from lmeff.analysis.scores.observation import Observation, choose_task
+from lmeff.analysis.scores.observation import Observation, choose_task, is_less_better
 from lmeff.analysis.scores.paths import read_observations
 from lmeff.errors import InputError
 
@@ -59,6 +60,10 @@ def test_an_empty_value_is_a_missing_score(tmp_path):
         (["tokens,acc", "1,.5"], "tokens=tokens:Q", "a unit is K, M, B"),
         (["tokens,acc", "1,250", "2,3"], "", "values from 3 to 250 are neither shares of 1 nor percent"),
         (["tokens,acc", "1,"], "", "no row has a number in column acc"),
+        (["tokens,dev_loss", "1,.5"], "value=dev_loss", "column 'dev_loss': less of it is better"),
+        (["tokens,acc", "1,.5", "-5,.5"], "", "scores.csv:3: tokens: -5 is no number from 0 to 1e+18"),
+        (["tokens,acc", "1e30,.5"], "", "scores.csv:2: tokens: 1e30 is no number from 0 to 1e+18"),
+        (["tokens,acc", "1,.5"], "tokens=tokens:0", "scores.csv:2: --columns tokens:0: a unit is K, M, B"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, lines, columns, said):
@@ -66,6 +71,34 @@ def test_mistakes_are_one_line(tmp_path, lines, columns, said):
         read_observations([csv(tmp_path, *lines)], columns)
     assert said in str(raised.value)
     assert len(raised.value.mistakes) == 1
+
+
+def test_tasks_are_shares_or_percent_each_by_itself_and_losses_are_refused(tmp_path):
+    path = csv(tmp_path, "tokens,task,value", "1,blimp,.5", "2,blimp,.6", "1,glue,50", "2,glue,60", "1,wiki_ppl,250")
+    observations, notes = read_observations([path])
+    assert [one.value for one in observations] == [0.5, 0.6, 0.5, 0.6, 250]
+    assert "scores.csv: glue (acc): scores are in percent" in notes
+    assert {one.task for one in choose_task(observations, None)[0]} == {"glue"}
+    with pytest.raises(InputError, match=r"wiki_ppl \(acc\): less of it is better"):
+        choose_task(observations, "wiki_ppl")
+    assert is_less_better("valLoss")
+    assert not is_less_better("glossary", "acc", "rabbits", "score")
+
+
+def test_results_that_were_not_scored_as_the_last_one_are_left_out(fake_run):
+    runs = [fake_run(name=name, anchors=(0, 25, 50, 100), num_pairs=5) for name in "ab"]
+    for run in runs:
+        for result in run.glob("results/*/lmeff_blimp.json"):
+            document = json.loads(result.read_text())
+            is_odd = run is runs[0] and result.parent.name.endswith(("-25M", "-50M"))
+            settings = {"scoring": "pseudo_log_likelihood"} if is_odd else {}
+            document["lmeff"] = {"data_sha256": "d", "settings": {"limit": None, **settings}}
+            result.write_text(json.dumps(document))
+    observations, notes = read_observations([runs[0].parents[1]])
+    by_cell = {cell: [one.tokens for one in observations if one.cell == cell] for cell in "ab"}
+    assert by_cell == {"a": [100 * 10**6, None], "b": [25 * 10**6, 50 * 10**6, 100 * 10**6, None]}
+    (note,) = (note for note in notes if note.startswith("lmeff_blimp: left out of a seed 0"))
+    assert note.endswith("not scored as its last anchor was: 25M, 50M")
 
 
 def test_a_path_that_is_not_there_and_columns_of_no_file(tmp_path, finished_run):

@@ -90,3 +90,25 @@ def test_what_nothing_is_known_of_is_no_result_and_skill_is_over_the_same_runs()
     assert rows["same_corpus_gain"]["n"] == 4
     assert rows["stack"]["n"] == 5
     assert rows["stack"]["skill"] > 1 - rows["stack"]["mae"] / rows["same_corpus_gain"]["mae"]
+
+
+def test_a_run_that_skipped_the_target_lacks_a_score_and_is_not_predicted():
+    curves = {**FINISHED, "a 5": rising(0.6, 1, 2, 16), "a 6": rising(0.6, 1, 2)}
+    document = predict(observed(curves), "8")
+    assert {row["run"] for row in document["predictions"]} == {"a 6, seed 0"}
+    assert {"run": "a 5, seed 0", "tokens": 8} in document["missing"]
+    assert {"run": "a 6, seed 0", "tokens": 8} not in document["missing"]
+
+
+def test_a_run_without_a_shared_anchor_is_too_early():
+    curves = {name: {at: value for at, value in curve.items() if at > 1} for name, curve in FINISHED.items()}
+    document = predict(observed({**curves, "a 5": rising(0.6, 1)}))
+    assert not document["predictions"]
+    assert "too early to predict: a 5, seed 0" in document["notes"]
+
+
+def test_how_many_reached_the_default_target_is_said():
+    document = predict(observed({**FINISHED, "a 5": rising(0.6, 1, 2)}))
+    note = "the target 8 is the last anchor that at least a quarter of the recipes have: 4 of 5 have reached it"
+    assert note in document["notes"]
+    assert not any("a quarter" in line for line in predict(observed(FINISHED), "8")["notes"])

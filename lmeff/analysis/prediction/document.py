@@ -51,8 +51,19 @@ def predict(observations: Sequence[Observation], target: str = "last", notes: It
         "decisions": decision_rows(table),
         "missing": missing_scores(table),
     }
-    said = unfinished_notes(table, document["decisions"])
+    said = [*_reached(table, target), *unfinished_notes(table, document["decisions"])]
     return {**document, "sentence": sentence(table, document), "notes": [*notes, *lacking, *caveats(table), *said]}
+
+
+def _reached(table: CurveTable, target: str) -> list[str]:
+    """A line that says how many have reached a target that nobody named."""
+    if target != "last":
+        return []
+    reached = int((table.is_finished @ table.members > 0).sum())
+    return [
+        f"the target {table.target_label} is the last anchor that at least a quarter of the recipes have:"
+        f" {reached} of {table.num_cells} have reached it"
+    ]
 
 
 def _regret(trial: Trial) -> list[dict]:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from lmeff.analysis.prediction.bootstrap import FEWEST_CELLS
+from lmeff.analysis.prediction.pairs import pair_masks
 from lmeff.analysis.prediction.unfinished import MANY_CELLS
 from lmeff.analysis.scores.curve_table import CurveTable
 from lmeff.quantities import format_tokens
@@ -63,21 +64,34 @@ def _decisions(document: dict) -> list[dict]:
     ]
 
 
+def _enough(table: CurveTable, rows: list[dict], ceiling: float | None) -> dict:
+    """The first cut-off from which on all reach the ceiling; where there is none, or few recipes could get there by chance, the
+    last one up to half of the tokens."""
+    cutoffs = [row["cutoff_tokens"] for row in rows]
+    first = len(rows)
+    while ceiling is not None and first and rows[first - 1]["value"] >= ceiling:
+        first -= 1
+    cells = int((table.is_finished @ table.members > 0).sum())
+    if first < len(rows) and cutoffs[first] < table.target_tokens and cells >= FEWEST_CELLS:
+        return rows[first]
+    return rows[max(int(np.searchsorted(cutoffs, table.target_tokens / 2, "right")) - 1, 0)]
+
+
+def _times_fewer_steps(table: CurveTable) -> float:
+    """By how much tokens per step differ within a corpus, where they rise with the size there; 1 where they do not."""
+    size, batch = table.size_of_cell, table.log_batch_of_cell
+    pairs = pair_masks(table)["sizes"]
+    larger = pairs & (size[:, None] > size[None])
+    more = (batch[:, None] - batch[None])[larger]
+    return float(2 ** more.max()) if len(more) and more.min() >= 0 else 1.0
+
+
 def _stopping(table: CurveTable, document: dict) -> str:
     rows = _decisions(document)
     if not rows:
         return "No corpus has two finished recipes, so that there is no pair to rank within one."
     ceiling = (_row(document["ceilings"], scope="seed_means") or {}).get("value")
-    enough = [
-        row
-        for row in rows
-        if ceiling is not None and row["value"] >= ceiling and row["cutoff_tokens"] < table.target_tokens
-    ]
-    row = (
-        enough[0]
-        if enough
-        else rows[int(np.searchsorted([row["cutoff_tokens"] for row in rows], table.target_tokens / 2, "right")) - 1]
-    )
+    row = _enough(table, rows, ceiling)
     saved = next(one["flops_share"] for one in document["saved"] if one["cutoff_tokens"] == row["cutoff_tokens"])
     tokens, target = format_tokens(row["cutoff_tokens"]), format_tokens(table.target_tokens)
     regrets = [
@@ -115,9 +129,9 @@ def _early(table: CurveTable, document: dict) -> str:
     if is_coin:
         text += ", no better than a coin" if row["value"] <= COIN else ", not surely better than a coin"
     by_size = _row(document["agreement"], cutoff_tokens=row["cutoff_tokens"], scope="sizes")
-    batches = table.log_batch_of_cell
-    if is_coin and by_size and (by_size["value"] or 1) < 0.5 and batches.max() > batches.min():
-        text += f", because large models have taken {2 ** (batches.max() - batches.min()):g} times fewer steps"
+    fewer = _times_fewer_steps(table)
+    if is_coin and by_size and (by_size["value"] or 1) < 0.5 and fewer > 1:
+        text += f", because large models have taken {fewer:g} times fewer steps"
     return f"{text}; {knowing}." if knowing else f"{text}."
 
 

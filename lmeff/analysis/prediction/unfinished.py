@@ -15,15 +15,16 @@ FEWEST_CELLS = 4
 """With fewer finished cells no interval is called calibrated."""
 EARLY = 1 / 8
 """Before this share of the target, nothing is said for certain of a size that is larger than every finished one."""
+_MOST_NAMED = 5
 DECIDED = 0.95
 """A comparison is decided when one of its sides is this probable."""
 
 
 def unfinished_at(table: CurveTable) -> Ints:
-    """(runs,): the column of the last anchor of every run without the target at which finished runs can be compared; -1 of
-    finished runs, and of those without such an anchor."""
+    """(runs,): the column of the last anchor of every run on its way to the target at which finished runs can be compared; -1
+    of other runs, and of those without such an anchor."""
     columns = np.full(table.num_runs, -1)
-    for run in np.flatnonzero(~table.is_finished):
+    for run in np.flatnonzero(~table.is_finished & ~table.skips_target):
         have = [column for column in table.cutoffs if np.isfinite(table.scores[run, column])]
         columns[run] = have[-1] if have else -1
     return columns
@@ -142,4 +143,9 @@ def unfinished_notes(table: CurveTable, decisions: Sequence[dict]) -> list[str]:
     notes = []
     if any(row["probability"] is None for row in decisions):
         notes.append(f"not calibrated: fewer than {MANY_CELLS} finished recipes")
+    waiting = ~table.is_finished & ~table.skips_target & (unfinished_at(table) < 0)
+    early = [table.run_names[run] for run in np.flatnonzero(waiting)]
+    if early:
+        more = f"; and {len(early) - _MOST_NAMED} more" if len(early) > _MOST_NAMED else ""
+        notes.append(f"too early to predict: {'; '.join(early[:_MOST_NAMED])}{more}")
     return notes

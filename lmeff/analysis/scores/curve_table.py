@@ -74,6 +74,12 @@ class CurveTable:
         return ~np.isnan(self.target)
 
     @cached_property
+    def skips_target(self) -> Mask:
+        """(runs,): has no score at the target, but one beyond it: such a run lacks a score and is not on its way there."""
+        beyond = (self.anchors > self.target_tokens) & (self.target_label != "final")
+        return ~self.is_finished & (~np.isnan(self.scores) & beyond).any(1)
+
+    @cached_property
     def cutoffs(self) -> list[int]:
         """Columns of anchors before the target that say something of three or more finished cells; of `final` the last anchor
         is one."""

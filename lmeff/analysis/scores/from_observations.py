@@ -87,7 +87,7 @@ def with_chosen_target(table: CurveTable, target: str) -> CurveTable:
     number of tokens. Raises InputError for a target that is not there, or that too few runs have reached."""
     if target == "final":
         if np.isnan(table.final).all():
-            raise InputError("--target final: no run has a score called final; 'last' is the last common anchor")
+            raise InputError("--target final: no run has a score called final; 'last' is an anchor")
         reached = (~np.isnan(table.scores) & ~np.isnan(table.final)[:, None]).T @ table.members > 0
         common = np.flatnonzero(reached.sum(1) >= SHARE_OF_CELLS * table.num_cells)
         tokens = int(table.anchors[common[-1]]) if len(common) else int(table.anchors[-1]) if len(table.anchors) else 1
@@ -138,12 +138,15 @@ def _too_few(number: int, what: str) -> InputError:
 
 
 def missing_scores(table: CurveTable) -> list[dict]:
-    """`missing`: anchors before the last one of a run which others have and it has not."""
+    """`missing`: anchors before the last one of a run which others have and it has not, the target among them."""
     known = ~np.isnan(table.scores)
+    asked = set(table.cutoffs)
+    if table.target_label != "final":
+        asked |= set(np.flatnonzero(table.anchors == table.target_tokens).tolist())
     rows = []
     for run, name in enumerate(table.run_names):
         have = np.flatnonzero(known[run])
         before = range(int(have[-1]) if len(have) else 0)
-        lacking = [column for column in before if not known[run, column] and column in table.cutoffs]
+        lacking = [column for column in before if not known[run, column] and column in asked]
         rows += [{"run": name, "tokens": int(table.anchors[column])} for column in lacking]
     return rows

@@ -1,17 +1,22 @@
 """One score of one run at one anchor, whoever measured it: what curves and predictions of several origins have in common."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lmeff.analysis.reading.comparable import score_clusters
+from lmeff.analysis.reading.comparable import same_for, score_clusters
 from lmeff.analysis.reading.groups import Group, group_runs
+from lmeff.analysis.reading.results import TaskResult
 from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.reading.tasks import headline_metric
 from lmeff.errors import InputError
 from lmeff.quantities import format_tokens
 
 _MOST_NAMED = 5
+_LESS_IS_BETTER = re.compile(
+    r"(?<![a-z])(?:dev|val|valid|test|train|eval)?(?:loss(?:es)?|ppl|perplexit(?:y|ies)|bits|nll|bpb)(?![a-z])"
+)
 
 
 @dataclass(frozen=True)
@@ -48,14 +53,32 @@ def observations_of(runs: Sequence[Run]) -> tuple[list[Observation], list[str]]:
     that say what was left out because it cannot be compared."""
     groups = group_runs(runs)
     left_out, notes = _not_comparable(groups)
-    found = [
-        observation
-        for group in groups
-        for run in group.runs
-        for observation in _of_run(group.label, run)
-        if (id(run), observation.task) not in left_out
-    ]
-    return found, notes
+    every = [(run, one) for group in groups for run in group.runs for one in _of_run(group.label, run)]
+    found = []
+    for run, observation in every:
+        if (id(run), observation.task) in left_out:
+            continue
+        if observation.tokens in (others := _scored_otherwise(run, observation.task, observation.metric)):
+            named = ", ".join(map(format_tokens, others))
+            notes.append(
+                f"{observation.task}: left out of {run.name} seed {run.seed}, not scored as its last anchor was: {named}"
+            )
+            continue
+        found.append(observation)
+    return found, list(dict.fromkeys(notes))
+
+
+def _scored_otherwise(run: Run, task: str, metric: str) -> list[int]:
+    """The anchors of a run whose results of a task cannot be compared with its last one."""
+    results = {anchor.document.nominal_tokens: anchor.results.tasks.get(task) for anchor in run.anchors}
+    there = {tokens: result for tokens, result in results.items() if result}
+    last = list(there.values())[-1]
+
+    def is_alike(result: TaskResult) -> bool:
+        ways = {result.scoring, last.scoring} - {None}
+        return len(ways) < 2 and same_for(metric)(result, last)
+
+    return [tokens for tokens, result in there.items() if not is_alike(result)]
 
 
 def _of_run(cell: str, run: Run) -> Iterable[Observation]:
@@ -104,6 +127,11 @@ def _not_comparable(groups: Sequence[Group]) -> tuple[set[tuple[int, str]], list
     return left_out, notes
 
 
+def is_less_better(*names: str) -> bool:
+    """Whether a task, metric or column is named as something of which less is better, such as a loss."""
+    return any(_LESS_IS_BETTER.search(name.lower()) for name in names)
+
+
 def check_no_duplicates(observations: Sequence[Observation]) -> None:
     """Raises InputError for two scores of one run, anchor, task and metric; names them."""
     counts = Counter((one.run, one.tokens, one.task, one.metric) for one in observations)
@@ -122,16 +150,20 @@ def check_no_duplicates(observations: Sequence[Observation]) -> None:
 
 def choose_task(observations: Sequence[Observation], wanted: str | None) -> tuple[list[Observation], list[str]]:
     """The observations of one task and metric: the one that is wanted, else what most scores are of. And lines that say so.
-    Raises InputError for a task that is not there."""
+    Raises InputError for a task that is not there, and for one of which less is better."""
     counts = Counter((one.task, one.metric) for one in observations)
     tasks = {task for task, _ in counts}
     if wanted is not None and wanted not in tasks:
         raise InputError(f"--task {wanted}: no scores of it; there are {', '.join(sorted(tasks))}")
-    usable = [key for key in counts if wanted is None or key[0] == wanted]
+    of_task = [key for key in counts if wanted is None or key[0] == wanted]
+    usable = [key for key in of_task if not is_less_better(*key)]
+    if not usable:
+        named = ", ".join(f"{task} ({metric})" for task, metric in of_task)
+        raise InputError(f"{named}: less of it is better, as the name says; scores are wanted, of which more is better")
     scored = {key for key in usable if headline_metric([key[1]])} or set(usable)
     # Of a suite that stands beside its parts, the suite: its name is the shortest.
     task, metric = min(scored, key=lambda key: (-counts[key], len(key[0]), key))
-    others = sorted(tasks - {task})
+    others = sorted({name for name, kind in counts if not is_less_better(name, kind)} - {task})
     notes = (
         [f"task {task}; --task takes another one: {', '.join(others[:_MOST_NAMED])}"] if others and not wanted else []
     )

@@ -2,11 +2,12 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NamedTuple
 
-from lmeff.analysis.scores.observation import Observation
+from lmeff.analysis.scores.observation import Observation, is_less_better
 from lmeff.errors import InputError
 from lmeff.quantities import parse_count, parse_number
 
@@ -33,6 +34,7 @@ _PUBLISHED_COLUMNS = "tokens=milestone:M,corpus=dataset,size=model_size,vocabula
 _PUBLISHED_BATCHES = {"20m": 16_384, "60m": 65_536, "180m": 131_072}
 
 FINAL = "final"
+LARGEST_COUNT = 10**18
 
 
 class Column(NamedTuple):
@@ -68,16 +70,15 @@ def read_score_table(path: Path, columns: Mapping[str, Column]) -> tuple[list[Ob
     _check_columns(path, header, named)
     cells = [{field: row[header.index(column.name)].strip() for field, column in named.items()} for _, row in rows]
     values = [_number(path, line, named["value"], cell["value"]) for (line, _), cell in zip(rows, cells, strict=True)]
-    scale, said = _scale(path, [value for value in values if value is not None])
     batch_of = _PUBLISHED_BATCHES if is_published else {}
     found = [
-        _observation(path, line, named, cell, value / scale, batch_of, "blimp" if is_published else "score")
+        _observation(path, line, named, cell, value, batch_of, "blimp" if is_published else "score")
         for (line, _), cell, value in zip(rows, cells, values, strict=True)
         if value is not None
     ]
     if not found:
         raise InputError(f"{path}: no row has a number in column {named['value'].name}")
-    notes = [f"{path.name}: {said}"]
+    found, notes = _as_shares(path, found)
     if is_published:
         notes.append(
             f"{path.name}: known by its header; tokens per step 16,384 / 65,536 / 131,072 for 20m / 60m / 180m"
@@ -117,6 +118,11 @@ def _guessed(header: Sequence[str], columns: Mapping[str, Column]) -> dict[str, 
 
 def _check_columns(path: Path, header: Sequence[str], named: Mapping[str, Column]) -> None:
     mistakes = []
+    if "value" in named and is_less_better(named["value"].name):
+        mistakes.append(
+            f"{path}: column {named['value'].name!r}: less of it is better, as the name says; scores are wanted, of which"
+            " more is better"
+        )
     for field, column in named.items():
         if column.name not in header:
             near = get_close_matches(column.name, header, 1)
@@ -143,16 +149,41 @@ def _number(path: Path, line: int, column: Column, text: str) -> float | None:
 def _count(path: Path, line: int, column: Column, text: str) -> int | None:
     if (number := _number(path, line, column, text)) is None:
         return None
-    if not column.unit:
-        return round(number)
-    try:
-        unit = parse_count(column.unit if column.unit[0].isdigit() else f"1{column.unit}")
-    except ValueError:
-        raise InputError(f"--columns {column.name}:{column.unit}: a unit is K, M, B or a number such as 2M") from None
+    unit = 1
+    if column.unit:
+        wrong = f"{path}:{line}: --columns {column.name}:{column.unit}: a unit is K, M, B or a number such as 2M"
+        try:
+            unit = parse_count(column.unit if column.unit[0].isdigit() else f"1{column.unit}")
+        except ValueError:
+            raise InputError(wrong) from None
+        if not unit:
+            raise InputError(f"{wrong}, and not 0")
+    if not 0 <= number * unit <= LARGEST_COUNT:
+        raise InputError(f"{path}:{line}: {column.name}: {text} is no number from 0 to {LARGEST_COUNT:.0e}")
     return round(number * unit)
 
 
-def _scale(path: Path, values: Sequence[float]) -> tuple[float, str]:
+def _as_shares(path: Path, found: Sequence[Observation]) -> tuple[list[Observation], list[str]]:
+    """The scores as shares of 1, each task and metric by itself, and lines that say how they were written. What is named as
+    something of which less is better stays as it is."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for one in found:
+        values.setdefault((one.task, one.metric), []).append(one.value)
+    scales = {
+        key: _scale(str(path) if len(values) == 1 else f"{path}: {key[0]} ({key[1]})", numbers)
+        for key, numbers in values.items()
+        if not is_less_better(*key)
+    }
+    said = list(dict.fromkeys(line for _, line in scales.values()))
+    if len(said) < 2:
+        notes = [f"{path.name}: {line}" for line in said]
+    else:
+        notes = [f"{path.name}: {task} ({metric}): {line}" for (task, metric), (_, line) in scales.items()]
+    shares = [replace(one, value=one.value / scales.get((one.task, one.metric), (1.0, ""))[0]) for one in found]
+    return shares, notes
+
+
+def _scale(where: str, values: Sequence[float]) -> tuple[float, str]:
     """By what scores are divided to be shares of 1, and a line that says so."""
     lowest, highest = min(values, default=0.0), max(values, default=0.0)
     if lowest >= -1 and highest <= 1:
@@ -160,7 +191,7 @@ def _scale(path: Path, values: Sequence[float]) -> tuple[float, str]:
     if lowest >= 0 and highest <= 100:
         return 100.0, "scores are in percent"
     raise InputError(
-        f"{path}: values from {lowest:g} to {highest:g} are neither shares of 1 nor percent; scores are wanted,"
+        f"{where}: values from {lowest:g} to {highest:g} are neither shares of 1 nor percent; scores are wanted,"
         " of which more is better"
     )
 
