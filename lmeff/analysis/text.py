@@ -9,7 +9,7 @@ from lmeff.analysis.reading.comparable import comparison_notes
 from lmeff.analysis.reading.groups import Group, group_runs
 from lmeff.analysis.reading.mixed_settings import mixed_notes
 from lmeff.analysis.reading.runs import Run
-from lmeff.analysis.reading.tasks import OTHER_METRICS, headline_metric, over_examples, shown_by
+from lmeff.analysis.reading.tasks import OTHER_METRICS, headline_metric, over_examples, scoring_notes, shown_by
 from lmeff.analysis.statistics.changes import changes
 from lmeff.analysis.statistics.seeds import seed_changes, seed_means
 from lmeff.analysis.statistics.tidy_table import tidy_table
@@ -65,6 +65,7 @@ def _legend(run: Run, tasks: Sequence[str]) -> list[str]:
         f"{'' if len(by_word) == 1 else ', '.join(of_word) + ': '}accuracy in %, with its 95% interval over {word}"
         for word, of_word in by_word.items()
     ]
+    lines += scoring_notes(run, tasks)
     others = {metric: [task for task in tasks if shown_by(run, task) == metric] for metric in OTHER_METRICS}
     return lines + [f"{', '.join(of_word)}: {OTHER_METRICS[metric]}" for metric, of_word in others.items() if of_word]
 

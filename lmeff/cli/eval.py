@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> None:
     section = section_of(options.what)
     paths = {**section.paths, **dict(options.path)}
     section = section.model_copy(update={"tasks": tasks or section.tasks, "paths": paths, **changes})
-    scores = Scores(section, options.exact, options.device, keep_fuller=selection.output is None)
+    scores = Scores(section, options.exact, options.device, keep=selection.output is None)
     if options.follow:
         scores.prepare([], say)
         coming = follow_run(Path(options.what), selection.revisions, selection.output)

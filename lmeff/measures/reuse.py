@@ -7,7 +7,7 @@ from typing import Any
 
 from lmeff.errors import InputError
 from lmeff.evaluation.results import copy_result, plain, weights_sha256
-from lmeff.formats.result import about_of, find_result
+from lmeff.formats.result import about_of, find_result, scoring_of
 
 IsWhole = Callable[[Path, dict[str, Any]], bool]
 """Given the folder of a result and the result: whether the files beside it are those that it was written with."""
@@ -72,6 +72,18 @@ def refuse_fewer_examples(results: Iterable[Path], limit: int) -> None:
             raise InputError(
                 f"--limit: {path} holds the result of {over}, which that of a part would replace; give this one a folder"
                 " with --output DIR"
+            )
+
+
+def refuse_other_scoring(results: Iterable[Path], scoring: str | None) -> None:
+    """Raises InputError where one of these is a result that was not scored in this way, as `scoring_of` says it; None: no way
+    is known."""
+    for path in results:
+        settings = about_of(path).get("settings")
+        if scoring and isinstance(settings, dict) and (known := scoring_of(settings)) != scoring:
+            raise InputError(
+                f"--scoring: {path} holds the result of scoring {known}, which that of {scoring} would replace; give this one a"
+                " folder with --output DIR"
             )
 
 

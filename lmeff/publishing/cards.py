@@ -16,7 +16,7 @@ from lmeff.errors import InputError
 from lmeff.files import read_json, write_text
 from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.provenance import read_provenance
-from lmeff.formats.result import Kind, kind_of
+from lmeff.formats.result import Kind, kind_of, scoring_words
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.delivery import Row
 from lmeff.hub.outbox import Outbox
@@ -116,6 +116,7 @@ def scores_of(results: Iterable[tuple[str, TaskResult]]) -> list[CardScore]:
             result.num_items,
             result.context_start,
             result.is_older,
+            result.scoring,
         )
         for task, result in results
         for metric, score in result.metrics.items()
@@ -187,8 +188,10 @@ def _index_scores(results: Mapping[str, TaskResult]) -> dict[str, dict[str, Any]
     scored = {task: result for task, result in results.items() if "acc" in result.metrics}
     limits = {task: result.limit for task, result in scored.items() if result.limit}
     starts = {task: one.context_start for task, one in scored.items() if one.context_start or one.is_older}
+    scorings = {task: one.scoring for task, one in scored.items() if scoring_words(one.scoring)}
     return {
         "scores": {task: result.metrics["acc"].value for task, result in scored.items()},
         **({"limits": limits} if limits else {}),
         **({"context_starts": starts} if starts else {}),
+        **({"scorings": scorings} if scorings else {}),
     }

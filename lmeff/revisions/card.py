@@ -8,6 +8,7 @@ from huggingface_hub import ModelCardData
 
 from lmeff.formats.anchor import HELD_OUT, AnchorDocument
 from lmeff.formats.plan import PlanDocument
+from lmeff.formats.result import scoring_words
 from lmeff.models.families import Family, family_of
 from lmeff.quantities import format_short, format_tokens
 from lmeff.recipe.schema import Recipe
@@ -191,6 +192,8 @@ def _about(score: CardScore) -> Iterator[str]:
         yield f"intervals over {score.num_items:,} items, since several pairs were made from one"
     if words := context_start_words(score):
         yield words
+    if words := scoring_words(score.scoring):
+        yield words
 
 
 def _sequences(batch: Batch) -> str:
@@ -312,4 +315,6 @@ def _index_score(task: str, value: float, row: Mapping[str, Any]) -> str:
     about = [part_words(limit)] if limit else []
     if task in starts:
         about.append(f"context_start {starts[task] or 'not recorded'}")
+    if scoring := row.get("scorings", {}).get(task):
+        about.append(f"scoring {scoring}")
     return f"{task} {value:.4f}" + (f" ({', '.join(about)})" if about else "")

@@ -6,6 +6,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, EvalResultEntry
 
+from lmeff.formats.result import scoring_words
 from lmeff.intervals import metric_interval
 
 
@@ -30,6 +31,8 @@ class CardScore:
     """What contexts began with, `bos` or `tokenizer`."""
     is_older: bool = False
     """Scored by an older version, which does not say what contexts began with."""
+    scoring: str | None = None
+    """How texts were scored, as `scoring_of` says it."""
 
 
 DATASETS = {"lmeff_blimp": "nyu-mll/blimp"}
@@ -72,7 +75,8 @@ def _distinctions(score: CardScore) -> list[str]:
 
 
 def _arguments(score: CardScore) -> dict[str, Any]:
-    found = {"limit": score.limit, "context_start": score.context_start}
+    scoring = score.scoring if scoring_words(score.scoring) else None
+    found = {"limit": score.limit, "context_start": score.context_start, "scoring": scoring}
     return {name: value for name, value in found.items() if value}
 
 
@@ -102,7 +106,8 @@ def hub_entries(scores: Sequence[CardScore], date: str | None, source_url: str |
             source_name="lmeff" if source_url else None,
             notes=f"{score.metric}, zero-shot, percent"
             + (", adaptive precision" if score.is_adaptive else "")
-            + (f", context_start {score.context_start}" if score.context_start else ""),
+            + (f", context_start {score.context_start}" if score.context_start else "")
+            + (f", {words}" if (words := scoring_words(score.scoring)) else ""),
         )
         for score in scores
         if score.task in DATASETS and score.metric == "acc" and not score.limit

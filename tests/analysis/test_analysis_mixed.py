@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lmeff.analysis import mixed_notes, read_runs, write_report
+from lmeff.analysis import mixed_notes, print_curves, read_runs, write_report
 from lmeff.analysis.statistics.changes import change, changes
 from lmeff.cli import main
 from lmeff.errors import InputError
@@ -86,7 +86,8 @@ def test_pairs_of_other_data_are_not_compared(fake_run):
     assert changes(read_runs([path])[0]) == []
 
 
-def test_pairs_that_were_scored_another_way_are_not_compared(fake_run):
+@pytest.mark.medium
+def test_pairs_that_were_scored_another_way_are_not_compared(fake_run, tmp_path):
     path = fake_run(anchors=(0, 25, 50), final=False)
     pseudo = {"scoring": "pseudo_log_likelihood", "scoring_variant": "within_word_l2r"}
     say(path, at_25M=dict(pseudo), at_50M=dict(pseudo))
@@ -95,6 +96,9 @@ def test_pairs_that_were_scored_another_way_are_not_compared(fake_run):
     assert mixed_notes(run) == ["lmeff_blimp: anchor 0 was scored with other settings (scoring) than the others"]
     with pytest.raises(InputError, match=r"other settings of lmeff_blimp \(scoring\)"):
         change(run, "lmeff_blimp", "0", "50M")
+    said = "scored by pseudo-log-likelihood (within_word_l2r), not comparable with scores of causal models"
+    assert f"lmeff_blimp: {said}" in print_curves([run]).splitlines()
+    assert f" lmeff_blimp: {said}." in write_report([run], tmp_path / "page.html").read_text()
 
 
 def test_files_of_lm_evals_own_command_line_say_how_they_were_scored(fake_run):

@@ -320,6 +320,9 @@ def test_held_out_losses_need_one_text_and_one_tokenizer(runs):
         values = [json.loads(next(run.glob("revisions/*50M/anchor.json")).read_text())[key] for run in (a, b)]
         assert row.difference == pytest.approx(values[1] - values[0])
         assert row.difference < 0
+    exported = comparison_json(compare(a, b))["rows"]
+    assert {row["differs"] for row in exported if row["level"] == "loss"} == {None}, "nothing says so, nor the opposite"
+    assert {row["differs"] for row in exported if row["level"] == "overall"} <= {True, False}
     recipe = b / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("50257", "8192"))
     comparison = compare(a, b)

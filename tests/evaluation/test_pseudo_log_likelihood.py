@@ -19,6 +19,9 @@ from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.scorer.language_model import LmeffLM
 from lmeff.evaluation.scorer.masked.masked_rows import mask_tokens
 from lmeff.evaluation.scorer.ways import way_of_folder
+from lmeff.measures.scores.measure import Scores
+from lmeff.measures.selection import SelectedModel
+from lmeff.recipe.sections.evaluation import Evaluation as Section
 
 ASKED = "pseudo_log_likelihood"
 START, END = 1, 2
@@ -243,6 +246,29 @@ def test_a_hybrid_is_scored_causally_unless_asked(folders, mini_blimp, tmp_path,
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folders / "llama").double(), masking_tokenizer()
     expected = literal(model, tokenizer, ("", pair["sentence_good"]), "within_word_l2r")
     assert table["good"][1] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("there", "asked_for"),
+    [({}, ASKED), ({"scoring": ASKED, "scoring_variant": "within_word_l2r"}, "causal"), ({}, "auto")],
+)
+def test_scores_of_another_way_replace_none_that_are_there(folders, tmp_path, there, asked_for):
+    task = "lmeff_blimp_adjunct_island"
+    path = tmp_path / f"{task}.json"
+    path.write_text(json.dumps({"lmeff": {"settings": {"limit": None, **there}}}))
+    models = [SelectedModel(folders / "llama", tmp_path)]
+    section = Section(tasks=[task], scoring=asked_for)
+    Scores(section, keep=False).prepare(models, print)
+    if asked_for == "auto":  # is causal
+        Scores(section).prepare(models, print)
+        return
+    known, new = ("causal", f"{ASKED} (within_word_l2r)")[:: 1 if asked_for == ASKED else -1]
+    with pytest.raises(InputError) as refused:
+        Scores(section).prepare(models, print)
+    assert str(refused.value) == (
+        f"--scoring: {path} holds the result of scoring {known}, which that of {new} would replace; give this one a folder with"
+        " --output DIR"
+    )
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,23 @@ def test_scores_of_another_beginning_stand_beside_the_others_in_metadata() -> No
     ]
 
 
+@pytest.mark.medium
+def test_cards_and_indexes_say_which_scores_are_pseudo_log_likelihoods(run: Path) -> None:
+    folder = run / "revisions" / REVISION
+    weights = json.loads((folder / "anchor.json").read_text())["weights_sha256"]
+    pseudo = {"scoring": "pseudo_log_likelihood", "scoring_variant": "original"}
+    settings = {"limit": None, "precision": "float32", "context_start": "bos"}
+    write_result(run, "lmeff_blimp", {"acc": 0.75}, weights, **settings, **pseudo)
+    refresh_card(run, folder)
+    said = "scored by pseudo-log-likelihood (original), not comparable with scores of causal models"
+    assert f": {said}." in (folder / "README.md").read_text()
+    assert said in " ".join((folder / ".eval_results" / "lmeff.yaml").read_text().split())
+    rows = index_rows(run, {REVISION: "new"})
+    assert rows[-1]["scorings"] == {"lmeff_blimp": "pseudo_log_likelihood (original)"}
+    index = main_card(read_run(run)[0], "a/b", rows, picture=None, has_weights=False)
+    assert "lmeff_blimp 0.7500 (context_start bos, scoring pseudo_log_likelihood (original))" in index
+
+
 def test_intervals_of_a_card_are_over_items_where_several_pairs_were_made_from_one() -> None:
     (low, high) = binomtest(4, 4).proportion_ci(method="wilson")
     assert score_text(CardScore("lmeff_ewok", "acc", 1.0, 0.0, 8, num_items=4)) == f"1.0000 [{low:.4f}, {high:.4f}]"

@@ -56,11 +56,12 @@ class Comparison:
         """The rows of a suite at a level."""
         return [row for row in self.rows if row.suite == suite and row.level == level]
 
-    def differs(self, row: Row, adjusted: str = "p_holm") -> bool:
-        """Whether a row differs after correction (`p_holm` or `p_bh`), at 5%."""
+    def differs(self, row: Row, adjusted: str = "p_holm") -> bool | None:
+        """Whether a row differs after correction (`p_holm` or `p_bh`), at 5%; None where it has no corrected p, as held-out
+        losses have none."""
         estimate = row.estimate(self.question)
         p = getattr(estimate, adjusted) if estimate else None
-        return p is not None and p < ALPHA
+        return None if p is None else p < ALPHA
 
     @property
     def table(self) -> "pd.DataFrame":

@@ -20,6 +20,8 @@ _LONG = 2_000
 _EXACT = "exact sign-flip test, which is McNemar's for two models without ties"
 _RANDOM = "sign-flip test with 9,999 random flips"
 _INTERVAL = "adjusted Wald interval for paired data (Bonett & Price 2012)"
+_OF_MEANS = f"{_INTERVAL}, wider than p says for means over seeds"
+"""The two items that are added differ by 1, as items of one model can and those of means over seeds hardly do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,11 +139,12 @@ def over_items(paradigms: Sequence[ParadigmDifferences], flipped: Mapping[str, n
         flipped: by task, `flipped_differences`; used for paradigms with unequally many pairs.
     """
     stderr, low, high = adjusted_interval([paradigm.by_item for paradigm in paradigms])
+    interval = _OF_MEANS if any(max(len(one.a), len(one.b)) > 1 for one in paradigms) else _INTERVAL
     n = sum(len(paradigm.sums) for paradigm in paradigms)
     if len({paradigm.num_pairs for paradigm in paradigms}) == 1:  # then the mean over paradigms is that over pairs
         p = sign_flip_p(np.concatenate([paradigm.sums for paradigm in paradigms]))
-        return Estimate(stderr, low, high, p, _INTERVAL, _EXACT, n)
+        return Estimate(stderr, low, high, p, interval, _EXACT, n)
     observed = abs(sum(paradigm.difference for paradigm in paradigms))
     sums = np.abs(sum(flipped[paradigm.task] for paradigm in paradigms))
     p = (1 + int((sums >= observed - 1e-12).sum())) / (1 + NUM_FLIPS)
-    return Estimate(stderr, low, high, p, _INTERVAL, _RANDOM, n)
+    return Estimate(stderr, low, high, p, interval, _RANDOM, n)

@@ -14,7 +14,7 @@ MOST_ENUMERATED = 20_000
 
 def over_seeds(a: Sequence[float], b: Sequence[float], paired: bool) -> Estimate | None:
     """95% t interval and t test of the mean of `b` minus that of `a`, a value a seed; None with one seed on a side, and where
-    seeds do not differ at all although the sides do, as then nothing says how far others would lie off.
+    all seeds say the same, as then nothing says how far others would lie off.
 
     Paired (Student 1908), the values of one seed stand at the same place; else Welch's (1947), which lets the sides vary
     unequally. The permutation test beside it assumes no distribution, and can give no small p with few seeds.
@@ -27,12 +27,9 @@ def over_seeds(a: Sequence[float], b: Sequence[float], paired: bool) -> Estimate
     difference = float((second - first).mean() if paired else second.mean() - first.mean())
     stderr, freedom = _paired_error(second - first) if paired else _welch_error(first, second)
     if stderr == 0:
-        if difference != 0:
-            return None
-        low, high, p = 0.0, 0.0, 1.0
-    else:
-        half = float(stdtrit(freedom, 0.975)) * stderr
-        low, high, p = difference - half, difference + half, float(2 * stdtr(freedom, -abs(difference) / stderr))
+        return None
+    half = float(stdtrit(freedom, 0.975)) * stderr
+    low, high, p = difference - half, difference + half, float(2 * stdtr(freedom, -abs(difference) / stderr))
     permuted, num_permutations = _permutation(first, second, paired)
     student = "paired t" if paired else "Welch's t"
     smallest = _smallest_p(len(a), len(b), paired, num_permutations)
@@ -44,11 +41,11 @@ def over_seeds(a: Sequence[float], b: Sequence[float], paired: bool) -> Estimate
 def over_both(difference: float, items: Estimate, seeds: Estimate) -> Estimate | None:
     """Over training runs and items: both variances together, which counts what a run and an item have to do with one another
     twice and is therefore rather too wide (Owen 2007, "The pigeonhole bootstrap"). Degrees of freedom are Satterthwaite's
-    (1946), items being many. None where seeds do not differ at all.
+    (1946), items being many. None where seeds have no degrees of freedom.
     """
     from scipy.special import stdtr, stdtrit
 
-    if seeds.stderr == 0 or seeds.degrees_of_freedom is None:
+    if seeds.degrees_of_freedom is None:
         return None
     variance = items.stderr**2 + seeds.stderr**2
     stderr, freedom = math.sqrt(variance), seeds.degrees_of_freedom * (variance / seeds.stderr**2) ** 2

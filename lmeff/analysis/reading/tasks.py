@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterable, Sequence
 
 from lmeff.analysis.reading.runs import Run
+from lmeff.formats.result import scoring_words
 
 OTHER_METRICS = {
     "score": "score x 100, the mean of its tasks or metrics",
@@ -40,6 +41,15 @@ def over_examples(run: Run, task: str) -> str:
     if any((result.num_samples or 0) < (result.num_examples or 0) for result in run.results_of(task)):
         return "items"
     return examples_of(run, task)
+
+
+def scoring_notes(run: Run, tasks: Iterable[str]) -> list[str]:
+    """`lmeff_blimp: scored by ...` for each way of scoring that is not causal, at the last anchor that has a result."""
+    by_words: dict[str, list[str]] = {}
+    for task in tasks:
+        if (results := run.results_of(task)) and (words := scoring_words(results[-1].scoring)):
+            by_words.setdefault(words, []).append(task)
+    return [f"{', '.join(of_words)}: {words}" for words, of_words in by_words.items()]
 
 
 def phenomena_of(runs: Iterable[Run]) -> list[str]:

@@ -10,7 +10,15 @@ from lmeff.analysis.charts.series import Series, all_runs, curve_points
 from lmeff.analysis.charts.themes import cell_level
 from lmeff.analysis.reading.mixed_settings import mixed_notes
 from lmeff.analysis.reading.runs import Anchor, Run
-from lmeff.analysis.reading.tasks import OTHER_METRICS, group_of, over_examples, paradigms_of, shown_by, task_titles
+from lmeff.analysis.reading.tasks import (
+    OTHER_METRICS,
+    group_of,
+    over_examples,
+    paradigms_of,
+    scoring_notes,
+    shown_by,
+    task_titles,
+)
 from lmeff.analysis.statistics.acquisition import ACQUIRED, acquisition_order
 from lmeff.analysis.statistics.changes import Change, changes
 from lmeff.analysis.statistics.curve import curves_of
@@ -48,6 +56,7 @@ class RunView:
             over_examples(run, task) for task in self.tasks if shown_by(run, task) not in OTHER_METRICS
         )
         """What the intervals in its tables are over: `pairs`, `examples`."""
+        self.scorings: list[str] = scoring_notes(run, self.tasks)
         self.ties = any(summarize_pairs(run, anchor, task) for anchor in run.anchors for task in self.tasks)
 
     @property

@@ -1,6 +1,7 @@
 """`results/REVISION/TASK.json`: lm-eval's tasks."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from lmeff.errors import InputError
@@ -9,10 +10,11 @@ from lmeff.evaluation.harness import Evaluation
 from lmeff.evaluation.tasks.checks import check_tasks
 from lmeff.formats.result import about_of, scoring_of
 from lmeff.measures.measure import Measure, Say
-from lmeff.measures.reuse import refuse_fewer_examples
+from lmeff.measures.reuse import refuse_fewer_examples, refuse_other_scoring
 from lmeff.measures.scores.table import ScoreTable
 from lmeff.measures.selection import SelectedModel, where_results_are
 from lmeff.recipe.sections.evaluation import Evaluation as EvaluationSection
+from lmeff.recipe.sections.evaluation import Scoring
 
 _TYPICAL_NAME = "seed-0-tokens-1250M"
 """Of revisions that are not there yet: how wide their names are."""
@@ -28,16 +30,16 @@ class Scores(Measure):
         section: EvaluationSection,
         exact: bool = False,
         device: str | None = None,
-        keep_fuller: bool = True,
+        keep: bool = True,
     ) -> None:
         """
         Args:
             section: tasks, data and settings. Raises InputError where it names no task.
-            keep_fuller: refuse to replace results over more examples.
+            keep: refuse to replace results over more examples, or that were scored another way.
         """
         if not section.tasks:
             raise InputError("--tasks: which? For example lmeff_blimp; `lmeff tasks --list` names ours")
-        self._section, self._exact, self._device, self._keep_fuller = section, exact, device, keep_fuller
+        self._section, self._exact, self._device, self._keep = section, exact, device, keep
         self._table = ScoreTable([_TYPICAL_NAME], section.tasks)
         self._has_header = False
 
@@ -49,20 +51,30 @@ class Scores(Measure):
             choose_device(self._device)
         section = self._section
         check_tasks(section.tasks, section.include_path, section.paths)
-        if self._keep_fuller and section.limit:
+        if self._keep and section.limit:
             refuse_fewer_examples(
                 (model.output / f"{task}.json" for model in models for task in section.tasks), section.limit
             )
+        if self._keep:
+            for model in models:
+                if model.model_folder is not None and (results := self._results(model)):
+                    refuse_other_scoring(results, _way_of(model.model_folder, self._section.scoring))
         if models:
             self._table = ScoreTable([model.name for model in models], section.tasks)
 
     def measure(self, model: SelectedModel, folder: Path, say: Say) -> dict[str, dict]:
         evaluation = evaluation_of(self._section, folder, model.output, exact=self._exact, device=self._device)
+        if self._keep:
+            refuse_other_scoring(self._results(model), scoring_of(evaluation.way.settings))
         if not evaluation.way.is_pseudo:  # a masked model's texts begin with what its tokenizer has for that
             warn_of_bos(model.name, folder, self._section.context_start)
         for line in scored_again_lines(evaluation):
             say(f"{model.name}: {line}")
         return evaluation.run()
+
+    def _results(self, model: SelectedModel) -> list[Path]:
+        """Those that are there of what is asked for."""
+        return [path for task in self._section.tasks if (path := model.output / f"{task}.json").is_file()]
 
     def lines(self, model: SelectedModel, result: dict[str, dict]) -> Iterator[str]:
         if not self._has_header:
@@ -72,6 +84,15 @@ class Scores(Measure):
 
     def closing_lines(self, models: Sequence[SelectedModel]) -> list[str]:
         return [where_results_are([model.output for model in models])]
+
+
+def _way_of(model_folder: Path, asked: Scoring) -> str | None:
+    """How a model would be scored; None where it cannot be, which is told when its turn comes."""
+    from lmeff.evaluation.scorer.ways import way_of_folder
+
+    with suppress(Exception):
+        return scoring_of(way_of_folder(model_folder, asked).settings)
+    return None
 
 
 def evaluation_of(

@@ -69,7 +69,7 @@ def _table_lines(comparison: Comparison, table: Table) -> Iterator[str]:
     if line := both_line(table.rows[0]):
         yield line
     if paradigms := comparison.of(table.suite, "paradigm"):
-        by_holm, by_bh = (sum(comparison.differs(row, name) for row in paradigms) for name in ("p_holm", "p_bh"))
+        by_holm, by_bh = (sum(bool(comparison.differs(row, name)) for row in paradigms) for name in ("p_holm", "p_bh"))
         yield (
             f"{by_holm} of {len(paradigms)} paradigms differ over {comparison.question} after Holm's correction at 5%, {by_bh} "
             "after Benjamini and Hochberg's; --json has all of them"
