@@ -1,6 +1,6 @@
 """What `lmeff profile` prints: one table of all models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from lmeff.quantities import format_bytes, format_short
 from lmeff.text_tables import table_lines
@@ -19,33 +19,31 @@ def profile_table(profiles: Sequence[dict]) -> str:
     """For a terminal: a line for every quantity, a column for every model, then the machine and what was left out."""
     rows: list[tuple[str, list[str]]] = [("", [_short(one["name"]) for one in profiles])]
 
-    def add(title: str, cell: Callable[[dict], str]) -> None:
-        cells = [cell(one) for one in profiles]
+    def add(title: str, cells: list[str]) -> None:
         if any(cells):
             rows.append((title, [text or "-" for text in cells]))
 
     for part in ("total", "embedding", "non_embedding", "trainable"):
         title = "parameters" if part == "total" else f"  {part.replace('_', '-')}"
-        add(title, lambda one, part=part: f"{one['parameters'][part]:,}")
-    add("weights", lambda one: format_bytes(one["weights_bytes"]))
+        add(title, [f"{one['parameters'][part]:,}" for one in profiles])
+    add("weights", [format_bytes(one["weights_bytes"]) for one in profiles])
     for length in sorted({row["length"] for one in profiles for row in one["latency"]}):
         rows.append((f"one sequence of {length}", [""] * len(profiles)))
-        add("  forward FLOPs per token", lambda one, n=str(length): _flops(one["forward_flops_per_token"].get(n)))
+        add("  forward FLOPs per token", [_flops(one["forward_flops_per_token"].get(str(length))) for one in profiles])
         for title, form in _TIMES.items():
-            add(f"  {title}", lambda one, n=length, form=form: _time(form, _row(one["latency"], "length", n)))
+            add(f"  {title}", [_time(form, _row(one["latency"], "length", length)) for one in profiles])
     sizes = sorted({row["batch_size"] for one in profiles for row in one["throughput"]["rows"]})
-    add("tokens/s, in sequences of", lambda one: str(one["throughput"]["length"]))
+    add("tokens/s, in sequences of", [str(one["throughput"]["length"]) for one in profiles])
     for size in sizes:
-        add(f"  batch {size}", lambda one, n=size: _speed(_row(one["throughput"]["rows"], "batch_size", n)))
-    add("  best batch", lambda one: str(one["throughput"]["best_batch_size"] or ""))
-    add("  samples/s there", lambda one: _best(one, "samples_per_second"))
-    add("  FLOP/s there", lambda one: _best(one, "flops_per_second"))
+        add(f"  batch {size}", [_speed(_row(one["throughput"]["rows"], "batch_size", size)) for one in profiles])
+    add("  best batch", [str(one["throughput"]["best_batch_size"] or "") for one in profiles])
+    add("  samples/s there", [_best(one, "samples_per_second") for one in profiles])
+    add("  FLOP/s there", [_best(one, "flops_per_second") for one in profiles])
     rows.append(("peak memory (above the idle model)", [""] * len(profiles)))
     for size in sizes:
-        add(f"  batch {size}", lambda one, n=size: _memory(_row(one["throughput"]["rows"], "batch_size", n)))
-    add(
-        "greedy generation, tokens/s", lambda one: one["generation"] and f"{one['generation']['tokens_per_second']:.1f}"
-    )
+        add(f"  batch {size}", [_memory(_row(one["throughput"]["rows"], "batch_size", size)) for one in profiles])
+    greedy = [f"{one['generation']['tokens_per_second']:.1f}" if one["generation"] else "" for one in profiles]
+    add("greedy generation, tokens/s", greedy)
     lines = table_lines([[title, *cells] for title, cells in rows])
     loads = ", ".join(f"{one['machine']['load_average']:g}" for one in profiles)
     lines += ["", *dict.fromkeys(_machine(one) for one in profiles), f"load of the machine at the start: {loads}"]
