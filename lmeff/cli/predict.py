@@ -43,8 +43,14 @@ def run(options: argparse.Namespace) -> None:
     with shown("predicting"):
         from lmeff.analysis.prediction.document import predict
         from lmeff.analysis.prediction.text import predict_text
+        from lmeff.errors import InputError
 
-        document = predict(observations, options.target, [*notes, *said])
+        try:
+            document = predict(observations, options.target, [*notes, *said])
+        except InputError as error:
+            # What was left out may be why too little is there.
+            left_out = [note for note in notes if "left out" in note]
+            raise InputError("; ".join([str(error), *left_out])) from None
     print(json.dumps(document, indent=2, allow_nan=False) if options.json else predict_text(document), end="")
     if options.json:
         print()

@@ -9,6 +9,7 @@ import pytest
 from lmeff.analysis.scores.from_observations import make_curve_table, missing_scores, with_chosen_target
 from lmeff.analysis.scores.observation import Observation, choose_task, is_less_better
 from lmeff.analysis.scores.paths import read_observations
+from lmeff.cli import main
 from lmeff.errors import InputError
 
 PUBLISHED = "dataset,model_size,milestone,vocab_size,seed,acc"
@@ -85,7 +86,7 @@ def test_tasks_are_shares_or_percent_each_by_itself_and_losses_are_refused(tmp_p
     assert not is_less_better("glossary", "acc", "rabbits", "score")
 
 
-def test_results_that_were_not_scored_as_the_last_one_are_left_out(fake_run):
+def test_results_that_were_not_scored_as_the_last_one_are_left_out(fake_run, capsys):
     runs = [fake_run(name=name, anchors=(0, 25, 50, 100), num_pairs=5) for name in "ab"]
     for run in runs:
         for result in run.glob("results/*/lmeff_blimp.json"):
@@ -99,6 +100,10 @@ def test_results_that_were_not_scored_as_the_last_one_are_left_out(fake_run):
     assert by_cell == {"a": [100 * 10**6, None], "b": [25 * 10**6, 50 * 10**6, 100 * 10**6, None]}
     (note,) = (note for note in notes if note.startswith("lmeff_blimp: left out of a seed 0"))
     assert note.endswith("not scored as its last anchor was: 25M, 50M")
+    assert main(["predict", str(runs[0].parents[1])]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "too few runs" in line
+    assert line.endswith(note)
 
 
 def test_a_path_that_is_not_there_and_columns_of_no_file(tmp_path, finished_run):
