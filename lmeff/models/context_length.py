@@ -7,6 +7,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
+from lmeff.library_internals import models_loaded_whole
 from lmeff.models.device import is_out_of_memory
 from lmeff.models.loading import language_model_class
 
@@ -99,7 +100,8 @@ def model_with_one_layer(config: PreTrainedConfig, auto: Any) -> PreTrainedModel
         is_computed = isinstance(getattr(type(config), name, None), property)
         if not is_computed and (kinds := getattr(config, name, None)):
             setattr(config, name, kinds[:1])
-    return auto.from_config(config).eval()
+    with models_loaded_whole():
+        return auto.from_config(config).eval()
 
 
 class _LookupRecorder(TorchFunctionMode):

@@ -11,6 +11,7 @@ from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerB
 from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING
 
 from lmeff.errors import InputError
+from lmeff.library_internals import models_loaded_whole
 from lmeff.models.causality import no_decoder, sees_later_tokens
 from lmeff.models.context_length import NO_COPY, model_with_one_layer
 from lmeff.models.device import is_out_of_memory
@@ -102,7 +103,8 @@ def _small_model(folder: Path, config: PreTrainedConfig) -> PreTrainedModel:
         with torch.random.fork_rng(devices=[]):
             return model_with_one_layer(config, language_model_class(config))
     except NO_COPY:
-        return load_language_model(folder)
+        with models_loaded_whole():
+            return load_language_model(folder)
 
 
 def way_of_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, asked: Scoring, name: object) -> Way:
