@@ -33,6 +33,7 @@ def predict(observations: Sequence[Observation], target: str = "last", notes: It
         rows["regret"] += _regret(trial)
         tokens = int(table.anchors[trial.column])
         rows["saved"].append({"cutoff_tokens": tokens, "flops_share": float(1 - shares[trial.column])})
+    decisions = decision_rows(table)
     document = {
         "format": FORMAT,
         "task": observations[0].task,
@@ -48,10 +49,10 @@ def predict(observations: Sequence[Observation], target: str = "last", notes: It
         "ceilings": ceiling_rows(table),
         "rules": rule_rows(table, predicted_cells(trials[-1], PROTOCOLS.index("P3"), "design_only")),
         "predictions": prediction_rows(table),
-        "decisions": decision_rows(table),
+        "decisions": decisions,
         "missing": missing_scores(table),
     }
-    said = [*_reached(table, target), *unfinished_notes(table, document["decisions"])]
+    said = [*_reached(table, target), *unfinished_notes(table, decisions)]
     return {**document, "sentence": sentence(table, document), "notes": [*notes, *lacking, *caveats(table), *said]}
 
 
