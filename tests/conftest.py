@@ -1,12 +1,14 @@
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import prepared
 import pytest
 from launching import environment
 from real_model import find_package, save_smollm2
+
+from lmeff.logs import is_quiet, set_verbosity
 
 pytest_plugins = ["hub_fixtures", "model_fixtures"]
 LAUNCHERS = {"accelerate", "deepspeed", "lm_eval", "lmeff", "pip", "torchrun"}
@@ -92,3 +94,11 @@ def trained_model(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -
     answer = prepared.run(command, capture_output=True, text=True, timeout=600)
     assert answer.returncode == 0, answer.stderr
     return folder / "outputs" / "leaner_small" / "seed-0" / "revisions" / "seed-0"
+
+
+@pytest.fixture(autouse=True)
+def verbosity_of_this_test_alone() -> Iterator[None]:
+    """A verb that is called with `-q` in this process makes it quiet for whoever comes next."""
+    yield
+    if is_quiet():
+        set_verbosity(0)
