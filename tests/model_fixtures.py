@@ -1,4 +1,4 @@
-"""Models and data that tests of several rooms score. What is heavy is imported by the fixtures, not by every session."""
+"""Models and data that tests of several rooms score. What is heavy is imported by the fixtures, not by every test."""
 
 import os
 import socket

@@ -20,8 +20,8 @@ from lmeff.stateless import stateless_seed, uniforms
 if TYPE_CHECKING:
     import torch
 
-
 _UNIT = 2.0**-20
+"""What weights are counted in."""
 
 
 class HybridObjective(CausalObjective):

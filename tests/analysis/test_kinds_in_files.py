@@ -1,4 +1,4 @@
-"""Losses of different kinds never share a column or an axis."""
+"""What files of a run say of its kind of loss, and which are compared."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 from lmeff.analysis.reading.held_out import same_loss
 from lmeff.analysis.reading.runs import Run
-from lmeff.analysis.statistics.tidy_table import losses_of
 from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.run_log import LogRecord, read_log
 
@@ -35,22 +34,6 @@ PERMUTED = anchor(dev_permutation_loss=2.7, loss_kind="permutation")
 def run_of(document: AnchorDocument) -> Run:
     one = SimpleNamespace(document=document, revision="seed-0")
     return Run(Path("run"), "run", 0, {}, "", None, None, (), (one,))
-
-
-def test_every_kind_has_columns_of_its_own() -> None:
-    names = {}
-    for document in (CAUSAL, HYBRID, MASKED, PERMUTED):
-        run = run_of(document)
-        losses = losses_of(run, run.anchors[0])
-        names[run.loss_kind] = {name: value for name, value in losses.items() if value is not None}
-        assert {"loss", "dev_loss", "dev_bits_per_byte", "dev_perplexity"} <= losses.keys()
-    of_text = {"dev_loss": 2.0, "dev_perplexity": 7.4, "dev_bits_per_byte": 1.5}
-    assert names == {
-        "causal": {"loss": 3.0, **of_text},
-        "hybrid": {"hybrid_loss": 3.0, **of_text},
-        "masked": {"masked_loss": 3.0, "dev_masked_loss": 2.5},
-        "permutation": {"permutation_loss": 3.0, "dev_permutation_loss": 2.7},
-    }
 
 
 def test_held_out_losses_of_one_kind_alone_are_compared() -> None:
