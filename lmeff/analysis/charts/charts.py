@@ -122,7 +122,7 @@ def with_legend_click(layers: list[alt.Chart]) -> list[alt.Chart]:
 
 def _loss_panels(series: Sequence[Series]) -> list[Panel]:
     """One where all losses can be compared; otherwise one of bits per byte for every text that several of them share, then one
-    a tokenizer and text."""
+    for each tokenizer, text and kind of loss."""
     by_label = {each.label: each for each in series}
     apart = [[by_label[group.label] for group in members] for members in loss_clusters([each.group for each in series])]
     if len(apart) < 2:
@@ -137,12 +137,11 @@ def _loss_panels(series: Sequence[Series]) -> list[Panel]:
             panels.append(
                 Panel(layers, points, "Compression", "of one held-out text by other tokenizers" + _band(points))
             )
-    panels += _hybrid_panels(series)
     for members in apart:
         names = ", ".join(each.label for each in members)
-        if panel := _loss_panel(series, members, f"{names} alone, on its own tokens and text; "):
+        if panel := _loss_panel(series, members, f"{names} alone, not comparable with the others: see the notes; "):
             panels.append(panel)
-    return panels
+    return [*panels, *_hybrid_panels(series)]
 
 
 def _loss_panel(series: Sequence[Series], members: Sequence[Series], before: str) -> Panel | None:
@@ -166,7 +165,7 @@ def _hybrid_panels(series: Sequence[Series]) -> list[Panel]:
     """The training losses of hybrid models, which are of masked and of next tokens together."""
     hybrids = [each for each in series if _is_hybrid(each)]
     training = pd.concat([training_loss(each) for each in hybrids] or [_NO_LOSS], ignore_index=True)
-    if training.empty:
+    if not training.duplicated(["series", "seed"]).any():  # one point makes no line
         return []
     line = _training_line(training, series, "Loss, nats per position", loss_scale(training["value"]))
     return [Panel([line], training, "Training loss, hybrid", "of masked and of causal rows together")]
