@@ -31,7 +31,7 @@ def runs(fake_run) -> dict[str, Path]:
     names = ("causal", "hybrid", "masked", "permuted")
     made = {name: fake_run(name=name, num_pairs=5, anchors=(0, 25, 50)) for name in names}
     trained_as(made["hybrid"], "llama", "hybrid")
-    trained_as(made["masked"], "bert", "masked", mask_rate=0.15)
+    trained_as(made["masked"], "bert", "masked", final_mask_rate=0.15)
     trained_as(made["permuted"], "xlnet", "permutation")
     return made
 
@@ -101,10 +101,21 @@ def test_the_hybrids_training_loss_is_not_beside_causal_ones(runs):
 def test_it_is_said_that_they_cannot_be_compared(runs):
     text = print_curves(read_runs([runs["causal"], runs["masked"]]))
     assert (
-        "not comparable: causal (next tokens) and masked (masked tokens (mask_rate 0.15)) are trained to predict other"
+        "not comparable: causal (next tokens) and masked (masked tokens (final_mask_rate 0.15)) are trained to predict other"
         " things: their losses cannot be compared" in text
     )
     assert "to predict other things" not in print_curves(read_runs([runs["causal"], runs["hybrid"]]))
+
+
+def test_other_masks_are_another_loss(fake_run):
+    """A token is easier to tell where fewer are masked. At which rate training began is no matter."""
+    made = [fake_run(name=name, num_pairs=5, anchors=(0, 25)) for name in ("few", "more", "most")]
+    for run, first, last in zip(made, (0.15, 0.3, 0.4), (0.15, 0.15, 0.4), strict=True):
+        trained_as(run, "bert", "masked", mask_rate=first, final_mask_rate=last)
+    figure = main_figure(make_series(read_runs(made)))
+    subtitles = [panel["title"]["subtitle"] for panel in figure["concat"] if panel["title"]["text"] == "Loss"]
+    assert [" ".join(lines).split(" alone")[0] for lines in subtitles] == ["few, more", "most"]
+    assert "most (masked tokens (final_mask_rate 0.4))" in print_curves(read_runs(made))
 
 
 @pytest.mark.medium

@@ -9,10 +9,10 @@ from lmeff.analysis.comparison.sides import Member, held_out_metric
 from lmeff.analysis.reading.held_out import (
     loss_settings,
     same_held_out_text,
+    same_kind,
     same_settings,
     same_source,
     same_tokenizer,
-    sections,
 )
 
 HELD_OUT = "held_out"
@@ -50,9 +50,7 @@ def _refusals(sides: Sides, metrics: dict[Member, str | None]) -> dict[str, str 
     if not all(same_settings(first, other) for other in others):
         values = sides.listed({member: f"({loss_settings(member.run)})" for member in known})
         return {"": f"held-out loss: over other samples or windows: {values}"}
-    if metric != "dev_loss" and not all(
-        sections(first, "objective") == sections(other, "objective") for other in others
-    ):
+    if not all(same_kind(first, other) for other in others):
         return {"": "held-out loss: other settings of the objective decide what is predicted"}
     is_one_tokenizer = all(same_tokenizer(first, other) for other in others)
     per_token = None if is_one_tokenizer else "held-out loss: other tokenizers: a token is another amount of text"

@@ -7,7 +7,6 @@ from lmeff.analysis.reading.runs import Run
 from lmeff.quantities import parse_count
 from lmeff.recipe.sections.batch import Batch
 from lmeff.recipe.sections.evaluation import Evaluation
-from lmeff.recipe.sections.model import section_of
 
 
 class LossSettings(NamedTuple):
@@ -34,16 +33,16 @@ def loss_settings(run: Run) -> LossSettings:
 
 
 def predicted(run: Run) -> str:
-    """What a run's held-out loss is of: the next token, or how else its objective draws what is predicted. Losses of different
-    kinds cannot be compared."""
+    """What a run's held-out loss is of: the next token, or what else its objective draws, and how. Losses of other things
+    cannot be compared."""
+    what = {"masked": "masked tokens", "permutation": "tokens in drawn orders"}.get(run.loss_kind)
+    if what is None:  # a hybrid model is a causal one, and held-out text is read as such
+        return "next tokens"
     said = run.recipe.get("objective")
     own = {key: value for key, value in (said if isinstance(said, dict) else {}).items() if value is not None}
-    model = run.recipe.get("model")
-    name = own.pop("name", None) or section_of(model if isinstance(model, dict) else {}).objectives[0]
-    if name in ("causal", "hybrid"):  # a hybrid model is a causal one, and held-out text is read as such
-        return "next tokens"
-    words = ", ".join(f"{key} {value}" for key, value in sorted(own.items()) if key != "z_loss")
-    return {"masked": "masked tokens", "permutation": "tokens in drawn orders"}[name] + (f" ({words})" if words else "")
+    # Held-out text is masked at the rate that the run ends with.
+    words = ", ".join(f"{key} {own[key]}" for key in sorted(own) if key not in ("name", "mask_rate", "z_loss"))
+    return what + (f" ({words})" if words else "")
 
 
 def same_kind(one: Run, other: Run) -> bool:
@@ -76,11 +75,10 @@ def same_settings(one: Run, other: Run) -> bool:
 
 
 def same_held_out_text(one: Run, other: Run) -> bool:
-    """Whether both take losses of one kind over one text, in windows alike. A sample is a number of tokens: with another
+    """Whether both take their losses over one text, in windows alike. A sample is a number of tokens: with another
     tokenizer it is other documents."""
     is_one_sample = same_tokenizer(one, other) or (_takes_all(one) and _takes_all(other))
-    is_one_kind = one.held_out_metric == other.held_out_metric
-    return same_source(one, other) and same_settings(one, other) and is_one_sample and is_one_kind
+    return same_source(one, other) and same_settings(one, other) and is_one_sample
 
 
 def same_loss(one: Run, other: Run) -> bool:
