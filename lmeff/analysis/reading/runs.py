@@ -18,6 +18,7 @@ from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.run_log import LogRecord, read_log
 from lmeff.formats.state import StateDocument
 from lmeff.quantities import format_short, format_tokens, parse_count
+from lmeff.recipe.sections.objective import ObjectiveName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,7 @@ class Run:
         return values.get(key) if isinstance(values, dict) else None
 
     @property
-    def loss_kind(self) -> str:
+    def loss_kind(self) -> ObjectiveName:
         """What the training loss is of. Losses of different kinds never stand in one column or on one axis."""
         kinds = [*(record.loss_kind for record in self.log), *(anchor.document.loss_kind for anchor in self.anchors)]
         return next((kind for kind in kinds if kind), "causal")
