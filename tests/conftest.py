@@ -102,3 +102,17 @@ def verbosity_of_this_test_alone() -> Iterator[None]:
     yield
     if is_quiet():
         set_verbosity(0)
+
+
+@pytest.fixture(autouse=True)
+def algorithms_of_this_test_alone() -> Iterator[None]:
+    """A run with `deterministic: true` in this process leaves torch's choice of algorithms as it made it, and with it the last
+    bits of what later tests compute here and in other processes."""
+    before = dict(os.environ)
+    yield
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.deterministic = False
+        for variable in set(os.environ) - set(before):
+            del os.environ[variable]
