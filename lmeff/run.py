@@ -17,11 +17,11 @@ from lmeff.formats.state import StateDocument
 from lmeff.hub.account import namespace
 from lmeff.hub.names import hub_names
 from lmeff.logs import say
+from lmeff.methods import check_methods, methods_of
 from lmeff.models.families import check_family
-from lmeff.plan import check_data, make_plan
-from lmeff.plan.text import format_start
+from lmeff.plan import check_data, format_start, make_plan
 from lmeff.progress import shown
-from lmeff.publishing.folder import undelivered
+from lmeff.publishing.folder import undelivered, undelivered_text
 from lmeff.runs.changes import check_same_recipe
 from lmeff.runs.claim import claimed_on_rank_zero
 from lmeff.runs.command_line import RunCommand, read_arguments
@@ -45,6 +45,7 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
     state.anchors = plan.anchors
     names = hub_names(recipe, plan, namespace()) if recipe.publish.to == "hub" else None
     check_without_lm_eval(evaluation.tasks, evaluation.include_path, evaluation.paths)
+    check_methods(recipe)
     if is_first:
         state.write("running")
         say(format_start(recipe, plan, run))
@@ -60,8 +61,7 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
         from lmeff.measures.of_run import RunMeasures
 
     check_names(evaluation.tasks, evaluation.include_path)
-    if evaluation.at_anchors:
-        fetch_data(evaluation.tasks, evaluation.paths)
+    fetch_data(evaluation.tasks if evaluation.at_anchors else (), evaluation.paths)
     measures = RunMeasures(recipe, run, stop.check)
 
     # ---- nothing is wrong with the input: the run has this recipe now, and is not complete any more if it was
@@ -69,7 +69,6 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
 
     # ---- model and training: anchors become revisions on the way, and go to the Hub from a process beside it
     from lmeff.publishing.courier import Courier
-    from lmeff.publishing.folder import undelivered_text
     from lmeff.revisions import provenance
     from lmeff.revisions.card import model_card
 
@@ -93,6 +92,7 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
         stop=stop,
         accepted_changes=changes if command.accept_changes else None,
         listener=courier,
+        methods=methods_of(recipe, tokens),
     )
     with courier:
         plan = train(job, command.part)

@@ -2,5 +2,6 @@
 
 from lmeff.plan.anchors import check_data, plan_anchors
 from lmeff.plan.plan import make_plan
+from lmeff.plan.text import format_start
 
-__all__ = ["check_data", "make_plan", "plan_anchors"]
+__all__ = ["check_data", "format_start", "make_plan", "plan_anchors"]

@@ -23,6 +23,7 @@ from transformers import (
 from lmeff.clock import Clock
 from lmeff.corpora import prepare_text
 from lmeff.formats.plan import PlanPart
+from lmeff.methods import check_methods, methods_of
 from lmeff.models.build import build_model
 from lmeff.plan.batch import split_batch
 from lmeff.recipe.schema import Recipe
@@ -36,7 +37,8 @@ from lmeff.training.trainer import LmeffTrainer
 
 
 def prepared_tokens(recipe: Recipe) -> Tokens:
-    """The recipe's tokens, prepared if they are not yet."""
+    """The recipe's tokens, prepared if they are not yet. Raises InputError for what a method needs and is not there."""
+    check_methods(recipe)
     corpus = prepare_text(recipe.corpus, recipe.paths.data)
     return prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size, recipe.tokenizer.sample))
 
@@ -130,13 +132,13 @@ def probe_trainer(
     prepare_process(recipe.deterministic)
     recipe = quiet(recipe)
     micro_batch, accumulation = split_batch(recipe, 1, probe_micro_batch(recipe))
-    methods = []
+    methods = list(methods_of(recipe, tokens))
     if num_sequences is not None:
         batch = recipe.batch
         num_sequences = min(num_sequences, batch.clock.sequences_per_step)
         micro_batch = gcd(num_sequences, micro_batch)
         accumulation = num_sequences // micro_batch
-        methods = [RepeatedSequences(num_sequences, batch.sequence_length)]
+        methods.append(RepeatedSequences(num_sequences, batch.sequence_length))
         # The text is to be learned by heart, so it does not change its form on the way.
         first_length = {"0": length_at(0, batch.length_stages())}
         recipe = recipe.model_copy(update={"batch": batch.model_copy(update={"sequence_lengths": first_length})})
