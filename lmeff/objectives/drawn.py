@@ -51,7 +51,7 @@ class DrawnObjective(Objective):
             batch = rows[start : start + batch_size]
             windows, begins = text.windows[batch], text.begins[batch]
             pieces = Pieces(windows, begins, batch, text.keeps_documents_apart, 0, batch.tolist())
-            inputs = send_to_device(objective.inputs(pieces), device)
+            inputs = objective.prepare(send_to_device(objective.inputs(pieces), device))
             targets = inputs.pop("targets")
             targets["labels"][torch.from_numpy(batch < 0).to(device)] = IGNORED
             with torch.no_grad():

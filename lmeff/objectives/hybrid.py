@@ -58,8 +58,9 @@ class HybridObjective(CausalObjective):
         self.masking = replace(self.masking, num_steps=max(1, num_steps))
 
     def inputs(self, pieces: Pieces) -> dict[str, Any]:
-        """As those of causal models, and `attention_mask`, (pieces, 1, length, length) bool: what sees what. The targets also
-        have what each position weighs, (pieces, length) int32 in units of `_UNIT`: engines round floats to their precision."""
+        """As those of causal models, and what `prepare` makes a mask of: `groups`, (pieces, length) int32, and `is_masked`,
+        (pieces,) bool. The targets also have what each position weighs, (pieces, length) int32 in units of `_UNIT`: engines
+        round floats to their precision."""
         import torch
 
         inputs = super().inputs(pieces)
@@ -70,12 +71,17 @@ class HybridObjective(CausalObjective):
         rows = torch.from_numpy(is_masked)[:, None]
         inputs["input_ids"] = torch.where(rows, torch.from_numpy(hidden), inputs["input_ids"])
         labels = torch.where(rows, torch.from_numpy(asked), inputs["targets"]["labels"])
-        mask = mask_of_groups(groups_of(pieces))
-        inputs["attention_mask"] = mask & (rows[:, None, None] | torch.ones(mask.shape[-2:], dtype=torch.bool).tril())
+        inputs["groups"], inputs["is_masked"] = torch.from_numpy(groups_of(pieces)), torch.from_numpy(is_masked)
         inputs["use_cache"] = False
         causal = self.masking.rate_at(pieces.step) if self.causal_weight is None else self.causal_weight
         weights = torch.where(rows, round(1 / _UNIT), round(causal / _UNIT)).int().expand(labels.shape).contiguous()
         inputs["targets"] = {"labels": labels, "weights": weights}
+        return inputs
+
+    def prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """With `attention_mask`, (pieces, 1, length, length) bool: what sees what."""
+        mask, is_masked = mask_of_groups(inputs.pop("groups")), inputs.pop("is_masked")
+        inputs["attention_mask"] = mask & (is_masked[:, None, None, None] | mask.new_ones(mask.shape[-2:]).tril())
         return inputs
 
     def total_weight(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:

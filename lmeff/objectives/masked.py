@@ -44,7 +44,7 @@ class MaskedObjective(DrawnObjective):
 
     def inputs(self, pieces: Pieces) -> dict[str, Any]:
         """`input_ids` with `<mask>`, and labels where a token was chosen: (pieces, length) int64. `attention_mask` says where
-        padding is, and with documents kept apart, (pieces, 1, length, length) bool, what sees what."""
+        padding is; with documents kept apart, `groups` say what sees what, until `prepare` makes a mask of them."""
         import torch
 
         input_ids, chosen = self.masking.draw(pieces, is_ordinary(pieces.input_ids))
@@ -54,19 +54,25 @@ class MaskedObjective(DrawnObjective):
             "targets": {"labels": torch.from_numpy(labels)},
         }
         if pieces.keeps_documents_apart:
-            mask = mask_of_groups(groups_of(pieces))
-            # A model with layers that see only what is near takes a mask for each kind of layer.
-            inputs["attention_mask"] = (
-                mask
-                if self.window is None
-                else {"full_attention": mask, "sliding_attention": within_window(mask, self.window)}
-            )
+            inputs["groups"] = torch.from_numpy(groups_of(pieces))
             inputs["position_ids"] = torch.from_numpy(position_ids(pieces.begins))
         elif self.has_padding:
             is_text = pieces.input_ids != PAD_ID
             # A row of padding alone must see something; it has no loss.
             is_text[~is_text.any(axis=1)] = True
             inputs["attention_mask"] = torch.from_numpy(is_text.astype(np.int64))
+        return inputs
+
+    def prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """With documents kept apart, `attention_mask` in the place of `groups`: (pieces, 1, length, length) bool."""
+        if "groups" in inputs:
+            mask = mask_of_groups(inputs.pop("groups"))
+            # A model with layers that see only what is near takes a mask for each kind of layer.
+            inputs["attention_mask"] = (
+                mask
+                if self.window is None
+                else {"full_attention": mask, "sliding_attention": within_window(mask, self.window)}
+            )
         return inputs
 
     def losses(

@@ -66,12 +66,14 @@ class Objective(ABC):
 
     @abstractmethod
     def inputs(self, pieces: Pieces) -> dict[str, Any]:
-        """What the model's forward pass is given, by name, and under `targets` a dictionary with what `losses` needs beside the
-        logits. Tensors on the CPU; the trainer moves them. Pure in (seed, step, slots): called where batches are made."""
+        """What the model's forward pass is given, by name, or what `prepare` makes of it, and under `targets` a dictionary with
+        what `losses` needs beside the logits. Tensors on the CPU; the trainer moves them. Pure in (seed, step, slots): called
+        where batches are made, for a whole step at once."""
 
     def prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """The same inputs, on the device, with what a second model says about them, such as a teacher: called before every
-        forward pass, outside what is compiled, and without gradients."""
+        """The model's inputs, of those on the device: with masks that are too large for all micro-batches of a step, and with
+        what a second model says about them, such as a teacher. Called before every forward pass, outside what is compiled, and
+        without gradients."""
         return inputs
 
     @abstractmethod

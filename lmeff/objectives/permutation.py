@@ -62,41 +62,49 @@ class PermutationObjective(DrawnObjective):
         is_target[lacking, lowest[lacking]] = True
         return is_target
 
-    def hidden(self, pieces: Pieces, is_target: np.ndarray) -> np.ndarray:
-        """(rows, length, length) bool: True where the second position may not look at the third. A target may be seen by those
-        that come later in the order; all else by everything."""
+    def order_of(self, pieces: Pieces, is_target: np.ndarray) -> np.ndarray:
+        """(rows, length) int32: the place of each target in the order of prediction, -1 of all else."""
         rows, length = is_target.shape
         drawn = numbers_of(self.key, pieces.step, pieces.slots, "order", length)
         halves = drawn.reshape(rows, 2, length // 2).argsort(axis=2, kind="stable").argsort(axis=2)
         order = (halves + np.array([[0], [length // 2]])).reshape(rows, length)
-        # What is not predicted is first in the order: it sees no target, and all see it.
-        order[~is_target] = -1
-        hidden: np.ndarray = (order[:, :, None] <= order[:, None, :]) & is_target[:, None, :]
-        return hidden
+        return np.where(is_target, order, -1).astype(np.int32)
 
     def inputs(self, pieces: Pieces) -> dict[str, Any]:
-        """`input_ids`, (pieces, length) int64; `perm_mask`, (pieces, length, length), 1 where a position may not be looked at;
-        `target_mapping`, (pieces, targets, length), one-hot; labels, (pieces, targets). There is room for as many targets
-        as a row can have."""
+        """`input_ids`, (pieces, length) int64; `order`, (pieces, length) int32; `places` of the targets, (pieces, targets)
+        int64, and which of them `is_taken`, float32; labels, (pieces, targets). There is room for as many targets as a row can
+        have."""
         import torch
 
         rows, length = pieces.input_ids.shape
         is_target = self.targets_of(pieces)
         room = most_predicted(length, self.share, self.max_span)
-        mapping, labels = np.zeros((rows, room, length), np.float32), np.full((rows, room), IGNORED)
+        places, labels = np.zeros((rows, room), np.int64), np.full((rows, room), IGNORED)
         row, place = np.nonzero(is_target)
         number = (is_target.cumsum(axis=1) - 1)[row, place]
-        mapping[row, number, place], labels[row, number] = 1.0, pieces.input_ids[row, place]
-        hidden = self.hidden(pieces, is_target)
-        if self.has_padding:
-            hidden |= (pieces.input_ids == PAD_ID)[:, None, :]
+        places[row, number], labels[row, number] = place, pieces.input_ids[row, place]
         return {
             "input_ids": torch.from_numpy(pieces.input_ids),
-            "perm_mask": torch.from_numpy(hidden.astype(np.float32)),
-            "target_mapping": torch.from_numpy(mapping),
+            "order": torch.from_numpy(self.order_of(pieces, is_target)),
+            "places": torch.from_numpy(places),
+            "is_taken": torch.from_numpy((labels != IGNORED).astype(np.float32)),
             "use_mems": False,
             "targets": {"labels": torch.from_numpy(labels)},
         }
+
+    def prepare(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """With `perm_mask`, (pieces, length, length), 1 where the second position may not look at the third, and
+        `target_mapping`, (pieces, targets, length), one-hot."""
+        order, places, is_taken = (inputs.pop(name) for name in ("order", "places", "is_taken"))
+        # A target may be seen by those that come later in the order; all else by everything, and it sees no target.
+        hidden = (order[:, :, None] <= order[:, None, :]) & (order >= 0)[:, None, :]
+        if self.has_padding:
+            hidden |= (inputs["input_ids"] == PAD_ID)[:, None, :]
+        # An engine has `is_taken` in the precision of its floats, which the model's inputs must have.
+        inputs["perm_mask"] = hidden.to(is_taken.dtype)
+        mapping = is_taken.new_zeros(*places.shape, order.shape[1])
+        inputs["target_mapping"] = mapping.scatter_(2, places[..., None], is_taken[..., None])
+        return inputs
 
     def losses(
         self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labeled: torch.Tensor

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from lmeff.objectives import Pieces
+from lmeff.objectives import Objective, Pieces
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID
@@ -58,6 +58,11 @@ def rows_of(pieces: Pieces, rows: slice) -> Pieces:
         pieces.step,
         pieces.slots[rows],
     )
+
+
+def inputs_of(objective: Objective, pieces: Pieces) -> dict[str, Any]:
+    """What the model's forward pass is given."""
+    return objective.prepare(objective.inputs(pieces))
 
 
 def equal(one: Any, other: Any) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from objectives.drawing import VOCABULARY, equal, pieces_of, recipe_of, rows_of
+from objectives.drawing import VOCABULARY, equal, inputs_of, pieces_of, recipe_of, rows_of
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from lmeff.objectives import CausalObjective, HybridObjective, LossPositions, Pieces
@@ -54,7 +54,7 @@ def test_sequences_cut_shorter_are_more_rows(tmp_path: Path) -> None:
 
 def test_causal_rows_are_read_as_by_a_causal_model_and_masked_ones_hide_what_they_ask_for(tmp_path: Path) -> None:
     objective, pieces = hybrid(tmp_path, "objective.masked_rows=0.5"), pieces_of(16, 32, step=2)
-    inputs, causal = objective.inputs(pieces), CausalObjective().inputs(pieces)
+    inputs, causal = inputs_of(objective, pieces), inputs_of(CausalObjective(), pieces)
     is_masked = torch.from_numpy(objective.is_masked(pieces))
     labels = inputs["targets"]["labels"]
     assert equal(inputs["input_ids"][~is_masked], causal["input_ids"][~is_masked])
@@ -75,7 +75,7 @@ def test_causal_rows_are_read_as_by_a_causal_model_and_masked_ones_hide_what_the
 def test_a_row_sees_what_its_kind_may_see(tmp_path: Path, model, apart: bool) -> None:
     words = [f"batch.document_mask={apart}", "batch.packing=best_fit", "objective.masked_rows=0.5"]
     objective, pieces = hybrid(tmp_path, *words), pieces_of(16, 32, apart=apart, padding=9)
-    inputs, network = objective.inputs(pieces), model()
+    inputs, network = inputs_of(objective, pieces), model()
     is_masked = objective.is_masked(pieces)
     rows = [*np.flatnonzero(is_masked)[:2], *np.flatnonzero(~is_masked)[:2], 15]
     for row in rows:
@@ -101,10 +101,10 @@ def test_a_row_sees_what_its_kind_may_see(tmp_path: Path, model, apart: bool) ->
 @pytest.mark.parametrize("model", [llama, gpt2])
 def test_causal_rows_have_the_logits_of_the_stock_model(tmp_path: Path, model, apart: bool) -> None:
     objective, pieces = hybrid(tmp_path, "objective.masked_rows=0.5"), pieces_of(16, 32, apart=apart)
-    inputs, network = objective.inputs(pieces), model().eval()
+    inputs, network = inputs_of(objective, pieces), model().eval()
     inputs.pop("targets")
     causal = torch.from_numpy(~objective.is_masked(pieces))
-    stock = CausalObjective().inputs(pieces)
+    stock = inputs_of(CausalObjective(), pieces)
     stock.pop("targets")
     found, wanted = network(**inputs).logits[causal], network(**stock).logits[causal]
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
@@ -115,7 +115,7 @@ def test_causal_rows_have_the_logits_of_the_stock_model(tmp_path: Path, model, a
 def test_the_loss_is_the_literal_one_for_every_micro_batch(tmp_path: Path, micro_batch: int, words: tuple) -> None:
     objective, pieces = hybrid(tmp_path, "objective.masked_rows=0.5", *words), pieces_of(16, 32, step=5)
     network = llama()
-    whole = objective.inputs(pieces)
+    whole = inputs_of(objective, pieces)
     targets = whole.pop("targets")
     logits = network(**whole).logits.detach().double()
     is_masked = objective.is_masked(pieces)
@@ -130,7 +130,7 @@ def test_the_loss_is_the_literal_one_for_every_micro_batch(tmp_path: Path, micro
                 squares, weight = squares + each * total * total, weight + each
     compute_losses_in_forward(network, objective)
     parts = [
-        objective.inputs(rows_of(pieces, slice(first, first + micro_batch))) for first in range(0, 16, micro_batch)
+        inputs_of(objective, rows_of(pieces, slice(first, first + micro_batch))) for first in range(0, 16, micro_batch)
     ]
     divisor = sum(objective.total_weight(part["targets"]) for part in parts)
     assert float(divisor) == pytest.approx(weight, rel=1e-6)
@@ -151,7 +151,7 @@ def test_all_rows_weigh_the_same_unless_the_recipe_says_otherwise(tmp_path: Path
     begins[:, 0] = True
     objective.batch_tokens = input_ids.size
     pieces = Pieces(input_ids, begins, np.arange(5000), False, 0, range(5000))
-    targets = objective.inputs(pieces)["targets"]
+    targets = inputs_of(objective, pieces)["targets"]
     weights = (targets["weights"] * (targets["labels"] != -100)).sum(1) / 2**20
     is_masked = torch.from_numpy(objective.is_masked(pieces))
     assert float(weights[is_masked].mean()) == pytest.approx(float(weights[~is_masked].mean()), rel=0.02)

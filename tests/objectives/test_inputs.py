@@ -49,6 +49,16 @@ def test_every_number_has_a_place_in_memory(name: str, apart: bool, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
+def test_what_waits_for_a_step_grows_with_the_text_and_not_with_its_square(name: str, tmp_path: Path) -> None:
+    """All micro-batches of a step are in memory at once."""
+    objective, pieces = objective_of(recipe_for(tmp_path, name)), pieces_of(16, 32, apart=name != "permutation")
+    inputs = objective.inputs(pieces)
+    assert max(one.numel() for one in tensors_of(inputs).values()) <= pieces.input_ids.size
+    largest = max(one.numel() for one in tensors_of(objective.prepare(inputs)).values())
+    assert largest == pieces.input_ids.size * (1 if name == "causal" else 32)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_loss_is_the_same_where_an_engine_rounds_floats(name: str, tmp_path: Path) -> None:
     """DeepSpeed has its floats in its own precision, those in batches too."""
     objective = objective_of(recipe_for(tmp_path, name))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from objectives.drawing import VOCABULARY, equal, pieces_of, recipe_of, rows_of
+from objectives.drawing import VOCABULARY, equal, inputs_of, pieces_of, recipe_of, rows_of
 from transformers import BertConfig, BertForMaskedLM, ModernBertConfig, ModernBertForMaskedLM, PreTrainedModel
 
 from lmeff.objectives import MaskedObjective
@@ -50,13 +50,15 @@ def test_the_loss_is_the_literal_one_for_every_micro_batch(tmp_path: Path, micro
     words = ["batch.packing=best_fit", "objective.mask_rate=0.3", f"objective.z_loss={z_loss}"]
     objective, pieces = MaskedObjective(recipe_of(tmp_path, "bert", *words)), pieces_of(8, 32, padding=24)
     model = bert()
-    whole = objective.inputs(pieces)
+    whole = inputs_of(objective, pieces)
     targets = whole.pop("targets")
     logits = model(**whole).logits
     nats, squares, count = literal_loss(logits, targets["labels"], z_loss)
     wanted = torch.autograd.grad((nats_of(logits, targets["labels"], z_loss) / count), list(model.parameters()))
     compute_losses_in_forward(model, objective)
-    parts = [objective.inputs(rows_of(pieces, slice(first, first + micro_batch))) for first in range(0, 8, micro_batch)]
+    parts = [
+        inputs_of(objective, rows_of(pieces, slice(first, first + micro_batch))) for first in range(0, 8, micro_batch)
+    ]
     numbers = [int(objective.num_labeled(part["targets"])) for part in parts]
     assert sum(numbers) == count
     total: dict[str, float] = {}
@@ -84,7 +86,7 @@ def nats_of(logits: torch.Tensor, labels: torch.Tensor, z_loss: float) -> torch.
 
 def test_labels_stand_where_tokens_were_chosen_and_are_the_text(tmp_path: Path) -> None:
     objective, pieces = MaskedObjective(recipe_of(tmp_path, "bert")), pieces_of(8, 32)
-    inputs = objective.inputs(pieces)
+    inputs = inputs_of(objective, pieces)
     labels, input_ids = inputs["targets"]["labels"].numpy(), inputs["input_ids"].numpy()
     chosen = labels != -100
     assert chosen.any(1).all()
@@ -92,9 +94,9 @@ def test_labels_stand_where_tokens_were_chosen_and_are_the_text(tmp_path: Path) 
     assert np.array_equal(input_ids[~chosen], pieces.input_ids[~chosen])
     assert (input_ids == VOCABULARY).any()
     assert inputs.keys() == {"input_ids", "targets"}, "without padding and documents everything sees everything"
-    again = MaskedObjective(recipe_of(tmp_path, "bert")).inputs(pieces)
+    again = inputs_of(MaskedObjective(recipe_of(tmp_path, "bert")), pieces)
     assert equal(inputs, again)
-    assert not equal(inputs, MaskedObjective(recipe_of(tmp_path, "bert", "seed=4")).inputs(pieces))
+    assert not equal(inputs, inputs_of(MaskedObjective(recipe_of(tmp_path, "bert", "seed=4")), pieces))
 
 
 def influences(model: PreTrainedModel, inputs: dict, row: int, place: int) -> list[int]:
@@ -115,7 +117,7 @@ def document_of(pieces, row: int, place: int) -> list[int]:
 def test_documents_of_a_bert_see_nothing_of_each_other(tmp_path: Path) -> None:
     objective = MaskedObjective(recipe_of(tmp_path, "bert", "batch.document_mask=true"))
     pieces = pieces_of(3, 32, apart=True, padding=10)
-    inputs, model = objective.inputs(pieces), bert()
+    inputs, model = inputs_of(objective, pieces), bert()
     for row, place in ((0, 0), (0, 17), (1, 9), (2, 21), (2, 30)):
         assert influences(model, inputs, row, place) == document_of(pieces, row, place)
     # As a document alone: positions restart, too.
@@ -129,7 +131,7 @@ def test_documents_of_a_modernbert_see_nothing_of_each_other(tmp_path: Path) -> 
     words = ["batch.document_mask=true", "model.global_attn_every_n_layers=2", "model.local_attention=8"]
     objective = MaskedObjective(recipe_of(tmp_path, "modernbert", *words))
     pieces = pieces_of(3, 32, apart=True, padding=10)
-    inputs, model = objective.inputs(pieces), modernbert()
+    inputs, model = inputs_of(objective, pieces), modernbert()
     for row, place in ((0, 0), (0, 17), (1, 9), (2, 21), (2, 30)):
         assert influences(model, inputs, row, place) == document_of(pieces, row, place)
     document = document_of(pieces, 0, 17)
@@ -144,7 +146,7 @@ def test_nothing_sees_padding(tmp_path: Path, model) -> None:
     objective = MaskedObjective(recipe_of(tmp_path, "bert", "batch.packing=best_fit"))
     pieces = pieces_of(3, 32, padding=32)
     pieces.input_ids[1, 20:] = PAD_ID
-    inputs = objective.inputs(pieces)
+    inputs = inputs_of(objective, pieces)
     assert set(influences(model(), inputs, 1, 5)) <= set(range(20))
     logits = model()(**{k: v for k, v in inputs.items() if k != "targets"}).logits
     assert torch.isfinite(logits).all(), "a row of padding alone is no NaN"
@@ -191,7 +193,7 @@ def test_held_out_loss_is_that_of_fixed_masks_for_every_batch_and_process(tmp_pa
     sibling = objective.for_held_out_text()
     for row in range(4):
         groups = text.begins[row].cumsum() if apart else (text.windows[row] == PAD_ID).astype(int)
-        part = sibling.inputs(rows_of(whole_pieces(text, apart), slice(row, row + 1)))
+        part = inputs_of(sibling, rows_of(whole_pieces(text, apart), slice(row, row + 1)))
         for group in np.unique(groups):
             places = np.flatnonzero(groups == group)
             logits = model(input_ids=part["input_ids"][:, places], **positions(part, places, apart)).logits

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from objectives.drawing import VOCABULARY, equal, pieces_of, recipe_of, rows_of
+from objectives.drawing import VOCABULARY, equal, inputs_of, pieces_of, recipe_of, rows_of
 from splitmix import literal_numbers
 from transformers import XLNetConfig, XLNetLMHeadModel
 
@@ -59,9 +59,9 @@ def test_spans_are_drawn_as_by_a_literal_loop(tmp_path: Path) -> None:
             begin, number = begin + context, number + 1
         targets = {place for place in targets if pieces.input_ids[row, place] > 2}
         assert set(np.flatnonzero(found[row])) == targets
-    assert equal(objective.inputs(pieces), objective_for(tmp_path).inputs(pieces))
-    parts = [objective.inputs(rows_of(pieces, slice(first, first + 4))) for first in range(0, 20, 4)]
-    whole = objective.inputs(pieces)
+    assert equal(inputs_of(objective, pieces), inputs_of(objective_for(tmp_path), pieces))
+    parts = [inputs_of(objective, rows_of(pieces, slice(first, first + 4))) for first in range(0, 20, 4)]
+    whole = inputs_of(objective, pieces)
     for name in ("perm_mask", "target_mapping", "input_ids"):
         assert torch.equal(torch.cat([part[name] for part in parts]), whole[name])
 
@@ -98,7 +98,7 @@ def test_a_row_of_few_tokens_has_one_that_is_predicted(tmp_path: Path) -> None:
 def test_a_position_sees_what_is_no_target_and_targets_before_it_in_the_order(tmp_path: Path) -> None:
     objective, pieces = objective_for(tmp_path), pieces_of(6, 32, step=1)
     is_target = objective.targets_of(pieces)
-    hidden = objective.hidden(pieces, is_target)
+    hidden = inputs_of(objective, pieces)["perm_mask"].bool().numpy()
     for row in range(6):
         drawn = literal_numbers(stateless_seed(3, 1, row, "order"), 32)
         order = [sorted(drawn[:16]).index(one) for one in drawn[:16]]
@@ -114,7 +114,7 @@ def test_a_position_sees_what_is_no_target_and_targets_before_it_in_the_order(tm
 def test_a_prediction_sees_neither_itself_nor_what_comes_later(tmp_path: Path) -> None:
     objective, pieces = objective_for(tmp_path), pieces_of(3, 32, padding=12)
     objective.has_padding = True
-    inputs, model = objective.inputs(pieces), xlnet().eval()
+    inputs, model = inputs_of(objective, pieces), xlnet().eval()
     targets = inputs.pop("targets")
     is_target = objective.targets_of(pieces)
     hidden = inputs["perm_mask"].bool().numpy()
@@ -139,7 +139,7 @@ def test_a_prediction_sees_neither_itself_nor_what_comes_later(tmp_path: Path) -
 def test_the_loss_is_the_literal_one_for_every_micro_batch(tmp_path: Path, micro_batch: int) -> None:
     objective, pieces = objective_for(tmp_path, z_loss=0.01), pieces_of(8, 32)
     model = xlnet()
-    whole = objective.inputs(pieces)
+    whole = inputs_of(objective, pieces)
     labels = whole.pop("targets")["labels"]
     logits = model(**whole).logits.detach().double()
     nats, squares, count = 0.0, 0.0, 0
@@ -149,7 +149,9 @@ def test_the_loss_is_the_literal_one_for_every_micro_batch(tmp_path: Path, micro
         nats, squares, count = nats + total - values[labels[row, number]], squares + total**2, count + 1
     assert count == objective.targets_of(pieces).sum()
     compute_losses_in_forward(model, objective)
-    parts = [objective.inputs(rows_of(pieces, slice(first, first + micro_batch))) for first in range(0, 8, micro_batch)]
+    parts = [
+        inputs_of(objective, rows_of(pieces, slice(first, first + micro_batch))) for first in range(0, 8, micro_batch)
+    ]
     assert sum(int(objective.num_labeled(part["targets"])) for part in parts) == count
     found = [model(**part, num_labeled=torch.tensor(float(count))) for part in parts]
     assert sum(float(one["nats"].detach()) for one in found) == pytest.approx(nats / count, rel=1e-5)
@@ -159,5 +161,5 @@ def test_the_loss_is_the_literal_one_for_every_micro_batch(tmp_path: Path, micro
 @pytest.mark.parametrize(("share", "span"), [(0.17, 5), (0.4, 2), (0.9, 7), (0.05, 5)])
 def test_there_is_room_for_all_targets_of_a_row(tmp_path: Path, share: float, span: int) -> None:
     objective, pieces = objective_for(tmp_path, predicted_share=share, max_span=span), text_of(300, 16)
-    labels = objective.inputs(pieces)["targets"]["labels"].numpy()
+    labels = inputs_of(objective, pieces)["targets"]["labels"].numpy()
     assert ((labels != -100).sum(1) == objective.targets_of(pieces).sum(1)).all()
