@@ -13,6 +13,13 @@ from lmeff.models.families import Family, family_of
 from lmeff.quantities import format_short, format_tokens
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.batch import Batch
+from lmeff.revisions.card_objective import (
+    TRAINED,
+    has_bits_per_byte,
+    held_out_words,
+    objective_words,
+    training_loss_words,
+)
 from lmeff.revisions.card_scores import CardScore, context_start_words, eval_results, part_words, score_text
 
 
@@ -27,21 +34,6 @@ class CardRow:
 _INTERVALS = (
     "In brackets: the 95% interval over the examples of a task. It does not say how another seed would come out."
 )
-
-_LOSSES = {
-    "causal": "loss",
-    "hybrid": "loss",
-    "masked": "loss of masked tokens",
-    "permutation": "loss of predicted tokens",
-}
-"""By objective; a hybrid's held-out loss is causal."""
-_TRAINED = {
-    "causal": "",
-    "hybrid": " by masked and causal next-token prediction in turn",
-    "masked": " to fill in masked tokens",
-    "permutation": " to predict tokens in a random order",
-}
-"""What a model was trained to do, after `from scratch`; most are causal."""
 
 _CARD = """\
 ---
@@ -71,10 +63,10 @@ Every training document began with `<s>`. {bos}
 
 | | |
 |---|---|
-| training loss (nats per token){loss_steps} | {loss} |
+| training {loss_name}{loss_steps} | {loss} |
 {held_out}
 | text | {data} |
-| model | {shape} |
+| model | {shape} |{objective}
 | batch | {batch_tokens:,} tokens in sequences of {sequences} |{loss_tokens}
 | optimizer | {optimizer} |
 | schedule | {schedule} |
@@ -138,22 +130,17 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
-def _has_bits_per_byte(recipe: Recipe) -> bool:
-    """A loss of some tokens, given others that follow them, says nothing about the bytes of a text."""
-    return recipe.objective_name in ("causal", "hybrid")
-
-
 def _held_out(recipe: Recipe, anchor: AnchorDocument) -> str:
     loss = _loss(anchor.held_out[1] if anchor.held_out else None)
-    rows = [f"| held-out {_LOSSES[recipe.objective_name]} (nats per token) | {loss} |"]
-    if _has_bits_per_byte(recipe):
+    rows = ["| held-out {} ({}) | {} |".format(*held_out_words(recipe), loss)]
+    if has_bits_per_byte(recipe):
         rows.append(f"| held-out bits per byte | {_loss(anchor.dev_bits_per_byte)} |")
     return "\n".join(rows)
 
 
 def _curve(recipe: Recipe, rows: Sequence[CardRow], anchor: AnchorDocument, warnings: Sequence[str]) -> str:
     tasks = list(dict.fromkeys((score.task, score.metric) for row in rows for score in row.scores))
-    has_bytes = _has_bits_per_byte(recipe)
+    has_bytes = has_bits_per_byte(recipe)
     body = []
     for row in rows:
         found = {(score.task, score.metric): score for score in row.scores}
@@ -162,7 +149,7 @@ def _curve(recipe: Recipe, rows: Sequence[CardRow], anchor: AnchorDocument, warn
         body.append([here, _loss(row.anchor.held_out[1] if row.anchor.held_out else None)])
         body[-1] += [_loss(row.anchor.dev_bits_per_byte)] if has_bytes else []
         body[-1] += [score_text(found.get(task)) for task in tasks]
-    losses = [f"held-out {_LOSSES[recipe.objective_name]}", *(["bits per byte"] if has_bytes else [])]
+    losses = [f"held-out {held_out_words(recipe)[0]}", *(["bits per byte"] if has_bytes else [])]
     table = _table(["tokens", *losses, *(f"{task} ({metric})" for task, metric in tasks)], body)
     intervals = [_INTERVALS] if any("[" in cell for cells in body for cell in cells) else []
     return table + "".join(f"\n{note}\n" for note in [*intervals, *_notes(rows), *warnings])
@@ -234,6 +221,7 @@ def model_card(
     the repository and branch to load it from, when they are known; `picture` the path of the curve's picture beside the card.
     """
     rows = rows or [CardRow(anchor, ())]
+    objective = objective_words(recipe)
     own = next((row.scores for row in rows if row.anchor.step == anchor.step), ())
     optimizer, schedule = recipe.optimizer, recipe.schedule
     train = (provenance or {}).get("tokens", {}).get("splits", {}).get("train")
@@ -246,7 +234,7 @@ def model_card(
     return _CARD.format(
         bos=adds,
         title=family.title,
-        trained=_TRAINED[recipe.objective_name],
+        trained=TRAINED[recipe.objective_name],
         auto_class=family.auto_class,
         metadata=_metadata(f"{recipe.name}, {revision}", recipe, family, own),
         name=recipe.name,
@@ -264,11 +252,13 @@ def model_card(
         else f'"PATH", None  # this folder; or repository and "{revision}"',
         curve=_curve(recipe, rows, anchor, warnings),
         picture=f"\n![The learning curve up to here]({picture})\n" if picture else "",
+        loss_name=training_loss_words(recipe),
         loss=_loss(anchor.loss),
         loss_steps=f", of step {anchor.step:,} alone" if anchor.loss is not None else "",
         held_out=_held_out(recipe, anchor),
         data=about_text,
         shape=", ".join(f"{key} {value}" for key, value in model.items()) or recipe.model.family,
+        objective=f"\n| objective | {objective} |" if objective else "",
         batch_tokens=plan.batch_tokens,
         sequences=_sequences(recipe.batch),
         loss_tokens=_loss_tokens(recipe.batch, anchor),
@@ -304,7 +294,7 @@ def main_card(
         corpus=recipe.corpus.name,
         repository=repository,
         example=index[-1]["branch"] if index else "",
-        table=_table(["revision", "seed", "tokens", f"held-out {_LOSSES[recipe.objective_name]}", "scores", ""], rows),
+        table=_table(["revision", "seed", "tokens", f"held-out {held_out_words(recipe)[0]}", "scores", ""], rows),
         picture=f"\n![Learning curves]({picture})\n" if picture else "",
         weights="This branch holds the final model." if has_weights else "This branch holds no weights, on purpose.",
     )

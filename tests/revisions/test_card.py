@@ -30,6 +30,19 @@ LOSSES = {
     "permutation": "dev_permutation_loss",
 }
 
+PREDICTED = {"masked": "masked", "permutation": "predicted"}
+TRAINED = {
+    "causal": "training loss (nats per token)",
+    "hybrid": "training loss of masked and causal rows, by their weights (nats per token with a loss)",
+}
+SETTINGS = {
+    "causal": "",
+    "hybrid": "| hybrid: masked_rows 0.9375, mask_rate 0.3, final_mask_rate 0.15, masked_share 0.8, random_share 0.1,"
+    " max_span 3, causal_weight the mask rate |",
+    "masked": "| masked: mask_rate 0.15, final_mask_rate 0.15, masked_share 0.8, random_share 0.1, whole_word false |",
+    "permutation": "| permutation: predicted_share 0.166667, max_span 5 |",
+}
+
 
 @pytest.mark.parametrize(("family", "objective"), CASES)
 def test_a_card_says_what_the_model_is(family: str, objective: str) -> None:
@@ -54,6 +67,10 @@ def test_a_card_says_what_the_model_is(family: str, objective: str) -> None:
     is_causal = LOSSES[objective] == "dev_loss"
     assert ("bits per byte" in card) == is_causal
     assert ("| held-out loss (nats per token) | 2.5000 |" in card) == is_causal
-    assert "tokens (nats per token) | 2.5000 |" in card or is_causal
+    loss = f"loss of {PREDICTED[objective]} tokens (nats per {PREDICTED[objective]} token)" if not is_causal else ""
+    assert f"| held-out {loss} | 2.5000 |" in card or is_causal
+    assert f"| {TRAINED.get(objective) or 'training ' + loss} | not measured |" in card
+    assert ("\n| objective | " in card) == (objective != "causal")
+    assert SETTINGS[objective] in card
     index = main_card(settings, "me/it", [], picture=None, has_weights=False)
     assert yaml.safe_load(index.split("---\n")[1])["pipeline_tag"] == tag

@@ -1,0 +1,49 @@
+"""What a card says of the objective: in words, what its losses are, and what is drawn."""
+
+from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.objective import ObjectiveName
+
+_LOSSES: dict[ObjectiveName, tuple[str, str]] = {
+    "causal": ("loss", "nats per token"),
+    "hybrid": ("loss of masked and causal rows, by their weights", "nats per token with a loss"),
+    "masked": ("loss of masked tokens", "nats per masked token"),
+    "permutation": ("loss of predicted tokens", "nats per predicted token"),
+}
+TRAINED: dict[ObjectiveName, str] = {
+    "causal": "",
+    "hybrid": " by masked and causal next-token prediction in turn",
+    "masked": " to fill in masked tokens",
+    "permutation": " to predict tokens in a random order",
+}
+"""What a model was trained to do, after `from scratch`; most are causal."""
+
+
+def training_loss_words(recipe: Recipe) -> str:
+    """What is minimized, with its unit."""
+    return "{} ({})".format(*_LOSSES[recipe.objective_name])
+
+
+def held_out_words(recipe: Recipe) -> tuple[str, str]:
+    """What the held-out loss is called, and its unit: a hybrid's is causal."""
+    return _LOSSES["causal" if recipe.objective_name == "hybrid" else recipe.objective_name]
+
+
+def has_bits_per_byte(recipe: Recipe) -> bool:
+    """A loss of some tokens, given others that follow them, says nothing about the bytes of a text."""
+    return recipe.objective_name in ("causal", "hybrid")
+
+
+def objective_words(recipe: Recipe) -> str:
+    """What is drawn and how it is weighed, under the recipe's keys; nothing for plain next-token prediction."""
+    name, objective = recipe.objective_name, recipe.objective
+    settings: dict[str, float | int | bool | str] = dict(objective.settings(name))
+    if name == "hybrid":
+        said = objective.causal_weight
+        settings["causal_weight"] = "the mask rate" if said is None else said
+    if objective.z_loss:
+        settings["z_loss"] = objective.z_loss
+    words = (
+        f"{key} {value:g}" if isinstance(value, float) else f"{key} {str(value).lower()}"
+        for key, value in settings.items()
+    )
+    return f"{name}: {', '.join(words)}" if settings else ""
