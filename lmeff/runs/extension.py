@@ -1,7 +1,7 @@
 """A complete run that is given a new last anchor: whether it can train on to it, and how that begins. No torch.
 
 The result is that of a run with the new anchor from the start. So every step that the run has trained must have had the
-learning rate that the longer run gives it, and there must be a checkpoint of where it ended.
+learning rate and mask rate that the longer run gives it, and there must be a checkpoint of where it ended.
 """
 
 from collections.abc import Iterator, Sequence
@@ -105,6 +105,7 @@ def _reasons(
         yield f"nothing is left to train; add an anchor above {state.tokens:,}"
     elif recipe.anchors.mode == "snapshot":
         yield from _rate_reasons(former[0], parts[0])
+        yield from _mask_rate_reasons(before, recipe)
         yield from _checkpoint_reasons(run, state.step)
         for anchor in parts[0].anchors:
             if anchor.step <= state.step and not _is_kept(run, recipe, anchor):
@@ -114,6 +115,7 @@ def _reasons(
             if part not in missing and part.name != TRUNK and not is_done(run, part):
                 yield f"{run.part(part.name)} is not there any more, so that part would be trained anew"
         if recipe.anchors.mode == "anneal":
+            yield from _mask_rate_reasons(before, recipe)
             yield from _trunk_reasons(run, former[0], parts[0], missing)
     yield from _setting_reasons(run, recipe, changes)
 
@@ -160,6 +162,19 @@ def _rate_reasons(former: PlanPart, part: PlanPart) -> Iterator[str]:
         yield f"schedule.name: its last {former.decay_steps} steps were the decay of 'wsd', which a longer run has later"
     if former.warmup_steps != part.warmup_steps:
         yield f"schedule.warmup: it was {former.warmup_steps} steps, and would be {part.warmup_steps}"
+
+
+def _mask_rate_reasons(before: Recipe, recipe: Recipe) -> Iterator[str]:
+    """Why the steps of a run would have had other mask rates with the anchors of another recipe; restarts have rates of their
+    own."""
+    rates = recipe.objective.settings(recipe.objective_name)
+    first, last = (rates.get(key, 0.0) for key in ("mask_rate", "final_mask_rate"))
+    ends = [one.batch.clock.step_of(one.anchors.last_tokens) for one in (before, recipe)]
+    if first != last and ends[0] != ends[1]:
+        yield (
+            f"objective.final_mask_rate: the mask rate goes from {first:g} to {last:g} over the run, to step {ends[0]}, so in a"
+            " longer one every step after the first has another rate"
+        )
 
 
 def _checkpoint_reasons(run: RunFolder, step: int) -> Iterator[str]:
