@@ -108,7 +108,7 @@ def test_hints_are_names_that_were_meant(here: Path, capsys: pytest.CaptureFixtu
 def test_a_folder_of_seeds_is_not_a_run_and_says_which_is(here: Path, trained_model: Path, capsys) -> None:
     seeds = here / "outputs" / "quick"
     seeds.mkdir(parents=True)
-    (seeds / "seed-0").symlink_to(trained_model.parents[2])
+    (seeds / "seed-0").symlink_to(trained_model.parents[1])
     for words in (
         ["eval", "--tasks", "lmeff_synthetic"],
         ["publish"],
