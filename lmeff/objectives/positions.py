@@ -24,9 +24,9 @@ class LossPositions:
     """Step and positions up to there, which are known."""
     _seen: tuple[int, int] = (0, 0)
     """Step and positions up to there, of the last question; the next one goes on from it."""
-    _length: int = 0
+    _of: tuple[int, int] = (0, 0)
     _of_sequences: np.ndarray | int = 0
-    """Of sequences that are cut to pieces of `_length`."""
+    """Of sequences of the text whose ids begin with `_of[1]`, cut to pieces of `_of[0]`."""
 
     _counted: Any = 0
     """Of steps that were trained since the beginning, where positions are drawn: a tensor, which is looked at only when
@@ -57,11 +57,15 @@ class LossPositions:
 
     def _between(self, begin: int, end: int, length: int) -> int:
         """In steps `begin` to `end`, whose sequences are cut to `length`."""
-        if length != self._length:
-            self._length, self._of_sequences = (
-                length,
-                self.objective.loss_positions(self.tokens, self.batch, length),
-            )
+        return sum(self._of_stretch(*stretch, length) for stretch in self.order.stretches(begin, end))
+
+    def _of_stretch(self, begin: int, end: int, length: int) -> int:
+        """The same of steps that read sequences of one text."""
+        excerpt = self.order.excerpt(begin)
+        key = (length, excerpt.first_id if excerpt else 0)
+        if self._of != key:
+            self._of = key
+            self._of_sequences = self.objective.loss_positions(excerpt or self.tokens, self.batch, length)
         if isinstance(self._of_sequences, int):
             return self.order.clock.sequences_at(end - begin) * self._of_sequences
         return self.order.total(self._of_sequences, begin, end)

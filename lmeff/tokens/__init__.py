@@ -1,5 +1,6 @@
 """Tokenizer, token shards on disk, and the order in which training reads them."""
 
+from lmeff.tokens.excerpt import Excerpt
 from lmeff.tokens.of_run import prepare_run
 from lmeff.tokens.order import DataOrder, PermutationOrder, WrappedOrder
 from lmeff.tokens.packing import positions_per_epoch, prepare_packing
@@ -11,6 +12,7 @@ __all__ = [
     "EOS_ID",
     "PAD_ID",
     "DataOrder",
+    "Excerpt",
     "PermutationOrder",
     "Tokens",
     "WrappedOrder",

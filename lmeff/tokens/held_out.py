@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from lmeff.corpora import TextCorpus
 from lmeff.corpora.documents import num_bytes, num_words
-from lmeff.tokens.order import permutation
+from lmeff.tokens.permutations import permutation
 
 _PIECE_TOKENS = 4096
 _LONGEST_WORD = 256

@@ -6,50 +6,14 @@ Training reads one endless stream: a permutation of all sequences, then another 
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from lmeff.clock import Clock
-from lmeff.stateless import GOLDEN, mix
-
-_CHUNK = 1 << 15
-
-
-def _keys(num_sequences: int, seed: int, epoch: int) -> np.ndarray:
-    """A number for each sequence, no two alike, (num_sequences,) uint64."""
-    keys = np.empty(num_sequences, np.uint64)
-    with np.errstate(over="ignore"):
-        start = mix(mix(np.array([seed], np.uint64) + GOLDEN) + np.array([epoch], np.uint64) + GOLDEN)
-        for first in range(0, num_sequences, _CHUNK):  # what is computed stays in the processor's cache
-            numbers = np.arange(first + 1, min(first + _CHUNK, num_sequences) + 1, dtype=np.uint64)
-            keys[first : first + _CHUNK] = mix(start + GOLDEN * numbers)
-    return keys
-
-
-def in_order_of(keys: np.ndarray) -> np.ndarray:
-    """`argsort` of keys of which no two are alike, uint64 (n,), several times as fast; int64 (n,).
-
-    The lower bits of a key are replaced by its place, so that plain numbers are sorted; those whose upper bits are equal, few
-    if the keys are random, are put in order by their whole keys.
-    """
-    bits = np.uint64(max(1, (len(keys) - 1).bit_length()))
-    lower = (np.uint64(1) << bits) - np.uint64(1)
-    packed = (keys & ~lower) | np.arange(len(keys), dtype=np.uint64)
-    packed.sort()
-    places = (packed & lower).astype(np.int64)
-    packed >>= bits
-    ties = np.flatnonzero(packed[1:] == packed[:-1])
-    for group in np.split(ties, np.flatnonzero(np.diff(ties) > 1) + 1):
-        if len(group):
-            run = slice(int(group[0]), int(group[-1]) + 2)
-            places[run] = places[run][np.argsort(keys[places[run]])]
-    return places
-
-
-def permutation(num_sequences: int, seed: int, epoch: int) -> np.ndarray:
-    """An order of all sequences, (num_sequences,) int64. The same on every machine and with every numpy."""
-    return in_order_of(_keys(num_sequences, seed, epoch))
+from lmeff.tokens.excerpt import Excerpt
+from lmeff.tokens.permutations import permutation
 
 
 class SampleOrder:
@@ -89,7 +53,7 @@ class DataOrder(ABC):
     clock: Clock
     """How many sequences a step reads."""
     num_sequences: int
-    """How many different sequences there are; ids are below it."""
+    """How many different sequences the whole text has; their ids are below it."""
 
     @abstractmethod
     def sequences(self, step: int) -> np.ndarray:
@@ -110,9 +74,21 @@ class DataOrder(ABC):
         if saved:
             raise ValueError(f"this order of sequences keeps no state, and the checkpoint has {', '.join(saved)}")
 
+    def excerpt(self, step: int) -> Excerpt | None:
+        """The text that the sequences of step `step` are cut from, where they are not cut from the whole text. An order that
+        changes it once a stage names its sequences from the excerpt's `first_id`."""
+        return None
+
+    def stretches(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        """Steps `begin` to `end - 1` as stretches (first, end), each of steps that read sequences of one text."""
+        yield begin, end
+
     def total(self, of_sequences: np.ndarray, begin: int, end: int) -> int:
-        """Sum of a number of each sequence, (num_sequences,) int64, over what steps `begin` to `end - 1` read."""
-        return sum(int(of_sequences[self.sequences(step)].sum()) for step in range(begin, end))
+        """Sum of a number of each sequence of a text, (sequences,) int64, over what steps `begin` to `end - 1` read, all of
+        that text."""
+        excerpt = self.excerpt(begin)
+        first_id = excerpt.first_id if excerpt else 0
+        return sum(int(of_sequences[self.sequences(step) - first_id].sum()) for step in range(begin, end))
 
 
 class PermutationOrder(DataOrder):
@@ -151,6 +127,12 @@ class WrappedOrder(DataOrder):
 
     def sequences(self, step: int) -> np.ndarray:
         return self.inner.sequences(step)
+
+    def excerpt(self, step: int) -> Excerpt | None:
+        return self.inner.excerpt(step)
+
+    def stretches(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        return self.inner.stretches(begin, end)
 
     @property
     def fingerprint(self) -> str:

@@ -16,6 +16,7 @@ from lmeff.errors import InputError
 from lmeff.files import MANIFEST, describe_files, locked, new_folder, read_json, sha256_file, write_json
 from lmeff.progress import shown
 from lmeff.recipe.sections.batch import Batch
+from lmeff.tokens.excerpt import Excerpt
 from lmeff.tokens.prepare import Tokens
 from lmeff.tokens.shards import TokenStream
 from lmeff.tokens.tokenizer.bpe import PAD_ID
@@ -171,6 +172,19 @@ class Packing:
         return input_ids, begins[:, :length]
 
 
+@dataclass(frozen=True)
+class PackingInMemory(Packing):
+    """That of a text which is read once and then no more, so that it is not kept."""
+
+    arrays: dict[str, np.ndarray]
+
+    def _load(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    def check(self) -> None:
+        """Nothing can be damaged."""
+
+
 @cache
 def _sha256(path: Path, mtime_ns: int) -> str:
     """Once for a process, unless the file is written again."""
@@ -187,6 +201,12 @@ def _places(num_pieces: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.n
 def prepare_packing(tokens: Tokens, sequence_length: int) -> Packing:
     """Packs the training documents by best fit unless that was done already, for just these documents. Raises InputError for a
     damaged packing."""
+    if isinstance(tokens, Excerpt):
+        if sequence_length not in tokens.packed:
+            arrays, described = _pack(np.asarray(tokens.train_documents[:, 0]), sequence_length)
+            tokens.packed[sequence_length] = PackingInMemory(tokens.folder, described, arrays)
+        packed: Packing = tokens.packed[sequence_length]
+        return packed
     folder = tokens.folder / "packing" / f"best_fit-{sequence_length}.v{PACKING_FORMAT}"
     corpus = tokens.folder.parents[1]
     with locked(corpus.parent / ".locks" / f"{corpus.name}.{tokens.folder.name}.{folder.name}"):
@@ -196,15 +216,18 @@ def prepare_packing(tokens: Tokens, sequence_length: int) -> Packing:
         if not (manifest.exists() and read_json(manifest)["documents"] == documents):
             with new_folder(folder) as aside:
                 with shown("packing"):
-                    described = _write_packing(aside, lengths, sequence_length) | {"documents": documents}
+                    arrays, described = _pack(lengths, sequence_length)
+                    for name, array in arrays.items():
+                        np.save(aside / f"{name}.npy", array, allow_pickle=False)
+                described |= {"documents": documents}
                 write_json(aside / MANIFEST, described | {"files": describe_files(aside)})
     packing = Packing(folder, read_json(folder / MANIFEST))
     packing.check()
     return packing
 
 
-def _write_packing(folder: Path, document_tokens: np.ndarray, sequence_length: int) -> dict[str, Any]:
-    """Writes the arrays, and returns what there is to say of them."""
+def _pack(document_tokens: np.ndarray, sequence_length: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The arrays, and what there is to say of them."""
     starts, sizes, goes_on = cut_documents(document_tokens, sequence_length)
     bins = best_fit_decreasing(sizes, sequence_length)
     order, num_sequences = np.argsort(bins, kind="stable"), int(bins.max()) + 1
@@ -214,10 +237,8 @@ def _write_packing(folder: Path, document_tokens: np.ndarray, sequence_length: i
         "sizes": sizes[order].astype(np.int32),
         "goes_on": goes_on[order],
     }
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array, allow_pickle=False)
     num_tokens = int(sizes.sum())
-    return {
+    return arrays, {
         "format": PACKING_FORMAT,
         "sequence_length": sequence_length,
         "num_sequences": num_sequences,

@@ -53,6 +53,7 @@ class LmeffTrainer(ResumableTrainer):
         self.order: DataOrder = PermutationOrder(len(dataset), recipe.seed, recipe.batch.clock)
         for method in methods:
             self.order = method.wrap_order(self.order)
+        dataset.order = self.order
         self.loss_positions = LossPositions(self.objective, tokens, recipe.batch, self.order)
         self._dropout = use_stateless_dropout(model, recipe.seed)
         # Liger's fused kernel makes the same loss without ever holding all logits, and is a part of the model.

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from lmeff.clock import Clock
 from lmeff.tokens import PermutationOrder
-from lmeff.tokens.order import DataOrder, SampleOrder, _keys, in_order_of, permutation
+from lmeff.tokens.order import DataOrder, SampleOrder
+from lmeff.tokens.permutations import _keys, in_order_of, permutation
 
 
 def test_every_epoch_is_a_full_permutation_and_another_one() -> None:
