@@ -7,6 +7,16 @@ from lmeff.models.families import family_of
 from lmeff.recipe.schema import Recipe
 
 
+def flops_counting_causal(recipe: Recipe) -> float:
+    """Model FLOPs of a trained token with half of the attention where that is causal: in a hybrid, in its causal rows."""
+    family, length = family_of(recipe), recipe.batch.sequence_length
+    whole, half = family.flops_per_token(length), family.flops_per_token(length, causal=True)
+    if recipe.objective_name != "hybrid":
+        return half
+    masked = float(recipe.objective.settings("hybrid")["masked_rows"])
+    return masked * whole + (1 - masked) * half
+
+
 def flops_of(recipe: Recipe, stretches: Iterable[tuple[int, int]]) -> float:
     """Model FLOPs of training from one step to another, for each of `stretches`, every step with the length that it has."""
     family, stages, tokens = family_of(recipe), recipe.batch.length_stages(), Counter[int]()

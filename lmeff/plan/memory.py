@@ -30,10 +30,12 @@ def device_memory(
     recipe: Recipe, family: Family, micro_batch: int, world_size: int, *, half: bool
 ) -> dict[Engine, PlanMemory]:
     """Bytes on one device by engine: `ddp`, `zero1`, `zero2`, `zero3`. `half` says that training is in 16 bits."""
-    num_tokens = micro_batch * recipe.batch.sequence_length
-    activations = family.activation_bytes(num_tokens, 2 if half else 4, recipe.batch.sequence_length)
+    length, bytes_each = recipe.batch.sequence_length, 2 if half else 4
+    num_tokens = micro_batch * length
+    activations = family.activation_bytes(num_tokens, bytes_each, length)
+    activations += family.attention_dropout_bytes(recipe, num_tokens, bytes_each, length)
     # The logits, the same in float32 for the loss, and their gradient.
-    logits = num_tokens * family.vocab_size * (2 + 4 + 4 if half else 4 + 4 + 4)
+    logits = family.num_logits(num_tokens, length) * family.vocab_size * (bytes_each + 4 + 4)
     states = _state_bytes(family.count_parameters().total, world_size, half)
     return {
         engine: PlanMemory(states=size, activations=activations, logits=logits, total=size + activations + logits)

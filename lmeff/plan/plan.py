@@ -5,7 +5,7 @@ from lmeff.formats.plan import PlanDocument, PlanParameters
 from lmeff.models.families import family_of
 from lmeff.plan.anchors import plan_anchors
 from lmeff.plan.batch import split_batch
-from lmeff.plan.compute import flops_of
+from lmeff.plan.compute import flops_counting_causal, flops_of
 from lmeff.plan.disk import checkpoint_bytes, prepared_bytes, revision_bytes
 from lmeff.plan.gpus import GPUS, find_gpu, planned_precision
 from lmeff.plan.memory import device_memory, largest_fitting
@@ -76,7 +76,7 @@ def make_plan(
             total=parameters.total, embedding=parameters.embedding, non_embedding=parameters.non_embedding
         ),
         flops_per_token=family.flops_per_token(clock.sequence_length),
-        flops_per_token_causal=family.flops_per_token(clock.sequence_length, causal=True),
+        flops_per_token_causal=flops_counting_causal(recipe),
         total_flops=total_flops,
         revision_bytes=one_revision,
         disk_bytes=disk_bytes,

@@ -29,17 +29,26 @@ def _memory(memory: Mapping[Engine, PlanMemory], world_size: int, precision: str
     return [f"estimated memory of one device at this micro-batch, in {precision}:", *table_lines(rows, ">", "  ")]
 
 
+def _attention_words(plan: PlanDocument) -> str:
+    """How attention is counted, where that can be said in two ways or is not as for most models."""
+    if FAMILIES[plan.family].looks_both_ways:
+        return ", attention counted both ways"
+    if plan.flops_per_token_causal == plan.flops_per_token:
+        return ", attention counted both ways" if plan.objective == "hybrid" else ""
+    rows = ", and both ways in masked rows" if plan.objective == "hybrid" else ""
+    return f" ({format_short(plan.flops_per_token_causal)} counting causal attention{rows})"
+
+
 def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None) -> str:
     """What `lmeff plan` prints; `speed_from` says where the speed comes from, `gpu` for which one it was asked."""
     parameters = plan.parameters
     share = parameters.embedding / parameters.total
     devices = "1 device" if plan.world_size == 1 else f"{plan.world_size} devices"
     warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_tokens(plan.clock.tokens_at(plan.warmup_steps))} tokens)"
-    per_token, causal = format_short(plan.flops_per_token), format_short(plan.flops_per_token_causal)
-    half = f" ({causal} counting causal attention)" if plan.flops_per_token_causal != plan.flops_per_token else ""
     disk, revision, hub = map(format_bytes, (plan.disk_bytes, plan.revision_bytes, plan.hub_bytes))
     counted = f", the checkpoints and {format_bytes(plan.data_bytes or 0)} of text and tokens (estimated)"
     data = counted if plan.data_bytes is not None else " and the checkpoints; text and tokens not counted"
+    per_token, in_all = format_short(plan.flops_per_token), format_short(plan.total_flops)
     lines = [
         f"{plan.name}, seed {plan.seed}",
         f"model      {plan.family} ({plan.objective}): {parameters.total:,} parameters, {parameters.non_embedding:,} in the"
@@ -50,7 +59,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None
         *_sequences(plan),
         f"length     {plan.num_steps:,} steps, {plan.num_tokens:,} tokens; {warmup}; no weight decay on"
         f" {FAMILIES[plan.family].without_weight_decay}",
-        f"compute    {per_token} FLOPs a token{half}, {format_short(plan.total_flops)} in all",
+        f"compute    {per_token} FLOPs a token{_attention_words(plan)}, {in_all} in all",
         f"disk       {disk} for {len(plan.anchors)} revisions of {revision}{data};"
         f" {hub} on the Hub with the final revision",
     ]

@@ -18,12 +18,13 @@ from lmeff.plan import check_data, make_plan, plan_anchors
 from lmeff.plan.batch import micro_batches, split_batch
 from lmeff.plan.compute import flops_of
 from lmeff.plan.text import format_plan
-from lmeff.quantities import format_bytes
+from lmeff.quantities import format_bytes, format_short
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.anchors import Anchors
 from lmeff.recipe.sections.batch import Batch
 from lmeff.recipe.sections.corpus import Corpus
 from lmeff.recipe.sections.model import LlamaSection, Model
+from lmeff.recipe.sections.objective import Objective
 from lmeff.recipe.sections.schedule import Schedule
 from lmeff.recipe.sections.tokenizer import Tokenizer
 from lmeff.tokens import prepare_tokenizer, prepare_tokens
@@ -277,10 +278,20 @@ def test_the_plan_names_family_and_objective(family: str) -> None:
     assert f"model      {family} ({OTHERS[family]}): {plan.parameters.total:,} parameters, " in text
     assert "; no weight decay on norms" in text
     assert ("counting causal attention" in text) == (plan.flops_per_token_causal != plan.flops_per_token)
+    assert ("attention counted both ways" in text) == (OTHERS[family] != "causal")
     assert 40e6 < plan.parameters.non_embedding < 46e6, "about as many as Llama of that name"
     assert plan.memory["ddp"].activations > 0
     older = plan.model_dump(exclude={"family", "objective"})
     assert PlanDocument.model_validate(older).family == "llama"
+
+
+@pytest.mark.parametrize("rows", [0.75, 0, 1])
+def test_a_hybrid_counts_causal_attention_in_its_causal_rows(rows: float) -> None:
+    plan = make_plan(recipe(objective=Objective(name="hybrid", masked_rows=rows), length=1024, micro=4))
+    attention = 12 * 24 * 768 * 1024
+    assert plan.flops_per_token - plan.flops_per_token_causal == (1 - rows) * attention / 2
+    said = "counting causal attention, and both ways in masked rows)" if rows < 1 else ", attention counted both ways"
+    assert f"{said}, {format_short(plan.total_flops)} in all" in format_plan(plan)
 
 
 @pytest.mark.medium

@@ -91,6 +91,7 @@ class Auto(Family):
         states = getattr(config, "state_size", None)
         num_layers = getattr(config, "num_hidden_layers", None) or len(layers[1] if layers else ())
         inner = getattr(config, "intermediate_size", None) or 2 * width
+        is_written_out = not supports_sdpa(type(model)) or bool(cls.attention_dropout(config))
         matrices = [one for _, one in matrices_of(layers[1])] if layers else []
         own = _of_class(cls, type(model).__name__, config.model_type)
         return own(
@@ -103,7 +104,7 @@ class Auto(Family):
             query_width=heads * (getattr(config, "head_dim", None) or width // heads) if heads else 0,
             layer_numbers=sum(num_outputs(one) for one in matrices),
             state_numbers=num_layers * inner * states if isinstance(states, int) else 0,
-            kept_weights=0 if supports_sdpa(type(model)) else num_layers * heads,
+            kept_weights=num_layers * heads if is_written_out else 0,
         )
 
     # ------------------------------------------------------------------ costs
@@ -122,6 +123,9 @@ class Auto(Family):
         kept = 3 * (self.layer_numbers + self.num_hidden_layers * self.hidden_size)
         kept += 2 * self.kept_weights * sequence_length
         return num_tokens * (kept * bytes_each + 6 * self.state_numbers * _BYTES_OF_STATES)
+
+    def attention_dropout_bytes(self, recipe: Recipe, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
+        return 0  # among the activations, which are counted roughly anyway
 
     # ------------------------------------------------------------------ building and training
 

@@ -5,6 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from lmeff.errors import InputError
@@ -107,8 +108,20 @@ class Family(ABC):
 
     @abstractmethod
     def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
-        """Activations that the backward pass needs of `num_tokens`, with numbers of `bytes_each`; logits and masks of dropout
-        not counted. The length matters where attention weights are kept."""
+        """Activations that the backward pass needs of `num_tokens`, with numbers of `bytes_each`, without dropout; logits not
+        counted. The length matters where attention weights are kept."""
+
+    def attention_dropout_bytes(self, recipe: Recipe, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
+        """What is kept beside that where attention weights are dropped. transformers' attention function then writes them out:
+        in float32, which of them are kept, and what is left of them."""
+        if not self.attention_dropout(cast(Any, SimpleNamespace(**self.config_values(recipe)))):
+            return 0
+        heads = getattr(self, "num_attention_heads", 0)
+        return num_tokens * self.num_hidden_layers * heads * sequence_length * (4 + 1 + bytes_each)
+
+    def num_logits(self, num_tokens: int, sequence_length: int) -> int:
+        """Of `num_tokens` that are trained on, those for which the model computes logits."""
+        return num_tokens
 
     # ------------------------------------------------------------------ building
 

@@ -69,6 +69,14 @@ class Gptj(Family):
         weights = self.num_attention_heads * sequence_length * bytes_of_a_weight
         return num_tokens * self.num_hidden_layers * (per_layer * bytes_each + weights)
 
+    def attention_dropout_bytes(self, recipe: Recipe, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
+        """Which weights are kept, and in float32 what is left of them, since the others are needed, too."""
+        assert isinstance(recipe.model, GptjSection)
+        if not recipe.model.attn_pdrop:
+            return 0
+        weights = num_tokens * self.num_hidden_layers * self.num_attention_heads * sequence_length
+        return weights * (1 + (4 if bytes_each == 4 else 0))
+
     def config_values(self, recipe: Recipe) -> dict[str, Any]:
         model = recipe.model
         assert isinstance(model, GptjSection)

@@ -102,11 +102,27 @@ class XLNet(Family):
         return 2 * (layers * layer + width * self.vocab_size)
 
     def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
-        predicted = most_predicted(sequence_length, self.predicted_share, self.max_span) / sequence_length
-        weights = 2 * self.num_attention_heads * sequence_length  # of attention, in both streams
+        """Attention is written out in both streams: the weights of each head are kept in float32, and again as the values
+        have them."""
+        predicted = self.num_logits(num_tokens, sequence_length) / num_tokens
+        weights = self._num_weights(1, sequence_length) * (4 if bytes_each == 4 else 4 + bytes_each)
         content, query = 13 * self.hidden_size + 2 * self.d_inner, 2 * self.hidden_size
-        per_layer = content + query + predicted * (6 * self.hidden_size + 2 * self.d_inner) + weights
-        return round(num_tokens * self.num_hidden_layers * per_layer * bytes_each)
+        per_layer = content + query + predicted * (6 * self.hidden_size + 2 * self.d_inner)
+        return round(num_tokens * (self.num_hidden_layers * per_layer * bytes_each + weights))
+
+    def _num_weights(self, num_tokens: int, sequence_length: int) -> int:
+        return num_tokens * self.num_hidden_layers * 2 * self.num_attention_heads * sequence_length
+
+    def attention_dropout_bytes(self, recipe: Recipe, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
+        """Which weights are kept, and in float32 what is left of them, since the others are needed, too."""
+        assert isinstance(recipe.model, XLNetSection)
+        if not recipe.model.dropout:
+            return 0
+        return self._num_weights(num_tokens, sequence_length) * (1 + (4 if bytes_each == 4 else 0))
+
+    def num_logits(self, num_tokens: int, sequence_length: int) -> int:
+        """Those that a row has room to predict."""
+        return num_tokens * most_predicted(sequence_length, self.predicted_share, self.max_span) // sequence_length
 
     def config_values(self, recipe: Recipe) -> dict[str, Any]:
         model = recipe.model
