@@ -32,6 +32,7 @@ def build_model(recipe: Recipe) -> PreTrainedModel:
         torch.manual_seed(recipe.seed)
         model: PreTrainedModel = getattr(transformers, family.model_class)(config)
     loads_as_saved(config)
+    family.take_half_weights(model)
     if family.is_tried:
         check_decoder(model, recipe.seed)
     return model

@@ -41,17 +41,21 @@ class PermutationObjective(DrawnObjective):
         return objective
 
     def targets_of(self, pieces: Pieces) -> np.ndarray:
-        """(rows, length) bool: what is predicted. A row is cut into contexts of 1 to `max_span` times 1 / share tokens, and in
-        each of them a span of 1 to `max_span` tokens lies anywhere. At least one token is predicted, where there is text."""
+        """(rows, length) bool: what is predicted. A row is cut into contexts of 1 to `max_span` times 1 / share tokens, which
+        is rounded up or down so that the share holds on average, and in each of them a span of 1 to `max_span` tokens lies
+        anywhere. Where there is text, at least one token is predicted, and at least one is not: attention that may see nothing
+        sees all."""
         rows, length = pieces.input_ids.shape
         num_spans = length // int(1 / self.share) + 1
         drawn = numbers_of(self.key, pieces.step, pieces.slots, "spans", 2 * num_spans + length)
+        rounding = numbers_of(self.key, pieces.step, pieces.slots, "contexts", num_spans)
         is_target = np.zeros((rows, length), bool)
         for row in range(rows):
             begin = 0
-            for size, place in zip(drawn[row, :num_spans], drawn[row, num_spans : 2 * num_spans], strict=True):
+            numbers = (drawn[row, :num_spans], drawn[row, num_spans : 2 * num_spans], rounding[row])
+            for size, place, more in zip(*numbers, strict=True):
                 span = 1 + int(size * self.max_span)
-                context = int(span / self.share)
+                context = int(span / self.share + more)
                 first = begin + int(place * (context - span + 1))
                 is_target[row, first : first + span] = True
                 begin += context
@@ -60,6 +64,9 @@ class PermutationObjective(DrawnObjective):
         lacking = np.flatnonzero(may.any(axis=1) & ~is_target.any(axis=1))
         lowest = np.where(may, drawn[:, 2 * num_spans :], 2.0).argmin(axis=1)
         is_target[lacking, lowest[lacking]] = True
+        text = pieces.input_ids != PAD_ID
+        full = np.flatnonzero(text.any(axis=1) & ~(text & ~is_target).any(axis=1))
+        is_target[full, lowest[full]] = False
         return is_target
 
     def order_of(self, pieces: Pieces, is_target: np.ndarray) -> np.ndarray:
@@ -99,7 +106,9 @@ class PermutationObjective(DrawnObjective):
         # A target may be seen by those that come later in the order; all else by everything, and it sees no target.
         hidden = (order[:, :, None] <= order[:, None, :]) & (order >= 0)[:, None, :]
         if self.has_padding:
-            hidden |= (inputs["input_ids"] == PAD_ID)[:, None, :]
+            is_padding = inputs["input_ids"] == PAD_ID
+            # A row of padding alone must see something, or 16 bits make NaN of it; it has no loss.
+            hidden |= (is_padding & ~is_padding.all(dim=1, keepdim=True))[:, None, :]
         # An engine has `is_taken` in the precision of its floats, which the model's inputs must have.
         inputs["perm_mask"] = hidden.to(is_taken.dtype)
         mapping = is_taken.new_zeros(*places.shape, order.shape[1])

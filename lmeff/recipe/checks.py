@@ -13,7 +13,7 @@ from lmeff.recipe.sections.batch import Batch
 from lmeff.recipe.sections.evaluation import Evaluation
 from lmeff.recipe.sections.fields import Section
 from lmeff.recipe.sections.model import Model
-from lmeff.recipe.sections.objective import WITH_MASK_TOKEN, Objective, ObjectiveName
+from lmeff.recipe.sections.objective import WITH_MASK_TOKEN, Objective, ObjectiveName, share_predicted
 from lmeff.recipe.sections.schedule import Schedule
 from lmeff.recipe.sections.training_values import LIGER_KERNELS
 from lmeff.recipe.wording import join_with_or
@@ -62,9 +62,20 @@ def _check_objective(objective: Objective, model: Model, batch: Section | None) 
     for key, text in objective.misplaced(name):
         yield Mistake(("objective", key), text)
     if name == "permutation" and isinstance(batch, Batch):
-        for key, lengths in (("sequence_length", [batch.sequence_length]), ("sequence_lengths", _lengths(batch))):
-            if odd := [length for length in lengths if length % 2]:
-                yield Mistake(("batch", key), f"{odd[0]} is odd; 'permutation' takes sequences of even length")
+        yield from _check_permutation(objective, batch)
+
+
+def _check_permutation(objective: Objective, batch: Batch) -> Iterator[Mistake]:
+    for key, lengths in (("sequence_length", [batch.sequence_length]), ("sequence_lengths", _lengths(batch))):
+        if odd := [length for length in lengths if length % 2]:
+            yield Mistake(("batch", key), f"{odd[0]} is odd; 'permutation' takes sequences of even length")
+
+    settings = objective.settings("permutation")
+    share, span = float(settings["predicted_share"]), int(settings["max_span"])
+    length = min([batch.sequence_length, *_lengths(batch)])
+    if length % 2 == 0 and abs((found := share_predicted(length, share, span)) / share - 1) > 0.01:
+        text = f"in sequences of {length}, spans of 1 to {span} are {found:.2%} of the tokens, not {share:.2%}; lower max_span"
+        yield Mistake(("objective", "max_span"), text)
 
 
 def _check_evaluation(evaluation: Evaluation, objective: ObjectiveName) -> Iterator[Mistake]:

@@ -10,6 +10,7 @@ from objectives.drawing import VOCABULARY, equal, inputs_of, pieces_of, recipe_o
 from splitmix import literal_numbers
 from transformers import XLNetConfig, XLNetLMHeadModel
 
+from lmeff.models.families.xlnet import XLNet
 from lmeff.objectives import Pieces
 from lmeff.objectives.forward import compute_losses_in_forward
 from lmeff.objectives.permutation import PermutationObjective
@@ -44,22 +45,24 @@ def text_of(num_rows: int, length: int) -> Pieces:
     return Pieces(input_ids, begins, np.arange(num_rows), False, 0, range(num_rows))
 
 
-def test_spans_are_drawn_as_by_a_literal_loop(tmp_path: Path) -> None:
-    objective, pieces = objective_for(tmp_path), pieces_of(20, 64, step=3)
+@pytest.mark.parametrize("share", [1 / 6, 0.22])
+def test_spans_are_drawn_as_by_a_literal_loop(tmp_path: Path, share: float) -> None:
+    objective, pieces = objective_for(tmp_path, predicted_share=share), pieces_of(20, 64, step=3)
     found = objective.targets_of(pieces)
     for row in range(20):
-        num_spans = 64 // 6 + 1
+        num_spans = 64 // math.floor(1 / share) + 1
         drawn = literal_numbers(stateless_seed(3, 3, row, "spans"), 2 * num_spans + 64)
+        rounding = literal_numbers(stateless_seed(3, 3, row, "contexts"), num_spans)
         targets, begin, number = set(), 0, 0
         while begin < 64:
             span = 1 + math.floor(5 * drawn[number])
-            context = 6 * span
+            context = 6 * span if share == 1 / 6 else math.floor(span / share + rounding[number])
             first = begin + math.floor((context - span + 1) * drawn[num_spans + number])
             targets |= {place for place in range(first, first + span) if place < 64}
             begin, number = begin + context, number + 1
         targets = {place for place in targets if pieces.input_ids[row, place] > 2}
         assert set(np.flatnonzero(found[row])) == targets
-    assert equal(inputs_of(objective, pieces), inputs_of(objective_for(tmp_path), pieces))
+    assert equal(inputs_of(objective, pieces), inputs_of(objective_for(tmp_path, predicted_share=share), pieces))
     parts = [inputs_of(objective, rows_of(pieces, slice(first, first + 4))) for first in range(0, 20, 4)]
     whole = inputs_of(objective, pieces)
     for name in ("perm_mask", "target_mapping", "input_ids"):
@@ -83,6 +86,27 @@ def test_a_sixth_of_the_text_is_predicted_in_spans_of_one_to_five(tmp_path: Path
                 first = None
     assert lengths[1:6].min() > 0.12 * lengths.sum()
     assert lengths[6:].sum() < 0.06 * lengths.sum(), "two spans rarely meet"
+
+
+@pytest.mark.parametrize("span", [1, 2, 5, 10])
+@pytest.mark.parametrize("share", [0.05, 0.15, 0.3, 0.4, 0.7, 0.9])
+def test_the_share_of_the_recipe_is_predicted(tmp_path: Path, share: float, span: int) -> None:
+    """Also where a span is no whole share of its context: 1 token of 1.43."""
+    objective = objective_for(tmp_path, predicted_share=share, max_span=span)
+    found = objective.targets_of(text_of(1000, 128)).mean(1)
+    assert found.mean() == pytest.approx(share, abs=4 * found.std() / 1000**0.5 + 0.002 * share)
+
+
+def test_something_of_a_row_is_seen(tmp_path: Path) -> None:
+    """With nothing to see, the softmax of attention would be over all, and a token would see itself."""
+    objective, pieces = objective_for(tmp_path, predicted_share=0.9), text_of(300, 8)
+    pieces.input_ids[0, 1:] = 0
+    targets = objective.targets_of(pieces)
+    assert not targets.all(1).any()
+    assert (targets.sum(1) == 7).sum() > 50
+    assert not targets[0].any(), "a token alone"
+    hidden = inputs_of(objective, pieces)["perm_mask"]
+    assert not hidden[1:].bool().all(2).any()
 
 
 def test_a_row_of_few_tokens_has_one_that_is_predicted(tmp_path: Path) -> None:
@@ -163,3 +187,23 @@ def test_there_is_room_for_all_targets_of_a_row(tmp_path: Path, share: float, sp
     objective, pieces = objective_for(tmp_path, predicted_share=share, max_span=span), text_of(300, 16)
     labels = inputs_of(objective, pieces)["targets"]["labels"].numpy()
     assert ((labels != -100).sum(1) == objective.targets_of(pieces).sum(1)).all()
+
+
+def test_a_row_of_padding_alone_is_no_nan_in_16_bits(tmp_path: Path) -> None:
+    """What may not be seen has 65,500 taken off its score there; below -65,504 a score is minus infinity. Here all scores that
+    come from positions are -28."""
+    objective, model = objective_for(tmp_path), xlnet()
+    objective.has_padding = True
+    for layer in model.transformer.layer:
+        layer.rel_attn.r.data[-1], layer.rel_attn.r_r_bias.data[:] = -1.0, 10.0
+    XLNet.take_half_weights(model)
+    pieces = pieces_of(3, 32, padding=32)
+    waiting = objective.inputs(pieces)
+    waiting["is_taken"] = waiting["is_taken"].half()  # as an engine of this precision has it
+    inputs = objective.prepare(waiting)
+    assert {inputs[name].dtype for name in ("perm_mask", "target_mapping")} == {torch.float16}
+    targets = inputs.pop("targets")
+    logits = model.half()(**inputs).logits
+    assert torch.isfinite(logits).all()
+    objective.losses(logits, targets, objective.num_labeled(targets))["loss"].backward()
+    assert all(one.grad is None or one.grad.isfinite().all() for one in model.parameters())

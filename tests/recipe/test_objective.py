@@ -1,5 +1,7 @@
 """`objective:` what may be said for which family, and what it means where nothing is said."""
 
+import math
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from lmeff.errors import InputError
 from lmeff.recipe import read_recipe
 from lmeff.recipe.changes import changes_since
 from lmeff.recipe.sections.model import FAMILIES, LlamaSection
-from lmeff.recipe.sections.objective import Objective
+from lmeff.recipe.sections.objective import Objective, share_predicted
 
 
 @pytest.fixture
@@ -83,6 +85,15 @@ def test_defaults_are_those_of_the_papers() -> None:
             ["model.family=both", "objective.name=permutation", "batch.tokens=63", "batch.sequence_length=9"],
             "9 is odd; 'permutation' takes sequences of even length",
         ),
+        (
+            [
+                "model.family=both",
+                "objective.name=permutation",
+                "batch={tokens: 64, sequence_length: 8}",
+                "objective.max_span=5",
+            ],
+            "in sequences of 8, spans of 1 to 5 are 15.70% of the tokens, not 16.67%; lower max_span",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_at_its_key(
@@ -93,6 +104,34 @@ def test_a_mistake_is_one_line_at_its_key(
         read_recipe(recipe, words)
     (told,) = str(error.value).splitlines()
     assert told.startswith(f"command line: {words[-1]}: {line}")
+
+
+def literal_share(length: int, share: Fraction, max_span: int) -> Fraction:
+    """Of tokens that are predicted in a row: all spans, contexts and places, one after the other."""
+
+    def predicted_from(begin: int) -> Fraction:
+        total = Fraction(0)
+        for span in range(1, max_span + 1):
+            exact = span / share
+            up = exact - math.floor(exact)
+            for context, chance in ((math.floor(exact), 1 - up), (math.ceil(exact), up)):
+                if not chance:
+                    continue
+                places = [range(first, first + span) for first in range(begin, begin + context - span + 1)]
+                inside = sum(Fraction(sum(token < length for token in place), len(places)) for place in places)
+                rest = predicted_from(begin + context) if begin + context < length else 0
+                total += chance / max_span * (inside + rest)
+        return total
+
+    return predicted_from(0) / length
+
+
+@pytest.mark.parametrize(
+    ("length", "share", "span"), [(8, "1/6", 5), (16, "1/6", 5), (12, "3/10", 4), (16, "1/20", 10), (6, "9/10", 3)]
+)
+def test_what_short_rows_predict_is_known(length: int, share: str, span: int) -> None:
+    wanted = literal_share(length, Fraction(share), span)
+    assert share_predicted(length, float(Fraction(share)), span) == pytest.approx(float(wanted), rel=1e-9)
 
 
 def test_naming_the_familys_own_objective_is_no_change_to_a_run(recipe: Path) -> None:

@@ -152,6 +152,10 @@ class Family(ABC):
         """The share of attention weights that transformers' attention function drops in training; 0 for a family that has its
         own attention, whose dropout is a module."""
 
+    @classmethod  # noqa: B027 - most classes can
+    def take_half_weights(cls, model: "PreTrainedModel") -> None:
+        """Makes a model that was built work with weights of 16 bits, which ZeRO trains, where its class does not."""
+
     @classmethod
     def row_dimension(cls, num_dimensions: int) -> int:
         """The dimension with the rows of the batch, in what a dropout module is given."""

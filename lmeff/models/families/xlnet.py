@@ -1,6 +1,7 @@
 """XLNet (Yang et al. 2019): trained on tokens in a random order, by two streams of attention over relative positions."""
 
 from dataclasses import dataclass
+from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from lmeff.models.families.family import Family, Parameters, shape_values
@@ -9,7 +10,7 @@ from lmeff.recipe.sections.model import XLNetSection
 from lmeff.recipe.sections.objective import most_predicted
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,16 @@ class XLNet(Family):
             "bi_data": False,
             "clamp_len": -1,
         }
+
+    @classmethod
+    def take_half_weights(cls, model: "PreTrainedModel") -> None:
+        """transformers has the positions in float32, and multiplies them with the weights."""
+
+        def in_precision_of_weights(self: Any, *given: Any, **options: Any) -> Any:
+            return type(self).relative_positional_encoding(self, *given, **options).to(self.dtype)
+
+        body: Any = model.transformer
+        body.relative_positional_encoding = MethodType(in_precision_of_weights, body)
 
     @classmethod
     def row_dimension(cls, num_dimensions: int) -> int:

@@ -41,6 +41,24 @@ def most_predicted(length: int, share: float, max_span: int) -> int:
     return min(length, length // int(1 / share) + max_span)
 
 
+def share_predicted(length: int, share: float, max_span: int) -> float:
+    """Share of the tokens of a row that `permutation` predicts on average. It is `share`, unless the row ends within a context
+    so often that it matters: a context is 1 / share times as long as its span, all spans equally likely."""
+    begins, predicted = [1.0, *[0.0] * length], 0.0  # by position: how likely a context begins there
+    for begin in range(length):
+        for span in range(1, max_span + 1):
+            shorter = int(span / share)
+            for context, chance in ((shorter, 1 - span / share % 1), (shorter + 1, span / share % 1)):
+                likely, num_places, left = begins[begin] * chance / max_span, context - span + 1, length - begin
+                whole = max(0, min(num_places, left - span + 1))
+                # Of spans that begin later only the first tokens are in the row.
+                cut = sum(left - place for place in range(whole, min(num_places, left)))
+                predicted += likely * (whole * span + cut) / num_places
+                if context <= left:
+                    begins[begin + context] += likely
+    return predicted / length
+
+
 class Objective(Section):
     on_resume: ClassVar[OnResume] = (
         OnResume.FIXED
