@@ -1,12 +1,15 @@
 """Norms, ranks and similarity of weights: on matrices whose values are known, and at the anchors of a real run."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from evaluation.small_models import save_model, write_anchor
+from launching import environment
 from safetensors.torch import load_file, save_file
 
 from lmeff import run
@@ -101,6 +104,30 @@ def test_norms_and_similarity_are_numpys_by_kind(tmp_path: Path):
         assert near[f"change{kind}"] == pytest.approx(change, rel=1e-5)
     attention = [effective_and_stable_rank(torch.from_numpy(arrays[n]))[0] for n in arrays if "self_attn" in n]
     assert found["effective_rank_attention"] == pytest.approx(np.mean(attention), rel=1e-9)
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+from lmeff.measures.weights.statistics import Weights, norms_and_ranks
+print(norms_and_ranks(Weights(Path(sys.argv[1]))))
+"""
+
+
+@pytest.mark.medium
+def test_the_number_of_threads_does_not_show(tmp_path: Path):
+    """Two threads round the sum of a large matrix otherwise than one does."""
+    generator = torch.Generator().manual_seed(0)
+    matrices = {f"layers.{n}.mlp.weight": torch.randn(320, 32, generator=generator) for n in range(20)}
+    command = [sys.executable, "-c", MEASURE, str(write_model(tmp_path / "model", matrices))]
+    said = {
+        subprocess.run(
+            command, env=environment() | {"OMP_NUM_THREADS": number}, capture_output=True, text=True, check=True
+        ).stdout
+        for number in ("1", "2")
+    }
+    assert len(said) == 1
+    assert "norm_mlp" in said.pop()
 
 
 def test_a_model_is_like_itself_and_unlike_its_negative(tmp_path: Path):

@@ -204,7 +204,8 @@ def _each(measure: Callable[[str], tuple], names: list[str], check: Callable[[],
     before = torch.get_num_threads()
     num_threads = min(_MAX_THREADS, len(os.sched_getaffinity(0))) if torch.cuda.is_available() else before
     torch.set_num_threads(1)
-    pool = ThreadPoolExecutor(num_threads)
+    # Said to each thread too: a new one has as many as the process began with, and sums are rounded as they are divided.
+    pool = ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,))
     try:
         for result in pool.map(measure, names):
             check()
