@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -106,6 +106,14 @@ class Gathering:
         names = ("exact.train", "exact.dev", "near.train", "near.dev")
         self._keys = {name: KeySet(folder, name, saved.get("keys", {}).get(name, [])) for name in names}
         self._save_at = _SAVE_EVERY_CHARACTERS
+
+    def __enter__(self) -> "Gathering":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for writer in self.writers.values():
+            with suppress(OSError):  # of what was not saved, nothing is used
+                writer.leave()
 
     def run(self) -> None:
         """Reads everything that is left. Raises InputError for text that cannot be read."""

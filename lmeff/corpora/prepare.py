@@ -75,10 +75,10 @@ class TextCorpus:
 
 
 def _gather(folder: Path, corpus: Corpus, stages: list[Stage]) -> Gathering:
-    gathering = Gathering(folder, stages)
-    if not has_place(corpus):
-        _write_synthetic(corpus, gathering)
-    gathering.run()
+    with Gathering(folder, stages) as gathering:
+        if not has_place(corpus):
+            _write_synthetic(corpus, gathering)
+        gathering.run()
     return gathering
 
 

@@ -81,10 +81,15 @@ class TextWriter:
         """Ends the present shard."""
         if self._file is not None:
             self.save()
-            self._file.close()
-            self._words.close()
+            self.leave()
             self.shards[-1].is_whole = True
-            self._file = self._words = None
+
+    def leave(self) -> None:
+        """Closes the files of the present shard, which a later call may go on with from what was saved."""
+        for file in (self._file, self._words):
+            if file is not None:
+                file.close()
+        self._file = self._words = None
 
 
 def words_name(shard_name: str) -> str:

@@ -19,8 +19,10 @@ def _checked_ids(path: Path) -> np.ndarray:
 
 def write(path: Path, ids: np.ndarray, vocab_size: int) -> Path:
     writer = ShardWriter(path, vocab_size)
-    writer.append(ids)
-    writer.close()
+    try:
+        writer.append(ids)
+    finally:
+        writer.close()
     return path
 
 
