@@ -52,4 +52,8 @@ def run(options: argparse.Namespace) -> None:
         measured = measure_speed(recipe, options.devices)
         speed, speed_from = measured.tokens_per_second, measured.describe()
         plan = make_plan(recipe, world_size=options.devices, micro_batch=measured.micro_batch, tokens_per_second=speed)
-    print(plan.model_dump_json(indent=2) if options.json else format_plan(plan, speed_from, options.gpu))
+    print(
+        plan.model_dump_json(indent=2, exclude=plan.left_out())
+        if options.json
+        else format_plan(plan, speed_from, options.gpu)
+    )

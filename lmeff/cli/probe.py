@@ -27,12 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from lmeff.models.families import check_family
+    from lmeff.models.families import check_family, solved
     from lmeff.quantities import format_bytes
     from lmeff.recipe import read_recipe
     from lmeff.recipe.machine import check_machine
 
-    resolved = read_recipe(options.recipe, options.overrides)
+    resolved = solved(read_recipe(options.recipe, options.overrides))
     check_machine(resolved)
     check_family(resolved)
     recipe = resolved.recipe

@@ -1,6 +1,6 @@
 """`plan.json` of a run, which is also what `lmeff plan --json` prints: its steps, anchors, parts and costs."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -43,6 +43,30 @@ class PlanParameters(StrictModel):
     non_embedding: int
 
 
+class PlanDesign(StrictModel):
+    """A shape that was found for a budget."""
+
+    fields: dict[str, int]
+    """Keys of `model:` with their values."""
+    tie_word_embeddings: bool
+    parameters: int
+    embedding_share: float
+    glu_factor: float | None
+    """Feed-forward width as a multiple of `hidden_size`; null for a family without a feed-forward network."""
+
+
+class PlanBudget(StrictModel):
+    """`model.budget`, and what it leads to."""
+
+    parameters: int
+    embedding_share: float | None
+    glu_factor: float | None
+    """What is asked for; null where nothing is."""
+    found: PlanDesign
+    alternatives: list[PlanDesign]
+    """The next best widths, and the other choice of `tie_word_embeddings`; none in a run, which keeps what was found."""
+
+
 class PlanMemory(StrictModel):
     """Bytes on one device, estimated."""
 
@@ -55,6 +79,8 @@ class PlanMemory(StrictModel):
 
 class PlanDocument(StrictModel):
     """`plan.json`, and what `lmeff plan --json` prints."""
+
+    left_out_when_null: ClassVar[frozenset[str]] = frozenset({"budget"})
 
     format: Literal[1] = FORMAT
     name: str
@@ -78,6 +104,7 @@ class PlanDocument(StrictModel):
     """Tokens of all parts together, which is what the run costs; 0 in files of older versions, as are no parts."""
     anchors: list[PlanAnchor]
     parameters: PlanParameters
+    budget: PlanBudget | None = None
     flops_per_token: float
     """6 x matmul parameters + 12 x layers x width x length (PaLM, full attention), for sequences of `sequence_length`."""
     flops_per_token_causal: float

@@ -5,6 +5,7 @@ from lmeff.formats.plan import PlanDocument, PlanParameters
 from lmeff.models.families import family_of
 from lmeff.plan.anchors import plan_anchors
 from lmeff.plan.batch import split_batch
+from lmeff.plan.budget import plan_budget
 from lmeff.plan.compute import flops_counting_causal, flops_of
 from lmeff.plan.disk import checkpoint_bytes, prepared_bytes, revision_bytes
 from lmeff.plan.gpus import GPUS, find_gpu, planned_precision
@@ -29,6 +30,7 @@ def make_plan(
 
     Raises InputError for anchors, batches or models that cannot be.
     """
+    budget, recipe = plan_budget(recipe)
     family, clock = family_of(recipe), recipe.batch.clock
     parameters = family.count_parameters()
     anchors = plan_anchors(recipe)
@@ -75,6 +77,7 @@ def make_plan(
         parameters=PlanParameters(
             total=parameters.total, embedding=parameters.embedding, non_embedding=parameters.non_embedding
         ),
+        budget=budget,
         flops_per_token=family.flops_per_token(clock.sequence_length),
         flops_per_token_causal=flops_counting_causal(recipe),
         total_flops=total_flops,

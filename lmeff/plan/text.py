@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from lmeff.formats.plan import PlanDocument, PlanMemory
 from lmeff.formats.run_folder import RunFolder
 from lmeff.models.families import FAMILIES
+from lmeff.plan.budget import budget_lines
 from lmeff.plan.memory import Engine
 from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
 from lmeff.recipe.schema import Recipe
@@ -53,6 +54,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None
         f"{plan.name}, seed {plan.seed}",
         f"model      {plan.family} ({plan.objective}): {parameters.total:,} parameters, {parameters.non_embedding:,} in the"
         f" layers, {parameters.embedding:,} in the embeddings ({share:.0%})",
+        *(budget_lines(plan.budget) if plan.budget else []),
         *([f"counted    on {counted_on}"] if (counted_on := FAMILIES[plan.family].counted_on) else []),
         f"batch      {plan.batch_tokens:,} tokens a step: {plan.sequences_per_step} sequences of {plan.sequence_length};"
         f" on {devices} {plan.micro_batch} at once, {plan.accumulation} accumulated",

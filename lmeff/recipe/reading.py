@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,6 +49,13 @@ class Resolved:
         place = self.provenance.get(key) or next(inner, "default")
         names_key = place.startswith(COMMAND_LINE) and place.removeprefix(COMMAND_LINE).partition("=")[0] == key
         return f"{place}: {text}" if names_key else f"{place}: {key}: {text}"
+
+    def with_model(self, fields: Mapping[str, int]) -> "Resolved":
+        """The same recipe with fields of `model:` that were found for its budget, which is where they come from."""
+        recipe = self.recipe.model_copy(update={"model": self.recipe.model.model_copy(update=dict(fields))})
+        place = self.provenance["model.budget.parameters"]
+        provenance = {**self.provenance, **{f"model.{name}": place for name in fields}}
+        return replace(self, recipe=recipe, values=_plain(recipe), provenance=provenance)
 
     def to_yaml(self) -> str:
         """The whole recipe as one YAML text without `extends`, which reads back to an equal recipe."""

@@ -228,7 +228,7 @@ def model_card(
     about_text = f"`{recipe.corpus.name}`"
     if train:
         about_text += f", {train['num_documents']:,} documents, {train['num_tokens']:,} tokens"
-    model = recipe.model.model_dump(exclude_none=True, exclude_defaults=True)
+    model = recipe.model.model_dump(exclude={"budget"}, exclude_none=True, exclude_defaults=True)
     adds = "The tokenizer adds it to every text." if recipe.tokenizer.add_bos else _PUT_BOS
     family = type(family_of(recipe))
     return _CARD.format(

@@ -4,9 +4,12 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import yaml
+
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder
 from lmeff.logs import add_options, set_verbosity
+from lmeff.models.families import solved
 from lmeff.plan import plan_anchors
 from lmeff.plan.parts import plan_parts
 from lmeff.recipe import Resolved, read_recipe
@@ -78,6 +81,10 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
 
 def _read(file: str, settings: Sequence[str], require: bool) -> Resolved:
     resolved = read_recipe(file, settings)
+    if resolved.recipe.model.budget is not None:
+        begun = RunFolder.of(resolved.recipe).recipe_yaml
+        kept = yaml.safe_load(begun.read_text(encoding="utf-8")) if begun.exists() else {}
+        resolved = solved(resolved, kept.get("model"))
     if require and resolved.recipe.publish.to == "local":
         raise InputError(
             "--require: publish.to is local, and nothing is delivered that it could require; publish.to=hub"

@@ -21,6 +21,7 @@ KEYS = {
     "model.family": FIXED,
     "model.hidden_size": FIXED,
     "model.attention_dropout": ACCEPTED,
+    "model.budget.parameters": FREE,
     "model.not_known_any_more": FIXED,
     "batch.tokens": FIXED,
     "batch.sequence_length": FIXED,

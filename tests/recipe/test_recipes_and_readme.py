@@ -37,7 +37,9 @@ def test_a_shipped_recipe_is_valid_and_named_after_its_file(path):
 
 
 STUDIES = sorted(
-    path for folder in ("families", "babyllama", "tinyhelen") for path in RECIPES.glob(f"{folder}/**/*.yaml")
+    path
+    for folder in ("families", "babyllama", "tinyhelen", "allocation")
+    for path in RECIPES.glob(f"{folder}/**/*.yaml")
 )
 
 

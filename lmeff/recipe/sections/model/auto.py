@@ -51,6 +51,8 @@ class AutoSection(Model):
     def contradictions(self) -> Iterator[tuple[str, str]]:
         if self.size is not None:
             yield "size", "the family 'auto' has no named sizes; leave it out"
+        if self.budget is not None:
+            yield "budget", "the family 'auto' has no shape that could be found; give the keys of 'config' themselves"
         model_type = self.config.get("model_type")
         if not isinstance(model_type, str):
             text = "missing or no text; say which of transformers' models it is, such as gpt_neox"

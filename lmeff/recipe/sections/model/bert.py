@@ -27,6 +27,7 @@ class BertSection(Model):
     )
     objectives: ClassVar[tuple[ObjectiveName, ...]] = ("masked",)
     document_mask: ClassVar[DocumentMask] = "attention_mask"
+    feed_forward: ClassVar[str | None] = "intermediate_size"
 
     family: FamilyName = "bert"
     """Architecture."""

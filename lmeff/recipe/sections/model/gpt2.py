@@ -26,6 +26,7 @@ class Gpt2Section(Model):
     shape_fields: ClassVar[tuple[str, ...]] = ("hidden_size", "num_hidden_layers", "num_attention_heads")
     objectives: ClassVar[tuple[ObjectiveName, ...]] = ("causal", "hybrid")
     document_mask: ClassVar[DocumentMask] = "positions"
+    feed_forward: ClassVar[str | None] = "n_inner"
 
     family: FamilyName = "gpt2"
     size: str | None = None

@@ -20,6 +20,7 @@ class GptjSection(Model):
     }
     shape_fields: ClassVar[tuple[str, ...]] = ("hidden_size", "num_hidden_layers", "num_attention_heads")
     document_mask: ClassVar[DocumentMask] = "positions"
+    feed_forward: ClassVar[str | None] = "n_inner"
 
     family: FamilyName = "gptj"
     size: str | None = None

@@ -61,6 +61,8 @@ class LlamaSection(Model):
         "rms_norm",
         "swiglu",
     )
+    feed_forward: ClassVar[str | None] = "intermediate_size"
+    usual_factor: ClassVar[float] = 8 / 3
 
     family: FamilyName = "llama"
     """Architecture."""

@@ -46,6 +46,11 @@ class Mamba2Section(Model):
     initializer_range: Annotated[Number, Field(gt=0)] = 0.02
     """Standard deviation of the initial weights of embeddings and input projections."""
 
+    def head_choices(self, width: int) -> Iterator[dict[str, int]]:
+        """Sizes of heads, 64 first: powers of two, which the scan's kernels are made for."""
+        sizes = [self.head_dim] if "head_dim" in self.model_fields_set else [64, 32, 128, 16]
+        yield from ({"head_dim": size} for size in sizes if self.expand * width % size == 0)
+
     def contradictions(self) -> Iterator[tuple[str, str]]:
         yield from super().contradictions()
         width = self.shape().get("hidden_size")

@@ -25,6 +25,8 @@ class ModernBertSection(Model):
     )
     objectives: ClassVar[tuple[ObjectiveName, ...]] = ("masked",)
     document_mask: ClassVar[DocumentMask] = "attention_mask"
+    feed_forward: ClassVar[str | None] = "intermediate_size"
+    usual_factor: ClassVar[float] = 8 / 3
 
     family: FamilyName = "modernbert"
     """Architecture."""

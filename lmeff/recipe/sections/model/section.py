@@ -1,5 +1,6 @@
 """What `model:` means in every family of architectures. A recipe's section is that of its family, with the family's fields."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,12 +17,14 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticKnownError
 
 from lmeff.recipe.sections.fields import OnResume, Section
+from lmeff.recipe.sections.model.budget import Budget
 from lmeff.recipe.sections.objective import ObjectiveName
 from lmeff.recipe.wording import join_with_or
 
 FAMILIES: dict[str, type["Model"]] = {}
 """The section of every family, by the family's name. Filled in `lmeff/recipe/sections/model/__init__.py`."""
 DEFAULT_FAMILY = "llama"
+_NO_SHAPE = ("family", "size", "budget")
 
 
 def _check_family(name: object) -> object:
@@ -52,20 +55,45 @@ class Model(Section):
     """Whether transformers can compute activations again in the backward pass."""
     liger_kernels: ClassVar[tuple[str, ...]] = ()
     """The kernels that Liger has for the family."""
+    feed_forward: ClassVar[str | None] = None
+    """The field with the width of the feed-forward network; None for a family without one."""
+    usual_factor: ClassVar[float] = 4.0
+    """That width as a multiple of `hidden_size`, where a budget does not say it."""
 
     family: FamilyName = DEFAULT_FAMILY
     """Architecture."""
     size: str | None = None
     """A named size; any field below overrides it."""
+    budget: Annotated[Budget | None, OnResume.FREE] = None
+    """Find the shape for a number of parameters; fields of it that are given here stay. A run keeps what was found."""
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
+        if self.budget is not None:
+            yield from self._budget_contradictions(self.budget)
+            return
         missing = [field for field in self.shape_fields if getattr(self, field) is None]
         if self.size is None and missing:
             yield "", f"give a 'size' ({', '.join(self.sizes)}), or also {', '.join(missing)}"
 
+    def _budget_contradictions(self, budget: Budget) -> Iterator[tuple[str, str]]:
+        if self.size is not None:
+            yield "budget", f"there is also a size ({self.size}); give one of them, and the other as null"
+        if budget.glu_factor is not None and self.feed_forward is None:
+            yield "budget.glu_factor", f"the family '{self.family}' has no feed-forward network; leave it out"
+
+    def head_choices(self, width: int) -> Iterator[dict[str, int]]:
+        """Fields that divide a width among heads, from what a budget would choose first: heads of 32 to 128 numbers (from 16 in
+        widths below 128), an even number since rotary positions turn pairs; first multiples of 8, which attention kernels are
+        made for; near 64."""
+        head_dim = getattr(self, "head_dim", None)
+        sizes = [head_dim] if head_dim else range(16 if width < 128 else 32, 129, 2)
+        legal = [size for size in sizes if width % size == 0]
+        for size in sorted(legal, key=lambda size: (size % 8 > 0, abs(math.log(size / 64)), size)):
+            yield {"num_attention_heads": width // size}
+
     def shape(self) -> dict[str, Any]:
         """The fields with a value: those of the named size, with those that the recipe says itself over them."""
-        said = {name: getattr(self, name) for name in type(self).model_fields if name not in ("family", "size")}
+        said = {name: getattr(self, name) for name in type(self).model_fields if name not in _NO_SHAPE}
         return {**self.sizes.get(self.size or "", {}), **{name: one for name, one in said.items() if one is not None}}
 
     def head_contradictions(self) -> Iterator[tuple[str, str]]:

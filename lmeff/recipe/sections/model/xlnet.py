@@ -22,6 +22,7 @@ class XLNetSection(Model):
     shape_fields: ClassVar[tuple[str, ...]] = ("hidden_size", "d_inner", "num_hidden_layers", "num_attention_heads")
     objectives: ClassVar[tuple[ObjectiveName, ...]] = ("permutation",)
     gradient_checkpointing: ClassVar[bool] = False
+    feed_forward: ClassVar[str | None] = "d_inner"
 
     family: FamilyName = "xlnet"
     """Architecture."""
