@@ -174,6 +174,18 @@ def test_a_tokenizer_that_knows_no_words_is_told(tmp_path):
     assert LmeffLM(model, tokenizer=tokenizer, scoring="pseudo_log_likelihood_original").loglikelihood(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"), [("Anna sees Boris, she says.", "Anna sees Boris"), ("Yes, no!", "the cat sat")]
+)
+def test_a_tokenizer_that_divides_at_punctuation_alone_is_told(text, said):
+    """Whole clauses would be taken for words; in the second text nothing shows it."""
+    tokenizer = masking_tokenizer()
+    byte_level = pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=False)
+    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Punctuation(), byte_level])
+    with pytest.raises(InputError, match=rf"takes '{said}.*' for one word, so it does not tell"):
+        LmeffLM(loud_model(MASKED["bert"]), tokenizer=tokenizer).loglikelihood(asked(("", text)))
+
+
 # ---- folders, verbs, results
 
 

@@ -15,6 +15,9 @@ from lmeff.evaluation.scorer.token_requests import TokenRequest
 from lmeff.evaluation.scorer.trees.tree_scorer import Answer
 from lmeff.evaluation.scorer.ways import Way, frame
 
+_ONLY_WORDS = ["the cat sat on the mat and the dog ran away"]
+"""In the texts of a task punctuation may hide that a tokenizer divides at nothing else."""
+
 
 class HiddenTokensScorer:
     """Scores as `way` says, with the weights that a model has now.
@@ -71,11 +74,13 @@ class HiddenTokensScorer:
             )
         texts = [texts for texts, _, _ in requests if texts is not None]
         wholes = [context + answer for context, answer in texts]
-        encoded = self._tokenizer(wholes, add_special_tokens=False, return_attention_mask=False, verbose=False)
+        options = {"add_special_tokens": False, "return_attention_mask": False, "verbose": False}
+        encoded = self._tokenizer(wholes, **options)
+        check_words(wholes, encoded)
+        check_words(_ONLY_WORDS, self._tokenizer(_ONLY_WORDS, **options))
         words = []
         for number, (_, _, scored) in enumerate(requests):
             own = encoded.word_ids(number)[-len(scored) :]
             # A special token, which a text may spell, is no part of a word.
             words.append([-1 - place if word is None else word for place, word in enumerate(own)])
-        check_words(texts, words)
         return words

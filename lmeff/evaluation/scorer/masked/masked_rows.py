@@ -6,9 +6,9 @@ log-probabilities of all tokens that stand at its place in one text or another.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
+from transformers import BatchEncoding
 
 from lmeff.errors import InputError
 from lmeff.evaluation.scorer.token_requests import TokenRequest
@@ -73,11 +73,18 @@ def mask_tokens(
     return MaskedRows(rows, *(np.array(each, dtype=np.int64) for each in (places, edge_rows, edge_tokens, starts)))
 
 
-def check_words(texts: Sequence[tuple[str, str]], words: Sequence[Sequence[int]]) -> None:
-    """Raises InputError where a tokenizer takes several words for one, as those do whose tokens reach across words."""
-    for (_, text), numbers in zip(texts, words, strict=True):
-        if len(numbers) > 1 and len(text.split()) > 1 and all(one == other for one, other in pairwise(numbers)):
-            raise InputError(
-                f"its tokenizer takes {text!r} for one word, so it does not tell which tokens belong to a word; use scoring"
-                " pseudo_log_likelihood_original"
-            )
+def check_words(texts: Sequence[str], encoded: BatchEncoding) -> None:
+    """Raises InputError where a tokenizer takes several words for one, as those do whose tokens reach across words, and those
+    that divide texts at punctuation alone."""
+    for number, text in enumerate(texts):
+        own = encoded.word_ids(number)
+        # Each word between spaces is one at least, so only where there are fewer must they be looked at.
+        if len({*own} - {None}) + own.count(None) >= len(text.split()):
+            continue
+        for word in dict.fromkeys(one for one in own if one is not None):
+            span = encoded.word_to_chars(number, word)
+            if len((said := text[span.start : span.end]).split()) > 1:
+                raise InputError(
+                    f"its tokenizer takes {said!r} for one word, so it does not tell which tokens belong to a word; use scoring"
+                    " pseudo_log_likelihood_original"
+                )
