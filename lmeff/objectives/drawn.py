@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     import torch
 
     from lmeff.objectives.held_out import HeldOutLoss, HeldOutText
+
+
+def _in_precision_of(model: torch.nn.Module, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Floats in that of the weights, as an engine has them in training."""
+    import torch
+
+    precision = next(model.parameters()).dtype
+    return {
+        name: one.to(precision) if torch.is_tensor(one) and one.is_floating_point() else one
+        for name, one in inputs.items()
+    }
 
 
 class DrawnObjective(Objective):
@@ -51,7 +62,7 @@ class DrawnObjective(Objective):
             batch = rows[start : start + batch_size]
             windows, begins = text.windows[batch], text.begins[batch]
             pieces = Pieces(windows, begins, batch, text.keeps_documents_apart, 0, batch.tolist())
-            inputs = objective.prepare(send_to_device(objective.inputs(pieces), device))
+            inputs = objective.prepare(_in_precision_of(model, send_to_device(objective.inputs(pieces), device)))
             targets = inputs.pop("targets")
             targets["labels"][torch.from_numpy(batch < 0).to(device)] = IGNORED
             with torch.no_grad():

@@ -13,6 +13,7 @@ from transformers import XLNetConfig, XLNetLMHeadModel
 from lmeff.models.families.xlnet import XLNet
 from lmeff.objectives import Pieces
 from lmeff.objectives.forward import compute_losses_in_forward
+from lmeff.objectives.held_out import HeldOutText
 from lmeff.objectives.permutation import PermutationObjective
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.objective import Objective
@@ -187,6 +188,18 @@ def test_there_is_room_for_all_targets_of_a_row(tmp_path: Path, share: float, sp
     objective, pieces = objective_for(tmp_path, predicted_share=share, max_span=span), text_of(300, 16)
     labels = inputs_of(objective, pieces)["targets"]["labels"].numpy()
     assert ((labels != -100).sum(1) == objective.targets_of(pieces).sum(1)).all()
+
+
+def test_held_out_text_is_read_by_weights_of_16_bits(tmp_path: Path) -> None:
+    """As under ZeRO."""
+    objective, model = objective_for(tmp_path), xlnet().eval()
+    pieces = pieces_of(3, 32, padding=20)
+    text = HeldOutText(pieces.input_ids, pieces.input_ids, 100, begins=pieces.begins)
+    wanted, device = objective.held_out_sums(model, text, np.arange(3), 2, torch.device("cpu")), torch.device("cpu")
+    XLNet.take_half_weights(model)
+    found = objective.held_out_sums(model.bfloat16(), text, np.arange(3), 2, device)
+    assert found.tolist() == pytest.approx(wanted.tolist(), rel=1e-3)
+    assert found[0] != wanted[0]
 
 
 def test_a_row_of_padding_alone_is_no_nan_in_16_bits(tmp_path: Path) -> None:
