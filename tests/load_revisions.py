@@ -5,10 +5,11 @@ python load_revisions.py FOLDER ... OUTPUT.json
 
 import json
 import sys
+from pathlib import Path
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
 TEXTS = [
     "The cat sat on the mat.",
@@ -24,16 +25,24 @@ TEXTS = [
     "tab\there",
     "",
 ]
+READ_BOTH_WAYS = ("bert", "modernbert", "xlnet")
+"""These write nothing: what they say of a word depends on those after it."""
 DTYPE = "torch_dtype" if int(transformers.__version__.split(".")[0]) < 5 else "dtype"
 
 
 def answers(folder: str) -> dict:
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, **{DTYPE: "auto"}).eval()
+    masked = json.loads((Path(folder) / "config.json").read_text())["architectures"][0].endswith("MaskedLM")
+    auto_class = AutoModelForMaskedLM if masked else AutoModelForCausalLM
+    model = auto_class.from_pretrained(folder, **{DTYPE: "auto"}).eval()
     prompt = torch.tensor([[1, *tokenizer("The cat sat on the mat", add_special_tokens=False).input_ids * 4]])
     with torch.no_grad():
         logits = model(prompt).logits[0]
-    written = model.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=20, do_sample=False)
+    written = [[]]
+    if model.config.model_type not in READ_BOTH_WAYS:
+        written = model.generate(
+            prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=20, do_sample=False
+        ).tolist()
     config = model.config
     return {
         "ids": [tokenizer(text).input_ids for text in TEXTS],
@@ -47,9 +56,12 @@ def answers(folder: str) -> dict:
         "dtype": str(model.dtype),
         "num_parameters": sum(weights.numel() for weights in model.parameters()),
         "ties": model.get_input_embeddings().weight is model.get_output_embeddings().weight,
-        "lengths": [config.max_position_embeddings, config.vocab_size, config.eos_token_id, config.bos_token_id],
+        "lengths": [
+            getattr(config, "max_position_embeddings", None),  # Mamba has none
+            *(config.vocab_size, config.eos_token_id, config.bos_token_id),
+        ],
         "logits": logits.tolist(),
-        "written": written[0].tolist(),
+        "written": written[0],
         "text": tokenizer.decode(written[0], skip_special_tokens=True),
     }
 

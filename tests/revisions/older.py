@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from models.tiny_families import TINY
 from models.tiny_recipe import recipe
 from revisions.facts import FACTS
 
@@ -49,6 +50,9 @@ KINDS = {
 """The options of `model` that change a configuration, one after the other and all at once."""
 
 
+OTHER_FAMILIES = tuple(family for family in TINY if family != "llama")
+
+
 def save_older_tokenizer(folder: Path) -> Path:
     """As an older version of lmeff prepared it: such folders are taken as they are."""
     save_tokenizer(train_tokenizer(TEXT, 320), folder)
@@ -58,17 +62,20 @@ def save_older_tokenizer(folder: Path) -> Path:
     return folder
 
 
-def store(folder: Path, tokenizer_folder: Path, add_bos: bool = False) -> RevisionStore:
-    return RevisionStore(
-        folder, 3, tokenizer_folder, "name: x\n", {"format": 1}, lambda anchor, name: "# x\n", add_bos=add_bos
-    )
+def store(folder: Path, tokenizer_folder: Path, add_bos: bool = False, add_mask: bool = False) -> RevisionStore:
+    own = {"add_bos": add_bos, "add_mask": add_mask}
+    return RevisionStore(folder, 3, tokenizer_folder, "name: x\n", {"format": 1}, lambda anchor, name: "# x\n", **own)
 
 
 def save(folder: Path, tokenizer_folder: Path, kind: str) -> Path:
-    """A revision of a kind, as training saves it."""
-    model = build_model(recipe(320, **SHAPE, **KINDS[kind]))
+    """A revision of a kind, or of a family, as training saves it."""
+    if kind in OTHER_FAMILIES:
+        settings = recipe(320, family=kind, initializer_range=0.5, **TINY[kind])
+    else:
+        settings = recipe(320, **SHAPE, **KINDS[kind])
+    model = build_model(settings)
     facts = FACTS | {"nominal_tokens": 60_000, "exact_tokens": 60_000}
-    own = store(folder, tokenizer_folder, kind == "adds <s>")
+    own = store(folder, tokenizer_folder, kind == "adds <s>", settings.model_vocab_size > 320)
     return own.save(lambda aside: write_model(model, model.state_dict(), aside), facts)
 
 

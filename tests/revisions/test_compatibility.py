@@ -8,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from old_transformers import ROOT, VERSIONS, run_with
-from revisions.older import KINDS, make_old, save, save_older_tokenizer
+from revisions.older import KINDS, OTHER_FAMILIES, make_old, save, save_older_tokenizer
 
 from lmeff.hub.mending import faults, mend
 
 AS_BEFORE = "theta, as older versions wrote it"
+LACKING = {"4.46.3": ("modernbert",)}
+"""Families that a version does not have."""
+OTHER_MODELS = {("4.46.3", "mamba2")}
+"""What it computes is not what the recurrence of Mamba-2 says, with which the present version is compared elsewhere."""
 
 
 @pytest.fixture(scope="module")
@@ -22,9 +26,11 @@ def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def revisions(tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A revision of each kind; one as older versions wrote it; and that one mended."""
+    """A revision of each kind and family; one as older versions wrote it; and that one mended."""
     root = tmp_path_factory.mktemp("revisions")
-    found = {kind: save(root / str(number), tokenizer_folder, kind) for number, kind in enumerate(KINDS)}
+    found = {
+        kind: save(root / str(number), tokenizer_folder, kind) for number, kind in enumerate((*KINDS, *OTHER_FAMILIES))
+    }
     for name in (AS_BEFORE, "mended"):
         found[name] = save(root / name, tokenizer_folder, "theta")
         make_old(found[name])
@@ -46,16 +52,21 @@ def present(revisions: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 @pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 def test_older_versions_read_the_same(version: str, revisions: dict[str, Path], present: dict[str, dict]) -> None:
-    told = run_with(version, ROOT / "tests" / "load_revisions.py", *map(str, revisions.values()))
+    there = {kind: folder for kind, folder in revisions.items() if kind not in LACKING.get(version, ())}
+    told = run_with(version, ROOT / "tests" / "load_revisions.py", *map(str, there.values()))
     assert told["version"] == version
-    found = dict(zip(revisions, told["answers"].values(), strict=True))
+    found = dict(zip(there, told["answers"].values(), strict=True))
     before = found.pop(AS_BEFORE)
     for kind, own in found.items():
+        is_other = (version, kind) in OTHER_MODELS
         for what, value in own.items():
-            if what == "logits":
+            if is_other and what == "logits":
+                far = np.abs(np.array(value) - present[kind][what]).max()
+                assert far > 0.01, "another model no more: the README must not say so"
+            elif what == "logits":
                 np.testing.assert_allclose(value, present[kind][what], atol=1e-4, err_msg=f"{kind}: {what}")
             else:
-                assert value == present[kind][what], f"{kind}: {what}"
+                assert value == present[kind][what] or (is_other and what in ("written", "text")), f"{kind}: {what}"
     # What is mended was needed: 10,000 in place of the rotary base, and in some versions other ids.
     assert np.abs(np.array(before["logits"]) - present[AS_BEFORE]["logits"]).max() > 0.1
     assert (before["ids"] == present[AS_BEFORE]["ids"]) == (version == "4.46.3")
