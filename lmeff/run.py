@@ -2,7 +2,7 @@
 
     accelerate launch -m lmeff.run recipes/quickstart.yaml
     accelerate launch --config_file launchers/zero2.yaml -m lmeff.run recipes/180m_hybrid.yaml seed=1 batch.micro=64
-    accelerate launch -m lmeff.run recipes/a.yaml recipes/b.yaml --index 1
+    accelerate launch -m lmeff.run SWEEP.yaml --index 17
 
 Every process of a launch runs this file. Exit codes: 0, 1 (it failed), 2 (the input is wrong), 75 (interrupted; run again).
 """
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 
+from lmeff.command_line import RunCommand, read_arguments
 from lmeff.errors import EXIT_FAILED, RunFailed
 from lmeff.evaluation.tasks.checks import check_names, check_without_lm_eval, fetch_data
 from lmeff.formats.state import StateDocument
@@ -24,7 +25,6 @@ from lmeff.progress import shown
 from lmeff.publishing.folder import undelivered, undelivered_text
 from lmeff.runs.changes import check_same_recipe
 from lmeff.runs.claim import claimed_on_rank_zero
-from lmeff.runs.command_line import RunCommand, read_arguments
 from lmeff.runs.completed import complete_text, is_complete
 from lmeff.runs.extension import check_extension, finished_state, replace_recipe
 from lmeff.runs.failure import outcome, report_failure

@@ -44,7 +44,8 @@ ORDER = (
     ("methods",),
     ("probes", "sweeps"),
     ("publishing",),
-    ("run", "command_line"),
+    ("command_line",),
+    ("run",),
     ("cli",),
 )
 BASE = ORDER[0]

@@ -15,13 +15,13 @@ from typing import Any
 import yaml
 
 from lmeff.cli.input_checks import check_run_of
+from lmeff.command_line import read_arguments
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError
 from lmeff.files import not_utf8
 from lmeff.formats.state import StateDocument
 from lmeff.recipe.machine import may_have_gpu
 from lmeff.recipe.wording import one_line, show
 from lmeff.recipe.yaml_lines import read_yaml
-from lmeff.runs.command_line import read_arguments
 from lmeff.runs.signals import SIGNALS
 from lmeff.shipped import find_shipped, shipped_names
 

@@ -12,7 +12,7 @@ from lmeff.library_internals import options_of, subparsers_of
 from lmeff.shipped import shipped_names
 
 GROUPS = {
-    "train": ("train", "plan", "init", "schema", "probe", "status"),
+    "train": ("train", "sweep", "plan", "init", "schema", "probe", "status"),
     "text": ("corpora", "prepare", "tokenizer"),
     "score models": ("eval", "perplexity", "generate", "finetune", "weights", "profile", "tasks", "lm-eval"),
     "learning curves": ("curves", "predict", "compare", "report"),

@@ -7,7 +7,7 @@ from lmeff.cli.recipe_options import add_recipe
 from lmeff.errors import InputError
 from lmeff.logs import note
 
-SUMMARY = "what a recipe will do and cost, in steps, parameters, FLOPs, memory, disk and hours"
+SUMMARY = "what a recipe or a sweep will do and cost, in steps, parameters, FLOPs, memory, disk and hours"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,11 @@ def run(options: argparse.Namespace) -> None:
     from lmeff.plan.text import format_plan
     from lmeff.recipe import read_recipe
     from lmeff.recipe.machine import check_machine
+    from lmeff.sweeps.reading import is_sweep
 
+    if is_sweep(options.recipe, options.overrides):
+        _plan_sweep(options)
+        return
     resolved = read_recipe(options.recipe, options.overrides)
     recipe, speed, speed_from = resolved.recipe, options.tokens_per_second, ""
     check_family(resolved)
@@ -57,3 +61,33 @@ def run(options: argparse.Namespace) -> None:
         if options.json
         else format_plan(plan, speed_from, options.gpu)
     )
+
+
+def _plan_sweep(options: argparse.Namespace) -> None:
+    import json
+
+    from lmeff.cli.input_checks import check_recipe_tasks, check_text_of
+    from lmeff.plan.gpus import find_gpu
+    from lmeff.recipe.machine import check_machine
+    from lmeff.sweeps import read_sweep
+    from lmeff.sweeps.plan import format_sweep_plan, plan_sweep
+
+    if options.measure:
+        raise InputError(
+            "--measure: measures one recipe; of a sweep try one case, with lmeff sweep show SWEEP N > case.yaml"
+        )
+    sweep = read_sweep(options.recipe, options.overrides)
+    mistakes: list[str] = []
+    for case in sweep.cases:
+        try:
+            check_machine(case.resolved, find_gpu(options.gpu).capability if options.gpu else None)
+            check_text_of(case.resolved)
+            check_recipe_tasks(case.resolved)
+        except InputError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise InputError(*dict.fromkeys(mistakes))
+    plan = plan_sweep(
+        sweep, world_size=options.devices, tokens_per_second=options.tokens_per_second, mfu=options.mfu, gpu=options.gpu
+    )
+    print(json.dumps(plan, indent=2, ensure_ascii=False) if options.json else format_sweep_plan(sweep, plan))

@@ -15,9 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--launcher", type=path, metavar="NAME|FILE", help=text)
     text = "processes, one for each device, in place of the launcher's number"
     parser.add_argument("--num-processes", type=positive_int, metavar="N", help=text)
-    parser.add_argument(
-        "--index", type=int, metavar="N", help="which of several recipes, or of a recipe's parts, from 0"
-    )
+    text = "which of several recipes, of a sweep's cases, or of a recipe's parts, from 0"
+    parser.add_argument("--index", type=int, metavar="N", help=text)
+    parser.add_argument("--part", type=int, metavar="N", help="part of the recipe that --index names, from 0")
     parser.add_argument("--accept-changes", action="store_true", help="go on although the recipe or its text changed")
     parser.add_argument("--require", action="store_true", help="exit code 1 when a revision could not be delivered")
 
@@ -27,5 +27,6 @@ def run(options: argparse.Namespace) -> int:
 
     arguments = [*options.recipe, *options.overrides]
     arguments += ["--index", str(options.index)] if options.index is not None else []
+    arguments += ["--part", str(options.part)] if options.part is not None else []
     arguments += ["--accept-changes"] * options.accept_changes + ["--require"] * options.require
     return train(arguments, options.launcher, options.num_processes)

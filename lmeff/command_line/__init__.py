@@ -1,5 +1,18 @@
-"""For Slurm templates that were copied from an older version, which import this."""
+"""What a command line of `lmeff.run` asks for: a recipe, one of several, or a case of a sweep. Needs no torch.
 
-from lmeff.runs.command_line import read_arguments
+`python -m lmeff.command_line` is for shell scripts. Slurm templates that were copied from an older version import this, too.
+"""
 
-__all__ = ["read_arguments"]
+from collections.abc import Sequence
+
+from lmeff.runs.command_line import RunCommand
+from lmeff.runs.command_line import read_arguments as _read_arguments
+from lmeff.sweeps import find_cases
+
+
+def read_arguments(argv: Sequence[str] | None, description: str | None = None) -> RunCommand:
+    """What to run. Raises InputError."""
+    return _read_arguments(argv, description, find_cases)
+
+
+__all__ = ["RunCommand", "read_arguments"]

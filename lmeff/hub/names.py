@@ -54,8 +54,7 @@ def hub_names(
         "family": recipe.model.architecture,
         "objective": recipe.objective_name,
     }
-    template = publish.repository + (_variant(recipe) if publish.repository == DEFAULT_REPOSITORY else "")
-    repository = f"{namespace or 'you'}/{template.format(**fields, seed=recipe.seed)}"
+    repository = f"{namespace or 'you'}/{repository_template(recipe).format(**fields, seed=recipe.seed)}"
     names = HubNames(repository, publish.anchor_branch, publish.final_branch, fields)
     mistakes = []
     if namespace is None:
@@ -69,6 +68,12 @@ def hub_names(
     if mistakes:
         raise InputError(*dict.fromkeys(mistakes))
     return names
+
+
+def repository_template(recipe: Recipe) -> str:
+    """`publish.repository` or, of a recipe that gives none, the default with what its models need to be told apart by."""
+    template = recipe.publish.repository
+    return template + (_variant(recipe) if template == DEFAULT_REPOSITORY else "")
 
 
 def _variant(recipe: Recipe) -> str:

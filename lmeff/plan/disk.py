@@ -41,12 +41,20 @@ def text_bytes(corpus: Corpus) -> int | None:
 def prepared_bytes(corpus: Corpus, vocab_size: int) -> int | None:
     """Bytes of the prepared text and its tokens in a run's data folder, estimated; None where the text is not known."""
     size = text_bytes(corpus)
-    if size is None:
-        return None
+    return None if size is None else prepared_text_bytes(size) + prepared_token_bytes(size, vocab_size)
+
+
+def prepared_text_bytes(size: int) -> int:
+    """Bytes of `size` bytes of text as it is prepared, which every tokenizer shares."""
+    return round(size * (1 + _JSON_SHARE))
+
+
+def prepared_token_bytes(size: int, vocab_size: int) -> int:
+    """Bytes of the tokens of `size` bytes of text, estimated."""
     # Byte-level BPE of English: 2.3 bytes a token at 1,000 entries, 4.1 at 16,000, 4.8 at 50,257.
     bytes_per_token = max(1.2, 0.45 * math.log2(vocab_size) - 2.2)
     token_bytes = 2 if vocab_size <= 1 << 16 else 4
-    return round(size * (1 + _JSON_SHARE) + size / bytes_per_token * token_bytes)
+    return round(size / bytes_per_token * token_bytes)
 
 
 def revision_bytes(recipe: Recipe, num_parameters: int) -> int:

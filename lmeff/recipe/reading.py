@@ -1,8 +1,9 @@
 """From YAML files and overrides on the command line to a validated recipe that knows where every value came from."""
 
+import copy
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,9 +58,47 @@ class Resolved:
         provenance = {**self.provenance, **{f"model.{name}": place for name in fields}}
         return replace(self, recipe=recipe, values=_plain(recipe), provenance=provenance)
 
+    def with_values(self, changed: Mapping[str, Any], place: str) -> "Resolved":
+        """With other values of keys such as `name` or `paths.outputs`, which come from `place`. They are not checked."""
+        recipe = self.recipe
+        for key, value in changed.items():
+            section, _, name = key.rpartition(".")
+            part = getattr(recipe, section).model_copy(update={name: value}) if section else value
+            recipe = recipe.model_copy(update={section or name: part})
+        return Resolved(recipe, _plain(recipe), self.provenance | dict.fromkeys(changed, place), self.sources)
+
     def to_yaml(self) -> str:
         """The whole recipe as one YAML text without `extends`, which reads back to an equal recipe."""
         return yaml.safe_dump(self.values, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A value that is set over those of a recipe's files, as `section.key=value` does on the command line."""
+
+    key: KeyPath
+    value: Layer
+    """The value, and the marks of what is in it."""
+    mark: Mark
+
+
+class RecipeFiles:
+    """The files of a recipe, which are read once, for several recipes that differ in some settings."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.main = find_recipe(expanded(os.fspath(path)))
+        self._merged = _Merged()
+        self._merged.add_file(self.main, chain=())
+
+    def resolve(self, settings: Iterable[Setting] = (), overrides: Iterable[str] = ()) -> Resolved:
+        """The recipe with these settings, the later over the earlier, and the words of a command line over all of them. Raises
+        InputError like `read_recipe`."""
+        merged = copy.deepcopy(self._merged)
+        for setting in settings:
+            merged.add_value(setting.key, copy.deepcopy(setting.value), setting.mark)
+        for word in overrides:
+            merged.add_override(word)
+        return _resolve(merged, self.main)
 
 
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Resolved:
@@ -68,10 +107,10 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Resolved:
     A name without an ending that no file has, such as `quickstart`, means the recipe that comes with lmeff. Raises InputError
     with all mistakes at once, each one line that starts with `FILE:LINE:` or `command line:`.
     """
-    main, merged = find_recipe(expanded(os.fspath(path))), _Merged()
-    merged.add_file(main, chain=())
-    for word in overrides:
-        merged.add_override(word)
+    return RecipeFiles(path).resolve(overrides=overrides)
+
+
+def _resolve(merged: "_Merged", main: str) -> Resolved:
     values, marks, mistakes = merged.values, merged.marks, merged.mistakes
     mistakes += resolve_paths(values, marks)
     if isinstance(values.get("training"), dict):
@@ -170,9 +209,13 @@ class _Merged:
                 raise InputError(f"goes in a circle: {' -> '.join((*chain[chain.index(path) :], path))}")
             if self.num_files > _MAX_FILES:
                 raise InputError(f"more than {_MAX_FILES} files, counting a file each time it is named")
-            layer = _read_layer(path)
+            layer = read_layer(path)
         except InputError as error:
             self.lines.append(one_line(f"{said_by}{error}"))
+            return
+        if not chain and "sweep" in layer.values:
+            text = "this file is a sweep of recipes; `lmeff sweep list` shows them, and --index N names one"
+            self.lines.append(one_line(f"{layer.marks['sweep',]}: sweep: {text}"))
             return
         mark = layer.marks.get(("extends",))
         for base in self._bases(layer):
@@ -217,7 +260,11 @@ class _Merged:
         except InputError as error:
             self.lines.append(one_line(error))
             return
-        self._merge(self._nested(layer, tuple(parts), mark), is_one_length=tuple(parts[:-1]) == _LENGTHS)
+        self.add_value(tuple(parts), layer, mark)
+
+    def add_value(self, key: KeyPath, value: Layer, mark: Mark) -> None:
+        """Merges one value under its key."""
+        self._merge(self._nested(value, key, mark), is_one_length=key[:-1] == _LENGTHS)
 
     def _nested(self, layer: Layer, parts: KeyPath, mark: Mark) -> Layer:
         """The layer of an override's value as a layer of a whole file, with the value under its key."""
@@ -258,7 +305,8 @@ def _merge_under(values: dict[str, Any], over: dict[str, Any]) -> None:
             values[key] = value
 
 
-def _read_layer(path: str) -> Layer:
+def read_layer(path: str) -> Layer:
+    """A YAML file whose top is a mapping. Raises InputError when there is nothing to go on with."""
     layer = read_yaml(_read_text(path), path)
     if layer.values is None and not layer.mistakes:
         raise InputError(f"{path}: is empty; `lmeff init FILE.yaml` writes one to start from")

@@ -1,19 +1,17 @@
-"""For shell scripts: `python -m lmeff.runs RECIPE...` prints what a run is doing.
-
-That is `STATE STEP RESULTS`, or `new 0 0` before it has begun. RESULTS is the number of its result files, whole ones and parts.
-The arguments are those of `lmeff.run`. Exit code 2 and a line for each mistake when they are wrong.
-"""
+"""For Slurm templates of an older version: `python -m lmeff.runs RECIPE...`, without sweeps (see `lmeff/command_line/`)."""
 
 import sys
+from collections.abc import Callable, Sequence
 
 from lmeff.errors import EXIT_INPUT, InputError
 from lmeff.formats.state import StateDocument
-from lmeff.runs.command_line import read_arguments
+from lmeff.runs.command_line import RunCommand, read_arguments
 
 
-def main() -> int:
+def print_state(read: Callable[[Sequence[str] | None], RunCommand]) -> int:
+    """Prints what the run of this process's command line is doing; returns the exit code."""
     try:
-        command = read_arguments(None)
+        command = read(None)
         state = StateDocument.read(command.folder)
     except InputError as error:
         print(error, file=sys.stderr)
@@ -24,4 +22,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_state(read_arguments))

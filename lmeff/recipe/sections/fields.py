@@ -17,13 +17,13 @@ NUMBER_TEXT = r"^\s*[+-]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s
 """Numbers as `lmeff.quantities` reads them from text, as a regular expression for JSON schemas."""
 
 
-def _check_name(name: str) -> str:
+def check_name(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}", name) or ".." in name:
         raise ValueError("must be letters, digits, '.', '_' or '-', starting with a letter or digit, 96 at most")
     return name
 
 
-Name = Annotated[str, AfterValidator(_check_name)]
+Name = Annotated[str, AfterValidator(check_name)]
 
 
 class OnResume(Enum):

@@ -1,0 +1,112 @@
+"""What a sweep costs: its cases added up, and what they share counted once. No torch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lmeff.formats.plan import PlanDocument
+from lmeff.plan import make_plan
+from lmeff.plan.disk import prepared_text_bytes, prepared_token_bytes, text_bytes
+from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
+from lmeff.recipe.schema import Recipe
+from lmeff.sweeps.cases import Sweep
+from lmeff.text_tables import table_lines
+
+
+def plan_sweep(
+    sweep: Sweep,
+    *,
+    world_size: int = 1,
+    tokens_per_second: float | None = None,
+    mfu: float | None = None,
+    gpu: str | None = None,
+) -> dict[str, Any]:
+    """What `lmeff plan SWEEP.yaml --json` prints: sums, what is shared, and every case's own plan. Raises InputError like
+    `make_plan`.
+
+    Disk is that of all cases at the same time. `data_bytes` is null where the text of a case is not known, and is then not in
+    `disk_bytes`.
+    """
+    plans = [
+        make_plan(case.recipe, world_size=world_size, tokens_per_second=tokens_per_second, mfu=mfu, gpu=gpu)
+        for case in sweep.cases
+    ]
+    texts, tokens = _shared([case.recipe for case in sweep.cases])
+    known = [size for size in texts.values() if size is not None]
+    data_bytes = None
+    if len(known) == len(texts):
+        data_bytes = sum(map(prepared_text_bytes, known)) + sum(
+            prepared_token_bytes(texts[text] or 0, recipe.tokenizer.vocab_size) for (text, _), recipe in tokens.items()
+        )
+    hours = [plan.hours for plan in plans if plan.hours is not None]
+    return {
+        "format": 1,
+        "sweep": sweep.name,
+        "num_cases": len(plans),
+        "seeds": sweep.seeds,
+        "total_flops": sum(plan.total_flops for plan in plans),
+        "trained_tokens": sum(plan.trained_tokens for plan in plans),
+        "disk_bytes": sum(plan.disk_bytes - (plan.data_bytes or 0) for plan in plans) + (data_bytes or 0),
+        "data_bytes": data_bytes,
+        "hub_bytes": sum(plan.hub_bytes for plan in plans),
+        "hours": sum(hours) if len(hours) == len(plans) else None,
+        "shared": {"num_texts": len(texts), "num_tokenizers": len(tokens), "texts": _named(texts, sweep)},
+        "cases": [
+            {
+                "index": case.index,
+                "name": case.name,
+                "folder": str(case.run),
+                "plan": plan.model_dump(mode="json", exclude=plan.left_out()),
+            }
+            for case, plan in zip(sweep.cases, plans, strict=True)
+        ],
+    }
+
+
+def format_sweep_plan(sweep: Sweep, plan: dict[str, Any]) -> str:
+    """What `lmeff plan SWEEP.yaml` prints."""
+    plans = [PlanDocument.model_validate(case["plan"]) for case in plan["cases"]]
+    num_seeds, shared = len(sweep.seeds), plan["shared"]
+    each = f"{len(plans) // num_seeds} x {num_seeds} seeds" if num_seeds > 1 else f"seed {sweep.seeds[0]}"
+    disk, hub = format_bytes(plan["disk_bytes"]), format_bytes(plan["hub_bytes"])
+    data = "; text and tokens not counted" if plan["data_bytes"] is None else ""
+    data = data or f", {format_bytes(plan['data_bytes'])} of it text and tokens (estimated)"
+    hours = plan["hours"]
+    lines = [
+        f"{sweep.name}: {len(plans)} cases, {each}; nothing is trained twice that is complete",
+        f"compute    {format_short(plan['total_flops'])} FLOPs in all, {format_tokens(plan['trained_tokens'])} tokens",
+        f"disk       {disk} of revisions and checkpoints at the most{data}; {hub} on the Hub",
+        f"shared     {_plural(shared['num_texts'], 'text')} ({', '.join(shared['texts'])}) and"
+        f" {_plural(shared['num_tokenizers'], 'tokenizer')} with its tokens, each prepared once",
+        f"time       {format_duration(hours * 3600)} one after the other"
+        if hours is not None
+        else "time       give --tokens-per-second N, or --gpu NAME --mfu 0.4",
+        "",
+    ]
+    rows = [["case", "", "seed", "parameters", "steps", "tokens", "FLOPs", "disk", *(["time"] if hours else [])]]
+    for case, one in zip(sweep.cases, plans, strict=True):
+        cells = [str(case.index), case.name, str(case.seed), format_short(one.parameters.total), f"{one.num_steps:,}"]
+        own_bytes = one.disk_bytes - (one.data_bytes or 0)
+        cells += [format_tokens(one.trained_tokens), format_short(one.total_flops), format_bytes(own_bytes)]
+        rows.append(cells + ([format_duration((one.hours or 0) * 3600)] if hours else []))
+    return "\n".join([*lines, *table_lines(rows, "><>", "  ")])
+
+
+def _shared(recipes: Sequence[Recipe]) -> tuple[dict[str, int | None], dict[tuple[str, str], Recipe]]:
+    """The different texts with their bytes, and for every text and tokenizer one recipe that has it."""
+    texts: dict[str, int | None] = {}
+    tokens: dict[tuple[str, str], Recipe] = {}
+    for recipe in recipes:
+        # How often a text may be read changes nothing of what is prepared.
+        text = recipe.corpus.model_dump_json(exclude={"epochs"}) + recipe.paths.data
+        texts[text] = text_bytes(recipe.corpus)
+        tokens.setdefault((text, recipe.tokenizer.model_dump_json()), recipe)
+    return texts, tokens
+
+
+def _named(texts: dict[str, int | None], sweep: Sweep) -> list[str]:
+    names = {_shared([case.recipe])[0].popitem()[0]: case.recipe.corpus for case in sweep.cases}
+    return [f"{names[text].name} {names[text].track or ''}".strip() for text in texts]
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}{'s' if number != 1 else ''}"

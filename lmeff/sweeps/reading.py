@@ -1,0 +1,173 @@
+"""A sweep as it is written: a YAML file, or a recipe with lists on the command line."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lmeff.errors import InputError
+from lmeff.paths import expanded
+from lmeff.recipe.files import find_base, find_recipe
+from lmeff.recipe.mistakes import as_lines
+from lmeff.recipe.reading import RecipeFiles, Setting, read_layer
+from lmeff.recipe.sections.fields import check_name
+from lmeff.recipe.wording import did_you_mean, one_line, show
+from lmeff.recipe.yaml_lines import COMMAND_LINE, Layer, Mark, Mistake, read_yaml
+from lmeff.sweeps.axes import Axis, part_of, plain_axis, read_axes, read_exclusions, takes_list
+
+KEYS = ("sweep", "recipe", "seeds", "axes", "zip", "exclude")
+
+
+@dataclass
+class SweepText:
+    """What a sweep says, before its cases are made."""
+
+    file: str
+    """The sweep, or the recipe that the command line makes one of."""
+    name: str | None
+    """None: as the recipe is called."""
+    recipe: RecipeFiles
+    seeds: list[Setting] = field(default_factory=list)
+    axes: list[Axis] = field(default_factory=list)
+    exclusions: list[dict[str, Any]] = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)
+    """Words of the command line that hold for all cases."""
+    mark: Mark = field(default_factory=lambda: Mark(""))
+    """Where its name stands."""
+
+
+def is_sweep(file: str, words: Sequence[str]) -> bool:
+    """Whether a file is a sweep, or the words of a command line make one of a recipe."""
+    return _is_sweep_file(file) or any(_axis_of(word) is not None for word in words)
+
+
+def _is_sweep_file(file: str) -> bool:
+    try:
+        return "sweep" in read_layer(find_recipe(expanded(file))).values
+    except InputError:  # told by whoever reads it as a recipe
+        return False
+
+
+def read_text(file: str, words: Sequence[str]) -> SweepText:
+    """A sweep, or a recipe with lists on the command line. Raises InputError with all mistakes at once."""
+    path = find_recipe(expanded(os.fspath(file)))
+    layer = read_layer(path)
+    if any(key in layer.values for key in ("axes", "seeds", "zip")) and "sweep" not in layer.values:
+        raise InputError(f"{path}: sweep: missing; the name of the sweep, and of its folder")
+    text = (
+        _read_file(path, layer)
+        if "sweep" in layer.values
+        else SweepText(path, None, RecipeFiles(path), mark=Mark(path))
+    )
+    for word in words:
+        _add_word(text, word)
+    return text
+
+
+def _read_file(path: str, layer: Layer) -> SweepText:
+    mistakes = list(layer.mistakes)
+    mistakes += [Mistake((key,), _unknown(key)) for key in layer.values if key not in KEYS]
+    name, recipe = layer.values["sweep"], layer.values.get("recipe")
+    try:
+        check_name(name if isinstance(name, str) else "")
+    except ValueError as error:
+        mistakes.append(Mistake(("sweep",), str(error)))
+    if not isinstance(recipe, str) or not recipe:
+        text = (
+            "missing; the recipe of which the cases are made"
+            if recipe is None
+            else f"must be a file, not {show(recipe)}"
+        )
+        mistakes.append(Mistake(("recipe",), text))
+    axes = read_axes(layer, mistakes)
+    exclusions = read_exclusions(layer, axes, mistakes)
+    seeds = _seeds(part_of(layer, ("seeds",)), layer.marks["seeds",], mistakes) if "seeds" in layer.values else []
+    if mistakes:
+        raise InputError(*as_lines(mistakes, layer.marks, [path], path))
+    assert isinstance(recipe, str)
+    return SweepText(path, name, _files(layer, recipe, path), seeds, axes, exclusions, mark=layer.marks["sweep",])
+
+
+def _files(layer: Layer, recipe: str, path: str) -> RecipeFiles:
+    mark = layer.marks["recipe",]
+    try:
+        file = find_base(expanded(recipe), path)
+        if not Path(file).suffix and not os.path.exists(file):
+            file = find_recipe(file)
+        read_layer(file)
+    except InputError as error:
+        raise InputError(f"{mark}: recipe: {error}") from None
+    return RecipeFiles(file)
+
+
+def _unknown(key: str) -> str:
+    if key == "ranking":
+        return (
+            "sweeps are not ranked by a rule of their file yet; leave it out, and compare the runs with `lmeff curves`"
+        )
+    return f"unknown key{did_you_mean(key, KEYS) or '; known here: ' + ', '.join(KEYS)}; keys of the recipe stand under 'axes:'"
+
+
+def _seeds(values: Layer, mark: Mark, mistakes: list[Mistake]) -> list[Setting]:
+    if not isinstance(values.values, list) or not values.values:
+        mistakes.append(Mistake(("seeds",), f"must be a list such as [0, 1, 2], not {show(values.values)}", mark))
+        return []
+    for index, seed in enumerate(values.values):
+        if seed in values.values[:index]:
+            mistakes.append(
+                Mistake(("seeds", str(index)), f"{show(seed)} is there twice", values.marks.get((str(index),), mark))
+            )
+    return [
+        Setting(("seed",), part_of(values, (str(index),)), values.marks.get((str(index),), mark))
+        for index in range(len(values.values))
+    ]
+
+
+# ---- the command line
+
+
+def _axis_of(word: str) -> Layer | None:
+    """The values of a word such as `model.size=[20m,60m]`; None for one that is no axis: `anchors.tokens=[0,1M]` is a value."""
+    key, equals, text = word.partition("=")
+    if not equals or "[" not in text:
+        return None
+    try:
+        layer = read_yaml(text, f"{COMMAND_LINE}{one_line(word, 160)}", lines=False)
+    except InputError:
+        return None
+    values = layer.values
+    if not isinstance(values, list) or not values or any(isinstance(value, dict) for value in values):
+        return None
+    if takes_list(key.strip()):
+        return layer if all(isinstance(value, list) for value in values) else None
+    return layer
+
+
+def _add_word(text: SweepText, word: str) -> None:
+    """An override for all cases, or an axis, which takes the place of the file's axis of that key."""
+    key, equals, value = (part.strip() for part in word.partition("="))
+    mark = Mark(f"{COMMAND_LINE}{one_line(word, 160)}", text=value)
+    owner = next((axis for axis in text.axes if key in axis.keys or key in axis.set_keys), None)
+    layer = _axis_of(word)
+    if layer is None and equals and (key == "seed" or owner is not None):
+        single = read_yaml(value, mark.source, lines=False)
+        layer = Layer([single.values], {("0", *path): one for path, one in single.marks.items()})
+    if layer is None:
+        text.overrides.append(word)
+        return
+    if key == "seed":
+        mistakes: list[Mistake] = []
+        text.seeds = _seeds(layer, mark, mistakes)
+        if mistakes:
+            raise InputError(*as_lines(mistakes, {}, [], text.file))
+        return
+    axis = plain_axis(key, layer, mark)
+    if owner is None:
+        text.axes.append(axis)
+        return
+    if owner.keys != (key,) or any(choice.is_named for choice in owner.choices):
+        raise InputError(
+            f"{mark}: is set by the axis '{', '.join(owner.keys)}' of {text.file}, together with other keys"
+        )
+    text.axes[text.axes.index(owner)] = replace(axis, keys=owner.keys)
