@@ -1,3 +1,4 @@
+import logging
 import os
 import sys
 from collections.abc import Generator, Iterator
@@ -22,6 +23,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     finally:
         _running.pop()
+
+
+def pytest_sessionfinish() -> None:
+    prepared.close_parents()
 
 
 def is_left_out(item: pytest.Item) -> bool:
@@ -96,12 +101,33 @@ def trained_model(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder / "outputs" / "leaner_small" / "seed-0" / "revisions" / "seed-0"
 
 
+LIBRARIES = ("accelerate", "datasets", "lm_eval", "torch", "transformers")
+
+
+def verbosity_variables() -> dict[str, str]:
+    """What lmeff tells the programs that it starts, and the libraries, through the environment."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("LMEFF_") or name.endswith(("_VERBOSITY", "_LOG_LEVEL"))
+    }
+
+
 @pytest.fixture(autouse=True)
 def verbosity_of_this_test_alone() -> Iterator[None]:
-    """A verb that is called with `-q` in this process makes it quiet for whoever comes next."""
+    """A verb that is called with `-q` or `-v` in this process makes it quiet, or loud, for whoever comes next, and for the
+    programs that are started then."""
+    variables = verbosity_variables()
+    levels = {name: logging.getLogger(name).level for name in LIBRARIES}
     yield
     if is_quiet():
         set_verbosity(0)
+    for name in verbosity_variables():
+        del os.environ[name]
+    os.environ.update(variables)
+    for name, level in levels.items():
+        if level != logging.NOTSET:  # its library was imported before
+            logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -59,8 +59,8 @@ MAX_PARENTS = 3
 class Parent:
     """A process that forks programs. It ends when nobody holds the other end of its connection."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection, self._lock = connection, threading.Lock()
+    def __init__(self, connection: socket.socket, process: subprocess.Popen | None = None) -> None:
+        self._connection, self._process, self._lock = connection, process, threading.Lock()
 
     @classmethod
     def start(cls, environment: dict[str, str]) -> "Parent":
@@ -68,18 +68,23 @@ class Parent:
         script = Path(__file__).with_name("prepared_parent.py")
         # The last argument is room for the command lines of its children.
         command = [sys.executable, str(script), str(theirs.fileno()), " " * 4000]
-        # A test may have put our own class in place of this one: it would look for the very parent that begins here.
-        _FreshProcess(
-            command,
-            env=environment,
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        theirs.close()
+        with theirs:
+            try:
+                # A test may have put our own class in place of this one: it would look for the very parent that begins here.
+                process = _FreshProcess(
+                    command,
+                    # New threads of its children have as many as it began with, whatever the child says: one, as in most.
+                    env=environment | {"OMP_NUM_THREADS": "1"},
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+            except BaseException:
+                ours.close()
+                raise
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-        return cls(ours)
+        return cls(ours, process)
 
     def fork(self, request: dict, files: Sequence[int]) -> int:
         """The new process, a child of this one."""
@@ -91,7 +96,11 @@ class Parent:
         raise ChildProcessError(answer)
 
     def close(self) -> None:
-        self._connection.close()
+        with self._lock:
+            self._connection.close()
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait()
 
 
 class Popen(subprocess.Popen):
@@ -190,6 +199,13 @@ def find_parent(environment: dict[str, str]) -> Parent | None:
         while len(_parents) > MAX_PARENTS:
             _parents.pop(next(iter(_parents))).close()
     return parent
+
+
+def close_parents() -> None:
+    """When the tests are over."""
+    with _parents_lock:
+        while _parents:
+            _parents.popitem()[1].close()
 
 
 def use_only(connection: socket.socket) -> None:

@@ -348,6 +348,7 @@ def osf() -> Iterator[str]:
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+    server.server_close()
 
 
 def test_babylm_from_osf(osf: str, prepare: Callable, tmp_path: Path) -> None:
