@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -125,10 +126,35 @@ def wait_until(condition: Callable[[], bool], process: subprocess.Popen, timeout
         time.sleep(0.01)
 
 
+def wait_until_stopped(process: subprocess.Popen) -> None:
+    """Until a process of the run has stopped itself, by its fault `stop_once` or `stop_in_text`."""
+    wait_until(lambda: any(is_stopped(one) for one in everyone_of(process)), process)
+
+
+def is_stopped(one: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return one.status() == psutil.STATUS_STOPPED
+    return False
+
+
+def interrupt(process: subprocess.Popen, number: int = signal.SIGTERM) -> str:
+    """Sends the signal to a run of one process that has stopped itself, lets it go on, and returns what it printed."""
+    process.send_signal(number)
+    process.send_signal(signal.SIGCONT)
+    output, _ = process.communicate(timeout=60)
+    return output
+
+
+def everyone_of(process: subprocess.Popen) -> list[psutil.Process]:
+    """The process and all that it has started, and they."""
+    first = psutil.Process(process.pid)
+    return [first, *first.children(recursive=True)]
+
+
 def workers(process: subprocess.Popen) -> list[psutil.Process]:
     """A launch's `python -m lmeff.run` processes, in the order of their ranks, which is that of their starts."""
     found = []
-    for one in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+    for one in everyone_of(process):
         with suppress(psutil.NoSuchProcess):
             if "lmeff.run" in one.cmdline() and "launch" not in one.cmdline():
                 found.append(one)
@@ -137,8 +163,7 @@ def workers(process: subprocess.Popen) -> list[psutil.Process]:
 
 def kill(process: subprocess.Popen) -> None:
     """SIGKILL to all of the run at once, as when a node goes down."""
-    everyone = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    for one in everyone:
+    for one in everyone_of(process):
         with suppress(psutil.NoSuchProcess):
             one.kill()
     process.communicate()

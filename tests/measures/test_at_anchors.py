@@ -6,7 +6,20 @@ import signal
 from pathlib import Path
 
 import pytest
-from launching import finish, kill, launch, run_folder, start, state_of, wait_until, weights, workers, write_recipe
+from launching import (
+    finish,
+    interrupt,
+    kill,
+    launch,
+    run_folder,
+    start,
+    state_of,
+    wait_until,
+    wait_until_stopped,
+    weights,
+    workers,
+    write_recipe,
+)
 
 from lmeff import run
 from lmeff.analysis import curves_csv, read_runs
@@ -179,13 +192,14 @@ def test_the_final_revision_is_profiled_and_fine_tuned_when_training_has_ended(
 def test_interrupted_in_the_middle_of_a_measure(recipe: Path, finished: Path, how: str):
     name = how.replace(" ", "_")
     folder = run_folder(recipe, name) / "results" / REVISIONS[1]
-    process = start(None, str(recipe), f"name={name}", *MEASURED)
-    wait_until((folder / "perplexity_dev.json").is_file, process)  # now it writes texts
+    fault = f"stop_in_text:{folder / 'perplexity_dev.json'}"
+    process = start(None, str(recipe), f"name={name}", *MEASURED, faults=[fault])
+    wait_until_stopped(process)
+    assert (folder / "perplexity_dev.json").is_file()
     if how == "killed":
         kill(process)
     else:
-        process.send_signal(signal.SIGTERM)
-        process.communicate()
+        interrupt(process)
         assert process.returncode == 75
         assert state_of(run_folder(recipe, name))["state"] == "interrupted"
     assert not (folder / "generation.json").exists()

@@ -5,6 +5,8 @@ kill_at_write:N:P  SIGKILL to itself at the Nth time that it opens a file for wr
 kill_in_weights:N  SIGKILL to itself when half of the Nth safetensors file is written
 nan_at_step:N      the loss of the last process is NaN at step N
 out_of_memory:N    the device has no room for N sequences at a time, or more
+stop_once:FILE     SIGSTOP to itself as soon as FILE is there, at the next thing that it does with any file
+stop_in_text:FILE  SIGSTOP to itself as soon as FILE is there, at the next token of a text that it generates
 without_exchange   the file system cannot exchange two folders: the old one is renamed away, then the new one in
 """
 
@@ -19,6 +21,7 @@ from safetensors.torch import save_file
 from transformers import modeling_utils
 
 from lmeff import files
+from lmeff.measures.generation import generate
 from lmeff.run import main
 from lmeff.runs.process import launched_rank, launched_world_size, leave
 from lmeff.training.engines import full_state
@@ -83,12 +86,42 @@ def out_of_memory(size: int) -> None:
     LmeffTrainer.compute_loss = full
 
 
+def stop_once(path: str) -> None:
+    """So that a test kills or signals it at this very moment, however busy the machine is."""
+    has_stopped = False
+
+    def watch(event: str, arguments: tuple) -> None:
+        nonlocal has_stopped
+        if not has_stopped and event in ("open", "os.rename", "os.remove", "os.mkdir") and os.path.exists(path):
+            has_stopped = True
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    sys.addaudithook(watch)
+
+
+def stop_in_text(path: str) -> None:
+    choose, has_stopped = generate._Chooser.__call__, False
+
+    def stopping(self: generate._Chooser, *arguments: torch.Tensor) -> torch.Tensor:
+        nonlocal has_stopped
+        if not has_stopped and os.path.exists(path):
+            has_stopped = True
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return choose(self, *arguments)
+
+    generate._Chooser.__call__ = stopping
+
+
 def without_exchange() -> None:
     files._exchange = lambda one, other: False
 
 
 FAULTS = {
-    fault.__name__: fault for fault in (kill_at_write, kill_in_weights, nan_at_step, out_of_memory, without_exchange)
+    fault.__name__: fault
+    for fault in (
+        *(kill_at_write, kill_in_weights, nan_at_step, out_of_memory),
+        *(stop_once, stop_in_text, without_exchange),
+    )
 }
 
 

@@ -3,7 +3,19 @@
 from pathlib import Path
 
 import pytest
-from launching import RECIPE, STORIES, curve, finish, kill, read_lines, run_folder, start, step_of, wait_until, weights
+from launching import (
+    RECIPE,
+    STORIES,
+    curve,
+    finish,
+    kill,
+    read_lines,
+    run_folder,
+    start,
+    step_of,
+    wait_until_stopped,
+    weights,
+)
 
 SHAPES = {
     "bert": "family: bert, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2,"
@@ -44,8 +56,9 @@ def counts(run: Path) -> list[tuple[int, int]]:
 def test_a_killed_run_goes_on_to_the_same_weights_and_counts(recipe: tuple[Path, list[str]], whole: Path) -> None:
     path, words = recipe
     run = run_folder(path, "killed")
-    process = start(None, *words, "name=killed")
-    wait_until((run / "checkpoints" / "step-14" / "manifest.json").exists, process)
+    manifest = run / "checkpoints" / "step-14" / "manifest.json"
+    process = start(None, *words, "name=killed", faults=[f"stop_once:{manifest}"])
+    wait_until_stopped(process)
     kill(process)
     assert step_of(run) < 40
     assert "going on from" in finish(start(None, *words, "name=killed"))

@@ -11,6 +11,7 @@ import torch
 from launching import (
     curve,
     finish,
+    interrupt,
     launch,
     read_lines,
     run_folder,
@@ -18,6 +19,7 @@ from launching import (
     state_of,
     step_of,
     wait_until,
+    wait_until_stopped,
     weights,
     workers,
     write_recipe,
@@ -90,10 +92,10 @@ def test_branches_later_and_by_index(recipe: Path, annealed: Path) -> None:
     """The trunk is stopped on its way; a branch whose beginning is there is trained meanwhile, another one has to wait."""
     words = (str(recipe), "name=later", THREE, "anchors.mode=anneal")
     run = run_folder(recipe, "later")
-    trunk = start(None, *words, "--index", "0")
-    wait_until((run / "parts" / "trunk" / "checkpoints" / "step-16" / "manifest.json").exists, trunk)
-    trunk.send_signal(signal.SIGTERM)
-    trunk.communicate(timeout=60)
+    manifest = run / "parts" / "trunk" / "checkpoints" / "step-16" / "manifest.json"
+    trunk = start(None, *words, "--index", "0", faults=[f"stop_once:{manifest}"])
+    wait_until_stopped(trunk)
+    interrupt(trunk)
     assert state_of(run / "parts" / "trunk")["state"] == "interrupted"
     early = start(None, *words, "--index", "3")
     said, _ = early.communicate(timeout=60)
@@ -109,9 +111,8 @@ def test_a_part_that_is_trained_elsewhere(recipe: Path) -> None:
     """The whole run leaves it alone, trains the others, and says what is not done yet."""
     words = (str(recipe), "name=shared", "anchors.tokens=[10k,20k]", "anchors.mode=restart")
     run = run_folder(recipe, "shared")
-    other = start(None, *words, "--index", "1")
-    wait_until(lambda: (run / "parts" / "20k" / "run.log.jsonl").exists(), other)
-    other.send_signal(signal.SIGSTOP)
+    other = start(None, *words, "--index", "1", faults=[f"stop_once:{run / 'parts' / '20k' / 'run.log.jsonl'}"])
+    wait_until_stopped(other)
     whole = start(None, *words)
     said, _ = whole.communicate(timeout=120)
     assert whole.returncode == 75, said
@@ -128,10 +129,9 @@ def test_a_change_is_refused_before_the_first_anchor(recipe: Path) -> None:
     """The trunk's checkpoints are work too."""
     words = (str(recipe), "name=changed", "anchors.tokens=[10k,20k]", "anchors.mode=anneal")
     run = run_folder(recipe, "changed")
-    process = start(None, *words)
-    wait_until((run / "parts" / "trunk" / "checkpoints" / "step-7").exists, process)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process = start(None, *words, faults=[f"stop_once:{run / 'parts' / 'trunk' / 'checkpoints' / 'step-7'}"])
+    wait_until_stopped(process)
+    interrupt(process)
     process = start(None, *words, "optimizer.learning_rate=1e-3")
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 2
@@ -188,10 +188,10 @@ def test_until_converged(recipe: Path) -> None:
     words = (*words, "anchors.patience=2", "anchors.threshold=0.5", "anchors.patient_after=5k", "anchors.look_every=2k")
     words = (*words, "corpus.epochs=30", "checkpoints.every_steps=1")
     run = run_folder(recipe, "converged")
-    process = start(None, *words)
-    wait_until(lambda: len(read_lines(run / "dev.log.jsonl")) > 1, process)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process = start(None, *words, faults=[f"stop_once:{run / 'checkpoints' / 'step-17' / 'manifest.json'}"])
+    wait_until_stopped(process)
+    assert len(read_lines(run / "dev.log.jsonl")) == 2
+    interrupt(process)
     assert process.returncode == 75
     finish(start(None, *words))
     looks = read_lines(run / "dev.log.jsonl")

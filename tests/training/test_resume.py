@@ -14,6 +14,7 @@ import pytest
 from launching import (
     curve,
     finish,
+    interrupt,
     kill,
     launch,
     newest_checkpoint,
@@ -23,6 +24,7 @@ from launching import (
     state_of,
     step_of,
     wait_until,
+    wait_until_stopped,
     weights,
     workers,
     write_recipe,
@@ -47,9 +49,11 @@ def plain(recipe: Path) -> Path:
 
 def killed_after(launcher: str | None, recipe: Path, name: str, step: int, *words: str) -> None:
     """Runs until a checkpoint of that step is whole, and kills everything."""
-    process = start(launcher, str(recipe), f"name={name}", *words, popen=prepared.Popen)
     manifest = run_folder(recipe, name) / "checkpoints" / f"step-{step}" / "manifest.json"
-    wait_until(manifest.exists, process)
+    faults = [f"stop_once:{manifest}"]
+    process = start(launcher, str(recipe), f"name={name}", *words, faults=faults, popen=prepared.Popen)
+    wait_until_stopped(process)
+    assert manifest.exists()
     kill(process)
     assert not (run_folder(recipe, name) / "revisions" / "seed-1").exists()
 
@@ -73,9 +77,10 @@ def test_killed_in_every_epoch_and_three_times_in_one(recipe: Path, plain: Path)
 def test_killed_on_an_anchor_step(recipe: Path, plain: Path) -> None:
     """F19: the anchor at step 10 is written once more after the restart from step 9, and is the same."""
     words = ("checkpoints.every_steps=9",)
-    process = start(None, str(recipe), "name=anchor", *words)
     run = run_folder(recipe, "anchor")
-    wait_until((run / "revisions" / "seed-1-tokens-5k" / "manifest.json").exists, process)
+    faults = [f"stop_once:{run / 'revisions' / 'seed-1-tokens-5k' / 'manifest.json'}"]
+    process = start(None, str(recipe), "name=anchor", *words, faults=faults)
+    wait_until_stopped(process)
     kill(process)
     finish(start(None, str(recipe), "name=anchor", *words))
     assert_same(run, plain)
@@ -148,10 +153,10 @@ def test_stopped_while_it_scores(recipe: Path) -> None:
     words = (*words, "evaluation.batch_size=2", "anchors.tokens=[5k,20k]", "model.max_position_embeddings=64")
     run = run_folder(recipe, "scoring")
     for anchor, step in (("5k", 10), ("20k", 40)):
-        process = start(None, *words)
-        wait_until((run / "revisions" / f"seed-1-tokens-{anchor}").exists, process)
-        process.send_signal(signal.SIGUSR1)
-        output, _ = process.communicate(timeout=60)
+        parts = run / "results" / f"seed-1-tokens-{anchor}" / ".parts"
+        process = start(None, *words, faults=[f"stop_once:{parts}"])
+        wait_until_stopped(process)
+        output = interrupt(process, signal.SIGUSR1)
         assert (process.returncode, state_of(run)["state"], state_of(run)["step"]) == (75, "interrupted", step), output
         assert not (run / "results" / f"seed-1-tokens-{anchor}" / "lmeff_synthetic.json").exists()
     finish(start(None, *words))
@@ -234,14 +239,14 @@ def test_changes_are_refused_and_recorded_when_accepted(recipe: Path) -> None:
 
 
 def test_a_log_of_every_fifth_step_does_not_show_where_a_run_was_stopped(recipe: Path) -> None:
-    words = (str(recipe), "training.logging_steps=5", "checkpoints.every_steps=1000")
+    words = (str(recipe), "training.logging_steps=5", "checkpoints.every_steps=1000", "anchors.tokens=[8704,20k]")
     finish(start(None, *words, "name=fifth"))
     run = run_folder(recipe, "fifth_stopped")
-    process = start(None, *words, "name=fifth_stopped")
-    wait_until(lambda: step_of(run) >= 15, process)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    assert process.returncode == 75
+    anchor = run / "revisions" / "seed-1-tokens-8704"
+    process = start(None, *words, "name=fifth_stopped", faults=[f"stop_once:{anchor}"])
+    wait_until_stopped(process)
+    interrupt(process)
+    assert (process.returncode, state_of(run)["step"]) == (75, 17)
     finish(start(None, *words, "name=fifth_stopped"))
     assert curve(run) == curve(run_folder(recipe, "fifth"))
     assert [line[0] for line in curve(run)] == list(range(5, 41, 5))

@@ -14,7 +14,7 @@ from launching import (
     run_folder,
     start,
     step_of,
-    wait_until,
+    wait_until_stopped,
     weights,
     write_recipe,
 )
@@ -120,8 +120,8 @@ def test_positions_are_counted_on_from_a_checkpoint(tmp_path: Path, mask: bool) 
 def test_positions_before_an_accepted_change_stay_counted(recipe: Path) -> None:
     run = run_folder(recipe, "masked_later")
     words = (str(recipe), "name=masked_later", "batch.micro=16")
-    process = start(None, *words)
-    wait_until((run / "checkpoints" / "step-14" / "manifest.json").exists, process)
+    process = start(None, *words, faults=[f"stop_once:{run / 'checkpoints' / 'step-14' / 'manifest.json'}"])
+    wait_until_stopped(process)
     kill(process)
     before = dict(log_of(run))
     step = max(int(path.name.removeprefix("step-")) for path in (run / "checkpoints").glob("step-*"))
@@ -197,8 +197,9 @@ def test_a_killed_run_goes_on_to_the_same_weights(recipe: Path, whole: Path) -> 
     """It is killed before each change of length, which are at steps 10 and 20."""
     run, words = run_folder(recipe, "killed"), (str(recipe), "name=killed", *WORDS, "batch.micro=16")
     for step in (7, 14):
-        process = start(None, *words)
-        wait_until((run / "checkpoints" / f"step-{step}" / "manifest.json").exists, process)
+        manifest = run / "checkpoints" / f"step-{step}" / "manifest.json"
+        process = start(None, *words, faults=[f"stop_once:{manifest}"])
+        wait_until_stopped(process)
         kill(process)
         assert step_of(run) < 40
     assert "going on from" in finish(start(None, *words))
