@@ -25,6 +25,29 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         _running.pop()
 
 
+LONGEST = (
+    "runs/test_extension.py",
+    "publishing/test_publish.py",
+    "training/test_resume.py",
+    "slurm/test_train_array.py",
+    "publishing/test_retries.py",
+    "test_readme.py",
+    "launchers/test_matrix.py",
+    "measures/test_at_anchors.py",
+    "training/test_parts.py",
+    "training/test_families_by_engine.py",
+    "recipe/test_trainer_values.py",
+    "launchers/test_configs.py",
+)
+"""Files that take minutes, the longest first: begun last, one of them would run on alone."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folder = Path(__file__).parent
+    places = {folder / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 def pytest_sessionfinish() -> None:
     prepared.close_parents()
 

@@ -120,6 +120,7 @@ def trees() -> dict[str, ast.AST]:
     return {module: ast.parse(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
 
 
+@pytest.mark.medium
 def test_one_module_uses_private_names_of_others():
     bound = set().union(*map(bound_names, trees().values())) | {
         name for names in IN_SUBCLASSES.values() for name in names

@@ -34,6 +34,7 @@ def writes(tree: ast.AST) -> Iterator[int]:
             yield node.lineno
 
 
+@pytest.mark.medium
 def test_only_commands_print():
     wrong = [
         f"{path.relative_to(ROOT)}:{line}: use lmeff.logs"

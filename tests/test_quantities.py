@@ -99,6 +99,7 @@ def test_names_of_counts(count, name):
     assert format_count(count) == name
 
 
+@pytest.mark.medium
 @given(st.integers(0, 10**15))
 def test_the_name_of_a_count_is_exact(count):
     assert parse_count(format_count(count)) == count

@@ -209,6 +209,7 @@ def project_files(*suffixes: str) -> list[Path]:
     return sorted(files + [path for path in PROJECT.glob("*") if path.suffix in suffixes])
 
 
+@pytest.mark.medium
 def test_no_file_runs_code_that_comes_with_data():
     wrong = [
         f"{path.relative_to(PROJECT)}:{line}: {why}"
@@ -316,6 +317,7 @@ def names_on_disk(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 yield node.lineno, part
 
 
+@pytest.mark.medium
 def test_each_name_on_disk_stands_in_one_module():
     wrong = [
         f"{MODULES[module].relative_to(PROJECT)}:{line}: {name!r} is for {NAMES_ON_DISK[name]} to know"

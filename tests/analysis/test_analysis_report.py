@@ -219,6 +219,7 @@ def test_the_band_of_one_run_is_its_95_percent_interval(finished_run):
     assert row["high"] - row["low"] == pytest.approx(2 * 1.96 * 100 * score.stderr, rel=1e-3)
 
 
+@pytest.mark.medium
 def test_the_band_of_seeds_is_their_t_interval_where_all_have_an_anchor(fake_run):
     paths = [fake_run(seed=seed, num_pairs=10) for seed in (0, 1, 2)]
     shutil.rmtree(paths[2] / "revisions" / "seed-2")

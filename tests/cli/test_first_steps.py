@@ -186,6 +186,7 @@ def texts(path: Path) -> list[str]:
     return [re.sub(r"\{[^{}]*\}", "", text) for text in found]
 
 
+@pytest.mark.medium
 def test_words_are_spelled_in_american_english() -> None:
     files = [*PAGES, *ROOT.glob("lmeff/**/*.py"), *ROOT.glob("lmeff/**/*.in"), *ROOT.glob("lmeff/**/named/*.yaml")]
     found = [

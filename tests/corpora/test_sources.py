@@ -245,6 +245,7 @@ def test_a_table_of_another_kind_says_how_to_read_it(tmp_path: Path, name: str) 
         assert name in str(error.value)
 
 
+@pytest.mark.medium
 def test_a_separator_or_a_beginning_that_never_comes(tmp_path: Path) -> None:
     path = tmp_path / "long.txt"
     path.write_text("a line of text\n" * 1_200_000)

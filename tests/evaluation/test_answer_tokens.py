@@ -152,6 +152,7 @@ def test_where_counts_say_it_the_tokens_are_those_of_lm_eval(paths, tmp_path):
     assert sum(same) > len(same) - 6
 
 
+@pytest.mark.medium
 def test_results_follow(paths, tmp_path):
     """The whole way, with a tokenizer that puts tokens on both sides: accuracies and the correlation by hand."""
     raw = save_with_habit(tmp_path / "model", "bytes", "both")

@@ -216,6 +216,7 @@ def save(kind: str, folder, tokenizer) -> None:
     tokenizer.save_pretrained(folder)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("kind", "length"), [("mpt", 64), ("roberta as decoder", 61), ("bloom", None)])
 def test_every_verb_has_the_same_length(kind, length, tmp_path, tokenizer, capsys):
     folder = tmp_path / "model"

@@ -39,6 +39,7 @@ def whole(model_folder, mini_blimp, tmp_path_factory):
     return output, result["lmeff_blimp"]
 
 
+@pytest.mark.medium
 def test_groups_are_unweighted_means_over_paradigms(whole):
     _, result = whole
     accuracy = {uid: result["results"][f"lmeff_blimp_{uid.lower()}"]["acc,none"] for uid in PARADIGMS}
@@ -336,6 +337,7 @@ def test_a_task_that_shuffles_its_choices_asks_the_same_every_time_and_as_lm_eva
     assert asked[0] == asked[1] == samples
 
 
+@pytest.mark.medium
 def test_the_generated_pairs_are_scored(model_folder, tmp_path):
     result = evaluate_model(model_folder, ["lmeff_synthetic"], tmp_path, limit=2)["lmeff_synthetic"]
     assert result["lmeff"]["num_pairs"] == 2 * len(result["n-samples"])

@@ -265,6 +265,7 @@ def test_a_run_fine_tunes_its_final_revision(name, folders, tmp_path, monkeypatc
     assert result["lmeff"]["settings"].get("segments") == {"xlnet": 3}.get(name)
 
 
+@pytest.mark.medium
 def test_a_head_of_ours_is_for_models_that_see_no_later_tokens(folders, task_folder, tmp_path):
     config = BertGenerationConfig(vocab_size=301, hidden_size=32, num_hidden_layers=1, num_attention_heads=2)
     BertGenerationDecoder(config).save_pretrained(tmp_path)

@@ -57,6 +57,7 @@ def greedy_by_hand(model, tokenizer, prompt: str, num_tokens: int) -> list[int]:
     return written
 
 
+@pytest.mark.medium
 def test_a_model_that_reads_padding_gets_none(parts):
     config = RwkvConfig(vocab_size=600, hidden_size=32, num_hidden_layers=2, context_length=128)
     torch.manual_seed(0)
@@ -81,6 +82,7 @@ def test_prompts_of_different_length_together_are_completed_as_alone(parts):
         )
 
 
+@pytest.mark.medium
 def test_a_sample_depends_on_its_prompt_and_number_alone(parts):
     requests = [TextRequest(prompt, sample) for prompt in PROMPTS for sample in range(3)]
     together = texts_of(parts, requests)
@@ -176,6 +178,7 @@ def test_diversity_and_repetition_by_hand():
     assert distinct([""], 1) is None
 
 
+@pytest.mark.medium
 def test_self_bleu_is_1_for_one_text_again_and_again_and_0_for_nothing_in_common():
     same = "the old man went home and slept"
     assert self_bleu([same] * 3) == pytest.approx(1)

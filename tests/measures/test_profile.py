@@ -210,6 +210,7 @@ def test_one_table_of_several_models(profiles: list[dict]):
     assert f"torch {torch.__version__}" in profile_table(profiles)
 
 
+@pytest.mark.medium
 def test_bfloat16_is_half_the_memory(models: Path):
     model = load_to_profile(models / "wide", "bfloat16")
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
