@@ -27,8 +27,8 @@ LEGEND = "chosen"
 TOKEN_LABEL = "replace(format(datum.value, '~s'), 'G', 'B')"
 """Axis labels such as 25M and 1.5B, with the letters that recipes use."""
 PANEL_WIDTH, SMALL_PANEL_WIDTH = 400, 230
-PANEL_SPACING = 80
-"""Between plotting areas, with room for an axis."""
+PANEL_SPACING = 100
+"""Between plotting areas, with room for an axis and, below it, a title."""
 SUBTITLE_CHARACTERS = 66
 """What fits over a panel in one line; the page breaks them anew for its width."""
 SUBTITLE_LINE_HEIGHT = 15

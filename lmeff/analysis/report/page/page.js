@@ -62,7 +62,7 @@
       spec.columns = width >= 680 ? Math.min(2, spec.concat.length) : 1;
       const share = (width - 84 - spec.spacing * (spec.columns - 1)) / spec.columns;
       for (const each of spec.concat) each.width = Math.max(180, Math.floor(Math.min(share, 640)));
-      spec.spacing = spec.columns === 1 ? 110 : 80;
+      spec.spacing = spec.columns === 1 ? 110 : 100;
       if (spec.usermeta.subtitles) {
         const lines = spec.concat.map((each, i) => brokenLines(spec.usermeta.subtitles[i], "12px", each.width));
         spec.concat.forEach((each, i) => (each.title.subtitle = lines[i]));
