@@ -40,6 +40,18 @@ def check_decoder(model: PreTrainedModel, seed: int) -> None:
         )
 
 
+def leaves_parameters_unused(model: PreTrainedModel) -> bool:
+    """Whether a token leaves parameters without a gradient: those that nothing uses, and those of experts that it is not sent
+    to, which may be all in one micro-batch and not in the next. The model and all random states stay as they are."""
+    embeddings: Any = model.get_input_embeddings()
+    parameters = [one for one in model.parameters() if one.requires_grad]
+    was_training = model.training
+    with torch.random.fork_rng(devices=[]):
+        total = model.train()(input_ids=torch.tensor([[embeddings.num_embeddings - 1]])).logits.sum()
+    model.train(was_training)
+    return any(one is None for one in torch.autograd.grad(total, parameters, allow_unused=True))
+
+
 @torch.no_grad()
 def _is_random(model: PreTrainedModel, seed: int) -> bool:
     """Whether a row has other outputs in training when it stands alone, or anything is drawn from the process's random state,

@@ -15,6 +15,8 @@ from transformers.trainer_pt_utils import nested_gather
 from lmeff.errors import InputError
 from lmeff.formats.checkpoint import read_own_state
 from lmeff.models.dropout import use_stateless_dropout
+from lmeff.models.families import FAMILIES
+from lmeff.models.trial import leaves_parameters_unused
 from lmeff.models.writing import write_model
 from lmeff.objectives import LossPositions, Objective, objective_of
 from lmeff.objectives.forward import compute_losses_in_forward
@@ -48,6 +50,8 @@ class LmeffTrainer(ResumableTrainer):
             self.objective.end_at(args.max_steps)
         for method in methods:
             self.objective = method.wrap_objective(self.objective)
+        if FAMILIES[recipe.model.family].is_tried:
+            args.ddp_find_unused_parameters = leaves_parameters_unused(model)
         dataset = TrainSequences(tokens, recipe.batch, self.objective)
         super().__init__(model, args, recipe, dataset, tokens.fingerprint, pinned)
         self.order: DataOrder = PermutationOrder(len(dataset), recipe.seed, recipe.batch.clock)

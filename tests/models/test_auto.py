@@ -12,12 +12,13 @@ from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GPTNeoXForCausalLM, PreTrainedModel
 
-from lmeff import run
+from lmeff import cli, run
 from lmeff.errors import InputError
 from lmeff.hub.names import hub_names
 from lmeff.models.build import build_model
 from lmeff.models.dropout import use_stateless_dropout
 from lmeff.models.families import check_family, family_of
+from lmeff.models.trial import leaves_parameters_unused
 from lmeff.plan import make_plan
 from lmeff.plan.text import format_plan
 from lmeff.probes.probe_run import prepared_tokens
@@ -193,6 +194,20 @@ def test_a_model_that_fails_sees_later_tokens_or_has_dropout_of_its_own_is_not_t
     assert build_model(tiny("opt")).config.dropout == 0.0
 
 
+@pytest.mark.parametrize("model_type", ["gpt_neox", "mamba", "mixtral"])
+def test_unused_parameters_are_looked_for_where_there_are_some(model_type: str) -> None:
+    """Experts of the present transformers are one parameter, of which each token uses a part."""
+    more = (
+        {"intermediate_size": 64, "num_local_experts": 4, "num_key_value_heads": 2} if model_type == "mixtral" else {}
+    )
+    model, state = build_model(tiny(model_type, **more)), torch.get_rng_state()
+    assert not leaves_parameters_unused(model)
+    model.base_model.of_no_use = torch.nn.Parameter(torch.ones(3))
+    assert leaves_parameters_unused(model)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(one.grad is None for one in model.parameters())
+
+
 def losses(model: PreTrainedModel, place: Any, ids: torch.Tensor, micro: int) -> float:
     total = 0.0
     for first in range(0, len(ids), micro):
@@ -272,6 +287,7 @@ def test_it_is_trained_as_every_family_is(tmp_path: Path) -> None:
     halved = trained(tmp_path, "halved", "--accept-changes")
     assert curve(halved) == curve(whole)
     assert weights(halved)["seed-0"] == weights(whole)["seed-0"]
+    assert cli.main(["verify", str(whole), "--local"]) == 0
     revision = whole / "revisions" / "seed-0"
     loaded = AutoModelForCausalLM.from_pretrained(revision)
     assert isinstance(loaded, GPTNeoXForCausalLM)

@@ -1,4 +1,5 @@
-"""Every family, and the hybrid, under every engine: the losses and weights of plain training, of two processes too.
+"""Every family, a stock decoder of no family, and the hybrid, under every engine: the losses and weights of plain training, of
+two processes too.
 
 One launch for each engine trains them all; how a step is divided differs from the plain runs.
 """
@@ -37,6 +38,10 @@ paths: {{outputs: '{folder}/outputs', data: '{folder}/data'}}
 """Three steps. Such an epsilon keeps Adam from following the sign of a gradient that is rounding and nothing else."""
 WORDS = {family: [f"model.{field}=0.1" for field in fields] for family, fields in DROPOUT.items()}
 WORDS["hybrid"] = ["objective.name=hybrid", *WORDS["llama"]]
+WORDS["auto"] = []
+AUTO = "auto, config: {model_type: stablelm, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2,"
+AUTO += " num_key_value_heads: 2, intermediate_size: 64, attention_dropout: 0.1}"
+"""A decoder that no other test trains."""
 ENGINES = ("ddp", "zero1", "zero2", "zero3")
 
 
@@ -47,8 +52,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "stories.jsonl").write_text(STORIES)
     for kind in WORDS:
         family = "llama" if kind == "hybrid" else kind
-        shape = "".join(f", {key}: {value}" for key, value in TINY[family].items())
-        (folder / f"{kind}.yaml").write_text(RECIPE.format(folder=folder, family=family + shape))
+        shape = "".join(f", {key}: {value}" for key, value in TINY.get(family, {}).items())
+        model = AUTO if kind == "auto" else family + shape
+        (folder / f"{kind}.yaml").write_text(RECIPE.format(folder=folder, family=model))
     assert run_in_turn(lines(folder, "plain")) == [0] * len(WORDS)
     return folder
 

@@ -39,8 +39,6 @@ class Auto(Family):
     model_class: ClassVar[str] = ""
     title: ClassVar[str] = "A language model"
     plural: ClassVar[str] = "Language models"
-    leaves_parameters_unused: ClassVar[bool] = True
-    """Not known: a mixture may leave experts unused."""
     never_decayed: ClassVar[str | None] = r"(^|\.)A_log$"
     """Of Mamba, as its authors train it."""
     without_weight_decay: ClassVar[str] = "norms, biases, other vectors and A_log"
