@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from lmeff.cli.input_checks import check_recipe_tasks, check_text_of
+    from lmeff.methods import method_costs
     from lmeff.models.families import check_family
     from lmeff.plan import make_plan
     from lmeff.plan.gpus import find_gpu
@@ -43,7 +44,10 @@ def run(options: argparse.Namespace) -> None:
     recipe, speed, speed_from = resolved.recipe, options.tokens_per_second, ""
     check_family(resolved)
     # Before anything is measured, so that a mistake is told at once.
-    plan = make_plan(recipe, world_size=options.devices, tokens_per_second=speed, mfu=options.mfu, gpu=options.gpu)
+    costs = method_costs(recipe)
+    plan = make_plan(
+        recipe, world_size=options.devices, tokens_per_second=speed, mfu=options.mfu, gpu=options.gpu, costs=costs
+    )
     check_machine(resolved, find_gpu(options.gpu).capability if options.gpu else None)
     check_text_of(resolved)
     check_recipe_tasks(resolved)
@@ -55,12 +59,17 @@ def run(options: argparse.Namespace) -> None:
         note("trying a few steps of the model, half a minute at the most ...")
         measured = measure_speed(recipe, options.devices)
         speed, speed_from = measured.tokens_per_second, measured.describe()
-        plan = make_plan(recipe, world_size=options.devices, micro_batch=measured.micro_batch, tokens_per_second=speed)
-    print(
-        plan.model_dump_json(indent=2, exclude=plan.left_out())
-        if options.json
-        else format_plan(plan, speed_from, options.gpu)
-    )
+        plan = make_plan(
+            recipe,
+            world_size=options.devices,
+            micro_batch=measured.micro_batch,
+            tokens_per_second=speed,
+            costs=costs,
+        )
+    if options.json:
+        print(plan.model_dump_json(indent=2, exclude=plan.left_out()))
+    else:
+        print(format_plan(plan, speed_from, options.gpu, costs.notes))
 
 
 def _plan_sweep(options: argparse.Namespace) -> None:

@@ -15,7 +15,9 @@ HELD_OUT = ("dev_loss", "dev_masked_loss", "dev_permutation_loss")
 class AnchorDocument(StrictModel):
     """`anchor.json` of a revision: which point of the run it is."""
 
-    left_out_when_null: ClassVar[frozenset[str]] = frozenset({"loss_kind", "dev_masked_loss", "dev_permutation_loss"})
+    left_out_when_null: ClassVar[frozenset[str]] = frozenset(
+        {"loss_kind", "dev_masked_loss", "dev_permutation_loss", "flops_teachers", "flops_scoring"}
+    )
 
     format: Literal[1] = FORMAT
     nominal_tokens: NonNegative
@@ -66,6 +68,10 @@ class AnchorDocument(StrictModel):
     """Held-out loss in nats per masked token, with fixed masks. Only of masked models."""
     dev_permutation_loss: float | None = None
     """Held-out loss in nats per predicted token, with fixed orders. Only of models of permutations."""
+    flops_teachers: Annotated[float, Field(ge=0)] | None = None
+    """Model FLOPs of the teachers up to here, beside `flops`. Only of distilled models."""
+    flops_scoring: Annotated[float, Field(ge=0)] | None = None
+    """Model FLOPs of scoring text up to here, beside `flops`. Only of a curriculum that scores with a model."""
 
     @property
     def held_out(self) -> tuple[str, float] | None:

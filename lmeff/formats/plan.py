@@ -80,7 +80,9 @@ class PlanMemory(StrictModel):
 class PlanDocument(StrictModel):
     """`plan.json`, and what `lmeff plan --json` prints."""
 
-    left_out_when_null: ClassVar[frozenset[str]] = frozenset({"budget"})
+    left_out_when_null: ClassVar[frozenset[str]] = frozenset(
+        {"budget", "flops_teachers", "flops_scoring", "teacher_cache_bytes"}
+    )
 
     format: Literal[1] = FORMAT
     name: str
@@ -111,6 +113,12 @@ class PlanDocument(StrictModel):
     """The same with attention halved."""
     total_flops: float
     """Of all parts together, every step with the length of its sequences."""
+    flops_teachers: float | None = None
+    """Of the teachers, beside `total_flops`; only where a model is distilled and its teachers are known."""
+    flops_scoring: float | None = None
+    """Of scoring text, beside `total_flops`; only where a curriculum scores with a model."""
+    teacher_cache_bytes: int | None = None
+    """What the teachers say, on disk; only where it is kept there."""
     revision_bytes: int
     """One revision in float32."""
     disk_bytes: int

@@ -13,7 +13,7 @@ from lmeff.formats.base import LossKind, NonNegative, StrictModel
 class LogRecord(StrictModel):
     """One line of `run.log.jsonl`."""
 
-    left_out_when_null: ClassVar[frozenset[str]] = frozenset({"loss_kind"})
+    left_out_when_null: ClassVar[frozenset[str]] = frozenset({"loss_kind", "teacher_loss"})
 
     step: NonNegative
     tokens: NonNegative
@@ -34,6 +34,8 @@ class LogRecord(StrictModel):
     and in files of older versions."""
     loss_kind: LossKind | None = None
     """What is predicted, where that is not the next token: losses of different kinds are not comparable. Only there."""
+    teacher_loss: float | None = None
+    """Mean over the same steps of the teachers' term, T^2 x KL in nats per position with a loss. Only of distilled models."""
 
     def append(self, path: Path) -> None:
         with open(path, "a", encoding="utf-8") as file:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lmeff.methods.distillation.costs import planned_costs
+from lmeff.methods.distillation.sources import sources_of
+from lmeff.plan.beside import MethodCosts
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import Tokens
 
@@ -13,8 +16,20 @@ if TYPE_CHECKING:
 
 def check_methods(recipe: Recipe) -> None:
     """Raises InputError when something that a method reads is not there. Called before anything is prepared."""
+    for source in sources_of(recipe):
+        source.check_fits(recipe)
+
+
+def method_costs(recipe: Recipe) -> MethodCosts:
+    """What the recipe's learning methods cost beside training, as far as it is known before anything runs."""
+    return planned_costs(recipe)
 
 
 def methods_of(recipe: Recipe, tokens: Tokens) -> tuple[Method, ...]:
     """The recipe's learning methods on its tokens, in the order in which they fold over each other. Raises InputError."""
-    return ()
+    methods: list[Method] = []
+    if recipe.distillation.is_used:
+        from lmeff.methods.distillation.method import Distillation
+
+        methods.append(Distillation(recipe, tokens))
+    return tuple(methods)

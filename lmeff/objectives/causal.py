@@ -59,6 +59,11 @@ class CausalObjective(Objective):
         following = pad(targets["labels"], (0, 1), value=IGNORED)[:, 1:].contiguous()
         return labeled_losses(logits, following, num_labeled, self.z_loss)
 
+    def label_weights(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+        from torch.nn.functional import pad
+
+        return pad(targets["labels"], (0, 1), value=IGNORED)[:, 1:].ne(IGNORED).float()
+
     def loss_positions(self, tokens: Tokens, batch: Batch, length: int) -> np.ndarray | int:
         whole, per_piece = batch.sequence_length, batch.sequence_length // length
         if batch.packing == "best_fit":

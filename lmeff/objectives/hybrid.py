@@ -93,5 +93,14 @@ class HybridObjective(CausalObjective):
         from torch.nn.functional import pad
 
         following = pad(targets["labels"], (0, 1), value=IGNORED)[:, 1:].contiguous()
-        weights = _UNIT * pad(targets["weights"], (0, 1))[:, 1:].float()
-        return labeled_losses(logits, following, num_labeled, self.z_loss, weights)
+        return labeled_losses(logits, following, num_labeled, self.z_loss, _weights(targets))
+
+    def label_weights(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+        return super().label_weights(targets) * _weights(targets)
+
+
+def _weights(targets: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Of the positions of logits, (rows, length) float32, whether or not they have a label."""
+    from torch.nn.functional import pad
+
+    return _UNIT * pad(targets["weights"], (0, 1))[:, 1:].float()

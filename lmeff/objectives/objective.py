@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lmeff.objectives.labels import IGNORED
 from lmeff.recipe.sections.batch import Batch
 from lmeff.tokens import Tokens
 
@@ -100,6 +101,11 @@ class Objective(ABC):
             num_labeled: positions with a loss in the global batch, or what they weigh together, a scalar.
         """
 
+    def label_weights(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What each position of the logits weighs in the loss, (batch, positions) float32; 0 where there is none. This is for
+        objectives whose labels stand where their logits do."""
+        return targets["labels"].ne(IGNORED).float()
+
     # ------------------------------------------------------------------ facts
 
     @abstractmethod
@@ -165,6 +171,9 @@ class WrappedObjective(Objective):
         self, logits: torch.Tensor, targets: dict[str, torch.Tensor], num_labeled: torch.Tensor
     ) -> dict[str, torch.Tensor]:
         return self.inner.losses(logits, targets, num_labeled)
+
+    def label_weights(self, targets: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.inner.label_weights(targets)
 
     def loss_positions(self, tokens: Tokens, batch: Batch, length: int) -> np.ndarray | int:
         return self.inner.loss_positions(tokens, batch, length)

@@ -1,10 +1,11 @@
 """Floating-point operations of training."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from lmeff.models.families import family_of
 from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.batch import Batch
 
 
 def flops_counting_causal(recipe: Recipe) -> float:
@@ -19,9 +20,15 @@ def flops_counting_causal(recipe: Recipe) -> float:
 
 def flops_of(recipe: Recipe, stretches: Iterable[tuple[int, int]]) -> float:
     """Model FLOPs of training from one step to another, for each of `stretches`, every step with the length that it has."""
-    family, stages, tokens = family_of(recipe), recipe.batch.length_stages(), Counter[int]()
+    return flops_of_steps(recipe.batch, stretches, family_of(recipe).flops_per_token)
+
+
+def flops_of_steps(batch: Batch, stretches: Iterable[tuple[int, int]], per_token: Callable[[int], float]) -> float:
+    """FLOPs of something that is computed of every token of these steps; `per_token` gives those of a token in a sequence of
+    some length."""
+    stages, tokens = batch.length_stages(), Counter[int]()
     for first, last in stretches:
         ends = [*(begin for begin, _ in stages[1:]), last]
         for (begin, length), end in zip(stages, ends, strict=True):
-            tokens[length] += recipe.batch.clock.tokens_at(max(0, min(end, last) - max(begin, first)))
-    return sum(family.flops_per_token(length) * num_tokens for length, num_tokens in tokens.items())
+            tokens[length] += batch.clock.tokens_at(max(0, min(end, last) - max(begin, first)))
+    return sum(per_token(length) * num_tokens for length, num_tokens in tokens.items())

@@ -1,8 +1,9 @@
 """How much disk a run takes: its revisions and checkpoints, and its text as far as that is known before it is there."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from lmeff.errors import InputError
 from lmeff.formats.plan import PlanPart
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.corpus import Corpus
@@ -51,10 +52,33 @@ def prepared_text_bytes(size: int) -> int:
 
 def prepared_token_bytes(size: int, vocab_size: int) -> int:
     """Bytes of the tokens of `size` bytes of text, estimated."""
-    # Byte-level BPE of English: 2.3 bytes a token at 1,000 entries, 4.1 at 16,000, 4.8 at 50,257.
-    bytes_per_token = max(1.2, 0.45 * math.log2(vocab_size) - 2.2)
     token_bytes = 2 if vocab_size <= 1 << 16 else 4
-    return round(size / bytes_per_token * token_bytes)
+    return round(size / _bytes_per_token(vocab_size) * token_bytes)
+
+
+def _bytes_per_token(vocab_size: int) -> float:
+    """Of byte-level BPE of English: 2.3 at 1,000 entries, 4.1 at 16,000, 4.8 at 50,257."""
+    return max(1.2, 0.45 * math.log2(vocab_size) - 2.2)
+
+
+def text_tokens(corpus: Corpus, vocab_size: int) -> int | None:
+    """Tokens of one pass over the text, estimated from its bytes; None where these are not known without reading it."""
+    size = text_bytes(corpus)
+    if size is None and corpus.paths and not (corpus.hub or corpus.sources or corpus.file):
+        size = _plain_bytes(corpus.paths)
+    return None if size is None else round(size / _bytes_per_token(vocab_size))
+
+
+def _plain_bytes(paths: Sequence[str]) -> int | None:
+    """Bytes of files of plain text; None where some are packed, and where they are on another machine."""
+    from lmeff.corpora.reading.sources import find_files
+
+    try:
+        files = find_files(paths, "corpus.paths")
+    except InputError:
+        return None
+    is_plain = all(file.suffix in (".txt", ".jsonl") for file in files)
+    return sum(file.stat().st_size for file in files) if is_plain else None
 
 
 def revision_bytes(recipe: Recipe, num_parameters: int) -> int:

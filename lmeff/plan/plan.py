@@ -5,6 +5,7 @@ from lmeff.formats.plan import PlanDocument, PlanParameters
 from lmeff.models.families import family_of
 from lmeff.plan.anchors import plan_anchors
 from lmeff.plan.batch import split_batch
+from lmeff.plan.beside import NOTHING_BESIDE, MethodCosts
 from lmeff.plan.budget import plan_budget
 from lmeff.plan.compute import flops_counting_causal, flops_of
 from lmeff.plan.disk import checkpoint_bytes, prepared_bytes, revision_bytes
@@ -22,11 +23,13 @@ def make_plan(
     tokens_per_second: float | None = None,
     mfu: float | None = None,
     gpu: str | None = None,
+    costs: MethodCosts = NOTHING_BESIDE,
 ) -> PlanDocument:
     """What the recipe will do and cost.
 
     `tokens_per_second` counts all devices; or give `mfu` (0..1) of a `gpu`'s 16-bit peak. With a `gpu`, a micro-batch of
-    `auto` is the largest that its memory holds by this estimate; a run probes it instead.
+    `auto` is the largest that its memory holds by this estimate; a run probes it instead. `costs` are those of the recipe's
+    learning methods, which are not known here.
 
     Raises InputError for anchors, batches or models that cannot be.
     """
@@ -56,6 +59,7 @@ def make_plan(
     # anchor on disk, but is a branch of its own on the Hub.
     num_revisions = len(anchors) + bool(recipe.anchors.until)
     disk_bytes = one_revision * num_revisions + checkpoint_bytes(recipe, parameters.total, parts) + (data_bytes or 0)
+    disk_bytes += costs.teacher_cache_bytes or 0
     return PlanDocument(
         name=recipe.name,
         seed=recipe.seed,
@@ -81,6 +85,9 @@ def make_plan(
         flops_per_token=family.flops_per_token(clock.sequence_length),
         flops_per_token_causal=flops_counting_causal(recipe),
         total_flops=total_flops,
+        flops_teachers=costs.flops_teachers,
+        flops_scoring=costs.flops_scoring,
+        teacher_cache_bytes=costs.teacher_cache_bytes,
         revision_bytes=one_revision,
         disk_bytes=disk_bytes,
         data_bytes=data_bytes,

@@ -1,6 +1,6 @@
 """A plan as text: what `lmeff plan` prints, and what a run says before its first stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lmeff.formats.plan import PlanDocument, PlanMemory
 from lmeff.formats.run_folder import RunFolder
@@ -40,8 +40,24 @@ def _attention_words(plan: PlanDocument) -> str:
     return f" ({format_short(plan.flops_per_token_causal)} counting causal attention{rows})"
 
 
-def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None) -> str:
-    """What `lmeff plan` prints; `speed_from` says where the speed comes from, `gpu` for which one it was asked."""
+def _beside(plan: PlanDocument, notes: Sequence[str]) -> list[str]:
+    """What learning methods compute and keep beside training."""
+    lines = []
+    for title, flops in (("teachers", plan.flops_teachers), ("scoring", plan.flops_scoring)):
+        if flops is not None:
+            lines.append(
+                f"{title:10} {format_short(flops)} FLOPs, {flops / plan.total_flops:.3g} times those of training"
+            )
+    if plan.teacher_cache_bytes is not None:
+        lines.append(
+            f"{'cache':10} {format_bytes(plan.teacher_cache_bytes)} of what the teachers say, a part of the disk"
+        )
+    return [*lines, *(f"{'':10} {note}" for note in notes)]
+
+
+def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None, notes: Sequence[str] = ()) -> str:
+    """What `lmeff plan` prints; `speed_from` says where the speed comes from, `gpu` for which one it was asked, `notes` what
+    there is to say of learning methods."""
     parameters = plan.parameters
     share = parameters.embedding / parameters.total
     devices = "1 device" if plan.world_size == 1 else f"{plan.world_size} devices"
@@ -62,6 +78,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None
         f"length     {plan.num_steps:,} steps, {plan.num_tokens:,} tokens; {warmup}; no weight decay on"
         f" {FAMILIES[plan.family].without_weight_decay}",
         f"compute    {per_token} FLOPs a token{_attention_words(plan)}, {in_all} in all",
+        *_beside(plan, notes),
         f"disk       {disk} for {len(plan.anchors)} revisions of {revision}{data};"
         f" {hub} on the Hub with the final revision",
     ]

@@ -10,6 +10,7 @@ from lmeff.quantities import format_count
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.anchors import Anchors
 from lmeff.recipe.sections.batch import Batch
+from lmeff.recipe.sections.distillation import Distillation
 from lmeff.recipe.sections.evaluation import Evaluation
 from lmeff.recipe.sections.fields import Section
 from lmeff.recipe.sections.model import Model
@@ -31,6 +32,8 @@ def cross_check(values: dict[str, Any]) -> Iterator[Mistake]:
         yield from _check_family(model, values.get("training"))
         if isinstance(objective := sections.get("objective"), Objective):
             yield from _check_objective(objective, model, batch)
+            if isinstance(distillation := sections.get("distillation"), Distillation):
+                yield from _check_distillation(distillation, objective.name or model.objectives[0])
             if isinstance(evaluation := sections.get("evaluation"), Evaluation):
                 yield from _check_evaluation(evaluation, objective.name or model.objectives[0])
         if isinstance(batch, Batch):
@@ -76,6 +79,12 @@ def _check_permutation(objective: Objective, batch: Batch) -> Iterator[Mistake]:
     if length % 2 == 0 and abs((found := share_predicted(length, share, span)) / share - 1) > 0.01:
         text = f"in sequences of {length}, spans of 1 to {span} are {found:.2%} of the tokens, not {share:.2%}; lower max_span"
         yield Mistake(("objective", "max_span"), text)
+
+
+def _check_distillation(distillation: Distillation, objective: ObjectiveName) -> Iterator[Mistake]:
+    if distillation.cache.kind is not None and objective != "causal":
+        text = f"the objective '{objective}' gives teachers other inputs in every step, so nothing can be kept; leave it out"
+        yield Mistake(("distillation", "cache", "kind"), text)
 
 
 def _check_evaluation(evaluation: Evaluation, objective: ObjectiveName) -> Iterator[Mistake]:

@@ -16,6 +16,7 @@ _INPUTS = (
     ("corpus", "file"),
     ("corpus", "decontaminate", "*"),
     ("corpus", "sources", "*", "paths", "*"),
+    ("distillation", "teachers", "*"),
     ("evaluation", "paths", "*"),
     ("evaluation", "include_path"),
     ("tasks", "*", "files", "*"),

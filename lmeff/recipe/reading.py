@@ -19,6 +19,7 @@ from lmeff.recipe.files import find_base, find_recipe, suggest_file
 from lmeff.recipe.input_paths import resolve_paths
 from lmeff.recipe.mistakes import as_lines, mistakes_of
 from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.fields import Section
 from lmeff.recipe.sections.training import check_training
 from lmeff.recipe.wording import one_line
 from lmeff.recipe.yaml_lines import COMMAND_LINE, MAX_BYTES, MAX_DEPTH, KeyPath, Layer, Mark, Mistake, read_yaml
@@ -158,6 +159,8 @@ def read_section(kind: type[SectionType], path: str | Path | None, overrides: Se
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Section) and value.is_rare and value == type(value)():
+        return {}
     if isinstance(value, BaseModel):
         fields = {name: getattr(value, name) for name in type(value).model_fields}
         # A null that nobody wrote means that something else decides; in a file it would mean that the user wants none.

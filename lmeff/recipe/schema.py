@@ -8,6 +8,7 @@ from lmeff.recipe.sections.anchors import Anchors
 from lmeff.recipe.sections.batch import Batch
 from lmeff.recipe.sections.checkpoints import Checkpoints
 from lmeff.recipe.sections.corpus import Corpus
+from lmeff.recipe.sections.distillation import Distillation
 from lmeff.recipe.sections.evaluation import Evaluation
 from lmeff.recipe.sections.fields import Count, Name, OnResume, Section
 from lmeff.recipe.sections.model import AnyModel
@@ -42,6 +43,7 @@ class Recipe(Section):
     """`transformers.TrainingArguments` fields under their own names, apart from those that another section owns."""
     checkpoints: Checkpoints = Checkpoints()
     evaluation: Evaluation = Evaluation()
+    distillation: Distillation = Distillation()
     publish: Publish = Publish()
 
     @property

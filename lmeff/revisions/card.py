@@ -70,7 +70,7 @@ Every training document began with `<s>`. {bos}
 | batch | {batch_tokens:,} tokens in sequences of {sequences} |{loss_tokens}
 | optimizer | {optimizer} |
 | schedule | {schedule} |
-| training FLOPs so far | {flops} |
+| training FLOPs so far | {flops} |{flops_beside}
 | device | {device} |
 
 `recipe.yaml` is the whole recipe, `anchor.json` the exact counts, `provenance.json` what it was made with, `manifest.json` the
@@ -203,6 +203,12 @@ def _loss_tokens(batch: Batch, anchor: AnchorDocument) -> str:
     return f"\n| tokens with a loss so far | {anchor.num_loss_tokens:,} |"
 
 
+def _flops_beside(anchor: AnchorDocument) -> str:
+    """Rows of what learning methods computed beside training."""
+    beside = {"of the teachers": anchor.flops_teachers, "of scoring text": anchor.flops_scoring}
+    return "".join(f"\n| FLOPs {whose} so far | {format_short(flops)} |" for whose, flops in beside.items() if flops)
+
+
 def model_card(
     recipe: Recipe,
     plan: PlanDocument,
@@ -266,6 +272,7 @@ def model_card(
         f" {optimizer.weight_decay:g} (none on {family.without_weight_decay})",
         schedule=f"{recipe.schedule_name}, warm-up {schedule.warmup}, anchors in mode {anchor.mode}",
         flops=format_short(anchor.flops),
+        flops_beside=_flops_beside(anchor),
         device=f"{anchor.world_size} x {anchor.device}",
     )
 

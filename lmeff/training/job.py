@@ -7,6 +7,7 @@ from typing import Any
 from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
+from lmeff.plan.beside import MethodCosts, all_costs
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.objective import WITH_MASK_TOKEN
 from lmeff.revisions import RevisionListener, RevisionStore
@@ -36,6 +37,11 @@ class Job:
     listener: RevisionListener
     methods: Sequence[Method] = ()
     """Learning methods; each wraps the objective and the order of those before it."""
+
+    @property
+    def costs(self) -> MethodCosts:
+        """What the methods cost beside training."""
+        return all_costs(method.costs() for method in self.methods)
 
 
 def revision_store(job: Job, plan: PlanDocument, changes: list[dict[str, Any]]) -> RevisionStore:

@@ -18,11 +18,12 @@ are the same on every process, so all take the same decision. The decision is in
 same step has before it is sealed. Its `flops` are those of scoring.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from transformers import Trainer
 
 from lmeff.objectives import Objective
+from lmeff.plan.beside import NOTHING_BESIDE, MethodCosts
 from lmeff.tokens import DataOrder
 from lmeff.training.callbacks.callback import RunCallback
 
@@ -36,9 +37,18 @@ class Method:
     def wrap_order(self, inner: DataOrder) -> DataOrder:
         return inner
 
+    def before_training(self, trainer: Trainer, check_stop: Callable[[], None]) -> None:
+        """Called once on every process when the trainer, a `LmeffTrainer`, is complete, before it trains or goes on: for what
+        takes long and is the same for all steps. `check_stop` raises when the run was asked to stop; what is done by then is to
+        be found again."""
+
     def callbacks(self, trainer: Trainer) -> Sequence[RunCallback]:
         """Called once, when the trainer, a `LmeffTrainer`, is complete. Their priority is LEARN."""
         return ()
+
+    def costs(self) -> MethodCosts:
+        """What the method costs in the whole run, for its plan."""
+        return NOTHING_BESIDE
 
     def flops(self, step: int) -> Mapping[str, float]:
         """What the method computed beside training the model in the first `step` steps, by its name in anchor.json."""

@@ -62,6 +62,8 @@ def train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         trainer.use_callbacks(callbacks.all)
         try:
             with job.stop.deferred(folder):
+                for method in job.methods:
+                    method.before_training(trainer, job.stop.check)
                 if checkpoint:
                     trainer.resume(checkpoint)
                 else:

@@ -34,7 +34,7 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
     micro_batch = run_on_rank_zero(lambda: saved_micro_batch(job, parts))
     if micro_batch is None and job.recipe.batch.micro == "auto":
         micro_batch = probe_micro_batch(job.recipe)
-    plan = make_plan(job.recipe, world_size=launched_world_size(), micro_batch=micro_batch)
+    plan = make_plan(job.recipe, world_size=launched_world_size(), micro_batch=micro_batch, costs=job.costs)
     if launched_rank() == 0:
         plan.write(job.run)
         check_space(job.run, plan)
@@ -89,5 +89,5 @@ def _train_part_in_memory(job: Job, plan: PlanDocument, part: PlanPart) -> PlanD
             advice = f"set batch.micro={smaller[-1]}" if smaller else "use a smaller model or batch.sequence_length"
             raise RunFailed(f"{plan.micro_batch} sequences at a time do not fit the GPU: {shortage}; {advice}")
         say(f"{plan.micro_batch} sequences at a time do not fit the GPU; going on with {smaller[-1]}")
-        plan = make_plan(job.recipe, world_size=1, micro_batch=smaller[-1])
+        plan = make_plan(job.recipe, world_size=1, micro_batch=smaller[-1], costs=job.costs)
         plan.write(job.run)

@@ -39,7 +39,7 @@ class OnResume(Enum):
 
 
 class TextPath:
-    """In a field's annotation: it names files of text. The same files in another place are no change."""
+    """In a field's annotation: it names files of text, or models. The same ones in another place are no change."""
 
 
 class Section(BaseModel):
@@ -48,6 +48,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
 
     on_resume: ClassVar[OnResume] = OnResume.ACCEPTED
+    is_rare: ClassVar[bool] = False
+    """Whether a recipe that does not use the section is written down without it, as before there was such a section."""
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Key and text of what is wrong between fields that are right by themselves; an empty key is the section as a whole."""

@@ -58,6 +58,7 @@ class RunLogCallback(RunCallback):
             num_loss_tokens=self.trainer.loss_positions.after(state.global_step),
             num_skipped_steps=skipped,
             time=now(),
+            teacher_loss=_finite(logs.get("teacher_loss")),
             loss_kind=None if (kind := self.trainer.objective.loss_kind) == "causal" else kind,
         )
         self._last, self._losses_begin = (state.global_step, seconds), state.global_step

@@ -1,0 +1,102 @@
+"""Distillation as a learning method: its objective, what is done before training, its column in the log, and its costs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
+
+from lmeff.methods.distillation.asked import AskedTeachers
+from lmeff.methods.distillation.cache import KeptTeachers, TeacherCache
+from lmeff.methods.distillation.costs import asked_flops, distillation_costs, kept_flops
+from lmeff.methods.distillation.objective import COLUMN, DistilledObjective, Knowledge
+from lmeff.methods.distillation.sources import sources_of
+from lmeff.methods.distillation.teacher_pass import TeacherPass
+from lmeff.objectives import Objective
+from lmeff.plan.beside import MethodCosts
+from lmeff.recipe.schema import Recipe
+from lmeff.tokens import Tokens, positions_per_epoch
+from lmeff.training.arguments import half_precision
+from lmeff.training.callbacks.callback import Priority, RunCallback
+from lmeff.training.engines.engine import run_on_rank_zero
+from lmeff.training.method import Method
+from lmeff.training.trainer import LmeffTrainer
+
+
+class Distillation(Method):
+    def __init__(self, recipe: Recipe, tokens: Tokens) -> None:
+        """Raises InputError for teachers that do not fit the run, or its tokenizer."""
+        self._recipe, self._tokens, self._sources = recipe, tokens, sources_of(recipe)
+        for source in self._sources:
+            source.check_fits(recipe)
+            source.check_tokenizer(tokens.tokenizer_folder)
+        self._teachers = AskedTeachers(recipe, self._sources)
+        self._knowledge: Knowledge = self._teachers
+        self._caches: dict[int, TeacherCache] = {}
+        if kind := recipe.distillation.cache.kind:
+            precision = str(half_precision(recipe) or "float32")
+            self._caches = {
+                length: TeacherCache.of(recipe, tokens, self._sources, length, precision)
+                for _, length in recipe.batch.length_stages()
+            }
+            self._knowledge = KeptTeachers(self._caches, recipe.batch.sequence_length, kind)
+
+    def wrap_objective(self, inner: Objective) -> Objective:
+        return DistilledObjective(inner, self._recipe, self._knowledge, [source.sha256 for source in self._sources])
+
+    def before_training(self, trainer: Trainer, check_stop: Callable[[], None]) -> None:
+        arguments = trainer.args
+        for cache in self._caches.values():
+            if not run_on_rank_zero(cache.is_whole):
+                work = TeacherPass(self._recipe, self._tokens, self._teachers, cache, arguments.device, check_stop)
+                work.fill(arguments.process_index, arguments.world_size)
+            run_on_rank_zero(cache.check)
+        if self._caches:
+            self._teachers.forget()
+        else:
+            self._teachers.models(arguments.device)
+
+    def callbacks(self, trainer: Trainer) -> Sequence[RunCallback]:
+        assert isinstance(trainer, LmeffTrainer)
+        return [TeacherColumn(trainer)]
+
+    @property
+    def _num_positions(self) -> int:
+        """Of all whole sequences of the text."""
+        length = self._recipe.batch.sequence_length
+        return positions_per_epoch(self._tokens, self._recipe.batch) // length * length
+
+    def costs(self) -> MethodCosts:
+        return distillation_costs(self._recipe, self._sources, self._num_positions)
+
+    def flops(self, step: int) -> Mapping[str, float]:
+        batch = self._recipe.batch
+        if not self._caches:
+            return {"flops_teachers": asked_flops(self._sources, batch, [(0, step)])}
+        return {"flops_teachers": kept_flops(self._sources, batch, self._num_positions)}
+
+
+class TeacherColumn(RunCallback):
+    """The mean of the teachers' term since the last record of the log."""
+
+    priority = Priority.LEARN
+    name = "teacher_loss"
+
+    def __init__(self, trainer: LmeffTrainer) -> None:
+        self._trainer, self._sum, self._num_steps = trainer, 0.0, 0
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._sum += self._trainer.step_losses()[COLUMN]
+        self._num_steps += 1
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
+    ) -> None:
+        if "loss" in logs and self._num_steps:
+            logs["teacher_loss"] = self._sum / self._num_steps
+            self._sum, self._num_steps = 0.0, 0
+
+    def state(self) -> dict[str, Any]:
+        return {"sum": self._sum, "num_steps": self._num_steps}
+
+    def load_state(self, saved: dict[str, Any]) -> None:
+        self._sum, self._num_steps = saved["sum"], saved["num_steps"]

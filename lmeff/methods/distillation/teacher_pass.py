@@ -1,0 +1,111 @@
+"""The teachers read the whole text once, before training, and what they say is kept. Every process fills some of the shards;
+what a killed process had filled is there again."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from accelerate.utils import send_to_device
+
+from lmeff.methods.distillation.asked import AskedTeachers
+from lmeff.methods.distillation.cache import TeacherCache
+from lmeff.methods.distillation.terms import teacher_log_probabilities
+from lmeff.objectives import objective_of
+from lmeff.progress import progress
+from lmeff.recipe.schema import Recipe
+from lmeff.stateless import stateless_seed, uniforms
+from lmeff.tokens import Tokens
+from lmeff.training.data.sequences import MicroBatch, TrainSequences
+
+_BATCH_POSITIONS = 1 << 13
+"""Read at once, whatever the launch: what is kept must not depend on it."""
+_CHUNK_NUMBERS = 1 << 24
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
+
+
+@dataclass
+class TeacherPass:
+    recipe: Recipe
+    tokens: Tokens
+    teachers: AskedTeachers
+    cache: TeacherCache
+    device: torch.device
+    check_stop: Callable[[], None]
+
+    def fill(self, rank: int, world_size: int) -> None:
+        """Fills the shards of this process, and returns when all processes have filled theirs and the cache is sealed. They
+        wait for each other by what is on disk, so that each of them can be stopped. Raises what `check_stop` does."""
+        cache = self.cache
+        missing = [number for number in cache.missing() if number % world_size == rank]
+        if missing:
+            total, done = sum(len(cache.rows_of(number)) for number in missing), 0
+            with progress("teachers read the text", total * cache.length, done, "tokens") as bar:
+                for number in missing:
+                    cache.write_shard(number, self._shard(number, bar.update))
+        self._wait(lambda: not cache.missing())
+        if rank == 0:
+            cache.seal()
+        self._wait(cache.is_whole)
+
+    def _wait(self, is_done: Callable[[], bool]) -> None:
+        pause = _SHORTEST_PAUSE_SECONDS
+        while not is_done():
+            self.check_stop()
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    @torch.no_grad()
+    def _shard(self, number: int, count: Callable[[int], object]) -> np.ndarray:
+        """Records of all rows of a shard, (rows, length)."""
+        cache, whole = self.cache, self.recipe.batch.sequence_length
+        text = TrainSequences(self.tokens, self.recipe.batch, objective_of(self.recipe, self.tokens))
+        per_sequence, rows = whole // cache.length, cache.rows_of(number)
+        sequences = range(rows.start // per_sequence, rows.stop // per_sequence)
+        at_once, parts = max(1, _BATCH_POSITIONS // whole), list[np.ndarray]()
+        for first in range(0, len(sequences), at_once):
+            self.check_stop()
+            ids = sequences[first : first + at_once]
+            inputs = text.__getitems__(MicroBatch(ids, cache.length, step=0, first_slot=0))
+            inputs = {name: value for name, value in inputs.items() if name not in ("targets", "micro_batch")}
+            said = self.teachers.for_inputs(send_to_device(inputs, self.device))
+            logits = [said[str(one)] for one in range(len(said))]
+            first_row = ids.start * per_sequence
+            parts.append(self._records(logits, range(first_row, first_row + len(logits[0]))))
+            count(parts[-1].size)
+        return np.concatenate(parts)
+
+    def _records(self, logits: Sequence[torch.Tensor], rows: range) -> np.ndarray:
+        """What is kept of these rows, (rows, length)."""
+        settings, entries = self.recipe.distillation, self.recipe.model_vocab_size
+        records = np.empty((len(rows), self.cache.length), self.cache.record)
+        at_once = max(1, _CHUNK_NUMBERS // (self.cache.length * entries))
+        for first in range(0, len(rows), at_once):
+            here = slice(first, first + at_once)
+            chunk = [one[here] for one in logits]
+            log_p = teacher_log_probabilities(chunk, settings.temperature, settings.average, entries)
+            if settings.cache.kind == "top_k":
+                values, ids = log_p.topk(self.cache.record["ids"].shape[0])
+                records["log_sum_exp"][here] = -values[..., 0].cpu().numpy()
+                values = values - values[..., :1]
+            else:
+                ids = sample(log_p, stratified(rows[here], self.cache.length, self.cache.record["ids"].shape[0]))
+                values = log_p.gather(-1, ids)
+            records["ids"][here], records["values"][here] = ids.cpu().numpy(), values.half().cpu().numpy()
+        return records
+
+
+def stratified(rows: Sequence[int], length: int, k: int) -> np.ndarray:
+    """`k` numbers in [0, 1) for each position, one from each of `k` equal parts, (rows, length, k) float64: functions of row
+    and position alone."""
+    drawn = uniforms([stateless_seed("what a teacher says", row) for row in rows], length * k)
+    numbers: np.ndarray = (np.arange(k) + drawn.reshape(len(rows), length, k)) / k
+    return numbers
+
+
+def sample(log_p: torch.Tensor, numbers: np.ndarray) -> torch.Tensor:
+    """Tokens by their probabilities, (rows, length, k) int64, as the numbers fall among the sums of these."""
+    sums = log_p.double().exp().cumsum(-1)
+    wanted = torch.from_numpy(numbers).to(sums) * sums[..., -1:]
+    return torch.searchsorted(sums, wanted, right=True).clamp(max=log_p.shape[-1] - 1)
