@@ -1,0 +1,164 @@
+"""Which teachers fit a student, what they are given, and what is said of those that do not fit."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from methods.distillation.small import recipe_of, save_teacher, small_tokens, write_small
+
+from lmeff.errors import InputError
+from lmeff.methods import check_methods, method_costs, methods_of
+from lmeff.methods.distillation.asked import AskedTeachers
+from lmeff.methods.distillation.sources import TeacherSource, sources_of
+from lmeff.models.loading import load_language_model
+from lmeff.objectives import Pieces, objective_of
+from lmeff.plan import make_plan
+from lmeff.tokens import BOS_ID
+
+GPT2 = ("model={family: gpt2, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2}",)
+MAMBA = ("model={family: mamba2, hidden_size: 16, num_hidden_layers: 1, head_dim: 8, state_size: 8}",)
+HYBRID = ("objective.name=hybrid",)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = write_small(tmp_path_factory.mktemp("teachers"))
+    family = path.with_name("gpt2.yaml")
+    family.write_text(re.sub(r"model: \{.*\}", GPT2[0].replace("=", ": ", 1), path.read_text()))
+    mamba = path.with_name("mamba.yaml")
+    mamba.write_text(re.sub(r"model: \{.*\}", MAMBA[0].replace("=", ": ", 1), path.read_text()))
+    save_teacher(path.with_name("llama"), path, "seed=2")
+    save_teacher(path.with_name("gpt2"), family)
+    save_teacher(path.with_name("mamba2"), mamba)
+    save_teacher(path.with_name("hybrid"), path, *HYBRID, add_bos=True)
+    return path
+
+
+def taught(path: Path, *teachers: str, words: tuple[str, ...] = ()) -> tuple[str, ...]:
+    return (f"distillation.teachers=[{', '.join(str(path.with_name(one)) for one in teachers)}]", *words)
+
+
+def start(path: Path, *words: str) -> None:
+    """What a run does of it before it trains."""
+    recipe = recipe_of(path, *words)
+    check_methods(recipe)
+    methods_of(recipe, small_tokens(path))
+
+
+def mistake(path: Path, *words: str) -> str:
+    with pytest.raises(InputError) as error:
+        start(path, *words)
+    assert len(error.value.mistakes) == 1
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.medium
+def test_teachers_of_any_family_are_given_what_the_student_is(path: Path) -> None:
+    """Documents that are kept apart: of each the teachers say what they say of it alone."""
+    recipe = recipe_of(path, *taught(path, "llama", "gpt2", "hybrid", words=("batch.document_mask=true",)))
+    check_methods(recipe)
+    rows = np.array([[BOS_ID, 7, 8, 9, 10, 11, BOS_ID, 20, 21, 22, 23, 24]])
+    begins = rows == BOS_ID
+    given = objective_of(recipe).inputs(Pieces(rows, begins, np.array([0]), True, 0, [0]))
+    of_model = {name: value for name, value in given.items() if name != "targets"}
+    teachers = AskedTeachers(recipe, sources_of(recipe))
+    said = teachers.for_inputs(of_model)
+    assert [one.shape[-1] for one in said.values()] == [320, 320, 321]
+    for number, name in enumerate(("llama", "gpt2", "hybrid")):
+        model = load_language_model(path.with_name(name)).eval()
+        with torch.no_grad():
+            alone = [model(input_ids=torch.from_numpy(rows[:, part])).logits for part in (slice(6), slice(6, 12))]
+        assert torch.allclose(said[str(number)], torch.cat(alone, 1), atol=1e-5)
+    models = teachers.models(torch.device("cpu"))
+    assert not any(model.training or one.requires_grad for model in models for one in model.parameters())
+
+
+@pytest.mark.medium
+def test_a_teacher_that_cannot_teach_is_one_line(path: Path) -> None:
+    gone = mistake(path, *taught(path, "nobody"))
+    assert re.search(r"^distillation\.teachers: .*nobody: no such folder; the teacher has to be trained first$", gone)
+    assert "no model folder with a config.json and weights" in mistake(path, *taught(path, "data"))
+    apart = mistake(path, *taught(path, "mamba2", words=("batch.document_mask=true",)))
+    assert "a mamba2 does not keep documents apart as a llama does" in apart
+    assert "a mamba2 cannot teach the objective 'hybrid'" in mistake(path, *taught(path, "mamba2", words=HYBRID))
+    long = mistake(path, *taught(path, "llama", words=("batch.sequence_length=64", "batch.tokens=256")))
+    assert "it takes 32 tokens, and batch.sequence_length is 64" in long
+    assert "it has 320 entries, and the student 321" in mistake(path, *taught(path, "llama", words=HYBRID))
+    assert "it has 320 entries, and the student 310" in mistake(
+        path, *taught(path, "llama", words=("tokenizer.vocab_size=310",))
+    )
+
+
+@pytest.mark.medium
+def test_tokenizers_are_compared_by_what_they_do(path: Path, tmp_path: Path) -> None:
+    ours = small_tokens(path).tokenizer_folder
+    for name in ("llama", "gpt2", "hybrid"):  # the last has `<mask>` and adds `<s>`
+        TeacherSource(str(path.with_name(name))).check_tokenizer(ours)
+    content = json.loads((path.with_name("llama") / "tokenizer.json").read_text())
+    content["model"]["merges"] = [" ".join(merge) for merge in content["model"]["merges"]]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content, indent=7))
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    source = TeacherSource(str(tmp_path))
+    source.check_tokenizer(ours)
+    vocabulary = content["model"]["vocab"]
+    names = {number: token for token, number in vocabulary.items()}
+    vocabulary[names[300]], vocabulary[names[310]] = 310, 300
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(
+        InputError, match=r"entry 300 of this run, is 310 there \(2 differ\); a teacher needs the run's own$"
+    ):
+        source.check_tokenizer(ours)
+    (tmp_path / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match=r"has no tokenizer\.json"):
+        source.check_tokenizer(ours)
+
+
+@pytest.mark.medium
+def test_a_teacher_is_known_by_its_content(path: Path, tmp_path: Path) -> None:
+    teacher, other = path.with_name("llama"), path.with_name("hybrid")
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for file in teacher.iterdir():
+        (moved / file.name).write_bytes(file.read_bytes())
+    config = json.loads((moved / "config.json").read_text())
+    (moved / "config.json").write_text(json.dumps(config | {"transformers_version": "4.46", "_name_or_path": "x"}))
+    assert TeacherSource(str(moved)).sha256 == TeacherSource(str(teacher)).sha256
+    assert TeacherSource(str(other)).sha256 != TeacherSource(str(teacher)).sha256
+    (moved / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 0.1}))
+    assert TeacherSource(str(moved)).sha256 != TeacherSource(str(teacher)).sha256
+
+
+@pytest.mark.medium
+def test_what_teachers_cost_is_planned(path: Path) -> None:
+    """In every step, and once for all the text; what is not there is said."""
+    asked = recipe_of(path, *taught(path, "llama", "gpt2"))
+    forward = sum(source.family.forward_flops_per_token(32) for source in sources_of(asked))
+    assert forward == 2 * (2 * (4 * 16 * 16 + 3 * 16 * 32) + 320 * 16) + 4 * 2 * 16 * 32 + (
+        2 * (12 * 16 * 16 + 320 * 16) + 4 * 16 * 32
+    )
+    assert (
+        method_costs(asked).flops_teachers
+        == make_plan(asked, costs=method_costs(asked)).flops_teachers
+        == 1024 * forward
+    )
+    words = ("distillation.cache={kind: top_k, k: 64}", "anchors.tokens=[4096]")
+    kept = recipe_of(path, *taught(path, "llama", "gpt2", words=words))
+    method = methods_of(kept, tokens := small_tokens(path))[0]
+    positions = tokens.train.num_tokens // 32 * 32
+    assert method.costs().flops_teachers == method.flops(0)["flops_teachers"] == positions * forward
+    assert method.costs().teacher_cache_bytes == positions * (64 * 4 + 4)
+    before = method_costs(kept)
+    assert before.teacher_cache_bytes == pytest.approx(method.costs().teacher_cache_bytes, rel=0.7)
+    plan = make_plan(kept, costs=method.costs())
+    assert plan.disk_bytes - make_plan(kept).disk_bytes == plan.teacher_cache_bytes
+    away = method_costs(recipe_of(path, *taught(path, "llama", "nobody")))
+    assert away.flops_teachers is None
+    assert "nobody: no such folder" in away.notes[0]
+    assert method_costs(recipe_of(path, *taught(path, "llama", words=("distillation.alpha=1",)))) == method_costs(
+        recipe_of(path)
+    )
