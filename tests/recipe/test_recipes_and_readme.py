@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from recipe.key_tables import field_tables
 
+from lmeff.models.families import family_of
 from lmeff.plan import make_plan
+from lmeff.plan.disk import text_tokens
 from lmeff.quantities import format_bytes, format_short, format_tokens
 from lmeff.recipe import read_recipe
 from lmeff.recipe.mistakes import section_fields
@@ -79,6 +81,28 @@ def test_families_are_of_one_size_and_train_alike():
 def test_models_have_the_published_number_of_parameters(name, millions):
     plan = make_plan(read_recipe(RECIPES / f"{name}.yaml").recipe)
     assert round(plan.parameters.total / 1e6, 1) == millions
+
+
+def test_the_readme_says_what_distillation_weighs_and_costs():
+    student, *teachers = (
+        read_recipe(RECIPES / f"babyllama/published/{name}.yaml").recipe
+        for name in ("llama_58m", "llama_360m", "gpt2_705m")
+    )
+    own = make_plan(student)
+    asked = sum(family_of(teacher).forward_flops_per_token(128) for teacher in teachers) * own.num_tokens
+    trained = sum(make_plan(teacher).total_flops for teacher in teachers)
+    once = asked / own.num_tokens * text_tokens(student.corpus, student.tokenizer.vocab_size)
+    text = README.read_text()
+    in_all, kept = (f"{1 + flops / own.total_flops:.1f}" for flops in (asked, once))
+    before = f"{trained / own.total_flops:.0f}"
+    assert f"all passes take {kept} instead of {in_all}. To train the teachers takes {before} more." in text
+    for name in ("llama_58m_distilled", "published/llama_58m_distilled", "llama_58m_distilled_half"):
+        settings = read_recipe(RECIPES / f"babyllama/{name}.yaml").recipe.distillation
+        scale = 127 if settings.reduction == "batchmean" else 1
+        weight = settings.alpha / (settings.alpha + (1 - settings.alpha) * scale)
+        row = next(line for line in text.splitlines() if line.startswith(f"| `babyllama/{name}` |"))
+        assert f"| {settings.alpha:g}, `{settings.reduction}`: " in row
+        assert row.endswith(f"| {round(100 * weight, 1):g}% | {round(100 * (1 - weight), 1):g}% | {in_all} |")
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -77,7 +77,9 @@ def planned_costs(recipe: Recipe) -> MethodCosts:
     for source in sources:
         try:
             source.folder  # noqa: B018 - asked whether it is there
-        except (InputError, RunFailed) as error:
+        except InputError:
+            away.append(f"the teachers' FLOPs are not known before {source.name} is there")
+        except RunFailed as error:
             away.append(f"the teachers' FLOPs are not known: {error}")
         else:
             source.check_fits(recipe)

@@ -103,7 +103,8 @@ def test_all_entries_say_what_the_teachers_say(
     log_p = teacher_log_probabilities(list(said.values()), 2.0, few.recipe.distillation.average, 320).double().exp()
     for row, place in ((0, 3), (2, 31), (3, 0)):
         p, q = log_p[row, place], log_q[row, place].double().exp()
-        best = p.argsort(descending=True)[:7]
+        best = ours["ids"][row, place].long()  # of two that are as likely either will do
+        assert p[best].sum().item() == pytest.approx(p.sort(descending=True).values[:7].sum().item(), abs=1e-5)
         tail_p, tail_q = 1 - p[best].sum(), 1 - q[best].sum()
         literal = sum(p[one] * math.log(p[one] / q[one]) for one in best) + tail_p * math.log(tail_p / tail_q)
         assert distance[row, place].item() == pytest.approx(literal.item(), rel=2e-3)
@@ -207,14 +208,8 @@ def test_whatever_it_depends_on_gives_it_another_place(path: Path) -> None:
     ]
     others += [place(length=16), place(precision="torch.bfloat16"), place()]
     assert len(set(others)) == len(others)
-    same = (
-        "distillation.alpha=0.1",
-        "distillation.reduction=batchmean",
-        "seed=5",
-        "optimizer.learning_rate=1",
-        "batch.tokens=512",
-    )
-    assert {place(word) for word in same} == {place()}
+    same = ["distillation.alpha=0.1", "distillation.reduction=batchmean", "seed=5", "optimizer.learning_rate=1"]
+    assert {place(word) for word in [*same, "batch.tokens=512"]} == {place()}
 
 
 def test_records_keep_their_bits() -> None:
