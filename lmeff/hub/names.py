@@ -77,13 +77,14 @@ def repository_template(recipe: Recipe) -> str:
 
 
 def _variant(recipe: Recipe) -> str:
-    """What a default name needs at its end, so that models of another family or objective do not share a repository with the
-    causal Llama of the same corpus, size and vocabulary; nor those of other masks with each other."""
+    """What a default name needs at its end, so that models of another family, objective or learning method do not share a
+    repository with the causal Llama of the same corpus, size and vocabulary; nor those of other masks with each other."""
     is_own = recipe.objective_name == recipe.model.objectives[0]
     family = "" if recipe.model.family == DEFAULT_FAMILY else "-{family}"
     changed = recipe.objective.changed(recipe.objective_name).items()
     settings = "".join(f"-{key}" if value is True else f"-{key}{value:g}" for key, value in sorted(changed))
-    return family + ("" if is_own else "-{objective}") + settings
+    methods = "-distillation" if recipe.distillation.is_used else ""
+    return family + ("" if is_own else "-{objective}") + settings + methods
 
 
 def _branch_mistakes(names: HubNames, revisions: Sequence[Revision]) -> list[str]:

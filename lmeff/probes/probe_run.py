@@ -171,6 +171,8 @@ def made_trainer(
         trainer = kind(build_model(recipe), arguments, recipe, tokens, methods)
         trainer.remove_callback(ProgressCallback)
         trainer.remove_callback(PrinterCallback)
+        for method in methods:
+            method.before_training(trainer, lambda: None)
         try:
             yield trainer
         finally:

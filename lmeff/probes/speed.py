@@ -38,11 +38,14 @@ class Speed:
     num_steps: int
     """Micro-batches, each with a step of the optimizer, that were timed, after one that was not."""
 
+    on_top: tuple[str, ...] = ("anchors", "evaluation")
+    """What takes time beside the steps that were tried, and checkpoints."""
+
     def describe(self) -> str:
         """Where the number comes from."""
         return (
             f"an estimate from {self.num_steps} steps with {self.micro_batch} sequences of random tokens in {self.precision} on"
-            f" {self.device}; anchors, evaluation and checkpoints come on top"
+            f" {self.device}; {', '.join(self.on_top)} and checkpoints come on top"
         )
 
 
@@ -124,6 +127,7 @@ def measure_speed(recipe: Recipe, world_size: int = 1, max_seconds: float = MAX_
         precision=str(half_precision(recipe) or torch.float32).removeprefix("torch."),
         micro_batch=micro_batch,
         num_steps=len(timer.ends) - 1,
+        on_top=("teachers", "anchors", "evaluation") if recipe.distillation.is_used else ("anchors", "evaluation"),
     )
 
 

@@ -66,7 +66,7 @@ Every training document began with `<s>`. {bos}
 | training {loss_name}{loss_steps} | {loss} |
 {held_out}
 | text | {data} |
-| model | {shape} |{objective}
+| model | {shape} |{objective}{taught_by}
 | batch | {batch_tokens:,} tokens in sequences of {sequences} |{loss_tokens}
 | optimizer | {optimizer} |
 | schedule | {schedule} |
@@ -110,6 +110,7 @@ in the card of its branch.
 def _metadata(name: str, recipe: Recipe, family: type[Family], scores: Sequence[CardScore] = ()) -> str:
     results = eval_results(scores)
     objective = [recipe.objective_name] if recipe.objective_name != "causal" else []
+    objective += ["distillation"] if recipe.distillation.is_used else []
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="fill-mask" if family.auto_class == "AutoModelForMaskedLM" else "text-generation",
@@ -203,6 +204,16 @@ def _loss_tokens(batch: Batch, anchor: AnchorDocument) -> str:
     return f"\n| tokens with a loss so far | {anchor.num_loss_tokens:,} |"
 
 
+def _taught_by(recipe: Recipe) -> str:
+    """A row of a distilled model."""
+    one = recipe.distillation
+    if not one.is_used:
+        return ""
+    how = f"alpha {one.alpha:g}, temperature {one.temperature:g}, average of {one.average}, reduction {one.reduction}"
+    kept = f", {one.cache.num_kept(recipe.model_vocab_size)} of {one.cache.kind}" if one.cache.kind else ""
+    return f"\n| teachers | {', '.join(f'`{name}`' for name in one.teachers)}; {how}{kept} |"
+
+
 def _flops_beside(anchor: AnchorDocument) -> str:
     """Rows of what learning methods computed beside training."""
     beside = {"of the teachers": anchor.flops_teachers, "of scoring text": anchor.flops_scoring}
@@ -263,6 +274,7 @@ def model_card(
         loss_steps=f", of step {anchor.step:,} alone" if anchor.loss is not None else "",
         held_out=_held_out(recipe, anchor),
         data=about_text,
+        taught_by=_taught_by(recipe),
         shape=", ".join(f"{key} {value}" for key, value in model.items()) or recipe.model.family,
         objective=f"\n| objective | {objective} |" if objective else "",
         batch_tokens=plan.batch_tokens,

@@ -45,12 +45,13 @@ class Job:
 
 
 def revision_store(job: Job, plan: PlanDocument, changes: list[dict[str, Any]]) -> RevisionStore:
+    of_methods = {name: one for method in job.methods for name, one in method.provenance().items()}
     return RevisionStore(
         folder=job.run.revisions,
         seed=job.recipe.seed,
         tokenizer_folder=job.tokens.tokenizer_folder,
         recipe_yaml=job.recipe_yaml,
-        provenance={**job.provenance, "accepted_changes": changes},
+        provenance={**job.provenance, **of_methods, "accepted_changes": changes},
         write_card=lambda anchor, revision: job.write_card(plan, anchor, revision),
         listener=job.listener,
         add_bos=job.recipe.tokenizer.add_bos,

@@ -19,6 +19,7 @@ same step has before it is sealed. Its `flops` are those of scoring.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from transformers import Trainer
 
@@ -37,6 +38,10 @@ class Method:
     def wrap_order(self, inner: DataOrder) -> DataOrder:
         return inner
 
+    def wrap_tried_objective(self, inner: Objective) -> Objective:
+        """As `wrap_objective`, where it is only tried how much memory a step takes, before `before_training`."""
+        return inner
+
     def before_training(self, trainer: Trainer, check_stop: Callable[[], None]) -> None:
         """Called once on every process when the trainer, a `LmeffTrainer`, is complete, before it trains or goes on: for what
         takes long and is the same for all steps. `check_stop` raises when the run was asked to stop; what is done by then is to
@@ -45,6 +50,10 @@ class Method:
     def callbacks(self, trainer: Trainer) -> Sequence[RunCallback]:
         """Called once, when the trainer, a `LmeffTrainer`, is complete. Their priority is LEARN."""
         return ()
+
+    def provenance(self) -> Mapping[str, Any]:
+        """What a model was made with beside its text and settings, by name, for `provenance.json`."""
+        return {}
 
     def costs(self) -> MethodCosts:
         """What the method costs in the whole run, for its plan."""

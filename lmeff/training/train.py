@@ -33,7 +33,7 @@ def train(job: Job, only_part: int | None = None) -> PlanDocument:
     parts = make_plan(job.recipe, world_size=launched_world_size()).parts
     micro_batch = run_on_rank_zero(lambda: saved_micro_batch(job, parts))
     if micro_batch is None and job.recipe.batch.micro == "auto":
-        micro_batch = probe_micro_batch(job.recipe)
+        micro_batch = probe_micro_batch(job.recipe, job.methods)
     plan = make_plan(job.recipe, world_size=launched_world_size(), micro_batch=micro_batch, costs=job.costs)
     if launched_rank() == 0:
         plan.write(job.run)

@@ -43,6 +43,9 @@ class Distillation(Method):
     def wrap_objective(self, inner: Objective) -> Objective:
         return DistilledObjective(inner, self._recipe, self._knowledge, [source.sha256 for source in self._sources])
 
+    def wrap_tried_objective(self, inner: Objective) -> Objective:
+        return inner if self._caches else self.wrap_objective(inner)
+
     def before_training(self, trainer: Trainer, check_stop: Callable[[], None]) -> None:
         arguments = trainer.args
         for cache in self._caches.values():
@@ -64,6 +67,9 @@ class Distillation(Method):
         """Of all whole sequences of the text."""
         length = self._recipe.batch.sequence_length
         return positions_per_epoch(self._tokens, self._recipe.batch) // length * length
+
+    def provenance(self) -> Mapping[str, Any]:
+        return {"teachers": [{"name": source.name, "sha256": source.sha256} for source in self._sources]}
 
     def costs(self) -> MethodCosts:
         return distillation_costs(self._recipe, self._sources, self._num_positions)

@@ -21,7 +21,7 @@ from lmeff.training.callbacks.callback import Priority, RunCallback
 from lmeff.training.callbacks.trackers import KINDS, Tracked, Tracker
 
 Values = dict[str, float]
-_OF_RECORD = ("grad_norm", "learning_rate", "tokens_per_second", "epoch")
+_OF_RECORD = ("grad_norm", "learning_rate", "tokens_per_second", "epoch", "teacher_loss")
 _OF_ANCHOR = (*(name.removeprefix("dev_") for name in UNITS), "perplexity", "bits_per_byte")
 
 

@@ -19,6 +19,7 @@ from lmeff.plan.memory import USABLE_MEMORY
 from lmeff.recipe.schema import Recipe
 from lmeff.runs.process import launched_world_size
 from lmeff.training.arguments import half_precision, uses_cpu
+from lmeff.training.method import Method
 
 
 def largest_fitting(candidates: Sequence[int], fits: Callable[[int], bool]) -> int | None:
@@ -41,10 +42,12 @@ def fitting_sizes(recipe: Recipe, device: torch.device, sizes: Sequence[int]) ->
     return peaks
 
 
-def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
+def _fits(recipe: Recipe, device: torch.device, methods: Sequence[Method] = ()) -> Callable[[int], bool]:
     model = build_model(recipe).to(device)
     place = use_stateless_dropout(model, recipe.seed)
     objective = objective_of(recipe)
+    for method in methods:
+        objective = method.wrap_tried_objective(objective)
     compute_losses_in_forward(model, objective)
     half = half_precision(recipe)
     # The optimizer keeps two more numbers for every weight; they take their room as long as this function lives.
@@ -74,14 +77,14 @@ def _fits(recipe: Recipe, device: torch.device) -> Callable[[int], bool]:
     return fits
 
 
-def probe_micro_batch(recipe: Recipe) -> int | None:
+def probe_micro_batch(recipe: Recipe, methods: Sequence[Method] = ()) -> int | None:
     """Sequences per device for `batch.micro: auto`: None on a CPU, where a fixed rule holds, else the largest that every
     process's GPU takes. Collective; every process is given the same number. Raises InputError when not even one sequence
     fits."""
     if recipe.batch.micro != "auto" or uses_cpu():
         return None
     state = PartialState()
-    best = largest_fitting(micro_batches(recipe, launched_world_size()), _fits(recipe, state.device))
+    best = largest_fitting(micro_batches(recipe, launched_world_size()), _fits(recipe, state.device, methods))
     gc.collect()  # a model that computes its losses refers to itself
     torch.cuda.empty_cache()
     fitting = torch.tensor(best or 0, device=state.device)
