@@ -87,6 +87,7 @@ def check_run_of(resolved: Resolved) -> None:
     """Raises InputError for what a run of the recipe could not do on this machine: packages and hardware that are not here,
     tasks that do not exist, text and evaluation data that are not there, a name on the Hub that nobody has said."""
     from lmeff.evaluation.tasks.checks import check_without_lm_eval
+    from lmeff.methods import check_methods
 
     check_machine(resolved)
     check_family(resolved)
@@ -94,6 +95,7 @@ def check_run_of(resolved: Resolved) -> None:
     check_recipe_tasks(resolved)
     wanted = resolved.recipe.evaluation
     check_without_lm_eval(wanted.tasks, wanted.include_path, wanted.paths)
+    check_methods(resolved.recipe)
     if resolved.recipe.publish.to == "hub":
         from lmeff.hub.account import namespace
         from lmeff.hub.names import hub_names

@@ -1,0 +1,220 @@
+"""Distillation on one real text, asked fairly: at equal tokens and at equal FLOPs, over paired seeds.
+
+    python tests/benchmarks/distillation_study.py [--data ../shared/data] [--output outputs/distillation_study] [--tokens 2M]
+        [--teacher-tokens 4M] [--seeds 3] [--limit 100] [--only-summary] [section.key=value ...]
+
+Two teachers of 3.3M parameters, Llamas of recipes/leaner_small with seeds of their own, teach a Llama of 1.1M on Leaner: asked
+in every step, by each reduction, and once for all passes. Beside it the same student without teachers, for as many tokens, and
+for as many FLOPs as either costs with its teachers, whose own training is not counted. All arms of one seed begin with the
+same weights and read in the same order; every arm takes one seed before any takes the next. The same command again skips
+what is done and goes on with what was stopped. Further words change the recipes of all. Writes `summary.md` into the output
+folder.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+
+from lmeff.evaluation.results import scores_of  # noqa: E402
+from lmeff.formats.anchor import AnchorDocument  # noqa: E402
+from lmeff.formats.run_folder import RunFolder  # noqa: E402
+from lmeff.formats.state import StateDocument  # noqa: E402
+from lmeff.intervals import mean_interval  # noqa: E402
+from lmeff.quantities import format_short, format_tokens, parse_count  # noqa: E402
+
+TASK = "lmeff_blimp"
+TEACHER_SEEDS = (100, 101)
+STUDENT = ("model.hidden_size=88", "model.intermediate_size=232")
+ARMS: dict[str, tuple[str, ...]] = {
+    "plain": (),
+    "token": ("distillation.reduction=token",),
+    "batchmean": ("distillation.reduction=batchmean",),
+    "kept": ("distillation.reduction=token", "distillation.cache={kind: top_k, k: 64}"),
+    "plain_like_token": (),
+    "plain_like_kept": (),
+}
+"""Names of runs, and what they change. Those `like` another one spend its FLOPs without teachers."""
+PAIRS = {
+    "at equal tokens": [(arm, "plain") for arm in ("token", "batchmean", "kept")],
+    "at equal FLOPs, those of teachers counted": [
+        ("token", "plain_like_token"),
+        ("batchmean", "plain_like_token"),
+        ("kept", "plain_like_kept"),
+    ],
+}
+SHARES = (0, 1 / 4, 1 / 2, 1)
+
+
+@dataclass(frozen=True)
+class Study:
+    data: Path
+    output: Path
+    tokens: int
+    teacher_tokens: int
+    limit: int
+    words: tuple[str, ...]
+    """For the recipes of all."""
+
+    def common(self, name: str, seed: int, tokens: int) -> list[str]:
+        """The recipe, and what the study changes in it."""
+        anchors = ",".join(str(int(tokens * share)) for share in SHARES)
+        return [
+            "leaner_small",
+            f"name={name}",
+            f"seed={seed}",
+            f"corpus.paths=[{self.data}/leaner/train]",
+            f"corpus.dev_paths=[{self.data}/leaner/validation]",
+            "corpus.epochs=100",
+            f"evaluation.paths.blimp={self.data}/blimp",
+            f"evaluation.limit={self.limit}",
+            "evaluation.weights=false",
+            "schedule.warmup=0.06",
+            f"anchors.tokens=[{anchors}]",
+            f"paths.outputs={self.output}",
+            f"paths.data={self.output / 'data'}",
+            *self.words,
+        ]
+
+    def run(self, arm: str, seed: int) -> RunFolder:
+        return RunFolder(self.output / arm / f"seed-{seed}")
+
+    def teachers(self) -> list[Path]:
+        return [self.run("teacher", seed).revisions / f"seed-{seed}" for seed in TEACHER_SEEDS]
+
+    def student(self, arm: str, seed: int) -> list[str]:
+        tokens = self.tokens
+        if "_like_" in arm:
+            other = last_anchor(self.run(arm.partition("_like_")[2], seed))
+            batch = other.exact_tokens // other.step
+            per_token = other.flops / other.exact_tokens
+            tokens = round((other.flops + (other.flops_teachers or 0)) / per_token / batch) * batch
+        names = ", ".join(map(str, self.teachers()))
+        taught = [f"distillation.teachers=[{names}]"] if ARMS[arm] else []
+        return [*self.common(arm, seed, tokens), *STUDENT, *taught, *ARMS[arm]]
+
+
+def last_anchor(run: RunFolder) -> AnchorDocument:
+    return anchors_of(run)[-1][1]
+
+
+def anchors_of(run: RunFolder) -> list[tuple[Path, AnchorDocument]]:
+    """In the order of their tokens."""
+    folders = run.revisions.glob("*-tokens-*")
+    return sorted(((one, AnchorDocument.read(one)) for one in folders), key=lambda pair: pair[1].exact_tokens)
+
+
+def is_complete(run: RunFolder) -> bool:
+    state = StateDocument.read(run)
+    return state is not None and state.state == "complete"
+
+
+def missing(study: Study, num_seeds: int) -> Iterator[list[str]]:
+    """The words of each run that is not done; those that are like another one are asked for when it is."""
+    for seed in TEACHER_SEEDS:
+        if not is_complete(study.run("teacher", seed)):
+            yield [*study.common("teacher", seed, study.teacher_tokens), "evaluation.at_anchors=false"]
+    for seed, arm in product(range(num_seeds), ARMS):
+        if not is_complete(study.run(arm, seed)):
+            yield study.student(arm, seed)
+
+
+@dataclass(frozen=True)
+class Point:
+    """The end of a run."""
+
+    tokens: int
+    flops: float
+    loss: float
+    blimp: float | None
+
+
+def point_of(run: RunFolder) -> Point:
+    folder, anchor = anchors_of(run)[-1]
+    scores = scores_of(run.results_of(folder.name), [TASK])
+    assert anchor.dev_loss is not None
+    blimp = next((value for name, value in scores.items() if name.startswith(f"{TASK}/acc")), None)
+    return Point(anchor.exact_tokens, anchor.flops + (anchor.flops_teachers or 0), anchor.dev_loss, blimp)
+
+
+def said(values: Sequence[float], digits: int, sign: str = "") -> str:
+    """Mean and 95% interval over seeds."""
+    if len(values) < 2:
+        return f"{values[0]:{sign}.{digits}f}"
+    mean, low, high = mean_interval(values)
+    return f"{mean:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+
+
+def summary(study: Study, num_seeds: int) -> str:
+    """What is done, as Markdown."""
+    ends: dict[str, dict[int, Point]] = {}
+    for arm, seed in product(ARMS, range(num_seeds)):
+        if is_complete(study.run(arm, seed)):
+            ends.setdefault(arm, {})[seed] = point_of(study.run(arm, seed))
+    lines = [
+        "| arm | seeds | tokens | FLOPs with teachers | held-out loss | BLiMP |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arm, points in ends.items():
+        every = list(points.values())
+        blimp = [100 * one.blimp for one in every if one.blimp is not None]
+        cells = [arm, str(len(every)), format_tokens(every[0].tokens), format_short(every[0].flops)]
+        cells += [said([one.loss for one in every], 4), said(blimp, 2) if blimp else ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    for title, pairs in PAIRS.items():
+        lines += ["", f"Differences {title} (arm minus the other, seed by seed):", ""]
+        lines += ["| arm | beside | held-out loss | BLiMP |", "|---|---|---|---|"]
+        for arm, other in pairs:
+            seeds = sorted(ends.get(arm, {}).keys() & ends.get(other, {}).keys())
+            both = [(ends[arm][seed], ends[other][seed]) for seed in seeds]
+            if both:
+                loss = said([one.loss - two.loss for one, two in both], 4, "+")
+                blimp = [100 * (one.blimp - two.blimp) for one, two in both if None not in (one.blimp, two.blimp)]
+                lines.append(f"| {arm} | {other} | {loss} | {said(blimp, 2, '+') if blimp else ''} |")
+    lines += ["", "In brackets: the 95% interval over seeds. One that holds 0 says that no difference was seen."]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    root = Path(__file__).resolve().parents[2]
+    parser.add_argument("--data", type=Path, default=root.parent / "shared" / "data")
+    parser.add_argument("--output", type=Path, default=Path("outputs/distillation_study"))
+    parser.add_argument("--tokens", type=parse_count, default=2_000_000)
+    parser.add_argument("--teacher-tokens", type=parse_count, default=4_000_000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--limit", type=int, default=100, help="pairs of each of BLiMP's paradigms")
+    parser.add_argument("--only-summary", action="store_true", help="of what is done; trains nothing")
+    parser.add_argument("words", nargs="*", metavar="section.key=value")
+    options = parser.parse_intermixed_args()
+    study = Study(
+        options.data.resolve(),
+        options.output.resolve(),
+        options.tokens,
+        options.teacher_tokens,
+        options.limit,
+        tuple(options.words),
+    )
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"}
+    if not options.only_summary:
+        for words in missing(study, options.seeds):
+            print(f"== {' '.join(words)}", flush=True)
+            if code := subprocess.run(
+                [sys.executable, "-m", "lmeff.run", *words], env=environment, check=False
+            ).returncode:
+                return code
+    text = summary(study, options.seeds)
+    study.output.mkdir(parents=True, exist_ok=True)
+    (study.output / "summary.md").write_text(text)
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
