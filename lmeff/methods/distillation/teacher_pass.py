@@ -91,6 +91,7 @@ class TeacherPass:
                 values = values - values[..., :1]
             else:
                 ids = sample(log_p, stratified(rows[here], self.cache.length, self.cache.record["ids"].shape[0]))
+                ids = ids.to(log_p.device)
                 values = log_p.gather(-1, ids)
             records["ids"][here], records["values"][here] = ids.cpu().numpy(), values.half().cpu().numpy()
         return records
@@ -106,6 +107,8 @@ def stratified(rows: Sequence[int], length: int, k: int) -> np.ndarray:
 
 def sample(log_p: torch.Tensor, numbers: np.ndarray) -> torch.Tensor:
     """Tokens by their probabilities, (rows, length, k) int64, as the numbers fall among the sums of these."""
+    if torch.are_deterministic_algorithms_enabled():
+        log_p = log_p.cpu()  # a GPU has no deterministic sums of this kind
     sums = log_p.double().exp().cumsum(-1)
     wanted = torch.from_numpy(numbers).to(sums) * sums[..., -1:]
     return torch.searchsorted(sums, wanted, right=True).clamp(max=log_p.shape[-1] - 1)
