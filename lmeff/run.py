@@ -45,7 +45,7 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
     state.anchors = plan.anchors
     names = hub_names(recipe, plan, namespace()) if recipe.publish.to == "hub" else None
     check_without_lm_eval(evaluation.tasks, evaluation.include_path, evaluation.paths)
-    check_methods(recipe)
+    check_methods(recipe, command.resolved)
     if is_first:
         state.write("running")
         say(format_start(recipe, plan, run))

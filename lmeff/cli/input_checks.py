@@ -95,7 +95,7 @@ def check_run_of(resolved: Resolved) -> None:
     check_recipe_tasks(resolved)
     wanted = resolved.recipe.evaluation
     check_without_lm_eval(wanted.tasks, wanted.include_path, wanted.paths)
-    check_methods(resolved.recipe)
+    check_methods(resolved.recipe, resolved)
     if resolved.recipe.publish.to == "hub":
         from lmeff.hub.account import namespace
         from lmeff.hub.names import hub_names

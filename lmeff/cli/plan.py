@@ -44,7 +44,8 @@ def run(options: argparse.Namespace) -> None:
     recipe, speed, speed_from = resolved.recipe, options.tokens_per_second, ""
     check_family(resolved)
     # Before anything is measured, so that a mistake is told at once.
-    costs = method_costs(recipe)
+    with resolved.naming_lines():
+        costs = method_costs(recipe)
     plan = make_plan(
         recipe, world_size=options.devices, tokens_per_second=speed, mfu=options.mfu, gpu=options.gpu, costs=costs
     )

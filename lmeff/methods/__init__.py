@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from lmeff.methods.distillation.costs import planned_costs
 from lmeff.methods.distillation.sources import sources_of
 from lmeff.plan.beside import MethodCosts
+from lmeff.recipe import Resolved
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import Tokens
 
@@ -14,10 +16,12 @@ if TYPE_CHECKING:
     from lmeff.training.method import Method
 
 
-def check_methods(recipe: Recipe) -> None:
-    """Raises InputError when something that a method reads is not there. Called before anything is prepared."""
-    for source in sources_of(recipe):
-        source.check_fits(recipe)
+def check_methods(recipe: Recipe, resolved: Resolved | None = None) -> None:
+    """Raises InputError when something that a method reads is not there, with file and line where `resolved` knows them.
+    Called before anything is prepared."""
+    with resolved.naming_lines() if resolved else nullcontext():
+        for source in sources_of(recipe):
+            source.check_fits(recipe)
 
 
 def method_costs(recipe: Recipe) -> MethodCosts:

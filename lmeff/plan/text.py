@@ -50,7 +50,7 @@ def _beside(plan: PlanDocument, notes: Sequence[str]) -> list[str]:
             )
     if plan.teacher_cache_bytes is not None:
         lines.append(
-            f"{'cache':10} {format_bytes(plan.teacher_cache_bytes)} of what the teachers say, a part of the disk"
+            f"{'cache':10} {format_bytes(plan.teacher_cache_bytes)} of what the teachers say (estimated), a part of the disk"
         )
     return [*lines, *(f"{'':10} {note}" for note in notes)]
 

@@ -4,6 +4,7 @@ import copy
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,6 +68,17 @@ class Resolved:
             part = getattr(recipe, section).model_copy(update={name: value}) if section else value
             recipe = recipe.model_copy(update={section or name: part})
         return Resolved(recipe, _plain(recipe), self.provenance | dict.fromkeys(changed, place), self.sources)
+
+    @contextmanager
+    def naming_lines(self) -> Iterator[None]:
+        """An InputError from inside whose mistakes begin with a key of the recipe names file and line, too."""
+        try:
+            yield
+        except InputError as error:
+            parts = [mistake.partition(": ") for mistake in error.mistakes]
+            known = {name for place in self.provenance for name in (place, place.rpartition(".")[0])}
+            lines = (self.line_of(key, text) if key in known else f"{key}{colon}{text}" for key, colon, text in parts)
+            raise InputError(*lines) from None
 
     def to_yaml(self) -> str:
         """The whole recipe as one YAML text without `extends`, which reads back to an equal recipe."""

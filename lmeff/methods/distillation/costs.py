@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from lmeff.errors import InputError, RunFailed
+from lmeff.errors import RunFailed
 from lmeff.methods.distillation.sources import TeacherSource, sources_of
 from lmeff.plan import plan_anchors
 from lmeff.plan.beside import NOTHING_BESIDE, MethodCosts
@@ -75,12 +75,11 @@ def planned_costs(recipe: Recipe) -> MethodCosts:
         return NOTHING_BESIDE
     away = []
     for source in sources:
-        try:
-            source.folder  # noqa: B018 - asked whether it is there
-        except InputError:
+        if source.is_missing:
             away.append(f"the teachers' FLOPs are not known before {source.name} is there")
-        except RunFailed as error:
-            away.append(f"the teachers' FLOPs are not known: {error}")
-        else:
+            continue
+        try:
             source.check_fits(recipe)
+        except RunFailed as error:  # the Hub cannot be asked
+            away.append(f"the teachers' FLOPs are not known: {error}")
     return MethodCosts(notes=tuple(away)) if away else distillation_costs(recipe, sources)

@@ -35,6 +35,11 @@ class TeacherSource:
     def is_on_hub(self) -> bool:
         return is_remote(self.name)
 
+    @property
+    def is_missing(self) -> bool:
+        """Whether there is nothing of that name yet; of the Hub nobody knows."""
+        return not self.is_on_hub and not Path(self.name).exists()
+
     @cached_property
     def folder(self) -> Path:
         """The model's folder; of the Hub, the commit's in the cache of Hugging Face. Raises InputError for what is not there,
