@@ -140,6 +140,7 @@ def test_processes_and_a_kill_change_nothing(path: Path, tmp_path: Path) -> None
     alone, together, killed = (Kept(path, recipe, tmp_path / name) for name in ("alone", "together", "killed"))
     alone.fill()
     assert alone.cache.num_shards > 3
+    together.teachers.models(torch.device("cpu"))  # transformers cannot load two models at once in two threads
     threads = [threading.Thread(target=together.fill, args=(rank, 2)) for rank in (1, 0)]
     for thread in threads:
         thread.start()
