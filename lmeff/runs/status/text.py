@@ -1,0 +1,34 @@
+"""Statuses as a table."""
+
+from collections.abc import Sequence
+
+from lmeff.quantities import format_duration, format_tokens
+from lmeff.runs.status.reading import RunStatus
+from lmeff.text_tables import table_lines
+
+
+def format_statuses(statuses: Sequence[RunStatus]) -> str:
+    """A row for each run, and a line under it for an error. Columns that no run has anything for are left out."""
+    rows = [["run", "state", "done", "tokens", "loss", "score", "next anchor", "time left", "job", "not on the Hub"]]
+    rows += [_cells(status) for status in statuses]
+    shown = [column for column in range(len(rows[0])) if column < 3 or any(row[column] for row in rows[1:])]
+    table = table_lines([[row[column] for column in shown] for row in rows], "<<>")
+    lines = [table[0]]
+    for line, status in zip(table[1:], statuses, strict=True):
+        lines += [line, *([f"  {status.error}"] if status.error and status.state != "complete" else [])]
+    return "\n".join(lines)
+
+
+def _cells(status: RunStatus) -> list[str]:
+    return [
+        status.folder,
+        status.shown,
+        "" if status.share is None else f"{int(100 * status.share)}%",
+        format_tokens(status.tokens) if status.tokens else "",
+        "" if status.loss is None else f"{status.loss:.3f}",
+        "" if status.score is None else f"{status.score.value:.3f} {status.score.task}",
+        "" if status.next_anchor is None else format_tokens(status.next_anchor),
+        "" if status.seconds_left is None else format_duration(status.seconds_left),
+        status.job or "",
+        str(status.undelivered) if status.undelivered else "",
+    ]
