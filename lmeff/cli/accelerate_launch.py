@@ -59,6 +59,11 @@ def train(arguments: Sequence[str], launcher: str | None, num_processes: int | N
     return EXIT_INTERRUPTED if interrupted else EXIT_FAILED
 
 
+def check_launcher(launcher: str | None) -> None:
+    """Raises InputError for a launcher that is not there, or that accelerate could not read."""
+    _read_configuration(_configuration(launcher))
+
+
 def _configuration(launcher: str | None) -> Path:
     """The file of a launcher's name. Raises InputError."""
     if launcher is None:

@@ -1,16 +1,21 @@
 """`lmeff sweep`: many recipes from one, by the axes of a file or lists on the command line."""
 
 import argparse
+import sys
+from typing import TYPE_CHECKING
 
-from lmeff.cli.argument_types import overrides_anywhere, path
-from lmeff.errors import InputError
+from lmeff.cli.argument_types import overrides_anywhere, path, positive_int
+from lmeff.errors import EXIT_FAILED, EXIT_INTERRUPTED, InputError
 
-SUMMARY = "many recipes from one: what its cases are, and what they are doing"
+if TYPE_CHECKING:
+    from lmeff.sweeps import Sweep
+
+SUMMARY = "many recipes from one: what its cases are, what they are doing, and running them here"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.add_argument("what", choices=["list", "show"])
+    parser.add_argument("what", choices=["list", "show", "run"])
     parser.add_argument("sweep", type=path, metavar="SWEEP", help="a sweep, or a recipe with lists: seed=[0,1,2]")
     parser.add_argument("index", nargs="?", type=int, metavar="N", help="show: the number of the case, from 0")
     text = "keys for all cases; a list is an axis, such as model.size=[20m,60m]"
@@ -19,18 +24,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="list: as JSON")
     text = "list: the number of the last case alone, for sbatch --array=0-$(lmeff sweep list SWEEP --last)"
     parser.add_argument("--last", action="store_true", help=text)
+    parser.add_argument("--jobs", type=positive_int, default=1, metavar="N", help="run: cases at a time (1)")
+    text = "run: as for lmeff train, for every case"
+    parser.add_argument("--launcher", type=path, metavar="NAME|FILE", help=text)
+    parser.add_argument("--num-processes", type=positive_int, metavar="N", help=text)
 
 
-def run(options: argparse.Namespace) -> None:
+def run(options: argparse.Namespace) -> int | None:
     from lmeff.sweeps import read_sweep
 
     sweep = read_sweep(options.sweep, options.overrides)
-    if options.what == "show":
-        if options.index is None:
-            raise InputError(f"lmeff sweep show: which case? {options.sweep} has {sweep.describe_numbers()}")
-        case = sweep.case(options.index)
-        print(f"# case {case.index} of {sweep.name}: {case.run}\n{case.resolved.to_yaml()}", end="")
-        return
+    if options.what != "show" and options.index is not None:
+        raise InputError(
+            f"lmeff sweep {options.what}: takes no number; lmeff sweep show {options.sweep} {options.index}"
+        )
+    match options.what:
+        case "show":
+            _show(sweep, options)
+        case "list":
+            _list(sweep, options)
+        case "run":
+            return _run(sweep, options)
+    return None
+
+
+def _show(sweep: "Sweep", options: argparse.Namespace) -> None:
+    if options.index is None:
+        raise InputError(f"lmeff sweep show: which case? {options.sweep} has {sweep.describe_numbers()}")
+    case = sweep.case(options.index)
+    print(f"# case {case.index} of {sweep.name}: {case.run}\n{case.resolved.to_yaml()}", end="")
+
+
+def _list(sweep: "Sweep", options: argparse.Namespace) -> None:
     if options.last:
         print(sweep.cases[-1].index)
         return
@@ -47,3 +72,59 @@ def run(options: argparse.Namespace) -> None:
     rows = [["", "case", "seed", "state", "folder"]]
     rows += [[str(one["index"]), one["name"], str(one["seed"]), one["state"], one["folder"]] for one in found["cases"]]
     print("\n".join(table_lines(rows, "><><")))
+
+
+def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
+    from lmeff.cli.accelerate_launch import check_launcher
+    from lmeff.cli.input_checks import check_run_of
+    from lmeff.logs import is_quiet
+    from lmeff.runs.completed import is_complete
+    from lmeff.sweeps.local import run_cases, why_it_failed
+    from lmeff.sweeps.table import LiveTable
+
+    check_launcher(options.launcher)
+    mistakes: list[str] = []
+    for case in sweep.cases:
+        if not is_complete(case.run):
+            try:
+                check_run_of(case.resolved)
+            except InputError as error:
+                mistakes += error.mistakes
+    if mistakes:
+        raise InputError(*dict.fromkeys(mistakes))
+    words = [options.sweep, *options.overrides]
+    words += ["--launcher", options.launcher] if options.launcher else []
+    words += ["--num-processes", str(options.num_processes)] if options.num_processes else []
+    numbered = len(sweep.cases) > 1
+    table = LiveTable(sweep, _write_nothing if is_quiet() else _write, sys.stderr.isatty())
+    progress = run_cases(
+        sweep.cases,
+        lambda case: [
+            *(sys.executable, "-m", "lmeff.cli", "train", *words),
+            *(["--index", str(case.index)] if numbered else []),
+        ],
+        options.jobs,
+        table,
+    )
+    table.close()
+    outcomes = list(progress.outcomes.values())
+    left = len(sweep.cases) - outcomes.count("complete")
+    print(f"{sweep.name}: {outcomes.count('complete')} of {len(sweep.cases)} cases are complete")
+    for index, outcome in sorted(progress.outcomes.items()):
+        if outcome == "failed":
+            case = sweep.cases[index]
+            print(f"case {index} ({case}) failed: {why_it_failed(case)}; all that it printed: {case.run.printed_txt}")
+    if "failed" in outcomes:
+        return EXIT_FAILED
+    if left:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _write(text: str) -> None:
+    print(text, end="", file=sys.stderr, flush=True)
+
+
+def _write_nothing(text: str) -> None:
+    """What `-q` leaves of the table."""

@@ -57,6 +57,11 @@ class RunFolder:
         return self.path / "run.log.jsonl"
 
     @property
+    def printed_txt(self) -> Path:
+        """What the processes of a case printed, where a sweep was run on this machine."""
+        return self.path / "printed.txt"
+
+    @property
     def dev_log_jsonl(self) -> Path:
         """The held-out losses of a run that ends when it has converged."""
         return self.path / "dev.log.jsonl"

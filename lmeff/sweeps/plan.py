@@ -72,11 +72,11 @@ def format_sweep_plan(sweep: Sweep, plan: dict[str, Any]) -> str:
     data = data or f", {format_bytes(plan['data_bytes'])} of it text and tokens (estimated)"
     hours = plan["hours"]
     lines = [
-        f"{sweep.name}: {len(plans)} cases, {each}; nothing is trained twice that is complete",
+        f"{sweep.name}: {len(plans)} cases, {each}",
         f"compute    {format_short(plan['total_flops'])} FLOPs in all, {format_tokens(plan['trained_tokens'])} tokens",
         f"disk       {disk} of revisions and checkpoints at the most{data}; {hub} on the Hub",
         f"shared     {_plural(shared['num_texts'], 'text')} ({', '.join(shared['texts'])}) and"
-        f" {_plural(shared['num_tokenizers'], 'tokenizer')} with its tokens, each prepared once",
+        f" {_plural(shared['num_tokenizers'], 'tokenizer')} with tokens, each prepared once",
         f"time       {format_duration(hours * 3600)} one after the other"
         if hours is not None
         else "time       give --tokens-per-second N, or --gpu NAME --mfu 0.4",

@@ -4,38 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+from sweeps.study import RECIPE, SWEEP
 
 from lmeff.cli.main import main
 from lmeff.command_line import read_arguments
 from lmeff.errors import InputError
 from lmeff.sweeps import Sweep, read_sweep
-
-RECIPE = """
-name: base
-corpus: {name: synthetic}
-tokenizer: {vocab_size: 500}
-model: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2}
-batch: {tokens: 512, sequence_length: 32}
-anchors: {tokens: [0, 5k, 20k]}
-schedule: {warmup: 5 steps}
-"""
-SWEEP = """sweep: study
-recipe: base.yaml
-seeds: [0, 1]
-axes:
-  model.hidden_size: [32, 64]
-  text:
-    few: {corpus.synthetic.num_documents: 100}
-    many: {corpus.synthetic.num_documents: 200, corpus.epochs: 2}
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory, with base.yaml in it."""
-    monkeypatch.chdir(tmp_path)
-    Path("base.yaml").write_text(RECIPE)
-    return tmp_path
 
 
 def read(text: str, *words: str) -> Sweep:
@@ -337,4 +311,49 @@ def test_the_plan_of_a_sweep_adds_up_and_counts_what_is_shared_once(
     assert main(["plan", "s.yaml"]) == 0
     shown = capsys.readouterr().out
     assert "study: 8 cases, 4 x 2 seeds" in shown
-    assert "2 texts (synthetic, synthetic) and 2 tokenizers" in shown
+    assert "2 texts (synthetic, synthetic) and 2 tokenizers with tokens, each prepared once" in shown
+
+
+# ---- the sweeps that come with lmeff
+
+SHIPPED = Path(__file__).parents[2] / "recipes" / "sweeps"
+NUM_CASES = {
+    "allocation_factor": 4 * 3,
+    "allocation_share": 3 * 3,
+    "allocation_vocabulary": 4 * 3,
+    "babyllama": 8 * 3,
+    "learning_curves": 3 * 3 * 4 * 3,
+    "learning_curves_published": 3 * (2 + 4) * 3,
+    "tinyhelen": 5 * 6,
+}
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_shipped_sweep_is_right_and_named_after_its_file(path: Path) -> None:
+    sweep = read_sweep(str(path))
+    assert sweep.name == path.stem
+    assert len(sweep.cases) == NUM_CASES[path.stem]
+    row = next(
+        line for line in (SHIPPED.parent / "README.md").read_text().splitlines() if f"`sweeps/{path.name}`" in line
+    )
+    num_designs = len(sweep.cases) // len(sweep.seeds)
+    assert str(num_designs) in row.split("|")[3]
+
+
+@pytest.mark.medium
+def test_the_published_curves_have_the_published_batches_and_the_corrected_ones_equal_steps() -> None:
+    published = read_sweep(str(SHIPPED / "learning_curves_published.yaml")).cases
+    batches = {(case.recipe.model.size, case.recipe.batch.tokens) for case in published}
+    assert batches == {("20m", 16_384), ("60m", 65_536), ("180m", 131_072)}
+    designs = {
+        (case.recipe.corpus.name, case.recipe.model.size, case.recipe.tokenizer.vocab_size) for case in published
+    }
+    assert {vocab for corpus, size, vocab in designs if size != "60m" and corpus == "hybrid_3.7B"} == {50_257}
+    assert {vocab for corpus, size, vocab in designs if size != "60m" and corpus != "hybrid_3.7B"} == {16_000}
+    corrected = read_sweep(str(SHIPPED / "learning_curves.yaml")).cases
+    assert {case.recipe.batch.tokens for case in corrected} == {65_536}
+    assert all(len([tokens for tokens in case.recipe.anchors.tokens if tokens]) == 12 for case in corrected)
+    assert len({case.recipe.publish.repository for case in corrected}) == 1, (
+        "corpus, size and vocabulary tell them apart"
+    )

@@ -1,0 +1,74 @@
+"""What is seen of a sweep while it runs: one table, which is written anew on a terminal, and lines for what ends elsewhere."""
+
+import time
+from collections.abc import Callable
+
+from lmeff.quantities import format_duration
+from lmeff.runs.status import read_status
+from lmeff.sweeps.cases import Case, Sweep
+from lmeff.sweeps.local import Progress, why_it_failed
+from lmeff.text_tables import table_lines
+
+_EVERY_SECONDS = 1.0
+
+
+class LiveTable:
+    """Shows the cases that run, with a line above that counts the others."""
+
+    def __init__(self, sweep: Sweep, write: Callable[[str], None], is_terminal: bool) -> None:
+        self._sweep, self._write, self._is_terminal = sweep, write, is_terminal
+        self._begun = time.monotonic()
+        self._shown: set[int] = set()
+        self._num_lines = 0
+        self._last = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        lines = []
+        for index, outcome in progress.outcomes.items():
+            if index not in self._shown:
+                self._shown.add(index)
+                lines.append(self._ended(self._sweep.cases[index], outcome))
+        is_due = time.monotonic() >= self._last + _EVERY_SECONDS
+        if not self._is_terminal:
+            if lines:
+                self._write("".join(f"{line}\n" for line in lines))
+        elif is_due or lines:
+            self._last = time.monotonic()
+            self._rewrite(lines, self._table(progress))
+
+    def close(self) -> None:
+        """Takes the table away; what has ended stays."""
+        if self._is_terminal:
+            self._rewrite([], [])
+
+    def _rewrite(self, staying: list[str], table: list[str]) -> None:
+        up = f"\033[{self._num_lines}A\033[J" if self._num_lines else ""
+        self._write(up + "".join(f"{line}\n" for line in [*staying, *table]))
+        self._num_lines = len(table)
+
+    def _ended(self, case: Case, outcome: str) -> str:
+        done = f"{len(self._shown)}/{len(self._sweep.cases)}"
+        why = f": {why_it_failed(case)}" if outcome == "failed" else ""
+        return f"{done}  case {case.index} ({case}): {outcome}{why}"
+
+    def _table(self, progress: Progress) -> list[str]:
+        outcomes = list(progress.outcomes.values())
+        counts = ", ".join(
+            f"{number} {word}"
+            for word, number in (
+                ("complete", outcomes.count("complete")),
+                ("running", len(progress.running)),
+                ("waiting", len(progress.waiting)),
+                ("failed", outcomes.count("failed")),
+            )
+            if number
+        )
+        head = f"{self._sweep.name}: {counts}, {format_duration(time.monotonic() - self._begun)}"
+        rows = [["case", "", "seed", "done", "loss", "time left"]]
+        for case in progress.running.values():
+            status = read_status(case.run.path)
+            share = "" if status.share is None else f"{int(100 * status.share)}%"
+            left = "" if status.seconds_left is None else format_duration(status.seconds_left)
+            loss = "" if status.loss is None else f"{status.loss:.3f}"
+            rows.append([str(case.index), case.name, str(case.seed), share, loss, left])
+        return [head, *(table_lines(rows, "><>", "  ") if len(rows) > 1 else [])]
