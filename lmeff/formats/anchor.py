@@ -16,7 +16,14 @@ class AnchorDocument(StrictModel):
     """`anchor.json` of a revision: which point of the run it is."""
 
     left_out_when_null: ClassVar[frozenset[str]] = frozenset(
-        {"loss_kind", "dev_masked_loss", "dev_permutation_loss", "flops_teachers", "flops_scoring"}
+        {
+            "loss_kind",
+            "dev_masked_loss",
+            "dev_permutation_loss",
+            "flops_teachers",
+            "flops_scoring",
+            "num_documents_seen",
+        }
     )
 
     format: Literal[1] = FORMAT
@@ -71,7 +78,10 @@ class AnchorDocument(StrictModel):
     flops_teachers: Annotated[float, Field(ge=0)] | None = None
     """Model FLOPs of the teachers up to here, beside `flops`. Only of distilled models."""
     flops_scoring: Annotated[float, Field(ge=0)] | None = None
-    """Model FLOPs of scoring text up to here, beside `flops`. Only of a curriculum that scores with a model."""
+    """Model FLOPs of scoring text up to here, beside `flops`. Only of a curriculum that scores with a model, or looks at the
+    held-out loss."""
+    num_documents_seen: NonNegative | None = None
+    """Different training documents of which something was read up to here. Only of a curriculum."""
 
     @property
     def held_out(self) -> tuple[str, float] | None:

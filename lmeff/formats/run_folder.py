@@ -72,6 +72,16 @@ class RunFolder:
         return self.path / "samples.jsonl"
 
     @property
+    def curriculum_jsonl(self) -> Path:
+        """The stages of a curriculum, and the held-out losses that end them."""
+        return self.path / "curriculum.jsonl"
+
+    @property
+    def curriculum_scores(self) -> Path:
+        """What is done of scoring the documents for a stage."""
+        return self.path / "curriculum.scores.npz"
+
+    @property
     def accepted_changes_json(self) -> Path:
         return self.path / "accepted_changes.json"
 

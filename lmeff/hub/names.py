@@ -84,6 +84,7 @@ def _variant(recipe: Recipe) -> str:
     changed = recipe.objective.changed(recipe.objective_name).items()
     settings = "".join(f"-{key}" if value is True else f"-{key}{value:g}" for key, value in sorted(changed))
     methods = "-distillation" if recipe.distillation.is_used else ""
+    methods += f"-curriculum-{recipe.curriculum.strategy}" if recipe.curriculum.protocol else ""
     return family + ("" if is_own else "-{objective}") + settings + methods
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from lmeff.methods.curriculum.costs import curriculum_costs, reference_of
 from lmeff.methods.distillation.costs import planned_costs
 from lmeff.methods.distillation.sources import sources_of
-from lmeff.plan.beside import MethodCosts
+from lmeff.plan.beside import MethodCosts, all_costs
 from lmeff.recipe import Resolved
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import Tokens
@@ -20,13 +21,13 @@ def check_methods(recipe: Recipe, resolved: Resolved | None = None) -> None:
     """Raises InputError when something that a method reads is not there, with file and line where `resolved` knows them.
     Called before anything is prepared."""
     with resolved.naming_lines() if resolved else nullcontext():
-        for source in sources_of(recipe):
+        for source in [*sources_of(recipe), *filter(None, [reference_of(recipe)])]:
             source.check_fits(recipe)
 
 
 def method_costs(recipe: Recipe) -> MethodCosts:
     """What the recipe's learning methods cost beside training, as far as it is known before anything runs."""
-    return planned_costs(recipe)
+    return all_costs([planned_costs(recipe), curriculum_costs(recipe)])
 
 
 def methods_of(recipe: Recipe, tokens: Tokens) -> tuple[Method, ...]:
@@ -36,4 +37,8 @@ def methods_of(recipe: Recipe, tokens: Tokens) -> tuple[Method, ...]:
         from lmeff.methods.distillation.method import Distillation
 
         methods.append(Distillation(recipe, tokens))
+    if recipe.curriculum.protocol is not None:
+        from lmeff.methods.curriculum.method import Curriculum
+
+        methods.append(Curriculum(recipe, tokens))
     return tuple(methods)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+import xxhash
 from transformers import PreTrainedModel
 
 from lmeff.files import read_json, write_json
@@ -17,3 +18,13 @@ def write_model(model: PreTrainedModel, weights: Mapping[str, torch.Tensor], fol
     # A model that is trained in bfloat16 would say so here, and be loaded in bfloat16.
     config = read_json(folder / "config.json") | {"dtype": "float32"}
     write_json(folder / "config.json", complete_config(config))
+
+
+def digest_of(state: Mapping[str, torch.Tensor]) -> str:
+    """A hash of weights by their names (xxh3, 128 bits), whatever device they are on."""
+    digest = xxhash.xxh3_128()
+    for name in sorted(state):
+        values = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {list(values.shape)}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -27,7 +27,7 @@ from lmeff.methods import check_methods, methods_of
 from lmeff.models.build import build_model
 from lmeff.plan.batch import split_batch
 from lmeff.recipe.schema import Recipe
-from lmeff.tokens import DataOrder, Tokens, WrappedOrder, prepare_tokenizer, prepare_tokens
+from lmeff.tokens import DataOrder, Excerpt, Tokens, WrappedOrder, prepare_tokenizer, prepare_tokens
 from lmeff.training.arguments import training_arguments
 from lmeff.training.data.sequences import length_at
 from lmeff.training.engines.engine import forget_engine, prepare_process
@@ -73,6 +73,12 @@ class FirstSequences(WrappedOrder):
 
     def sequences(self, step: int) -> np.ndarray:
         return self.inner.sequences(0)[: self.clock.sequences_per_step]
+
+    def excerpt(self, step: int) -> Excerpt | None:
+        return self.inner.excerpt(0)
+
+    def stretches(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
+        yield begin, end
 
     @property
     def fingerprint(self) -> str:
@@ -174,6 +180,8 @@ def made_trainer(
         for method in methods:
             method.before_training(trainer, lambda: None)
         try:
+            for method in methods:
+                method.before_training(trainer, lambda: None)
             yield trainer
         finally:
             forget_engine(trainer)

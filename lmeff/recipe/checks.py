@@ -10,6 +10,7 @@ from lmeff.quantities import format_count
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.anchors import Anchors
 from lmeff.recipe.sections.batch import Batch
+from lmeff.recipe.sections.curriculum import Curriculum
 from lmeff.recipe.sections.distillation import Distillation
 from lmeff.recipe.sections.evaluation import Evaluation
 from lmeff.recipe.sections.fields import Section
@@ -34,6 +35,9 @@ def cross_check(values: dict[str, Any]) -> Iterator[Mistake]:
             yield from _check_objective(objective, model, batch)
             if isinstance(distillation := sections.get("distillation"), Distillation):
                 yield from _check_distillation(distillation, objective.name or model.objectives[0])
+                yield from _check_cache(distillation, sections.get("curriculum"))
+            if isinstance(curriculum := sections.get("curriculum"), Curriculum):
+                yield from _check_curriculum(curriculum, objective.name or model.objectives[0], anchors)
             if isinstance(evaluation := sections.get("evaluation"), Evaluation):
                 yield from _check_evaluation(evaluation, objective.name or model.objectives[0])
         if isinstance(batch, Batch):
@@ -85,6 +89,23 @@ def _check_distillation(distillation: Distillation, objective: ObjectiveName) ->
     if distillation.cache.kind is not None and objective != "causal":
         text = f"the objective '{objective}' gives teachers other inputs in every step, so nothing can be kept; leave it out"
         yield Mistake(("distillation", "cache", "kind"), text)
+
+
+def _check_cache(distillation: Distillation, curriculum: Section | None) -> Iterator[Mistake]:
+    if distillation.cache.kind is not None and isinstance(curriculum, Curriculum) and curriculum.cuts_anew:
+        text = (
+            f"curriculum.protocol '{curriculum.protocol}' cuts other sequences later, so nothing can be kept; drop it"
+        )
+        yield Mistake(("distillation", "cache", "kind"), text)
+
+
+def _check_curriculum(curriculum: Curriculum, objective: ObjectiveName, anchors: Section | None) -> Iterator[Mistake]:
+    if curriculum.scores_with_model and objective not in ("causal", "hybrid"):
+        text = f"'{curriculum.order}' is of predicting the next token; the objective '{objective}' has none such"
+        yield Mistake(("curriculum", "order"), text)
+    if curriculum.is_iterative and isinstance(anchors, Anchors) and anchors.until:
+        text = "where the loss stands still, a stage of curriculum.protocol 'iterative' ends, and so would the run; drop it"
+        yield Mistake(("anchors", "until"), text)
 
 
 def _check_evaluation(evaluation: Evaluation, objective: ObjectiveName) -> Iterator[Mistake]:

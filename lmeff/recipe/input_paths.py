@@ -17,6 +17,7 @@ _INPUTS = (
     ("corpus", "decontaminate", "*"),
     ("corpus", "sources", "*", "paths", "*"),
     ("distillation", "teachers", "*"),
+    ("curriculum", "reference"),
     ("evaluation", "paths", "*"),
     ("evaluation", "include_path"),
     ("tasks", "*", "files", "*"),

@@ -8,6 +8,7 @@ from lmeff.recipe.sections.anchors import Anchors
 from lmeff.recipe.sections.batch import Batch
 from lmeff.recipe.sections.checkpoints import Checkpoints
 from lmeff.recipe.sections.corpus import Corpus
+from lmeff.recipe.sections.curriculum import Curriculum
 from lmeff.recipe.sections.distillation import Distillation
 from lmeff.recipe.sections.evaluation import Evaluation
 from lmeff.recipe.sections.fields import Count, Name, OnResume, Section
@@ -44,6 +45,7 @@ class Recipe(Section):
     checkpoints: Checkpoints = Checkpoints()
     evaluation: Evaluation = Evaluation()
     distillation: Distillation = Distillation()
+    curriculum: Curriculum = Curriculum()
     publish: Publish = Publish()
 
     @property

@@ -66,7 +66,7 @@ Every training document began with `<s>`. {bos}
 | training {loss_name}{loss_steps} | {loss} |
 {held_out}
 | text | {data} |
-| model | {shape} |{objective}{taught_by}
+| model | {shape} |{objective}{taught_by}{curriculum}
 | batch | {batch_tokens:,} tokens in sequences of {sequences} |{loss_tokens}
 | optimizer | {optimizer} |
 | schedule | {schedule} |
@@ -111,6 +111,7 @@ def _metadata(name: str, recipe: Recipe, family: type[Family], scores: Sequence[
     results = eval_results(scores)
     objective = [recipe.objective_name] if recipe.objective_name != "causal" else []
     objective += ["distillation"] if recipe.distillation.is_used else []
+    objective += ["curriculum"] if recipe.curriculum.protocol else []
     data = ModelCardData(
         library_name="transformers",
         pipeline_tag="fill-mask" if family.auto_class == "AutoModelForMaskedLM" else "text-generation",
@@ -214,6 +215,23 @@ def _taught_by(recipe: Recipe) -> str:
     return f"\n| teachers | {', '.join(f'`{name}`' for name in one.teachers)}; {how}{kept} |"
 
 
+def _curriculum(recipe: Recipe, anchor: AnchorDocument) -> str:
+    """A row of a model that read some documents before others."""
+    one = recipe.curriculum
+    if one.protocol is None:
+        return ""
+    words = [one.protocol]
+    if one.is_iterative:
+        first = ", hardest first" if one.hardest_first else ""
+        words.append(
+            f"by {one.order_name}{first}, from {one.share_of(0):.3g} of the text, pacing {one.pacing or 'plateau'}"
+        )
+    words += [f"as published, with {', '.join(one.faults)}"] if one.faults else []
+    seen = anchor.num_documents_seen
+    words += [] if seen is None else [f"{seen:,} different documents so far"]
+    return f"\n| curriculum | {'; '.join(words)} |"
+
+
 def _flops_beside(anchor: AnchorDocument) -> str:
     """Rows of what learning methods computed beside training."""
     beside = {"of the teachers": anchor.flops_teachers, "of scoring text": anchor.flops_scoring}
@@ -275,6 +293,7 @@ def model_card(
         held_out=_held_out(recipe, anchor),
         data=about_text,
         taught_by=_taught_by(recipe),
+        curriculum=_curriculum(recipe, anchor),
         shape=", ".join(f"{key} {value}" for key, value in model.items()) or recipe.model.family,
         objective=f"\n| objective | {objective} |" if objective else "",
         batch_tokens=plan.batch_tokens,

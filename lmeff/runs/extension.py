@@ -1,7 +1,7 @@
 """A complete run that is given a new last anchor: whether it can train on to it, and how that begins. No torch.
 
 The result is that of a run with the new anchor from the start. So every step that the run has trained must have had the
-learning rate and mask rate that the longer run gives it, and there must be a checkpoint of where it ended.
+learning rate, mask rate and stage that the longer run gives it, and there must be a checkpoint of where it ended.
 """
 
 from collections.abc import Iterator, Sequence
@@ -106,6 +106,7 @@ def _reasons(
     elif recipe.anchors.mode == "snapshot":
         yield from _rate_reasons(former[0], parts[0])
         yield from _mask_rate_reasons(before, recipe)
+        yield from _stage_reasons(before, recipe)
         yield from _checkpoint_reasons(run, state.step)
         for anchor in parts[0].anchors:
             if anchor.step <= state.step and not _is_kept(run, recipe, anchor):
@@ -116,6 +117,7 @@ def _reasons(
                 yield f"{run.part(part.name)} is not there any more, so that part would be trained anew"
         if recipe.anchors.mode == "anneal":
             yield from _mask_rate_reasons(before, recipe)
+            yield from _stage_reasons(before, recipe)
             yield from _trunk_reasons(run, former[0], parts[0], missing)
     yield from _setting_reasons(run, recipe, changes)
 
@@ -174,6 +176,15 @@ def _mask_rate_reasons(before: Recipe, recipe: Recipe) -> Iterator[str]:
         yield (
             f"objective.final_mask_rate: the mask rate goes from {first:g} to {last:g} over the run, to step {ends[0]}, so in a"
             " longer one every step after the first has another rate"
+        )
+
+
+def _stage_reasons(before: Recipe, recipe: Recipe) -> Iterator[str]:
+    """Why the stages of a run's curriculum would have begun elsewhere with the anchors of another recipe."""
+    ends = [one.batch.clock.step_of(one.anchors.last_tokens) for one in (before, recipe)]
+    if recipe.curriculum.is_iterative and recipe.curriculum.pacing == "share" and ends[0] != ends[1]:
+        yield (
+            f"curriculum.pacing: its stages began at shares of the run to step {ends[0]}, so in a longer one each begins later"
         )
 
 

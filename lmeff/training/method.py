@@ -62,3 +62,7 @@ class Method:
     def flops(self, step: int) -> Mapping[str, float]:
         """What the method computed beside training the model in the first `step` steps, by its name in anchor.json."""
         return {}
+
+    def facts(self, step: int) -> Mapping[str, Any]:
+        """What else anchor.json says of the first `step` steps, by its name there."""
+        return {}

@@ -17,7 +17,7 @@ from lmeff.formats.checkpoint import read_own_state
 from lmeff.models.dropout import use_stateless_dropout
 from lmeff.models.families import FAMILIES
 from lmeff.models.trial import leaves_parameters_unused
-from lmeff.models.writing import write_model
+from lmeff.models.writing import digest_of, write_model
 from lmeff.objectives import LossPositions, Objective, objective_of
 from lmeff.objectives.forward import compute_losses_in_forward
 from lmeff.objectives.held_out import HeldOutLoss, HeldOutText, rows_of_rank
@@ -27,6 +27,7 @@ from lmeff.tokens import DataOrder, PermutationOrder, Tokens
 from lmeff.training.callbacks.callback import RunCallback, in_order
 from lmeff.training.data.loader import StepBatches, train_loader
 from lmeff.training.data.sequences import MicroBatch, TrainSequences
+from lmeff.training.engines.engine import run_on_rank_zero
 from lmeff.training.engines.resumable import CONVERGENCE, ResumableTrainer
 from lmeff.training.method import Method
 
@@ -91,9 +92,14 @@ class LmeffTrainer(ResumableTrainer):
         )
         return train_loader(self.train_dataset, batches)
 
-    def flops_of_methods(self, step: int) -> dict[str, float]:
-        """What methods computed beside training in the first `step` steps, by the name in anchor.json."""
-        return {name: value for method in self.methods for name, value in method.flops(step).items()}
+    def facts_of_methods(self, step: int) -> dict[str, Any]:
+        """What methods computed beside training in the first `step` steps and what else there is to say of them, by the name in
+        anchor.json."""
+        return {
+            name: value
+            for method in self.methods
+            for name, value in (*method.flops(step).items(), *method.facts(step).items())
+        }
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
@@ -281,6 +287,11 @@ class LmeffTrainer(ResumableTrainer):
             write_model(self.model, state, folder)
 
         return write
+
+    def weights_digest(self) -> str:
+        """A hash of the weights as they are now. Collective; every process is given it."""
+        state = self._whole_state()
+        return run_on_rank_zero(lambda: digest_of(state))
 
     def _whole_state(self) -> dict[str, torch.Tensor]:
         """The weights by name. Collective; every process has them, but under ZeRO-3 in float32 only the first."""

@@ -5,6 +5,7 @@ from models.tiny_recipe import recipe
 
 from lmeff.hub.names import hub_names
 from lmeff.plan import make_plan
+from lmeff.recipe.sections.curriculum import Curriculum
 from lmeff.recipe.sections.model import FAMILIES
 from lmeff.recipe.sections.objective import Objective
 from lmeff.recipe.sections.publish import Publish
@@ -61,3 +62,18 @@ def test_a_template_of_ones_own_is_taken_as_it_is() -> None:
     assert repository("bert", None, "{corpus}-tok{vocab_size}") == "me/synthetic-tok8192"
     assert repository("llama", "hybrid", "{family}-{objective}-{size}") == "me/llama-hybrid-20m"
     assert repository("xlnet", None, "{family}-{objective}") == "me/xlnet-permutation"
+
+
+@pytest.mark.parametrize(
+    ("keys", "end"),
+    [
+        ({"protocol": "full_random"}, "-curriculum-full_random"),
+        ({"protocol": "iterative"}, "-curriculum-random"),
+        ({"protocol": "iterative", "order": "own_loss"}, "-curriculum-own_loss"),
+    ],
+)
+def test_a_curriculum_is_in_the_name(keys: dict[str, str], end: str) -> None:
+    settings = recipe(8192, family="llama", size="20m")
+    changes = {"schedule": Schedule(warmup=0), "curriculum": Curriculum(**keys)}
+    settings = settings.model_copy(update=changes)
+    assert hub_names(settings, make_plan(settings), "me").repository == f"me/synthetic-20m-tok8192{end}"

@@ -66,7 +66,7 @@ def test_an_empty_recipe_needs_five_things():
 
 TOP = (
     "name, seed, deterministic, paths, corpus, tokenizer, model, objective, batch, anchors, optimizer, schedule, training, "
-    "checkpoints, evaluation, publish"
+    "checkpoints, evaluation, distillation, curriculum, publish"
 )
 ONE = {  # override: the line it gets after `command line: OVERRIDE: `
     "seed=x": "must be a number such as 60k, 25M, 1.5B or 3e-4, not 'x'",

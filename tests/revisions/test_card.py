@@ -6,6 +6,7 @@ from models.tiny_recipe import recipe
 
 from lmeff.formats.anchor import AnchorDocument
 from lmeff.plan import make_plan
+from lmeff.recipe.sections.curriculum import Curriculum
 from lmeff.recipe.sections.objective import Objective
 from lmeff.recipe.sections.schedule import Schedule
 from lmeff.revisions.card import main_card, model_card
@@ -74,3 +75,19 @@ def test_a_card_says_what_the_model_is(family: str, objective: str) -> None:
     assert SETTINGS[objective] in card
     index = main_card(settings, "me/it", [], picture=None, has_weights=False)
     assert yaml.safe_load(index.split("---\n")[1])["pipeline_tag"] == tag
+
+
+def test_a_card_says_what_was_read_when() -> None:
+    wanted = Curriculum(protocol="iterative", order="own_loss", start=0.1, faults=["text_by_rank"])
+    changes = {"schedule": Schedule(warmup=0), "curriculum": wanted}
+    settings = recipe(family="llama", size="20m").model_copy(update=changes)
+    nothing = {name: None for name, field in AnchorDocument.model_fields.items() if field.is_required()}
+    facts = {"nominal_tokens": 1000, "exact_tokens": 1024, "step": 1, "epoch": 0.5, "flops": 1e9, "flops_scoring": 2e8}
+    facts |= {"world_size": 1, "device": "cpu", "mode": "snapshot", "dev_loss": 2.5, "num_documents_seen": 1234}
+    card = model_card(settings, make_plan(settings), AnchorDocument.model_construct(**nothing | facts), "seed-0")
+    assert (
+        "| curriculum | iterative; by own_loss, from 0.1 of the text, pacing plateau; as published, with text_by_rank;"
+        " 1,234 different documents so far |"
+    ) in card
+    assert "| FLOPs of scoring text so far | 200M |" in card
+    assert "curriculum" in yaml.safe_load(card.split("---\n")[1])["tags"]

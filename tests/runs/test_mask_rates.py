@@ -1,4 +1,4 @@
-"""A complete run that is given a new last anchor, whose mask rates would have been others with it."""
+"""A complete run that is given a new last anchor, whose mask rates or stages would have been others with it."""
 
 from pathlib import Path
 
@@ -52,6 +52,14 @@ def test_rates_that_end_with_the_run_are_no_rates_of_a_longer_one(tmp_path: Path
 
 def test_an_anchor_in_between_moves_no_rate(tmp_path: Path) -> None:
     assert "is not there" in refusal(tmp_path, "anneal", SHORT, "anchors.tokens=[10240,20480]")
+
+
+@pytest.mark.parametrize("mode", ["snapshot", "anneal"])
+def test_stages_at_shares_of_the_run_are_no_stages_of_a_longer_one(tmp_path: Path, mode: str) -> None:
+    words = ["objective.name=causal", "curriculum.protocol=iterative"]
+    said = "curriculum.pacing: its stages began at shares of the run to step 40, so in a longer one each begins later"
+    assert said in refusal(tmp_path, mode, SHORT, LONG, *words, "curriculum.pacing=share")
+    assert "is not there" in refusal(tmp_path, mode, SHORT, LONG, *words, "curriculum.pacing=plateau")
 
 
 def test_restarts_have_rates_of_their_own(tmp_path: Path) -> None:

@@ -27,9 +27,11 @@ _SAYS_NOTHING = ("transformers_version", "_name_or_path", "dtype", "torch_dtype"
 
 @dataclass(frozen=True)
 class TeacherSource:
-    """A teacher as the recipe names it."""
+    """A teacher, or another model that is asked about the text, as the recipe names it."""
 
     name: str
+    key: str = _KEY
+    """The key that names it."""
 
     @property
     def is_on_hub(self) -> bool:
@@ -46,9 +48,9 @@ class TeacherSource:
         and RunFailed where the Hub cannot be asked."""
         if self.is_on_hub:
             return self._fetched()
-        folder = Path(self.name)
+        folder, what = Path(self.name), self.key.rpartition(".")[2].removesuffix("s")
         if not folder.is_dir():
-            raise self.wrong(f"no such folder{where_looked(self.name)}; the teacher has to be trained first")
+            raise self.wrong(f"no such folder{where_looked(self.name)}; the {what} has to be trained first")
         if not (folder / "config.json").is_file() or not holds_weights(folder.iterdir()):
             finals = sorted(path.parent.name for path in RunFolder(folder).find_in_revisions("config.json"))
             a_run = f"; it is a run, whose models are in {RunFolder(folder).revisions}" if finals else ""
@@ -62,10 +64,10 @@ class TeacherSource:
         try:
             return download(RemoteModel(repository, commit, commit))
         except (Unavailable, NotDelivered) as error:
-            raise RunFailed(f"{_KEY}: {self.name}: {error}") from None
+            raise RunFailed(f"{self.key}: {self.name}: {error}") from None
 
     def wrong(self, text: str) -> InputError:
-        return InputError(f"{_KEY}: {self.name}: {text}")
+        return InputError(f"{self.key}: {self.name}: {text}")
 
     @cached_property
     def sha256(self) -> str:
@@ -89,7 +91,7 @@ class TeacherSource:
         from lmeff.models.loading import check_one_stack, load_config
 
         config = load_config(self.folder)
-        check_one_stack(f"{_KEY}: {self.name}", config)
+        check_one_stack(f"{self.key}: {self.name}", config)
         if (kind := family_of_config(config)) is None:
             raise self.wrong(f"lmeff knows no language models of the kind {config.model_type}")
         return kind.of_config(config)

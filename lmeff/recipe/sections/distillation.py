@@ -13,6 +13,14 @@ _DEFAULT_K = 64
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
+def not_pinned(name: str) -> str | None:
+    """What is wrong with the name of a model on the Hub that is not always the same one; None for all other names."""
+    commit = name.rpartition("@")[2]
+    if not _ON_THE_HUB.fullmatch(name) or _COMMIT.fullmatch(commit):
+        return None
+    return f"'{commit}' may be another model tomorrow; name a commit of 40 digits (0-9, a-f)"
+
+
 class TeacherCache(Section):
     kind: Literal["top_k", "sampled"] | None = None
     """`top_k`: the `k` likeliest tokens of each position, and all others as one (Anshumann et al. 2025 on why nothing is
@@ -54,8 +62,7 @@ class Distillation(Section):
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         for index, teacher in enumerate(self.teachers):
-            if _ON_THE_HUB.fullmatch(teacher) and not _COMMIT.fullmatch(commit := teacher.rpartition("@")[2]):
-                text = f"'{commit}' may be another model tomorrow; name a commit of 40 digits (0-9, a-f)"
+            if text := not_pinned(teacher):
                 yield f"teachers.{index}", text
         if len(set(self.teachers)) < len(self.teachers):
             yield "teachers", "names a teacher twice"

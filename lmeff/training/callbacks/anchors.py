@@ -138,7 +138,7 @@ class AnchorCallback(RunCallback):
             "num_skipped_steps": self.trainer.num_skipped_steps,
             "train_seconds": round(self.trainer.train_seconds, 3),
             "flops": flops_of(self.trainer.recipe, [(0, anchor.step)]),
-            **self.trainer.flops_of_methods(anchor.step),
+            **self.trainer.facts_of_methods(anchor.step),
             **used(self.trainer),
             "world_size": args.world_size,
             "device": str(args.device) if args.device.type == "cpu" else torch.cuda.get_device_name(args.device),

@@ -1,0 +1,209 @@
+"""Curricula on one real text, asked fairly: at equal tokens, and over FLOPs with those of scoring, over paired seeds.
+
+    python tests/benchmarks/curriculum_study.py [--data DIR] [--output outputs/curriculum_study] [--tokens 6M]
+        [--seeds 3] [--limit 100] [--only-summary] [section.key=value ...]
+
+The Llama of recipes/leaner_small on Leaner, by five arms: plain training, documents shuffled for every epoch, and stages by a
+random order, by sentence length and by the model's own loss. Stages read a tenth of the text at first and a tenth more each
+time; all of it is read from half of the tokens on. All arms of one seed begin with the same weights; every arm takes one seed
+before any takes the next. The same command again skips what is done and goes on with what was stopped. Further words change
+the recipes of all. Writes `summary.md` into the output folder: each arm beside plain training after as many tokens, and
+after as many FLOPs, for which plain training goes on three times as long.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+
+from lmeff.evaluation.results import scores_of  # noqa: E402
+from lmeff.formats.anchor import AnchorDocument  # noqa: E402
+from lmeff.formats.run_folder import RunFolder  # noqa: E402
+from lmeff.formats.state import StateDocument  # noqa: E402
+from lmeff.intervals import mean_interval  # noqa: E402
+from lmeff.quantities import format_short, format_tokens, parse_count  # noqa: E402
+
+TASK = "lmeff_blimp"
+STAGES = (
+    "curriculum.protocol=iterative",
+    "curriculum.start=0.1",
+    "curriculum.step=0.1",
+    "curriculum.pacing=share",
+    "curriculum.whole_at=0.5",
+)
+PLAIN = "full_repeated"
+ARMS: dict[str, tuple[str, ...]] = {
+    PLAIN: ("curriculum.protocol=full_repeated",),
+    "full_random": ("curriculum.protocol=full_random",),
+    "random": (*STAGES, "curriculum.order=random"),
+    "sentence_length": (*STAGES, "curriculum.order=sentence_length"),
+    "own_loss": (*STAGES, "curriculum.order=own_loss"),
+}
+"""Names of runs, and what they change."""
+NUM_ANCHORS = 8
+
+
+@dataclass(frozen=True)
+class Study:
+    data: Path
+    output: Path
+    tokens: int
+    limit: int
+    words: tuple[str, ...]
+    """For the recipes of all."""
+
+    def run(self, arm: str, seed: int) -> RunFolder:
+        return RunFolder(self.output / arm / f"seed-{seed}")
+
+    def recipe(self, arm: str, seed: int) -> list[str]:
+        # What scoring costs others buys plain training tokens.
+        times = 3 if arm == PLAIN else 1
+        anchors = ",".join(str(self.tokens * share // NUM_ANCHORS) for share in range(times * NUM_ANCHORS + 1))
+        return [
+            "leaner_small",
+            f"name={arm}",
+            f"seed={seed}",
+            f"corpus.paths=[{self.data}/leaner/train]",
+            f"corpus.dev_paths=[{self.data}/leaner/validation]",
+            "corpus.epochs=100",
+            f"evaluation.paths.blimp={self.data}/blimp",
+            f"evaluation.limit={self.limit}",
+            "evaluation.weights=false",
+            # A rate that does not fall, so that an anchor is what a run of its length would be.
+            "schedule.name=constant",
+            "schedule.warmup=100 steps",
+            f"anchors.tokens=[{anchors}]",
+            f"paths.outputs={self.output}",
+            f"paths.data={self.output / 'data'}",
+            *self.words,
+            *ARMS[arm],
+        ]
+
+
+def is_complete(run: RunFolder) -> bool:
+    state = StateDocument.read(run)
+    return state is not None and state.state == "complete"
+
+
+def missing(study: Study, num_seeds: int) -> Iterator[list[str]]:
+    """The words of each run that is not done."""
+    for seed, arm in product(range(num_seeds), ARMS):
+        if not is_complete(study.run(arm, seed)):
+            yield study.recipe(arm, seed)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The anchors of a run, ascending, without the first."""
+
+    tokens: np.ndarray
+    flops: np.ndarray
+    losses: np.ndarray
+    blimp: np.ndarray
+    num_documents_seen: np.ndarray
+
+    def at(self, axis: str, place: float) -> tuple[float, float]:
+        """Loss and BLiMP where the curve has come to some tokens or FLOPs, on a straight line between two anchors; NaN where it
+        never came."""
+        places = getattr(self, axis)
+        loss, blimp = (np.interp(place, places, values, right=np.nan) for values in (self.losses, self.blimp))
+        return float(loss), float(blimp)
+
+
+def curve_of(run: RunFolder) -> Curve:
+    found = [(one, AnchorDocument.read(one)) for one in run.revisions.glob("*-tokens-*")]
+    rows = []
+    for folder, anchor in sorted(found, key=lambda pair: pair[1].exact_tokens):
+        if anchor.step:
+            scores = scores_of(run.results_of(folder.name), [TASK])
+            blimp = next((value for name, value in scores.items() if name.startswith(f"{TASK}/acc")), np.nan)
+            flops = anchor.flops + (anchor.flops_scoring or 0)
+            assert anchor.dev_loss is not None
+            rows.append((anchor.exact_tokens, flops, anchor.dev_loss, 100 * blimp, anchor.num_documents_seen or 0))
+    return Curve(*np.array(rows, float).T)
+
+
+def said(values: Sequence[float], digits: int, sign: str = "") -> str:
+    """Mean and 95% interval over seeds."""
+    if len(values) < 2:
+        return f"{values[0]:{sign}.{digits}f}"
+    mean, low, high = mean_interval(values)
+    return f"{mean:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+
+
+def summary(study: Study, num_seeds: int) -> str:
+    """What is done, as Markdown."""
+    curves: dict[str, dict[int, Curve]] = {}
+    for arm, seed in product(ARMS, range(num_seeds)):
+        if is_complete(study.run(arm, seed)):
+            curves.setdefault(arm, {})[seed] = curve_of(study.run(arm, seed))
+    lines = [
+        f"At {format_tokens(study.tokens)} tokens:",
+        "",
+        "| arm | seeds | FLOPs with scoring | different documents | held-out loss | BLiMP |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arm, of_seeds in curves.items():
+        every = list(of_seeds.values())
+        place = NUM_ANCHORS - 1
+        cells = [arm, str(len(every)), format_short(every[0].flops[place])]
+        cells += [f"{np.mean([one.num_documents_seen[place] for one in every]):,.0f}"]
+        cells += [said([one.losses[place] for one in every], 4), said([one.blimp[place] for one in every], 2)]
+        lines.append(f"| {' | '.join(cells)} |")
+    for title, axis in (("at equal tokens", "tokens"), ("at equal FLOPs, those of scoring counted", "flops")):
+        lines += ["", f"Differences {title} (arm minus {PLAIN}, seed by seed):", ""]
+        lines += ["| arm | at half of the tokens: loss | BLiMP | at all: loss | BLiMP |", "|---|---|---|---|---|"]
+        for arm in ARMS:
+            seeds = sorted(curves.get(arm, {}).keys() & curves.get(PLAIN, {}).keys())
+            if arm != PLAIN and seeds:
+                cells = [arm]
+                for place in (NUM_ANCHORS // 2 - 1, NUM_ANCHORS - 1):
+                    pairs = [_difference(curves[arm][seed], curves[PLAIN][seed], axis, place) for seed in seeds]
+                    cells += [said([loss for loss, _ in pairs], 4, "+"), said([blimp for _, blimp in pairs], 2, "+")]
+                lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "In brackets: the 95% interval over seeds. One that holds 0 says that no difference was seen."]
+    return "\n".join(lines) + "\n"
+
+
+def _difference(curve: Curve, plain: Curve, axis: str, place: int) -> tuple[float, float]:
+    loss, blimp = plain.at(axis, float(getattr(curve, axis)[place]))
+    return float(curve.losses[place]) - loss, float(curve.blimp[place]) - blimp
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    root = Path(__file__).resolve().parents[2]
+    parser.add_argument("--data", type=Path, default=root.parent / "shared" / "data")
+    parser.add_argument("--output", type=Path, default=Path("outputs/curriculum_study"))
+    parser.add_argument("--tokens", type=parse_count, default=6_000_000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--limit", type=int, default=100, help="pairs of each of BLiMP's paradigms")
+    parser.add_argument("--only-summary", action="store_true", help="of what is done; trains nothing")
+    parser.add_argument("words", nargs="*", metavar="section.key=value")
+    options = parser.parse_intermixed_args()
+    study = Study(options.data.resolve(), options.output.resolve(), options.tokens, options.limit, tuple(options.words))
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"}
+    if not options.only_summary:
+        for words in missing(study, options.seeds):
+            print(f"== {' '.join(words)}", flush=True)
+            if code := subprocess.run(
+                [sys.executable, "-m", "lmeff.run", *words], env=environment, check=False
+            ).returncode:
+                return code
+    text = summary(study, options.seeds)
+    study.output.mkdir(parents=True, exist_ok=True)
+    (study.output / "summary.md").write_text(text)
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
