@@ -1,6 +1,6 @@
 """Distillation on one real text, asked fairly: at equal tokens and at equal FLOPs, over paired seeds.
 
-    python tests/benchmarks/distillation_study.py [--data ../shared/data] [--output outputs/distillation_study] [--tokens 2M]
+    python tests/benchmarks/distillation_study.py [--data DIR] [--output outputs/distillation_study] [--tokens 2M]
         [--teacher-tokens 4M] [--seeds 3] [--limit 100] [--only-summary] [section.key=value ...]
 
 Two teachers of 3.3M parameters, Llamas of recipes/leaner_small with seeds of their own, teach a Llama of 1.1M on Leaner: asked

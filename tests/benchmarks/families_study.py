@@ -1,6 +1,6 @@
 """Every family and the hybrid on one real text: trains what is missing, scores it on BLiMP, and sums up what is there.
 
-    python tests/benchmarks/families_study.py [--data ../shared/data] [--output outputs/families_study] [--tokens 2M]
+    python tests/benchmarks/families_study.py [--data DIR] [--output outputs/families_study] [--tokens 2M]
         [--seeds 3] [--limit 100] [--only-summary]
 
 The arms are the recipes of recipes/families/ and a hybrid without masked rows. All of them take one seed before any takes the
