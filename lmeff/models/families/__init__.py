@@ -33,6 +33,8 @@ FAMILIES: dict[str, type[Family]] = {
 """By the name that recipes use. Each has a section of that name in `lmeff/recipe/sections/model/`."""
 _NUM_DESIGNS = 4
 """A budget's shape and others beside it."""
+_FOUND: dict[str, list[Design]] = {}
+"""Shapes by what was asked for."""
 
 
 def family_of(recipe: Recipe) -> Family:
@@ -93,7 +95,12 @@ def _as_begun(recipe: Recipe, begun: Mapping[str, Any]) -> Recipe:
 def _solve(recipe: Recipe) -> list[Design]:
     from lmeff.models.budget.search import solve_budget  # numpy, which no other recipe needs
 
-    return solve_budget(recipe, _count)
+    # The cases of a sweep ask for the same shapes again and again.
+    settings = recipe.model_dump_json(include={"model", "tokenizer", "batch", "objective"})
+    asked = f"{settings} {said_fields(recipe.model)}"
+    if asked not in _FOUND:
+        _FOUND[asked] = solve_budget(recipe, _count)
+    return _FOUND[asked]
 
 
 def _count(recipe: Recipe) -> tuple[int, int]:
