@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmeff.cli.argument_types import overrides_anywhere, path, positive_int
@@ -10,24 +11,30 @@ from lmeff.errors import EXIT_FAILED, EXIT_INTERRUPTED, InputError
 if TYPE_CHECKING:
     from lmeff.sweeps import Sweep
 
-SUMMARY = "many recipes from one: what its cases are, what they are doing, and running them here"
+SUMMARY = "many recipes from one: what its cases are, what they are doing, running them here, and which is the best"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.add_argument("what", choices=["list", "show", "run"])
+    parser.add_argument("what", choices=["list", "show", "run", "rank"])
     parser.add_argument("sweep", type=path, metavar="SWEEP", help="a sweep, or a recipe with lists: seed=[0,1,2]")
     parser.add_argument("index", nargs="?", type=int, metavar="N", help="show: the number of the case, from 0")
     text = "keys for all cases; a list is an axis, such as model.size=[20m,60m]"
     parser.add_argument("overrides", nargs="*", default=[], metavar="section.key=value", help=text)
     overrides_anywhere(parser)
-    parser.add_argument("--json", action="store_true", help="list: as JSON")
+    parser.add_argument("--json", action="store_true", help="list, rank: as JSON")
     text = "list: the number of the last case alone, for sbatch --array=0-$(lmeff sweep list SWEEP --last)"
     parser.add_argument("--last", action="store_true", help=text)
     parser.add_argument("--jobs", type=positive_int, default=1, metavar="N", help="run: cases at a time (1)")
     text = "run: as for lmeff train, for every case"
     parser.add_argument("--launcher", type=path, metavar="NAME|FILE", help=text)
     parser.add_argument("--num-processes", type=positive_int, metavar="N", help=text)
+    text = "rank: by what; one of held-out text (dev_bits_per_byte), or a task's, such as lmeff_blimp or TASK:METRIC"
+    parser.add_argument("--metric", default="dev_bits_per_byte", metavar="METRIC", help=text)
+    text = "rank: so many rows of each table, and with --write so many finalists at the most (3)"
+    parser.add_argument("--top", type=positive_int, metavar="K", help=text)
+    text = "rank: write the sweep of the cases that may be the best, for longer runs"
+    parser.add_argument("--write", type=path, metavar="FILE", help=text)
 
 
 def run(options: argparse.Namespace) -> int | None:
@@ -45,6 +52,8 @@ def run(options: argparse.Namespace) -> int | None:
             _list(sweep, options)
         case "run":
             return _run(sweep, options)
+        case "rank":
+            _rank(sweep, options)
     return None
 
 
@@ -128,3 +137,19 @@ def _write(text: str) -> None:
 
 def _write_nothing(text: str) -> None:
     """What `-q` leaves of the table."""
+
+
+def _rank(sweep: "Sweep", options: argparse.Namespace) -> None:
+    from lmeff.sweeps.ranking import rank_sweep
+    from lmeff.sweeps.ranking_text import format_ranking, write_finalists
+
+    ranking = rank_sweep(sweep, options.metric)
+    names = write_finalists(Path(options.write), sweep, ranking, options.top or 3) if options.write else []
+    if options.json:
+        import json
+
+        print(json.dumps(ranking, indent=2, ensure_ascii=False))
+        return
+    print(format_ranking(ranking, options.top))
+    if names:
+        print(f"written: {options.write} with {', '.join(names)}; lmeff sweep list {options.write}")

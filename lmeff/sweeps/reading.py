@@ -104,7 +104,7 @@ def _files(layer: Layer, recipe: str, path: str) -> RecipeFiles:
 def _unknown(key: str) -> str:
     if key == "ranking":
         return (
-            "sweeps are not ranked by a rule of their file yet; leave it out, and compare the runs with `lmeff curves`"
+            "sweeps are not ranked by a rule of their file yet; leave it out, and rank the runs with `lmeff sweep rank`"
         )
     return f"unknown key{did_you_mean(key, KEYS) or '; known here: ' + ', '.join(KEYS)}; keys of the recipe stand under 'axes:'"
 

@@ -1,0 +1,199 @@
+"""Which case of a sweep is the best, from its result files, and how certain that is. No torch."""
+
+import math
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from lmeff.analysis.reading.comparable import same_for
+from lmeff.analysis.reading.held_out import same_held_out_text, same_loss, sections
+from lmeff.analysis.reading.runs import Anchor, Run, read_run
+from lmeff.analysis.statistics.simultaneous import Ranking, by_level, rank_cases
+from lmeff.analysis.statistics.tidy_table import losses_of
+from lmeff.errors import InputError
+from lmeff.files import read_json
+from lmeff.formats.losses import UNITS
+from lmeff.formats.run_folder import RunFolder
+from lmeff.recipe.wording import did_you_mean
+from lmeff.sweeps.cases import Case, Sweep
+from lmeff.sweeps.states import state_of
+
+DEFAULT_METRIC = "dev_bits_per_byte"
+"""The only one of held-out text that means the same with every vocabulary."""
+_HELD_OUT = (DEFAULT_METRIC, "dev_perplexity", *(name for name in UNITS if name.startswith("dev_")))
+
+_BUSY = 1.0
+"""A load average above which a profile says more of other programs than of the model."""
+_OTHER_TOKENS = "cases were trained on different numbers of tokens, which differences between them include"
+
+
+@dataclass(frozen=True)
+class _Measured:
+    case: Case
+    run: Run
+    anchor: Anchor
+    value: float
+
+
+def rank_sweep(sweep: Sweep, metric: str = DEFAULT_METRIC) -> dict[str, Any]:
+    """What `lmeff sweep rank --json` prints: the cases by the metric at the last anchor of their complete runs, the best first.
+
+    `metric` is one of held-out text (`dev_...`) or `TASK:NAME`, a task's; `TASK` alone is its accuracy. Raises InputError for
+    values that cannot be compared, and where there is none.
+    """
+    measured, missing = [], []
+    for case in sweep.cases:
+        found = _measure(case, metric)
+        (missing.append(f"{case}: {found}") if isinstance(found, str) else measured.append(found))
+    if not measured:
+        raise InputError(f"{sweep.file}: no case has {metric} yet ({missing[0]})")
+    _check_alike(measured, metric)
+    values: dict[str, dict[int, float]] = {}
+    for one in measured:
+        values.setdefault(one.case.name, {})[one.case.seed] = one.value
+    is_paired = len({sections(one.run, "corpus", "tokenizer", "batch") for one in measured}) == 1
+    is_lower_better = any(word in metric for word in ("loss", "perplexity", "bits_per_byte"))
+    ranking = rank_cases(values, is_paired, is_lower_better)
+    without = [name for name in dict.fromkeys(case.name for case in sweep.cases) if name not in values]
+    latencies, of_latencies = _latencies(measured, ranking)
+    order = {name: place for place, name in enumerate(sorted(latencies, key=lambda name: latencies[name]))}
+    rows = sorted(ranking.rows, key=lambda row: (row.differs, order.get(row.name, 0)))  # ties alone change places
+    cases = {case.name: case for case in sweep.cases}
+    tokens = {one.anchor.document.nominal_tokens for one in measured}
+    notes = [*([_OTHER_TOKENS] if len(tokens) > 1 else []), *of_latencies]
+    return {
+        "format": 1,
+        "sweep": sweep.name,
+        "metric": metric,
+        "lower_is_better": is_lower_better,
+        "test": "Tukey's HSD" + (", within seeds" if ranking.is_paired else ""),
+        "level": 0.05,
+        "seed_sd": ranking.seed_sd,
+        "degrees_of_freedom": ranking.degrees_of_freedom,
+        "tokens": next(iter(tokens)) if len(tokens) == 1 else None,
+        "rows": [
+            {
+                "case": row.name,
+                "values": dict(cases[row.name].values),
+                **_numbers(row.mean, row.num_seeds, row.behind, row.low, row.high, row.differs),
+                "latency_ms": latencies.get(row.name),
+            }
+            for row in rows
+        ],
+        # A case without a result may be better than all that have one.
+        "winner": None if without else ranking.winner,
+        "axes": _axes(sweep, values, is_paired, is_lower_better),
+        "missing": missing,
+        "notes": notes,
+    }
+
+
+def _numbers(
+    mean: float, num_seeds: int, behind: float, low: float | None, high: float | None, differs: bool
+) -> dict[str, Any]:
+    return {"mean": mean, "num_seeds": num_seeds, "behind": behind, "low": low, "high": high, "differs": differs}
+
+
+def _measure(case: Case, metric: str) -> _Measured | str:
+    """The case's value; or why there is none."""
+    if (state := state_of(case)) != "complete":
+        return state
+    run = read_run(case.run.path)
+    if not run.anchors:
+        return "no revisions"
+    anchor = run.anchors[-1]
+    if metric.startswith("dev_"):
+        if metric not in _HELD_OUT:
+            raise InputError(
+                f"--metric {metric}: must be {', '.join(_HELD_OUT)} or TASK:NAME{did_you_mean(metric, _HELD_OUT)}"
+            )
+        value = losses_of(run, anchor).get(metric)
+    else:
+        task, _, name = metric.partition(":")
+        result = anchor.results.tasks.get(task)
+        score = result.metrics.get(name or "acc") if result else None
+        value = score.value if score else None
+    return f"no {metric} at {anchor.tokens_name}" if value is None else _Measured(case, run, anchor, float(value))
+
+
+def _check_alike(measured: Sequence[_Measured], metric: str) -> None:
+    """Raises InputError for two values that mean different things."""
+    first = measured[0]
+    for other in measured[1:]:
+        if metric.startswith("dev_"):
+            is_alike = same_held_out_text if metric == DEFAULT_METRIC else same_loss
+            if is_alike(first.run, other.run):
+                continue
+            advice = (
+                "with several vocabularies take all of the held-out text (evaluation.dev_tokens), and with several texts a"
+                " task (--metric lmeff_blimp)"
+                if metric == DEFAULT_METRIC
+                else f"across vocabularies bits per byte can (--metric {DEFAULT_METRIC})"
+            )
+            text = f"{metric} is not of the same held-out text and tokens, so it cannot be compared; {advice}"
+        else:
+            task, _, name = metric.partition(":")
+            ours, theirs = (one.anchor.results.tasks[task] for one in (first, other))
+            if same_for(name or "acc")(ours, theirs):
+                continue
+            text = f"{metric} was not measured alike, so it cannot be compared"
+        raise InputError(f"{first.case} and {other.case}: {text}")
+
+
+def _axes(
+    sweep: Sweep, values: dict[str, dict[int, float]], paired: bool, lower: bool
+) -> dict[str, list[dict[str, Any]]]:
+    """For every axis of a full grid its values, each by the mean over all cases that have it. Nothing for a sweep of one axis,
+    whose cases are its values, nor where combinations are missing, since values would differ in their company."""
+    cases = {case.name: case for case in sweep.cases}
+    keys = [key for key in next(iter(cases.values())).values if len({_level(case, key) for case in cases.values()}) > 1]
+    num_levels = [len({_level(case, key) for case in cases.values()}) for key in keys]
+    if len(keys) < 2 or math.prod(num_levels) != len(cases) or len(values) != len(cases):
+        return {}
+    found = {}
+    for key in keys:
+        levels = by_level(values, {name: _level(case, key) for name, case in cases.items()})
+        ranked = rank_cases({str(level): of_level for level, of_level in levels.items() if of_level}, paired, lower)
+        found[key] = [
+            {"value": row.name, **_numbers(row.mean, row.num_seeds, row.behind, row.low, row.high, row.differs)}
+            for row in ranked.rows
+        ]
+    return found
+
+
+def _level(case: Case, key: str) -> Hashable:
+    return str(case.values[key])
+
+
+def _latencies(measured: Sequence[_Measured], ranking: Ranking) -> tuple[dict[str, float], list[str]]:
+    """Median milliseconds for a short sequence of the cases that may be the best, where all of them were profiled alike on one
+    machine; else none, and why."""
+    tied = [row.name for row in ranking.rows if not row.differs]
+    if len(tied) < 2:
+        return {}, []
+    profiles = {name: [_profile(one) for one in measured if one.case.name == name] for name in tied}
+    lacking = [name for name, found in profiles.items() if not any(found)]
+    if lacking:
+        return {}, [f"ties are not broken by latency: no profile on an idle machine of {', '.join(lacking)}"]
+    machines = {one[0] for found in profiles.values() for one in found if one}
+    if len(machines) > 1:
+        return {}, ["ties are not broken by latency: profiles are of different machines or settings"]
+    return {name: median(one[1] for one in found if one) for name, found in profiles.items()}, []
+
+
+def _profile(one: _Measured) -> tuple[str, float] | None:
+    """What the final model was profiled on, and its latency for the shortest sequence; None without a profile, or on a machine
+    that had other work."""
+    folder = RunFolder(one.run.folder)
+    names = [f"seed-{one.case.seed}", one.anchor.revision]
+    files = [file for name in names for file in sorted((folder.results_of(name) / "profile").glob("*.json"))]
+    if not files:
+        return None
+    profile = read_json(files[0])
+    machine, rows = profile["machine"], profile["latency"]
+    if not rows or machine.get("load_average", 0) > _BUSY:
+        return None
+    shortest = min(rows, key=lambda row: row["length"])
+    about = {key: value for key, value in machine.items() if key != "load_average"}
+    return f"{files[0].name} {about} {shortest['length']}", float(shortest["median_ms"])

@@ -1,0 +1,84 @@
+"""A ranking as text, and as the sweep of those that go on."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lmeff.errors import InputError
+from lmeff.files import write_text
+from lmeff.quantities import format_tokens
+from lmeff.recipe.files import find_recipe
+from lmeff.sweeps.cases import Sweep
+from lmeff.text_tables import table_lines
+
+
+def format_ranking(ranking: dict[str, Any], top: int | None = None) -> str:
+    """What `lmeff sweep rank` prints; `top` rows of each table."""
+    metric, rows = ranking["metric"], ranking["rows"]
+    at = f" at {format_tokens(ranking['tokens'])} tokens" if ranking["tokens"] is not None else ""
+    better = "lower" if ranking["lower_is_better"] else "higher"
+    has_latency = any(row["latency_ms"] is not None for row in rows)
+    table = [["", "case", "seeds", "mean", "behind the best", "95% interval", *(["ms"] if has_latency else [])]]
+    for place, row in enumerate(rows[:top], start=1):
+        latency = ["" if row["latency_ms"] is None else f"{row['latency_ms']:.3g}"] if has_latency else []
+        table.append([str(place), row["case"], str(row["num_seeds"]), *_cells(row), *latency])
+    lines = [f"{ranking['sweep']}: {metric}{at}, {better} is better", "", *table_lines(table, "><>", "  "), ""]
+    for key, of_axis in ranking["axes"].items():
+        lines += [f"{key}, over all other values:"]
+        lines += [
+            *table_lines([[one["value"], str(one["num_seeds"]), *_cells(one)] for one in of_axis[:top]], "<>", "  "),
+            "",
+        ]
+    lines += [_verdict(ranking)]
+    lines += [f"missing: {one}" for one in ranking["missing"]] + ranking["notes"]
+    return "\n".join(lines)
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    interval = "" if row["low"] is None else f"{row['low']:.4g} to {row['high']:.4g}"
+    return [f"{row['mean']:.4f}", f"{row['behind']:.4g}" if row["behind"] else "", interval]
+
+
+def _verdict(ranking: dict[str, Any]) -> str:
+    test = f"{ranking['test']}, 5% over all pairs together, {ranking['degrees_of_freedom']} degrees of freedom"
+    if ranking["winner"]:
+        return f"winner: {ranking['winner']}, which differs from every other case ({test})"
+    if not ranking["seed_sd"]:
+        return "no winner: without several seeds that differ, nothing says how far others would lie off"
+    tied = [row["case"] for row in ranking["rows"] if not row["differs"]]
+    if len(tied) > 1:
+        return f"no winner: {', '.join(tied)} do not differ for certain ({test})"
+    return f"no winner: {tied[0]} differs from all others here, but has one seed, or others are missing ({test})"
+
+
+def write_finalists(path: Path, sweep: Sweep, ranking: dict[str, Any], top: int) -> list[str]:
+    """Writes a sweep of the cases that may be the best, `top` of them at the most, with the seeds of the sweep; returns their
+    names. Raises InputError for lists on a command line, which are in no file, and for a file that is there."""
+    if path.exists():
+        raise InputError(f"--write {path}: is there already; remove it, or name another file")
+    file = Path(find_recipe(sweep.file))
+    written = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if "sweep" not in written:
+        raise InputError(f"--write: {sweep.file} is no sweep's file; write the lists of the command line into one")
+    chosen = [row for row in ranking["rows"] if not row["differs"]][:top]
+    axes = written.get("axes") or {}
+    finalists: dict[str, dict[str, Any]] = {}
+    for row in chosen:
+        finalists[row["case"]] = {}
+        for key, value in row["values"].items():
+            named = axes.get(key)
+            finalists[row["case"]] |= named[value] if isinstance(named, dict) else {key: value}
+    recipe = written["recipe"]
+    beside = file.parent / recipe
+    if beside.exists():
+        recipe = os.path.relpath(beside, path.parent)
+    study = {
+        "sweep": f"{sweep.name}_finalists",
+        "recipe": recipe,
+        "seeds": sweep.seeds,
+        "axes": {"finalist": finalists},
+    }
+    write_text(path, yaml.safe_dump(study, sort_keys=False, allow_unicode=True))
+    return list(finalists)
