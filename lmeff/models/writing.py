@@ -26,5 +26,5 @@ def digest_of(state: Mapping[str, torch.Tensor]) -> str:
     for name in sorted(state):
         values = state[name].detach().cpu().contiguous()
         digest.update(f"{name} {values.dtype} {list(values.shape)}".encode())
-        digest.update(values.reshape(-1).view(torch.uint8).numpy())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

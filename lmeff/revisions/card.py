@@ -109,7 +109,7 @@ in the card of its branch.
 
 def _metadata(name: str, recipe: Recipe, family: type[Family], scores: Sequence[CardScore] = ()) -> str:
     results = eval_results(scores)
-    objective = [recipe.objective_name] if recipe.objective_name != "causal" else []
+    objective: list[str] = [recipe.objective_name] if recipe.objective_name != "causal" else []
     objective += ["distillation"] if recipe.distillation.is_used else []
     objective += ["curriculum"] if recipe.curriculum.protocol else []
     data = ModelCardData(
@@ -220,7 +220,7 @@ def _curriculum(recipe: Recipe, anchor: AnchorDocument) -> str:
     one = recipe.curriculum
     if one.protocol is None:
         return ""
-    words = [one.protocol]
+    words: list[str] = [one.protocol]
     if one.is_iterative:
         first = ", hardest first" if one.hardest_first else ""
         words.append(

@@ -25,8 +25,8 @@ class Excerpt(Tokens):
 
     @classmethod
     def of(cls, tokens: Tokens, documents: np.ndarray, first_id: int) -> Excerpt:
-        parts = {"folder": tokens.folder, "tokenizer_folder": tokens.tokenizer_folder, "manifest": tokens.manifest}
-        excerpt = cls(**parts, documents=documents, first_id=first_id)
+        parts = tokens.folder, tokens.tokenizer_folder, tokens.manifest
+        excerpt = cls(*parts, documents=documents, first_id=first_id)
         # What was opened and checked once is not opened again.
         lengths = np.asarray(tokens.train_documents[:, 0])
         excerpt.__dict__["train"] = ExcerptStream(tokens.train, lengths, documents)

@@ -59,6 +59,7 @@ class LmeffTrainer(ResumableTrainer):
         for method in methods:
             self.order = method.wrap_order(self.order)
         dataset.order = self.order
+        self._sequences = dataset
         self.loss_positions = LossPositions(self.objective, tokens, recipe.batch, self.order)
         self._dropout = use_stateless_dropout(model, recipe.seed)
         # Liger's fused kernel makes the same loss without ever holding all logits, and is a part of the model.
@@ -90,7 +91,7 @@ class LmeffTrainer(ResumableTrainer):
             num_steps=arguments.max_steps,
             first_step=lambda: self.state.global_step,
         )
-        return train_loader(self.train_dataset, batches)
+        return train_loader(self._sequences, batches)
 
     def facts_of_methods(self, step: int) -> dict[str, Any]:
         """What methods computed beside training in the first `step` steps and what else there is to say of them, by the name in
@@ -122,7 +123,7 @@ class LmeffTrainer(ResumableTrainer):
     @property
     def positions_per_epoch(self) -> int:
         """Sequence positions of one pass over the training text, padding included."""
-        return len(self.train_dataset) * self.recipe.batch.sequence_length
+        return len(self._sequences) * self.recipe.batch.sequence_length
 
     def sequence_ids_of(self, step: int) -> list[int]:
         """What step `step` (from 1) reads."""

@@ -124,8 +124,8 @@ def score_windows(
                 found[-1] = 1
             if dist.is_initialized():
                 dist.all_reduce(found)
-            *values, stop = found.tolist()
-            nats += np.array(values)
+            *of_windows, stop = found.tolist()
+            nats += np.array(of_windows)
             done = begin + len(of_round)
             if rank == 0:
                 _keep(kept, key, nats, done)
