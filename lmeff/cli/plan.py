@@ -79,7 +79,7 @@ def _plan_sweep(options: argparse.Namespace) -> None:
     from lmeff.cli.input_checks import check_recipe_tasks, check_text_of
     from lmeff.plan.gpus import find_gpu
     from lmeff.recipe.machine import check_machine
-    from lmeff.sweeps import read_sweep
+    from lmeff.sweeps.cases import read_sweep
     from lmeff.sweeps.plan import format_sweep_plan, plan_sweep
 
     if options.measure:

@@ -9,7 +9,7 @@ from lmeff.cli.argument_types import overrides_anywhere, path, positive_int
 from lmeff.errors import EXIT_FAILED, EXIT_INTERRUPTED, InputError
 
 if TYPE_CHECKING:
-    from lmeff.sweeps import Sweep
+    from lmeff.sweeps.cases import Sweep
 
 SUMMARY = "many recipes from one: what its cases are, what they are doing, running them here, and which is the best"
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int | None:
-    from lmeff.sweeps import read_sweep
+    from lmeff.sweeps.cases import read_sweep
 
     sweep = read_sweep(options.sweep, options.overrides)
     if options.what != "show" and options.index is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lmeff.runs.command_line import RunCommand
 from lmeff.runs.command_line import read_arguments as _read_arguments
-from lmeff.sweeps import find_cases
+from lmeff.sweeps.cases import find_cases
 
 
 def read_arguments(argv: Sequence[str] | None, description: str | None = None) -> RunCommand:

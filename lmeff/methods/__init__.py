@@ -11,9 +11,9 @@ from lmeff.methods.distillation.sources import sources_of
 from lmeff.plan.beside import MethodCosts, all_costs
 from lmeff.recipe import Resolved
 from lmeff.recipe.schema import Recipe
-from lmeff.tokens import Tokens
 
 if TYPE_CHECKING:
+    from lmeff.tokens import Tokens
     from lmeff.training.method import Method
 
 

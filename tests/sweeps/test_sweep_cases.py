@@ -9,7 +9,7 @@ from sweeps.study import RECIPE, SWEEP
 from lmeff.cli.main import main
 from lmeff.command_line import read_arguments
 from lmeff.errors import InputError
-from lmeff.sweeps import Sweep, read_sweep
+from lmeff.sweeps.cases import Sweep, read_sweep
 
 
 def read(text: str, *words: str) -> Sweep:

@@ -14,7 +14,7 @@ from launching import RECIPE, STORIES, environment
 from sweeps.study import SWEEP
 
 from lmeff.formats.state import StateDocument
-from lmeff.sweeps import Case, Sweep, read_sweep
+from lmeff.sweeps.cases import Case, Sweep, read_sweep
 from lmeff.sweeps.local import Progress, devices_of, run_cases, why_it_failed
 from lmeff.sweeps.table import LiveTable
 

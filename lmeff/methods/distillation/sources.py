@@ -18,7 +18,6 @@ from lmeff.recipe import read_recipe
 from lmeff.recipe.input_paths import where_looked
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.model.section import FAMILIES as SECTIONS
-from lmeff.tokens.tokenizer.published import MASK_TOKEN
 
 _KEY = "distillation.teachers"
 _SAYS_NOTHING = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "architectures")
@@ -132,6 +131,8 @@ def sources_of(recipe: Recipe) -> list[TeacherSource]:
 
 
 def _what_decides_ids(folder: Path) -> dict[str, Any]:
+    from lmeff.tokens.tokenizer.published import MASK_TOKEN  # brings numpy, which a plan does not need
+
     tokenizer = read_json(folder / "tokenizer.json")
     model = tokenizer["model"]
     merges = [merge.split(" ") if isinstance(merge, str) else list(merge) for merge in model.get("merges") or ()]
