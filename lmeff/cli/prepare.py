@@ -2,10 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lmeff.cli.recipe_options import add_recipe
+from lmeff.errors import InputError
 
-SUMMARY = "write a recipe's text, tokenizer and tokens, as a run would"
+if TYPE_CHECKING:
+    from lmeff.recipe.schema import Recipe
+
+SUMMARY = "write the text, tokenizer and tokens of a recipe, or of all cases of a sweep, as a run would"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,11 +20,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     from lmeff.recipe import read_recipe
+    from lmeff.sweeps.cases import read_sweep
+    from lmeff.sweeps.plan import recipes_by_tokens
+    from lmeff.sweeps.reading import is_sweep
+
+    if not is_sweep(options.recipe, options.overrides):
+        _prepare(read_recipe(options.recipe, options.overrides).recipe, options.recipe)
+        return
+    mistakes: list[str] = []
+    for recipe in recipes_by_tokens(read_sweep(options.recipe, options.overrides)):
+        try:
+            _prepare(recipe, options.recipe)
+        except InputError as error:  # the other cases do not need it
+            mistakes += error.mistakes
+    if mistakes:
+        raise InputError(*mistakes)
+
+
+def _prepare(recipe: "Recipe", file: str) -> None:
     from lmeff.tokens import prepare_packing, prepare_run
     from lmeff.tokens.summary import describe_prepared
 
-    recipe = read_recipe(options.recipe, options.overrides).recipe
-    corpus, tokens = prepare_run(recipe, Path(options.recipe).parent)
+    corpus, tokens = prepare_run(recipe, Path(file).parent)
     best_fit = recipe.batch.packing == "best_fit"
     packing = prepare_packing(tokens, recipe.batch.sequence_length) if best_fit else None
     for line in describe_prepared(corpus, tokens, packing):

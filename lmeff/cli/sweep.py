@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,15 @@ from lmeff.cli.argument_types import overrides_anywhere, path, positive_int
 from lmeff.errors import EXIT_FAILED, EXIT_INTERRUPTED, InputError
 
 if TYPE_CHECKING:
-    from lmeff.sweeps.cases import Sweep
+    from lmeff.recipe import Resolved
+    from lmeff.sweeps.cases import Case, Sweep
 
-SUMMARY = "many recipes from one: what its cases are, what they are doing, running them here, and which is the best"
+SUMMARY = "many recipes from one: its cases, running them here or with Slurm, and which is the best"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.add_argument("what", choices=["list", "show", "run", "rank"])
+    parser.add_argument("what", choices=["list", "show", "run", "submit", "rank"])
     parser.add_argument("sweep", type=path, metavar="SWEEP", help="a sweep, or a recipe with lists: seed=[0,1,2]")
     parser.add_argument("index", nargs="?", type=int, metavar="N", help="show: the number of the case, from 0")
     text = "keys for all cases; a list is an axis, such as model.size=[20m,60m]"
@@ -25,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="list, rank: as JSON")
     text = "list: the number of the last case alone, for sbatch --array=0-$(lmeff sweep list SWEEP --last)"
     parser.add_argument("--last", action="store_true", help=text)
+    parser.add_argument("--folders", action="store_true", help="list: the folders of the runs alone")
     parser.add_argument("--jobs", type=positive_int, default=1, metavar="N", help="run: cases at a time (1)")
     text = "run: as for lmeff train, for every case"
     parser.add_argument("--launcher", type=path, metavar="NAME|FILE", help=text)
@@ -35,6 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=positive_int, metavar="K", help=text)
     text = "rank: write the sweep of the cases that may be the best, for longer runs"
     parser.add_argument("--write", type=path, metavar="FILE", help=text)
+    text = "submit: print what would be submitted, and submit nothing"
+    parser.add_argument("--dry-run", action="store_true", help=text)
+    text = "submit: the folder of the Slurm templates (slurm)"
+    parser.add_argument("--slurm", type=path, default="slurm", metavar="DIR", help=text)
 
 
 def run(options: argparse.Namespace) -> int | None:
@@ -52,6 +59,8 @@ def run(options: argparse.Namespace) -> int | None:
             _list(sweep, options)
         case "run":
             return _run(sweep, options)
+        case "submit":
+            _submit(sweep, options)
         case "rank":
             _rank(sweep, options)
     return None
@@ -67,6 +76,9 @@ def _show(sweep: "Sweep", options: argparse.Namespace) -> None:
 def _list(sweep: "Sweep", options: argparse.Namespace) -> None:
     if options.last:
         print(sweep.cases[-1].index)
+        return
+    if options.folders:
+        print("\n".join(str(case.run) for case in sweep.cases))
         return
     from lmeff.sweeps.states import listing
 
@@ -92,15 +104,7 @@ def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
     from lmeff.sweeps.table import LiveTable
 
     check_launcher(options.launcher)
-    mistakes: list[str] = []
-    for case in sweep.cases:
-        if not is_complete(case.run):
-            try:
-                check_run_of(case.resolved)
-            except InputError as error:
-                mistakes += error.mistakes
-    if mistakes:
-        raise InputError(*dict.fromkeys(mistakes))
+    _check_cases([case for case in sweep.cases if not is_complete(case.run)], check_run_of)
     words = [options.sweep, *options.overrides]
     words += ["--launcher", options.launcher] if options.launcher else []
     words += ["--num-processes", str(options.num_processes)] if options.num_processes else []
@@ -129,6 +133,30 @@ def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
         print("interrupted; the same command goes on", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _submit(sweep: "Sweep", options: argparse.Namespace) -> None:
+    from lmeff.cli.input_checks import check_recipe_tasks, check_text_of
+    from lmeff.sweeps.slurm import check_templates, submission, submit
+
+    check_templates(options.slurm)
+    _check_cases(sweep.cases, check_text_of)
+    _check_cases(sweep.cases, check_recipe_tasks)
+    jobs = submission(sweep, [sweep.file, *options.overrides])
+    for line in submit(jobs, options.slurm, options.dry_run):
+        print(line, flush=True)
+
+
+def _check_cases(cases: Sequence["Case"], check: Callable[["Resolved"], None]) -> None:
+    """Raises InputError with what is wrong in any of the cases, each mistake once."""
+    mistakes: list[str] = []
+    for case in cases:
+        try:
+            check(case.resolved)
+        except InputError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise InputError(*dict.fromkeys(mistakes))
 
 
 def _write(text: str) -> None:

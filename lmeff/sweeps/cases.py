@@ -108,7 +108,8 @@ def _resolve_all(text: SweepText) -> list[_Draft]:
     mistakes: dict[str, list[str]] = defaultdict(list)
     drafts = []
     short = short_keys([key for axis in text.axes for key in axis.keys])
-    for seed, choices in itertools.product(text.seeds or [None], combinations):
+    seeds: list[Setting | None] = [*text.seeds] or [None]
+    for seed, choices in itertools.product(seeds, combinations):
         values = {key: value for choice in choices for key, value in choice.values.items()}
         named = [key for choice in choices if choice.is_named for key in choice.values]
         settings = [setting for choice in choices for setting in choice.settings]

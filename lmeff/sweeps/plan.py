@@ -91,6 +91,16 @@ def format_sweep_plan(sweep: Sweep, plan: dict[str, Any]) -> str:
     return "\n".join([*lines, *table_lines(rows, "><>", "  ")])
 
 
+def recipes_by_tokens(sweep: Sweep) -> list[Recipe]:
+    """One recipe for everything that is to be prepared: each text with each of its tokenizers, and each of their packings."""
+    found: dict[tuple[str, str, int | None], Recipe] = {}
+    for case in sweep.cases:
+        [(text, tokenizer)] = _shared([case.recipe])[1]
+        batch = case.recipe.batch
+        found.setdefault((text, tokenizer, batch.sequence_length if batch.packing == "best_fit" else None), case.recipe)
+    return list(found.values())
+
+
 def _shared(recipes: Sequence[Recipe]) -> tuple[dict[str, int | None], dict[tuple[str, str], Recipe]]:
     """The different texts with their bytes, and for every text and tokenizer one recipe that has it."""
     texts: dict[str, int | None] = {}

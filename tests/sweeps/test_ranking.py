@@ -9,7 +9,7 @@ from analysis.fake_runs import anchor_document, write_json
 from scipy.stats import studentized_range
 
 from lmeff.cli.main import main
-from lmeff.sweeps import Case, Sweep, read_sweep
+from lmeff.sweeps.cases import Case, Sweep, read_sweep
 from lmeff.sweeps.ranking import rank_sweep
 
 RECIPE = """
