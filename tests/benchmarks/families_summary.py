@@ -126,9 +126,10 @@ def cells(arm: Arm, twin: Arm | None, budget: float) -> Iterator[str]:
     if twin is None or arm.name == twin.name:
         yield from ("", "")
         return
-    yield (at_end := difference(twin, arm, None))
+    at_end = difference(twin, arm, None)
+    yield at_end
     same = arm.nearest(budget) == arm.last and twin.nearest(budget) == twin.last
-    yield ("" if at_end == OTHERWISE else "the same anchors") if same else difference(twin, arm, budget)
+    yield "" if at_end == OTHERWISE else "the same anchors" if same else difference(twin, arm, budget)
 
 
 def summary(arms: Sequence[Arm]) -> str:
