@@ -52,7 +52,7 @@ def rank_sweep(sweep: Sweep, metric: str = DEFAULT_METRIC) -> dict[str, Any]:
     values: dict[str, dict[int, float]] = {}
     for one in measured:
         values.setdefault(one.case.name, {})[one.case.seed] = one.value
-    is_paired = len({sections(one.run, "corpus", "tokenizer", "batch") for one in measured}) == 1
+    is_paired = len({sections(one.run, "corpus", "tokenizer", "batch", "curriculum") for one in measured}) == 1
     is_lower_better = any(word in metric for word in ("loss", "perplexity", "bits_per_byte"))
     ranking = rank_cases(values, is_paired, is_lower_better)
     without = [name for name in dict.fromkeys(case.name for case in sweep.cases) if name not in values]
