@@ -23,7 +23,7 @@ class AskedTeachers:
         self.sources = sources
         self.term = WholeTerm(recipe.distillation.temperature, recipe.distillation.average)
         self._half = half_precision(recipe)
-        self._models: list[PreTrainedModel] = []
+        self._models: list[Any] = []
 
     def models(self, device: torch.device) -> list[PreTrainedModel]:
         """Loaded when they are first asked for. Raises InputError for a folder that holds no such model."""
@@ -35,9 +35,9 @@ class AskedTeachers:
         """Frees their memory; they are loaded again when they are asked again."""
         self._models = []
 
-    def _load(self, source: TeacherSource) -> PreTrainedModel:
+    def _load(self, source: TeacherSource) -> Any:
         with models_loaded_whole():
-            model = load_language_model(source.folder)
+            model: Any = load_language_model(source.folder)
         model.config.use_cache = False
         return model.to(self._half or torch.float32).eval().requires_grad_(False)
 

@@ -95,7 +95,7 @@ class TeacherColumn(RunCallback):
         self._num_steps += 1
 
     def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
         if "loss" in logs and self._num_steps:
             logs["teacher_loss"] = self._sum / self._num_steps
