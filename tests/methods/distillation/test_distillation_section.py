@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from methods.distillation.small import write_small
+from hub_server import File, HubServer, Repository
+from hub_user import lmeff
+from methods.distillation.small import save_teacher, write_small
 from models.tiny_recipe import recipe
 from revisions.facts import FACTS
 
@@ -98,3 +100,20 @@ def test_names_cards_and_plans_say_it() -> None:
     assert lines[begin].endswith("FLOPs, 2 times those of training")
     assert lines[begin + 1].startswith("cache      5 MB of what the teachers say")
     assert lines[begin + 2].strip() == "something else"
+
+
+@pytest.mark.slow
+def test_a_teacher_of_the_hub_is_a_commit(hub: HubServer, path: Path) -> None:
+    folder = save_teacher(path.with_name("remote"), path)
+    files = {one.name: File(one.read_bytes(), one.suffix == ".safetensors") for one in folder.iterdir()}
+    repository = Repository("tester/teacher", private=False)
+    commit = repository.add("main", None, files, "Upload model").oid
+    hub.repositories[repository.name] = repository
+    answer = lmeff("plan", str(path), f"distillation.teachers=[tester/teacher@{commit}]")
+    assert answer.returncode == 0, answer.stderr
+    assert "teachers " in answer.stdout
+    assert "FLOPs, 0.333 times those of training" in answer.stdout
+    wrong = lmeff("train", str(path), f"distillation.teachers=[tester/teacher@{commit[::-1]}]")
+    assert wrong.returncode in (1, 2)
+    assert len(wrong.stderr.splitlines()) == 1
+    assert commit[::-1] in wrong.stderr
