@@ -130,9 +130,9 @@ def _loss_panels(series: Sequence[Series]) -> list[Panel]:
         return [*panels, *_hybrid_panels(series)]
     panels = []
     for texts in clusters(apart, lambda one, other: same_held_out_text(one[0].runs[0], other[0].runs[0])):
-        members = [each for cluster in texts for each in cluster]
-        points = _all_points(members, ["dev"], "dev_bits_per_byte", 1)
-        if len(texts) > 1 and not points.empty:
+        by_bytes = [points for members in texts if not (points := _bits_per_byte(members)).empty]
+        if len(by_bytes) > 1:
+            points = pd.concat(by_bytes)
             layers = curve_layers(points, "Bits per byte", labels(series), loss_scale(points["value"]))
             panels.append(
                 Panel(layers, points, "Compression", "of one held-out text by other tokenizers" + _band(points))
@@ -142,6 +142,10 @@ def _loss_panels(series: Sequence[Series]) -> list[Panel]:
         if panel := _loss_panel(series, members, f"{names} alone, not comparable with the others: see the notes; "):
             panels.append(panel)
     return [*panels, *_hybrid_panels(series)]
+
+
+def _bits_per_byte(members: Sequence[Series]) -> pd.DataFrame:
+    return _all_points(members, ["dev"], "dev_bits_per_byte", 1)
 
 
 def _loss_panel(series: Sequence[Series], members: Sequence[Series], before: str) -> Panel | None:
