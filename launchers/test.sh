@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up .venv and what the tests need beyond pip, then runs the whole suite, or the fast tests of every room.
-#   bash launchers/test.sh [pytest arguments]            everything: half an hour on two idle cores
-#   bash launchers/test.sh --fast [pytest arguments]     under 90 seconds: no test that starts a program, or is marked as longer
+#   bash launchers/test.sh [pytest arguments]            everything, as CI does
+#   bash launchers/test.sh --fast [pytest arguments]     the fast ones: none that starts a program, or is marked as longer
 # System packages (a compiler, a browser, Slurm) are installed in CI (CI=true), else only when you say yes, here or beforehand
 # with LMEFF_INSTALL_PACKAGES=yes.
 set -euo pipefail

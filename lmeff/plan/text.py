@@ -37,7 +37,7 @@ def _attention_words(plan: PlanDocument) -> str:
     if plan.flops_per_token_causal == plan.flops_per_token:
         return ", attention counted both ways" if plan.objective == "hybrid" else ""
     rows = ", and both ways in masked rows" if plan.objective == "hybrid" else ""
-    return f" ({format_short(plan.flops_per_token_causal)} counting causal attention{rows})"
+    return f" ({format_short(plan.flops_per_token_causal)} counting {FAMILIES[plan.family].counted_causally}{rows})"
 
 
 def _beside(plan: PlanDocument, notes: Sequence[str]) -> list[str]:

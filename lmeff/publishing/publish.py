@@ -74,7 +74,7 @@ def mend_all(run: Path, revisions: list[Path], retries: Retries) -> None:
                         is_whole = False
                         say(f"{folder.name}: corrected {', '.join(corrected)}")
     if is_whole:
-        say(f"{run}: nothing to correct; every transformers from 4.46 on reads its revisions alike")
+        say(f"{run}: nothing to correct: its revisions say all that transformers from 4.46 on need")
 
 
 def _ask_for_all(run: Path, outbox: Outbox, names: HubNames, recipe: Recipe, revisions: list[Path]) -> None:

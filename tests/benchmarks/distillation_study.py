@@ -184,7 +184,8 @@ def summary(study: Study, num_seeds: int) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     root = Path(__file__).resolve().parents[2]
-    parser.add_argument("--data", type=Path, default=root.parent / "shared" / "data")
+    folder = os.environ.get("LMEFF_TEST_DATA")
+    parser.add_argument("--data", type=Path, default=folder, required=not folder, help="by default LMEFF_TEST_DATA")
     parser.add_argument("--output", type=Path, default=Path("outputs/distillation_study"))
     parser.add_argument("--tokens", type=parse_count, default=2_000_000)
     parser.add_argument("--teacher-tokens", type=parse_count, default=4_000_000)

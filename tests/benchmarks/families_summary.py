@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
 from lmeff.analysis import compare, tidy_table, write_output
@@ -24,7 +23,7 @@ FIGURES = {
 LOSSES = dict(zip(HELD_OUT, ("next token", "masked", "permutation"), strict=True))
 OTHERWISE = "scored otherwise"
 HEADER = (
-    "| arm | seeds | parameters | FLOPs | training s | held-out loss | bits per byte | BLiMP | minus Llama, equal tokens "
+    "| arm | seeds | parameters | FLOPs | held-out loss | bits per byte | BLiMP | minus Llama, equal tokens "
     "| minus Llama, equal FLOPs |"
 )
 
@@ -115,7 +114,6 @@ def cells(arm: Arm, twin: Arm | None, budget: float) -> Iterator[str]:
     yield str(len(arm.runs))
     yield format_short(arm.runs[0].num_parameters or 0)
     yield format_short(arm.last[0].document.flops)
-    yield f"{fmean(anchor.document.train_seconds for anchor in arm.last):.0f}"
     metric = arm.runs[0].held_out_metric
     loss = arm.measured("dev", metric)
     yield f"{LOSSES[metric]} {loss.text(1, 3)}" if loss else ""

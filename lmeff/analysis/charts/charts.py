@@ -139,7 +139,7 @@ def _loss_panels(series: Sequence[Series]) -> list[Panel]:
             )
     for members in apart:
         names = ", ".join(each.label for each in members)
-        if panel := _loss_panel(series, members, f"{names} alone, not comparable with the others: see the notes; "):
+        if panel := _loss_panel(series, members, f"{names} alone, not comparable with the others; "):
             panels.append(panel)
     return [*panels, *_hybrid_panels(series)]
 
@@ -192,7 +192,7 @@ def _band(points: pd.DataFrame) -> str:
 
 def _accuracy_panel(series: Sequence[Series], task: str) -> Panel:
     groups = [each.group for each in series]
-    apart = "; not scored alike, so not comparable: see the notes" if len(score_clusters(groups, task)) > 1 else ""
+    apart = "; not scored alike, so not comparable" if len(score_clusters(groups, task)) > 1 else ""
     if (metric := _metric(series, task)) in OTHER_METRICS:
         panel = _score_panel(series, task, metric)
         return panel._replace(subtitle=panel.subtitle + apart)

@@ -51,6 +51,8 @@ class Family(ABC):
     """The same for several: `Llama language models`."""
     looks_both_ways: ClassVar[bool] = False
     """Whether a token attends to later ones, too."""
+    counted_causally: ClassVar[str] = "causal attention"
+    """That of which `flops_per_token(causal=True)` counts half, in words that follow `counting`."""
     is_asked_by_end: ClassVar[bool] = False
     """Whether a classifier goes by a token for the whole text that stands at the very end, in a segment of its own."""
     leaves_parameters_unused: ClassVar[bool] = False

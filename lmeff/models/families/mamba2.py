@@ -24,6 +24,7 @@ class Mamba2(Family):
     title: ClassVar[str] = "A Mamba-2 language model"
     plural: ClassVar[str] = "Mamba-2 language models"
     without_weight_decay: ClassVar[str] = "norms, biases, A_log and D"
+    counted_causally: ClassVar[str] = "the products within a chunk as causal"
 
     expand: int
     num_heads: int
