@@ -26,6 +26,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 
 LONGEST = (
+    "evaluation/test_parity.py",
     "runs/test_extension.py",
     "publishing/test_publish.py",
     "training/test_resume.py",
@@ -38,6 +39,8 @@ LONGEST = (
     "training/test_families_by_engine.py",
     "recipe/test_trainer_values.py",
     "launchers/test_configs.py",
+    "launchers/test_quickstart.py",
+    "cli/test_train.py",
 )
 """Files that take minutes, the longest first: begun last, one of them would run on alone."""
 

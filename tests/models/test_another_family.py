@@ -83,7 +83,7 @@ def test_its_recipe_has_its_fields_and_no_others(recipe: Path) -> None:
 def test_mistakes_in_its_recipe_are_told_as_everywhere(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert mistakes(recipe, "model.rope_theta=3", "model.initial_sprd=1") == [
         "model.initial_sprd=1: unknown key; did you mean 'model.initial_spread'?",
-        "model.rope_theta=3: unknown key; another family has it; known here: family, size, hidden_size,"
+        "model.rope_theta=3: unknown key; another family has it; known here: family, size, budget, hidden_size,"
         " num_hidden_layers, num_attention_heads, initial_spread, attention_dropout",
     ]
     (found,) = [line for line in mistakes(recipe, "model.family=tyo") if line.startswith("model.family")]
