@@ -260,6 +260,15 @@ def test_what_else_differs_stands_beside_the_numbers(runs):
     assert not any("do not say with which data" in note for note in comparison.notes)
 
 
+def test_what_was_kept_of_the_teachers_is_a_difference(runs):
+    a, b = runs("base") / "seed-0", runs("better") / "seed-0"
+    for side, cache in ((a, ""), (b, ", cache: {kind: top_k, k: 8}")):
+        with open(side / "recipe.yaml", "a") as recipe:
+            recipe.write(f"distillation: {{teachers: [outputs/big/model]{cache}}}\n")
+    (note,) = (note for note in compare(a, b).notes if note.startswith("recipes differ"))
+    assert "distillation.cache.kind (- | top_k), distillation.cache.k (- | 8)" in note
+
+
 # ---- other results
 
 

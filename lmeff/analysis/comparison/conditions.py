@@ -11,7 +11,7 @@ from lmeff.analysis.reading.mixed_settings import conditions, setting_words, val
 from lmeff.analysis.reading.results import TaskResult
 from lmeff.evaluation.tasks.names import own_task_names
 
-_NOT_OF_THE_MODEL = ("seed", "name", "paths", "publish", "evaluation", "checkpoints", "distillation.cache")
+_NOT_OF_THE_MODEL = ("seed", "name", "paths", "publish", "evaluation", "checkpoints")
 """Keys of a recipe that do not decide what a model becomes."""
 _MOST_KEYS = 8
 
