@@ -1,5 +1,6 @@
 """Where the revisions of a run go on the Hub: its repository, and a branch for each."""
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from lmeff.errors import InputError
 from lmeff.formats.plan import PlanDocument
 from lmeff.quantities import format_count, format_short
 from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.curriculum import Curriculum
+from lmeff.recipe.sections.distillation import Distillation
+from lmeff.recipe.sections.fields import Section
 from lmeff.recipe.sections.model.section import DEFAULT_FAMILY
 from lmeff.recipe.sections.publish import DEFAULT_REPOSITORY
 from lmeff.revisions.revision import Revision
@@ -16,6 +20,8 @@ MAIN = "main"
 """The branch of the card and the index."""
 INDEX = "revisions.json"
 """On `main` of a repository of ours, which holds no model of its own."""
+_LONGEST_WORDS = 32
+"""Letters that a default name has for what a learning method is set to: the Hub takes 96 in all."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +89,40 @@ def _variant(recipe: Recipe) -> str:
     family = "" if recipe.model.family == DEFAULT_FAMILY else "-{family}"
     changed = recipe.objective.changed(recipe.objective_name).items()
     settings = "".join(f"-{key}" if value is True else f"-{key}{value:g}" for key, value in sorted(changed))
-    methods = "-distillation" if recipe.distillation.is_used else ""
-    methods += f"-curriculum-{recipe.curriculum.strategy}" if recipe.curriculum.protocol else ""
-    return family + ("" if is_own else "-{objective}") + settings + methods
+    methods = ["distillation", _words_of_distillation(recipe.distillation)] if recipe.distillation.is_used else []
+    if recipe.curriculum.protocol:
+        methods += ["curriculum", recipe.curriculum.strategy, _words_of_curriculum(recipe.curriculum)]
+    return family + ("" if is_own else "-{objective}") + settings + "".join(f"-{word}" for word in methods if word)
+
+
+def _words_of_distillation(distillation: Distillation) -> str:
+    """What is set, but for who the teachers are."""
+    cache = distillation.cache
+    kept = [f"{cache.kind}{cache.k or ''}"] if cache.kind else []
+    return _short([*_changed(distillation, "teachers", "cache"), *kept])
+
+
+def _words_of_curriculum(curriculum: Curriculum) -> str:
+    """What is set, but for what its strategy says."""
+    return _short([*_changed(curriculum, "protocol", "order", "reference", "faults"), *sorted(curriculum.faults)])
+
+
+def _changed(section: Section, *left_out: str) -> list[str]:
+    """The fields that have another value than their default, a word each: that of a choice alone says enough."""
+    words = []
+    for name, field in sorted(type(section).model_fields.items()):
+        value = getattr(section, name)
+        if name in left_out or value == field.default or value is False:
+            continue
+        number = f"{value:g}".replace("+", "") if isinstance(value, float) else str(value)
+        words.append(name if value is True else value if isinstance(value, str) else f"{name}{number}")
+    return words
+
+
+def _short(words: Sequence[str]) -> str:
+    """The words of a name or, as names of the Hub are short, a hash of many of them."""
+    text = "-".join(words)
+    return text if len(text) <= _LONGEST_WORDS else hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _branch_mistakes(names: HubNames, revisions: Sequence[Revision]) -> list[str]:

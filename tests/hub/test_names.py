@@ -1,11 +1,16 @@
 """Names of repositories: models of another family or objective never go where the causal Llama's are."""
 
+import re
+from pathlib import Path
+
 import pytest
 from models.tiny_recipe import recipe
 
 from lmeff.hub.names import hub_names
 from lmeff.plan import make_plan
+from lmeff.recipe import read_recipe
 from lmeff.recipe.sections.curriculum import Curriculum
+from lmeff.recipe.sections.distillation import Distillation
 from lmeff.recipe.sections.model import FAMILIES
 from lmeff.recipe.sections.objective import Objective
 from lmeff.recipe.sections.publish import Publish
@@ -64,16 +69,62 @@ def test_a_template_of_ones_own_is_taken_as_it_is() -> None:
     assert repository("xlnet", None, "{family}-{objective}") == "me/xlnet-permutation"
 
 
+def with_method(**sections: object) -> str:
+    settings = recipe(8192, family="llama", size="20m")
+    settings = settings.model_copy(update={"schedule": Schedule(warmup=0), **sections})
+    return hub_names(settings, make_plan(settings), "me").repository
+
+
+@pytest.mark.parametrize(
+    ("keys", "end"),
+    [
+        ({}, ""),
+        ({"alpha": 0.5}, ""),
+        ({"alpha": 0.00775}, "-alpha0.00775"),
+        ({"alpha": 0.25, "reduction": "batchmean", "temperature": 1}, "-alpha0.25-batchmean-temperature1"),
+        ({"average": "probabilities", "cache": {"kind": "top_k", "k": 8}}, "-probabilities-top_k8"),
+        ({"cache": {"kind": "sampled"}}, "-sampled"),
+    ],
+)
+def test_what_distillation_is_set_to_is_in_the_name(keys: dict, end: str) -> None:
+    repository = with_method(distillation=Distillation.model_validate({"teachers": ["a/model"], **keys}))
+    assert repository == f"me/synthetic-20m-tok8192-distillation{end}"
+
+
+def test_students_of_one_text_do_not_share_a_name() -> None:
+    """BabyLlama's three, by their own recipes."""
+    recipes = Path(__file__).parents[2] / "recipes" / "babyllama"
+    names = ("llama_58m_distilled", "llama_58m_distilled_half", "published/llama_58m_distilled", "published/llama_58m")
+    settings = [read_recipe(recipes / f"{name}.yaml").recipe for name in names]
+    repositories = [hub_names(one, make_plan(one), "me").repository for one in settings]
+    assert len(set(repositories)) == 4, repositories
+
+
 @pytest.mark.parametrize(
     ("keys", "end"),
     [
         ({"protocol": "full_random"}, "-curriculum-full_random"),
+        (
+            {"protocol": "full_random", "faults": ["second_epoch_unshuffled"]},
+            "-curriculum-full_random-second_epoch_unshuffled",
+        ),
+        ({"protocol": "iterative", "start": 0.1, "pacing": "share"}, "-curriculum-random-share-start0.1"),
+        ({"protocol": "iterative", "look_every": 5_000_000}, "-curriculum-random-look_every5000000"),
+        ({"protocol": "iterative", "order": "own_loss", "hardest_first": True}, "-curriculum-own_loss-hardest_first"),
+        ({"protocol": "iterative", "order": "own_loss", "hardest_first": False}, "-curriculum-own_loss"),
         ({"protocol": "iterative"}, "-curriculum-random"),
         ({"protocol": "iterative", "order": "own_loss"}, "-curriculum-own_loss"),
     ],
 )
-def test_a_curriculum_is_in_the_name(keys: dict[str, str], end: str) -> None:
-    settings = recipe(8192, family="llama", size="20m")
-    changes = {"schedule": Schedule(warmup=0), "curriculum": Curriculum(**keys)}
-    settings = settings.model_copy(update=changes)
-    assert hub_names(settings, make_plan(settings), "me").repository == f"me/synthetic-20m-tok8192{end}"
+def test_a_curriculum_is_in_the_name(keys: dict, end: str) -> None:
+    assert with_method(curriculum=Curriculum.model_validate(keys)) == f"me/synthetic-20m-tok8192{end}"
+
+
+def test_a_name_that_would_be_too_long_ends_in_a_hash() -> None:
+    faults = ["share_of_documents", "best_of_all_stages", "text_by_rank"]
+    ends = []
+    for some in (faults, faults[::-1], faults[:2]):
+        curriculum = Curriculum.model_validate({"protocol": "iterative", "faults": some})
+        ends.append(with_method(curriculum=curriculum).removeprefix("me/synthetic-20m-tok8192-curriculum-random-"))
+    assert all(re.fullmatch(r"[0-9a-f]{8}", end) for end in ends)
+    assert ends[0] == ends[1] != ends[2], "in whatever order they are named"

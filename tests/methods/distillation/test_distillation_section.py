@@ -83,7 +83,8 @@ def test_names_cards_and_plans_say_it() -> None:
     plain = recipe(8192, size="20m").model_copy(update={"schedule": Schedule(warmup=0)})
     taught = plain.model_copy(update={"distillation": distillation})
     plan = make_plan(plain)
-    assert hub_names(taught, plan, "me").repository == f"{hub_names(plain, plan, 'me').repository}-distillation"
+    repository = hub_names(taught, plan, "me").repository
+    assert repository == f"{hub_names(plain, plan, 'me').repository}-distillation-alpha0.25-top_k8"
     without = taught.model_copy(update={"distillation": distillation.model_copy(update={"alpha": 1.0})})
     assert hub_names(without, plan, "me").repository == hub_names(plain, plan, "me").repository
     anchor = AnchorDocument(
