@@ -117,6 +117,26 @@ def launch(launcher: str | None, *words: str, **options: Any) -> str:
     return finish(start(launcher, *words, popen=prepared.Popen, **options))
 
 
+def launch_in_turn(launcher: str, launches: Path, lines: Sequence[Sequence[str]]) -> tuple[list[int], str]:
+    """Exit codes of several runs in one launch, and what they printed, by `training/in_turn.py`. `launches` is a file for the
+    command lines."""
+    launches.write_text(json.dumps(lines))
+    accelerate, config = str(Path(sys.executable).with_name("accelerate")), f"launchers/{launcher}.yaml"
+    program = str(ROOT / "tests" / "training" / "in_turn.py")
+    done = prepared.run(
+        [accelerate, "launch", "--quiet", "--config_file", config, program, str(launches)],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    codes = launches.with_suffix(".codes")
+    assert codes.exists(), done.stdout
+    return json.loads(codes.read_text()), done.stdout
+
+
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen, timeout: float = 240) -> None:
     """Until the condition holds; fails when the process ends first."""
     deadline = time.monotonic() + timeout
