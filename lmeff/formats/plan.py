@@ -71,9 +71,10 @@ class PlanMemory(StrictModel):
     """Bytes on one device, estimated."""
 
     states: int
-    """Weights, gradients and optimizer states."""
+    """Weights, gradients and optimizer states; and the weights of teachers that are asked in every step."""
     activations: int
     logits: int
+    """Those of the teachers among them."""
     total: int
 
 

@@ -30,6 +30,15 @@ def method_costs(recipe: Recipe) -> MethodCosts:
     return all_costs([planned_costs(recipe), curriculum_costs(recipe)])
 
 
+def tried_methods(recipe: Recipe) -> tuple[Method, ...]:
+    """Those of the recipe's learning methods that take memory in every step, to try how much; they need no text."""
+    if not recipe.distillation.is_used or recipe.distillation.cache.kind is not None:
+        return ()
+    from lmeff.methods.distillation.method import TriedTeachers
+
+    return (TriedTeachers(recipe),)
+
+
 def methods_of(recipe: Recipe, tokens: Tokens) -> tuple[Method, ...]:
     """The recipe's learning methods on its tokens, in the order in which they fold over each other. Raises InputError."""
     methods: list[Method] = []

@@ -14,6 +14,10 @@ class MethodCosts:
     """None where no text is scored by a model."""
     teacher_cache_bytes: int | None = None
     """None where nothing is kept, and where it is not known how much text there is."""
+    teacher_parameters: int = 0
+    """Weights of the teachers that are asked in every step, which every device has, whole; 0 where they are not known."""
+    teacher_entries: int = 0
+    """Logits that those give for a position, all of them together."""
     notes: tuple[str, ...] = ()
     """What else there is to say of methods, a line each, such as why something is not known."""
 
@@ -27,10 +31,8 @@ def all_costs(costs: Iterable[MethodCosts]) -> MethodCosts:
     total: dict[str, float | int] = {}
     notes: tuple[str, ...] = ()
     for one in costs:
-        said = {"flops_teachers": one.flops_teachers, "flops_scoring": one.flops_scoring}
-        said["teacher_cache_bytes"] = one.teacher_cache_bytes
-        for name, value in said.items():
-            if value is not None:
+        for name, value in vars(one).items():
+            if name != "notes" and value is not None:
                 total[name] = total.get(name, 0) + value
         notes += one.notes
     return MethodCosts(**total, notes=notes)  # type: ignore[arg-type]

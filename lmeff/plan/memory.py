@@ -5,6 +5,7 @@ from typing import Literal
 from lmeff.formats.plan import PlanMemory
 from lmeff.models.families import Family
 from lmeff.plan.batch import micro_batches
+from lmeff.plan.beside import NOTHING_BESIDE, MethodCosts
 from lmeff.plan.gpus import Gpu
 from lmeff.recipe.schema import Recipe
 
@@ -27,26 +28,46 @@ def _state_bytes(num_parameters: int, world_size: int, half: bool) -> dict[Engin
 
 
 def device_memory(
-    recipe: Recipe, family: Family, micro_batch: int, world_size: int, *, half: bool
+    recipe: Recipe,
+    family: Family,
+    micro_batch: int,
+    world_size: int,
+    *,
+    half: bool,
+    costs: MethodCosts = NOTHING_BESIDE,
 ) -> dict[Engine, PlanMemory]:
-    """Bytes on one device by engine: `ddp`, `zero1`, `zero2`, `zero3`. `half` says that training is in 16 bits."""
+    """Bytes on one device by engine: `ddp`, `zero1`, `zero2`, `zero3`. `half` says that training is in 16 bits. Teachers
+    that are asked in every step are whole on every device, with their logits beside the student's, both in that precision."""
     length, bytes_each = recipe.batch.sequence_length, 2 if half else 4
     num_tokens = micro_batch * length
     activations = family.activation_bytes(num_tokens, bytes_each, length)
     activations += family.attention_dropout_bytes(recipe, num_tokens, bytes_each, length)
     # The logits, the same in float32 for the loss, and their gradient.
-    logits = family.num_logits(num_tokens, length) * family.vocab_size * (bytes_each + 4 + 4)
-    states = _state_bytes(family.count_parameters().total, world_size, half)
+    bytes_per_position = family.vocab_size * (bytes_each + 4 + 4) + costs.teacher_entries * bytes_each
+    logits = family.num_logits(num_tokens, length) * bytes_per_position
+    teachers = costs.teacher_parameters * bytes_each
+    states = {
+        engine: size + teachers
+        for engine, size in _state_bytes(family.count_parameters().total, world_size, half).items()
+    }
     return {
         engine: PlanMemory(states=size, activations=activations, logits=logits, total=size + activations + logits)
         for engine, size in states.items()
     }
 
 
-def largest_fitting(recipe: Recipe, family: Family, world_size: int, gpu: Gpu, *, half: bool) -> int:
+def largest_fitting(
+    recipe: Recipe,
+    family: Family,
+    world_size: int,
+    gpu: Gpu,
+    *,
+    half: bool,
+    costs: MethodCosts = NOTHING_BESIDE,
+) -> int:
     """The largest micro-batch whose DDP estimate stays under 90% of the GPU's memory; the smallest where none does."""
     sizes, limit = micro_batches(recipe, world_size), USABLE_MEMORY * gpu.gigabytes * 1e9
-    fitting = [
-        size for size in sizes if device_memory(recipe, family, size, world_size, half=half)["ddp"].total <= limit
-    ]
-    return max(fitting, default=sizes[0])
+    totals = {
+        size: device_memory(recipe, family, size, world_size, half=half, costs=costs)["ddp"].total for size in sizes
+    }
+    return max((size for size, total in totals.items() if total <= limit), default=sizes[0])

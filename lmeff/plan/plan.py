@@ -43,7 +43,7 @@ def make_plan(
     precision = planned_precision(recipe, device)
     half = precision != "float32"
     if device and micro_batch is None and recipe.batch.micro == "auto":
-        micro_batch = largest_fitting(recipe, family, world_size, device, half=half)
+        micro_batch = largest_fitting(recipe, family, world_size, device, half=half, costs=costs)
     micro_batch, accumulation = split_batch(recipe, world_size, micro_batch)
     # ---- time
     trained_tokens = clock.tokens_at(sum(part.last_step - part.first_step for part in parts))
@@ -96,9 +96,11 @@ def make_plan(
         micro_batch=micro_batch,
         accumulation=accumulation,
         precision=precision,
-        memory=device_memory(recipe, family, micro_batch, world_size, half=half),
+        memory=device_memory(recipe, family, micro_batch, world_size, half=half, costs=costs),
         memory_float32=(
-            device_memory(recipe, family, micro_batch, world_size, half=False) if precision is None else None
+            device_memory(recipe, family, micro_batch, world_size, half=False, costs=costs)
+            if precision is None
+            else None
         ),
         tokens_per_second=tokens_per_second,
         hours=trained_tokens / tokens_per_second / 3600 if tokens_per_second else None,

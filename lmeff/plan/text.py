@@ -21,13 +21,15 @@ def _sequences(plan: PlanDocument) -> list[str]:
     return [f"sequences  {'; '.join(words)}"] if words else []
 
 
-def _memory(memory: Mapping[Engine, PlanMemory], world_size: int, precision: str) -> list[str]:
+def _memory(plan: PlanDocument, memory: Mapping[Engine, PlanMemory], precision: str) -> list[str]:
     rows = [["", "states", "activations", "logits", "in all"]]
     for name, one in memory.items():
-        if name == "ddp" or world_size > 1:
-            label = name if world_size > 1 else ""
+        if name == "ddp" or plan.world_size > 1:
+            label = name if plan.world_size > 1 else ""
             rows.append([label, *map(format_bytes, (one.states, one.activations, one.logits, one.total))])
-    return [f"estimated memory of one device at this micro-batch, in {precision}:", *table_lines(rows, ">", "  ")]
+    teachers = ", with its teachers" if plan.flops_teachers is not None and plan.teacher_cache_bytes is None else ""
+    title = f"estimated memory of one device at this micro-batch, in {precision}{teachers}:"
+    return [title, *table_lines(rows, ">", "  ")]
 
 
 def _attention_words(plan: PlanDocument) -> str:
@@ -103,10 +105,10 @@ def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None
     ]
     lines += ["", *table_lines(rows, ">", "  "), ""]
     if plan.memory_float32 is None:
-        lines += _memory(plan.memory, plan.world_size, plan.precision or "16 bits")
+        lines += _memory(plan, plan.memory, plan.precision or "16 bits")
     else:
-        lines += _memory(plan.memory, plan.world_size, "bfloat16 (GPUs that have it)")
-        lines += ["", *_memory(plan.memory_float32, plan.world_size, "float32 (other devices)")]
+        lines += _memory(plan, plan.memory, "bfloat16 (GPUs that have it)")
+        lines += ["", *_memory(plan, plan.memory_float32, "float32 (other devices)")]
     if plan.world_size == 1:
         lines.append("\nwith one device ZeRO saves nothing; try --devices 4")
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
+from lmeff.methods import check_methods, method_costs, tried_methods
 from lmeff.models.device import main_memory_bytes
 from lmeff.plan import make_plan
 from lmeff.plan.batch import micro_batches
@@ -27,17 +28,19 @@ class Memory:
 def probe_memory(recipe: Recipe, world_size: int = 1) -> Memory:
     """Forward, backward and optimizer state at every micro-batch that divides a process's share, until one does not fit.
 
-    Without a GPU nothing is tried: the estimate of the plan stands beside the machine's memory.
+    Without a GPU nothing is tried: the estimate of the plan stands beside the machine's memory. Raises InputError for what a
+    learning method needs and is not there.
     """
+    check_methods(recipe)
     sizes, device = micro_batches(recipe, world_size), device_of_this_machine()
     if device.type == "cpu":
         total = main_memory_bytes()
-        peaks: dict[int, int | None] = {
-            size: make_plan(recipe, world_size=world_size, micro_batch=size).memory["ddp"].total for size in sizes
-        }
+        costs = method_costs(recipe)
+        plans = {size: make_plan(recipe, world_size=world_size, micro_batch=size, costs=costs) for size in sizes}
+        peaks: dict[int, int | None] = {size: plan.memory["ddp"].total for size, plan in plans.items()}
         fitting = [size for size, peak in peaks.items() if peak <= USABLE_MEMORY * total]
         return Memory("CPU (estimated)", total, peaks, max(fitting, default=None))
-    peaks = fitting_sizes(recipe, device, sizes)
+    peaks = fitting_sizes(recipe, device, sizes, tried_methods(recipe))
     fitting = [size for size, peak in peaks.items() if peak is not None]
     total = torch.cuda.get_device_properties(device).total_memory
     return Memory(torch.cuda.get_device_name(device), total, peaks, max(fitting, default=None))

@@ -137,8 +137,8 @@ def probe_trainer(
     for steps that all read that many first sequences, or all of the batch where it has no more."""
     prepare_process(recipe.deterministic)
     recipe = quiet(recipe)
-    micro_batch, accumulation = split_batch(recipe, 1, probe_micro_batch(recipe))
     methods = list(methods_of(recipe, tokens))
+    micro_batch, accumulation = split_batch(recipe, 1, probe_micro_batch(recipe, methods))
     if num_sequences is not None:
         batch = recipe.batch
         num_sequences = min(num_sequences, batch.clock.sequences_per_step)
@@ -177,8 +177,6 @@ def made_trainer(
         trainer = kind(build_model(recipe), arguments, recipe, tokens, methods)
         trainer.remove_callback(ProgressCallback)
         trainer.remove_callback(PrinterCallback)
-        for method in methods:
-            method.before_training(trainer, lambda: None)
         try:
             for method in methods:
                 method.before_training(trainer, lambda: None)

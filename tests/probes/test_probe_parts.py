@@ -6,10 +6,11 @@ from launching import write_recipe
 
 from lmeff.clock import Clock
 from lmeff.probes.learning_rate import SMOOTHING, RangeTest, smooth
-from lmeff.probes.probe_run import FirstSequences, probe_folder, quiet
+from lmeff.probes.probe_run import FirstSequences, ProbeTrainer, made_trainer, prepared_tokens, probe_folder, quiet
 from lmeff.probes.speed import Speed
 from lmeff.recipe import read_recipe
 from lmeff.tokens import PermutationOrder
+from lmeff.training.method import Method
 
 
 def test_smoothing_is_the_mean_with_weights_that_fall():
@@ -39,6 +40,19 @@ def test_a_probe_writes_no_checkpoint_and_meets_what_is_not_finite(tmp_path):
     assert probe.training["report_to"] == "none"
     assert recipe.checkpoints.every_steps == 7
     assert probe_folder(recipe) == tmp_path / "outputs" / "job" / "probes"
+
+
+@pytest.mark.medium
+def test_what_a_method_does_before_training_is_done_once(tmp_path):
+    class Counting(Method):
+        times = 0
+
+        def before_training(self, trainer, check_stop):
+            self.times += 1
+
+    recipe, method = quiet(read_recipe(write_recipe(tmp_path)).recipe), Counting()
+    with made_trainer(ProbeTrainer, recipe, prepared_tokens(recipe), 1, (4, 4), [method]):
+        assert method.times == 1
 
 
 def test_a_speed_says_where_it_comes_from():

@@ -15,6 +15,7 @@ from lmeff.recipe.sections.batch import Batch
 
 _VALUE_BYTES, _SUM_BYTES = 2, 4
 _LARGEST_SHORT = 1 << 16
+_UNKNOWN = "what the teachers compute, and the memory they take, is not known"
 
 
 def bytes_per_position(recipe: Recipe) -> int:
@@ -52,7 +53,11 @@ def distillation_costs(
     if cache.kind is None:
         parts = plan_parts(recipe, plan_anchors(recipe))
         stretches = [(part.first_step, part.last_step) for part in parts]
-        return MethodCosts(flops_teachers=asked_flops(sources, batch, stretches))
+        return MethodCosts(
+            flops_teachers=asked_flops(sources, batch, stretches),
+            teacher_parameters=sum(source.family.count_parameters().total for source in sources),
+            teacher_entries=sum(source.family.vocab_size for source in sources),
+        )
     if num_positions is None:
         num_positions = text_tokens(recipe.corpus, recipe.tokenizer.vocab_size)
     if num_positions is None:
@@ -76,10 +81,10 @@ def planned_costs(recipe: Recipe) -> MethodCosts:
     away = []
     for source in sources:
         if source.is_missing:
-            away.append(f"the teachers' FLOPs are not known before {source.name} is there")
+            away.append(f"{_UNKNOWN} before {source.name} is there{source.as_commit}")
             continue
         try:
             source.check_fits(recipe)
         except RunFailed as error:  # the Hub cannot be asked
-            away.append(f"the teachers' FLOPs are not known: {error}")
+            away.append(f"{_UNKNOWN}: {error}")
     return MethodCosts(notes=tuple(away)) if away else distillation_costs(recipe, sources)

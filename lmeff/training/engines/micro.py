@@ -32,9 +32,11 @@ def largest_fitting(candidates: Sequence[int], fits: Callable[[int], bool]) -> i
     return best
 
 
-def fitting_sizes(recipe: Recipe, device: torch.device, sizes: Sequence[int]) -> dict[int, int | None]:
+def fitting_sizes(
+    recipe: Recipe, device: torch.device, sizes: Sequence[int], methods: Sequence[Method] = ()
+) -> dict[int, int | None]:
     """Peak bytes on the GPU by micro-batch, up to the first that does not fit, which has None."""
-    fits, peaks = _fits(recipe, device), {}
+    fits, peaks = _fits(recipe, device, methods), {}
     for size in sizes:
         peaks[size] = torch.cuda.max_memory_allocated(device) if fits(size) else None
         if peaks[size] is None:
