@@ -1,14 +1,15 @@
 """Distillation on one real text, asked fairly: at equal tokens and at equal FLOPs, over paired seeds.
 
-    python tests/benchmarks/distillation_study.py [--data DIR] [--output outputs/distillation_study] [--tokens 2M]
-        [--teacher-tokens 4M] [--seeds 3] [--limit 100] [--only-summary] [section.key=value ...]
+    python tests/benchmarks/distillation_study.py [--data DIR] [--output outputs/distillation_study] [--tokens 7M]
+        [--teacher-tokens 7M] [--seeds 3] [--limit 100] [--only-summary] [section.key=value ...]
 
 Two teachers of 3.3M parameters, Llamas of recipes/leaner_small with seeds of their own, teach a Llama of 1.1M on Leaner: asked
 in every step, by each reduction, and once for all passes. Beside it the same student without teachers, for as many tokens, and
-for as many FLOPs as either costs with its teachers, whose own training is not counted. All arms of one seed begin with the
-same weights and read in the same order; every arm takes one seed before any takes the next. The same command again skips
-what is done and goes on with what was stopped. Further words change the recipes of all. Writes `summary.md` into the output
-folder.
+for as many FLOPs as either costs with its teachers, whose own training is not counted. Teachers that are asked once read the
+whole text, 3.4M tokens, so that they cost more than asking where a student reads less than that; the default is two passes.
+All arms of one seed begin with the same weights and read in the same order; every arm takes one seed before any takes the
+next. The same command again skips what is done and goes on with what was stopped. Further words change the recipes of all.
+Writes `summary.md` into the output folder.
 """
 
 import argparse
@@ -187,8 +188,8 @@ def main() -> int:
     folder = os.environ.get("LMEFF_TEST_DATA")
     parser.add_argument("--data", type=Path, default=folder, required=not folder, help="by default LMEFF_TEST_DATA")
     parser.add_argument("--output", type=Path, default=Path("outputs/distillation_study"))
-    parser.add_argument("--tokens", type=parse_count, default=2_000_000)
-    parser.add_argument("--teacher-tokens", type=parse_count, default=4_000_000)
+    parser.add_argument("--tokens", type=parse_count, default=7_000_000)
+    parser.add_argument("--teacher-tokens", type=parse_count, default=7_000_000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--limit", type=int, default=100, help="pairs of each of BLiMP's paradigms")
     parser.add_argument("--only-summary", action="store_true", help="of what is done; trains nothing")
