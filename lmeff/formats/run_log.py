@@ -35,7 +35,8 @@ class LogRecord(StrictModel):
     loss_kind: LossKind | None = None
     """What is predicted, where that is not the next token: losses of different kinds are not comparable. Only there."""
     teacher_loss: float | None = None
-    """Mean over the same steps of the teachers' term, T^2 x KL in nats per position with a loss. Only of distilled models."""
+    """Mean over the same steps of the teachers' term, T^2 x KL in nats per position with a loss. Only of distilled models. With
+    kept teachers it is another number: of `top_k` never above the whole KL, of `sampled` an estimate of it."""
 
     def append(self, path: Path) -> None:
         with open(path, "a", encoding="utf-8") as file:

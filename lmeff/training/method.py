@@ -1,16 +1,16 @@
-"""The seam for learning methods: how a run may differ from plain training of its objective in its order.
+"""The seam for learning methods: how a run may differ from training its objective on sequences in their plain order.
 
 Training knows methods only by this interface; `lmeff.run` hands them in. Several fold over each other: each wraps the objective
 and the order that the one before it made, so a distilled curriculum is a list of two methods.
 
-Why this suffices for the methods to come:
+How the methods that there are use it:
 
 Distillation wraps the objective. Its `prepare` runs the teachers beside the student, on the device and without gradients, and
 puts what they say into `targets`; teachers belong to the wrapper and not to the model, so no engine shards, trains or saves
 them. Its `losses` adds the teachers' term to the student's: `loss` is the sum that is minimized, `nats` stays the student's own
-cross-entropy, so that logs and held-out losses compare with plain runs, and further entries are columns that its callback reads
-with `trainer.step_losses`. Soft targets read from disk need the sequence's id, which the micro-batch has, and no forward pass.
-Its `flops` are those of the teachers.
+cross-entropy, so that logs and held-out losses compare with plain runs, and further entries become columns of the log by its
+callback, with `trainer.share_of_step`. Soft targets read from disk need the sequence's id, which the micro-batch has, and no
+forward pass. Its `flops` are those of the teachers.
 
 A curriculum wraps the order. Sequences of a stage are a pure function of (seed, stage, step - first step of the stage). Its
 callback looks at the held-out loss at the end of a step and, where a stage ends, scores documents and extends the order. Scores
@@ -48,7 +48,8 @@ class Method:
         be found again."""
 
     def callbacks(self, trainer: Trainer) -> Sequence[RunCallback]:
-        """Called once, when the trainer, a `LmeffTrainer`, is complete. Their priority is LEARN."""
+        """Called once, when the trainer, a `LmeffTrainer`, is complete. Those that change what comes have the priority LEARN,
+        those that add to the log SUM_UP."""
         return ()
 
     def provenance(self) -> Mapping[str, Any]:

@@ -234,6 +234,17 @@ class LmeffTrainer(ResumableTrainer):
         gathered = {name: nested_gather(value, self.args.parallel_mode) for name, value in self._losses.items()}
         return {name: value.mean().item() for name, value in gathered.items()}
 
+    def share_of_step(self, name: str) -> torch.Tensor:
+        """This process's share of one of the last step's losses, on its device, for `over_processes`."""
+        return self._losses[name]
+
+    def over_processes(self, shares: torch.Tensor) -> list[float]:
+        """What such shares of several steps, (steps), are over the global batch. Collective; every process is given the
+        same."""
+        gathered: torch.Tensor = nested_gather(shares, self.args.parallel_mode)
+        means: list[float] = gathered.view(-1, len(shares)).mean(0).tolist()
+        return means
+
     def _get_grad_norm(self, model: torch.nn.Module, grad_norm: Any = None) -> Any:
         self.grad_norm = norm = super()._get_grad_norm(model, grad_norm=grad_norm)
         # DeepSpeed has no norm for a step that loss scaling dropped.

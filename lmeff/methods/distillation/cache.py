@@ -3,7 +3,7 @@ with their sha256 that is written last."""
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from lmeff.errors import InputError
 from lmeff.files import MANIFEST, describe_files, has_manifest, read_json, sha256_file, write_bytes, write_json
 from lmeff.methods.distillation.costs import bytes_per_position
 from lmeff.methods.distillation.sources import TeacherSource
@@ -123,25 +122,30 @@ class TeacherCache:
     def is_whole(self) -> bool:
         return has_manifest(self.folder)
 
-    def check(self) -> None:
-        """Raises InputError for a file that is not what was written."""
+    def first_mistake(self, numbers: Iterable[int], check_stop: Callable[[], None]) -> str:
+        """What is wrong with the first of these shards that is not what was written; empty where all are."""
         manifest = read_json(self.folder / MANIFEST)
-        for number in range(self.num_shards):
+        for number in numbers:
+            check_stop()
             path = self.shard(number)
             entry = manifest["files"].get(path.name)
             with suppress(FileNotFoundError):
                 if entry and sha256_file(path) == entry["sha256"]:
                     continue
-            raise InputError(
-                f"{path}: is not what was written there; remove {self.folder}, and the teachers are asked again"
-            )
+            return f"{path}: is not what was written there; remove {self.folder}, and the teachers are asked again"
+        return ""
 
     @cached_property
     def _shards(self) -> list[np.ndarray]:
-        return [
-            np.memmap(self.shard(number), self.record, "r", shape=(len(self.rows_of(number)), self.length))
-            for number in range(self.num_shards)
-        ]
+        return [self._mapped(number) for number in range(self.num_shards)]
+
+    def _mapped(self, number: int) -> np.ndarray:
+        """By torch, whose maps hold no file descriptor: a process may have a thousand of these, and a large text has more
+        shards."""
+        shape = (len(self.rows_of(number)), self.length)
+        num_bytes = shape[0] * shape[1] * self.record.itemsize
+        content: np.ndarray = torch.from_file(str(self.shard(number)), size=num_bytes, dtype=torch.uint8).numpy()
+        return content.view(self.record).reshape(shape)
 
     def read(self, rows: np.ndarray) -> np.ndarray:
         """The records of these rows, (rows, length)."""

@@ -1,8 +1,11 @@
 """Distillation as a learning method: its objective, what is done before training, its column in the log, and its costs."""
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
+import torch
 from transformers import Trainer, TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.methods.distillation.asked import AskedTeachers
@@ -21,6 +24,9 @@ from lmeff.training.engines.engine import run_on_rank_zero
 from lmeff.training.method import Method
 from lmeff.training.trainer import LmeffTrainer
 
+_MOST_SHARES = 1000
+"""Steps after which shares are summed up even if nobody asks."""
+
 
 class Distillation(Method):
     def __init__(self, recipe: Recipe, tokens: Tokens) -> None:
@@ -32,6 +38,8 @@ class Distillation(Method):
         self._teachers = AskedTeachers(recipe, self._sources)
         self._knowledge: Knowledge = self._teachers
         self._caches: dict[int, TeacherCache] = {}
+        self._verified: set[int] = set()
+        """Lengths whose caches this process knows to be whole; a run of several parts asks once."""
         if kind := recipe.distillation.cache.kind:
             precision = str(half_precision(recipe) or "float32")
             self._caches = {
@@ -47,12 +55,22 @@ class Distillation(Method):
         return inner if self._caches else self.wrap_objective(inner)
 
     def before_training(self, trainer: Trainer, check_stop: Callable[[], None]) -> None:
+        assert isinstance(trainer, LmeffTrainer)
         arguments = trainer.args
-        for cache in self._caches.values():
-            if not run_on_rank_zero(cache.is_whole):
-                work = TeacherPass(self._recipe, self._tokens, self._teachers, cache, arguments.device, check_stop)
-                work.fill(arguments.process_index, arguments.world_size)
-            run_on_rank_zero(cache.check)
+        rank, world_size = arguments.process_index, arguments.world_size
+        for length, cache in self._caches.items():
+            if length in self._verified:
+                continue
+            work = TeacherPass(self._recipe, self._tokens, self._teachers, cache, arguments.device, check_stop)
+            if run_on_rank_zero(cache.is_whole):
+                launch = run_on_rank_zero(lambda: uuid4().hex)
+                work.verify(rank, world_size, launch)
+                trainer.accelerator.wait_for_everyone()  # no longer than it takes to look at a few names
+                if rank == 0:
+                    shutil.rmtree(work.verified(launch), ignore_errors=True)
+            else:
+                work.fill(rank, world_size)
+            self._verified.add(length)
         if self._caches:
             self._teachers.forget()
         else:
@@ -81,23 +99,51 @@ class Distillation(Method):
         return {"flops_teachers": kept_flops(self._sources, batch, self._num_positions)}
 
 
-class TeacherColumn(RunCallback):
-    """The mean of the teachers' term since the last record of the log."""
+class TriedTeachers(Method):
+    """The teachers in a step that is only tried: what memory it takes, whatever it reads."""
 
-    priority = Priority.LEARN
+    def __init__(self, recipe: Recipe) -> None:
+        self._recipe, self._teachers = recipe, AskedTeachers(recipe, sources_of(recipe))
+
+    def wrap_tried_objective(self, inner: Objective) -> Objective:
+        return DistilledObjective(inner, self._recipe, self._teachers, [])
+
+
+class TeacherColumn(RunCallback):
+    """The mean of the teachers' term since the last record of the log.
+
+    Shares of steps stay on the device and are summed up when they are asked for: looking at a number on a GPU makes the CPU
+    wait for it.
+    """
+
+    priority = Priority.SUM_UP
     name = "teacher_loss"
 
     def __init__(self, trainer: LmeffTrainer) -> None:
         self._trainer, self._sum, self._num_steps = trainer, 0.0, 0
+        self._shares: list[torch.Tensor] = []
+        """This process's, of the steps that are not in the sum yet."""
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._sum += self._trainer.step_losses()[COLUMN]
-        self._num_steps += 1
+        self._shares.append(self._trainer.share_of_step(COLUMN))
+        if control.should_save or len(self._shares) == _MOST_SHARES:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        """Collective."""
+        if self._shares:
+            for value in self._trainer.over_processes(torch.stack(self._shares)):
+                self._sum += value
+            self._num_steps += len(self._shares)
+            self._shares = []
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: Any = None, **_: Any
     ) -> None:
-        if "loss" in logs and self._num_steps:
+        if "loss" not in logs:
+            return
+        self._sum_up()
+        if self._num_steps:
             logs["teacher_loss"] = self._sum / self._num_steps
             self._sum, self._num_steps = 0.0, 0
 

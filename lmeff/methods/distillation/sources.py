@@ -34,7 +34,14 @@ class TeacherSource:
 
     @property
     def is_on_hub(self) -> bool:
-        return is_remote(self.name)
+        """Only by its commit: whatever else looks like a name of the Hub is a folder that is still to come."""
+        return "@" in self.name and is_remote(self.name)
+
+    @property
+    def as_commit(self) -> str:
+        """How to name it if the Hub was meant, in brackets; empty where that cannot be."""
+        is_short = "@" not in self.name and is_remote(self.name)
+        return f" (a model of the Hub is named with its commit: {self.name}@COMMIT)" if is_short else ""
 
     @property
     def is_missing(self) -> bool:
@@ -49,7 +56,9 @@ class TeacherSource:
             return self._fetched()
         folder, what = Path(self.name), self.key.rpartition(".")[2].removesuffix("s")
         if not folder.is_dir():
-            raise self.wrong(f"no such folder{where_looked(self.name)}; the {what} has to be trained first")
+            raise self.wrong(
+                f"no such folder{where_looked(self.name)}; the {what} has to be trained first{self.as_commit}"
+            )
         if not (folder / "config.json").is_file() or not holds_weights(folder.iterdir()):
             finals = sorted(path.parent.name for path in RunFolder(folder).find_in_revisions("config.json"))
             a_run = f"; it is a run, whose models are in {RunFolder(folder).revisions}" if finals else ""
@@ -107,6 +116,13 @@ class TeacherSource:
             raise self.wrong(
                 f"a {family.name} does not keep documents apart as a {recipe.model.family} does (batch.document_mask)"
             )
+        window, own_window = family.attention_window, recipe.model.attention_window
+        if recipe.batch.document_mask and window not in (None, own_window):
+            # They are given masks that the student's window is a part of.
+            raise self.wrong(
+                f"its local layers see {window} tokens on each side, and the student's {own_window}; with"
+                " batch.document_mask that has to be the same (model.local_attention)"
+            )
         longest, length = family.max_position_embeddings, recipe.batch.sequence_length
         if 0 < longest < length:
             raise self.wrong(f"it takes {longest} tokens, and batch.sequence_length is {length}")
@@ -122,7 +138,8 @@ class TeacherSource:
         theirs, ours = _what_decides_ids(self.folder), _what_decides_ids(tokenizer_folder)
         if theirs == ours:
             return
-        raise self.wrong(f"it has another tokenizer: {_first_difference(theirs, ours)}; a teacher needs the run's own")
+        difference = _first_difference(theirs, ours) if theirs else "its vocabulary is no table of tokens and entries"
+        raise self.wrong(f"it has another tokenizer: {difference}; a teacher needs the run's own")
 
 
 def sources_of(recipe: Recipe) -> list[TeacherSource]:
@@ -131,10 +148,13 @@ def sources_of(recipe: Recipe) -> list[TeacherSource]:
 
 
 def _what_decides_ids(folder: Path) -> dict[str, Any]:
+    """Empty for a tokenizer of another kind than ours, such as Unigram, whose vocabulary is a list of weighted tokens."""
     from lmeff.tokens.tokenizer.published import MASK_TOKEN  # brings numpy, which a plan does not need
 
     tokenizer = read_json(folder / "tokenizer.json")
-    model = tokenizer["model"]
+    model = tokenizer.get("model") or {}
+    if not isinstance(model.get("vocab"), dict):
+        return {}
     merges = [merge.split(" ") if isinstance(merge, str) else list(merge) for merge in model.get("merges") or ()]
     added = {entry["content"]: entry["id"] for entry in tokenizer.get("added_tokens") or ()}
     added.pop(MASK_TOKEN, None)

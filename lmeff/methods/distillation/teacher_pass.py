@@ -1,14 +1,17 @@
 """The teachers read the whole text once, before training, and what they say is kept. Every process fills some of the shards;
-what a killed process had filled is there again."""
+what a killed process had filled is there again. A cache that is there already is verified by all of them."""
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from accelerate.utils import send_to_device
 
+from lmeff.errors import InputError
+from lmeff.files import write_text
 from lmeff.methods.distillation.asked import AskedTeachers
 from lmeff.methods.distillation.cache import TeacherCache
 from lmeff.methods.distillation.terms import teacher_log_probabilities
@@ -48,6 +51,27 @@ class TeacherPass:
         if rank == 0:
             cache.seal()
         self._wait(cache.is_whole)
+
+    def verify(self, rank: int, world_size: int, launch: str) -> None:
+        """Reads the shards of this process again, and returns when all processes have. They wait as in `fill`, for files in
+        `verified(launch)`, which the caller removes when all have returned. Raises InputError, on all processes, for a file
+        that is not what was written, and what `check_stop` does.
+
+        Args:
+            launch: a name that these processes have in common with no others.
+        """
+        mistakes = [self.cache.first_mistake(range(rank, self.cache.num_shards, world_size), self.check_stop)]
+        if world_size > 1:
+            told = [self.verified(launch) / str(one) for one in range(world_size)]
+            write_text(told[rank], mistakes[0])
+            self._wait(lambda: all(file.exists() for file in told))
+            mistakes = [file.read_text() for file in told]
+        if any(mistakes):
+            raise InputError(next(filter(None, mistakes)))
+
+    def verified(self, launch: str) -> Path:
+        """Where the processes of a launch say that they have read their shards again, and what is wrong with them."""
+        return self.cache.folder / f".verified-{launch}"
 
     def _wait(self, is_done: Callable[[], bool]) -> None:
         pause = _SHORTEST_PAUSE_SECONDS

@@ -58,7 +58,8 @@ class TopKTerm(TeacherTerm):
     """Of the k likeliest tokens `said` has `ids`, and `values` (float16): how much their logits at the temperature are below
     the highest one; and `log_sum_exp` (float32) of all of these differences. All other tokens are one more outcome, the tail.
 
-    Nothing is renormalized to the k tokens, which would teach that all else is impossible.
+    Nothing is renormalized to the k tokens, which would teach that all else is impossible. The distance is that over k + 1
+    outcomes, which is never above that over all tokens.
     """
 
     def distance(self, log_q: torch.Tensor, said: Mapping[str, torch.Tensor]) -> torch.Tensor:

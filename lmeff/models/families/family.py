@@ -122,6 +122,11 @@ class Family(ABC):
         heads = getattr(self, "num_attention_heads", 0)
         return num_tokens * self.num_hidden_layers * heads * sequence_length * (4 + 1 + bytes_each)
 
+    @property
+    def attention_window(self) -> int | None:
+        """Tokens on each side that its local layers see; None without such layers."""
+        return None
+
     def num_logits(self, num_tokens: int, sequence_length: int) -> int:
         """Of `num_tokens` that are trained on, those for which the model computes logits."""
         return num_tokens

@@ -88,6 +88,10 @@ class ModernBert(Family):
         seen = self.num_global_layers * sequence_length + num_local * window
         return 6 * self.count_parameters().matmul + 12 * self.hidden_size * seen
 
+    @property
+    def attention_window(self) -> int | None:
+        return self.local_attention // 2 if self.num_global_layers < self.num_hidden_layers else None
+
     def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
         layers = self.num_hidden_layers * (10 * self.hidden_size + 4 * self.intermediate_size)
         return num_tokens * (layers + 6 * self.hidden_size) * bytes_each

@@ -19,6 +19,8 @@ class Priority(IntEnum):
     AGREE = 40
     """All processes agree on a checkpoint and on an end, after everything that may ask for them. What the Trainer took from a
     checkpoint is set right before anything is reported."""
+    SUM_UP = 45
+    """What methods add to the log is summed up over processes, since it is known now whether a checkpoint keeps it."""
     LOG_SAMPLES = 50
     SHOW_PROGRESS = 60
     LOG = 70

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from launching import curve, launch, read_lines, state_of, weights
+from launching import curve, launch_in_turn, read_lines, state_of, weights
 from methods.distillation.small import recipe_of, save_teacher, write_small
 from safetensors import safe_open
 
@@ -136,10 +136,16 @@ def test_a_run_that_is_killed_while_teachers_read_goes_on(
 
 
 def test_two_processes_compute_the_same(path: Path, kept: Path) -> None:
-    launch("cpu_ddp", str(path), "name=two", teachers(path, "one", "two"), CACHE)
-    ours = path.parent / "outputs" / "two" / "seed-1"
+    """Those that fill the cache, and those that find it there and verify it."""
+    words = (teachers(path, "one", "two"), CACHE, f"paths.data={path.parent / 'both'}")
+    lines = [[str(path), f"name={name}", *words] for name in ("two", "two_again")]
+    codes, output = launch_in_turn("cpu_ddp", path.parent / "two.json", lines)
+    assert codes == [0, 0], output
+    ours, again = (path.parent / "outputs" / name / "seed-1" for name in ("two", "two_again"))
     for one, other in zip(read_lines(ours / "run.log.jsonl"), read_lines(kept / "run.log.jsonl"), strict=True):
         for name in ("loss", "teacher_loss", "grad_norm"):
             assert one[name] == pytest.approx(other[name], rel=1e-4)
-    shards = [sorted((path.parent / place).glob("*/tokens/*/teachers/*/*.bin")) for place in ("data", "whole")]
-    assert {one.read_bytes() for one in shards[1]} <= {one.read_bytes() for one in shards[0]}
+    assert (curve(again), weights(again)) == (curve(ours), weights(ours))
+    assert not list((path.parent / "both").glob("*/tokens/*/teachers/*/.*"))
+    shards = [sorted((path.parent / place).glob("*/tokens/*/teachers/*/*.bin")) for place in ("both", "whole")]
+    assert [one.read_bytes() for one in shards[0]] == [one.read_bytes() for one in shards[1]]

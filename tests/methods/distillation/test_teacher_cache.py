@@ -61,6 +61,10 @@ class Kept:
         device = torch.device("cpu")
         TeacherPass(self.recipe, self.tokens, self.teachers, self.cache, device, check).fill(rank, world_size)
 
+    def verify(self, rank: int = 0, world_size: int = 1, check: Any = never, launch: str = "launch") -> None:
+        device = torch.device("cpu")
+        TeacherPass(self.recipe, self.tokens, self.teachers, self.cache, device, check).verify(rank, world_size, launch)
+
     def both(self, ids: list[int], step: int = 0) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         """What the teachers say of these sequences, and what was kept of it."""
         text = TrainSequences(self.tokens, self.recipe.batch, objective_of(self.recipe, self.tokens))
@@ -89,20 +93,25 @@ def test_all_entries_say_what_the_teachers_say(
     whole = Kept(path, taught(path, "distillation.cache.k=1000", *settings), tmp_path / "whole")
     few = Kept(path, taught(path, "distillation.cache.k=7", *settings), tmp_path / "few")
     assert whole.cache.record["ids"].shape == (320,)
-    log_q = (3 * torch.randn(4, 32, 320, generator=STUDENT)).log_softmax(-1)
+    logits = (3 * torch.randn(4, 32, 320, generator=STUDENT)).requires_grad_()
+    log_q = logits.log_softmax(-1)
     ids = [5, 0, 100, 61]
     for kept in (whole, few):
         kept.fill()
-        kept.cache.check()
+        kept.verify()
         said, ours = kept.both(ids)
         distance = TopKTerm().distance(log_q, ours)
         if kept is whole:
             exact = WholeTerm(2.0, kept.recipe.distillation.average).distance(log_q, said)
             assert (distance - exact).abs().max() < 2e-3 * exact.max()
             assert abs((distance / exact - 1).mean()) < 2e-4
+            gradient, asked = (
+                torch.autograd.grad(one.sum(), logits, retain_graph=True)[0] for one in (distance, exact)
+            )
+            assert (gradient - asked).abs().max() < 1e-4 * asked.abs().max()
     log_p = teacher_log_probabilities(list(said.values()), 2.0, few.recipe.distillation.average, 320).double().exp()
     for row, place in ((0, 3), (2, 31), (3, 0)):
-        p, q = log_p[row, place], log_q[row, place].double().exp()
+        p, q = log_p[row, place], log_q[row, place].detach().double().exp()
         best = ours["ids"][row, place].long()  # of two that are as likely either will do
         assert p[best].sum().item() == pytest.approx(p.sort(descending=True).values[:7].sum().item(), abs=1e-5)
         tail_p, tail_q = 1 - p[best].sum(), 1 - q[best].sum()
@@ -176,16 +185,61 @@ def test_pieces_of_shorter_sequences_are_kept_by_themselves(path: Path, tmp_path
 def test_a_damaged_file_is_one_line(path: Path, tmp_path: Path) -> None:
     kept = Kept(path, taught(path, "distillation.cache.k=5"), tmp_path / "damaged")
     kept.fill()
-    kept.cache.check()
+    kept.verify()
     shard = kept.cache.shard(1)
     content = bytearray(shard.read_bytes())
     content[100] ^= 1
     shard.write_bytes(content)
     with pytest.raises(InputError, match=rf"^{shard}: is not what was written there; remove {kept.cache.folder}, and"):
-        kept.cache.check()
+        kept.verify()
     shard.unlink()
     with pytest.raises(InputError, match=rf"^{shard}: is not what was written"):
-        kept.cache.check()
+        kept.verify()
+
+
+def test_processes_share_what_is_verified_and_wait_on_disk(path: Path, tmp_path: Path) -> None:
+    """Without a collective: whoever is done first looks for the others' files, and can be stopped meanwhile."""
+    kept = Kept(path, taught(path, "distillation.cache.k=5"), tmp_path / "shared")
+    kept.fill()
+    shard = kept.cache.shard(1)
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    read, ended = list[str](), dict[int, str]()
+
+    def verify(rank: int) -> None:
+        try:
+            kept.verify(rank, 2)
+        except InputError as error:
+            ended[rank] = str(error)
+
+    asked = iter(range(kept.cache.num_shards))
+
+    def stop_when_it_waits() -> None:
+        read.append("asked")
+        if next(asked, None) is None:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        kept.verify(0, 2, stop_when_it_waits, "stopped")
+    assert len(read) == kept.cache.num_shards + 1
+    threads = [threading.Thread(target=verify, args=(rank,)) for rank in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert ended[0] == ended[1]
+    assert ended[0].startswith(f"{shard}: is not what was written there"), "which only one of them has read"
+
+
+def test_a_text_of_many_shards_takes_no_file_descriptors(path: Path, tmp_path: Path) -> None:
+    kept = Kept(path, taught(path, "distillation.cache.k=5"), tmp_path / "many")
+    kept.fill()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    rows = np.arange(0, kept.cache.num_rows, 7)
+    records = kept.cache.read(rows)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert kept.cache.num_shards > 3
+    written = [np.fromfile(kept.cache.shard(number), kept.cache.record) for number in range(kept.cache.num_shards)]
+    assert np.array_equal(records, np.concatenate(written).reshape(-1, 32)[rows])
 
 
 def test_whatever_it_depends_on_gives_it_another_place(path: Path) -> None:

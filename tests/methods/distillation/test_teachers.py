@@ -10,17 +10,25 @@ import torch
 from methods.distillation.small import recipe_of, save_teacher, small_tokens, write_small
 
 from lmeff.errors import InputError
-from lmeff.methods import check_methods, method_costs, methods_of
+from lmeff.formats.plan import PlanDocument
+from lmeff.methods import check_methods, method_costs, methods_of, tried_methods
 from lmeff.methods.distillation.asked import AskedTeachers
 from lmeff.methods.distillation.sources import TeacherSource, sources_of
 from lmeff.models.loading import load_language_model
 from lmeff.objectives import Pieces, objective_of
 from lmeff.plan import make_plan
+from lmeff.plan.gpus import Gpu
+from lmeff.plan.memory import largest_fitting
+from lmeff.plan.text import format_plan
+from lmeff.probes.memory import probe_memory
 from lmeff.tokens import BOS_ID
 
 GPT2 = ("model={family: gpt2, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2}",)
 MAMBA = ("model={family: mamba2, hidden_size: 16, num_hidden_layers: 1, head_dim: 8, state_size: 8}",)
 HYBRID = ("objective.name=hybrid",)
+MODERN = (
+    "{family: modernbert, hidden_size: 16, intermediate_size: 32, num_hidden_layers: LAYERS, num_attention_heads: 2"
+)
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +102,40 @@ def test_a_teacher_that_cannot_teach_is_one_line(path: Path) -> None:
 
 
 @pytest.mark.medium
+def test_local_layers_see_as_far_as_the_students(path: Path) -> None:
+    """With documents kept apart teachers are given the student's masks, and would be other models than were trained."""
+
+    def written(name: str, layers: int, window: int) -> Path:
+        recipe = path.with_name(f"{name}.yaml")
+        model = f"model: {MODERN.replace('LAYERS', str(layers))}, local_attention: {window}}}"
+        recipe.write_text(re.sub(r"model: \{.*\}", model, path.read_text()))
+        return recipe
+
+    save_teacher(path.with_name("wide"), written("wide_model", 2, 16))
+    save_teacher(path.with_name("whole"), written("whole_model", 1, 16))  # its first and only layer sees all
+    student = written("student", 2, 4)
+    apart = ("batch.document_mask=true",)
+    told = mistake(student, *taught(path, "wide", words=apart))
+    assert "its local layers see 8 tokens on each side, and the student's 2; with batch.document_mask" in told
+    start(student, *taught(path, "wide"))
+    start(student, *taught(path, "whole", words=apart))
+    start(student, *taught(path, "wide", words=(*apart, "model.local_attention=16")))
+
+
+@pytest.mark.medium
+def test_a_name_of_the_hub_without_a_commit_is_no_model_of_the_hub(path: Path) -> None:
+    """It may be a folder that is still to come, and is never asked for."""
+    words = ("distillation.teachers=[HuggingFaceTB/SmolLM2-135M]",)
+    advice = "a model of the Hub is named with its commit: HuggingFaceTB/SmolLM2-135M@COMMIT)"
+    assert mistake(path, *words).endswith(f"the teacher has to be trained first ({advice}")
+    (note,) = method_costs(recipe_of(path, *words)).notes
+    assert note.endswith(f"is not known before HuggingFaceTB/SmolLM2-135M is there ({advice}")
+    commit = "HuggingFaceTB/SmolLM2-135M@" + 40 * "a"
+    assert TeacherSource(commit).is_on_hub
+    assert TeacherSource(commit).as_commit == TeacherSource("a/b/c").as_commit == ""
+
+
+@pytest.mark.medium
 def test_tokenizers_are_compared_by_what_they_do(path: Path, tmp_path: Path) -> None:
     ours = small_tokens(path).tokenizer_folder
     for name in ("llama", "gpt2", "hybrid"):  # the last has `<mask>` and adds `<s>`
@@ -111,6 +153,12 @@ def test_tokenizers_are_compared_by_what_they_do(path: Path, tmp_path: Path) -> 
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(
         InputError, match=r"entry 300 of this run, is 310 there \(2 differ\); a teacher needs the run's own$"
+    ):
+        source.check_tokenizer(ours)
+    unigram = content | {"model": {"type": "Unigram", "vocab": [["<unk>", 0.0], ["a", -1.5]]}}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(unigram))
+    with pytest.raises(
+        InputError, match=r"another tokenizer: its vocabulary is no table of tokens and entries; a teacher"
     ):
         source.check_tokenizer(ours)
     (tmp_path / "tokenizer.json").unlink()
@@ -162,7 +210,57 @@ def test_what_teachers_cost_is_planned(path: Path) -> None:
     away = method_costs(recipe_of(path, *taught(path, "llama", "nobody")))
     assert away.flops_teachers is None
     assert len(away.notes) == 1
-    assert re.search(r"FLOPs are not known before .*nobody is there$", away.notes[0])
+    assert re.search(r"and the memory they take, is not known before .*nobody is there$", away.notes[0])
     unused = recipe_of(path, *taught(path, "llama", words=("distillation.alpha=1",)))
     assert method_costs(unused) == method_costs(recipe_of(path))
     assert methods_of(unused, tokens) == ()
+
+
+@pytest.mark.medium
+def test_memory_of_teachers_that_are_asked_is_planned(path: Path) -> None:
+    """Their weights in the precision of the run, on every device, and their logits beside the student's."""
+    free = ("batch.micro=auto", "training.bf16=false")
+    plain = recipe_of(path, *free)
+    asked = recipe_of(path, *taught(path, "llama", "gpt2", words=free))
+    weights = sum(source.family.count_parameters().total for source in sources_of(asked))
+    stored = sum(
+        one.numel() for name in ("llama", "gpt2") for one in load_language_model(path.with_name(name)).parameters()
+    )
+    assert weights == stored
+    costs = method_costs(asked)
+    plans = [make_plan(one, world_size=2, micro_batch=4, costs=method_costs(one)) for one in (plain, asked)]
+    for engine, before in plans[0].memory.items():
+        after = plans[1].memory[engine]
+        assert after.states - before.states == weights * 4
+        assert after.logits - before.logits == 4 * 32 * (320 + 320) * 4
+        assert after.total - before.total == after.states - before.states + after.logits - before.logits
+    assert [line.endswith("in float32, with its teachers:") for line in map(memory_title, plans)] == [False, True]
+    family, room = sources_of(asked)[0].family, plans[0].memory["ddp"].total
+    gpu = Gpu(1.0, room / 0.9e9 + 1e-9)
+    assert largest_fitting(plain, family, 1, gpu, half=False) == 4
+    assert largest_fitting(asked, family, 1, gpu, half=False, costs=costs) < 4
+    if not torch.cuda.is_available():
+        peaks = [probe_memory(one).peak_bytes for one in (plain, asked)]
+        assert {size: peaks[1][size] - peaks[0][size] for size in (1, 8)} == {
+            size: weights * 4 + size * 32 * 640 * 4 for size in (1, 8)
+        }
+    kept = recipe_of(path, *taught(path, "llama", words=("distillation.cache.kind=top_k",)))
+    assert (method_costs(kept).teacher_parameters, tried_methods(kept), tried_methods(plain)) == (0, (), ())
+
+
+def memory_title(plan: PlanDocument) -> str:
+    (line,) = (line for line in format_plan(plan).splitlines() if line.startswith("estimated memory"))
+    return line
+
+
+@pytest.mark.medium
+def test_a_step_is_tried_with_its_teachers(path: Path) -> None:
+    """Before there is any text."""
+    recipe = recipe_of(path, *taught(path, "llama", "gpt2", words=("paths.data=nowhere",)))
+    (method,) = tried_methods(recipe)
+    objective = method.wrap_tried_objective(objective_of(recipe))
+    rows = np.full((2, 32), 7)
+    given = objective.prepare(objective.inputs(Pieces(rows, rows < 0, np.arange(2), False, 0, [0, 1])))
+    assert [one.shape for one in given["targets"]["teacher"].values()] == [(2, 32, 320), (2, 32, 320)]
+    losses = objective.losses(torch.zeros(2, 32, 320), given["targets"], torch.tensor(62.0))
+    assert losses["teacher"] > 0
