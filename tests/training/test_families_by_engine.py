@@ -1,15 +1,18 @@
-"""Every family, a stock decoder of no family, the hybrid and a student, under every engine: the losses and weights of plain
-training, of two processes too.
+"""Every family, a stock decoder of no family, and the hybrid, under every engine: the losses and weights of plain training, of
+two processes too.
 
 One launch for each engine trains them all; how a step is divided differs from the plain runs.
 """
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import prepared
 import pytest
 import torch
-from launching import STORIES, curve, launch_in_turn
+from launching import ROOT, STORIES, curve, environment
 from models.tiny_families import DROPOUT, TINY
 from safetensors.torch import load_file
 from training.in_turn import run_in_turn
@@ -36,7 +39,6 @@ paths: {{outputs: '{folder}/outputs', data: '{folder}/data'}}
 WORDS = {family: [f"model.{field}=0.1" for field in fields] for family, fields in DROPOUT.items()}
 WORDS["hybrid"] = ["objective.name=hybrid", *WORDS["llama"]]
 WORDS["auto"] = []
-WORDS["student"] = ["distillation.teachers=[{folder}/outputs/llama-plain/seed-1/revisions/seed-1]", *WORDS["llama"]]
 AUTO = "auto, config: {model_type: stablelm, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2,"
 AUTO += " num_key_value_heads: 2, intermediate_size: 64, attention_dropout: 0.1}"
 """A decoder that no other test trains."""
@@ -49,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("families")
     (folder / "stories.jsonl").write_text(STORIES)
     for kind in WORDS:
-        family = "llama" if kind in ("hybrid", "student") else kind
+        family = "llama" if kind == "hybrid" else kind
         shape = "".join(f", {key}: {value}" for key, value in TINY.get(family, {}).items())
         model = AUTO if kind == "auto" else family + shape
         (folder / f"{kind}.yaml").write_text(RECIPE.format(folder=folder, family=model))
@@ -58,18 +60,36 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def lines(folder: Path, engine: str, *more: str) -> list[list[str]]:
-    return [
-        [str(folder / f"{kind}.yaml"), f"name={kind}-{engine}", *more, *(word.format(folder=folder) for word in words)]
-        for kind, words in WORDS.items()
-    ]
+    return [[str(folder / f"{kind}.yaml"), f"name={kind}-{engine}", *more, *words] for kind, words in WORDS.items()]
 
 
 @pytest.fixture(scope="module", params=ENGINES)
 def engine(request: pytest.FixtureRequest, folder: Path) -> str:
     """An engine under which all of them were trained, two sequences at a time."""
     launches = folder / f"{request.param}.json"
-    codes, output = launch_in_turn(f"cpu_{request.param}", launches, lines(folder, request.param, "batch.micro=2"))
-    assert dict(zip(WORDS, codes, strict=True)) == dict.fromkeys(WORDS, 0), output
+    launches.write_text(json.dumps(lines(folder, request.param, "batch.micro=2")))
+    config = f"launchers/cpu_{request.param}.yaml"
+    program = str(Path(__file__).with_name("in_turn.py"))
+    done = prepared.run(
+        [
+            str(Path(sys.executable).with_name("accelerate")),
+            "launch",
+            "--quiet",
+            "--config_file",
+            config,
+            program,
+            str(launches),
+        ],
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    assert launches.with_suffix(".codes").exists(), done.stdout
+    codes = json.loads(launches.with_suffix(".codes").read_text())
+    assert dict(zip(WORDS, codes, strict=True)) == dict.fromkeys(WORDS, 0), done.stdout
     return request.param
 
 

@@ -29,16 +29,17 @@ class TwoProcesses:
 
 def test_processes_meet_only_for_a_log_and_a_checkpoint() -> None:
     trainer: Any = TwoProcesses()
-    column, anything = TeacherColumn(trainer), SimpleNamespace()
+    column = TeacherColumn(trainer)
+    anything: Any = SimpleNamespace()
 
     def steps(*numbers: int, save: bool = False) -> None:
         for number in numbers:
             trainer.step = number
             control = TrainerControl(should_save=save and number == numbers[-1])
-            column.on_step_end(anything, anything, control)  # type: ignore[arg-type]
+            column.on_step_end(anything, anything, control)
 
     def log(**of_trainer: float) -> dict[str, float]:
-        column.on_log(anything, anything, TrainerControl(), logs=of_trainer)  # type: ignore[arg-type]
+        column.on_log(anything, anything, TrainerControl(), logs=of_trainer)
         return of_trainer
 
     steps(1, 2, 3)
@@ -53,9 +54,9 @@ def test_processes_meet_only_for_a_log_and_a_checkpoint() -> None:
     again = TeacherColumn(trainer)
     again.load_state(saved)
     trainer.step = 8
-    again.on_step_end(anything, anything, TrainerControl())  # type: ignore[arg-type]
+    again.on_step_end(anything, anything, TrainerControl())
     logs: dict[str, float] = {"loss": 9.0}
-    again.on_log(anything, anything, TrainerControl(), logs=logs)  # type: ignore[arg-type]
+    again.on_log(anything, anything, TrainerControl(), logs=logs)
     assert logs["teacher_loss"] == log(loss=9.0)["teacher_loss"] == pytest.approx(1.5 * 6)
     assert log(loss=9.0) == {"loss": 9.0}, "without a step there is nothing to say"
 
@@ -63,10 +64,11 @@ def test_processes_meet_only_for_a_log_and_a_checkpoint() -> None:
 def test_shares_are_summed_up_now_and_then() -> None:
     trainer: Any = TwoProcesses()
     column = TeacherColumn(trainer)
+    anything: Any = SimpleNamespace()
     for step in range(2500):
         trainer.step = step
-        column.on_step_end(SimpleNamespace(), SimpleNamespace(), TrainerControl())  # type: ignore[arg-type]
+        column.on_step_end(anything, anything, TrainerControl())
     assert trainer.asked == [1000, 1000]
     logs: dict[str, float] = {"loss": 9.0}
-    column.on_log(SimpleNamespace(), SimpleNamespace(), TrainerControl(), logs=logs)  # type: ignore[arg-type]
+    column.on_log(anything, anything, TrainerControl(), logs=logs)
     assert logs["teacher_loss"] == 1.5 * 2499 / 2
