@@ -63,10 +63,11 @@ def _fits(recipe: Recipe, device: torch.device, methods: Sequence[Method] = ()) 
         input_ids = np.zeros((micro_batch, recipe.batch.sequence_length), np.int64)
         begins, sequence_ids = np.ones(input_ids.shape, bool), np.arange(micro_batch)
         pieces = Pieces(input_ids, begins, sequence_ids, recipe.batch.document_mask, 0, place.slots)
-        given = objective.prepare(send_to_device(objective.inputs(pieces), device))
-        if getattr(model.config, "use_cache", False):
-            given.setdefault("use_cache", False)
         try:
+            # A method's models compute here, which takes room, too.
+            given = objective.prepare(send_to_device(objective.inputs(pieces), device))
+            if getattr(model.config, "use_cache", False):
+                given.setdefault("use_cache", False)
             with torch.autocast("cuda", dtype=half, enabled=half is not None):
                 model(**given, num_labeled=torch.tensor(input_ids.size, device=device))["loss"].backward()
             return torch.cuda.max_memory_allocated(device) < limit
