@@ -27,6 +27,7 @@ anchors: {tokens: [10240]}
 schedule: {warmup: 1 steps}
 """
 POSITIONS = 128
+GROUPED = "llama, num_key_value_heads: 2"
 PUBLISHED = (
     "{family: llama, tie_word_embeddings: true, budget: {parameters: 10M, embedding_share: 0.35, glu_factor: 2.66}}"
 )
@@ -52,7 +53,9 @@ def count(family: str, vocab: int, width: int, inner: int, layers: int, head: in
     """Parameters without a second embedding, tensor by tensor."""
     square, norm = width * width, 2 * width  # a layer norm has two vectors, an RMS norm one
     linears = 4 * square + 2 * width * inner
-    if family == "llama":
+    if family == GROUPED:  # keys and values of two heads, whatever the number of others
+        linears = 2 * square + 2 * width * 2 * head + 2 * width * inner
+    if family in ("llama", GROUPED):
         return vocab * width + layers * (linears + width * inner + 2 * width) + width
     if family == "gpt2":
         return (vocab + POSITIONS) * width + layers * (linears + 4 * width + inner + width + 2 * norm) + norm
@@ -78,7 +81,10 @@ def divisions(family: str, width: int) -> list[int]:
     if family == "mamba2":
         return [size for size in (64, 32, 128, 16) if 2 * width % size == 0]
     sizes = [size for size in range(2, 129, 2) if width % size == 0 and (size >= 32 or (width < 128 and size >= 16))]
-    return sorted(sizes, key=lambda size: (size % 8 != 0, abs(math.log(size / 64)), size))
+    sizes.sort(key=lambda size: (size % 8 != 0, abs(math.log(size / 64)), size))
+    if family == GROUPED:
+        return [size for size in sizes if width // size % 2 == 0]
+    return sizes[:1]  # `count` is the same for all of them
 
 
 def search(family: str, parameters: int, vocab: int, share: float, factor: float | None, tied: bool) -> dict:
@@ -89,8 +95,7 @@ def search(family: str, parameters: int, vocab: int, share: float, factor: float
         embedding = entries * width * (1 if tied else 2)
         if not 0.8 * share * 0.99 < embedding / parameters < 1.25 * share * 1.01:
             continue
-        for head in divisions(family, width):
-            of_width = []
+        for place, head in enumerate(divisions(family, width)):
             for inner in range(8, 4 * width, 8) if factor else [0]:
                 if factor and not factor / 1.25 <= inner / width <= factor * 1.25:
                     continue
@@ -102,18 +107,14 @@ def search(family: str, parameters: int, vocab: int, share: float, factor: float
                     if total >= 0.995 * parameters and share / 1.25 <= embedding / total <= share * 1.25:
                         distance = math.log(embedding / total / share) ** 2
                         distance += math.log(inner / width / factor) ** 2 if factor else 0
-                        of_width.append(
-                            (round(distance, 12), abs(total - parameters), width, inner, layers, head, total)
-                        )
-            found += of_width
-            if of_width:
-                break
-    _, _, width, inner, layers, head, total = min(found)
+                        near = (round(distance, 12), abs(total - parameters))
+                        found.append((*near, width, place, layers, inner, head, total))
+    _, _, width, _, layers, inner, head, total = min(found)
     return {"hidden_size": width, "inner": inner, "num_hidden_layers": layers, "head": head, "total": total}
 
 
 CASES = [
-    *((family, tied) for family in ("llama", "gpt2", "gptj", "mamba2") for tied in (True, False)),
+    *((family, tied) for family in ("llama", GROUPED, "gpt2", "gptj", "mamba2") for tied in (True, False)),
     *((family, True) for family in ("bert", "modernbert", "xlnet")),
 ]
 

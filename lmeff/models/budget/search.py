@@ -7,8 +7,8 @@ at most a quarter from what is asked. Of those with the asked number of paramete
     log(share / asked)^2 + log(factor / asked)^2
 
 so that missing either by the same percentage counts the same. Equal ones are ordered by how near the number of parameters is,
-then by width. Where no share is asked, the first term is that of width per layer: 32 is usual, and four times as much or as
-little is legal.
+then by width, then by how usual the division into heads is. Where no share is asked, the first term is that of width per layer:
+32 is usual, and four times as much or as little is legal.
 """
 
 import math
@@ -106,14 +106,18 @@ class _Search:
     def designs(self) -> Iterator[Design]:
         """The best design of every width that has one."""
         for width in self._widths():
-            for one in self._divisions(width):
-                inner, depth = self._with_so_many(one)
-                total = one.fixed + depth * (one.of_layer + inner * one.of_inner)
-                legal = self._is_near(one, inner, total)
-                if legal.any():
-                    inner, depth, total = inner[legal], depth[legal], total[legal]
-                    yield self._best(one, inner, depth, total, self._distance(one, inner, depth, total))
-                    break  # other divisions into heads are less usual ones
+            of_width = [design for one in self._divisions(width) if (design := self._best_of(one))]
+            if of_width:
+                yield min(of_width, key=lambda design: design.rank)  # of equal ones the most usual division
+
+    def _best_of(self, one: _Width) -> Design | None:
+        inner, depth = self._with_so_many(one)
+        total = one.fixed + depth * (one.of_layer + inner * one.of_inner)
+        legal = self._is_near(one, inner, total)
+        if not legal.any():
+            return None
+        inner, depth, total = inner[legal], depth[legal], total[legal]
+        return self._best(one, inner, depth, total, self._distance(one, inner, depth, total))
 
     def why_none(self) -> str:
         """The mistake, with the design that is nearest in parameters, share and factor, each measured by how far off it may
@@ -125,8 +129,7 @@ class _Search:
             f"in multiples of {self.budget.multiple_of}, no '{model.family}' with {self.recipe.model_vocab_size:,} entries has"
             f" {self.budget.parameters:,} parameters (within 0.5%) and {', '.join(wishes)} (share and factor within a quarter)"
         )
-        usual = (next(self._divisions(width), None) for width in self._widths_of_misses())
-        misses = [self._miss(one) for one in usual if one]
+        misses = [self._miss(one) for width in self._widths_of_misses() for one in self._divisions(width)]
         nearest = min(misses, key=lambda design: design.rank, default=None)
         return f"{text}; the nearest: {nearest.describe(self.budget.parameters)}" if nearest else text
 
@@ -169,8 +172,9 @@ class _Search:
         return range(step, last + 1, step)
 
     def _divisions(self, width: int) -> Iterator[_Width]:
-        """The legal divisions of a width into heads, the most usual one first."""
-        model = self.recipe.model
+        """The legal divisions of a width into heads, the most usual one first: all of them where heads change the number of
+        parameters, as in Mamba-2 and beside a fixed `num_key_value_heads`, else that one."""
+        model, first_total = self.recipe.model, None
         heads = solved_fields(model)[-1]
         inner = {model.feed_forward: 1} if model.feed_forward else {}
         for choice in [{heads: self.said[heads]}] if heads in self.said else model.head_choices(width):
@@ -181,6 +185,9 @@ class _Search:
                 total, embedding = self._count(there)
             except InputError:  # what only the family knows to be wrong, such as heads of an odd number
                 continue
+            if total == first_total:
+                return
+            first_total = first_total or total
             each = self._count(there.model_copy(update={"num_hidden_layers": 2}))[0] - total
             of_inner = self._count(there.model_copy(update=dict.fromkeys(inner, 2)))[0] - total
             yield _Width(choice, width, embedding, total - each, each - of_inner, of_inner)
