@@ -1,6 +1,7 @@
 """`lmeff sweep`: many recipes from one, by the axes of a file or lists on the command line."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -168,11 +169,12 @@ def _write_nothing(text: str) -> None:
 
 
 def _rank(sweep: "Sweep", options: argparse.Namespace) -> None:
+    from lmeff.sweeps.finalists import words_that_remain, write_finalists
     from lmeff.sweeps.ranking import rank_sweep
-    from lmeff.sweeps.ranking_text import format_ranking, write_finalists
+    from lmeff.sweeps.ranking_text import format_ranking
 
-    ranking = rank_sweep(sweep, options.metric)
-    names = write_finalists(Path(options.write), sweep, ranking, options.top or 3) if options.write else []
+    ranking, words = rank_sweep(sweep, options.metric), options.overrides
+    names = write_finalists(Path(options.write), sweep, words, ranking, options.top or 3) if options.write else []
     if options.json:
         import json
 
@@ -180,4 +182,5 @@ def _rank(sweep: "Sweep", options: argparse.Namespace) -> None:
         return
     print(format_ranking(ranking, options.top))
     if names:
-        print(f"written: {options.write} with {', '.join(names)}; lmeff sweep list {options.write}")
+        command = shlex.join(["lmeff", "sweep", "list", options.write, *words_that_remain(words)])
+        print(f"written: {options.write} with {', '.join(names)}; {command}")

@@ -3,6 +3,8 @@
 import os
 import platform
 import subprocess
+import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +28,15 @@ def device_name(device: torch.device) -> str:
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
-    """Names, cores, threads, versions and load of the machine; for a GPU also its power limit where nvidia-smi gives it."""
+    """Names, cores, threads, versions and load of the machine, which is watched for half a second; for a GPU also its power
+    limit where nvidia-smi gives it."""
     machine = {
         "device": device.type,
         "cpu": _cpu_name(),
         "num_cores": len(os.sched_getaffinity(0)),
         "num_threads": torch.get_num_threads(),
-        "load_average": round(os.getloadavg()[0], 2),
+        "load_average": round(os.getloadavg()[0], 2),  # of the last minute, and so of this program, too
+        "load_of_others": load_of_others(0.5),
         "system": platform.platform(),
         "versions": {"python": platform.python_version(), **library_versions()},
     }
@@ -46,6 +50,30 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
             **_nvidia_smi(getattr(about, "uuid", None)),
         }
     return machine
+
+
+def load_of_others(seconds: float) -> float | None:
+    """The share of this process's cores that other programs keep busy, from 0 to 1, watched for so long. None where the kernel
+    does not tell."""
+    cores = os.sched_getaffinity(0)
+    before, own_before, begun = busy_seconds(_read("/proc/stat"), cores), time.process_time(), time.perf_counter()
+    time.sleep(seconds)
+    after, own_after, ended = busy_seconds(_read("/proc/stat"), cores), time.process_time(), time.perf_counter()
+    if not before or not after:
+        return None
+    share = (after - before - (own_after - own_before)) / (ended - begun) / len(cores)
+    return round(min(max(share, 0.0), 1.0), 3)
+
+
+def busy_seconds(stat: str, cores: Collection[int]) -> float | None:
+    """For how long these cores have worked, for anybody, by the text of `/proc/stat`; None where one of them is not in it."""
+    lines = [line.split() for line in stat.splitlines()]
+    ticks = {line[0]: [int(number) for number in line[1:9]] for line in lines if line and line[0].startswith("cpu")}
+    if not all(f"cpu{core}" in ticks for core in cores):
+        return None
+    idle, waiting = 3, 4  # what guests take is in the time of users, too
+    busy = sum(sum(ticks[f"cpu{core}"]) - ticks[f"cpu{core}"][idle] - ticks[f"cpu{core}"][waiting] for core in cores)
+    return busy / os.sysconf("SC_CLK_TCK")
 
 
 def main_memory_bytes() -> int:

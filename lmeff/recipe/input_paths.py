@@ -97,6 +97,16 @@ def resolve_paths(values: dict[str, Any], marks: dict[KeyPath, Mark]) -> Iterato
                 yield Mistake(path, str(error))
 
 
+def seen_from(folder: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a recipe that was read, with inputs that are there named as a file in another folder has to name them. What
+    is not there, such as a model on the Hub, stays."""
+    for pattern in _INPUTS:
+        for holder, key, _ in _texts_at(values, pattern):
+            if not os.path.isabs(holder[key]) and _exists(holder[key]):
+                holder[key] = os.path.relpath(holder[key], folder)
+    return values
+
+
 def resolve_description(section: dict[str, Any], file: str) -> None:
     """The same for the description of a corpus in a file of its own. Raises InputError."""
     for pattern in _INPUTS:

@@ -23,8 +23,8 @@ DEFAULT_METRIC = "dev_bits_per_byte"
 """The only one of held-out text that means the same with every vocabulary."""
 _HELD_OUT = (DEFAULT_METRIC, "dev_perplexity", *(name for name in UNITS if name.startswith("dev_")))
 
-_BUSY = 1.0
-"""A load average above which a profile says more of other programs than of the model."""
+_BUSY = 0.05
+"""The share of the cores above which other programs are in the way of a profile."""
 _OTHER_TOKENS = "cases were trained on different numbers of tokens, which differences between them include"
 
 
@@ -53,7 +53,7 @@ def rank_sweep(sweep: Sweep, metric: str = DEFAULT_METRIC) -> dict[str, Any]:
     for one in measured:
         values.setdefault(one.case.name, {})[one.case.seed] = one.value
     is_paired = len({sections(one.run, "corpus", "tokenizer", "batch", "curriculum") for one in measured}) == 1
-    is_lower_better = any(word in metric for word in ("loss", "perplexity", "bits_per_byte"))
+    is_lower_better = metric.startswith("dev_") or not _is_higher_better(measured, metric)
     ranking = rank_cases(values, is_paired, is_lower_better)
     without = [name for name in dict.fromkeys(case.name for case in sweep.cases) if name not in values]
     latencies, of_latencies = _latencies(measured, ranking)
@@ -141,6 +141,16 @@ def _check_alike(measured: Sequence[_Measured], metric: str) -> None:
         raise InputError(f"{first.case} and {other.case}: {text}")
 
 
+def _is_higher_better(measured: Sequence[_Measured], metric: str) -> bool:
+    """What the results of a task say. Raises InputError where they do not."""
+    task, _, name = metric.partition(":")
+    said = {one.anchor.results.tasks[task].higher_is_better(name or "acc") for one in measured}
+    if said == {True} or said == {False}:
+        return said == {True}
+    text = "its results do not say whether higher or lower is better, so none is the best"
+    raise InputError(f"--metric {metric}: {text}; take one that they have under higher_is_better")
+
+
 def _axes(
     sweep: Sweep, values: dict[str, dict[int, float]], paired: bool, lower: bool
 ) -> dict[str, list[dict[str, Any]]]:
@@ -192,8 +202,9 @@ def _profile(one: _Measured) -> tuple[str, float] | None:
         return None
     profile = read_json(files[0])
     machine, rows = profile["machine"], profile["latency"]
-    if not rows or machine.get("load_average", 0) > _BUSY:
+    load = machine.get("load_of_others")
+    if not rows or load is None or load > _BUSY:
         return None
     shortest = min(rows, key=lambda row: row["length"])
-    about = {key: value for key, value in machine.items() if key != "load_average"}
+    about = {key: value for key, value in machine.items() if key not in ("load_average", "load_of_others")}
     return f"{files[0].name} {about} {shortest['length']}", float(shortest["median_ms"])

@@ -1,16 +1,8 @@
-"""A ranking as text, and as the sweep of those that go on."""
+"""A ranking as text."""
 
-import os
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-from lmeff.errors import InputError
-from lmeff.files import write_text
 from lmeff.quantities import format_tokens
-from lmeff.recipe.files import find_recipe
-from lmeff.sweeps.cases import Sweep
 from lmeff.text_tables import table_lines
 
 
@@ -45,40 +37,11 @@ def _verdict(ranking: dict[str, Any]) -> str:
     test = f"{ranking['test']}, 5% over all pairs together, {ranking['degrees_of_freedom']} degrees of freedom"
     if ranking["winner"]:
         return f"winner: {ranking['winner']}, which differs from every other case ({test})"
+    if len(ranking["rows"]) == 1:
+        return f"no winner: {ranking['rows'][0]['case']} is the only case with a result, so there is none to compare it with"
     if not ranking["seed_sd"]:
         return "no winner: without several seeds that differ, nothing says how far others would lie off"
     tied = [row["case"] for row in ranking["rows"] if not row["differs"]]
     if len(tied) > 1:
         return f"no winner: {', '.join(tied)} do not differ for certain ({test})"
     return f"no winner: {tied[0]} differs from all others here, but has one seed, or others are missing ({test})"
-
-
-def write_finalists(path: Path, sweep: Sweep, ranking: dict[str, Any], top: int) -> list[str]:
-    """Writes a sweep of the cases that may be the best, `top` of them at the most, with the seeds of the sweep; returns their
-    names. Raises InputError for lists on a command line, which are in no file, and for a file that is there."""
-    if path.exists():
-        raise InputError(f"--write {path}: is there already; remove it, or name another file")
-    file = Path(find_recipe(sweep.file))
-    written = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if "sweep" not in written:
-        raise InputError(f"--write: {sweep.file} is no sweep's file; write the lists of the command line into one")
-    chosen = [row for row in ranking["rows"] if not row["differs"]][:top]
-    axes = written.get("axes") or {}
-    finalists: dict[str, dict[str, Any]] = {}
-    for row in chosen:
-        finalists[row["case"]] = {}
-        for key, value in row["values"].items():
-            named = axes.get(key)
-            finalists[row["case"]] |= named[value] if isinstance(named, dict) else {key: value}
-    recipe = written["recipe"]
-    beside = file.parent / recipe
-    if beside.exists():
-        recipe = os.path.relpath(beside, path.parent)
-    study = {
-        "sweep": f"{sweep.name}_finalists",
-        "recipe": recipe,
-        "seeds": sweep.seeds,
-        "axes": {"finalist": finalists},
-    }
-    write_text(path, yaml.safe_dump(study, sort_keys=False, allow_unicode=True))
-    return list(finalists)

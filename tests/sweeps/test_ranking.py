@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from analysis.fake_runs import anchor_document, write_json
@@ -62,9 +64,19 @@ def write_run(case: Case, bits_per_byte: float, state: str = "complete") -> None
     )
 
 
-def write_profile(case: Case, milliseconds: float, load: float = 0.1) -> None:
+def write_result(case: Case, task: str, metric: str, value: float, higher_is_better: dict[str, bool]) -> None:
+    result: dict[str, Any] = {
+        "results": {task: {"alias": task, f"{metric},none": value}},
+        "configs": {},
+        "versions": {},
+    }
+    result |= {"n-samples": {task: {"original": 9, "effective": 9}}, "higher_is_better": {task: higher_is_better}}
+    write_json(case.run.results_of(f"seed-{case.seed}-tokens-20k") / f"{task}.json", result)
+
+
+def write_profile(case: Case, milliseconds: float, load: float | None = 0.02) -> None:
     profile = {
-        "machine": {"device": "cpu", "load_average": load},
+        "machine": {"device": "cpu", "load_average": 1.5, "load_of_others": load},
         "latency": [{"length": 32, "median_ms": milliseconds}],
     }
     write_json(case.run.results_of(f"seed-{case.seed}-tokens-20k") / "profile" / "cpu-float32.json", profile)
@@ -121,8 +133,42 @@ def test_ties_go_by_latency_where_it_was_measured(study: Sweep) -> None:
     assert [row["case"] for row in ranking["rows"]][:2] == tied[::-1]
     assert [row["latency_ms"] for row in ranking["rows"]] == [4.0, 5.0, None, None]
     assert (ranking["winner"], ranking["notes"]) == (None, [])
-    write_profile(cases_of(study, tied[0])[0], 5.0, load=3.0)  # a busy machine
-    assert rank_sweep(study)["notes"] == [f"ties are not broken by latency: no profile on an idle machine of {tied[0]}"]
+    for load in (0.06, None):  # a machine that had other work, and one that does not say it
+        write_profile(cases_of(study, tied[0])[0], 5.0, load)
+        assert rank_sweep(study)["notes"] == [
+            f"ties are not broken by latency: no profile on an idle machine of {tied[0]}"
+        ]
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize(
+    ("task", "metric", "told", "best"),
+    [
+        ("glossary", "acc", {"acc": True}, "hidden_size-32_slow"),  # its name has "loss" in it
+        ("quiz", "brier_score", {"brier_score": False}, "hidden_size-64_fast"),
+        ("quiz", "mse", {"acc": True}, None),
+    ],
+)
+def test_the_results_of_a_task_say_which_way_is_better(
+    study: Sweep, capsys: pytest.CaptureFixture[str], task: str, metric: str, told: dict[str, bool], best: str | None
+) -> None:
+    for case in study.cases:
+        write_result(case, task, metric, VALUES[case.name][case.seed] / 10, told)
+    if best is None:
+        assert main(["sweep", "rank", "s.yaml", "--metric", f"{task}:{metric}"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("--metric quiz:mse: its results do not say whether higher or lower is better")
+    else:
+        ranking = rank_sweep(study, f"{task}:{metric}")
+        assert (ranking["rows"][0]["case"], ranking["lower_is_better"]) == (best, not told[metric])
+
+
+def test_a_case_alone_has_nothing_to_be_compared_with(study: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    for case in read_sweep("base.yaml", ["seed=[0,1,2]"]).cases:
+        write_run(case, 2.0 + case.seed / 100)
+    assert main(["sweep", "rank", "base.yaml", "seed=[0,1,2]"]) == 0
+    said = "no winner: base is the only case with a result, so there is none to compare it with"
+    assert said in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.medium
@@ -174,3 +220,31 @@ def test_the_table_and_the_finalists(study: Sweep, capsys: pytest.CaptureFixture
     assert (fast.model.shape()["hidden_size"], fast.optimizer.learning_rate, fast.schedule.name) == (64, 3e-3, "linear")
     assert main(["sweep", "rank", "s.yaml", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["winner"] is None
+
+
+@pytest.mark.medium
+def test_finalists_are_what_was_ranked(study: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("there/blimp").mkdir(parents=True)
+    Path("s.yaml").write_text(
+        SWEEP.replace("slow: {", "slow: {evaluation.paths.blimp: there/blimp, curriculum.faults: [], ")
+    )
+    words = ["batch.tokens=1024", "anchors.tokens=[0,20k]", "checkpoints.every_steps=null", "paths.outputs=elsewhere"]
+    words += ["publish.repository=x-{corpus}"]
+    sweep = read_sweep("s.yaml", words)
+    for case in sweep.cases:
+        write_run(case, 2.0 + case.seed / 100 + case.index / 1e5)
+    assert main(["sweep", "rank", "s.yaml", *words, "--write", "later/finals.yaml", "--top", "4"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith("; lmeff sweep list later/finals.yaml paths.outputs=elsewhere")
+    finals = {
+        (case.name, case.seed): case for case in read_sweep("later/finals.yaml", ["paths.outputs=elsewhere"]).cases
+    }
+    assert len(finals) == len(sweep.cases) == 12
+    for ranked in sweep.cases:
+        final = finals[ranked.name, ranked.seed]
+        assert final.run.path == Path("elsewhere/study_finalists", ranked.name, f"seed-{ranked.seed}")
+        ours, theirs = ({**case.resolved.values, "paths": None} for case in (final, ranked))
+        if ranked.values["rate"] == "slow":
+            assert os.path.samefile(final.recipe.evaluation.paths["blimp"], "there/blimp")
+            ours["evaluation"] = theirs["evaluation"]
+        assert ours == theirs

@@ -35,6 +35,12 @@ class TaskResult:
     """What was measured."""
     scoring: str | None = None
     """How texts were scored, as `scoring_of` says it; None where nothing was scored or the result does not say it."""
+    directions: dict[str, bool] = field(default_factory=dict)
+    """By metric, without its filter: whether higher is better, where lm-eval or the measure says so."""
+
+    def higher_is_better(self, metric: str) -> bool | None:
+        """None where the result does not say it."""
+        return self.directions.get(metric.partition(",")[0])
 
     @property
     def num_samples(self) -> int | None:
@@ -123,8 +129,17 @@ def _parse_results(content: dict, path: Path) -> Results:
         if metrics:
             num_tokens = ((content.get("counts") or {}).get(task) or {}).get("num_tokens")
             num_items = total(task, items) if items else None
+            told = content["higher_is_better"].get(task) or {}
             tasks[task] = TaskResult(
-                metrics, total(task, counts), about, num_tokens, num_items, said.get("context_start"), kind, scoring
+                metrics,
+                total(task, counts),
+                about,
+                num_tokens,
+                num_items,
+                said.get("context_start"),
+                kind,
+                scoring,
+                {metric: better for metric, better in told.items() if isinstance(better, bool)},
             )
     return Results(tasks, subtasks)
 

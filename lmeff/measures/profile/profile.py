@@ -50,7 +50,7 @@ def profile_model(folder: Path, settings: ProfileSettings) -> dict:
     """Measures the model of a folder, as JSON can hold it. Raises InputError for a GPU that is not there, and as
     `load_language_model` does."""
     device = choose_device(settings.device)
-    machine = describe_machine(device)  # first, so that the load average is that of the others
+    machine = describe_machine(device)  # first, while this program does nothing
     with _quiet():
         model = load_to_profile(folder, settings.precision)
         sees_later = sees_later_tokens(model)

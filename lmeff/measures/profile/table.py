@@ -45,8 +45,8 @@ def profile_table(profiles: Sequence[dict]) -> str:
     greedy = [f"{one['generation']['tokens_per_second']:.1f}" if one["generation"] else "" for one in profiles]
     add("greedy generation, tokens/s", greedy)
     lines = table_lines([[title, *cells] for title, cells in rows])
-    loads = ", ".join(f"{one['machine']['load_average']:g}" for one in profiles)
-    lines += ["", *dict.fromkeys(_machine(one) for one in profiles), f"load of the machine at the start: {loads}"]
+    loads = ", ".join(_load(one["machine"]["load_of_others"]) for one in profiles)
+    lines += ["", *dict.fromkeys(_machine(one) for one in profiles), f"cores that other programs kept busy: {loads}"]
     return "\n".join(lines + [f"{one['name']}: {note}" for one in profiles for note in one["notes"]])
 
 
@@ -79,6 +79,10 @@ def _memory(row: dict) -> str:
 def _best(one: dict, key: str) -> str:
     value = _row(one["throughput"]["rows"], "batch_size", one["throughput"]["best_batch_size"]).get(key)
     return format_short(value) if value else ""
+
+
+def _load(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.0%}"
 
 
 def _machine(one: dict) -> str:
