@@ -13,6 +13,7 @@ from lmeff.files import write_text
 from lmeff.recipe.files import find_recipe
 from lmeff.recipe.input_paths import seen_from
 from lmeff.recipe.yaml_lines import read_yaml
+from lmeff.shipped import find_shipped
 from lmeff.sweeps.cases import Case, Sweep
 from lmeff.sweeps.reading import SweepText, read_text
 
@@ -28,20 +29,17 @@ def write_finalists(path: Path, sweep: Sweep, words: Sequence[str], ranking: dic
     """
     if path.exists():
         raise InputError(f"--write {path}: is there already; remove it, or name another file")
-    file = Path(find_recipe(sweep.file))
-    written = yaml.safe_load(file.read_text(encoding="utf-8"))
+    written = yaml.safe_load(Path(find_recipe(sweep.file)).read_text(encoding="utf-8"))
     if "sweep" not in written:
         raise InputError(f"--write: {sweep.file} is no sweep's file; write the lists of the command line into one")
     text = read_text(sweep.file, words)
     cases = {case.name: case for case in sweep.cases}
     chosen = [row["case"] for row in ranking["rows"] if not row["differs"]][:top]
-    recipe = written["recipe"]
-    beside = file.parent / recipe
-    if beside.exists():
-        recipe = os.path.relpath(beside, path.parent)
+    main = text.recipe.main
+    comes_with_lmeff = find_shipped("recipes", written["recipe"]) == Path(main).resolve()
     study = {
         "sweep": f"{sweep.name}_finalists",
-        "recipe": recipe,
+        "recipe": written["recipe"] if comes_with_lmeff else os.path.relpath(main, path.parent),
         "seeds": sweep.seeds,
         "axes": {"finalist": {name: _settings(cases[name], text, path) for name in chosen}},
     }

@@ -225,9 +225,8 @@ def test_the_table_and_the_finalists(study: Sweep, capsys: pytest.CaptureFixture
 @pytest.mark.medium
 def test_finalists_are_what_was_ranked(study: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
     Path("there/blimp").mkdir(parents=True)
-    Path("s.yaml").write_text(
-        SWEEP.replace("slow: {", "slow: {evaluation.paths.blimp: there/blimp, curriculum.faults: [], ")
-    )
+    text = SWEEP.replace("slow: {", "slow: {evaluation.paths.blimp: there/blimp, curriculum.faults: [], ")
+    Path("s.yaml").write_text(text.replace("base.yaml", "base"))
     words = ["batch.tokens=1024", "anchors.tokens=[0,20k]", "checkpoints.every_steps=null", "paths.outputs=elsewhere"]
     words += ["publish.repository=x-{corpus}"]
     sweep = read_sweep("s.yaml", words)
