@@ -174,7 +174,8 @@ class _Search:
     def _divisions(self, width: int) -> Iterator[_Width]:
         """The legal divisions of a width into heads, the most usual one first: all of them where heads change the number of
         parameters, as in Mamba-2 and beside a fixed `num_key_value_heads`, else that one."""
-        model, first_total = self.recipe.model, None
+        model = self.recipe.model
+        first_total: int | None = None
         heads = solved_fields(model)[-1]
         inner = {model.feed_forward: 1} if model.feed_forward else {}
         for choice in [{heads: self.said[heads]}] if heads in self.said else model.head_choices(width):
