@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from lmeff.formats.plan import PlanDocument
+from lmeff.methods import method_costs
 from lmeff.plan import make_plan
+from lmeff.plan.beside import MethodCosts, all_costs
 from lmeff.plan.disk import prepared_text_bytes, prepared_token_bytes, text_bytes
 from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
 from lmeff.recipe.schema import Recipe
-from lmeff.sweeps.cases import Sweep
+from lmeff.sweeps.cases import Case, Sweep
 from lmeff.text_tables import table_lines
 
 
@@ -21,15 +23,23 @@ def plan_sweep(
     gpu: str | None = None,
 ) -> dict[str, Any]:
     """What `lmeff plan SWEEP.yaml --json` prints: sums, what is shared, and every case's own plan. Raises InputError like
-    `make_plan`.
+    `make_plan`, and for what a learning method reads and that does not fit.
 
     Disk is that of all cases at the same time. `data_bytes` is null where the text of a case is not known, and is then not in
-    `disk_bytes`.
+    `disk_bytes`. `flops_teachers`, `flops_scoring` and `teacher_cache_bytes` are there where a case has them, as in its own
+    plan; what cases keep of the same teachers is in one place, and is counted once.
     """
+    costs = [_costs_of(case) for case in sweep.cases]
     plans = [
-        make_plan(case.recipe, world_size=world_size, tokens_per_second=tokens_per_second, mfu=mfu, gpu=gpu)
-        for case in sweep.cases
+        make_plan(case.recipe, world_size=world_size, tokens_per_second=tokens_per_second, mfu=mfu, gpu=gpu, costs=one)
+        for case, one in zip(sweep.cases, costs, strict=True)
     ]
+    teachers = all_costs(_by_cache([case.recipe for case in sweep.cases], costs).values())
+    beside = {
+        "flops_teachers": teachers.flops_teachers,
+        "flops_scoring": all_costs(costs).flops_scoring,
+        "teacher_cache_bytes": teachers.teacher_cache_bytes,
+    }
     texts, tokens = _shared([case.recipe for case in sweep.cases])
     known = [size for size in texts.values() if size is not None]
     data_bytes = None
@@ -44,11 +54,13 @@ def plan_sweep(
         "num_cases": len(plans),
         "seeds": sweep.seeds,
         "total_flops": sum(plan.total_flops for plan in plans),
+        **{name: value for name, value in beside.items() if value is not None},
         "trained_tokens": sum(plan.trained_tokens for plan in plans),
-        "disk_bytes": sum(plan.disk_bytes - (plan.data_bytes or 0) for plan in plans) + (data_bytes or 0),
+        "disk_bytes": sum(map(_own_bytes, plans)) + (data_bytes or 0) + (teachers.teacher_cache_bytes or 0),
         "data_bytes": data_bytes,
         "hub_bytes": sum(plan.hub_bytes for plan in plans),
         "hours": sum(hours) if len(hours) == len(plans) else None,
+        "notes": list(dict.fromkeys(all_costs(costs).notes)),
         "shared": {"num_texts": len(texts), "num_tokenizers": len(tokens), "texts": _named(texts, sweep)},
         "cases": [
             {
@@ -74,6 +86,17 @@ def format_sweep_plan(sweep: Sweep, plan: dict[str, Any]) -> str:
     lines = [
         f"{sweep.name}: {len(plans)} cases, {each}",
         f"compute    {format_short(plan['total_flops'])} FLOPs in all, {format_tokens(plan['trained_tokens'])} tokens",
+        *(
+            f"{title:10} {format_short(plan[key])} FLOPs beside that"
+            for title, key in (("teachers", "flops_teachers"), ("scoring", "flops_scoring"))
+            if key in plan
+        ),
+        *(f"{'':10} {note}" for note in plan["notes"]),
+        *(
+            [f"cache      {format_bytes(cache)} of what the teachers say (estimated), a part of the disk"]
+            if (cache := plan.get("teacher_cache_bytes"))
+            else []
+        ),
         f"disk       {disk} of revisions and checkpoints at the most{data}; {hub} on the Hub",
         f"shared     {_plural(shared['num_texts'], 'text')} ({', '.join(shared['texts'])}) and"
         f" {_plural(shared['num_tokenizers'], 'tokenizer')} with tokens, each prepared once",
@@ -85,8 +108,7 @@ def format_sweep_plan(sweep: Sweep, plan: dict[str, Any]) -> str:
     rows = [["case", "", "seed", "parameters", "steps", "tokens", "FLOPs", "disk", *(["time"] if hours else [])]]
     for case, one in zip(sweep.cases, plans, strict=True):
         cells = [str(case.index), case.name, str(case.seed), format_short(one.parameters.total), f"{one.num_steps:,}"]
-        own_bytes = one.disk_bytes - (one.data_bytes or 0)
-        cells += [format_tokens(one.trained_tokens), format_short(one.total_flops), format_bytes(own_bytes)]
+        cells += [format_tokens(one.trained_tokens), format_short(one.total_flops), format_bytes(_own_bytes(one))]
         rows.append(cells + ([format_duration((one.hours or 0) * 3600)] if hours else []))
     return "\n".join([*lines, *table_lines(rows, "><>", "  ")])
 
@@ -99,6 +121,30 @@ def recipes_by_tokens(sweep: Sweep) -> list[Recipe]:
         batch = case.recipe.batch
         found.setdefault((text, tokenizer, batch.sequence_length if batch.packing == "best_fit" else None), case.recipe)
     return list(found.values())
+
+
+def _costs_of(case: Case) -> MethodCosts:
+    with case.resolved.naming_lines():
+        return method_costs(case.recipe)
+
+
+def _by_cache(recipes: Sequence[Recipe], costs: Sequence[MethodCosts]) -> dict[str, MethodCosts]:
+    """The costs of every case whose teachers are asked in each step and, of those that keep what the teachers say, one for each
+    place where it is kept."""
+    found = {}
+    for index, (recipe, one) in enumerate(zip(recipes, costs, strict=True)):
+        key = str(index)
+        if one.teacher_cache_bytes is not None:
+            [(text, tokenizer)] = _shared([recipe])[1]
+            asked = recipe.distillation.model_dump_json(exclude={"alpha", "reduction"})
+            key = f"{text} {tokenizer} {asked} {recipe.batch.model_dump_json(exclude={'tokens', 'micro', 'log_samples'})}"
+        found[key] = one
+    return found
+
+
+def _own_bytes(plan: PlanDocument) -> int:
+    """Of a case's disk, what no other case shares."""
+    return plan.disk_bytes - (plan.data_bytes or 0) - (plan.teacher_cache_bytes or 0)
 
 
 def _shared(recipes: Sequence[Recipe]) -> tuple[dict[str, int | None], dict[tuple[str, str], Recipe]]:

@@ -9,6 +9,7 @@ from sweeps.study import RECIPE, SWEEP
 from lmeff.cli.main import main
 from lmeff.command_line import read_arguments
 from lmeff.errors import InputError
+from lmeff.quantities import format_short
 from lmeff.sweeps.cases import Sweep, read_sweep
 
 
@@ -312,6 +313,40 @@ def test_the_plan_of_a_sweep_adds_up_and_counts_what_is_shared_once(
     shown = capsys.readouterr().out
     assert "study: 8 cases, 4 x 2 seeds" in shown
     assert "2 texts (synthetic, synthetic) and 2 tokenizers with tokens, each prepared once" in shown
+
+
+@pytest.mark.medium
+def test_the_plan_of_a_sweep_counts_what_methods_compute_and_keep(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    (folder / "teacher").mkdir()
+    shape = {"vocab_size": 500, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
+    config = shape | {"model_type": "llama", "num_attention_heads": 2, "max_position_embeddings": 64}
+    (folder / "teacher" / "config.json").write_text(json.dumps(config))
+    (folder / "teacher" / "model.safetensors").write_bytes(b"")
+    Path("s.yaml").write_text(SWEEP)
+
+    def plan(file: str, *words: str) -> dict:
+        assert main(["plan", file, "--json", *words]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    scored = ["curriculum.protocol=iterative", "curriculum.order=own_loss"]
+    asked = ["distillation.teachers=[teacher]"]
+    kept = [*asked, "distillation.cache.kind=top_k"]
+    alone = []
+    for index in range(8):
+        main(["sweep", "show", "s.yaml", str(index)])
+        Path("case.yaml").write_text(capsys.readouterr().out)
+        alone.append([plan("case.yaml", *words) for words in (scored, asked, kept)])
+    of_scored = plan("s.yaml", *scored)
+    assert of_scored["flops_scoring"] == sum(one[0]["flops_scoring"] for one in alone) > of_scored["total_flops"]
+    assert "flops_teachers" not in of_scored
+    assert plan("s.yaml", *asked)["flops_teachers"] == sum(one[1]["flops_teachers"] for one in alone) > 0
+    # Two texts, so two places for all that the teacher says, whatever model learns from it and with which seed.
+    of_kept = plan("s.yaml", *kept)
+    assert of_kept["teacher_cache_bytes"] == sum(one[2]["teacher_cache_bytes"] for one in alone[:2])
+    assert of_kept["flops_teachers"] == sum(one[2]["flops_teachers"] for one in alone[:2])
+    assert of_kept["disk_bytes"] - plan("s.yaml", *asked)["disk_bytes"] == of_kept["teacher_cache_bytes"]
+    assert main(["plan", "s.yaml", *scored]) == 0
+    assert f"scoring    {format_short(of_scored['flops_scoring'])} FLOPs beside that" in capsys.readouterr().out
 
 
 # ---- the sweeps that come with lmeff
