@@ -105,6 +105,7 @@ def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
     from lmeff.sweeps.table import LiveTable
 
     check_launcher(options.launcher)
+    _check_recipes(sweep, options)
     _check_cases([case for case in sweep.cases if not is_complete(case.run)], check_run_of)
     words = [options.sweep, *options.overrides]
     words += ["--launcher", options.launcher] if options.launcher else []
@@ -141,6 +142,7 @@ def _submit(sweep: "Sweep", options: argparse.Namespace) -> None:
     from lmeff.sweeps.slurm import check_templates, submission, submit
 
     check_templates(options.slurm)
+    _check_recipes(sweep, options)
     _check_cases(sweep.cases, check_text_of)
     _check_cases(sweep.cases, check_recipe_tasks)
     jobs = submission(sweep, [sweep.file, *options.overrides])
@@ -158,6 +160,16 @@ def _check_cases(cases: Sequence["Case"], check: Callable[["Resolved"], None]) -
             mistakes += error.mistakes
     if mistakes:
         raise InputError(*dict.fromkeys(mistakes))
+
+
+def _check_recipes(sweep: "Sweep", options: argparse.Namespace) -> None:
+    """Raises InputError for folders whose runs were told to train otherwise: they are not the cases, complete or not."""
+    import shlex
+
+    from lmeff.sweeps.states import other_recipes
+
+    if mistakes := other_recipes(sweep, shlex.join([options.sweep, *options.overrides])):
+        raise InputError(*mistakes)
 
 
 def _write(text: str) -> None:

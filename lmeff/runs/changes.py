@@ -25,15 +25,16 @@ def _is_its_text(run: RunFolder, recipe: Recipe) -> bool:
     return not is_complete(run) if is_same is None else is_same
 
 
-def recipe_changes(run: RunFolder, resolved: Resolved) -> list[Change]:
-    """How the run was told to train otherwise; empty for the same run and for one that has nothing to lose yet."""
+def recipe_changes(run: RunFolder, resolved: Resolved, reads_text: bool = True) -> list[Change]:
+    """How the run was told to train otherwise; empty for the same run and for one that has nothing to lose yet. Without
+    `reads_text`, files of the same names in another place are taken for the same text."""
     if not run.recipe_yaml.exists() or not run.has_work():
         return []
     changes = changes_since(yaml.safe_load(run.recipe_yaml.read_text(encoding="utf-8")), resolved)
     others = [change for change in changes if not change.is_moved_text]
     is_other_corpus = any(change.path[0] == "corpus" for change in others)
     has_moved = len(others) < len(changes)
-    return others if has_moved and (is_other_corpus or _is_its_text(run, resolved.recipe)) else changes
+    return others if has_moved and (is_other_corpus or not reads_text or _is_its_text(run, resolved.recipe)) else changes
 
 
 def check_same_recipe(run: RunFolder, resolved: Resolved, accept: bool) -> list[str]:

@@ -55,7 +55,7 @@ def read_arguments(
     if not files:
         raise InputError("no recipe given; for example quickstart, which comes with lmeff")
     resolved, part = _chosen(files, settings, options.index, find_cases)
-    resolved = _with_solved_budget(resolved)
+    resolved = with_solved_budget(resolved)
     part = options.part if part is None else part
     if options.require and resolved.recipe.publish.to == "local":
         raise InputError(
@@ -113,7 +113,7 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _with_solved_budget(resolved: Resolved) -> Resolved:
+def with_solved_budget(resolved: Resolved) -> Resolved:
     """The recipe with the shape that its budget leads to, or led to when its run began. Raises InputError."""
     if resolved.recipe.model.budget is None:
         return resolved

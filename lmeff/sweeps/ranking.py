@@ -17,7 +17,7 @@ from lmeff.formats.losses import UNITS
 from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe.wording import did_you_mean
 from lmeff.sweeps.cases import Case, Sweep
-from lmeff.sweeps.states import state_of
+from lmeff.sweeps.states import other_recipe, state_of
 
 DEFAULT_METRIC = "dev_bits_per_byte"
 """The only one of held-out text that means the same with every vocabulary."""
@@ -99,6 +99,8 @@ def _measure(case: Case, metric: str) -> _Measured | str:
     """The case's value; or why there is none."""
     if (state := state_of(case)) != "complete":
         return state
+    if changes := other_recipe(case):
+        return f"trained with another recipe ({changes})"
     run = read_run(case.run.path)
     if not run.anchors:
         return "no revisions"

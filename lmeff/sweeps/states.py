@@ -3,6 +3,8 @@
 from typing import Any
 
 from lmeff.formats.state import StateDocument
+from lmeff.runs.changes import recipe_changes
+from lmeff.runs.command_line import with_solved_budget
 from lmeff.sweeps.cases import Case, Sweep
 
 NEW = "new"
@@ -13,6 +15,24 @@ def state_of(case: Case) -> str:
     """The word of the run's `state.json`, or `new`."""
     document = StateDocument.read(case.run)
     return document.state if document else NEW
+
+
+def other_recipe(case: Case, reads_text: bool = False) -> str | None:
+    """How the run in the case's folder was told to train otherwise, such as `batch.tokens was 512, is now 1024`; None for the
+    case itself, and for a folder that holds nothing yet. Text that is in another place now is looked at with `reads_text`, which
+    raises InputError where it is not there."""
+    return "; ".join(map(str, recipe_changes(case.run, with_solved_budget(case.resolved), reads_text))) or None
+
+
+def other_recipes(sweep: Sweep, words: str) -> list[str]:
+    """A mistake for every case whose folder holds a run of another recipe; `words` are those of the command line, which would
+    train it."""
+    return [
+        f"{case.run}: {changes}; give the sweep another name, or go on with lmeff train {words} --index {case.index}"
+        " --accept-changes"
+        for case in sweep.cases
+        if (changes := other_recipe(case, reads_text=True))
+    ]
 
 
 def listing(sweep: Sweep) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,9 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
-from launching import RECIPE, STORIES, environment
+from launching import RECIPE, ROOT, STORIES, environment
 from sweeps.study import SWEEP
 
+from lmeff.cli.main import main
 from lmeff.formats.state import StateDocument
 from lmeff.sweeps.cases import Case, Sweep, read_sweep
 from lmeff.sweeps.local import Progress, devices_of, run_cases, why_it_failed
@@ -164,6 +166,28 @@ def test_a_terminal_shows_one_table_over_itself(sweep: Sweep) -> None:
 
 def test_devices_are_shared_out_in_turn() -> None:
     assert [devices_of(place, ["0", "1", "5"]) for place in range(4)] == ["0", "1", "5", "0"]
+
+
+def test_a_run_of_another_recipe_is_no_case(sweep: Sweep, capsys: pytest.CaptureFixture) -> None:
+    for case in sweep.cases:
+        (case.run.revisions / f"seed-{case.seed}").mkdir(parents=True)
+        case.run.recipe_yaml.write_text(case.resolved.to_yaml())
+        case.run.state_json.write_text(COMPLETE)
+    assert main(["sweep", "run", "s.yaml", "evaluation.dev_tokens=1000"]) == 0  # which trains the same
+    assert capsys.readouterr().out == "study: 8 of 8 cases are complete\n"
+    words = ["s.yaml", "batch.tokens=1024"]
+    for verb in ("run", "submit"):
+        shutil.copytree(ROOT / "slurm", "slurm", dirs_exist_ok=True)
+        assert main(["sweep", verb, *words]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 8
+        assert lines[3] == (
+            "outputs/study/hidden_size-64_many/seed-0: batch.tokens was 512, is now 1024; give the sweep another name, or go on"
+            " with lmeff train s.yaml batch.tokens=1024 --index 3 --accept-changes"
+        )
+    assert main(["sweep", "rank", *words]) == 2
+    said = "hidden_size-32_few, seed 0: trained with another recipe (batch.tokens was 512, is now 1024)"
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.slow
