@@ -59,9 +59,11 @@ def train(arguments: Sequence[str], launcher: str | None, num_processes: int | N
     return EXIT_INTERRUPTED if interrupted else EXIT_FAILED
 
 
-def check_launcher(launcher: str | None) -> None:
-    """Raises InputError for a launcher that is not there, or that accelerate could not read."""
-    _read_configuration(_configuration(launcher))
+def num_processes_of(launcher: str | None, num_processes: int | None) -> tuple[int, bool]:
+    """How many processes a launch starts, and whether they compute on CPUs. Raises InputError for a launcher that is not there,
+    or that accelerate could not read."""
+    settings = _read_configuration(_configuration(launcher))
+    return int(num_processes or settings.get("num_processes") or 1), bool(settings.get("use_cpu"))
 
 
 def _configuration(launcher: str | None) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lmeff.cli.recipe_options import add_recipe
-from lmeff.errors import InputError
+from lmeff.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
     from lmeff.recipe.schema import Recipe
@@ -28,13 +28,18 @@ def run(options: argparse.Namespace) -> None:
         _prepare(read_recipe(options.recipe, options.overrides).recipe, options.recipe)
         return
     mistakes: list[str] = []
+    failures: list[str] = []
     for recipe in recipes_by_tokens(read_sweep(options.recipe, options.overrides)):
         try:
             _prepare(recipe, options.recipe)
         except InputError as error:  # the other cases do not need it
             mistakes += error.mistakes
+        except RunFailed as error:  # such as a download
+            failures.append(str(error))
+    if failures:
+        raise RunFailed("\n".join(dict.fromkeys([*mistakes, *failures])))
     if mistakes:
-        raise InputError(*mistakes)
+        raise InputError(*dict.fromkeys(mistakes))
 
 
 def _prepare(recipe: "Recipe", file: str) -> None:

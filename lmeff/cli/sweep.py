@@ -97,14 +97,17 @@ def _list(sweep: "Sweep", options: argparse.Namespace) -> None:
 
 
 def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
-    from lmeff.cli.accelerate_launch import check_launcher
+    from lmeff.cli.accelerate_launch import num_processes_of
     from lmeff.cli.input_checks import check_run_of
     from lmeff.logs import is_quiet
     from lmeff.runs.completed import is_complete
-    from lmeff.sweeps.local import run_cases, why_it_failed
+    from lmeff.sweeps.local import devices_of, run_cases, visible_devices
     from lmeff.sweeps.table import LiveTable
 
-    check_launcher(options.launcher)
+    processes, on_cpus = num_processes_of(options.launcher, options.num_processes)
+    devices = [] if on_cpus else visible_devices()
+    if devices:
+        devices_of(0, devices, processes)  # whether there are enough
     _check_recipes(sweep, options)
     _check_cases([case for case in sweep.cases if not is_complete(case.run)], check_run_of)
     words = [options.sweep, *options.overrides]
@@ -120,6 +123,8 @@ def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
         ],
         options.jobs,
         table,
+        processes,
+        devices,
     )
     table.close()
     outcomes = list(progress.outcomes.values())
@@ -128,7 +133,7 @@ def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
     for index, outcome in sorted(progress.outcomes.items()):
         if outcome == "failed":
             case = sweep.cases[index]
-            print(f"case {index} ({case}) failed: {why_it_failed(case)}; all that it printed: {case.run.printed_txt}")
+            print(f"case {index} ({case}) failed: {progress.why[index]}; all that it printed: {case.run.printed_txt}")
     if "failed" in outcomes:
         return EXIT_FAILED
     if left:

@@ -34,7 +34,9 @@ def recipe_changes(run: RunFolder, resolved: Resolved, reads_text: bool = True) 
     others = [change for change in changes if not change.is_moved_text]
     is_other_corpus = any(change.path[0] == "corpus" for change in others)
     has_moved = len(others) < len(changes)
-    return others if has_moved and (is_other_corpus or not reads_text or _is_its_text(run, resolved.recipe)) else changes
+    return (
+        others if has_moved and (is_other_corpus or not reads_text or _is_its_text(run, resolved.recipe)) else changes
+    )
 
 
 def check_same_recipe(run: RunFolder, resolved: Resolved, accept: bool) -> list[str]:

@@ -32,6 +32,18 @@ def claimed(run: RunFolder) -> Iterator[None]:
         yield
 
 
+def is_claimed(run: RunFolder) -> bool:
+    """Whether a process, of this machine or of another one that shares the folder, holds it now."""
+    try:
+        with open(run.claim_lock, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 def claimed_on_rank_zero(run: RunFolder) -> AbstractContextManager[None]:
     """`claimed` on the first process of the launch, which holds the folder for all of them."""
     return claimed(run) if launched_rank() == 0 else nullcontext()

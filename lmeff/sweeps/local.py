@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from lmeff.errors import EXIT_INTERRUPTED
+from lmeff.errors import EXIT_INTERRUPTED, InputError
 from lmeff.files import usable_folder
 from lmeff.formats.state import StateDocument
+from lmeff.runs.claim import is_claimed
 from lmeff.runs.completed import is_complete
 from lmeff.runs.signals import SIGNALS
-from lmeff.runs.status.reading import process_is_there
 from lmeff.sweeps.cases import Case
 
 Outcome = Literal["complete", "failed", "interrupted"]
@@ -36,6 +36,20 @@ class Progress:
     """By the place, from 0 to the number of jobs, in which a case runs."""
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     """By the numbers of cases."""
+    why: dict[int, str] = field(default_factory=dict)
+    """Why cases have failed, by their numbers; a line each."""
+    held: list[Case] = field(default_factory=list)
+    """Those that other processes work on, where there is place for them."""
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A case that runs, and what its folder held before, which says nothing of this start."""
+
+    process: subprocess.Popen[bytes]
+    state: StateDocument | None
+    num_printed: int
+    """Bytes."""
 
 
 def run_cases(
@@ -43,71 +57,93 @@ def run_cases(
     command: Callable[[Case], Sequence[str]],
     jobs: int,
     show: Callable[[Progress], None],
+    processes: int = 1,
+    devices: Sequence[str] = (),
 ) -> Progress:
     """Runs all cases that are not complete, `jobs` at a time, each by its command, which exits as `lmeff train` does. One that
-    fails fails alone. `show` is called again and again.
+    fails fails alone. `show` is called again and again. Cores and `devices`, where there are any, are shared out among the
+    cases, each of which starts so many `processes`.
 
     On a signal to stop, the processes are told to, and save what they have; the cases that are left stay in `waiting`. When
     this process is killed, the kernel tells them. A case that such a process still works on is begun when that has left it.
     """
     progress = Progress([case for case in cases if not is_complete(case.run)])
     progress.outcomes = {case.index: "complete" for case in cases if case not in progress.waiting}
-    processes: dict[int, subprocess.Popen[bytes]] = {}
+    starts: dict[int, _Start] = {}
     with _listening() as stop:
         reminded = 0.0
-        while processes or (progress.waiting and not stop.is_set()):
+        while starts or (progress.waiting and not stop.is_set()):
             if stop.is_set() and time.monotonic() > reminded + _REMIND_SECONDS:
-                for process in processes.values():
-                    process.send_signal(signal.SIGTERM)
+                for start in starts.values():
+                    start.process.send_signal(signal.SIGTERM)
                 reminded = time.monotonic()
             for place in range(jobs):
-                if place in processes and processes[place].poll() is not None:
-                    case = progress.running.pop(place)
-                    progress.outcomes[case.index] = _outcome(case, processes.pop(place).returncode)
-                if place not in processes and not stop.is_set() and (found := _next(progress.waiting)):
+                if place in starts and starts[place].process.poll() is not None:
+                    _end(progress, place, starts.pop(place))
+                if place not in starts and not stop.is_set() and (found := _next(progress)):
                     progress.waiting.remove(found)
                     progress.running[place] = found
-                    processes[place] = _start(found, command(found), place, jobs)
+                    starts[place] = _start(found, command(found), _environment(place, jobs, processes, devices))
             show(progress)
             time.sleep(_POLL_SECONDS)
     return progress
 
 
-def why_it_failed(case: Case) -> str:
+def _end(progress: Progress, place: int, start: _Start) -> None:
+    case = progress.running.pop(place)
+    outcome = _outcome(start.process.returncode)
+    progress.outcomes[case.index] = outcome
+    if outcome == "failed":
+        progress.why[case.index] = _why_it_failed(case, start)
+
+
+def _why_it_failed(case: Case, start: _Start) -> str:
     """One line: what `state.json` says, or the last line that the case printed when it was wrong before it had a state."""
     state = StateDocument.read(case.run)
-    if state is not None and state.state == "failed" and state.error:
+    if state is not None and state != start.state and state.state == "failed" and state.error:
         return state.error.splitlines()[0]
-    printed = case.run.printed_txt
-    lines = printed.read_text(encoding="utf-8", errors="replace").split("\n") if printed.is_file() else []
+    with open(case.run.printed_txt, "rb") as printed:
+        printed.seek(start.num_printed)
+        lines = printed.read().decode(errors="replace").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "it ended without a word")
 
 
-def devices_of(place: int, devices: Sequence[str]) -> str:
-    """The device of one of several cases that run at a time, of those that this process sees: one each, in turn."""
-    return devices[place % len(devices)]
+def devices_of(place: int, devices: Sequence[str], processes: int = 1) -> list[str]:
+    """The devices of one of several cases that run at a time: one for each of its processes, and in turn where there are fewer
+    than all cases need. Raises InputError where there are fewer than one case needs."""
+    if processes > len(devices):
+        raise InputError(f"--num-processes: {processes}, or --launcher's, are more than the GPUs here, {len(devices)}")
+    first = place % (len(devices) // processes) * processes
+    return list(devices[first : first + processes])
 
 
-def _next(waiting: Sequence[Case]) -> Case | None:
+def _next(progress: Progress) -> Case | None:
     """The first case that no other process works on."""
-    return next((case for case in waiting if not _is_held(case)), None)
+    progress.held = []
+    for case in progress.waiting:
+        if not is_claimed(case.run):
+            return case
+        progress.held.append(case)
+    return None
 
 
-def _is_held(case: Case) -> bool:
-    state = StateDocument.read(case.run)
-    return state is not None and state.state == "running" and process_is_there(state) is True
-
-
-def _start(case: Case, command: Sequence[str], place: int, jobs: int) -> subprocess.Popen[bytes]:
-    usable_folder(case.run.path, "paths.outputs")
+def _environment(place: int, jobs: int, processes: int, devices: Sequence[str]) -> dict[str, str]:
+    """With a case's share of the cores and devices, where several run at a time."""
     environment = dict(os.environ)
     if jobs > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // jobs)))
-        if len(devices := visible_devices()) > 1:
-            environment["CUDA_VISIBLE_DEVICES"] = devices_of(place, devices)
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // (jobs * processes))))
+        if devices:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices_of(place, devices, processes))
+    return environment
+
+
+def _start(case: Case, command: Sequence[str], environment: dict[str, str]) -> _Start:
+    usable_folder(case.run.path, "paths.outputs")
+    before = StateDocument.read(case.run)
     with open(case.run.printed_txt, "ab") as printed:
-        return subprocess.Popen(
+        num_printed = printed.tell()
+        process = subprocess.Popen(
             command,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -116,6 +152,7 @@ def _start(case: Case, command: Sequence[str], place: int, jobs: int) -> subproc
             start_new_session=True,  # Ctrl-C is for this process, which passes it on
             preexec_fn=_stop_with_parent,
         )
+        return _Start(process, before, num_printed)
 
 
 def visible_devices() -> list[str]:
@@ -132,7 +169,7 @@ def _stop_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
-def _outcome(case: Case, code: int) -> Outcome:
+def _outcome(code: int) -> Outcome:
     if code == 0:
         return "complete"
     return "interrupted" if code in (EXIT_INTERRUPTED, -signal.SIGTERM) else "failed"

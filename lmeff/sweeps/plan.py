@@ -137,7 +137,8 @@ def _by_cache(recipes: Sequence[Recipe], costs: Sequence[MethodCosts]) -> dict[s
         if one.teacher_cache_bytes is not None:
             [(text, tokenizer)] = _shared([recipe])[1]
             asked = recipe.distillation.model_dump_json(exclude={"alpha", "reduction"})
-            key = f"{text} {tokenizer} {asked} {recipe.batch.model_dump_json(exclude={'tokens', 'micro', 'log_samples'})}"
+            cut = recipe.batch.model_dump_json(exclude={"tokens", "micro", "log_samples"})
+            key = f"{text} {tokenizer} {asked} {cut}"
         found[key] = one
     return found
 

@@ -19,7 +19,7 @@ def state_of(case: Case) -> str:
 
 def other_recipe(case: Case, reads_text: bool = False) -> str | None:
     """How the run in the case's folder was told to train otherwise, such as `batch.tokens was 512, is now 1024`; None for the
-    case itself, and for a folder that holds nothing yet. Text that is in another place now is looked at with `reads_text`, which
+    case itself, and for a folder that holds nothing yet. With `reads_text`, text in another place than then is compared, which
     raises InputError where it is not there."""
     return "; ".join(map(str, recipe_changes(case.run, with_solved_budget(case.resolved), reads_text))) or None
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from lmeff.quantities import format_duration
 from lmeff.runs.status import read_status
-from lmeff.sweeps.cases import Case, Sweep
-from lmeff.sweeps.local import Progress, why_it_failed
+from lmeff.sweeps.cases import Sweep
+from lmeff.sweeps.local import Progress
 from lmeff.text_tables import table_lines
 
 _EVERY_SECONDS = 1.0
@@ -19,6 +19,7 @@ class LiveTable:
         self._sweep, self._write, self._is_terminal = sweep, write, is_terminal
         self._begun = time.monotonic()
         self._shown: set[int] = set()
+        self._awaited: set[int] = set()
         self._num_lines = 0
         self._last = 0.0
 
@@ -27,7 +28,11 @@ class LiveTable:
         for index, outcome in progress.outcomes.items():
             if index not in self._shown:
                 self._shown.add(index)
-                lines.append(self._ended(self._sweep.cases[index], outcome))
+                lines.append(self._ended(index, outcome, progress.why.get(index)))
+        for case in progress.held:
+            if case.index not in self._awaited:
+                self._awaited.add(case.index)
+                lines.append(f"case {case.index} ({case}) is being worked on by another process; waiting for that")
         is_due = time.monotonic() >= self._last + _EVERY_SECONDS
         if not self._is_terminal:
             if lines:
@@ -46,10 +51,9 @@ class LiveTable:
         self._write(up + "".join(f"{line}\n" for line in [*staying, *table]))
         self._num_lines = len(table)
 
-    def _ended(self, case: Case, outcome: str) -> str:
+    def _ended(self, index: int, outcome: str, why: str | None) -> str:
         done = f"{len(self._shown)}/{len(self._sweep.cases)}"
-        why = f": {why_it_failed(case)}" if outcome == "failed" else ""
-        return f"{done}  case {case.index} ({case}): {outcome}{why}"
+        return f"{done}  case {index} ({self._sweep.cases[index]}): {outcome}{f': {why}' if why else ''}"
 
     def _table(self, progress: Progress) -> list[str]:
         outcomes = list(progress.outcomes.values())

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ from launching import RECIPE, ROOT, STORIES, environment
 from sweeps.study import SWEEP
 
 from lmeff.cli.main import main
+from lmeff.errors import InputError
 from lmeff.formats.state import StateDocument
+from lmeff.runs.claim import claimed
 from lmeff.sweeps.cases import Case, Sweep, read_sweep
-from lmeff.sweeps.local import Progress, devices_of, run_cases, why_it_failed
+from lmeff.sweeps.local import Progress, devices_of, run_cases
 from lmeff.sweeps.table import LiveTable
 
 pytestmark = pytest.mark.medium
@@ -84,29 +87,48 @@ def test_a_case_that_fails_fails_alone_and_says_why(sweep: Sweep) -> None:
         table,
     )
     assert progress.outcomes == dict.fromkeys(range(8), "complete") | {3: "failed"}
-    assert why_it_failed(sweep.cases[3]) == "the text is not there"
+    assert progress.why == {3: "the text is not there"}
     lines = "".join(said).splitlines()
     assert len(lines) == 8
     [line] = [line for line in lines if "failed" in line]
     assert line.endswith("case 3 (hidden_size-64_many, seed 0): failed: the text is not there")
 
 
+def test_what_a_case_says_of_an_earlier_start_is_no_reason(sweep: Sweep) -> None:
+    def failing(error: str | None, last_words: str) -> str:
+        failed = json.dumps(json.loads(COMPLETE) | {"state": "failed", "error": error, "pid": os.getpid()})
+        script = (f"echo '{failed}' > state.json; " if error else "") + f"echo '{last_words}'; exit 1"
+        return run_cases(sweep.cases[:1], lambda case: shell(case, script), 1, silent).why[0]
+
+    assert failing("the loss is not finite", "Traceback") == "the loss is not finite"
+    assert failing(None, "no such option") == "no such option"
+    assert failing(None, "") == "it ended without a word"
+
+
 def test_a_case_that_another_process_works_on_is_waited_for(sweep: Sweep) -> None:
-    with subprocess.Popen(["sleep", "60"]) as other:
-        case = sweep.cases[0]
-        case.run.path.mkdir(parents=True)
-        held = json.loads(COMPLETE) | {"state": "running", "pid": other.pid, "host": os.uname().nodename}
-        case.run.state_json.write_text(json.dumps(held))
-        order: list[int] = []
+    """Whoever wrote its state: a process of that number may be another program by now."""
+    case, said, order = sweep.cases[0], list[str](), list[int]()
+    table = LiveTable(sweep, said.append, is_terminal=False)
+    with ExitStack() as other:
+        other.enter_context(claimed(case.run))
 
         def end_the_other(progress: Progress) -> None:
+            table(progress)
             order[:] = progress.outcomes
             if len(progress.outcomes) == 2:
-                other.kill()
-                other.wait()
+                other.close()
 
         run_cases(sweep.cases[:3], complete, 1, end_the_other)
     assert order == [1, 2, 0]
+    assert "".join(said).count("case 0 (hidden_size-32_few, seed 0) is being worked on by another process") == 1
+
+
+def test_a_state_that_a_killed_run_left_holds_nothing(sweep: Sweep) -> None:
+    case = sweep.cases[0]
+    with claimed(case.run):  # and left again
+        left = json.loads(COMPLETE) | {"state": "running", "pid": os.getpid(), "host": os.uname().nodename}
+        case.run.state_json.write_text(json.dumps(left))
+    assert run_cases([case], complete, 1, silent).outcomes == {0: "complete"}
 
 
 def test_a_signal_lets_the_cases_save_and_leaves_the_others(sweep: Sweep) -> None:
@@ -165,7 +187,23 @@ def test_a_terminal_shows_one_table_over_itself(sweep: Sweep) -> None:
 
 
 def test_devices_are_shared_out_in_turn() -> None:
-    assert [devices_of(place, ["0", "1", "5"]) for place in range(4)] == ["0", "1", "5", "0"]
+    assert [devices_of(place, ["0", "1", "5"]) for place in range(4)] == [["0"], ["1"], ["5"], ["0"]]
+    two_each = [["0", "1"], ["2", "3"], ["0", "1"]]
+    assert [devices_of(place, ["0", "1", "2", "3", "4"], processes=2) for place in range(3)] == two_each
+    with pytest.raises(InputError, match="--num-processes: 2, or --launcher's, are more than the GPUs here, 1"):
+        devices_of(0, ["0"], processes=2)
+
+
+def test_a_case_sees_its_own_devices_and_cores(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    script = f"echo \"$CUDA_VISIBLE_DEVICES $OMP_NUM_THREADS\" > seen; sleep 0.5; echo '{COMPLETE}' > state.json"
+    run_cases(sweep.cases[:2], lambda case: shell(case, script), 2, silent, processes=2, devices=["4", "5", "6", "7"])
+    threads = max(1, len(os.sched_getaffinity(0)) // 4)
+    assert [(case.run.path / "seen").read_text() for case in sweep.cases[:2]] == [
+        f"4,5 {threads}\n",
+        f"6,7 {threads}\n",
+    ]
 
 
 def test_a_run_of_another_recipe_is_no_case(sweep: Sweep, capsys: pytest.CaptureFixture) -> None:
