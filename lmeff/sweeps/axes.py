@@ -1,9 +1,10 @@
 """The axes of a sweep: what may be written there, and the values that it means."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from lmeff.errors import InputError
 from lmeff.quantities import parse_number
 from lmeff.recipe.mistakes import section_fields
 from lmeff.recipe.reading import Setting
@@ -41,6 +42,13 @@ class Axis:
     keys: tuple[str, ...]
     choices: tuple[Choice, ...]
     mark: Mark
+    written: tuple[Choice, ...] = ()
+    """All that the file gives, where words of the command line chose some of them."""
+
+    @property
+    def is_named(self) -> bool:
+        """Whether its values have names."""
+        return any(choice.is_named for choice in self.choices)
 
     @property
     def set_keys(self) -> set[str]:
@@ -86,7 +94,7 @@ def _read_axis(layer: Layer, key: str, mistakes: list[Mistake]) -> Axis | None:
     if isinstance(values, dict) and values:
         choices = [_named_choice(layer, key, name, mistakes) for name in values]
         return Axis((key,), tuple(choices), layer.marks[path])
-    if problem := _wrong_key(key) or _wrong_list(values):
+    if problem := wrong_key(key) or _wrong_list(values):
         mistakes.append(Mistake(path, problem))
         return None
     return plain_axis(key, part_of(layer, path), layer.marks[path])
@@ -102,7 +110,7 @@ def _named_choice(layer: Layer, axis: str, name: str, mistakes: list[Mistake]) -
         mistakes.append(Mistake(path, f"{text} write a list"))
         values = {}
     for key in values:
-        if problem := _wrong_key(key):
+        if problem := wrong_key(key):
             mistakes.append(Mistake((*path, key), problem))
         settings.append(Setting(tuple(key.split(".")), part_of(layer, (*path, key)), layer.marks[*path, key]))
     return Choice({axis: name}, tuple(settings), is_named=True)
@@ -114,7 +122,7 @@ def _read_zip(layer: Layer, index: int, group: Any, mistakes: list[Mistake]) -> 
         mistakes.append(Mistake(path, f"must be a mapping of keys to lists of equal length, not {show(group)}"))
         return None
     problems = [
-        Mistake((*path, key), text) for key, one in group.items() if (text := _wrong_key(key) or _wrong_list(one))
+        Mistake((*path, key), text) for key, one in group.items() if (text := wrong_key(key) or _wrong_list(one))
     ]
     lengths = {key: len(values) for key, values in group.items() if isinstance(values, list)}
     if not problems and len(set(lengths.values())) > 1:
@@ -131,6 +139,16 @@ def _read_zip(layer: Layer, index: int, group: Any, mistakes: list[Mistake]) -> 
     return Axis(tuple(group), tuple(choices), layer.marks[path])
 
 
+def chosen(axis: Axis, names: Layer, mark: Mark) -> Axis:
+    """An axis of named values, narrowed to some of them. Raises InputError for other names."""
+    there = {str(choice.values[axis.keys[0]]): choice for choice in axis.choices}
+    wanted = list(map(str, names.values))
+    if wrong := next((name for name in wanted if name not in there), None):
+        others = did_you_mean(wrong, list(there)) or f"; it has {', '.join(there)}"
+        raise InputError(f"{mark}: {show(wrong)} is no value of the axis '{axis.keys[0]}'{others}")
+    return replace(axis, choices=tuple(there[name] for name in wanted), written=axis.written or axis.choices)
+
+
 def _set_twice(axes: Sequence[Axis]) -> Iterator[Mistake]:
     """Keys that two axes set, of which one would be without effect."""
     owners: dict[str, Axis] = {}
@@ -144,7 +162,8 @@ def _set_twice(axes: Sequence[Axis]) -> Iterator[Mistake]:
             owners.setdefault(key, axis)
 
 
-def _wrong_key(key: str) -> str | None:
+def wrong_key(key: str) -> str | None:
+    """What is wrong with a key as an axis."""
     if not all(part.strip() == part and part for part in key.split(".")):
         return "must name a key of a recipe, such as model.size"
     return _OWNED.get(key)

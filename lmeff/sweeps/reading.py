@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from lmeff.recipe.reading import RecipeFiles, Setting, read_layer
 from lmeff.recipe.sections.fields import check_name
 from lmeff.recipe.wording import did_you_mean, one_line, show
 from lmeff.recipe.yaml_lines import COMMAND_LINE, Layer, Mark, Mistake, read_yaml
-from lmeff.sweeps.axes import Axis, part_of, plain_axis, read_axes, read_exclusions, takes_list
+from lmeff.sweeps.axes import Axis, chosen, part_of, plain_axis, read_axes, read_exclusions, takes_list, wrong_key
 
 KEYS = ("sweep", "recipe", "seeds", "axes", "zip", "exclude")
 
@@ -145,7 +145,8 @@ def _axis_of(word: str) -> Layer | None:
 
 
 def _add_word(text: SweepText, word: str) -> None:
-    """An override for all cases, or an axis, which takes the place of the file's axis of that key."""
+    """An override for all cases, or an axis, which takes the place of the file's axis of that key, or chooses some of its named
+    values. Raises InputError."""
     key, equals, value = (part.strip() for part in word.partition("="))
     mark = Mark(f"{COMMAND_LINE}{one_line(word, 160)}", text=value)
     owner = next((axis for axis in text.axes if key in axis.keys or key in axis.set_keys), None)
@@ -153,21 +154,28 @@ def _add_word(text: SweepText, word: str) -> None:
     if layer is None and equals and (key == "seed" or owner is not None):
         single = read_yaml(value, mark.source, lines=False)
         layer = Layer([single.values], {("0", *path): one for path, one in single.marks.items()})
+    if key == "name" and text.name is not None:
+        raise InputError(f"{mark}: a case is named by its values, and their folder by 'sweep:' in {text.file}")
     if layer is None:
         text.overrides.append(word)
-        return
-    if key == "seed":
+    elif key == "seed":
         mistakes: list[Mistake] = []
         text.seeds = _seeds(layer, mark, mistakes)
         if mistakes:
             raise InputError(*as_lines(mistakes, {}, [], text.file))
-        return
-    axis = plain_axis(key, layer, mark)
-    if owner is None:
-        text.axes.append(axis)
-        return
-    if owner.keys != (key,) or any(choice.is_named for choice in owner.choices):
-        raise InputError(
-            f"{mark}: is set by the axis '{', '.join(owner.keys)}' of {text.file}, together with other keys"
-        )
-    text.axes[text.axes.index(owner)] = replace(axis, keys=owner.keys)
+    elif owner is None:
+        if problem := wrong_key(key):
+            raise InputError(f"{mark}: {problem}")
+        text.axes.append(plain_axis(key, layer, mark))
+    else:
+        text.axes[text.axes.index(owner)] = _narrowed(owner, key, layer, mark, text.file)
+
+
+def _narrowed(owner: Axis, key: str, values: Layer, mark: Mark, file: str) -> Axis:
+    """An axis of the file with values of the command line."""
+    if owner.keys == (key,):
+        return chosen(owner, values, mark) if owner.is_named else plain_axis(key, values, mark)
+    advice = f"; {owner.keys[0]}=NAME chooses one of its values" if owner.is_named else ""
+    raise InputError(
+        f"{mark}: is set by the axis '{', '.join(owner.keys)}' of {file}, together with other keys{advice}"
+    )

@@ -136,7 +136,37 @@ def test_words_narrow_and_override_a_sweep(folder: Path) -> None:
     ]
     assert all(case.recipe.batch.micro == 4 for case in sweep.cases)
     [line] = mistakes(SWEEP, "corpus.epochs=3")
-    assert line == "command line: corpus.epochs=3: is set by the axis 'text' of s.yaml, together with other keys"
+    said = "is set by the axis 'text' of s.yaml, together with other keys; text=NAME chooses one of its values"
+    assert line == f"command line: corpus.epochs=3: {said}"
+
+
+def test_words_choose_named_values(folder: Path) -> None:
+    assert names(read(SWEEP, "text=many", "seed=1")) == ["hidden_size-32_many 1", "hidden_size-64_many 1"]
+    [first, *_] = read(SWEEP, "text=[many, few]").cases
+    assert (first.name, first.recipe.corpus.synthetic.num_documents) == ("hidden_size-32_many", 200)
+    numbered = SWEEP.replace("few:", "1:").replace("many:", '"2.0":')
+    assert names(read(numbered, "text=1", "seed=0")) == ["hidden_size-32_1 0", "hidden_size-64_1 0"]
+    assert names(read(numbered, "text=2.0", "seed=0")) == ["hidden_size-32_2.0 0", "hidden_size-64_2.0 0"]
+    [line] = mistakes(SWEEP, "text=fwe")
+    assert line == "command line: text=fwe: 'fwe' is no value of the axis 'text'; did you mean 'few'?"
+
+
+@pytest.mark.parametrize(
+    ("file", "word", "said"),
+    [
+        ("s.yaml", "name=other", "a case is named by its values, and their folder by 'sweep:' in s.yaml"),
+        ("base.yaml", "name=[a,b]", "a case is named by its values"),
+        ("base.yaml", "paths.outputs=[a,b]", "all cases of a sweep are in one folder"),
+        ("s.yaml", "paths.outputs=[a,b]", "all cases of a sweep are in one folder"),
+        ("base.yaml", "extends=[base]", "files are extended in the recipe"),
+    ],
+)
+def test_what_no_axis_can_be_is_refused_on_the_command_line(folder: Path, file: str, word: str, said: str) -> None:
+    Path("s.yaml").write_text(SWEEP)
+    with pytest.raises(InputError) as caught:
+        read_sweep(file, [word])
+    [line] = caught.value.mistakes
+    assert line.startswith(f"command line: {word}: {said}")
 
 
 def test_a_recipe_without_a_name_and_inputs_beside_the_sweep(folder: Path) -> None:

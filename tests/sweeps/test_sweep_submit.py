@@ -63,3 +63,17 @@ def test_a_sweep_is_prepared_once_and_what_fails_keeps_nothing_back(
     [data] = Path("data").glob("[!.]*")
     vocabularies = sorted(path.name for path in (data / "tokenizers").glob("[!.]*"))
     assert len(vocabularies) == 2, vocabularies
+
+
+@pytest.mark.medium
+def test_a_text_that_cannot_be_downloaded_keeps_nothing_back(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LMEFF_OSF_ENDPOINT", "http://127.0.0.1:9")  # where nobody answers
+    Path("s.yaml").write_text(
+        "sweep: s\nrecipe: base.yaml\naxes:\n  text:\n    away: {corpus.name: babylm3, corpus.track: 10M}\n"
+        "    here: {tokenizer.vocab_size: 300, corpus.synthetic.num_documents: 200}\n"
+    )
+    assert main(["prepare", "s.yaml"]) == 1
+    assert "cannot be downloaded" in capsys.readouterr().err
+    assert len(list(Path("data").glob("[!.]*/tokenizers/[!.]*"))) == 1
