@@ -3,13 +3,12 @@
 import itertools
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder
-from lmeff.hub.names import hub_names, repository_template
 from lmeff.models.families import check_family
 from lmeff.plan import make_plan
 from lmeff.recipe import Resolved
@@ -19,6 +18,7 @@ from lmeff.recipe.yaml_lines import COMMAND_LINE, Layer
 from lmeff.sweeps.axes import Choice, is_excluded
 from lmeff.sweeps.names import case_name, short_keys
 from lmeff.sweeps.reading import SweepText, is_sweep, read_text
+from lmeff.sweeps.repositories import hub_mistakes, named_apart
 
 
 @dataclass(frozen=True)
@@ -197,39 +197,15 @@ def _check_apart(cases: Sequence[Case], drafts: Sequence[_Draft], text: SweepTex
 
 
 def _with_repositories(cases: Sequence[Case], text: SweepText) -> Iterator[Case]:
-    """Cases that would share a repository on the Hub get their names into its name. Raises InputError for names that the Hub
+    """Cases that could share a repository on the Hub get their names into its name. Raises InputError for names that the Hub
     would not take."""
-    owners: dict[str, set[str]] = defaultdict(set)
-    repositories = [_repository(case.recipe) for case in cases]
-    for case, repository in zip(cases, repositories, strict=True):
-        owners[repository].add(case.name)
     mistakes: list[str] = []
-    for case, repository in zip(cases, repositories, strict=True):
+    templates = named_apart([(case.name, case.recipe) for case in cases], text.axes)
+    for case, template in zip(cases, templates, strict=True):
         resolved = case.resolved
-        if len(owners[repository]) > 1:
-            template = f"{repository_template(case.recipe)}-{case.name}"
+        if template is not None:
             resolved = resolved.with_values({"publish.repository": template}, str(text.mark))
-        mistakes += _hub_mistakes(resolved, case)
+        mistakes += [f"{mistake} (case {case.name})" for mistake in hub_mistakes(resolved)]
         yield Case(case.index, case.name, case.values, resolved)
     if mistakes:
         raise InputError(*dict.fromkeys(mistakes))
-
-
-def _repository(recipe: Recipe) -> str:
-    """The repository of a recipe, whatever the Hub would say to its name."""
-    try:
-        return hub_names(recipe, make_plan(recipe), "you").repository
-    except InputError:
-        return repository_template(recipe)
-
-
-def _hub_mistakes(resolved: Resolved, case: Case) -> Iterable[str]:
-    if resolved.recipe.publish.to != "hub":
-        return ()
-    from lmeff.hub.account import namespace
-
-    try:
-        hub_names(resolved.recipe, make_plan(resolved.recipe), namespace())
-    except InputError as error:
-        return [f"{resolved.provenance['publish.to']}: {mistake} (case {case.name})" for mistake in error.mistakes]
-    return ()

@@ -191,13 +191,44 @@ axes:
     shared = {case.recipe.publish.repository for case in read(text).cases}
     assert len(shared) == 4
     assert "{corpus}-{size}-tok{vocab_size}-learning_rate-0.001_vocab_size-500" in shared
-    apart = read(text.replace("[1e-3, 3e-3]", "[1e-3]"))
+    apart = read(text.replace("  optimizer.learning_rate: [1e-3, 3e-3]\n", ""))
     assert {case.recipe.publish.repository for case in apart.cases} == {"{corpus}-{size}-tok{vocab_size}"}
     lines = mistakes(text, "publish.to=hub", "publish.namespace=me", "publish.repository=a..b")
     assert len(lines) == 4
     assert lines[0].startswith(
         "command line: publish.to=hub: publish.repository: 'me/a..b-learning_rate-0.001_vocab_size-500' is no"
     )
+
+
+def repositories(text: str, *words: str) -> dict[str, str]:
+    return {case.name: case.recipe.publish.repository for case in read(text, *words).cases}
+
+
+@pytest.mark.medium
+def test_the_repository_of_a_case_is_the_same_whichever_cases_are_read(folder: Path) -> None:
+    text = """sweep: s
+recipe: base.yaml
+axes:
+  optimizer.learning_rate: [1e-3, 3e-3]
+  text:
+    few: {corpus.name: few, corpus.paths: [few.txt]}
+    many: {corpus.name: many, corpus.paths: [many.txt]}
+"""
+    full = repositories(text)
+    for words in (["optimizer.learning_rate=3e-3"], ["text=many"], ["optimizer.learning_rate=[1e-3,5e-3]", "text=few"]):
+        narrowed = repositories(text, *words)
+        assert narrowed.keys() & full.keys()
+        assert all(full.get(name, repository) == repository for name, repository in narrowed.items())
+    # Of an axis that a name shows, and of one whose values differ in what it does not show.
+    texts = text.replace("  optimizer.learning_rate: [1e-3, 3e-3]\n", "")
+    assert set(repositories(texts).values()) == {"{corpus}-{size}-tok{vocab_size}"}
+    alike = texts.replace("corpus.name: many", "corpus.name: few")
+    assert repositories(alike, "text=many") == {"many": "{corpus}-{size}-tok{vocab_size}-many"}
+    assert set(repositories(texts, "publish.repository=of-{vocab_size}").values()) == {
+        "of-{vocab_size}-few",
+        "of-{vocab_size}-many",
+    }
+    assert set(repositories(text, "publish.repository=of-{name}").values()) == {"of-{name}"}
 
 
 @pytest.mark.parametrize(
