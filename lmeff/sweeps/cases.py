@@ -16,9 +16,8 @@ from lmeff.recipe.reading import Setting
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.yaml_lines import COMMAND_LINE, Layer
 from lmeff.sweeps.axes import Choice, is_excluded
-from lmeff.sweeps.names import case_name, short_keys
+from lmeff.sweeps.names import case_name, hub_mistakes, named_apart, short_keys
 from lmeff.sweeps.reading import SweepText, is_sweep, read_text
-from lmeff.sweeps.repositories import hub_mistakes, named_apart
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A sweep in a real Slurm: `lmeff sweep submit` prepares once, and an array trains the cases, of which one fails alone."""
+"""A sweep in a real Slurm: `lmeff sweep submit` prepares once, and an array trains the cases, of which some fail alone."""
 
 import os
 import subprocess
@@ -16,6 +16,10 @@ def test_a_sweep_is_prepared_once_trained_and_goes_on(slurm, folder: Path) -> No
     (folder / "sweep.yaml").write_text(
         "sweep: s\nrecipe: one.yaml\naxes:\n  tokenizer.vocab_size: [320, 20000]\n  optimizer.learning_rate: [1e-3, 3e-3]\n"
     )
+    (folder / "good").mkdir()
+    (folder / "good" / "own.jsonl").write_text('{"sentence_good": "A dog ran.", "sentence_bad": "A dog run."}\n')
+    words = ("--tasks", "lmeff_pairs", "--path", f"pairs={folder}/good")
+    scoring = slurm.submit("--array=1", folder / "sweep.yaml", *words, script="eval_array")
     environment = os.environ | {
         "SLURM_CONF": str(slurm.folder / "slurm.conf"),
         "LMEFF_VENV": sys.prefix,
@@ -44,3 +48,7 @@ def test_a_sweep_is_prepared_once_trained_and_goes_on(slurm, folder: Path) -> No
         assert read_state(runs[index])["state"] == "failed"
     assert [read_state(runs[index])["state"] for index in (0, 1)] == ["complete", "complete"]
     assert read_state(runs[1])["job"] == f"{array}_1"
+    # It was submitted before the case was there.
+    slurm.wait(f"{scoring}_1")
+    assert f"{runs[1]}: has not begun yet; waiting for it" in slurm.said(f"{scoring}_1")
+    assert len(list(runs[1].glob("results/*/lmeff_pairs.json"))) == 3

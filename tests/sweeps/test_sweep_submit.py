@@ -1,6 +1,7 @@
 """What `lmeff sweep submit` hands to sbatch, and `lmeff prepare` of a sweep."""
 
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from launching import RECIPE, ROOT, STORIES
 from sweeps.study import SWEEP
 
 from lmeff.cli.main import main
+from lmeff.command_line import run_folder
 
 
 def test_a_dry_run_shows_what_would_be_submitted(folder: Path, capsys: pytest.CaptureFixture) -> None:
@@ -45,6 +47,45 @@ def test_folders_stand_one_in_a_line(folder: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out.splitlines() == [
         f"outputs/study/hidden_size-{size}_{text}/seed-3" for size in (32, 64) for text in ("few", "many")
     ]
+
+
+def test_a_task_of_an_array_has_its_folder(
+    folder: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("s.yaml").write_text(SWEEP)
+    Path("a").mkdir()
+    monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
+
+    def said(*words: str, task: str | None = None) -> str:
+        if task is not None:
+            monkeypatch.setenv("SLURM_ARRAY_TASK_ID", task)
+        code = run_folder.main(words)
+        output = capsys.readouterr()
+        assert code == (2 if output.err else 0)
+        return output.out + output.err
+
+    assert said("a") == "a\n"
+    assert said() == "no run folders given, and no sweep\n"
+    assert said("a", "b") == "2 run folders, but no array; give --array=0-1\n"
+    assert said("s.yaml") == "8 run folders, but no array; give --array=0-7\n"
+    assert said("a", "b", task="1") == "b\n"
+    assert said("a", "b", task="2") == "task 2, but 2 run folders: --array counts from 0\n"
+    assert said("s.yaml", "seed=5", "paths.outputs=there", task="3") == "there/study/hidden_size-64_many/seed-5\n"
+    assert said("base.yaml", "seed=[4,5]", task="1") == "outputs/base/seed-5\n"
+    assert said("sweeps/babyllama", task="1") == "outputs/babyllama/llama_58m/seed-0\n"  # it comes with lmeff
+    assert said("s.yaml", "batch.tokns=3", task="0").startswith("command line: batch.tokns=3: ")
+
+
+def test_a_case_is_waited_for_until_it_has_begun(folder: Path) -> None:
+    begun = folder / "there" / "recipe.yaml"
+    thread = threading.Thread(target=run_folder.wait_for_run, args=(str(begun.parent), 0.01))
+    thread.start()
+    thread.join(0.1)
+    assert thread.is_alive()
+    begun.parent.mkdir()
+    begun.write_text("name: x\n")
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 @pytest.mark.medium
