@@ -226,7 +226,7 @@ def _curriculum(recipe: Recipe, anchor: AnchorDocument) -> str:
         words.append(
             f"by {one.order_name}{first}, from {one.share_of(0):.3g} of the text, pacing {one.pacing or 'plateau'}"
         )
-    words += [f"as published, with {', '.join(one.faults)}"] if one.faults else []
+    words += [f"keeping {', '.join(one.faults)} of the published protocol"] if one.faults else []
     seen = anchor.num_documents_seen
     words += [] if seen is None else [f"{seen:,} different documents so far"]
     return f"\n| curriculum | {'; '.join(words)} |"

@@ -86,8 +86,8 @@ def test_a_card_says_what_was_read_when() -> None:
     facts |= {"world_size": 1, "device": "cpu", "mode": "snapshot", "dev_loss": 2.5, "num_documents_seen": 1234}
     card = model_card(settings, make_plan(settings), AnchorDocument.model_construct(**nothing | facts), "seed-0")
     assert (
-        "| curriculum | iterative; by own_loss, from 0.1 of the text, pacing plateau; as published, with text_by_rank;"
-        " 1,234 different documents so far |"
+        "| curriculum | iterative; by own_loss, from 0.1 of the text, pacing plateau; keeping text_by_rank of the"
+        " published protocol; 1,234 different documents so far |"
     ) in card
     assert "| FLOPs of scoring text so far | 200M |" in card
     assert "curriculum" in yaml.safe_load(card.split("---\n")[1])["tags"]
