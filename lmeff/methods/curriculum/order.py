@@ -61,7 +61,7 @@ class StagedOrder(WrappedOrder):
         if documents is None:
             return Reading(None, SampleOrder(self.num_sequences, seed))
         excerpt = Excerpt.of(self.tokens, documents, (stage + 1) * _IDS_OF_STAGE)
-        num_positions = positions_per_epoch(excerpt, self._batch)
+        num_positions = positions_per_epoch(excerpt, self._batch) if len(documents) else 0
         if num_positions < (length := self._batch.sequence_length):
             raise InputError(
                 f"curriculum: stage {stage + 1} has {len(documents):,} documents of {num_positions:,} tokens, fewer than one"

@@ -3,7 +3,8 @@
 import numpy as np
 
 _UNIT = 1e-4
-"""What scores are rounded to, so that a rounding difference of another machine or number of processes selects no others."""
+"""What scores are rounded to. Equal weights have equal scores on any number of processes, as batches are fixed. A rounding
+difference, such as that of another machine, seldom chooses other documents; at an edge between two values it may."""
 
 
 def ranked(scores: np.ndarray, hardest_first: bool = False) -> np.ndarray:

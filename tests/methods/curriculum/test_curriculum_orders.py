@@ -11,6 +11,7 @@ from lmeff.clock import Clock
 from lmeff.errors import InputError
 from lmeff.methods.curriculum.order import DecidedStages, ShuffledDocuments, Stage
 from lmeff.methods.curriculum.seen import DocumentsSeen
+from lmeff.methods.curriculum.selection import first_documents
 from lmeff.objectives import CausalObjective, LossPositions
 from lmeff.recipe.sections.batch import Batch
 from lmeff.stateless import stateless_seed
@@ -151,6 +152,17 @@ def test_a_stage_without_a_whole_sequence_is_one_line(tmp_path: Path) -> None:
     order = DecidedStages(data_and_inner(tokens)[1], tokens, BATCH, SEED, "facts")
     with pytest.raises(InputError, match=r"stage 1 has 2 documents of 9 tokens, .* raise curriculum\.start"):
         order.begin(Stage(0, 0, 0.01, np.array([0, 2])))
+
+
+@pytest.mark.parametrize("packing", ["concatenate", "best_fit"])
+def test_a_stage_without_a_document_is_one_line(tmp_path: Path, packing: str) -> None:
+    """A share of documents is rounded down: 5% of 16 are none."""
+    tokens = write_tokens(tmp_path, LENGTHS)
+    batch = Batch(tokens=64, sequence_length=16, packing=packing)
+    order = DecidedStages(data_and_inner(tokens, batch)[1], tokens, batch, SEED, "facts")
+    none = first_documents(np.arange(16), np.array(LENGTHS), 0.05, True)
+    with pytest.raises(InputError, match=r"stage 1 has 0 documents of 0 tokens, .* raise curriculum\.start"):
+        order.begin(Stage(0, 0, 0.05, none))
 
 
 @pytest.mark.parametrize("num_plain", [1, 2])
