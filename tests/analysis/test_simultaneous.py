@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import studentized_range, tukey_hsd
 
-from lmeff.analysis.statistics.simultaneous import Ranking, by_level, rank_cases
+from lmeff.analysis.statistics.simultaneous import Ranking, by_level, differences_from, rank_cases
 
 RISING = np.array([[1.0, 1.1, 1.3], [2.0, 2.2, 2.1], [2.1, 2.4, 2.2], [1.2, 0.9, 1.4]])
 """Four cases of three seeds."""
@@ -76,6 +76,12 @@ def test_unpaired_intervals_are_those_of_tukey() -> None:
         assert by_name(ranking)[f"case {case}"] == pytest.approx(wanted, rel=1e-6)
     assert [row.differs for row in ranking.rows] == [False, False, True, True]
     assert ranking.winner is None  # case 3 may be as good
+    from_one = differences_from(as_values(RISING), "case 1", paired=False)
+    assert list(from_one) == ["case 0", "case 2", "case 3"]
+    for case in (0, 2, 3):
+        wanted = (RISING[case].mean() - RISING[1].mean(), theirs.low[case, 1], theirs.high[case, 1])
+        assert from_one[f"case {case}"] == pytest.approx(wanted, rel=1e-6)
+    assert differences_from({"one": {0: 1.0}, "other": {0: 3.0}}, "one", paired=True) == {"other": (2.0, None, None)}
 
 
 @pytest.mark.medium

@@ -61,7 +61,7 @@ def rank_cases(values: Values, paired: bool, lower_is_better: bool = True) -> Ra
     """
     _check(values)
     names, sign = list(values), 1.0 if lower_is_better else -1.0
-    fit = _fit(values, paired and len(set(chain.from_iterable(values.values()))) > 1)
+    fit = _fit_of(values, paired)
     order = sorted(range(len(names)), key=lambda index: (sign * fit.means[index], index))
     best, rows = order[0], []
     for index in order:
@@ -71,6 +71,20 @@ def rank_cases(values: Values, paired: bool, lower_is_better: bool = True) -> Ra
         rows.append(RankedCase(names[index], float(fit.means[index]), len(values[names[index]]), behind, *ends))
     wins = len(rows) > 1 and rows[0].num_seeds > 1 and all(row.differs for row in rows[1:])
     return Ranking(rows, rows[0].name if wins else None, fit.seed_sd, fit.degrees_of_freedom, fit.is_paired)
+
+
+def differences_from(values: Values, base: str, paired: bool) -> dict[str, tuple[float, float | None, float | None]]:
+    """The mean over seeds of every other case minus that of `base`, and its simultaneous 95% interval; None where seeds say
+    nothing of how far others would lie off. `paired` and what is raised are as of `rank_cases`."""
+    _check(values)
+    names, fit, found = list(values), _fit_of(values, paired), {}
+    origin = names.index(base)
+    for index, name in enumerate(names):
+        if name != base:
+            difference, half = float(fit.means[index] - fit.means[origin]), fit.half_width(origin, index)
+            ends = (None, None) if half is None else (difference - half, difference + half)
+            found[name] = (difference, *ends)
+    return found
 
 
 def by_level(values: Values, levels: Mapping[str, Hashable]) -> dict[Hashable, dict[int, float]]:
@@ -114,6 +128,10 @@ class _Fit:
         variance = matrix[first, first] + matrix[second, second] - 2 * matrix[first, second]
         critical = _critical_range(len(self.means), self.degrees_of_freedom)
         return float(critical / math.sqrt(2) * self.seed_sd * math.sqrt(variance))
+
+
+def _fit_of(values: Values, paired: bool) -> _Fit:
+    return _fit(values, paired and len(set(chain.from_iterable(values.values()))) > 1)
 
 
 def _fit(values: Values, paired: bool) -> _Fit:
