@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from lmeff.methods.curriculum.costs import curriculum_costs, reference_of
+from lmeff.methods.curriculum.costs import curriculum_costs
+from lmeff.methods.curriculum.reference import check_reference, reference_of
 from lmeff.methods.distillation.costs import planned_costs
 from lmeff.methods.distillation.sources import sources_of
 from lmeff.plan.beside import MethodCosts, all_costs
@@ -21,8 +22,10 @@ def check_methods(recipe: Recipe, resolved: Resolved | None = None) -> None:
     """Raises InputError when something that a method reads is not there, with file and line where `resolved` knows them.
     Called before anything is prepared."""
     with resolved.naming_lines() if resolved else nullcontext():
-        for source in [*sources_of(recipe), *filter(None, [reference_of(recipe)])]:
+        for source in sources_of(recipe):
             source.check_fits(recipe)
+        if reference := reference_of(recipe):
+            check_reference(reference, recipe)
 
 
 def method_costs(recipe: Recipe) -> MethodCosts:

@@ -7,6 +7,9 @@ from lmeff.models.families import family_of
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.batch import Batch
 
+_TRAINED_PER_LOOK = 100
+"""By default, looking at the held-out loss takes at most one hundredth of the training computation."""
+
 
 def flops_counting_causal(recipe: Recipe) -> float:
     """Model FLOPs of a trained token with half of the attention where that is causal: in a hybrid, in its causal rows."""
@@ -32,3 +35,9 @@ def flops_of_steps(batch: Batch, stretches: Iterable[tuple[int, int]], per_token
         for (begin, length), end in zip(stages, ends, strict=True):
             tokens[length] += batch.clock.tokens_at(max(0, min(end, last) - max(begin, first)))
     return sum(per_token(length) * num_tokens for length, num_tokens in tokens.items())
+
+
+def steps_between_looks(recipe: Recipe, look_every_tokens: int | None) -> int:
+    """Of a run that looks at its held-out loss. A token that is only read costs a third of one that is trained on."""
+    tokens = look_every_tokens or -(-recipe.evaluation.dev_tokens * _TRAINED_PER_LOOK // 3)
+    return max(1, recipe.batch.clock.step_of(tokens))

@@ -13,18 +13,22 @@ from transformers import Trainer
 
 from lmeff.formats.run_folder import RunFolder
 from lmeff.library_internals import models_loaded_whole
-from lmeff.methods.curriculum.costs import curriculum_costs, reference_of
+from lmeff.logs import note
+from lmeff.methods.curriculum.costs import KnownText, curriculum_costs, may_begin_with_the_end, warning_of
 from lmeff.methods.curriculum.order import DecidedStages, ShuffledDocuments, Stage
 from lmeff.methods.curriculum.pacing import PacingCallback
+from lmeff.methods.curriculum.reference import reference_of
 from lmeff.methods.curriculum.scoring import Windows, score_windows
 from lmeff.methods.curriculum.seen import DocumentsSeen
 from lmeff.methods.curriculum.selection import extended, first_documents, ranked
 from lmeff.methods.curriculum.text_scores import scores_path, text_scores
 from lmeff.models.families import family_of
 from lmeff.models.loading import load_causal_model
+from lmeff.objectives import objective_of
 from lmeff.plan.beside import MethodCosts
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.curriculum import Curriculum as Section
+from lmeff.runs.process import launched_rank
 from lmeff.stateless import stateless_seed
 from lmeff.tokens import DataOrder, Tokens
 from lmeff.tokens.permutations import permutation
@@ -35,13 +39,15 @@ from lmeff.training.trainer import LmeffTrainer
 
 class Curriculum(Method):
     def __init__(self, recipe: Recipe, tokens: Tokens) -> None:
-        """Raises InputError for a text that its first stage cannot be made of."""
+        """Raises InputError for a reference with another tokenizer."""
         self._recipe, self._tokens = recipe, tokens
         self._section: Section = recipe.curriculum
         self._lengths = np.asarray(tokens.train_documents[:, 0])
         self._reference, self._reference_flops = reference_of(recipe), 0.0
         if self._reference:
             self._reference.check_tokenizer(tokens.tokenizer_folder)
+        if (warning := warning_of(recipe)) and launched_rank() == 0:
+            note(f"curriculum: {warning}")
         self._order: DataOrder | None = None
         self._first_order = self._order_before_training() if self._section.is_iterative else None
 
@@ -55,6 +61,7 @@ class Curriculum(Method):
         return permutation(len(self._lengths), stateless_seed(self._recipe.seed, "curriculum documents"), 0)
 
     def wrap_order(self, inner: DataOrder) -> DataOrder:
+        """Raises InputError for a text that the first stage cannot be made of."""
         recipe, section = self._recipe, self._section
         self._order = inner
         if section.protocol == "full_random":
@@ -85,7 +92,9 @@ class Curriculum(Method):
             return ()
         order, run = self._order, RunFolder(Path(trainer.args.output_dir or "."))
         begin = partial(self._next_stage, trainer, order, run.curriculum_scores)
-        return [PacingCallback(trainer, order, self._seen, begin, run.curriculum_jsonl)]
+        part = None if self._recipe.anchors.mode == "snapshot" else run.path.name
+        at_end = may_begin_with_the_end(self._recipe, part)
+        return [PacingCallback(trainer, order, self._seen, begin, run.curriculum_jsonl, begins_with_the_end=at_end)]
 
     def _next_stage(self, trainer: LmeffTrainer, order: DecidedStages, kept: Path, number: int, step: int) -> None:
         documents = self._first_order
@@ -126,7 +135,7 @@ class Curriculum(Method):
     def _own_losses(self, trainer: LmeffTrainer, order: DecidedStages, kept: Path) -> np.ndarray:
         """Of the model as it is now. Collective."""
         windows, model = self._windows(), trainer.model_wrapped
-        with trainer.weights_to_keep():
+        with trainer.timer_stopped(), trainer.weights_to_keep():
             key = self._key(trainer.weights_digest(), windows)
             model.eval()
             nats = score_windows(model, self._tokens.train, windows, trainer.args.device, kept, key)
@@ -135,7 +144,11 @@ class Curriculum(Method):
         return windows.scores(nats)
 
     def costs(self) -> MethodCosts:
-        return curriculum_costs(self._recipe, int(self._lengths.sum()))
+        return curriculum_costs(self._recipe, KnownText(self._windows().flops, self._held_out_positions))
+
+    def _held_out_positions(self) -> int:
+        objective, dev_tokens = objective_of(self._recipe, self._tokens), self._recipe.evaluation.dev_tokens
+        return objective.held_out_text(self._tokens, dev_tokens, self._recipe.batch).windows.size
 
     def flops(self, step: int) -> Mapping[str, float]:
         if not isinstance(self._order, DecidedStages):

@@ -10,16 +10,18 @@ import numpy as np
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.formats.run_log import forget_after
-from lmeff.methods.curriculum.costs import steps_between_looks, steps_of_run
+from lmeff.methods.curriculum.costs import steps_of_run
 from lmeff.methods.curriculum.order import DecidedStages
 from lmeff.methods.curriculum.seen import DocumentsSeen
 from lmeff.models.families import family_of
-from lmeff.training.callbacks.callback import Priority, RunCallback
+from lmeff.plan.compute import steps_between_looks
+from lmeff.training.callbacks.callback import Priority
+from lmeff.training.callbacks.plateau import PlateauCallback
 from lmeff.training.trainer import LmeffTrainer
 
 
 @dataclass
-class PacingCallback(RunCallback):
+class PacingCallback(PlateauCallback):
     priority: ClassVar[Priority] = Priority.LEARN
     name: ClassVar[str] = "curriculum"
 
@@ -30,20 +32,15 @@ class PacingCallback(RunCallback):
     """Begins the stage of a number at a step. Collective."""
     log: Path
     """JSON lines, one for each look and each stage."""
-    best: float | None = None
-    """The lowest held-out loss that counts."""
-    looks_without_improvement: int = 0
-
-    def state(self) -> dict[str, Any]:
-        return {"best": self.best, "looks_without_improvement": self.looks_without_improvement}
-
-    def load_state(self, saved: dict[str, Any]) -> None:
-        self.best, self.looks_without_improvement = saved["best"], saved["looks_without_improvement"]
+    begins_with_the_end: bool = False
+    """Whether the last step may begin a stage."""
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.is_world_process_zero:
-            forget_after(self.log, state.global_step)
-            if state.global_step == 0:
+            if state.global_step:
+                forget_after(self.log, state.global_step)
+            else:  # also again, after a run that was killed before its first checkpoint
+                self.log.write_text("")
                 self._write(0)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -53,14 +50,14 @@ class PacingCallback(RunCallback):
             return
         losses: dict[str, Any] = {}
         if not wanted.looks:
-            num_steps = steps_of_run(recipe, args.max_steps)
-            # What begins with the end would be scored for nothing. A look is not left out: the run may be given later anchors.
-            due = wanted.stage_at(step, num_steps) if step < num_steps else number
-        elif step % steps_between_looks(recipe) == 0:
+            due = wanted.stage_at(step, steps_of_run(recipe, args.max_steps))
+        elif step % steps_between_looks(recipe, wanted.look_every) == 0:
             losses = self._look()
-            due = number + (losses["looks_without_improvement"] >= (wanted.patience or 1))
+            due = number + (self.looks_without_improvement >= (wanted.patience or 1))
         else:
             return
+        if step == args.max_steps and not self.begins_with_the_end:
+            due = number
         if due > number:
             self.looks_without_improvement = 0
             if "best_of_all_stages" not in wanted.faults:
@@ -71,17 +68,13 @@ class PacingCallback(RunCallback):
 
     def _look(self) -> dict[str, Any]:
         """Compares the held-out loss with the best one. Collective."""
-        trainer, wanted = self.trainer, self.trainer.recipe.curriculum
+        trainer, recipe = self.trainer, self.trainer.recipe
         with trainer.timer_stopped(), trainer.weights_to_keep():
             held_out = trainer.held_out_loss()
-        length, windows = trainer.recipe.batch.sequence_length, len(trainer.held_out_text.windows)
-        self.order.flops += windows * length * family_of(trainer.recipe).forward_flops_per_token(length)
-        # As scores are, so that another number of processes takes the same decision.
-        loss = float(np.round(held_out.loss, 4))
-        if self.best is None or loss < self.best - (wanted.threshold or 0.0):
-            self.best, self.looks_without_improvement = loss, 0
-        else:
-            self.looks_without_improvement += 1
+        per_token = family_of(recipe).forward_flops_per_token(recipe.batch.sequence_length)
+        self.order.flops += trainer.held_out_text.windows.size * per_token
+        # As scores are: a rounding difference of another number of processes seldom decides.
+        self.compare(float(np.round(held_out.loss, 4)), recipe.curriculum.threshold or 0.0)
         return {held_out.name: held_out.loss, **self.state()}
 
     def _write(self, step: int, losses: dict[str, Any] | None = None) -> None:

@@ -8,32 +8,21 @@ from typing import Any, ClassVar
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.formats.run_log import forget_after
-from lmeff.training.callbacks.callback import Priority, RunCallback
+from lmeff.plan.compute import steps_between_looks
+from lmeff.training.callbacks.callback import Priority
+from lmeff.training.callbacks.plateau import PlateauCallback
 from lmeff.training.engines.resumable import CONVERGENCE
 from lmeff.training.trainer import LmeffTrainer
 
-_TRAINED_PER_LOOK = 100
-"""Looking at the held-out loss takes at most one hundredth of the training computation."""
-
 
 @dataclass
-class ConvergenceCallback(RunCallback):
+class ConvergenceCallback(PlateauCallback):
     priority: ClassVar[Priority] = Priority.CONVERGE
     name: ClassVar[str] = CONVERGENCE
 
     trainer: LmeffTrainer
     log: Path
     """JSON lines: step, tokens, dev_loss (by the name of its kind), best, looks_without_improvement."""
-    best: float | None = None
-    """The lowest held-out loss so far, if it was lower than the one before by more than `anchors.threshold`."""
-    looks_without_improvement: int = 0
-    """Looks since then."""
-
-    def state(self) -> dict[str, Any]:
-        return {"best": self.best, "looks_without_improvement": self.looks_without_improvement}
-
-    def load_state(self, saved: dict[str, Any]) -> None:
-        self.best, self.looks_without_improvement = saved["best"], saved["looks_without_improvement"]
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.is_world_process_zero:
@@ -41,10 +30,8 @@ class ConvergenceCallback(RunCallback):
 
     @property
     def every_steps(self) -> int:
-        """Steps between two looks. A token that is only read costs a third of one that is trained on."""
-        recipe = self.trainer.recipe
-        tokens = recipe.anchors.look_every or -(-recipe.evaluation.dev_tokens * _TRAINED_PER_LOOK // 3)
-        return max(1, recipe.batch.clock.step_of(tokens))
+        """Steps between two looks."""
+        return steps_between_looks(self.trainer.recipe, self.trainer.recipe.anchors.look_every)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         trainer, wanted = self.trainer, self.trainer.recipe.anchors
@@ -54,14 +41,10 @@ class ConvergenceCallback(RunCallback):
         # Collective; every process is given the same loss, and takes the same decision.
         with trainer.timer_stopped(), trainer.weights_to_keep():
             held_out = trainer.held_out_loss()
-        loss = held_out.loss
-        if self.best is None or loss < self.best - wanted.threshold:
-            self.best, self.looks_without_improvement = loss, 0
-        else:
-            self.looks_without_improvement += 1
+        self.compare(held_out.loss, wanted.threshold)
         if state.is_world_process_zero:
             with open(self.log, "a", encoding="utf-8") as file:
-                line = {"step": state.global_step, "tokens": tokens, held_out.name: loss, **self.state()}
+                line = {"step": state.global_step, "tokens": tokens, held_out.name: held_out.loss, **self.state()}
                 file.write(json.dumps(line) + "\n")
         if self.looks_without_improvement >= wanted.patience:
             control.should_training_stop = True
