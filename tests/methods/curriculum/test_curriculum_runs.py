@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ import pytest
 from launching import ROOT, curve, environment, read_lines, run_folder, weights, write_recipe
 from training.in_turn import run_in_turn
 
-from lmeff.methods.curriculum import scoring
-from lmeff.methods.curriculum.order import DecidedStages
+from lmeff.formats.checkpoint import read_own_state
+from lmeff.methods.curriculum import method, scoring
+from lmeff.methods.curriculum.method import Curriculum
+from lmeff.methods.curriculum.order import DecidedStages, _from_text
 from lmeff.methods.curriculum.pacing import PacingCallback
 from lmeff.probes.probe_run import prepared_tokens
 from lmeff.recipe import read_recipe
+from lmeff.training.trainer import LmeffTrainer
 
 OWN_LOSS = [
     "curriculum.protocol=iterative",
@@ -25,6 +29,15 @@ OWN_LOSS = [
     "curriculum.pacing=share",
 ]
 """Stages begin at steps 7, 14 and 20 of 40; checkpoints are made every 7 steps."""
+PLATEAU = [
+    "curriculum.protocol=iterative",
+    "curriculum.order=sentence_length",
+    "curriculum.start=0.4",
+    "curriculum.step=0.2",
+    "curriculum.look_every=1024",
+    "curriculum.threshold=9",
+    "curriculum.patience=2",
+]
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +77,7 @@ def test_stages_begin_where_the_share_says(whole: Path) -> None:
     # One scoring at step 7, three by the end; each is of the same documents in the same windows.
     assert of_step[0] == 0 < of_step[10]
     assert of_step[40] == 3 * of_step[10]
+    assert json.loads((whole / "plan.json").read_text())["flops_scoring"] == of_step[40]
 
 
 @pytest.mark.slow
@@ -119,26 +133,86 @@ def test_all_from_the_start_is_full_repeated_and_no_curriculum(recipe: Path) -> 
         assert sequences(other) == sequences(plain)
 
 
+@pytest.fixture(scope="module")
+def plateau(recipe: Path) -> Path:
+    return run(recipe, "plateau", PLATEAU)
+
+
 @pytest.mark.slow
-def test_a_plateau_ends_a_stage(recipe: Path) -> None:
+def test_a_plateau_ends_a_stage(recipe: Path, plateau: Path) -> None:
     """Whatever the threshold calls no improvement."""
-    words = ["curriculum.protocol=iterative", "curriculum.order=sentence_length", "curriculum.start=0.4"]
-    words += ["curriculum.step=0.2", "curriculum.look_every=1024", "curriculum.threshold=9", "curriculum.patience=2"]
-    folder = run(recipe, "plateau", words)
-    lines = read_lines(folder / "curriculum.jsonl")
+    lines = read_lines(plateau / "curriculum.jsonl")
     # The first look of a stage is the best so far; two more are none, at every second step.
     assert [(line["step"], line["stage"]) for line in lines if line["stage"]] == [
         (6, 1), (8, 1), (10, 1), (12, 2), (14, 2), (16, 2), (18, 3)
     ]  # fmt: skip
     losses = [line["dev_loss"] for line in lines[1:]]
     assert losses[-1] < losses[0]
-    faulty = run(recipe, "plateau_faulty", [*words, "curriculum.faults=[best_of_all_stages]"])
+    # Nobody looks any more when all is read; a look reads as many positions as the windows have.
+    anchor, plan = (json.loads((plateau / name).read_text()) for name in ("revisions/seed-1/anchor.json", "plan.json"))
+    assert anchor["flops_scoring"] * 20 == pytest.approx(plan["flops_scoring"] * 9)
+    faulty = run(recipe, "plateau_faulty", [*PLATEAU, "curriculum.faults=[best_of_all_stages]"])
     assert [step for step, stage in stages(faulty) if stage][::2] == [6, 10, 14]
 
 
 @pytest.mark.slow
+def test_a_plateau_is_waited_for_over_restarts(recipe: Path, plateau: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before the first checkpoint, and within the looks of a stage: what was seen before step 14 counts."""
+    step_end = PacingCallback.on_step_end
+    for killed_at in (3, 17):
+
+        def fail(callback: PacingCallback, args, state, control, killed_at=killed_at, **more) -> None:
+            if state.global_step == killed_at:
+                raise RuntimeError("killed")
+            step_end(callback, args, state, control, **more)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(PacingCallback, "on_step_end", fail)
+            assert run_in_turn([[str(recipe), "name=plateau_killed", *PLATEAU]]) == [1]
+    killed = run_folder(recipe, "plateau_killed")
+    assert (killed / "checkpoints" / "step-14").is_dir()
+    run(recipe, "plateau_killed", PLATEAU)
+    assert (killed / "curriculum.jsonl").read_text() == (plateau / "curriculum.jsonl").read_text()
+    assert (curve(killed), weights(killed), sequences(killed)) == (curve(plateau), weights(plateau), sequences(plateau))
+
+
+def documents_of_stages(run: Path) -> list[set[int]]:
+    """Of the last checkpoint."""
+    state = read_own_state(run / "checkpoints" / "step-40")["states"]["order"]["own"]
+    everything = range(state["num_documents"])
+    return [set(everything if one["documents"] is None else _from_text(one["documents"])) for one in state["stages"]]
+
+
+@pytest.mark.slow
+def test_an_extended_selection_keeps_what_was_read(recipe: Path, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And scoring is no training: its clock stands still."""
+    own_losses, score_windows, clock = Curriculum._own_losses, method.score_windows, []
+
+    def scored(curriculum: Curriculum, trainer: LmeffTrainer, *given: object) -> np.ndarray:
+        def timed(*arguments: object) -> np.ndarray:
+            before = trainer.train_seconds
+            found = score_windows(*arguments)
+            clock.append(trainer.train_seconds - before)
+            return found
+
+        with monkeypatch.context() as patched:
+            patched.setattr(method, "score_windows", timed)
+            return own_losses(curriculum, trainer, *given)
+
+    monkeypatch.setattr(Curriculum, "_own_losses", scored)
+    kept = documents_of_stages(run(recipe, "extended", [*OWN_LOSS, "curriculum.selection=extended"]))
+    assert clock == [0.0] * 3
+    anew = documents_of_stages(whole)
+    assert [len(stages) for stages in (kept, anew)] == [4, 4]
+    assert kept[0] == anew[0]
+    assert all(before < after for before, after in pairwise(kept))
+    assert not anew[0] < anew[1]
+
+
+@pytest.mark.slow
 def test_branches_go_on_with_the_stages_of_the_trunk(recipe: Path) -> None:
-    words = [*OWN_LOSS, "anchors.mode=anneal", "schedule.name=wsd", "anchors.tokens=[10k,20k]"]
+    words = [*OWN_LOSS[:2], "curriculum.pacing=share", "curriculum.start=0.2", "curriculum.step=0.1"]
+    words += ["anchors.mode=anneal", "schedule.name=wsd", "anchors.tokens=[10k,20k]"]
     folder = run(recipe, "anneal", words)
     trunk, branches = sequences(folder / "parts" / "trunk"), {}
     for name in ("10k", "20k"):
@@ -150,7 +224,18 @@ def test_branches_go_on_with_the_stages_of_the_trunk(recipe: Path) -> None:
         assert min(branches[part["name"]]) == first
         if first <= len(trunk):
             assert branches[part["name"]][first] == trunk[first - 1]
-    assert [step for step, _ in stages(folder / "parts" / "trunk")] == [0, 7, 14, 20]
+    begun = {name: stages(folder / "parts" / name) for name in ("trunk", "10k", "20k")}
+    assert [step for step, _ in begun["trunk"]] == [0, 3, 5, 8, 10, 13, 15, 18, 20]
+    # A branch that has left begins stages by itself, but none with its end, step 20, after which nothing is read.
+    assert (begun["10k"], begun["20k"]) == ([(18, 7)], [])
+    stage_of = {step: {one >> 40 for one in ids} for step, ids in branches["10k"].items()}
+    assert stage_of == {17: {7}, 18: {7}, 19: {8}, 20: {8}}
+    # Scored were six stages before the branch left and its own, eight in the trunk, and nine in all.
+    anchors = [
+        json.loads((folder / f"revisions/seed-1-tokens-{name}/anchor.json").read_text()) for name in ("10k", "20k")
+    ]
+    once = anchors[0]["flops_scoring"] / 7
+    assert (anchors[1]["flops_scoring"], plan["flops_scoring"]) == pytest.approx((8 * once, 9 * once))
 
 
 @pytest.mark.slow
@@ -166,6 +251,7 @@ def test_a_distilled_run_by_the_loss_of_a_reference(recipe: Path, whole: Path) -
     windows = scoring.Windows.of(np.asarray(prepared_tokens(text).train_documents[:, 0]), 32)
     per_token = plan["flops_per_token"] / 3
     assert anchor["flops_scoring"] == sum(rows.size * shape for shape, rows in windows.batches()) * per_token
+    assert plan["flops_scoring"] == anchor["flops_scoring"]
     assert stages(folder) == stages(whole)
     again = run(recipe, "again", [*words, "seed=2"])
     other_seed = again.with_name("seed-2")
