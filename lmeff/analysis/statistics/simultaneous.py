@@ -77,8 +77,8 @@ def differences_from(values: Values, base: str, paired: bool) -> dict[str, tuple
     """The mean over seeds of every other case minus that of `base`, and its simultaneous 95% interval; None where seeds say
     nothing of how far others would lie off. `paired` and what is raised are as of `rank_cases`."""
     _check(values)
-    names, fit, found = list(values), _fit_of(values, paired), {}
-    origin = names.index(base)
+    names, fit = list(values), _fit_of(values, paired)
+    origin, found = names.index(base), dict[str, tuple[float, float | None, float | None]]()
     for index, name in enumerate(names):
         if name != base:
             difference, half = float(fit.means[index] - fit.means[origin]), fit.half_width(origin, index)
