@@ -169,8 +169,6 @@ def _check_cases(cases: Sequence["Case"], check: Callable[["Resolved"], None]) -
 
 def _check_recipes(sweep: "Sweep", options: argparse.Namespace) -> None:
     """Raises InputError for folders whose runs were told to train otherwise: they are not the cases, complete or not."""
-    import shlex
-
     from lmeff.sweeps.states import other_recipes
 
     if mistakes := other_recipes(sweep, shlex.join([options.sweep, *options.overrides])):
