@@ -13,26 +13,23 @@ over the text, what training on 10.8M tokens does: below about 6M tokens plain t
 says so.
 """
 
-import argparse
-import os
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+sys.path[:0] = map(str, (Path(__file__).parent, Path(__file__).resolve().parents[2]))
+
+from studies import is_complete, mean_text, run_all, study_options, words_of_study  # noqa: E402
 
 from lmeff.analysis.statistics.simultaneous import differences_from  # noqa: E402
 from lmeff.evaluation.results import scores_of  # noqa: E402
 from lmeff.formats.anchor import AnchorDocument  # noqa: E402
 from lmeff.formats.run_folder import RunFolder  # noqa: E402
-from lmeff.formats.state import StateDocument  # noqa: E402
-from lmeff.intervals import mean_interval  # noqa: E402
-from lmeff.quantities import format_short, format_tokens, parse_count  # noqa: E402
+from lmeff.quantities import format_short, format_tokens  # noqa: E402
 
 TASK = "lmeff_blimp"
 STAGES = (
@@ -72,28 +69,15 @@ class Study:
         anchors = ",".join(str(self.tokens * share // NUM_ANCHORS) for share in range(times * NUM_ANCHORS + 1))
         return [
             "leaner_small",
-            f"name={arm}",
-            f"seed={seed}",
-            f"corpus.paths=[{self.data}/leaner/train]",
-            f"corpus.dev_paths=[{self.data}/leaner/validation]",
+            *words_of_study(arm, seed, self.data, self.output, self.limit),
             "corpus.epochs=100",
-            f"evaluation.paths.blimp={self.data}/blimp",
-            f"evaluation.limit={self.limit}",
-            "evaluation.weights=false",
             # A rate that does not fall, so that an anchor is what a run of its length would be.
             "schedule.name=constant",
             "schedule.warmup=100 steps",
             f"anchors.tokens=[{anchors}]",
-            f"paths.outputs={self.output}",
-            f"paths.data={self.output / 'data'}",
             *self.words,
             *ARMS[arm],
         ]
-
-
-def is_complete(run: RunFolder) -> bool:
-    state = StateDocument.read(run)
-    return state is not None and state.state == "complete"
 
 
 def missing(study: Study, num_seeds: int) -> Iterator[list[str]]:
@@ -142,14 +126,6 @@ def curve_of(run: RunFolder) -> Curve:
     return Curve(*np.array(rows, float).T)
 
 
-def said(values: Sequence[float], digits: int) -> str:
-    """Mean and 95% interval over seeds."""
-    if len(values) < 2:
-        return f"{values[0]:.{digits}f}"
-    mean, low, high = mean_interval(values)
-    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
 def summary(study: Study, num_seeds: int) -> str:
     """What is done, as Markdown."""
     curves: Curves = {}
@@ -167,7 +143,7 @@ def summary(study: Study, num_seeds: int) -> str:
         place = NUM_ANCHORS - 1
         cells = [arm, str(len(every)), format_short(every[0].flops[place])]
         cells += [f"{np.mean([one.num_documents_seen[place] for one in every]):,.0f}"]
-        cells += [said([one.losses[place] for one in every], 4), said([one.blimp[place] for one in every], 2)]
+        cells += [mean_text([one.losses[place] for one in every], 4), mean_text([one.blimp[place] for one in every], 2)]
         lines.append(f"| {' | '.join(cells)} |")
     for title, axis in (("at equal tokens", "tokens"), ("at equal FLOPs, those of scoring counted", "flops")):
         columns = [
@@ -215,26 +191,12 @@ def differences(curves: Curves, axis: str, place: int, score: int, digits: int) 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    root = Path(__file__).resolve().parents[2]
-    folder = os.environ.get("LMEFF_TEST_DATA")
-    parser.add_argument("--data", type=Path, default=folder, required=not folder, help="by default LMEFF_TEST_DATA")
-    parser.add_argument("--output", type=Path, default=Path("outputs/curriculum_study"))
-    parser.add_argument("--tokens", type=parse_count, default=6_000_000)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--limit", type=int, default=100, help="pairs of each of BLiMP's paradigms")
-    parser.add_argument("--only-summary", action="store_true", help="of what is done; trains nothing")
+    parser = study_options(__doc__, "outputs/curriculum_study", "6M")
     parser.add_argument("words", nargs="*", metavar="section.key=value")
     options = parser.parse_intermixed_args()
     study = Study(options.data.resolve(), options.output.resolve(), options.tokens, options.limit, tuple(options.words))
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"}
-    if not options.only_summary:
-        for words in missing(study, options.seeds):
-            print(f"== {' '.join(words)}", flush=True)
-            if code := subprocess.run(
-                [sys.executable, "-m", "lmeff.run", *words], env=environment, check=False
-            ).returncode:
-                return code
+    if not options.only_summary and (code := run_all(("lmeff.run", *words) for words in missing(study, options.seeds))):
+        return code
     text = summary(study, options.seeds)
     study.output.mkdir(parents=True, exist_ok=True)
     (study.output / "summary.md").write_text(text)

@@ -12,22 +12,19 @@ next. The same command again skips what is done and goes on with what was stoppe
 Writes `summary.md` into the output folder.
 """
 
-import argparse
-import os
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2])]
+sys.path[:0] = map(str, (Path(__file__).parent, Path(__file__).resolve().parents[2]))
+
+from studies import is_complete, mean_text, run_all, study_options, words_of_study  # noqa: E402
 
 from lmeff.evaluation.results import scores_of  # noqa: E402
 from lmeff.formats.anchor import AnchorDocument  # noqa: E402
 from lmeff.formats.run_folder import RunFolder  # noqa: E402
-from lmeff.formats.state import StateDocument  # noqa: E402
-from lmeff.intervals import mean_interval  # noqa: E402
 from lmeff.quantities import format_short, format_tokens, parse_count  # noqa: E402
 
 TASK = "lmeff_blimp"
@@ -68,18 +65,10 @@ class Study:
         anchors = ",".join(str(int(tokens * share)) for share in SHARES)
         return [
             "leaner_small",
-            f"name={name}",
-            f"seed={seed}",
-            f"corpus.paths=[{self.data}/leaner/train]",
-            f"corpus.dev_paths=[{self.data}/leaner/validation]",
+            *words_of_study(name, seed, self.data, self.output, self.limit),
             "corpus.epochs=100",
-            f"evaluation.paths.blimp={self.data}/blimp",
-            f"evaluation.limit={self.limit}",
-            "evaluation.weights=false",
             "schedule.warmup=0.06",
             f"anchors.tokens=[{anchors}]",
-            f"paths.outputs={self.output}",
-            f"paths.data={self.output / 'data'}",
             *self.words,
         ]
 
@@ -111,11 +100,6 @@ def anchors_of(run: RunFolder) -> list[tuple[Path, AnchorDocument]]:
     return sorted(((one, AnchorDocument.read(one)) for one in folders), key=lambda pair: pair[1].exact_tokens)
 
 
-def is_complete(run: RunFolder) -> bool:
-    state = StateDocument.read(run)
-    return state is not None and state.state == "complete"
-
-
 def missing(study: Study, num_seeds: int) -> Iterator[list[str]]:
     """The words of each run that is not done; those that are like another one are asked for when it is."""
     for seed in TEACHER_SEEDS:
@@ -144,14 +128,6 @@ def point_of(run: RunFolder) -> Point:
     return Point(anchor.exact_tokens, anchor.flops + (anchor.flops_teachers or 0), anchor.dev_loss, blimp)
 
 
-def said(values: Sequence[float], digits: int, sign: str = "") -> str:
-    """Mean and 95% interval over seeds."""
-    if len(values) < 2:
-        return f"{values[0]:{sign}.{digits}f}"
-    mean, low, high = mean_interval(values)
-    return f"{mean:{sign}.{digits}f} [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
-
-
 def summary(study: Study, num_seeds: int) -> str:
     """What is done, as Markdown."""
     ends: dict[str, dict[int, Point]] = {}
@@ -166,7 +142,7 @@ def summary(study: Study, num_seeds: int) -> str:
         every = list(points.values())
         blimp = [100 * one.blimp for one in every if one.blimp is not None]
         cells = [arm, str(len(every)), format_tokens(every[0].tokens), format_short(every[0].flops)]
-        cells += [said([one.loss for one in every], 4), said(blimp, 2) if blimp else ""]
+        cells += [mean_text([one.loss for one in every], 4), mean_text(blimp, 2) if blimp else ""]
         lines.append(f"| {' | '.join(cells)} |")
     for title, pairs in PAIRS.items():
         lines += ["", f"Differences {title} (arm minus the other, seed by seed):", ""]
@@ -175,24 +151,16 @@ def summary(study: Study, num_seeds: int) -> str:
             seeds = sorted(ends.get(arm, {}).keys() & ends.get(other, {}).keys())
             both = [(ends[arm][seed], ends[other][seed]) for seed in seeds]
             if both:
-                loss = said([one.loss - two.loss for one, two in both], 4, "+")
+                loss = mean_text([one.loss - two.loss for one, two in both], 4, "+")
                 blimp = [100 * (one.blimp - two.blimp) for one, two in both if None not in (one.blimp, two.blimp)]
-                lines.append(f"| {arm} | {other} | {loss} | {said(blimp, 2, '+') if blimp else ''} |")
+                lines.append(f"| {arm} | {other} | {loss} | {mean_text(blimp, 2, '+') if blimp else ''} |")
     lines += ["", "In brackets: the 95% interval over seeds. One that holds 0 says that no difference was seen."]
     return "\n".join(lines) + "\n"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    root = Path(__file__).resolve().parents[2]
-    folder = os.environ.get("LMEFF_TEST_DATA")
-    parser.add_argument("--data", type=Path, default=folder, required=not folder, help="by default LMEFF_TEST_DATA")
-    parser.add_argument("--output", type=Path, default=Path("outputs/distillation_study"))
-    parser.add_argument("--tokens", type=parse_count, default=7_000_000)
+    parser = study_options(__doc__, "outputs/distillation_study", "7M")
     parser.add_argument("--teacher-tokens", type=parse_count, default=7_000_000)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--limit", type=int, default=100, help="pairs of each of BLiMP's paradigms")
-    parser.add_argument("--only-summary", action="store_true", help="of what is done; trains nothing")
     parser.add_argument("words", nargs="*", metavar="section.key=value")
     options = parser.parse_intermixed_args()
     study = Study(
@@ -203,14 +171,8 @@ def main() -> int:
         options.limit,
         tuple(options.words),
     )
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"}
-    if not options.only_summary:
-        for words in missing(study, options.seeds):
-            print(f"== {' '.join(words)}", flush=True)
-            if code := subprocess.run(
-                [sys.executable, "-m", "lmeff.run", *words], env=environment, check=False
-            ).returncode:
-                return code
+    if not options.only_summary and (code := run_all(("lmeff.run", *words) for words in missing(study, options.seeds))):
+        return code
     text = summary(study, options.seeds)
     study.output.mkdir(parents=True, exist_ok=True)
     (study.output / "summary.md").write_text(text)

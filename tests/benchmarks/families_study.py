@@ -10,9 +10,6 @@ alone, by pseudo-log-likelihood. A model that spends more FLOPs a token than the
 what the cheapest spends in all. Writes `summary.md`, `families.svg` and `hybrids.svg` into the output folder.
 """
 
-import argparse
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,9 +19,9 @@ from pathlib import Path
 sys.path[:0] = map(str, (Path(__file__).parent, Path(__file__).resolve().parents[2]))
 
 from families_summary import write_summary  # noqa: E402
+from studies import is_complete, run_all, study_options, words_of_study  # noqa: E402
 
 from lmeff.formats.run_folder import RunFolder  # noqa: E402
-from lmeff.formats.state import StateDocument  # noqa: E402
 from lmeff.plan import make_plan  # noqa: E402
 from lmeff.quantities import parse_count  # noqa: E402
 from lmeff.recipe import read_recipe  # noqa: E402
@@ -62,18 +59,10 @@ class Study:
         recipe = "hybrid" if arm == "hybrid_zero" else arm
         return [
             f"families/{recipe}",
-            f"name={arm}",
-            f"seed={seed}",
-            f"corpus.paths=[{self.data}/leaner/train]",
-            f"corpus.dev_paths=[{self.data}/leaner/validation]",
-            f"evaluation.paths.blimp={self.data}/blimp",
-            f"evaluation.limit={self.limit}",
+            *words_of_study(arm, seed, self.data, self.output, self.limit),
             "evaluation.dev_tokens=20k",
-            "evaluation.weights=false",
             "schedule.warmup=0.12",  # 60 of the recipes' 489 steps
             "checkpoints.every_steps=50",
-            f"paths.outputs={self.output}",
-            f"paths.data={self.output / 'data'}",
             *ARMS[arm],
         ]
 
@@ -101,8 +90,7 @@ class Study:
 def commands(study: Study, arm: str, seed: int) -> Iterator[tuple[str, ...]]:
     """What is left to do of one run: training, and where that does not score it, scoring its end."""
     run = study.run(arm, seed)
-    state = StateDocument.read(run)
-    if state is None or state.state != "complete":
+    if not is_complete(run):
         anchors = ",".join(map(str, study.anchors(arm)))
         yield ("lmeff.run", *study.words(arm, seed), f"anchors.tokens=[{anchors}]")
     if not read_recipe(*study.recipe(arm)).recipe.evaluation.at_anchors:
@@ -115,24 +103,14 @@ def commands(study: Study, arm: str, seed: int) -> Iterator[tuple[str, ...]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    root = Path(__file__).resolve().parents[2]
-    folder = os.environ.get("LMEFF_TEST_DATA")
-    parser.add_argument("--data", type=Path, default=folder, required=not folder, help="by default LMEFF_TEST_DATA")
-    parser.add_argument("--output", type=Path, default=Path("outputs/families_study"))
-    parser.add_argument("--tokens", type=parse_count, default=2_000_000)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--limit", type=int, default=100, help="pairs of each of BLiMP's paradigms")
-    parser.add_argument("--only-summary", action="store_true", help="of what is done; trains and scores nothing")
+    parser = study_options(__doc__, "outputs/families_study", "2M")
     options = parser.parse_args()
     study = Study(options.data.resolve(), options.output.resolve(), options.tokens, options.limit)
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(root), "HF_HUB_OFFLINE": "1"}
-    if not options.only_summary:
-        for seed, arm in product(range(options.seeds), ARMS):
-            for words in commands(study, arm, seed):
-                print(f"== {arm}, seed {seed}: {' '.join(words)}", flush=True)
-                if code := subprocess.run([sys.executable, "-m", *words], env=environment, check=False).returncode:
-                    return code
+    runs = product(range(options.seeds), ARMS)
+    if not options.only_summary and (
+        code := run_all(words for seed, arm in runs for words in commands(study, arm, seed))
+    ):
+        return code
     print(write_summary(study.output, list(ARMS)))
     return 0
 
