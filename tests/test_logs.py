@@ -12,6 +12,7 @@ from lmeff import logs
 from lmeff.cli import main
 
 SCRIPTS = {
+    "command_line/run_folder.py",  # answers the job script of an array's task
     "evaluation/tasks/write.py",  # `python -m lmeff.evaluation.tasks.write`
     "measures/profile/memory.py",  # answers, as JSON, the process that started it
     "publishing/pages.py",  # answers the run that started it

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +99,7 @@ class Toy(Method):
 
 if __name__ == "__main__":
     from lmeff import run
-    from lmeff.training import job
 
-    # No recipe names a method yet, so they are handed to the job here.
-    job.Job = partial(job.Job, methods=(Toy(3), Toy(5)))
+    # No recipe names these.
+    run.methods_of = lambda recipe, tokens: (Toy(3), Toy(5))
     run.leave(run.main(sys.argv[1:]))
