@@ -1,6 +1,7 @@
 """Whether a recipe can learn a few sequences by heart. What cannot do that has a fault that no amount of text will mend."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +31,7 @@ def probe_overfit(recipe: Recipe, num_sequences: int = 4, max_steps: int = 400) 
 
 
 def overfit(trainer: ProbeTrainer) -> Overfit:
-    """The same with a trainer whose steps all read the same sequences."""
+    """The same with a trainer whose steps all read the same sequences. What such a model never uses need not learn."""
     before = {name: parameter.detach().clone() for name, parameter in trainer.model.named_parameters()}
     rate = trainer.recipe.optimizer.learning_rate
     losses: list[float] = []
@@ -44,7 +45,10 @@ def overfit(trainer: ProbeTrainer) -> Overfit:
             )
         losses.append(seen.loss)
         if seen.step == 0:
-            _check_gradients(trainer.model)
+            if trainer.leaves_parameters_unused:
+                for name in _unused(trainer.model):
+                    del before[name]
+            _check_gradients(trainer.model, before)
         return seen.loss >= NEAR_ZERO
 
     trainer.run(lambda step: rate * min(1.0, (step + 1) / _WARMUP_STEPS), look)
@@ -53,11 +57,15 @@ def overfit(trainer: ProbeTrainer) -> Overfit:
     raise RunFailed(_what_is_broken(trainer, before, losses))
 
 
-def _check_gradients(model: torch.nn.Module) -> None:
+def _unused(model: torch.nn.Module) -> list[str]:
+    return [name for name, parameter in model.named_parameters() if parameter.grad is None]
+
+
+def _check_gradients(model: torch.nn.Module, names: Collection[str]) -> None:
     dead = [
         name
         for name, parameter in model.named_parameters()
-        if parameter.requires_grad and (parameter.grad is None or not torch.any(parameter.grad))
+        if name in names and parameter.requires_grad and (parameter.grad is None or not torch.any(parameter.grad))
     ]
     if dead:
         shown = ", ".join(dead[:3]) + (f" and {len(dead) - 3} more" if len(dead) > 3 else "")
@@ -65,8 +73,10 @@ def _check_gradients(model: torch.nn.Module) -> None:
 
 
 def _what_is_broken(trainer: ProbeTrainer, before: dict[str, torch.Tensor], losses: list[float]) -> str:
-    weights = trainer.model.named_parameters()
-    still = [name for name, weight in weights if torch.equal(weight.detach(), before[name].to(weight.device))]
+    weights = dict(trainer.model.named_parameters())
+    still = [
+        name for name, first in before.items() if torch.equal(weights[name].detach(), first.to(weights[name].device))
+    ]
     first, last, best = losses[0], losses[-1], min(losses)
     said = f"probe overfit: {first:.3f} nats per token at first, {last:.3f} after {len(losses)} steps, {best:.3f} at best: "
     rate = trainer.recipe.optimizer.learning_rate

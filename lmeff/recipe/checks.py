@@ -133,6 +133,11 @@ def _check_family(model: Model, training: object) -> Iterator[Mistake]:
     if training.get("gradient_checkpointing") is True and not model.gradient_checkpointing:
         text = f"transformers has none for the family '{model.family}'; leave it out, or set batch.micro lower"
         yield Mistake(("training", "gradient_checkpointing"), text)
+    if training.get("ddp_find_unused_parameters") is False and model.leaves_parameters_unused:
+        text = (
+            f"the family '{model.family}' leaves parameters without a gradient, which DDP must look for; leave it out"
+        )
+        yield Mistake(("training", "ddp_find_unused_parameters"), text)
     if training.get("use_liger_kernel") is True and not model.liger_kernels:
         text = f"there are no kernels of Liger for the family '{model.family}'; leave it out"
         yield Mistake(("training", "use_liger_kernel"), text)

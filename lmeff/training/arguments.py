@@ -10,7 +10,6 @@ from lmeff.environment import asks_for_cpu
 from lmeff.errors import InputError
 from lmeff.formats.plan import PlanPart
 from lmeff.library_internals import use_one_gpu
-from lmeff.models.families import FAMILIES
 from lmeff.recipe.schema import Recipe
 
 _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup", "wsd": "warmup_stable_decay"}
@@ -72,7 +71,6 @@ def training_arguments(
         "remove_unused_columns": False,
         # A NaN must be seen, not replaced by the average of the losses before it.
         "logging_nan_inf_filter": False,
-        "ddp_find_unused_parameters": FAMILIES[recipe.model.family].leaves_parameters_unused,
     }
     chosen = {"logging_steps": 10, "report_to": "none", "disable_tqdm": False} | recipe.training | _precision(recipe)
     chosen["full_determinism"] = recipe.deterministic or bool(chosen.get("full_determinism"))
@@ -86,3 +84,15 @@ def training_arguments(
         raise InputError(f"training: {' '.join(str(error).split())}") from None
     use_one_gpu(arguments)
     return arguments
+
+
+def look_for_unused_parameters(arguments: TrainingArguments, recipe: Recipe, are_there: bool) -> None:
+    """Has DDP look for parameters without a gradient where there are some, and where the recipe says so. Raises InputError when
+    there are some and the recipe says no: DDP would wait for them."""
+    said = recipe.training.get("ddp_find_unused_parameters")
+    if said is False and are_there:
+        raise InputError(
+            "training.ddp_find_unused_parameters: this model leaves parameters without a gradient, which DDP must look for;"
+            " leave it out"
+        )
+    arguments.ddp_find_unused_parameters = are_there if said is None else said

@@ -24,6 +24,7 @@ from lmeff.objectives.held_out import HeldOutLoss, HeldOutText, rows_of_rank
 from lmeff.recipe.schema import Recipe
 from lmeff.stateless import stateless_seed
 from lmeff.tokens import DataOrder, PermutationOrder, Tokens
+from lmeff.training.arguments import look_for_unused_parameters
 from lmeff.training.callbacks.callback import RunCallback, in_order
 from lmeff.training.data.loader import StepBatches, train_loader
 from lmeff.training.data.sequences import MicroBatch, TrainSequences
@@ -51,8 +52,12 @@ class LmeffTrainer(ResumableTrainer):
             self.objective.end_at(args.max_steps)
         for method in methods:
             self.objective = method.wrap_objective(self.objective)
-        if FAMILIES[recipe.model.family].is_tried:
-            args.ddp_find_unused_parameters = leaves_parameters_unused(model)
+        is_tried = FAMILIES[recipe.model.family].is_tried
+        self.leaves_parameters_unused = (
+            leaves_parameters_unused(model) if is_tried else recipe.model.leaves_parameters_unused
+        )
+        """Whether a step may leave parameters without a gradient."""
+        look_for_unused_parameters(args, recipe, self.leaves_parameters_unused)
         dataset = TrainSequences(tokens, recipe.batch, self.objective)
         super().__init__(model, args, recipe, dataset, tokens.fingerprint, pinned)
         self.order: DataOrder = PermutationOrder(len(dataset), recipe.seed, recipe.batch.clock)

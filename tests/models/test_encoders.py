@@ -178,7 +178,7 @@ def test_xlnet_leaves_unused_what_is_for_segments() -> None:
         permuted(model, torch.randint(3, 1000, (2, 16))).sum().backward()
         without = {name.rpartition(".")[2] for name, one in model.named_parameters() if one.grad is None}
         assert without == unused
-        assert FAMILIES[family].leaves_parameters_unused == bool(unused)
+        assert SECTIONS[family].leaves_parameters_unused == bool(unused)
 
 
 def test_older_versions_find_all_of_modernbert_under_their_names() -> None:

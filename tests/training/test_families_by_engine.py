@@ -1,10 +1,11 @@
 """Every family, a stock decoder of no family, and the hybrid, under every engine: the losses and weights of plain training, of
-two processes too.
+two processes too, and the same bits after a restart.
 
 One launch for each engine trains them all; how a step is divided differs from the plain runs.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,15 @@ from pathlib import Path
 import prepared
 import pytest
 import torch
-from launching import ROOT, STORIES, curve, environment
+from launching import ROOT, STORIES, curve, environment, read_lines, weights
 from models.tiny_families import DROPOUT, TINY
 from safetensors.torch import load_file
 from training.in_turn import run_in_turn
 
+from lmeff.cli import main
+from lmeff.formats.anchor import AnchorDocument
+from lmeff.formats.manifest import ManifestDocument
+from lmeff.publishing.verify import verify
 from lmeff.revisions import differences
 
 pytestmark = pytest.mark.slow
@@ -42,7 +47,8 @@ WORDS["auto"] = []
 AUTO = "auto, config: {model_type: stablelm, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2,"
 AUTO += " num_key_value_heads: 2, intermediate_size: 64, attention_dropout: 0.1}"
 """A decoder that no other test trains."""
-ENGINES = ("ddp", "zero1", "zero2", "zero3")
+STOPPED = {"ddp": "modernbert", "zero1": "bert", "zero2": "xlnet", "zero3": "mamba2"}
+"""What is stopped and goes on under each engine."""
 
 
 @pytest.fixture(scope="module")
@@ -55,20 +61,31 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shape = "".join(f", {key}: {value}" for key, value in TINY.get(family, {}).items())
         model = AUTO if kind == "auto" else family + shape
         (folder / f"{kind}.yaml").write_text(RECIPE.format(folder=folder, family=model))
-    assert run_in_turn(lines(folder, "plain")) == [0] * len(WORDS)
+    assert run_in_turn([line(folder, kind, "plain") for kind in WORDS]) == [0] * len(WORDS)
     return folder
 
 
-def lines(folder: Path, engine: str, *more: str) -> list[list[str]]:
-    return [[str(folder / f"{kind}.yaml"), f"name={kind}-{engine}", *more, *words] for kind, words in WORDS.items()]
+def line(folder: Path, kind: str, name: str, *more: str) -> list[str]:
+    return [str(folder / f"{kind}.yaml"), f"name={kind}-{name}", *more, *WORDS[kind]]
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+def run_folder(folder: Path, kind: str, name: str) -> Path:
+    return folder / "outputs" / f"{kind}-{name}" / "seed-1"
+
+
+@pytest.fixture(scope="module", params=STOPPED)
 def engine(request: pytest.FixtureRequest, folder: Path) -> str:
-    """An engine under which all of them were trained, two sequences at a time."""
-    launches = folder / f"{request.param}.json"
-    launches.write_text(json.dumps(lines(folder, request.param, "batch.micro=2")))
-    config = f"launchers/cpu_{request.param}.yaml"
+    """An engine under which all of them were trained, two sequences at a time; one of them also in two halves. It does the
+    second step of a plain run of XLNet, too."""
+    engine, micro = request.param, "batch.micro=2"
+    moved = line(folder, "xlnet", f"{engine}-moved", "checkpoints.keep=3")
+    assert run_in_turn([["stop_at:1", *moved]]) == [0]
+    halved = line(folder, STOPPED[engine], f"{engine}-halved", micro)
+    lines = {kind: line(folder, kind, engine, micro) for kind in WORDS}
+    lines |= {"moved": ["stop_at:2", *moved, micro], "stopped": ["stop_at:2", *halved], "gone on with": halved}
+    launches = folder / f"{engine}.json"
+    launches.write_text(json.dumps(list(lines.values())))
+    config = f"launchers/cpu_{engine}.yaml"
     program = str(Path(__file__).with_name("in_turn.py"))
     done = prepared.run(
         [
@@ -89,16 +106,79 @@ def engine(request: pytest.FixtureRequest, folder: Path) -> str:
     )
     assert launches.with_suffix(".codes").exists(), done.stdout
     codes = json.loads(launches.with_suffix(".codes").read_text())
-    assert dict(zip(WORDS, codes, strict=True)) == dict.fromkeys(WORDS, 0), done.stdout
-    return request.param
+    assert dict(zip(lines, codes, strict=True)) == dict.fromkeys(lines, 0), done.stdout
+    assert run_in_turn([moved]) == [0]
+    return engine
 
 
 @pytest.mark.parametrize("kind", WORDS)
 def test_an_engine_trains_a_family_as_plain_training_does(folder: Path, engine: str, kind: str) -> None:
-    plain, divided = (folder / "outputs" / f"{kind}-{name}" / "seed-1" for name in ("plain", engine))
+    plain, divided = (run_folder(folder, kind, name) for name in ("plain", engine))
     anchor = json.loads((divided / "revisions" / "seed-1" / "anchor.json").read_text())
     assert (anchor["engine"], anchor["world_size"]) == (engine, 2)
+    assert_trained_alike(divided, plain)
+
+
+def test_xlnet_goes_from_engine_to_engine(folder: Path, engine: str) -> None:
+    """Checkpoints of plain training have no moments for what is for segments, those of ZeRO have some."""
+    run = run_folder(folder, "xlnet", f"{engine}-moved")
+    written = [json.loads((run / "checkpoints" / f"step-{step}" / "lmeff.json").read_text()) for step in (1, 2)]
+    assert [(own["engine"], own["world_size"]) for own in written] == [("plain", 1), (engine, 2)]
+    assert_trained_alike(run, run_folder(folder, "xlnet", "plain"))
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits_under_an_engine(folder: Path, engine: str) -> None:
+    kind = STOPPED[engine]
+    halved = run_folder(folder, kind, f"{engine}-halved")
+    assert json.loads((halved / "checkpoints" / "step-2" / "lmeff.json").read_text())["engine"] == engine
+    assert_same_bits(halved, run_folder(folder, kind, engine))
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_a_stopped_run_goes_on_to_the_same_bits(folder: Path, kind: str) -> None:
+    halved = line(folder, kind, "halved")
+    assert run_in_turn([["stop_at:2", *halved]]) == [0]
+    run = run_folder(folder, kind, "halved")
+    assert [step for step, *_ in curve(run)] == [1, 2]
+    assert run_in_turn([halved]) == [0]
+    assert_same_bits(run, run_folder(folder, kind, "plain"))
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_verify_takes_held_out_losses_again(folder: Path, kind: str, capsys: pytest.CaptureFixture) -> None:
+    """Also the one of the first step, of two."""
+    assert main(["verify", str(run_folder(folder, kind, "plain"))]) == 0
+    assert "2 models load and have the held-out loss that was recorded" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["bert", "xlnet", "hybrid"])
+def test_verify_finds_a_held_out_loss_that_is_another(folder: Path, kind: str, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(run_folder(folder, kind, "plain"), tmp_path / "run"))
+    revision = run / "revisions" / "seed-1-tokens-0"
+    anchor = AnchorDocument.read(revision)
+    assert anchor.held_out is not None
+    name, loss = anchor.held_out
+    values = json.loads((revision / "anchor.json").read_text())
+    (revision / "anchor.json").write_text(json.dumps(values | {name: 1.01 * loss}))
+    ManifestDocument.of(revision).write(revision)
+    (said,), _ = verify(run)
+    assert said.startswith(f"{revision}: its weights give a held-out loss of {loss:.3f}"[:-1])
+    assert said.endswith(f"; anchor.json says {1.01 * loss:.4f}")
+
+
+def counts(run: Path) -> list[int]:
+    return [one["num_loss_tokens"] for one in read_lines(run / "run.log.jsonl")]
+
+
+def assert_same_bits(run: Path, whole: Path) -> None:
+    assert (curve(run), counts(run), weights(run)) == (curve(whole), counts(whole), weights(whole))
+    assert len(counts(run)) == 3
+    assert len(weights(run)) == 3
+
+
+def assert_trained_alike(divided: Path, plain: Path) -> None:
     steps, wanted = curve(divided), curve(plain)
+    assert counts(divided) == counts(plain)
     assert [step for step, *_ in steps] == [1, 2, 3]
     assert [loss for _, loss, *_ in steps] == pytest.approx([loss for _, loss, *_ in wanted], abs=1e-5)
     assert differences(divided / "revisions" / "seed-1") == []

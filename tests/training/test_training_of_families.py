@@ -1,12 +1,14 @@
 """Every family is trained as Llama is: its loss, whatever the micro-batch, and to the same bits after a restart."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
-from launching import STORIES, curve, weights
+from launching import STORIES, curve, read_lines, weights
 from models.tiny_families import DROPOUT, TINY
+from training.in_turn import run_in_turn
 
 from lmeff import run
 from lmeff.models.build import build_model
@@ -35,12 +37,15 @@ CAUSAL = ("gpt2", "gptj", "mamba2")
 @pytest.fixture(scope="module", params=CAUSAL)
 def recipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A recipe of four steps, and the words that give it dropout."""
-    folder = tmp_path_factory.mktemp(request.param)
+    return written(tmp_path_factory.mktemp(request.param), request.param)
+
+
+def written(folder: Path, family: str) -> tuple[Path, list[str]]:
     (folder / "stories.jsonl").write_text(STORIES)
     path = folder / "recipe.yaml"
-    shape = "".join(f", {key}: {value}" for key, value in TINY[request.param].items())
-    path.write_text(RECIPE.format(folder=folder, family=f"{request.param}{shape}"))
-    return path, [f"model.{field}=0.1" for field in DROPOUT[request.param]]
+    shape = "".join(f", {key}: {value}" for key, value in TINY[family].items())
+    path.write_text(RECIPE.format(folder=folder, family=f"{family}{shape}"))
+    return path, [f"model.{field}=0.1" for field in DROPOUT[family]]
 
 
 @pytest.fixture(scope="module")
@@ -82,3 +87,38 @@ def test_a_run_that_goes_on_has_the_same_bits(recipe: tuple[Path, list[str]], wh
     halved = trained(path, "halved", *words, "--accept-changes")
     assert curve(halved) == curve(whole)
     assert weights(halved)["seed-0"] == weights(whole)["seed-0"]
+
+
+@pytest.mark.parametrize("family", ["bert", "xlnet"])
+def test_branches_are_finished_models_that_muon_trained(tmp_path: Path, family: str) -> None:
+    """Trunk and branch are, bit for bit and with all that was drawn, a run of warm-up, stable rate and decay to the anchor."""
+    path, words = written(tmp_path, family)
+    words = [str(path), "optimizer.name=muon", "schedule.name=wsd", "schedule.decay=0.4", *words]
+    lines = [
+        [*words, "name=annealed", "anchors.mode=anneal", "anchors.tokens=[1280, 2560]"],
+        *([*words, f"name={tokens}", f"anchors.tokens=[{tokens}]"] for tokens in (1280, 2560)),
+    ]
+    assert run_in_turn(lines) == [0, 0, 0]
+    annealed, *wholes = (tmp_path / "outputs" / name / "seed-0" for name in ("annealed", "1280", "2560"))
+    trunk = annealed / "parts" / "trunk"
+    for whole, (branch, begin, end) in zip(wholes, (("1280", 3, 5), ("2560", 6, 10)), strict=True):
+        parts = curve(trunk)[:begin] + curve(annealed / "parts" / branch)
+        assert [step for step, *_ in parts] == list(range(1, end + 1))
+        assert parts == curve(whole)
+        assert parts[-1][3] < parts[begin - 1][3], "the rate has decayed"
+        ours, theirs = (anchor_of(run, f"seed-0-tokens-{branch}") for run in (annealed, whole))
+        for name in ("weights_sha256", "num_loss_tokens", "step"):
+            assert ours[name] == theirs[name]
+        drawn = counts(trunk)[:begin] + counts(annealed / "parts" / branch)
+        assert drawn == counts(whole)
+        assert drawn[-1] == ours["num_loss_tokens"]
+    assert len({after - before for before, after in pairwise(drawn)}) > 2, "steps have unequal numbers"
+
+
+def anchor_of(run: Path, revision: str) -> dict:
+    return json.loads((run / "revisions" / revision / "anchor.json").read_text())
+
+
+def counts(run: Path) -> list[int]:
+    """Positions with a loss after each step."""
+    return [one["num_loss_tokens"] for one in read_lines(run / "run.log.jsonl")]

@@ -55,9 +55,6 @@ class Family(ABC):
     """That of which `flops_per_token(causal=True)` counts half, in words that follow `counting`."""
     is_asked_by_end: ClassVar[bool] = False
     """Whether a classifier goes by a token for the whole text that stands at the very end, in a segment of its own."""
-    leaves_parameters_unused: ClassVar[bool] = False
-    """Whether a step may leave parameters without a gradient, which DDP must then look for; of models that are tried, that is
-    tried, too."""
     never_decayed: ClassVar[str | None] = None
     """Regular expression of parameters without weight decay, beside norms, biases and other vectors."""
     without_weight_decay: ClassVar[str] = "norms and biases"

@@ -22,8 +22,6 @@ class XLNet(Family):
     plural: ClassVar[str] = "XLNet language models"
     looks_both_ways: ClassVar[bool] = True
     is_asked_by_end: ClassVar[bool] = True
-    leaves_parameters_unused: ClassVar[bool] = True
-    """Without segments there is no gradient for `seg_embed` and `r_s_bias`."""
     without_weight_decay: ClassVar[str] = "norms, biases, segments and the embedding that stands for a token"
     never_decayed: ClassVar[str | None] = r"(r_[rsw]_bias|seg_embed|mask_emb)$"
     layer: ClassVar[str] = r"\.layer\.\d+\.ff\."

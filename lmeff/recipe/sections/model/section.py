@@ -53,6 +53,9 @@ class Model(Section):
     attention mask of (rows, 1, length, length). None for a family in which nothing does."""
     gradient_checkpointing: ClassVar[bool] = True
     """Whether transformers can compute activations again in the backward pass."""
+    leaves_parameters_unused: ClassVar[bool] = False
+    """Whether every step leaves parameters without a gradient, which DDP must then look for. Models of the family `auto` are
+    tried for that."""
     liger_kernels: ClassVar[tuple[str, ...]] = ()
     """The kernels that Liger has for the family."""
     feed_forward: ClassVar[str | None] = None

@@ -22,6 +22,8 @@ class XLNetSection(Model):
     shape_fields: ClassVar[tuple[str, ...]] = ("hidden_size", "d_inner", "num_hidden_layers", "num_attention_heads")
     objectives: ClassVar[tuple[ObjectiveName, ...]] = ("permutation",)
     gradient_checkpointing: ClassVar[bool] = False
+    leaves_parameters_unused: ClassVar[bool] = True
+    """Without segments there is no gradient for `seg_embed` and `r_s_bias`."""
     feed_forward: ClassVar[str | None] = "d_inner"
 
     family: FamilyName = "xlnet"
