@@ -3,7 +3,7 @@ precision, clipping and optimizer are those of the run. What a probe changes are
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import gcd
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +25,7 @@ from lmeff.corpora import prepare_text
 from lmeff.formats.plan import PlanPart
 from lmeff.methods import check_methods, methods_of
 from lmeff.models.build import build_model
+from lmeff.objectives import Objective, Pieces, WrappedObjective
 from lmeff.plan.batch import split_batch
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens import DataOrder, Excerpt, Tokens, WrappedOrder, prepare_tokenizer, prepare_tokens
@@ -85,12 +86,22 @@ class FirstSequences(WrappedOrder):
         return f"{self.inner.fingerprint} first {self.clock.sequences_per_step}"
 
 
+class FirstDraws(WrappedObjective):
+    """Masks and orders of prediction are those of the first step, in every step: they are to be learned by heart, too."""
+
+    def inputs(self, pieces: Pieces) -> dict[str, Any]:
+        return self.inner.inputs(replace(pieces, step=0))
+
+
 @dataclass
 class RepeatedSequences(Method):
-    """Reads the same few sequences in every step."""
+    """Reads the same few sequences in every step, and asks the same of them."""
 
     num_sequences: int
     sequence_length: int
+
+    def wrap_objective(self, inner: Objective) -> Objective:
+        return FirstDraws(inner)
 
     def wrap_order(self, inner: DataOrder) -> DataOrder:
         return FirstSequences(inner, self.num_sequences, self.sequence_length)
