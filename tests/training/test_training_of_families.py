@@ -96,10 +96,10 @@ def test_branches_are_finished_models_that_muon_trained(tmp_path: Path, family: 
     words = [str(path), "optimizer.name=muon", "schedule.name=wsd", "schedule.decay=0.4", *words]
     lines = [
         [*words, "name=annealed", "anchors.mode=anneal", "anchors.tokens=[1280, 2560]"],
-        *([*words, f"name={tokens}", f"anchors.tokens=[{tokens}]"] for tokens in (1280, 2560)),
+        *([*words, f"name=to_{tokens}", f"anchors.tokens=[{tokens}]"] for tokens in (1280, 2560)),
     ]
     assert run_in_turn(lines) == [0, 0, 0]
-    annealed, *wholes = (tmp_path / "outputs" / name / "seed-0" for name in ("annealed", "1280", "2560"))
+    annealed, *wholes = (tmp_path / "outputs" / name / "seed-0" for name in ("annealed", "to_1280", "to_2560"))
     trunk = annealed / "parts" / "trunk"
     for whole, (branch, begin, end) in zip(wholes, (("1280", 3, 5), ("2560", 6, 10)), strict=True):
         parts = curve(trunk)[:begin] + curve(annealed / "parts" / branch)
