@@ -23,6 +23,7 @@ from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.manifest import ManifestDocument
 from lmeff.publishing.verify import verify
 from lmeff.revisions import differences
+from lmeff.revisions.store import MUTABLE
 
 pytestmark = pytest.mark.slow
 
@@ -160,7 +161,7 @@ def test_verify_finds_a_held_out_loss_that_is_another(folder: Path, kind: str, t
     name, loss = anchor.held_out
     values = json.loads((revision / "anchor.json").read_text())
     (revision / "anchor.json").write_text(json.dumps(values | {name: 1.01 * loss}))
-    ManifestDocument.of(revision).write(revision)
+    ManifestDocument.of(revision, exclude=MUTABLE).write(revision)
     (said,), _ = verify(run)
     assert said.startswith(f"{revision}: its weights give a held-out loss of {loss:.3f}"[:-1])
     assert said.endswith(f"; anchor.json says {1.01 * loss:.4f}")
