@@ -184,9 +184,9 @@ def _write_nothing(text: str) -> None:
 
 
 def _rank(sweep: "Sweep", options: argparse.Namespace) -> None:
-    from lmeff.sweeps.finalists import words_that_remain, write_finalists
-    from lmeff.sweeps.ranking import rank_sweep
-    from lmeff.sweeps.ranking_text import format_ranking
+    from lmeff.sweeps.ranking.finalists import words_that_remain, write_finalists
+    from lmeff.sweeps.ranking.rank import rank_sweep
+    from lmeff.sweeps.ranking.text import format_ranking
 
     ranking, words = rank_sweep(sweep, options.metric), options.overrides
     names = write_finalists(Path(options.write), sweep, words, ranking, options.top or 3) if options.write else []

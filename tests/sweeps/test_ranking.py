@@ -12,7 +12,7 @@ from scipy.stats import studentized_range
 
 from lmeff.cli.main import main
 from lmeff.sweeps.cases import Case, Sweep, read_sweep
-from lmeff.sweeps.ranking import rank_sweep
+from lmeff.sweeps.ranking.rank import rank_sweep
 
 RECIPE = """
 name: base
