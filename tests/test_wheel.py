@@ -74,7 +74,8 @@ def lmeff(environment: dict[str, str], tmp_path: Path):
 def test_the_wheel_holds_the_only_copy_of_recipes_launchers_and_templates(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
         names = set(opened.namelist())
-        for folder, pattern in (("recipes", "**/*.yaml"), ("launchers", "*.yaml"), ("slurm", "*")):
+        patterns = (("recipes", "**/*.yaml"), ("recipes", "*.ipynb"), ("launchers", "*.yaml"), ("slurm", "*"))
+        for folder, pattern in patterns:
             for path in (ROOT / folder).glob(pattern):
                 inside = f"lmeff/shipped/{folder}/{path.relative_to(ROOT / folder)}"
                 if path.is_file():

@@ -19,12 +19,16 @@ from lmeff.intervals import metric_interval
 FORMAT = 1
 
 
-def curves_csv(runs: Sequence[Run]) -> str:
-    """The tidy table as CSV with a header line; beside every value the mean over the seeds of its recipe with its interval."""
+def curves_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """The tidy table; beside every value the mean over the seeds of its recipe with its interval."""
     means = {id(run): seed_means(group, tidy_table(group.runs)) for group in group_runs(runs) for run in group.runs}
     tables = [with_seed_columns(tidy_table([run]), means[id(run)]) for run in runs]
-    together = pd.concat(tables, ignore_index=True) if tables else tidy_table([])
-    return together.to_csv(index=False, lineterminator="\n")
+    return pd.concat(tables, ignore_index=True) if tables else tidy_table([])
+
+
+def curves_csv(runs: Sequence[Run]) -> str:
+    """`curves_table` as CSV with a header line."""
+    return curves_table(runs).to_csv(index=False, lineterminator="\n")
 
 
 def curves_json(runs: Sequence[Run]) -> dict:

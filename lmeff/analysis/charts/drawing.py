@@ -28,7 +28,7 @@ def write_png(runs: Sequence[Run], path: str | Path, title: str | None = None) -
     return path
 
 
-def nothing_to_draw(path: Path) -> InputError:
+def nothing_to_draw(path: str | Path) -> InputError:
     return InputError(f"{path}: nothing to draw; no anchor has a loss or an accuracy yet")
 
 
@@ -57,6 +57,11 @@ def render_pages(specs: Sequence[dict]) -> bytes:
         together.append(BytesIO(render(spec, ".pdf")))
     together.write(content)
     return content.getvalue()
+
+
+def as_chart(spec: dict) -> alt.TopLevelMixin:
+    """A specification as a chart of Altair, which a notebook shows and which can be changed and saved."""
+    return alt.Chart.from_dict(_light(spec, None))
 
 
 def _light(spec: dict, title: str | None) -> dict:

@@ -69,12 +69,22 @@ def write_figure(runs: Sequence[Run], output: Path, name: str | None = None) -> 
     figures = _figures(runs, output)
     if name is None and ending == ".pdf":
         content = render_pages(list(figures.values()))
-    elif (wanted := name or "main") in figures:
-        content = render(figures[wanted], ending)
     else:
-        raise InputError(f"--figure {wanted}: of these runs there are {', '.join(figures)}")
+        content = render(_named(figures, name or "main"), ending)
     write_bytes(output, content)
     return output
+
+
+def figure_of(runs: Sequence[Run], name: str) -> dict:
+    """The Vega-Lite specification of one figure of the page. Raises InputError."""
+    alone = FIGURES[name](make_series(runs)) if runs and name in FIGURES else None
+    return alone or _named(_figures(runs, f"figure {name}"), name)
+
+
+def _named(figures: dict[str, dict], name: str) -> dict:
+    if name not in figures:
+        raise InputError(f"--figure {name}: of these runs there are {', '.join(figures)}")
+    return figures[name]
 
 
 def write_figures(runs: Sequence[Run], folder: Path) -> list[Path]:
@@ -89,7 +99,7 @@ def write_figures(runs: Sequence[Run], folder: Path) -> list[Path]:
     return written
 
 
-def _figures(runs: Sequence[Run], output: Path) -> dict[str, dict]:
+def _figures(runs: Sequence[Run], output: str | Path) -> dict[str, dict]:
     if not runs:
         raise InputError(f"{output}: no run to report on")
     series = make_series(runs)

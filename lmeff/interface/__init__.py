@@ -1,0 +1,101 @@
+"""What notebooks and scripts import from `lmeff` itself: the verbs' numbers as tables of pandas and charts of Altair.
+
+What is heavy is imported when it is called.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lmeff.recipe import Recipe, Resolved, read_recipe
+
+if TYPE_CHECKING:
+    import altair as alt
+    import pandas as pd
+
+    from lmeff.analysis.comparison.compare import Comparison
+    from lmeff.analysis.prediction.tables import Prediction
+    from lmeff.analysis.reading.runs import Run
+    from lmeff.formats.plan import PlanDocument
+
+__all__ = ["compare", "curves", "make_plan", "plot", "predict", "read_recipe", "read_runs"]
+
+PathLike = str | Path
+
+
+def make_plan(
+    recipe: Recipe | Resolved,
+    *,
+    world_size: int = 1,
+    tokens_per_second: float | None = None,
+    mfu: float | None = None,
+    gpu: str | None = None,
+) -> "PlanDocument":
+    """What a recipe will do and cost, as `lmeff plan --json` says it. Raises InputError."""
+    from lmeff import plan
+    from lmeff.methods import method_costs
+
+    recipe = recipe.recipe if isinstance(recipe, Resolved) else recipe
+    costs = method_costs(recipe)
+    return plan.make_plan(
+        recipe, world_size=world_size, tokens_per_second=tokens_per_second, mfu=mfu, gpu=gpu, costs=costs
+    )
+
+
+def read_runs(*paths: PathLike | Iterable[PathLike]) -> list["Run"]:
+    """Every run at or under the given folders, and results of other models there. Raises InputError."""
+    return _runs(paths)
+
+
+def curves(*what: "PathLike | Run | Iterable[PathLike | Run]") -> "pd.DataFrame":
+    """The tidy table, as `lmeff curves --csv` writes it, of folders of runs or of runs that were read. Raises InputError."""
+    from lmeff.analysis.exports import curves_table
+
+    return curves_table(_runs(what))
+
+
+def compare(a: PathLike, b: PathLike, tasks: Sequence[str] | None = None, at: str | int | None = None) -> "Comparison":
+    """B minus A, as `lmeff compare A B --json` says it: `.table`, `.notes`, `.not_compared`. Raises InputError."""
+    from lmeff.analysis.comparison.compare import compare
+
+    return compare(a, b, tasks, at)
+
+
+def predict(
+    *paths: PathLike | Iterable[PathLike], target: str = "last", columns: str = "", task: str | None = None
+) -> "Prediction":
+    """How early scores tell their end, as `lmeff predict --json` says it: a table for each of its lists, `.sentence` and
+    `.notes`. Raises InputError."""
+    from lmeff.analysis.prediction.document import predict
+    from lmeff.analysis.prediction.tables import Prediction
+    from lmeff.analysis.scores.observation import choose_task
+    from lmeff.analysis.scores.paths import read_observations
+
+    observations, notes = read_observations(list(_each(paths)), columns)
+    observations, said = choose_task(observations, task)
+    return Prediction(predict(observations, target, [*notes, *said]))
+
+
+def plot(*what: "PathLike | Run | Iterable[PathLike | Run]", figure: str = "main") -> "alt.TopLevelMixin":
+    """A figure of the report (`lmeff report --figure`), light on white. Raises InputError."""
+    from lmeff.analysis.charts.drawing import as_chart
+    from lmeff.analysis.charts.figures import figure_of
+
+    return as_chart(figure_of(_runs(what), figure))
+
+
+def _runs(what: Iterable) -> list["Run"]:
+    from lmeff.analysis.reading import paths
+
+    every = list(_each(what))
+    folders = [each for each in every if isinstance(each, str | Path)]
+    read = paths.read_runs(folders) if folders or not every else []
+    return [*read, *(each for each in every if not isinstance(each, str | Path))]
+
+
+def _each(what: Iterable) -> Iterator:
+    for each in what:
+        if isinstance(each, Iterable) and not isinstance(each, str | Path):
+            yield from each
+        else:
+            yield each
