@@ -30,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--last", action="store_true", help=text)
     parser.add_argument("--folders", action="store_true", help="list: the folders of the runs alone")
     parser.add_argument("--jobs", type=positive_int, default=1, metavar="N", help="run: cases at a time (1)")
+    text = "run: then measure what the final models cost, one after the other, on a machine that does nothing else"
+    parser.add_argument("--profile", action="store_true", help=text)
     text = "run: as for lmeff train, for every case"
     parser.add_argument("--launcher", type=path, metavar="NAME|FILE", help=text)
     parser.add_argument("--num-processes", type=positive_int, metavar="N", help=text)
@@ -99,7 +101,7 @@ def _list(sweep: "Sweep", options: argparse.Namespace) -> None:
 def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
     from lmeff.cli.accelerate_launch import num_processes_of
     from lmeff.cli.input_checks import check_run_of
-    from lmeff.logs import is_quiet
+    from lmeff.logs import is_quiet, note
     from lmeff.runs.completed import is_complete
     from lmeff.sweeps.local import devices_of, run_cases, visible_devices
     from lmeff.sweeps.table import LiveTable
@@ -134,12 +136,16 @@ def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
         if outcome == "failed":
             case = sweep.cases[index]
             print(f"case {index} ({case}) failed: {progress.why[index]}; all that it printed: {case.run.printed_txt}")
-    if "failed" in outcomes:
-        return EXIT_FAILED
-    if left:
+    num_failed = outcomes.count("failed")
+    if left and not num_failed:
         print("interrupted; the same command goes on", file=sys.stderr)
         return EXIT_INTERRUPTED
-    return 0
+    if options.profile and left == num_failed:
+        from lmeff.sweeps.profiles import profile_finals
+
+        num_now = profile_finals(sweep, note)
+        print(f"{sweep.name}: profiles of the final models are there, {num_now} of them new")
+    return EXIT_FAILED if num_failed else 0
 
 
 def _submit(sweep: "Sweep", options: argparse.Namespace) -> None:

@@ -54,15 +54,18 @@ class Profile(Measure):
         return cls(ProfileSettings(), lambda model: str(run), reuse=True)
 
     def measure(self, model: SelectedModel, folder: Path, say: Say) -> dict:
-        path = model.output / "profile" / f"{self._device.type}-{self._settings.precision}.json"
-        if self._reuse and (known := self._known(path, folder)):
+        if self._reuse and (known := self.known(model, folder)):
             return known
         self._say_begun(f"{self._name_of(model)}: measuring on {self._device.type} ...")
         profile = {"name": self._name_of(model), "kind": self.kind, **profile_model(folder, self._settings)}
-        write_json(path, profile)
+        write_json(self._path(model), profile)
         return profile
 
-    def _known(self, path: Path, folder: Path) -> dict | None:
-        known = find_result(path)
+    def known(self, model: SelectedModel, folder: Path) -> dict | None:
+        """A profile of the same weights and settings that is there."""
+        known = find_result(self._path(model))
         same = known.get("weights_sha256") == weights_sha256(folder)
         return known if same and known.get("settings") == self._settings.as_json() else None
+
+    def _path(self, model: SelectedModel) -> Path:
+        return model.output / "profile" / f"{self._device.type}-{self._settings.precision}.json"

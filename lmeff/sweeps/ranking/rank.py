@@ -23,7 +23,7 @@ DEFAULT_METRIC = "dev_bits_per_byte"
 """The only one of held-out text that means the same with every vocabulary."""
 _HELD_OUT = (DEFAULT_METRIC, "dev_perplexity", *(name for name in UNITS if name.startswith("dev_")))
 
-_BUSY = 0.05
+BUSY = 0.05
 """The share of the cores above which other programs are in the way of a profile."""
 _OTHER_TOKENS = "cases were trained on different numbers of tokens, which differences between them include"
 
@@ -205,7 +205,7 @@ def _profile(one: _Measured) -> tuple[str, float] | None:
     profile = read_json(files[0])
     machine, rows = profile["machine"], profile["latency"]
     load = machine.get("load_of_others")
-    if not rows or load is None or load > _BUSY:
+    if not rows or load is None or load > BUSY:
         return None
     shortest = min(rows, key=lambda row: row["length"])
     about = {key: value for key, value in machine.items() if key not in ("load_average", "load_of_others")}
