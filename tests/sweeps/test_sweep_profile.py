@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from analysis.fake_runs import anchor_document, write_json
 from evaluation.small_models import save_model
 from sweeps.study import SWEEP
-from sweeps.test_ranking import write_run
 
 from lmeff.cli.main import main
 from lmeff.errors import RunFailed
@@ -30,9 +30,13 @@ def study(folder: Path) -> Sweep:
     Path("s.yaml").write_text(SWEEP)
     sweep = read_sweep("s.yaml", ["seed=0", "text=few"])
     for case in sweep.cases:
-        write_run(case, 2.0)
+        state = {"format": 1, "state": "complete", "step": 40, "tokens": 20_480, "next_anchor": None, "pid": 1}
+        state |= {"host": "h", "job": None, "error": None, "updated": "2026-11-26T00:00:00+00:00"}
+        write_json(case.run.state_json, state)
+        case.run.recipe_yaml.write_text(case.resolved.to_yaml())
         revision = case.run.revisions / "seed-0-tokens-20k"
         save_model(revision)
+        write_json(revision / "anchor.json", anchor_document(0, 20, 0.5))
         (revision / "manifest.json").write_text("{}")
     return sweep
 
