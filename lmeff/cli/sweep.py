@@ -19,7 +19,7 @@ SUMMARY = "many recipes from one: its cases, running them here or with Slurm, an
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
-    parser.add_argument("what", choices=["list", "show", "run", "submit", "rank"])
+    parser.add_argument("what", choices=["list", "show", "run", "submit", "rank", "import"])
     parser.add_argument("sweep", type=path, metavar="SWEEP", help="a sweep, or a recipe with lists: seed=[0,1,2]")
     parser.add_argument("index", nargs="?", type=int, metavar="N", help="show: the number of the case, from 0")
     text = "keys for all cases; a list is an axis, such as model.size=[20m,60m]"
@@ -41,6 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--top", type=positive_int, metavar="K", help=text)
     text = "rank: write the sweep of the cases that may be the best, for longer runs"
     parser.add_argument("--write", type=path, metavar="FILE", help=text)
+    text = "import: the sweep to write; SWEEP is the table of experiments (configs.csv) of lm-efficiency-analysis"
+    parser.add_argument("-o", "--output", type=path, metavar="FILE", help=text)
     text = "submit: print what would be submitted, and submit nothing"
     parser.add_argument("--dry-run", action="store_true", help=text)
     text = "submit: the folder of the Slurm templates (slurm)"
@@ -50,6 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int | None:
     from lmeff.sweeps.cases import read_sweep
 
+    if options.what == "import":
+        _import(options)
+        return None
     sweep = read_sweep(options.sweep, options.overrides)
     if options.what != "show" and options.index is not None:
         raise InputError(
@@ -96,6 +101,25 @@ def _list(sweep: "Sweep", options: argparse.Namespace) -> None:
     rows = [["", "case", "seed", "state", "folder"]]
     rows += [[str(one["index"]), one["name"], str(one["seed"]), one["state"], one["folder"]] for one in found["cases"]]
     print("\n".join(table_lines(rows, "><><")))
+
+
+def _import(options: argparse.Namespace) -> None:
+    from lmeff.sweeps.cases import read_sweep
+    from lmeff.sweeps.experiment_table import read_experiment_table, write_sweep
+
+    if not options.output or options.overrides:
+        raise InputError(
+            f"lmeff sweep import: -o FILE: the sweep to write; lmeff sweep import {options.sweep} -o configs.yaml"
+            if not options.output
+            else f"lmeff sweep import: takes no keys; give {options.overrides[0]} to lmeff sweep run {options.output}"
+        )
+    source, target = Path(options.sweep), Path(options.output)
+    table = read_experiment_table(source)
+    write_sweep(table, source, target)
+    for line in table.said:
+        print(line)
+    sweep = read_sweep(str(target))
+    print(f"written: {target} with {len(table.cases)} cases x {len(sweep.seeds)} seeds; lmeff plan {target}")
 
 
 def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
