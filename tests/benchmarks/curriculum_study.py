@@ -7,10 +7,10 @@ The Llama of recipes/leaner_small on Leaner, by five arms: plain training, docum
 random order, by sentence length and by the model's own loss. Stages read a tenth of the text at first and a tenth more each
 time; all of it is read from half of the tokens on. All arms of one seed begin with the same weights; every arm takes one seed
 before any takes the next. The same command again skips what is done and goes on with what was stopped. Further words change
-the recipes of all. Writes `summary.md` into the output folder: each arm beside plain training after as many tokens, and
-after as many FLOPs, for which plain training goes on three times as long. Scoring by the model's own loss costs nine passes
-over the text, what training on 10.8M tokens does: below about 6M tokens plain training never comes that far, and the summary
-says so.
+the recipes of all. Writes `summary.md` and `curriculum.svg` into the output folder: each arm beside plain training after as
+many tokens, and after as many FLOPs, for which plain training goes on three times as long. Scoring by the model's own loss
+costs nine passes over the text, what training on 10.8M tokens does: below about 6M tokens plain training never comes that
+far, and the summary says so.
 """
 
 import sys
@@ -23,9 +23,17 @@ import numpy as np
 
 sys.path[:0] = map(str, (Path(__file__).parent, Path(__file__).resolve().parents[2]))
 
-from studies import is_complete, mean_text, run_all, study_options, words_of_study  # noqa: E402
+from studies import (  # noqa: E402
+    INTERVALS,
+    differences_text,
+    is_complete,
+    mean_text,
+    run_all,
+    study_options,
+    words_of_study,
+    write_results,
+)
 
-from lmeff.analysis.statistics.simultaneous import differences_from  # noqa: E402
 from lmeff.evaluation.results import scores_of  # noqa: E402
 from lmeff.formats.anchor import AnchorDocument  # noqa: E402
 from lmeff.formats.run_folder import RunFolder  # noqa: E402
@@ -156,18 +164,13 @@ def summary(study: Study, num_seeds: int) -> str:
         for arm in ARMS:
             if arm in columns[0]:
                 lines.append(f"| {' | '.join([arm, *(column[arm] for column in columns)])} |")
-    lines += [
-        "",
-        "In brackets: the 95% interval over seeds; of differences, such as hold for all arms of a column at once (Tukey).",
-    ]
-    lines += ["Where it holds 0, no difference was seen."]
+    lines += ["", INTERVALS]
     return "\n".join(lines) + "\n"
 
 
 def differences(curves: Curves, axis: str, place: int, score: int, digits: int) -> dict[str, str]:
     """What arms differ by from plain training in loss (`score` 0) or BLiMP (1), where they have come to an anchor."""
-    plain, cells = curves.get(PLAIN, {}), dict[str, str]()
-    values = {PLAIN: {seed: float(curve.scores[score][place]) for seed, curve in plain.items()}}
+    plain, cells, found = curves.get(PLAIN, {}), dict[str, str](), dict[str, dict[int, float]]()
     for arm in ARMS:
         seeds = curves.get(arm, {}).keys() & plain.keys()
         if arm == PLAIN or not seeds:
@@ -176,18 +179,11 @@ def differences(curves: Curves, axis: str, place: int, score: int, digits: int) 
         if any(getattr(plain[seed], axis)[-1] < places[seed] for seed in seeds):
             cells[arm] = "plain training ended before"
             continue
-        beside = {seed: plain[seed].at(axis, places[seed])[score] for seed in seeds}
-        # Added to what plain training has at its own anchor, differences can be compared over all arms at once.
-        values[arm] = {
-            seed: values[PLAIN][seed] + float(curves[arm][seed].scores[score][place]) - beside[seed] for seed in seeds
+        found[arm] = {
+            seed: float(curves[arm][seed].scores[score][place]) - plain[seed].at(axis, places[seed])[score]
+            for seed in sorted(seeds)
         }
-    if not all(np.isfinite(value) for of_arm in values.values() for value in of_arm.values()):
-        return {arm: "not scored" for arm in values if arm != PLAIN} | cells
-    found = differences_from(values, PLAIN, paired=True) if len(values) > 1 else {}
-    for arm, (mean, low, high) in found.items():
-        interval = "" if low is None else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
-        cells[arm] = f"{mean:+.{digits}f}{interval}"
-    return cells
+    return differences_text(found, digits) | cells
 
 
 def main() -> int:
@@ -198,8 +194,8 @@ def main() -> int:
     if not options.only_summary and (code := run_all(("lmeff.run", *words) for words in missing(study, options.seeds))):
         return code
     text = summary(study, options.seeds)
-    study.output.mkdir(parents=True, exist_ok=True)
-    (study.output / "summary.md").write_text(text)
+    runs = [study.run(arm, seed) for arm, seed in product(ARMS, range(options.seeds))]
+    write_results(study.output, "curriculum", text, runs)
     print(text)
     return 0
 

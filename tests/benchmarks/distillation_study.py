@@ -9,9 +9,10 @@ for as many FLOPs as either costs with its teachers, whose own training is not c
 whole text, 3.4M tokens, so that they cost more than asking where a student reads less than that; the default is two passes.
 All arms of one seed begin with the same weights and read in the same order; every arm takes one seed before any takes the
 next. The same command again skips what is done and goes on with what was stopped. Further words change the recipes of all.
-Writes `summary.md` into the output folder.
+Writes `summary.md` and `distillation.svg` into the output folder.
 """
 
+import math
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,16 @@ from pathlib import Path
 
 sys.path[:0] = map(str, (Path(__file__).parent, Path(__file__).resolve().parents[2]))
 
-from studies import is_complete, mean_text, run_all, study_options, words_of_study  # noqa: E402
+from studies import (  # noqa: E402
+    INTERVALS,
+    differences_text,
+    is_complete,
+    mean_text,
+    run_all,
+    study_options,
+    words_of_study,
+    write_results,
+)
 
 from lmeff.evaluation.results import scores_of  # noqa: E402
 from lmeff.formats.anchor import AnchorDocument  # noqa: E402
@@ -117,15 +127,16 @@ class Point:
     tokens: int
     flops: float
     loss: float
-    blimp: float | None
+    blimp: float
+    """In percent; NaN where it was not scored."""
 
 
 def point_of(run: RunFolder) -> Point:
     folder, anchor = anchors_of(run)[-1]
     scores = scores_of(run.results_of(folder.name), [TASK])
     assert anchor.dev_loss is not None
-    blimp = next((value for name, value in scores.items() if name.startswith(f"{TASK}/acc")), None)
-    return Point(anchor.exact_tokens, anchor.flops + (anchor.flops_teachers or 0), anchor.dev_loss, blimp)
+    blimp = next((value for name, value in scores.items() if name.startswith(f"{TASK}/acc")), math.nan)
+    return Point(anchor.exact_tokens, anchor.flops + (anchor.flops_teachers or 0), anchor.dev_loss, 100 * blimp)
 
 
 def summary(study: Study, num_seeds: int) -> str:
@@ -140,21 +151,23 @@ def summary(study: Study, num_seeds: int) -> str:
     ]
     for arm, points in ends.items():
         every = list(points.values())
-        blimp = [100 * one.blimp for one in every if one.blimp is not None]
         cells = [arm, str(len(every)), format_tokens(every[0].tokens), format_short(every[0].flops)]
-        cells += [mean_text([one.loss for one in every], 4), mean_text(blimp, 2) if blimp else ""]
+        cells += [mean_text([one.loss for one in every], 4), mean_text([one.blimp for one in every], 2)]
         lines.append(f"| {' | '.join(cells)} |")
     for title, pairs in PAIRS.items():
+        losses, blimp = dict[str, dict[int, float]](), dict[str, dict[int, float]]()
+        for arm, other in pairs:
+            for seed in sorted(ends.get(arm, {}).keys() & ends.get(other, {}).keys()):
+                one, two = ends[arm][seed], ends[other][seed]
+                losses.setdefault(arm, {})[seed] = one.loss - two.loss
+                blimp.setdefault(arm, {})[seed] = one.blimp - two.blimp
+        columns = differences_text(losses, 4), differences_text(blimp, 2)
         lines += ["", f"Differences {title} (arm minus the other, seed by seed):", ""]
         lines += ["| arm | beside | held-out loss | BLiMP |", "|---|---|---|---|"]
         for arm, other in pairs:
-            seeds = sorted(ends.get(arm, {}).keys() & ends.get(other, {}).keys())
-            both = [(ends[arm][seed], ends[other][seed]) for seed in seeds]
-            if both:
-                loss = mean_text([one.loss - two.loss for one, two in both], 4, "+")
-                blimp = [100 * (one.blimp - two.blimp) for one, two in both if None not in (one.blimp, two.blimp)]
-                lines.append(f"| {arm} | {other} | {loss} | {mean_text(blimp, 2, '+') if blimp else ''} |")
-    lines += ["", "In brackets: the 95% interval over seeds. One that holds 0 says that no difference was seen."]
+            if arm in losses:
+                lines.append(f"| {' | '.join([arm, other, *(column[arm] for column in columns)])} |")
+    lines += ["", INTERVALS, "FLOPs of the teachers' own training are not counted."]
     return "\n".join(lines) + "\n"
 
 
@@ -174,8 +187,8 @@ def main() -> int:
     if not options.only_summary and (code := run_all(("lmeff.run", *words) for words in missing(study, options.seeds))):
         return code
     text = summary(study, options.seeds)
-    study.output.mkdir(parents=True, exist_ok=True)
-    (study.output / "summary.md").write_text(text)
+    runs = [study.run(arm, seed) for arm, seed in product(ARMS, range(options.seeds))]
+    write_results(study.output, "distillation", text, runs)
     print(text)
     return 0
 
