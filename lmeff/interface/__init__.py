@@ -76,12 +76,19 @@ def predict(
     return Prediction(predict(observations, target, [*notes, *said]))
 
 
-def plot(*what: "PathLike | Run | Iterable[PathLike | Run]", figure: str = "main") -> "alt.TopLevelMixin":
-    """A figure of the report (`lmeff report --figure`), light on white. Raises InputError."""
+def plot(
+    *what: "PathLike | Run | Iterable[PathLike | Run]", figure: str = "main", columns: str = ""
+) -> "alt.TopLevelMixin":
+    """A figure of the report (`lmeff report --figure`), light on white, of runs or of a CSV file. Raises InputError."""
     from lmeff.analysis.charts.drawing import as_chart
     from lmeff.analysis.charts.figures import figure_of
+    from lmeff.analysis.charts.study import Study
+    from lmeff.analysis.scores.paths import read_scored
 
-    return as_chart(figure_of(_runs(what), figure))
+    every = list(_each(what))
+    paths = [each for each in every if isinstance(each, str | Path)]
+    study = Study(*read_scored(paths, columns)) if len(paths) == len(every) else Study(_runs(every))
+    return as_chart(figure_of(study, figure))
 
 
 def _runs(what: Iterable) -> list["Run"]:

@@ -14,6 +14,7 @@ from lmeff.analysis.charts.charts import main_figure
 from lmeff.analysis.charts.drawing import render
 from lmeff.analysis.charts.figures import page_figures
 from lmeff.analysis.charts.series import make_series
+from lmeff.analysis.charts.study import Study
 from lmeff.analysis.charts.themes import LIGHT
 
 pytestmark = pytest.mark.medium
@@ -42,8 +43,7 @@ def test_a_run_has_one_color_in_every_figure(fake_run):
     bare = fake_run(name="bare", anchors=(0, 25), scored=False)
     paired = fake_run(name="paired", anchors=(0, 25), num_pairs=5)
     weigh(paired)
-    series = make_series(read_runs([bare, paired]))
-    figures = page_figures(series)
+    figures = page_figures(Study(read_runs([bare, paired])))
     assert list(figures) == ["main", "phenomena", "paradigms", "weights"]
     first, second = LIGHT["range"]["category"][:2]
     assert colors(figures["main"], "bare") == {first}

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from lmeff.analysis.charts.charts import has_pairs, main_figure, task_panels
 from lmeff.analysis.charts.drawing import nothing_to_draw, render, render_pages
-from lmeff.analysis.charts.series import Series, all_runs, make_series
+from lmeff.analysis.charts.series import Series, all_runs
+from lmeff.analysis.charts.study import Study
 from lmeff.analysis.charts.weights_charts import weights_figure
 from lmeff.analysis.file_formats import ENDINGS
 from lmeff.analysis.reading.runs import Run
@@ -34,18 +35,18 @@ def _paradigms_figure(series: Sequence[Series]) -> dict | None:
     return task_panels(series, {task: titles[task] for task in order}, list(dict.fromkeys(picked)))
 
 
-FIGURES: dict[str, Callable[[Sequence[Series]], dict | None]] = {
-    "main": main_figure,
-    "phenomena": _phenomena_figure,
-    "paradigms": _paradigms_figure,
-    "weights": weights_figure,
+FIGURES: dict[str, Callable[[Study], dict | None]] = {
+    "main": lambda study: main_figure(study.series),
+    "phenomena": lambda study: _phenomena_figure(study.series),
+    "paradigms": lambda study: _paradigms_figure(study.series),
+    "weights": lambda study: weights_figure(study.series),
 }
 """What makes the Vega-Lite specification of each; None where nothing was measured that it shows."""
 
 
-def page_figures(series: Sequence[Series]) -> dict[str, dict]:
+def page_figures(study: Study) -> dict[str, dict]:
     """`FIGURES` as Vega-Lite specifications; those for which nothing was measured are left out."""
-    specs = {name: make(series) for name, make in FIGURES.items()}
+    specs = {name: make(study) for name, make in FIGURES.items()}
     return {name: spec for name, spec in specs.items() if spec is not None}
 
 
@@ -62,7 +63,7 @@ def _pairs_only(series: Sequence[Series], tasks: Iterable[str]) -> list[str]:
     return [task for task in tasks if has_pairs(series, [task])] or tasks
 
 
-def write_figure(runs: Sequence[Run], output: Path, name: str | None = None) -> Path:
+def write_figure(runs: Sequence[Run] | Study, output: Path, name: str | None = None) -> Path:
     """Writes one figure of the page (by default the main one) as PNG or SVG; as PDF every figure, a page each, unless `name`
     says which. Raises InputError."""
     ending = output.suffix.lower()
@@ -75,10 +76,11 @@ def write_figure(runs: Sequence[Run], output: Path, name: str | None = None) -> 
     return output
 
 
-def figure_of(runs: Sequence[Run], name: str) -> dict:
+def figure_of(runs: Sequence[Run] | Study, name: str) -> dict:
     """The Vega-Lite specification of one figure of the page. Raises InputError."""
-    alone = FIGURES[name](make_series(runs)) if runs and name in FIGURES else None
-    return alone or _named(_figures(runs, f"figure {name}"), name)
+    study = Study.of(runs)
+    alone = FIGURES[name](study) if name in FIGURES and study.series else None
+    return alone or _named(_figures(study, f"figure {name}"), name)
 
 
 def _named(figures: dict[str, dict], name: str) -> dict:
@@ -87,7 +89,7 @@ def _named(figures: dict[str, dict], name: str) -> dict:
     return figures[name]
 
 
-def write_figures(runs: Sequence[Run], folder: Path) -> list[Path]:
+def write_figures(runs: Sequence[Run] | Study, folder: Path) -> list[Path]:
     """Writes every figure of the page as `NAME.png`, `NAME.svg` and `NAME.pdf`. Raises InputError."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--figures {folder}: there is a file of that name; give a folder")
@@ -99,11 +101,11 @@ def write_figures(runs: Sequence[Run], folder: Path) -> list[Path]:
     return written
 
 
-def _figures(runs: Sequence[Run], output: str | Path) -> dict[str, dict]:
-    if not runs:
+def _figures(runs: Sequence[Run] | Study, output: str | Path) -> dict[str, dict]:
+    study = Study.of(runs)
+    if not study.series:
         raise InputError(f"{output}: no run to report on")
-    series = make_series(runs)
-    figures = page_figures(series)
+    figures = page_figures(study)
     if not figures:
         raise nothing_to_draw(output)
     return figures

@@ -13,19 +13,20 @@ import vl_convert
 from lmeff.analysis.charts.charts import headline_tasks
 from lmeff.analysis.charts.drawing import VEGA_LITE_VERSION, render_png
 from lmeff.analysis.charts.figures import page_figures, write_figure
-from lmeff.analysis.charts.series import Series, make_series
+from lmeff.analysis.charts.study import Study
 from lmeff.analysis.charts.themes import DARK, DARK_CELLS, LIGHT, LIGHT_CELLS, cell_css
 from lmeff.analysis.file_formats import ENDINGS
 from lmeff.analysis.reading.comparable import comparison_notes
 from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.report.sections import SECTIONS, PageContent
+from lmeff.analysis.report.views import RunView
 from lmeff.errors import InputError
 from lmeff.files import write_text
 
 PAGE = Path(__file__).parent / "page"
 
 
-def write_output(runs: Sequence[Run], output: str | Path, figure: str | None = None) -> list[Path]:
+def write_output(runs: Sequence[Run] | Study, output: str | Path, figure: str | None = None) -> list[Path]:
     """What the ending of `output` says, after `check_output`: a page with its picture, or figures. Returns the files. Raises
     InputError."""
     output = Path(output)
@@ -35,31 +36,31 @@ def write_output(runs: Sequence[Run], output: str | Path, figure: str | None = N
     return [page, *(path for path in [page.with_suffix(".png")] if path.is_file())]
 
 
-def write_report(runs: Sequence[Run], output: str | Path, title: str | None = None) -> Path:
+def write_report(runs: Sequence[Run] | Study, output: str | Path, title: str | None = None) -> Path:
     """Writes the page to `output` and the main figure to the same name with `.png`; returns the page's path.
 
     The page needs no network and no other file: scripts, styles and data are inside it, and its content policy forbids
     it to load anything. When nothing was measured yet there is no figure and no PNG. Raises InputError.
     """
-    output = Path(output)
-    if not runs:
+    output, study = Path(output), Study.of(runs)
+    if not study.series:
         raise InputError(f"{output}: no run to report on")
     if output.is_dir():
         output = output / "report.html"
     if output.suffix.lower() == ".png":
         raise InputError(f"{output}: name the page, such as report.html; its figure gets the same name with .png")
-    text, image = render_page(make_series(runs), title)
+    text, image = render_page(study, title)
     write_text(output, text)
     if image:
         output.with_suffix(".png").write_bytes(image)
     return output
 
 
-def render_page(series: Sequence[Series], title: str | None) -> tuple[str, bytes | None]:
+def render_page(study: Study, title: str | None) -> tuple[str, bytes | None]:
     """The page as text, and its main figure as PNG bytes, for readers without JavaScript; None when there is no figure."""
-    figures = page_figures(series)
+    series, figures = study.series, page_figures(study)
     image = render_png(figures["main"]) if "main" in figures else None
-    content = PageContent(series, figures, base64.b64encode(image).decode() if image else None)
+    content = PageContent(study, figures, base64.b64encode(image).decode() if image else None)
     views = content.views
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(PAGE),
@@ -73,7 +74,7 @@ def render_page(series: Sequence[Series], title: str | None) -> tuple[str, bytes
         content.values,
         title=title or (views[0].run.name if len(views) == 1 else f"{len(views)} runs compared"),
         tasks=headline_tasks(series),
-        held_out_columns=list(dict.fromkeys(name for view in views for name in list(view.loss_columns)[1:])),
+        held_out_columns=_held_out_columns(views),
         sections=[section.render(environment, content) for section in SECTIONS],
         notes=[f"{view.label}: {note}" if len(views) > 1 else note for view in views for note in view.mixed]
         + comparison_notes([each.group for each in series]),
@@ -85,6 +86,13 @@ def render_page(series: Sequence[Series], title: str | None) -> tuple[str, bytes
         script=_asset("page.js"),
     )
     return page.removesuffix("\n"), image
+
+
+def _held_out_columns(views: Sequence[RunView]) -> list[str]:
+    """Headers of the held-out losses that some run has."""
+    named = dict.fromkeys(name for view in views for name in list(view.loss_columns)[1:])
+    last = [view.anchor_rows[-1]["losses"] for view in views if view.run.anchors]
+    return [name for name in named if any(losses.get(name, "-") != "-" for losses in last)]
 
 
 def _libraries() -> str:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from lmeff.analysis.charts.figures import drawn_paradigms
 from lmeff.analysis.charts.series import Series
+from lmeff.analysis.charts.study import Study
 from lmeff.analysis.report.views import ParadigmTable, RunView, SeedView, paradigm_tables
 from lmeff.analysis.statistics.acquisition import ACQUIRED
 from lmeff.analysis.statistics.changes import NUM_RESAMPLES
@@ -21,11 +22,15 @@ SEEDS_WORDS = "It does not say how other seeds would come out."
 class PageContent:
     """What is shown, for every section to take its part of."""
 
-    series: Sequence[Series]
+    study: Study
     figures: Mapping[str, dict]
     """Vega-Lite specifications by name."""
     image: str | None
     """The main figure as a PNG in base64, for readers without JavaScript."""
+
+    @property
+    def series(self) -> Sequence[Series]:
+        return self.study.series
 
     @cached_property
     def views(self) -> list[RunView]:

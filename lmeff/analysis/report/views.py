@@ -19,6 +19,7 @@ from lmeff.analysis.reading.tasks import (
     shown_by,
     task_titles,
 )
+from lmeff.analysis.scores.table_runs import TableRun
 from lmeff.analysis.statistics.acquisition import ACQUIRED, acquisition_order
 from lmeff.analysis.statistics.changes import Change, changes
 from lmeff.analysis.statistics.curve import curves_of
@@ -91,6 +92,8 @@ class RunView:
     def sentence(self) -> str:
         """What happened, in one sentence."""
         run = self.run
+        if isinstance(run, TableRun):
+            return f"{len(run.anchors)} anchors in {run.source}, the last after {self.tokens_text} {run.unit}."
         if run.source:
             return f"{len(run.anchors)} revisions of {run.source}, the last after {self.tokens_text} {run.unit}."
         model = f"A model of {format_tokens(run.num_parameters)} parameters" if run.num_parameters else "A model"
@@ -147,13 +150,15 @@ class RunView:
 
     @cached_property
     def loss_columns(self) -> dict[str, str]:
-        """Fields of `anchor.json` by the header of their column."""
+        """Fields of `anchor.json` by the header of their column; none of a table, which has scores alone."""
+        if isinstance(self.run, TableRun):
+            return {}
         return {
             _LOSS_HEADERS.get(name, name.replace("dev ", "held-out ").capitalize()): field
             for name, field in loss_columns(self.run).items()
         }
 
-    @property
+    @cached_property
     def anchor_rows(self) -> list[dict]:
         return [self._anchor_row(anchor) for anchor in self.run.anchors]
 
@@ -186,6 +191,8 @@ class RunView:
     def commands(self) -> list[str]:
         """How to get the run and this page again, with the recipe saved as `recipe.yaml`."""
         run = self.run
+        if isinstance(run, TableRun):
+            return [f"lmeff report {run.source} -o report.html"]
         if run.source:
             what = f"lmeff eval {run.source} --revisions all --tasks {','.join(self.tasks)}"
             return [what, f"lmeff report {run.folder} -o report.html"]

@@ -2,34 +2,60 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from lmeff.analysis.reading.paths import read_runs
-from lmeff.analysis.scores.observation import Observation, observations_of
+from lmeff.analysis.reading.runs import Run
+from lmeff.analysis.scores.observation import Observation, check_no_duplicates, observations_of
 from lmeff.analysis.scores.score_table import parse_columns, read_score_table
+from lmeff.analysis.scores.table_runs import runs_of_table
 from lmeff.errors import InputError
 
 
+class Scored(NamedTuple):
+    """What lies at some paths."""
+
+    runs: list[Run]
+    """Those of tables among them."""
+    observations: list[Observation]
+    notes: list[str]
+    """Lines that say how they were read."""
+
+
+def read_scored(paths: Sequence[str | Path], columns: str = "") -> Scored:
+    """All runs with their scores. `columns` (`tokens=milestone:M,...`) are of the tables. Raises InputError with a line for
+    every mistake, and for scores that a table has twice."""
+    runs, of_runs, tables, notes = _read(paths, columns)
+    for path, observations in tables.items():
+        check_no_duplicates(observations)
+        runs += runs_of_table(path, observations)
+    return Scored(runs, [*of_runs, *(one for observations in tables.values() for one in observations)], notes)
+
+
 def read_observations(paths: Sequence[str | Path], columns: str = "") -> tuple[list[Observation], list[str]]:
-    """All scores, and lines that say how they were read. `columns` (`tokens=milestone:M,...`) are of the tables. Raises
-    InputError with a line for every mistake."""
+    """All scores, and lines that say how they were read. Raises InputError, also where folders hold no score."""
+    _, of_runs, tables, notes = _read(paths, columns)
+    if not of_runs and not tables:
+        raise InputError(f"{', '.join(map(str, dict.fromkeys(paths)))}: no scores here; lmeff eval RUN makes some")
+    return [*of_runs, *(one for observations in tables.values() for one in observations)], notes
+
+
+def _read(
+    paths: Sequence[str | Path], columns: str
+) -> tuple[list[Run], list[Observation], dict[Path, list[Observation]], list[str]]:
+    """Runs in folders, their scores, the scores of each table, and notes."""
     files, folders = files_and_folders(paths)
     if columns and not files:
         raise InputError("--columns: are those of a CSV file, and no PATH is one")
     named = parse_columns(columns)
-    found: list[Observation] = []
-    notes: list[str] = []
-    if folders:
-        runs = read_runs(folders)
-        observations, said = observations_of(runs)
-        found += observations
-        notes += [*(line for run in runs for line in run.left_out), *said]
-        if not observations and not files:
-            raise InputError(f"{', '.join(map(str, folders))}: no scores here; lmeff eval RUN makes some")
+    runs = read_runs(folders) if folders else []
+    observations, said = observations_of(runs)
+    notes = [*(line for run in runs for line in run.left_out), *said]
+    tables = {}
     for path in files:
-        observations, said = read_score_table(path, named)
-        found += observations
+        tables[path], said = read_score_table(path, named)
         notes += said
-    return found, notes
+    return runs, observations, tables, notes
 
 
 def files_and_folders(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
