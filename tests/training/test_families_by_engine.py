@@ -1,19 +1,16 @@
-"""Every family, a stock decoder of no family, and the hybrid, under every engine: the losses and weights of plain training, of
-two processes too, and the same bits after a restart.
+"""Every family, a stock decoder of no family, the hybrid and a student, under every engine: the losses and weights of plain
+training, of two processes too, and the same bits after a restart.
 
 One launch for each engine trains them all; how a step is divided differs from the plain runs.
 """
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import prepared
 import pytest
 import torch
-from launching import ROOT, STORIES, curve, environment, read_lines, weights
+from launching import STORIES, curve, launch_in_turn, read_lines, weights
 from models.tiny_families import DROPOUT, TINY
 from safetensors.torch import load_file
 from training.in_turn import run_in_turn
@@ -45,6 +42,7 @@ paths: {{outputs: '{folder}/outputs', data: '{folder}/data'}}
 WORDS = {family: [f"model.{field}=0.1" for field in fields] for family, fields in DROPOUT.items()}
 WORDS["hybrid"] = ["objective.name=hybrid", *WORDS["llama"]]
 WORDS["auto"] = []
+WORDS["student"] = ["distillation.teachers=[{folder}/outputs/llama-plain/seed-1/revisions/seed-1]", *WORDS["llama"]]
 AUTO = "auto, config: {model_type: stablelm, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2,"
 AUTO += " num_key_value_heads: 2, intermediate_size: 64, attention_dropout: 0.1}"
 """A decoder that no other test trains."""
@@ -58,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("families")
     (folder / "stories.jsonl").write_text(STORIES)
     for kind in WORDS:
-        family = "llama" if kind == "hybrid" else kind
+        family = "llama" if kind in ("hybrid", "student") else kind
         shape = "".join(f", {key}: {value}" for key, value in TINY.get(family, {}).items())
         model = AUTO if kind == "auto" else family + shape
         (folder / f"{kind}.yaml").write_text(RECIPE.format(folder=folder, family=model))
@@ -67,7 +65,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def line(folder: Path, kind: str, name: str, *more: str) -> list[str]:
-    return [str(folder / f"{kind}.yaml"), f"name={kind}-{name}", *more, *WORDS[kind]]
+    words = (word.format(folder=folder) for word in WORDS[kind])
+    return [str(folder / f"{kind}.yaml"), f"name={kind}-{name}", *more, *words]
 
 
 def run_folder(folder: Path, kind: str, name: str) -> Path:
@@ -84,30 +83,8 @@ def engine(request: pytest.FixtureRequest, folder: Path) -> str:
     halved = line(folder, STOPPED[engine], f"{engine}-halved", micro)
     lines = {kind: line(folder, kind, engine, micro) for kind in WORDS}
     lines |= {"moved": ["stop_at:2", *moved, micro], "stopped": ["stop_at:2", *halved], "gone on with": halved}
-    launches = folder / f"{engine}.json"
-    launches.write_text(json.dumps(list(lines.values())))
-    config = f"launchers/cpu_{engine}.yaml"
-    program = str(Path(__file__).with_name("in_turn.py"))
-    done = prepared.run(
-        [
-            str(Path(sys.executable).with_name("accelerate")),
-            "launch",
-            "--quiet",
-            "--config_file",
-            config,
-            program,
-            str(launches),
-        ],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=600,
-    )
-    assert launches.with_suffix(".codes").exists(), done.stdout
-    codes = json.loads(launches.with_suffix(".codes").read_text())
-    assert dict(zip(lines, codes, strict=True)) == dict.fromkeys(lines, 0), done.stdout
+    codes, output = launch_in_turn(f"cpu_{engine}", folder / f"{engine}.json", list(lines.values()))
+    assert dict(zip(lines, codes, strict=True)) == dict.fromkeys(lines, 0), output
     assert run_in_turn([moved]) == [0]
     return engine
 
