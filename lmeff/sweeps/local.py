@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -83,7 +84,9 @@ def run_cases(
                 if place not in starts and not stop.is_set() and (found := _next(progress)):
                     progress.waiting.remove(found)
                     progress.running[place] = found
-                    starts[place] = _start(found, command(found), _environment(place, jobs, processes, devices))
+                    cores = None if devices else cores_of(place, jobs)
+                    environment = _environment(place, jobs, processes, devices)
+                    starts[place] = _start(found, command(found), environment, cores)
             show(progress)
             time.sleep(_POLL_SECONDS)
     return progress
@@ -117,6 +120,16 @@ def devices_of(place: int, devices: Sequence[str], processes: int = 1) -> list[s
     return list(devices[first : first + processes])
 
 
+def cores_of(place: int, jobs: int) -> set[int] | None:
+    """The cores of one of several cases that run at a time, an equal share of ours, to which its process is held: a run that is
+    alone in its launch takes all that it may use. None where there are fewer cores than cases."""
+    if jobs == 1 or not hasattr(os, "sched_setaffinity"):
+        return None
+    cores = sorted(os.sched_getaffinity(0))
+    share = len(cores) // jobs
+    return set(cores[place * share : (place + 1) * share]) or None
+
+
 def _next(progress: Progress) -> Case | None:
     """The first case that no other process works on."""
     progress.held = []
@@ -138,7 +151,7 @@ def _environment(place: int, jobs: int, processes: int, devices: Sequence[str]) 
     return environment
 
 
-def _start(case: Case, command: Sequence[str], environment: dict[str, str]) -> _Start:
+def _start(case: Case, command: Sequence[str], environment: dict[str, str], cores: set[int] | None) -> _Start:
     usable_folder(case.run.path, "paths.outputs")
     before = StateDocument.read(case.run)
     with open(case.run.printed_txt, "ab") as printed:
@@ -150,7 +163,7 @@ def _start(case: Case, command: Sequence[str], environment: dict[str, str]) -> _
             stdout=printed,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is for this process, which passes it on
-            preexec_fn=_stop_with_parent,
+            preexec_fn=partial(_before_the_program, cores),
         )
         return _Start(process, before, num_printed)
 
@@ -163,8 +176,10 @@ def visible_devices() -> list[str]:
     return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
 
-def _stop_with_parent() -> None:
-    """Before the program of a case begins: it is asked to stop when the sweep's process dies, also when that is killed."""
+def _before_the_program(cores: set[int] | None) -> None:
+    """In the process of a case: it is asked to stop when the sweep's process dies, also when that is killed."""
+    if cores:
+        os.sched_setaffinity(0, cores)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 

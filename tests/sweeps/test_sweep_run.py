@@ -20,7 +20,7 @@ from lmeff.errors import InputError
 from lmeff.formats.state import StateDocument
 from lmeff.runs.claim import claimed
 from lmeff.sweeps.cases import Case, Sweep, read_sweep
-from lmeff.sweeps.local import Progress, devices_of, run_cases
+from lmeff.sweeps.local import Progress, cores_of, devices_of, run_cases
 from lmeff.sweeps.table import LiveTable
 
 pytestmark = pytest.mark.medium
@@ -204,6 +204,25 @@ def test_a_case_sees_its_own_devices_and_cores(sweep: Sweep, monkeypatch: pytest
         f"4,5 {threads}\n",
         f"6,7 {threads}\n",
     ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux holds a process to cores")
+def test_cases_on_a_cpu_do_not_share_cores(sweep: Sweep) -> None:
+    """What a run counts to choose its threads, whatever OMP_NUM_THREADS says."""
+    script = f"nproc > seen; sleep 0.5; echo '{COMPLETE}' > state.json"
+
+    def seen(jobs: int) -> list[int]:
+        for case in sweep.cases[:jobs]:
+            case.run.state_json.unlink(missing_ok=True)
+        run_cases(sweep.cases[:jobs], lambda case: shell(case, f"unset OMP_NUM_THREADS; {script}"), jobs, silent)
+        return [int((case.run.path / "seen").read_text()) for case in sweep.cases[:jobs]]
+
+    cores = len(os.sched_getaffinity(0))
+    assert seen(1) == [cores]
+    assert seen(2) == [max(1, cores // 2)] * 2
+    pinned = [cores_of(place, 2) for place in (0, 1)]
+    assert cores == 1 or (pinned[0] and pinned[1] and not pinned[0] & pinned[1])
+    assert cores_of(0, cores + 1) is None
 
 
 def test_a_run_of_another_recipe_is_no_case(sweep: Sweep, capsys: pytest.CaptureFixture) -> None:
