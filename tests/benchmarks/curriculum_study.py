@@ -23,16 +23,8 @@ import numpy as np
 
 sys.path[:0] = map(str, (Path(__file__).parent, Path(__file__).resolve().parents[2]))
 
-from studies import (  # noqa: E402
-    INTERVALS,
-    differences_text,
-    is_complete,
-    mean_text,
-    run_all,
-    study_options,
-    words_of_study,
-    write_results,
-)
+from studies import INTERVALS, is_complete, mean_text, run_all, study_options, words_of_study  # noqa: E402
+from study_differences import Differences, write_figure  # noqa: E402
 
 from lmeff.evaluation.results import scores_of  # noqa: E402
 from lmeff.formats.anchor import AnchorDocument  # noqa: E402
@@ -134,8 +126,8 @@ def curve_of(run: RunFolder) -> Curve:
     return Curve(*np.array(rows, float).T)
 
 
-def summary(study: Study, num_seeds: int) -> str:
-    """What is done, as Markdown."""
+def summary(study: Study, num_seeds: int) -> tuple[str, dict[str, Differences]]:
+    """What is done, as Markdown, and the differences of held-out loss after all tokens, by way of comparing."""
     curves: Curves = {}
     for arm, seed in product(ARMS, range(num_seeds)):
         if is_complete(study.run(arm, seed)):
@@ -149,41 +141,51 @@ def summary(study: Study, num_seeds: int) -> str:
     for arm, of_seeds in curves.items():
         every = list(of_seeds.values())
         place = NUM_ANCHORS - 1
-        cells = [arm, str(len(every)), format_short(every[0].flops[place])]
-        cells += [f"{np.mean([one.num_documents_seen[place] for one in every]):,.0f}"]
-        cells += [mean_text([one.losses[place] for one in every], 4), mean_text([one.blimp[place] for one in every], 2)]
-        lines.append(f"| {' | '.join(cells)} |")
+        row = [arm, str(len(every)), format_short(every[0].flops[place])]
+        row += [f"{np.mean([one.num_documents_seen[place] for one in every]):,.0f}"]
+        row += [mean_text([one.losses[place] for one in every], 4), mean_text([one.blimp[place] for one in every], 2)]
+        lines.append(f"| {' | '.join(row)} |")
+    panels = {}
     for title, axis in (("at equal tokens", "tokens"), ("at equal FLOPs, those of scoring counted", "flops")):
+        half, whole = NUM_ANCHORS // 2 - 1, NUM_ANCHORS - 1
         columns = [
-            differences(curves, axis, place, score, digits)
-            for place in (NUM_ANCHORS // 2 - 1, NUM_ANCHORS - 1)
+            cells(differences(curves, axis, place, score), digits)
+            for place in (half, whole)
             for score, digits in ((0, 4), (1, 2))
         ]
+        panels[title] = Differences(
+            {arm: of_seeds for arm, of_seeds in differences(curves, axis, whole, 0).items() if of_seeds}
+        )
         lines += ["", f"Differences {title} (arm minus {PLAIN}, seed by seed):", ""]
         lines += ["| arm | at half of the tokens: loss | BLiMP | at all: loss | BLiMP |", "|---|---|---|---|---|"]
         for arm in ARMS:
             if arm in columns[0]:
                 lines.append(f"| {' | '.join([arm, *(column[arm] for column in columns)])} |")
     lines += ["", INTERVALS]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n", panels
 
 
-def differences(curves: Curves, axis: str, place: int, score: int, digits: int) -> dict[str, str]:
-    """What arms differ by from plain training in loss (`score` 0) or BLiMP (1), where they have come to an anchor."""
-    plain, cells, found = curves.get(PLAIN, {}), dict[str, str](), dict[str, dict[int, float]]()
+def differences(curves: Curves, axis: str, place: int, score: int) -> dict[str, dict[int, float]]:
+    """What arms differ by from plain training in loss (`score` 0) or BLiMP (1), by seed, where they have come to an anchor;
+    nothing where plain training never came."""
+    plain, found = curves.get(PLAIN, {}), dict[str, dict[int, float]]()
     for arm in ARMS:
         seeds = curves.get(arm, {}).keys() & plain.keys()
         if arm == PLAIN or not seeds:
             continue
-        places = {seed: float(getattr(curves[arm][seed], axis)[place]) for seed in seeds}
-        if any(getattr(plain[seed], axis)[-1] < places[seed] for seed in seeds):
-            cells[arm] = "plain training ended before"
-            continue
+        places = {seed: float(getattr(curves[arm][seed], axis)[place]) for seed in sorted(seeds)}
+        came = all(getattr(plain[seed], axis)[-1] >= wanted for seed, wanted in places.items())
         found[arm] = {
-            seed: float(curves[arm][seed].scores[score][place]) - plain[seed].at(axis, places[seed])[score]
-            for seed in sorted(seeds)
+            seed: float(curves[arm][seed].scores[score][place]) - plain[seed].at(axis, wanted)[score]
+            for seed, wanted in places.items()
+            if came
         }
-    return differences_text(found, digits) | cells
+    return found
+
+
+def cells(found: dict[str, dict[int, float]], digits: int) -> dict[str, str]:
+    texts = Differences({arm: of_seeds for arm, of_seeds in found.items() if of_seeds}).texts(digits)
+    return {arm: texts.get(arm, "plain training ended before") for arm in found}
 
 
 def main() -> int:
@@ -193,9 +195,11 @@ def main() -> int:
     study = Study(options.data.resolve(), options.output.resolve(), options.tokens, options.limit, tuple(options.words))
     if not options.only_summary and (code := run_all(("lmeff.run", *words) for words in missing(study, options.seeds))):
         return code
-    text = summary(study, options.seeds)
-    runs = [study.run(arm, seed) for arm, seed in product(ARMS, range(options.seeds))]
-    write_results(study.output, "curriculum", text, runs)
+    text, panels = summary(study, options.seeds)
+    study.output.mkdir(parents=True, exist_ok=True)
+    (study.output / "summary.md").write_text(text)
+    if any(one.of_arms for one in panels.values()):
+        write_figure(panels, "plain training", study.output / "curriculum.svg")
     print(text)
     return 0
 

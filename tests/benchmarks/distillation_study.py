@@ -21,16 +21,8 @@ from pathlib import Path
 
 sys.path[:0] = map(str, (Path(__file__).parent, Path(__file__).resolve().parents[2]))
 
-from studies import (  # noqa: E402
-    INTERVALS,
-    differences_text,
-    is_complete,
-    mean_text,
-    run_all,
-    study_options,
-    words_of_study,
-    write_results,
-)
+from studies import INTERVALS, is_complete, mean_text, run_all, study_options, words_of_study  # noqa: E402
+from study_differences import Differences, write_figure  # noqa: E402
 
 from lmeff.evaluation.results import scores_of  # noqa: E402
 from lmeff.formats.anchor import AnchorDocument  # noqa: E402
@@ -139,8 +131,8 @@ def point_of(run: RunFolder) -> Point:
     return Point(anchor.exact_tokens, anchor.flops + (anchor.flops_teachers or 0), anchor.dev_loss, 100 * blimp)
 
 
-def summary(study: Study, num_seeds: int) -> str:
-    """What is done, as Markdown."""
+def summary(study: Study, num_seeds: int) -> tuple[str, dict[str, Differences]]:
+    """What is done, as Markdown, and the differences of held-out loss by way of comparing."""
     ends: dict[str, dict[int, Point]] = {}
     for arm, seed in product(ARMS, range(num_seeds)):
         if is_complete(study.run(arm, seed)):
@@ -154,6 +146,7 @@ def summary(study: Study, num_seeds: int) -> str:
         cells = [arm, str(len(every)), format_tokens(every[0].tokens), format_short(every[0].flops)]
         cells += [mean_text([one.loss for one in every], 4), mean_text([one.blimp for one in every], 2)]
         lines.append(f"| {' | '.join(cells)} |")
+    panels = {}
     for title, pairs in PAIRS.items():
         losses, blimp = dict[str, dict[int, float]](), dict[str, dict[int, float]]()
         for arm, other in pairs:
@@ -161,14 +154,15 @@ def summary(study: Study, num_seeds: int) -> str:
                 one, two = ends[arm][seed], ends[other][seed]
                 losses.setdefault(arm, {})[seed] = one.loss - two.loss
                 blimp.setdefault(arm, {})[seed] = one.blimp - two.blimp
-        columns = differences_text(losses, 4), differences_text(blimp, 2)
+        panels[title] = Differences(losses)
+        columns = panels[title].texts(4), Differences(blimp).texts(2)
         lines += ["", f"Differences {title} (arm minus the other, seed by seed):", ""]
         lines += ["| arm | beside | held-out loss | BLiMP |", "|---|---|---|---|"]
         for arm, other in pairs:
             if arm in losses:
                 lines.append(f"| {' | '.join([arm, other, *(column[arm] for column in columns)])} |")
     lines += ["", INTERVALS, "FLOPs of the teachers' own training are not counted."]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n", panels
 
 
 def main() -> int:
@@ -186,9 +180,11 @@ def main() -> int:
     )
     if not options.only_summary and (code := run_all(("lmeff.run", *words) for words in missing(study, options.seeds))):
         return code
-    text = summary(study, options.seeds)
-    runs = [study.run(arm, seed) for arm, seed in product(ARMS, range(options.seeds))]
-    write_results(study.output, "distillation", text, runs)
+    text, panels = summary(study, options.seeds)
+    study.output.mkdir(parents=True, exist_ok=True)
+    (study.output / "summary.md").write_text(text)
+    if any(one.of_arms for one in panels.values()):
+        write_figure(panels, "plain training", study.output / "distillation.svg")
     print(text)
     return 0
 

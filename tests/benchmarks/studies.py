@@ -1,25 +1,21 @@
-"""What the studies of this folder share: their options, their text, what is done already, means and differences with intervals,
-and a figure."""
+"""What the studies of this folder share: their options, their text, what is done already, and a mean with its interval."""
 
 import argparse
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lmeff.analysis import write_output
-from lmeff.analysis.reading.runs import read_run
-from lmeff.analysis.statistics.simultaneous import differences_from
+from study_differences import NOT_SCORED
+
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.state import StateDocument
 from lmeff.intervals import mean_interval
 from lmeff.quantities import parse_count
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_SCORED = "not scored"
-BESIDE = "what arms are compared with"
 INTERVALS = (
     "Brackets are 95% intervals over seeds; those of differences, taken seed by seed, hold for all arms of a column at once "
     "(Tukey). One that holds 0 says that no difference was seen; a single seed has none and says nothing of others."
@@ -77,26 +73,3 @@ def mean_text(values: Sequence[float], digits: int) -> str:
         return f"{values[0]:.{digits}f}"
     mean, low, high = mean_interval(values)
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
-
-
-def differences_text(differences: Mapping[str, Mapping[int, float]], digits: int) -> dict[str, str]:
-    """By arm, what it differs by from another one, which are given by seed: the mean, the 95% interval that holds for all of
-    these arms at once, and the number of seeds."""
-    if not all(math.isfinite(value) for of_arm in differences.values() for value in of_arm.values()):
-        return dict.fromkeys(differences, NOT_SCORED)
-    seeds = {seed for of_arm in differences.values() for seed in of_arm}
-    # What all arms of a seed are compared with is 0 of everything: seeds are factors of their own, and take up what it was.
-    found = differences_from({BESIDE: dict.fromkeys(seeds, 0.0), **differences}, BESIDE, paired=True) if seeds else {}
-    cells = {}
-    for arm, (mean, low, high) in found.items():
-        interval = "" if low is None else f" [{low:+.{digits}f}, {high:+.{digits}f}]"
-        cells[arm] = f"{mean:+.{digits}f}{interval} (n = {len(differences[arm])})"
-    return cells
-
-
-def write_results(output: Path, name: str, text: str, runs: Sequence[RunFolder]) -> None:
-    """Writes `summary.md`, and `NAME.svg` with the held-out loss and what was scored of the runs that are done."""
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "summary.md").write_text(text, encoding="utf-8")
-    if done := [read_run(run.path) for run in runs if is_complete(run)]:
-        write_output(done, output / f"{name}.svg")
