@@ -50,12 +50,16 @@ def words_of_study(name: str, seed: int, data: Path, output: Path, limit: int) -
     ]
 
 
+def study_environment() -> dict[str, str]:
+    """Of the programs that a study starts: one thread unless it is said otherwise, and no network."""
+    return {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+
+
 def run_all(commands: Iterable[Sequence[str]]) -> int:
     """Runs modules with their words, one after the other and without a network, until one fails; its exit code, or 0."""
-    environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     for words in commands:
         print(f"== {' '.join(words)}", flush=True)
-        if code := subprocess.run([sys.executable, "-m", *words], env=environment, check=False).returncode:
+        if code := subprocess.run([sys.executable, "-m", *words], env=study_environment(), check=False).returncode:
             return code
     return 0
 
