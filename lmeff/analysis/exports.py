@@ -1,46 +1,89 @@
 """What was measured, for other programs: CSV and JSON."""
 
+import json
 from collections.abc import Sequence
 
 import pandas as pd
 
+from lmeff.analysis.one_table.cells import missing_cells
+from lmeff.analysis.one_table.seed_curves import made_apart, seed_curves
+from lmeff.analysis.one_table.table import one_table
 from lmeff.analysis.reading.comparable import comparison_notes
 from lmeff.analysis.reading.groups import Group, group_runs
 from lmeff.analysis.reading.mixed_settings import mixed_notes
 from lmeff.analysis.reading.results import Score
 from lmeff.analysis.reading.runs import Anchor, Run
 from lmeff.analysis.reading.tasks import over_examples
+from lmeff.analysis.scores.observation import Observation
 from lmeff.analysis.statistics.pair_scores import summarize_pairs
 from lmeff.analysis.statistics.registry import OF_A_RUN, OF_SEEDS
-from lmeff.analysis.statistics.seeds import seed_means, with_seed_columns
+from lmeff.analysis.statistics.seeds import SEED_COLUMNS, seed_means
 from lmeff.analysis.statistics.tidy_table import accuracy_stderr, losses_of, tidy_table
 from lmeff.intervals import metric_interval
 
 FORMAT = 1
 
 
-def curves_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """The tidy table; beside every value the mean over the seeds of its recipe with its interval."""
-    means = {id(run): seed_means(group, tidy_table(group.runs)) for group in group_runs(runs) for run in group.runs}
-    tables = [with_seed_columns(tidy_table([run]), means[id(run)]) for run in runs]
-    return pd.concat(tables, ignore_index=True) if tables else tidy_table([])
+def curves_table(runs: Sequence[Run], observations: Sequence[Observation] = ()) -> pd.DataFrame:
+    """The tidy table of everything; beside every value the mean over the seeds of its recipe with its intervals."""
+    tables = []
+    if runs or not observations:
+        ours = tidy_table(runs)
+        means = [
+            seed_means(group, ours[ours["recipe"] == group.label]).assign(recipe=group.label)
+            for group in group_runs(runs)
+            if len(group.runs) > 1
+        ]
+        keys = ["recipe", "nominal_tokens", "task", "metric"]
+        together = pd.concat(means) if means else pd.DataFrame(columns=[*keys, *SEED_COLUMNS])
+        tables.append(ours.merge(together.rename(columns=SEED_COLUMNS), how="left", on=keys))
+    if observations:
+        theirs = one_table([], observations)
+        means_of_theirs = seed_curves(theirs).loc[made_apart(theirs), list(SEED_COLUMNS)].reset_index(drop=True)
+        means_of_theirs[means_of_theirs["num_seeds"] < 2] = None
+        tables.append(theirs.join(means_of_theirs.rename(columns=SEED_COLUMNS)))
+    types = {name: "Int64" if name == "num_seeds" else "float64" for name in SEED_COLUMNS.values()}
+    return pd.concat([table.astype(types) for table in tables], ignore_index=True)
 
 
-def curves_csv(runs: Sequence[Run]) -> str:
-    """`curves_table` as CSV with a header line."""
-    return curves_table(runs).to_csv(index=False, lineterminator="\n")
+def curves_csv(runs: Sequence[Run], observations: Sequence[Observation] = ()) -> str:
+    """The tidy table as CSV with a header line; beside every value the mean over the seeds of its recipe with its intervals."""
+    return curves_table(runs, observations).to_csv(index=False, lineterminator="\n")
 
 
-def curves_json(runs: Sequence[Run]) -> dict:
-    """Curves and changes of every run, means over seeds of every recipe with two or more, and what cannot be compared; ready
-    for JSON: no NaN, null for what was not measured."""
+def curves_json(runs: Sequence[Run], observations: Sequence[Observation] = (), notes: Sequence[str] = ()) -> dict:
+    """Curves and changes of every run, means over seeds of every recipe with two or more, and what cannot be compared; the one
+    tidy table (`rows`), its curves over seeds (`curves`) and the values that are missing in it. Ready for JSON: no NaN, null
+    for what was not measured."""
     groups = group_runs(runs)
+    table = one_table(runs, observations)
     return {
         "format": FORMAT,
         "runs": [_run_json(run) for run in runs],
         "seeds": [_seeds_json(group) for group in groups if len(group.runs) > 1],
-        "notes": comparison_notes(groups),
+        "notes": [*comparison_notes(groups), *notes],
+        "rows": records(table),
+        "curves": records(seed_curves(table)),
+        "missing": records(missing_cells(table)),
     }
+
+
+def records(table: pd.DataFrame) -> list[dict]:
+    """The rows of a table, null where there is nothing."""
+    columns = [table[name].astype(object).where(table[name].notna(), None).tolist() for name in table.columns]
+    return [dict(zip(table.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def json_text(document: dict) -> str:
+    """A document of `curves_json`, its tables with a row on each line."""
+    parts = []
+    for key, value in document.items():
+        if key in ("rows", "curves", "missing") and value:
+            rows = ",\n    ".join(json.dumps(row, allow_nan=False) for row in value)
+            parts.append(f"{json.dumps(key)}: [\n    {rows}\n  ]")
+        else:
+            parts.append(f"{json.dumps(key)}: {json.dumps(value, indent=2, allow_nan=False)}".replace("\n", "\n  "))
+    return "{\n  " + ",\n  ".join(parts) + "\n}"
 
 
 def all_notes(runs: Sequence[Run]) -> list[str]:

@@ -7,6 +7,22 @@ from lmeff.errors import InputError
 ENDINGS = (".png", ".svg", ".pdf")
 """Of figures."""
 PAGE_ENDINGS = (".html", ".htm")
+TABLE_FORMS = {".csv": "csv", ".parquet": "parquet", ".json": "json", ".md": "markdown", ".tex": "latex"}
+"""Of tables, and what is written."""
+
+
+def table_form(output: Path) -> str:
+    """A form of `TABLE_FORMS`. Raises InputError for a file that cannot be written where, or as, its name says."""
+    if output.is_dir():
+        raise InputError(f"{output}: a folder; name a file in it, such as {output / 'curves.csv'}")
+    if not output.absolute().parent.is_dir():
+        raise InputError(f"{output}: there is no folder {output.parent}")
+    if output.suffix.lower() not in TABLE_FORMS:
+        raise InputError(
+            f"{output}: the ending says what is written: {', '.join(TABLE_FORMS)}; {output.suffix or 'no ending'} is none of"
+            " them"
+        )
+    return TABLE_FORMS[output.suffix.lower()]
 
 
 def check_output(output: Path, figure: str | None) -> None:

@@ -12,7 +12,11 @@ SUMMARY = "how early is early enough: what unfinished runs will end at, and how 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the verb."""
     parser.add_argument(
-        "paths", type=path, nargs="+", metavar="PATH", help="folders of runs, or a CSV file with a row for each score"
+        "paths",
+        type=path,
+        nargs="+",
+        metavar="PATH",
+        help="folders of runs, sweep files, or CSV files with a row for each score",
     )
     parser.add_argument(
         "--target",
@@ -32,13 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from lmeff.cli.run_paths import with_runs_of_sweeps
     from lmeff.progress import shown
 
     with shown("reading the scores"):
         from lmeff.analysis.scores.observation import choose_task
         from lmeff.analysis.scores.paths import read_observations
 
-        observations, notes = read_observations(options.paths, options.columns)
+        paths, left_out = with_runs_of_sweeps(options.paths)
+        observations, notes = read_observations(paths, options.columns)
         observations, said = choose_task(observations, options.task)
     with shown("predicting"):
         from lmeff.analysis.prediction.document import predict
@@ -46,11 +52,11 @@ def run(options: argparse.Namespace) -> None:
         from lmeff.errors import InputError
 
         try:
-            document = predict(observations, options.target, [*notes, *said])
+            document = predict(observations, options.target, [*left_out, *notes, *said])
         except InputError as error:
             # What was left out may be why too little is there.
-            left_out = [note for note in notes if "left out" in note]
-            raise InputError("; ".join([str(error), *left_out])) from None
+            reasons = [note for note in notes if "left out" in note]
+            raise InputError("; ".join([str(error), *reasons])) from None
     print(json.dumps(document, indent=2, allow_nan=False) if options.json else predict_text(document), end="")
     if options.json:
         print()

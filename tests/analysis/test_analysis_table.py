@@ -30,8 +30,16 @@ COLUMNS = [
     "low",
     "high",
     "interval_over",
+    "recipe",
+    "family",
+    "parameters",
+    "tokens_per_step",
+    "flops",
+    "phenomenon",
+    "data",
+    "settings",
 ]
-SEED_COLUMNS = ["num_seeds", "seed_mean", "seed_low", "seed_high"]
+SEED_COLUMNS = ["num_seeds", "seed_mean", "seed_low", "seed_high", "seed_bootstrap_low", "seed_bootstrap_high"]
 
 
 def test_one_row_for_each_measurement(finished_run):

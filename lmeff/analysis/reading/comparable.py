@@ -31,7 +31,9 @@ def same_conditions(one: TaskResult, other: TaskResult) -> bool:
     """Whether two results of a task can be compared: as many examples and, where both tell, the same data and settings."""
     if one.num_examples != other.num_examples or not same_scoring(one, other):
         return False
-    return not (one.about and other.about) or conditions(one.about) == conditions(other.about)
+    return (
+        not (one.about and other.about) or one.about == other.about or conditions(one.about) == conditions(other.about)
+    )
 
 
 def same_scoring(one: TaskResult, other: TaskResult) -> bool:

@@ -18,8 +18,7 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     """Groups runs by recipe without seed and paths. The same seed twice makes two groups: that is no second sample."""
     groups: dict[str, list[list[Run]]] = {}
     for run in runs:
-        recipe = {key: value for key, value in run.recipe.items() if key not in ("seed", "paths")}
-        alike = groups.setdefault(json.dumps([run.name, run.source, recipe], sort_keys=True, default=str), [])
+        alike = groups.setdefault(recipe_key(run), [])
         for members in alike:
             if run.seed not in {member.seed for member in members}:
                 members.append(run)
@@ -28,6 +27,12 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
             alike.append([run])
     ordered = [tuple(sorted(each, key=lambda run: run.seed)) for alike in groups.values() for each in alike]
     return [Group(label, each) for label, each in zip(_labels(ordered), ordered, strict=True)]
+
+
+def recipe_key(run: Run) -> str:
+    """What runs share that differ in their seed only."""
+    recipe = {key: value for key, value in run.recipe.items() if key not in ("seed", "paths")}
+    return json.dumps([run.name, run.source, recipe], sort_keys=True, default=str)
 
 
 def check_one_unit(runs: Sequence[Run]) -> None:

@@ -56,6 +56,12 @@ class Anchor:
         return frozenset(self.pairs["task"].unique())
 
     @property
+    def flops(self) -> float | None:
+        """FLOPs up to here, with those of teachers and of scoring text; None where they are not known."""
+        costs = (getattr(self.document, name, None) for name in ("flops", "flops_teachers", "flops_scoring"))
+        return sum(filter(None, costs)) or None
+
+    @property
     def tokens_name(self) -> str:
         """The anchor as people read it, such as `25M` or `1.25B`."""
         return format_tokens(self.document.nominal_tokens)
@@ -90,7 +96,7 @@ class Run:
         values = self.recipe.get(section)
         return values.get(key) if isinstance(values, dict) else None
 
-    @property
+    @cached_property
     def loss_kind(self) -> ObjectiveName:
         """What the training loss is of. Losses of different kinds never stand in one column or on one axis."""
         kinds = [*(record.loss_kind for record in self.log), *(anchor.document.loss_kind for anchor in self.anchors)]
@@ -109,6 +115,11 @@ class Run:
     @property
     def corpus(self) -> str | None:
         name = self._setting("corpus", "name")
+        return None if name is None else str(name)
+
+    @property
+    def family(self) -> str | None:
+        name = self._setting("model", "family")
         return None if name is None else str(name)
 
     @cached_property

@@ -41,6 +41,12 @@ class Observation:
     stderr: float | None = None
     n: int | None = None
     """How many examples the value is of."""
+    phenomenon: str | None = None
+    """The group that the task is in."""
+    data: str | None = None
+    """Which data the value is of, as whoever measured it names them; values of others cannot be compared."""
+    settings: str | None = None
+    """As `data`, of how it was measured."""
 
     @property
     def run(self) -> str:
@@ -82,18 +88,16 @@ def _scored_otherwise(run: Run, task: str, metric: str) -> list[int]:
 
 
 def _of_run(cell: str, run: Run) -> Iterable[Observation]:
-    family = (run.recipe.get("model") or {}).get("family") if isinstance(run.recipe.get("model"), dict) else None
     is_complete = run.state is not None and run.state.state == "complete"
     for task in run.headline_tasks:
         anchors = [anchor for anchor in run.anchors if task in anchor.results.tasks and anchor.document.nominal_tokens]
         for anchor in anchors:
-            result, document = anchor.results.tasks[task], anchor.document
+            result = anchor.results.tasks[task]
             metric = headline_metric(result.metrics)
             if metric is None:
                 continue
-            costs = [getattr(document, name, None) for name in ("flops", "flops_teachers", "flops_scoring")]
             ends = (None,) if is_complete and anchor is run.anchors[-1] else ()
-            for tokens in (document.nominal_tokens, *ends):
+            for tokens in (anchor.document.nominal_tokens, *ends):
                 yield Observation(
                     cell=cell,
                     seed=str(run.seed),
@@ -102,12 +106,12 @@ def _of_run(cell: str, run: Run) -> Iterable[Observation]:
                     metric=metric,
                     value=result.metrics[metric].value,
                     corpus=run.corpus or "-",
-                    family=str(family or "-"),
+                    family=run.family or "-",
                     size=run.size or "-",
                     num_parameters=run.num_parameters,
                     vocab_size=run.vocab_size,
                     tokens_per_step=run.plan.batch_tokens if run.plan else None,
-                    flops=sum(filter(None, costs)) or None,
+                    flops=anchor.flops,
                     stderr=result.metrics[metric].stderr,
                     n=result.num_examples,
                 )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from lmeff.analysis.reading.paths import read_runs
 from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.scores.observation import Observation, check_no_duplicates, observations_of
-from lmeff.analysis.scores.score_table import parse_columns, read_score_table
+from lmeff.analysis.scores.score_table import header_of, parse_columns, read_score_table
 from lmeff.analysis.scores.table_runs import runs_of_table
 from lmeff.errors import InputError
 
@@ -22,6 +22,16 @@ class Scored(NamedTuple):
     """Lines that say how they were read."""
 
 
+class Measured(NamedTuple):
+    """Everything that was measured at some paths, losses and paradigms among it."""
+
+    runs: list[Run]
+    observations: list[Observation]
+    """Of plain tables alone."""
+    notes: list[str]
+    """How these were read."""
+
+
 def read_scored(paths: Sequence[str | Path], columns: str = "") -> Scored:
     """All runs with their scores. `columns` (`tokens=milestone:M,...`) are of the tables. Raises InputError with a line for
     every mistake, and for scores that a table has twice."""
@@ -30,6 +40,14 @@ def read_scored(paths: Sequence[str | Path], columns: str = "") -> Scored:
         check_no_duplicates(observations)
         runs += runs_of_table(path, observations)
     return Scored(runs, [*of_runs, *(one for observations in tables.values() for one in observations)], notes)
+
+
+def read_measured(paths: Sequence[str | Path], columns: str = "") -> Measured:
+    """Runs, and all rows of plain tables. Raises InputError with a line for every mistake."""
+    files, folders = files_and_folders(paths)
+    tables, notes = _read_tables(files, columns, with_losses=True)
+    observations = [one for of_table in tables.values() for one in of_table]
+    return Measured(read_runs(folders) if folders else [], observations, notes)
 
 
 def read_observations(paths: Sequence[str | Path], columns: str = "") -> tuple[list[Observation], list[str]]:
@@ -45,17 +63,29 @@ def _read(
 ) -> tuple[list[Run], list[Observation], dict[Path, list[Observation]], list[str]]:
     """Runs in folders, their scores, the scores of each table, and notes."""
     files, folders = files_and_folders(paths)
+    tables, said_of_tables = _read_tables(files, columns)
+    runs = read_runs(folders) if folders else []
+    observations, said = observations_of(runs)
+    notes = [*(line for run in runs for line in run.left_out), *said, *said_of_tables]
+    return runs, observations, tables, notes
+
+
+def _read_tables(
+    files: Sequence[Path], columns: str, with_losses: bool = False
+) -> tuple[dict[Path, list[Observation]], list[str]]:
+    """The rows of each table. Of several tables each takes the columns that it has; what none of them has is a mistake."""
     if columns and not files:
         raise InputError("--columns: are those of a CSV file, and no PATH is one")
     named = parse_columns(columns)
-    runs = read_runs(folders) if folders else []
-    observations, said = observations_of(runs)
-    notes = [*(line for run in runs for line in run.left_out), *said]
-    tables = {}
-    for path in files:
-        tables[path], said = read_score_table(path, named)
+    headers = [set(header_of(path)) for path in files]
+    known = set().union(*headers)
+    tables: dict[Path, list[Observation]] = {}
+    notes: list[str] = []
+    for path, header in zip(files, headers, strict=True):
+        own = {field: column for field, column in named.items() if column.name in header or column.name not in known}
+        tables[path], said = read_score_table(path, own, with_losses)
         notes += said
-    return runs, observations, tables, notes
+    return tables, notes
 
 
 def files_and_folders(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from lmeff.quantities import parse_count, parse_number
 
 FIELDS = (
     "tokens", "corpus", "family", "size", "parameters", "vocabulary", "seed", "tokens_per_step", "flops", "task", "metric",
-    "value", "stderr", "n", "run",
+    "value", "stderr", "n", "run", "phenomenon", "data", "settings",
 )  # fmt: skip
 """What `--columns FIELD=COLUMN` may name."""
 
@@ -61,14 +62,17 @@ def parse_columns(text: str) -> dict[str, Column]:
     return columns
 
 
-def read_score_table(path: Path, columns: Mapping[str, Column]) -> tuple[list[Observation], list[str]]:
-    """The scores of a CSV file, and lines that say how it was read. A row without a value is a missing score. Raises InputError
-    naming file, line and column."""
+def read_score_table(
+    path: Path, columns: Mapping[str, Column], with_losses: bool = False
+) -> tuple[list[Observation], list[str]]:
+    """The scores of a CSV file, and lines that say how it was read. A row without a value is a missing score. `with_losses`
+    takes a column of values of which less is better, too. Raises InputError naming file, line and column."""
     header, rows = _read_rows(path)
-    is_published = set(header) == set(PUBLISHED_HEADER) and not columns
-    named = parse_columns(_PUBLISHED_COLUMNS) if is_published else {**_guessed(header, columns), **columns}
-    _check_columns(path, header, named)
-    cells = [{field: row[header.index(column.name)].strip() for field, column in named.items()} for _, row in rows]
+    is_published = set(header) == set(PUBLISHED_HEADER)
+    named = {**(parse_columns(_PUBLISHED_COLUMNS) if is_published else _guessed(header, columns)), **columns}
+    _check_columns(path, header, named, with_losses)
+    places = {field: header.index(column.name) for field, column in named.items()}
+    cells = [{field: row[place].strip() for field, place in places.items()} for _, row in rows]
     values = [_number(path, line, named["value"], cell["value"]) for (line, _), cell in zip(rows, cells, strict=True)]
     batch_of = _PUBLISHED_BATCHES if is_published else {}
     found = [
@@ -84,6 +88,15 @@ def read_score_table(path: Path, columns: Mapping[str, Column]) -> tuple[list[Ob
             f"{path.name}: known by its header; tokens per step 16,384 / 65,536 / 131,072 for 20m / 60m / 180m"
         )
     return found, notes
+
+
+def header_of(path: Path) -> list[str]:
+    """The names of a CSV file's columns; none of a file that is no CSV."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [name.strip() for name in next(csv.reader(file), [])]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -116,9 +129,9 @@ def _guessed(header: Sequence[str], columns: Mapping[str, Column]) -> dict[str, 
     return found
 
 
-def _check_columns(path: Path, header: Sequence[str], named: Mapping[str, Column]) -> None:
+def _check_columns(path: Path, header: Sequence[str], named: Mapping[str, Column], with_losses: bool) -> None:
     mistakes = []
-    if "value" in named and is_less_better(named["value"].name):
+    if not with_losses and "value" in named and is_less_better(named["value"].name):
         mistakes.append(
             f"{path}: column {named['value'].name!r}: less of it is better, as the name says; scores are wanted, of which"
             " more is better"
@@ -141,9 +154,13 @@ def _number(path: Path, line: int, column: Column, text: str) -> float | None:
     if text.lower() in ("", "nan", "na", "n/a", "null", "none", "-"):
         return None
     try:
-        return parse_number(text)
+        return _parsed(text)
     except ValueError as error:
         raise InputError(f"{path}:{line}: {column.name}: {error}") from None
+
+
+_parsed = lru_cache(maxsize=100_000)(parse_number)
+"""Seeds, sizes and tokens are the same in thousands of rows."""
 
 
 def _count(path: Path, line: int, column: Column, text: str) -> int | None:
@@ -179,7 +196,13 @@ def _as_shares(path: Path, found: Sequence[Observation]) -> tuple[list[Observati
         notes = [f"{path.name}: {line}" for line in said]
     else:
         notes = [f"{path.name}: {task} ({metric}): {line}" for (task, metric), (_, line) in scales.items()]
-    shares = [replace(one, value=one.value / scales.get((one.task, one.metric), (1.0, ""))[0]) for one in found]
+    percent = {key for key, (scale, _) in scales.items() if scale != 1}
+    shares = [
+        replace(one, value=one.value / 100, stderr=None if one.stderr is None else one.stderr / 100)
+        if (one.task, one.metric) in percent
+        else one
+        for one in found
+    ]
     return shares, notes
 
 
@@ -228,7 +251,7 @@ def _observation(
         seed=cell.get("seed") or "0",
         tokens=tokens,
         task=cell.get("task") or task,
-        metric=cell.get("metric") or "acc",
+        metric=cell.get("metric") or _metric_of(named["value"]),
         value=value,
         corpus=cell.get("corpus") or "-",
         family=cell.get("family") or "-",
@@ -239,4 +262,12 @@ def _observation(
         flops=number("flops"),
         stderr=number("stderr"),
         n=count("n"),
+        phenomenon=cell.get("phenomenon") or None,
+        data=cell.get("data") or None,
+        settings=cell.get("settings") or None,
     )
+
+
+def _metric_of(column: Column) -> str:
+    """What values are where nothing says it: losses by the name of their column, and else accuracies."""
+    return column.name if is_less_better(column.name) else "acc"

@@ -1,19 +1,29 @@
 """How far the same recipe comes out elsewhere with another seed: means over seeds, with their t interval."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from lmeff.analysis.reading.comparable import clusters, same_conditions, same_for
 from lmeff.analysis.reading.groups import Group
 from lmeff.analysis.reading.held_out import same_held_out_text, same_loss
 from lmeff.analysis.reading.runs import Anchor, Run
+from lmeff.analysis.statistics.over_seeds import mean_intervals
 from lmeff.intervals import cut_off, mean_interval
 from lmeff.quantities import format_tokens
 
-COLUMNS = ("nominal_tokens", "task", "metric", "num_seeds", "mean", "low", "high")
+COLUMNS = ("nominal_tokens", "task", "metric", "num_seeds", "mean", "low", "high", "bootstrap_low", "bootstrap_high")
+SEED_COLUMNS = {
+    "num_seeds": "num_seeds",
+    "mean": "seed_mean",
+    "low": "seed_low",
+    "high": "seed_high",
+    "bootstrap_low": "seed_bootstrap_low",
+    "bootstrap_high": "seed_bootstrap_high",
+}
+"""What a point of a curve over seeds is called beside the values of its seeds."""
 
 
 @dataclass(frozen=True)
@@ -48,25 +58,23 @@ class _Measured(NamedTuple):
 
 
 def seed_means(group: Group, table: pd.DataFrame) -> pd.DataFrame:
-    """`COLUMNS`: what two or more seeds of a group measured at an anchor, with the 95% t interval of its mean.
+    """`COLUMNS`: what two or more seeds of a group measured at an anchor, with two 95% intervals of its mean: `low` to
+    `high` is Student's.
 
     `table` is the tidy table of the group's runs. What was not measured alike (other data or settings, another number of
     examples, other text) has no mean.
     """
-    rows = [
-        (tokens, task, metric, len(values), *mean_interval(values))
-        for (tokens, task, metric), measured in _measured(group, table)
-        if (values := [one.value for one in measured]) and len(values) > 1 and _are_alike(measured, task, metric)
+    points = [
+        (key, [one.value for one in measured])
+        for key, measured in _measured(group, table).items()
+        if len(measured) > 1 and _are_alike(measured, *key[1:])
     ]
+    found = np.empty((len(points), 5))
+    counts = np.array([len(values) for _, values in points], dtype=np.int64)
+    for number in np.unique(counts):
+        found[counts == number] = mean_intervals(np.array([values for _, values in points if len(values) == number]))
+    rows = [(*key, len(values), *ends) for (key, values), ends in zip(points, found.tolist(), strict=True)]
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"nominal_tokens": "int64", "num_seeds": "int64"})
-
-
-def with_seed_columns(table: pd.DataFrame, means: pd.DataFrame) -> pd.DataFrame:
-    """A tidy table of one run with `num_seeds`, `seed_mean`, `seed_low` and `seed_high`: what all seeds of its recipe measured
-    at a row's anchor. Empty where there is one seed."""
-    names = {"num_seeds": "num_seeds", "mean": "seed_mean", "low": "seed_low", "high": "seed_high"}
-    together = table.merge(means.rename(columns=names), how="left", on=["nominal_tokens", "task", "metric"])
-    return together.astype({"num_seeds": "Int64"} | dict.fromkeys(list(names.values())[1:], "float64"))
 
 
 def seed_changes(group: Group) -> list[SeedChange]:
@@ -99,14 +107,15 @@ def _seed_change(group: Group, task: str) -> SeedChange | None:
     return SeedChange(task, alike[0], last, *mean_interval(points), num_seeds=len(points), unit=group.runs[0].unit)
 
 
-def _measured(group: Group, table: pd.DataFrame) -> Iterator[tuple[tuple[int, str, str], list[_Measured]]]:
+def _measured(group: Group, table: pd.DataFrame) -> dict[tuple[int, str, str], list[_Measured]]:
+    """By anchor, task and metric what the seeds measured."""
     by_seed = {run.seed: (run, {anchor.revision: anchor for anchor in run.anchors}) for run in group.runs}
-    for key, rows in table.groupby(["nominal_tokens", "task", "metric"], sort=False):
-        measured = []
-        for seed, revision, value in rows[["seed", "revision", "value"]].itertuples(index=False):
-            run, anchors = by_seed[seed]
-            measured.append(_Measured(run, anchors.get(revision), value))
-        yield key, measured
+    measured: dict[tuple[int, str, str], list[_Measured]] = {}
+    columns = (table[name].tolist() for name in ("nominal_tokens", "task", "metric", "seed", "revision", "value"))
+    for tokens, task, metric, seed, revision, value in zip(*columns, strict=True):
+        run, anchors = by_seed[seed]
+        measured.setdefault((tokens, task, metric), []).append(_Measured(run, anchors.get(revision), value))
+    return measured
 
 
 def _are_alike(measured: list[_Measured], task: str, metric: str) -> bool:

@@ -1,12 +1,16 @@
 """The tidy table of what was measured: a row for each run, revision, task and metric."""
 
+import json
 from collections.abc import Iterator, Sequence
 from math import isfinite
 
 import pandas as pd
 
+from lmeff.analysis.reading.groups import group_runs
+from lmeff.analysis.reading.mixed_settings import conditions
+from lmeff.analysis.reading.results import TaskResult
 from lmeff.analysis.reading.runs import Anchor, Run
-from lmeff.analysis.reading.tasks import over_examples
+from lmeff.analysis.reading.tasks import group_of, over_examples
 from lmeff.analysis.statistics.pair_scores import summarize_pairs
 from lmeff.formats.losses import UNITS
 from lmeff.intervals import metric_interval, share_interval
@@ -31,6 +35,14 @@ COLUMNS = {
     "low": "float64",
     "high": "float64",
     "interval_over": "str",
+    "recipe": "str",
+    "family": "str",
+    "parameters": "Int64",
+    "tokens_per_step": "Int64",
+    "flops": "float64",
+    "phenomenon": "str",
+    "data": "str",
+    "settings": "str",
 }
 _HELD_OUT = (*UNITS, "dev_bits_per_byte", "dev_perplexity")
 """What `anchor.json` says of held-out text, in rows of the task `dev`; a training loss is the task `train`."""
@@ -46,9 +58,16 @@ def tidy_table(runs: Sequence[Run]) -> pd.DataFrame:
     predicted, with names by what that is (`loss`, `masked_loss`, `dev_masked_loss`); `stderr` is lm-eval's or, where it gives
     none for `acc`, the stratified one from the scores of the pairs; `n` counts examples; `low` to `high` is the 95% interval
     over what `interval_over` says (pairs, items, documents or examples, never seeds); `unit` is what anchors count, `words`
-    for BabyLM's. What was not measured has no row.
+    for BabyLM's. `recipe` is what runs share that differ in their seed only; `flops` are those up to the anchor, with those of
+    teachers and of scoring text; `data` and `settings` are what values must share to be compared. What was not measured has no
+    row.
     """
-    rows = [row for run in runs for anchor in run.anchors for row in _anchor_rows(run, anchor, _Over(run))]
+    labels = {id(run): group.label for group in group_runs(runs) for run in group.runs}
+    return as_table([row for run in runs for row in _run_rows(run, labels[id(run)])])
+
+
+def as_table(rows: Sequence[dict]) -> pd.DataFrame:
+    """Rows as a table with all columns."""
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
 
 
@@ -61,54 +80,72 @@ def losses_of(run: Run, anchor: Anchor) -> dict[str, float | None]:
     return losses | (dict([document.held_out]) if document.held_out else {})
 
 
-class _Over(dict):
-    """By task what its intervals are over, looked up once."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-
-    def __missing__(self, task: str) -> str:
-        return self.setdefault(task, over_examples(self._run, task))
-
-
-def _anchor_rows(run: Run, anchor: Anchor, over: _Over) -> Iterator[dict]:
-    document = anchor.document
-    shared = {
+def _run_rows(run: Run, recipe: str) -> Iterator[dict]:
+    about_run = {
         "run": run.name,
         "seed": run.seed,
         "corpus": run.corpus,
         "size": run.size,
         "vocab_size": run.vocab_size,
-        "revision": anchor.revision,
-        "nominal_tokens": document.nominal_tokens,
-        "exact_tokens": document.exact_tokens,
-        "step": document.step,
         "unit": run.unit,
+        "recipe": recipe,
+        "family": run.family,
+        "parameters": run.num_parameters,
+        "tokens_per_step": run.plan.batch_tokens if run.plan else None,
     }
-    for metric, value in losses_of(run, anchor).items():
-        task = "dev" if metric in _HELD_OUT else "train"
-        if value is not None:
-            yield {**shared, "task": task, "level": "loss", "metric": metric, "value": value, "stderr": None, "n": None}
+    about_task = {task: _about_task(run, task) for task in run.tasks}
+    for anchor in run.anchors:
+        document = anchor.document
+        shared = about_run | {
+            "revision": anchor.revision,
+            "nominal_tokens": document.nominal_tokens,
+            "exact_tokens": document.exact_tokens,
+            "step": document.step,
+            "flops": anchor.flops,
+        }
+        for metric, value in losses_of(run, anchor).items():
+            if value is not None:
+                task = "dev" if metric in _HELD_OUT else "train"
+                yield shared | {"task": task, "level": "loss", "metric": metric, "value": value}
+        yield from (shared | row for row in _score_rows(run, anchor, about_task))
+        for metric, value in anchor.results.weights.items():
+            yield shared | {"task": WEIGHTS, "level": WEIGHTS, "metric": metric, "value": value}
+
+
+def _about_task(run: Run, task: str) -> tuple[dict[str, str | None], str]:
+    """Where a task stands, and what its intervals are over."""
+    level, inside = run.level(task), group_of([run], task)
+    if level != "phenomenon" and inside is not None and run.level(inside) != "phenomenon":
+        inside = None
+    return {"level": level, "phenomenon": task if level == "phenomenon" else inside}, over_examples(run, task)
+
+
+def _score_rows(run: Run, anchor: Anchor, about_task: dict[str, tuple[dict[str, str | None], str]]) -> Iterator[dict]:
+    made: dict[int, dict] = {}
     for task, result in anchor.results.tasks.items():
+        about, over = about_task[task]
+        if id(result.about) not in made:  # the tasks of one file share it
+            made[id(result.about)] = _made_with(result)
+        shared = {"task": task, "n": result.num_examples, **about, **made[id(result.about)]}
         for metric, score in result.metrics.items():
             stderr = accuracy_stderr(run, anchor, task) if metric == "acc" else score.stderr
-            interval = metric_interval(metric, score.value, stderr, result.num_samples)
-            low, high = interval or (None, None)
-            yield {
-                **shared,
-                "task": task,
-                "level": run.level(task),
+            low, high = metric_interval(metric, score.value, stderr, result.num_samples) or (None, None)
+            yield shared | {
                 "metric": metric,
                 "value": score.value,
                 "stderr": stderr,
-                "n": result.num_examples,
                 "low": low,
                 "high": high,
-                "interval_over": over[task] if interval else None,
+                "interval_over": over if low is not None else None,
             }
 
-    for metric, value in anchor.results.weights.items():
-        yield {**shared, "task": WEIGHTS, "level": WEIGHTS, "metric": metric, "value": value, "stderr": None, "n": None}
+
+def _made_with(result: TaskResult) -> dict[str, str | None]:
+    """Data and settings of a result, as far as it tells; settings are JSON."""
+    made = conditions(result.about)
+    settings = made["settings"] or ({"scoring": result.scoring} if result.scoring else {})
+    text = json.dumps(settings, sort_keys=True, default=str) if settings else None
+    return {"data": made["data"], "settings": text}
 
 
 def accuracy_stderr(run: Run, anchor: Anchor, task: str) -> float | None:

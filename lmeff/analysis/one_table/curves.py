@@ -1,0 +1,84 @@
+"""What `lmeff curves` reads, and the forms in which it shows it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+import pandas as pd
+
+from lmeff.analysis.exports import all_notes, curves_json, curves_table, json_text
+from lmeff.analysis.one_table.cells import check_no_copies, check_no_duplicates, missing_cells, missing_lines
+from lmeff.analysis.one_table.matrix import chosen, matrices, matrix_lines
+from lmeff.analysis.one_table.notes import step_notes, table_notes
+from lmeff.analysis.one_table.paper import curves_latex, curves_markdown
+from lmeff.analysis.one_table.seed_curves import seed_curves
+from lmeff.analysis.one_table.table import one_table
+from lmeff.analysis.reading.runs import Run
+from lmeff.analysis.scores.observation import Observation
+from lmeff.analysis.scores.paths import read_measured
+from lmeff.analysis.text import print_curves
+
+MOST_ROWS = 50
+"""So many recipes of a task are shown in a terminal."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Everything that `lmeff curves` read, and how it shows it."""
+
+    runs: list[Run]
+    observations: list[Observation]
+    said: list[str]
+    """What was said while it was read."""
+
+    @classmethod
+    def read(cls, paths: Sequence[str | Path], columns: str = "", said: Sequence[str] = ()) -> Self:
+        """What lies at the paths. Raises InputError for what cannot be read, and for values that are there more than once."""
+        measured = read_measured(paths, columns)
+        check_no_copies(measured.runs)
+        check_no_duplicates(one_table([], measured.observations))
+        return cls(measured.runs, measured.observations, [*said, *measured.notes])
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The one tidy table, with means over seeds beside every value."""
+        return curves_table(self.runs, self.observations)
+
+    @cached_property
+    def over_seeds(self) -> pd.DataFrame:
+        return seed_curves(self.table)
+
+    @cached_property
+    def table_notes(self) -> list[str]:
+        """What was read from plain tables and how, what of it cannot be compared, and which values are missing."""
+        observed = self.table.tail(len(self.observations))
+        return [*self.said, *table_notes(observed), *step_notes(self.table), *missing_lines(missing_cells(self.table))]
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know of the numbers, a line each."""
+        return [*all_notes(self.runs), *self.table_notes]
+
+    def text(
+        self, form: str | None, axis: str = "tokens", level: str = "task", tasks: Sequence[str] | None = None
+    ) -> str:
+        """All as `json` or `csv`; means over seeds of a level, or of tasks that are named, as `markdown` or `latex`; None: for
+        a terminal. Raises InputError for tasks that are not there."""
+        if form == "csv":
+            return self.table.to_csv(index=False, lineterminator="\n")
+        if form == "json":
+            return json_text(curves_json(self.runs, self.observations, self.table_notes)) + "\n"
+        found = list(matrices(chosen(self.over_seeds, level, tasks)))
+        if form is None:
+            return self._for_terminal()
+        write = curves_markdown if form == "markdown" else curves_latex
+        return write(found, axis == "flops", self.notes)
+
+    def _for_terminal(self) -> str:
+        parts = [print_curves(self.runs).rstrip("\n")] if self.runs or not self.observations else []
+        if self.observations:
+            theirs = seed_curves(one_table([], self.observations))
+            parts += ["\n".join(matrix_lines(matrix, MOST_ROWS)) for matrix in matrices(theirs)]
+        return "\n\n".join([*parts, *(["\n".join(self.table_notes)] if self.table_notes else [])]) + "\n"

@@ -1,0 +1,55 @@
+"""Learning curves over seeds from the one tidy table: a row for each recipe, task, metric and anchor."""
+
+import numpy as np
+import pandas as pd
+
+from lmeff.analysis.statistics.over_seeds import mean_intervals
+
+KEYS = ["recipe", "task", "metric"]
+MADE = ["data", "settings", "n"]
+"""Values of a point that differ in one of these are no second sample of one thing: each has a mean of its own."""
+ABOUT = ["level", "phenomenon", "corpus", "family", "size", "parameters", "vocab_size", "tokens_per_step", "unit"]
+INTERVALS = ["mean", "low", "high", "bootstrap_low", "bootstrap_high"]
+COLUMNS = [*KEYS, "revision", "nominal_tokens", "flops", "num_seeds", *INTERVALS, "seeds", *MADE, *ABOUT]
+
+
+def seed_curves(table: pd.DataFrame) -> pd.DataFrame:
+    """`COLUMNS`: the mean over the seeds of a recipe at every anchor, how many they are, and two 95% intervals over seeds:
+    `low` to `high` is Student's, the other the bootstrap's. One seed has no interval. `flops` is the mean over seeds, and
+    unknown where it is of one of them. Row by row the points that `made_apart` numbers."""
+    if table.empty:
+        return pd.DataFrame(columns=COLUMNS)
+    points = made_apart(table)
+    found = np.full((int(points.max()) + 1, len(INTERVALS)), np.nan)
+    num_seeds = np.bincount(points)
+    order = np.argsort(points, kind="stable")
+    values = table["value"].to_numpy()[order]
+    starts = np.cumsum(num_seeds) - num_seeds
+    for number in np.unique(num_seeds):
+        of_number = np.flatnonzero(num_seeds == number)
+        found[of_number] = mean_intervals(values[starts[of_number][:, None] + np.arange(number)])
+    first = order[starts]
+    curves = table.iloc[first].reset_index(drop=True)
+    curves[INTERVALS] = found
+    curves["num_seeds"] = num_seeds
+    flops = table["flops"].to_numpy()[order]
+    curves["flops"] = np.add.reduceat(flops, starts) / num_seeds
+    seeds = table["seed"].astype(str).to_numpy()[order]
+    curves["seeds"] = [" ".join(seeds[start : start + number]) for start, number in zip(starts, num_seeds, strict=True)]
+    return curves[COLUMNS]
+
+
+def made_apart(table: pd.DataFrame, *more: str) -> np.ndarray:
+    """(rows,): the number of the point of a curve that a row is of, in order of appearance. Points whose data, settings or
+    numbers of examples differ are different ones."""
+    if table.empty:
+        return np.zeros(0, dtype=np.int64)
+    names = [*KEYS, "nominal_tokens", *MADE, *more]
+    # A score that is at no known number of tokens is a point of its own.
+    anchors = table["nominal_tokens"].astype("Int64").fillna(-1)
+    codes = np.zeros(len(table), dtype=np.int64)
+    for name in names:
+        column = anchors if name == "nominal_tokens" else table[name]
+        of_column = pd.factorize(column, use_na_sentinel=True)[0] + 1
+        codes = pd.factorize(codes * (int(of_column.max()) + 1) + of_column)[0]
+    return codes

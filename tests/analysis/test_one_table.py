@@ -1,0 +1,231 @@
+"""`lmeff curves` over runs, plain CSV files and sweeps: one table, its means over seeds, its gaps and its mistakes."""
+
+import io
+import json
+from itertools import product
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from lmeff.analysis.one_table.curves import Curves
+from lmeff.analysis.scores.score_table import read_score_table
+from lmeff.analysis.statistics.over_seeds import mean_intervals
+from lmeff.cli import main
+from lmeff.errors import InputError
+
+PUBLISHED = "dataset,model_size,milestone,vocab_size,seed,acc"
+
+
+def csv(path: Path, *lines: str) -> Path:
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def published(tmp_path: Path, *skipped: tuple[int, int]) -> Path:
+    """One recipe, three seeds, three anchors and a final; without (anchor, seed)s."""
+    rows = [
+        f"tinystories,60m,{at},8000,{seed},{0.5 + place / 10 + seed / 100}"
+        for place, at in enumerate((25, 50, 100, "final"))
+        for seed in range(3)
+        if (at, seed) not in skipped
+    ]
+    return csv(tmp_path / "published.csv", PUBLISHED, *rows)
+
+
+def test_a_plain_table_has_the_columns_of_runs(tmp_path, fake_run):
+    run = fake_run(num_pairs=5, anchors=(0, 25))
+    curves = Curves.read([run, published(tmp_path)])
+    table = curves.table
+    assert list(table.columns) == list(Curves.read([run]).table.columns)
+    row = table[(table["run"] == "tinystories 60m 8000") & (table["revision"] == "50M")].iloc[1]
+    assert row[["corpus", "size", "parameters", "vocab_size", "seed", "nominal_tokens", "tokens_per_step"]].tolist() == [
+        "tinystories", "60m", 60_000_000, 8000, 1, 50_000_000, 65_536,
+    ]  # fmt: skip
+    assert row[["task", "metric", "value", "num_seeds"]].tolist() == ["blimp", "acc", 0.61, 3]
+    expected = stats.t.interval(0.95, 2, loc=0.61, scale=stats.sem([0.60, 0.61, 0.62]))
+    assert row[["seed_mean", "seed_low", "seed_high"]].tolist() == pytest.approx([0.61, *expected])
+    ours = table[(table["run"] == "180m_hybrid") & (table["task"] == "lmeff_blimp_ellipsis_n_bar_1")].iloc[-1]
+    assert ours[["phenomenon", "family", "flops"]].tolist() == ["lmeff_blimp_ellipsis", "llama", 191 * 1.5e14]
+    assert pd.isna(ours["num_seeds"])
+
+
+def test_flops_are_those_of_teachers_and_of_scoring_too(fake_run):
+    run = fake_run(num_pairs=2, anchors=(0, 25))
+    path = run / "revisions" / "seed-0-tokens-25M" / "anchor.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"flops_teachers": 7e15, "flops_scoring": 2e15}))
+    assert set(Curves.read([run]).table["flops"].dropna()) == {191 * 1.5e14 + 9e15}
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 5])
+def test_intervals_over_seeds_are_those_of_all_resamples_in_turn(num_seeds):
+    values = np.random.default_rng(num_seeds).normal(0.6, 0.02, (4, num_seeds))
+    found = mean_intervals(values)
+    for row, of_point in zip(found, values, strict=True):
+        means = sorted(mean(resample) for resample in product(of_point, repeat=num_seeds))
+        below = int(0.025 * len(means) + 1e-9)
+        low, high = stats.t.interval(0.95, num_seeds - 1, loc=of_point.mean(), scale=stats.sem(of_point))
+        assert row == pytest.approx([of_point.mean(), low, high, means[below], means[-1 - below]])
+
+
+def test_the_bootstrap_of_many_seeds_is_drawn_and_one_seed_has_no_interval():
+    values = np.random.default_rng(1).normal(0, 1, (1, 40))
+    drawn = np.random.default_rng(2).choice(values[0], (20_000, 40)).mean(1)
+    assert mean_intervals(values)[0, 3:] == pytest.approx(np.percentile(drawn, [2.5, 97.5]), abs=0.03)
+    assert np.isnan(mean_intervals(values[:, :1])[0, 1:]).all()
+    assert mean_intervals(np.full((1, 3), 0.1))[0].tolist() == [0.1] * 5
+
+
+def test_a_hole_is_listed_and_what_is_not_reached_is_none(tmp_path):
+    path = published(tmp_path, (50, 1), (100, 2), ("final", 2))
+    curves = Curves.read([path])
+    assert "missing: 1 values that other runs have" in curves.notes
+    assert "missing: tinystories 60m 8000, seed 1: blimp at 50M" in curves.notes
+    assert curves.table.set_index(["revision", "seed"]).loc[("50M", 0), "num_seeds"] == 2
+
+
+def test_a_value_twice_is_a_mistake_that_names_it(tmp_path, fake_run, capsys):
+    rows = ["a,60m,25,8000,0,.5", "a,60m,25,8000,0,.6"]
+    assert main(["curves", str(csv(tmp_path / "twice.csv", PUBLISHED, *rows))]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "1 value is there more than once: a 60m 8000, seed 0, 25M, blimp (acc); " in line
+    apart = csv(tmp_path / "apart.csv", "tokens,acc,settings", "1,.5,few", "1,.6,many", "2,.7,few", "2,.7,many")
+    curves = Curves.read([apart])
+    assert curves.table["num_seeds"].isna().all()
+    assert "not comparable: score (acc): measured with other settings (few, many), and kept apart" in curves.notes
+    run = fake_run(num_pairs=2, anchors=(0, 25))
+    copy = tmp_path / "copy" / "seed-0"
+    copy.parent.mkdir()
+    run.rename(copy)
+    fake_run(num_pairs=2, anchors=(0, 25))
+    with pytest.raises(
+        InputError, match=r"180m_hybrid, seed 0: 2 anchors are there twice, in .*seed-0 and in .*copy/seed-0"
+    ):
+        Curves.read([run, copy])
+
+
+def test_losses_of_other_vocabularies_are_told_apart(tmp_path):
+    rows = ["1,a,8k,3.1", "1,b,16k,3.3"]
+    path = csv(tmp_path / "losses.csv", "tokens,corpus,vocab_size,dev_loss", *rows)
+    curves = Curves.read([path], "value=dev_loss")
+    assert set(curves.table["metric"]) == {"dev_loss"}
+    assert any(
+        "vocabularies of 8,000, 16,000 entries: a token is another amount of text" in note for note in curves.notes
+    )
+    assert "3.100" in curves.text(None)
+
+
+@pytest.mark.medium
+def test_every_form_holds_the_same_numbers(tmp_path, capsys):
+    path = published(tmp_path)
+    for name in ("x.csv", "x.parquet", "x.json", "x.md", "x.tex"):
+        assert main(["curves", str(path), "-o", str(tmp_path / name)]) == 0
+    table = Curves.read([path]).table
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "x.parquet"), table)
+    assert pd.read_csv(tmp_path / "x.csv")["value"].tolist() == table["value"].tolist()
+    document = json.loads((tmp_path / "x.json").read_text())
+    assert [row["value"] for row in document["rows"]] == table["value"].tolist()
+    assert document["curves"][1]["mean"] == pytest.approx(0.61)
+    assert (document["format"], document["missing"]) == (1, [])
+    assert r"| tinystories 60m 8000 | 3 | 51.0 \[48.5, 53.5\] |" in (tmp_path / "x.md").read_text()
+    assert r"tinystories 60m 8000 & 3 & 51.0 [48.5, 53.5] &" in (tmp_path / "x.tex").read_text()
+    capsys.readouterr()
+    assert main(["curves", str(path), "--csv"]) == 0
+    assert pd.read_csv(io.StringIO(capsys.readouterr().out)).shape == table.shape
+    assert main(["curves", str(path), "--markdown", "--axis", "flops"]) == 0
+    assert r"| tinystories 60m 8000 | 50M | - | 3 | 61.0 | \[58.5, 63.5\] | \[60.0, 62.0\] |" in capsys.readouterr().out
+    assert main(["curves", str(path)]) == 0
+    assert "tinystories 60m 8000      3  51.0  61.0  71.0   81.0        [68.5, 73.5]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tasks", "blmp"], "--tasks blmp: no values of it; did you mean blimp?"),
+        (["-o", "x.xls"], "x.xls: the ending says what is written"),
+        (["-o", "none/x.csv"], "none/x.csv: there is no folder none"),
+        (["--columns", "corpus=datset"], "no column 'datset' for corpus"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    assert (
+        main(["curves", str(published(tmp_path)), "--markdown" if words[0] == "--tasks" else "--axis=tokens", *words])
+        == 2
+    )
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
+
+
+def test_each_of_several_tables_takes_the_columns_that_it_has(tmp_path):
+    other = csv(tmp_path / "other.csv", "steps,lang,acc", "3,de,55")
+    curves = Curves.read([published(tmp_path), other], "tokens=steps:2M,corpus=lang")
+    assert curves.table.iloc[-1][["corpus", "nominal_tokens", "value"]].tolist() == ["de", 6_000_000, 0.55]
+    assert curves.table.iloc[0][["corpus", "tokens_per_step"]].tolist() == ["tinystories", 65_536]
+    with_columns = Curves.read([published(tmp_path)], "tokens=milestone:M,corpus=dataset")
+    assert with_columns.table["tokens_per_step"].eq(65_536).all()
+
+
+def test_a_sweep_stands_for_the_runs_of_its_cases(tmp_path, fake_run, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    csv(
+        tmp_path / "base.yaml",
+        "corpus: {name: synthetic}",
+        "model: {family: llama, size: 20m}",
+        "batch: {tokens: 4096, sequence_length: 64}",
+        "anchors: {tokens: [0, 25M]}",
+    )
+    sweep = csv(tmp_path / "s.yaml", "sweep: s", "recipe: base.yaml", "seeds: [0, 1]")
+    assert main(["curves", str(sweep)]) == 2
+    assert "none of its 2 cases has begun; lmeff sweep run" in capsys.readouterr().err
+    fake_run(name="s", num_pairs=2, anchors=(0, 25))
+    assert main(["curves", str(sweep), "--csv"]) == 0
+    out, err = capsys.readouterr()
+    assert set(pd.read_csv(io.StringIO(out))["run"]) == {"s"}
+    assert f"{sweep}: 1 of 2 cases have not begun" in err
+
+
+_CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8).map(str.strip).filter(bool)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    rows=st.dictionaries(
+        st.tuples(_CELLS, st.integers(0, 9), st.integers(1, 10**12)),
+        st.floats(0, 1).map(lambda value: round(value, 9)),
+        min_size=1,
+        max_size=12,
+    ),
+    task=_CELLS,
+)
+def test_any_table_comes_back_as_it_was_written(tmp_path_factory, rows, task):
+    path = tmp_path_factory.mktemp("any") / "any.csv"
+    written = [
+        {"corpus": corpus, "seed": seed, "tokens": tokens, "task": task, "metric": "acc", "value": value}
+        for (corpus, seed, tokens), value in rows.items()
+    ]
+    pd.DataFrame(written).to_csv(path, index=False)
+    found, _ = read_score_table(path, {})
+    assert [(one.corpus, int(one.seed), one.tokens, one.value) for one in found] == [
+        (corpus, seed, tokens, pytest.approx(value)) for (corpus, seed, tokens), value in rows.items()
+    ]
+    assert {one.task for one in found} == {task}
+
+
+@settings(max_examples=100, deadline=None)
+@given(content=st.binary(max_size=120) | st.text("tokens,acc\n\"';\t .5-eNaA1\0\ufeff\r", max_size=80).map(str.encode))
+def test_any_file_is_read_or_refused_in_lines_that_name_it(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("bytes") / "x.csv"
+    path.write_bytes(content)
+    found, mistakes = [], ()
+    try:
+        found, _ = read_score_table(path, {})
+    except InputError as error:
+        mistakes = error.mistakes
+    assert bool(found) != bool(mistakes)
+    assert all("x.csv" in line and "\n" not in line for line in mistakes)
