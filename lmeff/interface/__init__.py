@@ -47,11 +47,15 @@ def read_runs(*paths: PathLike | Iterable[PathLike]) -> list["Run"]:
     return _runs(paths)
 
 
-def curves(*what: "PathLike | Run | Iterable[PathLike | Run]") -> "pd.DataFrame":
-    """The tidy table, as `lmeff curves --csv` writes it, of folders of runs or of runs that were read. Raises InputError."""
+def curves(*what: "PathLike | Run | Iterable[PathLike | Run]", columns: str = "") -> "pd.DataFrame":
+    """The tidy table, as `lmeff curves --csv` writes it, of folders of runs and CSV files, or of runs that were read. Raises
+    InputError."""
     from lmeff.analysis.exports import curves_table
+    from lmeff.analysis.one_table.curves import Curves
 
-    return curves_table(_runs(what))
+    every = list(_each(what))
+    paths = [each for each in every if isinstance(each, str | Path)]
+    return Curves.read(paths, columns).table if paths and len(paths) == len(every) else curves_table(_runs(every))
 
 
 def compare(a: PathLike, b: PathLike, tasks: Sequence[str] | None = None, at: str | int | None = None) -> "Comparison":
