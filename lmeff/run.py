@@ -88,7 +88,7 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
         recipe_yaml=command.resolved.to_yaml(),
         provenance=provenance(command.resolved.provenance, corpus.manifest, tokens.manifest),
         write_card=partial(model_card, recipe),
-        measures=measures,
+        measures=command.at_rungs(measures, stop),
         stop=stop,
         accepted_changes=changes if command.accept_changes else None,
         listener=courier,

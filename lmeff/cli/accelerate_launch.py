@@ -19,10 +19,12 @@ from lmeff.command_line import read_arguments
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError
 from lmeff.files import not_utf8
 from lmeff.formats.state import StateDocument
+from lmeff.logs import warn
 from lmeff.recipe.machine import may_have_gpu
 from lmeff.recipe.wording import one_line, show
 from lmeff.recipe.yaml_lines import read_yaml
-from lmeff.runs.signals import SIGNALS
+from lmeff.runs.failure import outcome
+from lmeff.runs.signals import SIGNALS, Interrupted
 from lmeff.shipped import find_shipped, shipped_names
 
 _FORWARD_EVERY_SECONDS = 1.0
@@ -36,7 +38,12 @@ def train(arguments: Sequence[str], launcher: str | None, num_processes: int | N
     `launcher` is a configuration that comes with lmeff or a file; without one, the run takes a GPU or, where there is none, the
     CPU. A wrong recipe is told before torch is imported.
     """
-    command = read_arguments(arguments)
+    try:
+        command = read_arguments(arguments)
+    except Interrupted as error:  # the rules of a sweep leave nothing to do
+        code, _, message = outcome(error)
+        warn(message)
+        return code
     state = StateDocument.read(command.folder)
     if state is None or state.state != "complete":
         check_run_of(command.resolved)

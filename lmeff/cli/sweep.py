@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--launcher", type=path, metavar="NAME|FILE", help=text)
     parser.add_argument("--num-processes", type=positive_int, metavar="N", help=text)
     text = "rank: by what; one of held-out text (dev_bits_per_byte), or a task's, such as lmeff_blimp or TASK:METRIC"
-    parser.add_argument("--metric", default="dev_bits_per_byte", metavar="METRIC", help=text)
+    parser.add_argument("--metric", metavar="METRIC", help=text)
     text = "rank: so many rows of each table, and with --write so many finalists at the most (3)"
     parser.add_argument("--top", type=positive_int, metavar="K", help=text)
     text = "rank: write the sweep of the cases that may be the best, for longer runs"
@@ -101,6 +101,8 @@ def _list(sweep: "Sweep", options: argparse.Namespace) -> None:
     rows = [["", "case", "seed", "state", "folder"]]
     rows += [[str(one["index"]), one["name"], str(one["seed"]), one["state"], one["folder"]] for one in found["cases"]]
     print("\n".join(table_lines(rows, "><><")))
+    reasons = dict.fromkeys(f"{one['name']}: {one['reason']}" for one in found["cases"] if "reason" in one)
+    print("".join(f"{reason}\n" for reason in reasons), end="")
 
 
 def _import(options: argparse.Namespace) -> None:
@@ -128,6 +130,7 @@ def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
     from lmeff.logs import is_quiet, note
     from lmeff.runs.completed import is_complete
     from lmeff.sweeps.local import devices_of, run_cases, visible_devices
+    from lmeff.sweeps.rungs.of_sweep import SweepRungs
     from lmeff.sweeps.table import LiveTable
 
     processes, on_cpus = num_processes_of(options.launcher, options.num_processes)
@@ -139,6 +142,8 @@ def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
     words = [options.sweep, *options.overrides]
     words += ["--launcher", options.launcher] if options.launcher else []
     words += ["--num-processes", str(options.num_processes)] if options.num_processes else []
+    rungs = SweepRungs.of(sweep)
+    words += ["--pause-at-rungs"] if rungs else []
     numbered = len(sweep.cases) > 1
     table = LiveTable(sweep, _write_nothing if is_quiet() else _write, sys.stderr.isatty())
     progress = run_cases(
@@ -151,11 +156,16 @@ def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
         table,
         processes,
         devices,
+        rungs,
     )
     table.close()
     outcomes = list(progress.outcomes.values())
-    left = len(sweep.cases) - outcomes.count("complete")
-    print(f"{sweep.name}: {outcomes.count('complete')} of {len(sweep.cases)} cases are complete")
+    num_complete, num_killed = outcomes.count("complete"), outcomes.count("killed")
+    left = len(sweep.cases) - num_complete - num_killed
+    killed = f", {num_killed} killed ({rungs.log})" if rungs and num_killed else ""
+    print(f"{sweep.name}: {num_complete} of {len(sweep.cases)} cases are complete{killed}")
+    if progress.paused:
+        print(f"{len(progress.waiting)} cases wait {progress.paused}")
     for index, outcome in sorted(progress.outcomes.items()):
         if outcome == "failed":
             case = sweep.cases[index]

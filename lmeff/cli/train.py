@@ -19,6 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--index", type=int, metavar="N", help=text)
     parser.add_argument("--part", type=int, metavar="N", help="part of the recipe that --index names, from 0")
     parser.add_argument("--accept-changes", action="store_true", help="go on although the recipe or its text changed")
+    text = "stop, to go on later, where ranking.kill of the sweep needs the other cases' results first"
+    parser.add_argument("--pause-at-rungs", action="store_true", help=text)
     parser.add_argument("--require", action="store_true", help="exit code 1 when a revision could not be delivered")
 
 
@@ -28,5 +30,6 @@ def run(options: argparse.Namespace) -> int:
     arguments = [*options.recipe, *options.overrides]
     arguments += ["--index", str(options.index)] if options.index is not None else []
     arguments += ["--part", str(options.part)] if options.part is not None else []
+    arguments += ["--pause-at-rungs"] * options.pause_at_rungs
     arguments += ["--accept-changes"] * options.accept_changes + ["--require"] * options.require
     return train(arguments, options.launcher, options.num_processes)

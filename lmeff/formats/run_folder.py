@@ -86,6 +86,11 @@ class RunFolder:
         return self.path / "accepted_changes.json"
 
     @property
+    def killed_json(self) -> Path:
+        """Why the rules of its sweep ended the run, with the numbers behind that."""
+        return self.path / "killed.json"
+
+    @property
     def trackers_json(self) -> Path:
         """What trackers call this run."""
         return self.path / "trackers.json"

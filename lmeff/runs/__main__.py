@@ -13,11 +13,13 @@ def print_state(read: Callable[[Sequence[str] | None], RunCommand]) -> int:
     try:
         command = read(None)
         state = StateDocument.read(command.folder)
+        is_killed = command.rungs is not None and command.rungs.killed() is not None
     except InputError as error:
         print(error, file=sys.stderr)
         return EXIT_INPUT
     num_results = sum(path.suffix == ".json" for path in command.run.results.rglob("*"))
-    print(f"{state.state} {state.step} {num_results}" if state else "new 0 0")
+    word = "killed" if is_killed and state and state.state != "complete" else state and state.state
+    print(f"{word} {state.step} {num_results}" if state else "new 0 0")
     return 0
 
 

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import yaml
 
@@ -14,9 +15,23 @@ from lmeff.plan import plan_anchors
 from lmeff.plan.parts import plan_parts
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.schema import Recipe
+from lmeff.runs.signals import StopRequests
 
 FindCases = Callable[[str, Sequence[str]], Sequence[Resolved] | None]
 """From a file and `section.key=value` words to the recipes of a sweep, by their numbers; None when that is no sweep."""
+
+
+class Rungs(Protocol):
+    """What the rules of a sweep say of the case that is to be trained."""
+
+    def check(self) -> None:
+        """Raises Killed or Interrupted where there is nothing to do."""
+
+    def killed(self) -> object | None:
+        """Why the case has ended early; None for one that goes on."""
+
+    def watched(self, measures: Any, stop: StopRequests) -> Any:
+        """What measures the run's anchors, and then asks the run to stop where it has to."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +42,14 @@ class RunCommand:
     part: int | None
     """One part of a recipe in parts; None for all."""
     accept_changes: bool
+    pauses_at_rungs: bool = False
+    """Whether a case stops where the rules of its sweep need other cases first."""
+    rungs: Rungs | None = None
+    """Of a case of a sweep with such rules."""
+
+    def at_rungs(self, measures: Any, stop: StopRequests) -> Any:
+        """What measures the run's anchors, with what the rules of a sweep say there."""
+        return self.rungs.watched(measures, stop) if self.rungs else measures
 
     @property
     def recipe(self) -> Recipe:
@@ -67,7 +90,7 @@ def read_arguments(
         if recipe.anchors.mode == "snapshot":
             raise InputError(f"--part {part}: a run with anchors.mode 'snapshot' has no parts; leave it out")
         _check_index("--index" if options.part is None else "--part", part, parts, "parts")
-    return RunCommand(resolved, part, options.accept_changes)
+    return RunCommand(resolved, part, options.accept_changes, options.pause_at_rungs)
 
 
 def _chosen(
@@ -107,6 +130,8 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--part", type=int, help="part of the recipe that --index names, from 0; without it all of them"
     )
+    text = "stop, to go on later, where ranking.kill of the sweep needs the other cases' results first"
+    parser.add_argument("--pause-at-rungs", action="store_true", help=text)
     text = "an error (exit code 1) when a revision could not be delivered to the Hub; the same as publish.require=true"
     parser.add_argument("--require", action="store_true", help=text)
     add_options(parser)

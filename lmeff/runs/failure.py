@@ -9,6 +9,7 @@ from lmeff.formats.state import State, StateDocument
 from lmeff.logs import warn
 from lmeff.runs.claim import was_claimed_by_us
 from lmeff.runs.process import launched_rank
+from lmeff.runs.signals import Killed
 from lmeff.runs.state import RunState
 
 _DISK_FULL = "the disk is full; make room, and the same command goes on from the newest checkpoint"
@@ -25,6 +26,8 @@ def outcome(error: BaseException) -> tuple[int, State, str]:
             return EXIT_INPUT, "failed", str(error)
         case RunFailed():
             return EXIT_FAILED, "failed", str(error)
+        case Killed():
+            return 0, "interrupted", str(error)
         case KeyboardInterrupt():
             message = f"{error}; run the same command again" if str(error) else _INTERRUPTED
             return EXIT_INTERRUPTED, "interrupted", message

@@ -22,11 +22,17 @@ class Interrupted(KeyboardInterrupt):
     """The run was asked to stop, and has saved what there was to save. Run again, it goes on."""
 
 
+class Killed(Interrupted):
+    """A rule of the run's sweep ended it. Run again, it does nothing."""
+
+
 class StopRequests:
     """Whether this run was asked to stop. One object a process."""
 
     def __init__(self) -> None:
         self._asked = False
+        self.reason = Interrupted()
+        """What a run raises that was asked to stop and has saved."""
         self._deferring = False
         self._folder: RunFolder | None = None
 
@@ -34,6 +40,10 @@ class StopRequests:
     def asked(self) -> bool:
         """Whether this process was asked."""
         return self._asked
+
+    def ask(self, reason: Interrupted) -> None:
+        """Asks this process to stop at the end of its step, as a signal does, for a reason of its own."""
+        self._asked, self.reason = True, reason
 
     @contextmanager
     def listening(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ import itertools
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lmeff.errors import InputError
@@ -12,12 +12,15 @@ from lmeff.formats.run_folder import RunFolder
 from lmeff.models.families import check_family
 from lmeff.plan import make_plan
 from lmeff.recipe import Resolved
+from lmeff.recipe.mistakes import as_lines
 from lmeff.recipe.reading import Setting
 from lmeff.recipe.schema import Recipe
-from lmeff.recipe.yaml_lines import COMMAND_LINE, Layer
+from lmeff.recipe.yaml_lines import COMMAND_LINE, Layer, Mistake
 from lmeff.sweeps.axes import Choice, is_excluded
 from lmeff.sweeps.names import case_name, hub_mistakes, named_apart, short_keys
-from lmeff.sweeps.reading import SweepText, is_sweep, read_text
+from lmeff.sweeps.ranking.section import Ranking
+from lmeff.sweeps.reading import SweepText, read_text
+from lmeff.sweeps.rungs.checks import mistakes_with_cases
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Sweep:
     name: str
     file: str
     cases: tuple[Case, ...]
+    ranking: Ranking = field(default_factory=Ranking)
+    """By what the cases are compared, and which of them end early."""
 
     @property
     def seeds(self) -> list[int]:
@@ -68,12 +73,6 @@ class Sweep:
 
     def describe_numbers(self) -> str:
         return f"{len(self.cases)} cases, 0 to {len(self.cases) - 1}" if len(self.cases) > 1 else "one case, 0"
-
-
-def find_cases(file: str, words: Sequence[str]) -> Sequence[Resolved] | None:
-    """The recipes of a sweep in the order of their numbers; None for a file that is one recipe, and words that make no
-    sweep of it. Raises InputError."""
-    return [case.resolved for case in read_sweep(file, words).cases] if is_sweep(file, words) else None
 
 
 def read_sweep(file: str, words: Sequence[str] = ()) -> Sweep:
@@ -90,7 +89,8 @@ def read_sweep(file: str, words: Sequence[str] = ()) -> Sweep:
         for index, draft in enumerate(drafts)
     ]
     _check_apart(cases, drafts, text)
-    return Sweep(name, text.file, tuple(_with_repositories(cases, text)))
+    _check_ranking(cases, text)
+    return Sweep(name, text.file, tuple(_with_repositories(cases, text)), text.ranking)
 
 
 @dataclass(frozen=True)
@@ -193,6 +193,14 @@ def _check_apart(cases: Sequence[Case], drafts: Sequence[_Draft], text: SweepTex
             lines.append(f"{marks[0] if marks else text.file}: the cases {first} and {case.index} are the same, {case}")
     if lines:
         raise InputError(*dict.fromkeys(lines))
+
+
+def _check_ranking(cases: Sequence[Case], text: SweepText) -> None:
+    """Raises InputError for rules that do not fit the cases."""
+    found = mistakes_with_cases(text.ranking, [(case.name, case.recipe) for case in cases])
+    mistakes = [Mistake(("ranking", *path), problem) for path, problem in found]
+    if mistakes:
+        raise InputError(*as_lines(mistakes, text.marks, [text.file], text.file))
 
 
 def _with_repositories(cases: Sequence[Case], text: SweepText) -> Iterator[Case]:

@@ -21,8 +21,10 @@ from lmeff.runs.claim import is_claimed
 from lmeff.runs.completed import is_complete
 from lmeff.runs.signals import SIGNALS
 from lmeff.sweeps.cases import Case
+from lmeff.sweeps.rungs.of_sweep import SweepRungs
+from lmeff.sweeps.rungs.waiting import WaitingAtRungs
 
-Outcome = Literal["complete", "failed", "interrupted"]
+Outcome = Literal["complete", "killed", "failed", "interrupted"]
 _POLL_SECONDS = 0.2
 _REMIND_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
@@ -38,9 +40,11 @@ class Progress:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     """By the numbers of cases."""
     why: dict[int, str] = field(default_factory=dict)
-    """Why cases have failed, by their numbers; a line each."""
+    """Why cases have failed or were killed, by their numbers; a line each."""
     held: list[Case] = field(default_factory=list)
     """Those that other processes work on, where there is place for them."""
+    paused: str | None = None
+    """At which rung, and for which cases, those in `waiting` stay there, since those have failed; None where none does."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class _Start:
     state: StateDocument | None
     num_printed: int
     """Bytes."""
+    num_rungs: int
+    """To which the case had come."""
 
 
 def run_cases(
@@ -60,6 +66,7 @@ def run_cases(
     show: Callable[[Progress], None],
     processes: int = 1,
     devices: Sequence[str] = (),
+    rungs: SweepRungs | None = None,
 ) -> Progress:
     """Runs all cases that are not complete, `jobs` at a time, each by its command, which exits as `lmeff train` does. One that
     fails fails alone. `show` is called again and again. Cores and `devices`, where there are any, are shared out among the
@@ -67,37 +74,75 @@ def run_cases(
 
     On a signal to stop, the processes are told to, and save what they have; the cases that are left stay in `waiting`. When
     this process is killed, the kernel tells them. A case that such a process still works on is begun when that has left it.
+
+    With `rungs`, a case that pauses at one waits there until all have come to it, and those that the rules kill are not begun
+    again. Raises InputError, after all that run have saved, for values that the rules cannot compare.
     """
     progress = Progress([case for case in cases if not is_complete(case.run)])
     progress.outcomes = {case.index: "complete" for case in cases if case not in progress.waiting}
     starts: dict[int, _Start] = {}
+    at_rungs, has_changed, mistake = WaitingAtRungs(rungs), True, None
     with _listening() as stop:
         reminded = 0.0
         while starts or (progress.waiting and not stop.is_set()):
+            try:
+                if at_rungs.look(has_changed):
+                    _leave_out_killed(progress, at_rungs)
+                has_changed = False
+            except InputError as error:
+                mistake = error
+                stop.set()
             if stop.is_set() and time.monotonic() > reminded + _REMIND_SECONDS:
                 for start in starts.values():
                     start.process.send_signal(signal.SIGTERM)
                 reminded = time.monotonic()
             for place in range(jobs):
                 if place in starts and starts[place].process.poll() is not None:
-                    _end(progress, place, starts.pop(place))
-                if place not in starts and not stop.is_set() and (found := _next(progress)):
+                    _end(progress, place, starts.pop(place), at_rungs)
+                    has_changed = rungs is not None
+                if has_changed or place in starts or stop.is_set():
+                    continue  # what has ended may decide which case is the next
+                if found := _next(progress, at_rungs):
                     progress.waiting.remove(found)
                     progress.running[place] = found
                     cores = None if devices else cores_of(place, jobs)
                     environment = _environment(place, jobs, processes, devices)
-                    starts[place] = _start(found, command(found), environment, cores)
+                    starts[place] = _start(found, command(found), environment, at_rungs.num_reached(found), cores)
             show(progress)
+            if progress.waiting and not (starts or has_changed) and _is_stuck(progress, cases, at_rungs):
+                progress.paused = at_rungs.describe()
+                break
             time.sleep(_POLL_SECONDS)
+    if mistake:
+        raise mistake
     return progress
 
 
-def _end(progress: Progress, place: int, start: _Start) -> None:
+def _end(progress: Progress, place: int, start: _Start, at_rungs: WaitingAtRungs) -> None:
     case = progress.running.pop(place)
     outcome = _outcome(start.process.returncode)
+    if outcome == "interrupted" and at_rungs.num_reached(case) > start.num_rungs:
+        progress.waiting.append(case)  # it has paused; where it was asked to stop, that ends the sweep too
+        return
+    if outcome == "complete" and not is_complete(case.run) and case.run.killed_json.is_file():
+        progress.waiting.append(case)  # from which the rules take it
+        return
     progress.outcomes[case.index] = outcome
     if outcome == "failed":
         progress.why[case.index] = _why_it_failed(case, start)
+
+
+def _leave_out_killed(progress: Progress, at_rungs: WaitingAtRungs) -> None:
+    for case in list(progress.waiting):
+        if why := at_rungs.why_killed(case):
+            progress.waiting.remove(case)
+            progress.outcomes[case.index], progress.why[case.index] = "killed", why
+
+
+def _is_stuck(progress: Progress, cases: Sequence[Case], at_rungs: WaitingAtRungs) -> bool:
+    """Whether all that wait do so for cases that have ended without coming to the rung."""
+    awaited = [case for case in cases if at_rungs.waits_for(case)]
+    return all(map(at_rungs.holds, progress.waiting)) and all(case.index in progress.outcomes for case in awaited)
 
 
 def _why_it_failed(case: Case, start: _Start) -> str:
@@ -130,10 +175,12 @@ def cores_of(place: int, jobs: int) -> set[int] | None:
     return set(cores[place * share : (place + 1) * share]) or None
 
 
-def _next(progress: Progress) -> Case | None:
-    """The first case that no other process works on."""
+def _next(progress: Progress, at_rungs: WaitingAtRungs) -> Case | None:
+    """The first case that no other process works on, and that waits for no other one."""
     progress.held = []
     for case in progress.waiting:
+        if at_rungs.holds(case):
+            continue
         if not is_claimed(case.run):
             return case
         progress.held.append(case)
@@ -151,7 +198,9 @@ def _environment(place: int, jobs: int, processes: int, devices: Sequence[str]) 
     return environment
 
 
-def _start(case: Case, command: Sequence[str], environment: dict[str, str], cores: set[int] | None) -> _Start:
+def _start(
+    case: Case, command: Sequence[str], environment: dict[str, str], num_rungs: int, cores: set[int] | None
+) -> _Start:
     usable_folder(case.run.path, "paths.outputs")
     before = StateDocument.read(case.run)
     with open(case.run.printed_txt, "ab") as printed:
@@ -165,7 +214,7 @@ def _start(case: Case, command: Sequence[str], environment: dict[str, str], core
             start_new_session=True,  # Ctrl-C is for this process, which passes it on
             preexec_fn=partial(_before_the_program, cores),
         )
-        return _Start(process, before, num_printed)
+        return _Start(process, before, num_printed, num_rungs)
 
 
 def visible_devices() -> list[str]:

@@ -13,10 +13,11 @@ from lmeff.recipe.mistakes import as_lines
 from lmeff.recipe.reading import RecipeFiles, Setting, read_layer
 from lmeff.recipe.sections.fields import check_name
 from lmeff.recipe.wording import did_you_mean, one_line, show
-from lmeff.recipe.yaml_lines import COMMAND_LINE, Layer, Mark, Mistake, read_yaml
+from lmeff.recipe.yaml_lines import COMMAND_LINE, KeyPath, Layer, Mark, Mistake, read_yaml
 from lmeff.sweeps.axes import Axis, chosen, part_of, plain_axis, read_axes, read_exclusions, takes_list, wrong_key
+from lmeff.sweeps.ranking.section import Ranking, read_ranking
 
-KEYS = ("sweep", "recipe", "seeds", "axes", "zip", "exclude")
+KEYS = ("sweep", "recipe", "seeds", "axes", "zip", "exclude", "ranking")
 
 
 @dataclass
@@ -33,6 +34,9 @@ class SweepText:
     exclusions: list[dict[str, Any]] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
     """Words of the command line that hold for all cases."""
+    ranking: Ranking = field(default_factory=Ranking)
+    marks: dict[KeyPath, Mark] = field(default_factory=dict)
+    """Of everything in the file."""
     mark: Mark = field(default_factory=lambda: Mark(""))
     """Where its name stands."""
 
@@ -83,10 +87,12 @@ def _read_file(path: str, layer: Layer) -> SweepText:
     axes = read_axes(layer, mistakes)
     exclusions = read_exclusions(layer, axes, mistakes)
     seeds = _seeds(part_of(layer, ("seeds",)), layer.marks["seeds",], mistakes) if "seeds" in layer.values else []
+    ranking = read_ranking(layer, mistakes)
     if mistakes:
         raise InputError(*as_lines(mistakes, layer.marks, [path], path))
     assert isinstance(recipe, str)
-    return SweepText(path, name, _files(layer, recipe, path), seeds, axes, exclusions, mark=layer.marks["sweep",])
+    files, mark = _files(layer, recipe, path), layer.marks["sweep",]
+    return SweepText(path, name, files, seeds, axes, exclusions, ranking=ranking, marks=layer.marks, mark=mark)
 
 
 def _files(layer: Layer, recipe: str, path: str) -> RecipeFiles:
@@ -102,10 +108,6 @@ def _files(layer: Layer, recipe: str, path: str) -> RecipeFiles:
 
 
 def _unknown(key: str) -> str:
-    if key == "ranking":
-        return (
-            "sweeps are not ranked by a rule of their file yet; leave it out, and rank the runs with `lmeff sweep rank`"
-        )
     return f"unknown key{did_you_mean(key, KEYS) or '; known here: ' + ', '.join(KEYS)}; keys of the recipe stand under 'axes:'"
 
 

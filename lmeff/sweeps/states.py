@@ -35,8 +35,20 @@ def other_recipes(sweep: Sweep, words: str) -> list[str]:
     ]
 
 
+def reasons_of_kills(sweep: Sweep) -> dict[str, str]:
+    """By case, why the rules of the sweep ended it. Raises InputError for values that they cannot compare."""
+    if sweep.ranking.kill is None:
+        return {}
+    from lmeff.sweeps.rungs.of_sweep import SweepRungs
+
+    return {name: str(killed) for name, killed in SweepRungs(sweep).decide().killed.items()}
+
+
 def listing(sweep: Sweep) -> dict[str, Any]:
     """What `lmeff sweep list --json` prints."""
+    killed = reasons_of_kills(sweep)
+    states = {case.index: state_of(case) for case in sweep.cases}
+    ended = {case.index for case in sweep.cases if case.name in killed and states[case.index] != "complete"}
     return {
         "format": 1,
         "sweep": sweep.name,
@@ -46,8 +58,9 @@ def listing(sweep: Sweep) -> dict[str, Any]:
                 "name": case.name,
                 "folder": str(case.run),
                 "seed": case.seed,
-                "state": state_of(case),
+                "state": "killed" if case.index in ended else states[case.index],
                 "values": dict(case.values),
+                **({"reason": killed[case.name]} if case.index in ended else {}),
             }
             for case in sweep.cases
         ],

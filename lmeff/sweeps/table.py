@@ -63,6 +63,7 @@ class LiveTable:
                 ("complete", outcomes.count("complete")),
                 ("running", len(progress.running)),
                 ("waiting", len(progress.waiting)),
+                ("killed", outcomes.count("killed")),
                 ("failed", outcomes.count("failed")),
             )
             if number

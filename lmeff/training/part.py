@@ -14,7 +14,7 @@ from lmeff.revisions import RevisionStore
 from lmeff.runs.claim import claimed
 from lmeff.runs.completed import is_done
 from lmeff.runs.process import launched_rank
-from lmeff.runs.signals import Interrupted, StopRequests
+from lmeff.runs.signals import StopRequests
 from lmeff.runs.state import RunState
 from lmeff.training.arguments import training_arguments
 from lmeff.training.callbacks.anchors import AnchorCallback
@@ -76,7 +76,7 @@ def train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         finally:
             callbacks.close()
         if callbacks.boundary.stopped:
-            raise Interrupted
+            raise job.stop.reason
         if part.name and trainer.is_world_process_zero():
             _complete_part(job, plan, part, states[-1])
         forget_engine(trainer)

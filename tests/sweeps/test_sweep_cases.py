@@ -254,11 +254,6 @@ axes:
             "s.yaml:7: axes.text.few: must be the keys that this value sets",
         ),
         (
-            "seeds:",
-            "ranking: {metric: loss}\nseeds:",
-            "s.yaml:3: ranking: sweeps are not ranked by a rule of their file",
-        ),
-        (
             "axes:",
             "exclude: [{txt: few}]\naxes:",
             "s.yaml:4: exclude.0.txt: is no axis of this sweep; did you mean 'text'?",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lmeff.errors import InputError
+from lmeff.files import read_json
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.result import find_result, kind_of
 from lmeff.formats.run_folder import RunFolder
@@ -16,7 +17,7 @@ from lmeff.formats.state import StateDocument
 from lmeff.hub.outbox import Outbox
 from lmeff.revisions.revision import Revision
 
-NOT_BEGUN = "not begun"
+NOT_BEGUN, KILLED = "not begun", "killed"
 WRITING, WITHOUT_REPORT, LOST = "writing the report", "complete, no report", "running, but its process is gone"
 _LOG_BYTES = 4096
 """Of the end of a log, which hold its last line."""
@@ -75,11 +76,12 @@ def read_status(folder: Path) -> RunStatus:
     tokens = _trained_tokens(run, plan, state)
     record = _last_record(run)
     speed = record.get("tokens_per_second")
+    killed = _reason_of_kill(run) if state is not None and state.state not in ("running", "complete") else None
     is_running = state is not None and state.state == "running"
     return RunStatus(
         folder=str(folder),
         state=state.state if state else NOT_BEGUN,
-        shown=_shown(run, state),
+        shown=KILLED if killed else _shown(run, state),
         share=min(1.0, tokens / total) if total else None,
         step=state.step if state else 0,
         tokens=tokens,
@@ -90,7 +92,7 @@ def read_status(folder: Path) -> RunStatus:
         seconds_left=max(0.0, total - tokens) / speed if is_running and total and speed else None,
         job=state.job if state else None,
         undelivered=len(Outbox(folder).undelivered()) if run.outbox.is_dir() else 0,
-        error=state.error if state else None,
+        error=killed or (state.error if state else None),
         updated=state.updated if state else None,
     )
 
@@ -106,6 +108,11 @@ def process_is_there(state: StateDocument) -> bool | None:
     except PermissionError:
         return True
     return True
+
+
+def _reason_of_kill(run: RunFolder) -> str | None:
+    """Why the rules of its sweep ended a run."""
+    return str(read_json(run.killed_json).get("reason")) if run.killed_json.is_file() else None
 
 
 def _states(run: RunFolder) -> list[StateDocument]:

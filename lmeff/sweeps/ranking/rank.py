@@ -13,18 +13,15 @@ from lmeff.analysis.statistics.simultaneous import Ranking, by_level, rank_cases
 from lmeff.analysis.statistics.tidy_table import losses_of
 from lmeff.errors import InputError
 from lmeff.files import read_json
-from lmeff.formats.losses import UNITS
 from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe.wording import did_you_mean
 from lmeff.sweeps.cases import Case, Sweep
-from lmeff.sweeps.states import other_recipe, state_of
-
-DEFAULT_METRIC = "dev_bits_per_byte"
-"""The only one of held-out text that means the same with every vocabulary."""
-_HELD_OUT = (DEFAULT_METRIC, "dev_perplexity", *(name for name in UNITS if name.startswith("dev_")))
+from lmeff.sweeps.ranking.section import DEFAULT_METRIC, HELD_OUT
+from lmeff.sweeps.states import other_recipe, reasons_of_kills, state_of
 
 BUSY = 0.05
 """The share of the cores above which other programs are in the way of a profile."""
+_AMONG_SURVIVORS = "cases that were killed are not compared: what is certain here is so among those that are left"
 _OTHER_TOKENS = "cases were trained on different numbers of tokens, which differences between them include"
 
 
@@ -36,15 +33,17 @@ class _Measured:
     value: float
 
 
-def rank_sweep(sweep: Sweep, metric: str = DEFAULT_METRIC) -> dict[str, Any]:
+def rank_sweep(sweep: Sweep, metric: str | None = None) -> dict[str, Any]:
     """What `lmeff sweep rank --json` prints: the cases by the metric at the last anchor of their complete runs, the best first.
 
-    `metric` is one of held-out text (`dev_...`) or `TASK:NAME`, a task's; `TASK` alone is its accuracy. Raises InputError for
-    values that cannot be compared, and where there is none.
+    `metric` is one of held-out text (`dev_...`) or `TASK:NAME`, a task's; `TASK` alone is its accuracy. Default: that of the
+    sweep's file. Raises InputError for values that cannot be compared, and where there is none.
     """
+    metric = metric or sweep.ranking.metric
+    killed = reasons_of_kills(sweep)
     measured, missing = [], []
     for case in sweep.cases:
-        found = _measure(case, metric)
+        found = _measure(case, metric, killed.get(case.name))
         (missing.append(f"{case}: {found}") if isinstance(found, str) else measured.append(found))
     if not measured:
         raise InputError(f"{sweep.file}: no case has {metric} yet ({missing[0]})")
@@ -55,13 +54,15 @@ def rank_sweep(sweep: Sweep, metric: str = DEFAULT_METRIC) -> dict[str, Any]:
     is_paired = len({sections(one.run, "corpus", "tokenizer", "batch", "curriculum") for one in measured}) == 1
     is_lower_better = metric.startswith("dev_") or not _is_higher_better(measured, metric)
     ranking = rank_cases(values, is_paired, is_lower_better)
-    without = [name for name in dict.fromkeys(case.name for case in sweep.cases) if name not in values]
+    names = list(dict.fromkeys(case.name for case in sweep.cases))
+    without = [name for name in names if name not in values and name not in killed]
+    is_selected = any(name not in values for name in killed)
     latencies, of_latencies = _latencies(measured, ranking)
     order = {name: place for place, name in enumerate(sorted(latencies, key=lambda name: latencies[name]))}
     rows = sorted(ranking.rows, key=lambda row: (row.differs, order.get(row.name, 0)))  # ties alone change places
     cases = {case.name: case for case in sweep.cases}
     tokens = {one.anchor.document.nominal_tokens for one in measured}
-    notes = [*([_OTHER_TOKENS] if len(tokens) > 1 else []), *of_latencies]
+    notes = [*([_OTHER_TOKENS] if len(tokens) > 1 else []), *([_AMONG_SURVIVORS] if is_selected else []), *of_latencies]
     return {
         "format": 1,
         "sweep": sweep.name,
@@ -81,7 +82,7 @@ def rank_sweep(sweep: Sweep, metric: str = DEFAULT_METRIC) -> dict[str, Any]:
             }
             for row in rows
         ],
-        # A case without a result may be better than all that have one.
+        # A case without a result may be better than all that have one; of those that were killed, a rule has said enough.
         "winner": None if without else ranking.winner,
         "axes": _axes(sweep, values, is_paired, is_lower_better),
         "missing": missing,
@@ -95,10 +96,10 @@ def _numbers(
     return {"mean": mean, "num_seeds": num_seeds, "behind": behind, "low": low, "high": high, "differs": differs}
 
 
-def _measure(case: Case, metric: str) -> _Measured | str:
+def _measure(case: Case, metric: str, killed: str | None) -> _Measured | str:
     """The case's value; or why there is none."""
     if (state := state_of(case)) != "complete":
-        return state
+        return killed or state
     if changes := other_recipe(case):
         return f"trained with another recipe ({changes})"
     run = read_run(case.run.path)
@@ -106,9 +107,9 @@ def _measure(case: Case, metric: str) -> _Measured | str:
         return "no revisions"
     anchor = run.anchors[-1]
     if metric.startswith("dev_"):
-        if metric not in _HELD_OUT:
+        if metric not in HELD_OUT:
             raise InputError(
-                f"--metric {metric}: must be {', '.join(_HELD_OUT)} or TASK:NAME{did_you_mean(metric, _HELD_OUT)}"
+                f"--metric {metric}: must be {', '.join(HELD_OUT)} or TASK:NAME{did_you_mean(metric, HELD_OUT)}"
             )
         value = losses_of(run, anchor).get(metric)
     else:
