@@ -10,7 +10,7 @@ import numpy as np
 import prepared
 import pytest
 from launching import ROOT, curve, environment, read_lines, run_folder, weights, write_recipe
-from training.methods import Toy
+from training.toy_methods import Toy
 
 from lmeff.clock import Clock
 from lmeff.objectives import CausalObjective
@@ -25,7 +25,7 @@ def run(recipe: Path, *words: str, launcher: str | None = None, **variables: str
     if launcher:
         command += ["-m", "accelerate.commands.launch", "--quiet", "--config_file", f"launchers/{launcher}.yaml"]
     return prepared.run(
-        [*command, "-m", "tests.training.methods", str(recipe), *words],
+        [*command, "-m", "tests.training.toy_methods", str(recipe), *words],
         cwd=ROOT,
         env=environment() | variables,
         capture_output=True,
