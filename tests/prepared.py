@@ -38,6 +38,7 @@ LATE = (
     *("LMEFF_*", "HF_NAMESPACE", "HF_TOKEN", "TRACKIO_*", "SLURM_*", "PYTEST_*"),
     *(
         "OMP_NUM_THREADS",
+        "KMP_*",  # accelerate sets them for Intel's OpenMP, which this torch doesn't have
         "PYTORCH_NVML_BASED_CUDA_CHECK",
         "TZ",
         "COLUMNS",

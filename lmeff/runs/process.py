@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 from lmeff.environment import DEVICE_VARIABLES
@@ -52,6 +53,17 @@ def environment_without_launch() -> dict[str, str]:
 def is_launched() -> bool:
     """Whether `accelerate launch` started this process."""
     return "ACCELERATE_MIXED_PRECISION" in os.environ
+
+
+def launcher_was_told(name: str) -> bool:
+    """Whether the environment variable was there when `accelerate launch` began: it sets some by itself. With one process it is
+    this one's parent. False where the system doesn't say what a process began with.
+    """
+    try:
+        given = Path(f"/proc/{os.getppid()}/environ").read_bytes()
+    except OSError:
+        return False
+    return any(one.startswith(os.fsencode(name) + b"=") for one in given.split(b"\0"))
 
 
 def end_with_parent(parent: int) -> None:

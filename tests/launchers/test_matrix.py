@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import prepared
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -17,8 +19,8 @@ LAUNCHERS = ("cpu", "cpu_ddp", "cpu_zero1", "cpu_zero2", "cpu_zero3")
 pytestmark = pytest.mark.slow
 
 
-def launch(launcher: str, *words: str) -> subprocess.CompletedProcess:
-    """The real `accelerate launch`, as the README writes it."""
+def launch(launcher: str, *words: str, run: Callable = prepared.run) -> subprocess.CompletedProcess:
+    """`accelerate launch`, as the README writes it. Its processes are forked, but for the `run` of `subprocess`."""
     command = [
         str(Path(sys.executable).with_name("accelerate")),
         "launch",
@@ -26,14 +28,13 @@ def launch(launcher: str, *words: str) -> subprocess.CompletedProcess:
         f"launchers/{launcher}.yaml",
     ]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(
+    return run(
         [*command, "-m", "lmeff.run", *words],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=600,
         env=environment,
-        check=False,
     )
 
 
@@ -121,7 +122,9 @@ def test_every_anchor_is_scored(runs: dict[str, Path], launcher: str) -> None:
 
 
 def test_a_batch_that_two_processes_cannot_share_is_refused(tmp_path: Path) -> None:
-    answer = launch("cpu_ddp", "recipes/quickstart.yaml", "batch.tokens=192", f"paths.outputs={tmp_path}")
+    answer = launch(
+        "cpu_ddp", "recipes/quickstart.yaml", "batch.tokens=192", f"paths.outputs={tmp_path}", run=subprocess.run
+    )
     assert answer.returncode != 0
     said = "batch.tokens: 192 is 3 sequences of 64, which do not divide among 2 processes; batch.tokens that do: 128 or 256"
     assert answer.stderr.count(said) == 1

@@ -4,20 +4,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import prepared
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.slow
 
 
-def launch(folder: Path, *words: str) -> subprocess.CompletedProcess:
+def launch(folder: Path, *words: str, run: Callable = subprocess.run) -> subprocess.CompletedProcess:
+    """Really launched; with the `run` of `prepared`, its processes are forked."""
     accelerate = str(Path(sys.executable).with_name("accelerate"))
     command = [accelerate, "launch", "--quiet", "--config_file", "launchers/cpu.yaml", "-m", "lmeff.run"]
     command += ["recipes/quickstart.yaml", f"paths.outputs={folder}/outputs", f"paths.data={folder}/data", *words]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment, check=False)
+    return run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, env=environment)
 
 
 def test_a_curve_out_of_nothing(tmp_path: Path) -> None:
@@ -47,7 +50,7 @@ def test_a_curve_out_of_nothing(tmp_path: Path) -> None:
     ]
     assert losses[1]["dev_loss"] < 0.6 * losses[0]["dev_loss"]
 
-    again = launch(tmp_path, *words)
+    again = launch(tmp_path, *words, run=prepared.run)
     assert again.returncode == 0
     assert "is complete" in again.stdout
     assert "nothing to do" in again.stdout

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -258,3 +259,37 @@ def test_what_says_nothing_of_training_is_left_alone(clean_environment, tmp_path
         clean_environment.setenv(name, value)
     assert override_environment() == []
     assert os.environ["ACCELERATE_MIXED_PRECISION"] == "no"
+
+
+@pytest.mark.medium
+@pytest.mark.parametrize("given", ["1", None])
+def test_a_variable_that_the_user_set_is_told_from_one_of_the_launcher(given: str | None) -> None:
+    asks = (
+        "from lmeff.runs.process import launcher_was_told as told; print(told('OMP_NUM_THREADS'), told('NUM_THREADS'))"
+    )
+    launcher = f"""
+import os, subprocess, sys
+os.environ["OMP_NUM_THREADS"] = "1"
+subprocess.run([sys.executable, "-c", {asks!r}], check=True)
+"""
+    variables = {name: value for name, value in environment().items() if name != "OMP_NUM_THREADS"}
+    variables |= {"OMP_NUM_THREADS": given} if given else {}
+    answer = subprocess.run([sys.executable, "-c", launcher], env=variables, capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == [str(given is not None), "False"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("given", ["1", None])
+def test_a_process_alone_takes_all_cores_unless_told_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    """In a configuration without `use_cpu`, for which accelerate itself sets one thread."""
+    recipe = write_recipe(tmp_path)
+    (tmp_path / "one.yaml").write_text(config(use_cpu=False))
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    else:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    said = finish(start(str(tmp_path / "one.yaml"), str(recipe), "anchors.tokens=[512]", "schedule.warmup=0 steps"))
+    num_threads = 1 if given else len(os.sched_getaffinity(0))
+    assert f"training on the CPU with {num_threads} thread" in said

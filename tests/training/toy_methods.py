@@ -1,6 +1,7 @@
 """A learning method for tests: it changes the loss of some positions, the order, and has a callback with a state.
 
-As a script it runs a recipe like `lmeff.run`, with two of them over each other: `python -m tests.training.toy_methods RECIPE ...`.
+As a script it runs a recipe like `lmeff.run`, with two of them over each other:
+`python -m tests.training.toy_methods RECIPE ...`.
 """
 
 import json

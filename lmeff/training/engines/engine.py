@@ -15,7 +15,7 @@ from transformers.utils import logging as transformers_logging
 from lmeff.environment import is_on
 from lmeff.errors import InputError
 from lmeff.library_internals import attention_of, leave_deepspeed_unimported, reset_accelerator_state
-from lmeff.runs.process import launched_rank, launched_world_size
+from lmeff.runs.process import is_launched, launched_rank, launched_world_size, launcher_was_told
 
 T = TypeVar("T")
 _ENGINES = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.DEEPSPEED)
@@ -25,7 +25,7 @@ def prepare_process(deterministic: bool = False) -> None:
     """For before the Trainer is imported: what DeepSpeed would guess aloud, one progress bar, all cores of a CPU, and what
     cuBLAS must know before its first use to be `deterministic`.
 
-    `accelerate launch` gives a process one thread unless told otherwise; a process that is alone takes the cores it has.
+    `accelerate launch` gives a process one thread unless told otherwise; a process that is alone then takes the cores it has.
     """
     if not is_on("ACCELERATE_USE_DEEPSPEED"):
         leave_deepspeed_unimported()
@@ -34,8 +34,8 @@ def prepare_process(deterministic: bool = False) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     transformers_logging.disable_progress_bar()
-    launched = "ACCELERATE_MIXED_PRECISION" in os.environ
-    if launched and launched_world_size() == 1 and os.environ.get("OMP_NUM_THREADS") == "1":
+    is_alone = is_launched() and launched_world_size() == 1
+    if is_alone and os.environ.get("OMP_NUM_THREADS") == "1" and not launcher_was_told("OMP_NUM_THREADS"):
         torch.set_num_threads(len(os.sched_getaffinity(0)))
 
 
