@@ -297,6 +297,30 @@ def test_what_cannot_be_is_one_line(tmp_path: Path, model: str, said: str) -> No
     assert said in line
 
 
+@pytest.mark.parametrize(
+    ("parameters", "share", "factor", "num_entries"), [("200k", 0.35, 4, 16_000), ("60k", 0.35, 2.66, 300)]
+)
+def test_the_nearest_miss_is_that_of_a_slow_search(
+    tmp_path: Path, parameters: str, share: float, factor: float, num_entries: int
+) -> None:
+    """Over all widths, feed-forward widths and depths."""
+    budget = f"{{parameters: {parameters}, embedding_share: {share}, glu_factor: {factor}}}"
+    line = mistake(tmp_path, f"{{tie_word_embeddings: true, budget: {budget}}}", f"tokenizer.vocab_size={num_entries}")
+    asked, best, nearest = int(parameters[:-1]) * 1000, math.inf, ""
+    for width in range(8, 120, 8):
+        low, high = width * factor / 1.25, width * factor * 1.25
+        for inner in (one for one in range(8, 2000, 8) if low <= one <= high):
+            for depth in range(1, 120):
+                total = count("llama", num_entries, width, inner, depth, head=64)
+                off = (math.log(total / asked) / 0.005) ** 2
+                misses = math.log(num_entries * width / total / share), math.log(inner / width / factor)
+                distance = off + sum(one**2 for one in misses) / math.log(1.25) ** 2
+                if distance < best:
+                    best = distance
+                    nearest = f"hidden_size {width}, intermediate_size {inner}, num_hidden_layers {depth}, "
+    assert f"the nearest: {nearest}" in line
+
+
 # ---------------------------------------------------------------------- the plan
 
 

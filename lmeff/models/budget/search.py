@@ -129,14 +129,47 @@ class _Search:
             f"in multiples of {self.budget.multiple_of}, no '{model.family}' with {self.recipe.model_vocab_size:,} entries has"
             f" {self.budget.parameters:,} parameters (within 0.5%) and {', '.join(wishes)} (share and factor within a quarter)"
         )
-        misses = [self._miss(one) for width in self._widths_of_misses() for one in self._divisions(width)]
-        nearest = min(misses, key=lambda design: design.rank, default=None)
+        nearest = self._nearest_miss()
         return f"{text}; the nearest: {nearest.describe(self.budget.parameters)}" if nearest else text
+
+    def _nearest_miss(self) -> Design | None:
+        """Of all widths; those whose share of embeddings is nearest come first, until no other can be nearer."""
+        nearest: Design | None = None
+        for least, width in sorted((self._least_miss(width), width) for width in self._widths_of_misses()):
+            if nearest and least > nearest.rank[0]:
+                break
+            for one in self._divisions(width):
+                if nearest and self._least_excess(one) > nearest.rank[0]:
+                    continue
+                nearest = min([*([nearest] if nearest else []), self._miss(one)], key=lambda design: design.rank)
+        return nearest
+
+    def _least_miss(self, width: int) -> float:
+        """How far a width is off at the least, whatever its layers: a number of parameters between that with the asked share
+        and the asked one makes up for most."""
+        share = self.budget.embedding_share
+        if share is None or self._embedding_of_width is None:
+            return 0.0
+        off = math.log(self._embedding_of_width * width / self.budget.parameters / share)
+        return 0.999 * off**2 / ((_TOLERANCE / 1000) ** 2 + math.log(_WINDOW) ** 2)
+
+    def _least_excess(self, one: _Width) -> float:
+        """How far it is off at the least by its parameters, since it has a layer."""
+        inner = (self._inner_widths(one.width) or self._inner_neighbors(one.width))[0]
+        total = one.fixed + self.said.get("num_hidden_layers", 1) * (one.of_layer + inner * one.of_inner)
+        return 0.999 * (max(0.0, math.log(total / self.budget.parameters)) / (_TOLERANCE / 1000)) ** 2
+
+    @cached_property
+    def _embedding_of_width(self) -> float | None:
+        """Parameters of the embeddings for each number of the width."""
+        divisions = (one for width in self._widths_of_misses() for one in self._divisions(width))
+        first = next(divisions, None)
+        return first.embedding / first.width if first else None
 
     def _miss(self, one: _Width) -> Design:
         """The nearest of a width at which nothing is legal."""
         asked, said = self.budget.parameters, self.said.get("num_hidden_layers")
-        inner = np.repeat(np.array(self._inner_widths(one.width) or self._inner_neighbors(one.width)), 2)
+        inner = np.repeat(_array(self._inner_widths(one.width) or self._inner_neighbors(one.width)), 2)
         each = one.of_layer + inner * one.of_inner
         depth = (
             np.maximum((asked - one.fixed) // each + np.arange(len(inner)) % 2, 1) if said is None else said + 0 * inner
@@ -215,7 +248,7 @@ class _Search:
     def _with_so_many(self, one: _Width) -> tuple[np.ndarray, np.ndarray]:
         """All pairs of a feed-forward width and a depth that have the parameters."""
         least, most = self.limits
-        inner = np.array(self._inner_widths(one.width), np.int64)
+        inner = _array(self._inner_widths(one.width))
         each = one.of_layer + one.of_inner * inner
         first, last = self._depths(one.width)
         firsts = np.maximum(-(-(least - one.fixed) // each), first)
@@ -270,3 +303,9 @@ class _Search:
             is_tied=bool(getattr(self.recipe.model, "tie_word_embeddings", True)),
             rank=(float(rounded[first]), int(off[first]), one.width),
         )
+
+
+def _array(numbers: Sequence[int]) -> np.ndarray:
+    if isinstance(numbers, range):  # which numpy would take one by one
+        return np.arange(numbers.start, numbers.stop, numbers.step, dtype=np.int64)
+    return np.array(numbers, np.int64)
