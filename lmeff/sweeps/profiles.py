@@ -16,7 +16,7 @@ from lmeff.models.device import load_of_others
 from lmeff.runs.claim import is_claimed
 from lmeff.runs.completed import is_complete
 from lmeff.sweeps.cases import Sweep
-from lmeff.sweeps.ranking.rank import BUSY
+from lmeff.sweeps.ranking.costs import BUSY
 
 _WATCHED_SECONDS = 0.5
 _LOOKS = 10

@@ -12,15 +12,14 @@ from lmeff.analysis.reading.runs import Anchor, Run, read_run
 from lmeff.analysis.statistics.simultaneous import Ranking, by_level, rank_cases
 from lmeff.analysis.statistics.tidy_table import losses_of
 from lmeff.errors import InputError
-from lmeff.files import read_json
 from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe.wording import did_you_mean
 from lmeff.sweeps.cases import Case, Sweep
+from lmeff.sweeps.ranking.costs import Cost, cost_of
+from lmeff.sweeps.ranking.promotion import promotion
 from lmeff.sweeps.ranking.section import DEFAULT_METRIC, HELD_OUT
 from lmeff.sweeps.states import other_recipe, reasons_of_kills, state_of
 
-BUSY = 0.05
-"""The share of the cores above which other programs are in the way of a profile."""
 _AMONG_SURVIVORS = "cases that were killed are not compared: what is certain here is so among those that are left"
 _OTHER_TOKENS = "cases were trained on different numbers of tokens, which differences between them include"
 
@@ -85,6 +84,9 @@ def rank_sweep(sweep: Sweep, metric: str | None = None) -> dict[str, Any]:
         # A case without a result may be better than all that have one; of those that were killed, a rule has said enough.
         "winner": None if without else ranking.winner,
         "axes": _axes(sweep, values, is_paired, is_lower_better),
+        "promotion": _promotion(sweep, measured, values, (is_paired, is_lower_better), without)
+        if metric == sweep.ranking.metric
+        else None,
         "missing": missing,
         "notes": notes,
     }
@@ -175,6 +177,20 @@ def _axes(
     return found
 
 
+def _promotion(
+    sweep: Sweep,
+    measured: Sequence[_Measured],
+    values: dict[str, dict[int, float]],
+    settings: tuple[bool, bool],
+    without: Sequence[str],
+) -> dict[str, Any] | None:
+    """Which cases take the place of the baseline; None where the sweep names none."""
+    if sweep.ranking.promote is None:
+        return None
+    costs = {name: [_cost(one) for one in measured if one.case.name == name] for name in values}
+    return promotion(sweep.ranking.promote, values, costs, *settings, without)
+
+
 def _level(case: Case, key: str) -> Hashable:
     return str(case.values[key])
 
@@ -185,29 +201,15 @@ def _latencies(measured: Sequence[_Measured], ranking: Ranking) -> tuple[dict[st
     tied = [row.name for row in ranking.rows if not row.differs]
     if len(tied) < 2:
         return {}, []
-    profiles = {name: [_profile(one) for one in measured if one.case.name == name] for name in tied}
+    profiles = {name: [_cost(one) for one in measured if one.case.name == name] for name in tied}
     lacking = [name for name, found in profiles.items() if not any(found)]
     if lacking:
         return {}, [f"ties are not broken by latency: no profile on an idle machine of {', '.join(lacking)}"]
-    machines = {one[0] for found in profiles.values() for one in found if one}
+    machines = {one.measured_on for found in profiles.values() for one in found if one}
     if len(machines) > 1:
         return {}, ["ties are not broken by latency: profiles are of different machines or settings"]
-    return {name: median(one[1] for one in found if one) for name, found in profiles.items()}, []
+    return {name: median(one.latency_ms for one in found if one) for name, found in profiles.items()}, []
 
 
-def _profile(one: _Measured) -> tuple[str, float] | None:
-    """What the final model was profiled on, and its latency for the shortest sequence; None without a profile, or on a machine
-    that had other work."""
-    folder = RunFolder(one.run.folder)
-    names = [f"seed-{one.case.seed}", one.anchor.revision]
-    files = [file for name in names for file in sorted((folder.results_of(name) / "profile").glob("*.json"))]
-    if not files:
-        return None
-    profile = read_json(files[0])
-    machine, rows = profile["machine"], profile["latency"]
-    load = machine.get("load_of_others")
-    if not rows or load is None or load > BUSY:
-        return None
-    shortest = min(rows, key=lambda row: row["length"])
-    about = {key: value for key, value in machine.items() if key not in ("load_average", "load_of_others")}
-    return f"{files[0].name} {about} {shortest['length']}", float(shortest["median_ms"])
+def _cost(one: _Measured) -> Cost | None:
+    return cost_of(RunFolder(one.run.folder), (f"seed-{one.case.seed}", one.anchor.revision))

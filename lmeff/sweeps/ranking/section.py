@@ -60,6 +60,19 @@ class Kill(Section):
                 yield "at_tokens", f"must rise: {format_count(after)} follows {format_count(before)}"
 
 
+class Promote(Section):
+    """Which cases take the place of the baseline, as `lmeff sweep rank` says."""
+
+    baseline: str
+    """A case. It never ends early."""
+    gain: Annotated[Number, Field(gt=0, lt=1)] = 0.05
+    """The share by which the metric must be better for certain."""
+    allowance: Annotated[Number, Field(ge=0)] = 0.02
+    """The share by which latency and memory may be above the baseline's: as much as two measurements of one model differ."""
+    top: PositiveCount = 2
+    """How many are promoted at the most, where several do not differ for certain."""
+
+
 class Ranking(Section):
     metric: str = DEFAULT_METRIC
     """One of held-out text, or a task's: `TASK` (its accuracy) or `TASK:METRIC`."""
@@ -67,6 +80,13 @@ class Ranking(Section):
     """What an anchor is, at which cases are compared: `prefix`, a point of the whole run, or `own_schedule`, the end of a
     run with a schedule of its own."""
     kill: Kill | None = None
+    promote: Promote | None = None
+
+    @property
+    def never_killed(self) -> set[str]:
+        """Cases that others are compared with."""
+        margin = self.kill.margin if self.kill else None
+        return {*([margin.than] if margin else []), *([self.promote.baseline] if self.promote else [])} - {BEST}
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         if self.metric.startswith("dev_") and self.metric not in HELD_OUT:

@@ -23,7 +23,7 @@ def format_ranking(ranking: dict[str, Any], top: int | None = None) -> str:
             *table_lines([[one["value"], str(one["num_seeds"]), *_cells(one)] for one in of_axis[:top]], "<>", "  "),
             "",
         ]
-    lines += [_verdict(ranking)]
+    lines += [_verdict(ranking), *(_promoted(ranking["promotion"]) if ranking["promotion"] else [])]
     lines += [f"missing: {one}" for one in ranking["missing"]] + ranking["notes"]
     return "\n".join(lines)
 
@@ -31,6 +31,16 @@ def format_ranking(ranking: dict[str, Any], top: int | None = None) -> str:
 def _cells(row: dict[str, Any]) -> list[str]:
     interval = "" if row["low"] is None else f"{row['low']:.4g} to {row['high']:.4g}"
     return [f"{row['mean']:.4f}", f"{row['behind']:.4g}" if row["behind"] else "", interval]
+
+
+def _promoted(promotion: dict[str, Any]) -> list[str]:
+    """Who takes the place of the baseline, or why nobody does."""
+    of = f"{100 * promotion['gain']:g}% better than {promotion['baseline']}, at no more latency and memory"
+    lines = [
+        f"promoted ({of}): {', '.join(promotion['promoted'])}" if promotion["promoted"] else f"promoted: none ({of}):"
+    ]
+    lines[0] += f" {promotion['why_none']}" if promotion["why_none"] else ""
+    return lines + [f"  {row['case']}: {'; '.join(row['reasons'])}" for row in promotion["rows"] if row["reasons"]]
 
 
 def _verdict(ranking: dict[str, Any]) -> str:

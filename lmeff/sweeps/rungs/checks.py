@@ -24,16 +24,20 @@ def mistakes_with_cases(ranking: Ranking, cases: Named) -> Iterator[tuple[KeyPat
     kill, names = ranking.kill, list(dict.fromkeys(name for name, _ in cases))
     if ranking.rungs:
         yield from _other_modes(ranking.rungs, cases)
+    if ranking.promote and ranking.promote.baseline not in names:
+        yield ("promote", "baseline"), f"must be a case, not {_said(ranking.promote.baseline, names)}"
     if kill is None:
         return
     if len(names) < 2:
         yield ("kill",), "needs several cases to compare; the seeds of one are not compared"
     if kill.margin and kill.margin.than not in (BEST, *names):
-        choices = (BEST, *names)
-        near = did_you_mean(kill.margin.than, choices) or f"; the cases are {', '.join(names)}"
-        yield ("kill", "margin", "than"), f"must be {BEST} or a case, not {show(kill.margin.than)}{near}"
+        yield ("kill", "margin", "than"), f"must be {BEST} or a case, not {_said(kill.margin.than, names)}"
     yield from _wrong_rungs(kill, cases)
     yield from _not_comparable(ranking.metric, cases)
+
+
+def _said(wrong: str, names: Sequence[str]) -> str:
+    return f"{show(wrong)}{did_you_mean(wrong, names) or '; the cases are ' + ', '.join(names)}"
 
 
 def _other_modes(rungs: str, cases: Named) -> Iterator[tuple[KeyPath, str]]:

@@ -58,6 +58,7 @@ class SweepRungs:
             lambda name, tokens: values.mean(by_name[name], tokens),
             lambda name: has_failed(by_name[name]),
             lower_is_better=not values.is_higher_better,
+            never=ranking.never_killed,
         )
 
     def record(self, decisions: Decisions) -> None:

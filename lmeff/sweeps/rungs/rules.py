@@ -64,6 +64,7 @@ def decide(
     value: Callable[[str, int], float | None],
     has_failed: Callable[[str], bool] = lambda case: False,
     lower_is_better: bool = True,
+    never: Collection[str] = (),
 ) -> Decisions:
     """Goes from rung to rung as far as all cases that are left have values, and applies the rules at each.
 
@@ -71,13 +72,13 @@ def decide(
         anchors: above 0, rising; the rungs are some of them.
         value: of a case at an anchor; None before it is there.
         has_failed: whether a case without a value is not to be waited for.
+        never: cases that do not end, whatever the rules say.
     """
     sign = 1.0 if lower_is_better else -1.0
     living, history, decided = list(cases), list[tuple[int, Values]](), list[Rung]()
     killed: dict[str, Killed] = {}
     for tokens in anchors:
-        found = {case: value(case, tokens) for case in living}
-        values = {case: one for case, one in found.items() if one is not None}
+        values = {case: one for case in living if (one := value(case, tokens)) is not None}
         history.append((tokens, values))
         if tokens not in rungs:
             continue
@@ -85,7 +86,8 @@ def decide(
         missing = tuple(case for case in living if case not in values and case not in left_out)
         if missing:
             return Decisions(tuple(decided), tokens, missing, killed)
-        ended = _ended_at(tokens, history, rules, sign) if tokens >= rules.after_tokens else {}
+        found = _ended_at(tokens, history, rules, sign) if tokens >= rules.after_tokens else {}
+        ended = {case: killed for case, killed in found.items() if case not in never}
         decided.append(Rung(tokens, values, left_out, ended))
         killed |= ended
         living = [case for case in living if case not in ended]
@@ -101,7 +103,6 @@ def _ended_at(tokens: int, history: History, rules: Kill, sign: float) -> dict[s
         found |= by_median(tokens, history, sign)
     if rules.margin:
         found |= by_margin(tokens, history, rules.margin, sign)
-        found.pop(rules.margin.than, None)
     return found
 
 
