@@ -64,4 +64,4 @@ def write_figure(panels: Mapping[str, Differences], beside: str, path: Path) -> 
             both.mark_point(filled=True, size=70, opacity=1, color="#0072b2").encode(x="mean:Q"),
         )
         charts.append(alt.layer(*layers, title=title).properties(width=340, height=34 * len(arms)))
-    path.write_bytes(render(alt.hconcat(*charts).resolve_scale(x="shared").to_dict(), path.suffix))
+    path.write_bytes(render(alt.hconcat(*charts).to_dict(), path.suffix))
