@@ -298,7 +298,7 @@ def test_what_cannot_be_is_one_line(tmp_path: Path, model: str, said: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("parameters", "share", "factor", "num_entries"), [("200k", 0.35, 4, 16_000), ("60k", 0.35, 2.66, 300)]
+    ("parameters", "share", "factor", "num_entries"), [("60k", 0.35, 2.66, 300), ("100k", 0.7, 2, 600)]
 )
 def test_the_nearest_miss_is_that_of_a_slow_search(
     tmp_path: Path, parameters: str, share: float, factor: float, num_entries: int
@@ -307,7 +307,7 @@ def test_the_nearest_miss_is_that_of_a_slow_search(
     budget = f"{{parameters: {parameters}, embedding_share: {share}, glu_factor: {factor}}}"
     line = mistake(tmp_path, f"{{tie_word_embeddings: true, budget: {budget}}}", f"tokenizer.vocab_size={num_entries}")
     asked, best, nearest = int(parameters[:-1]) * 1000, math.inf, ""
-    for width in range(8, 120, 8):
+    for width in range(16, 200, 8):
         low, high = width * factor / 1.25, width * factor * 1.25
         for inner in (one for one in range(8, 2000, 8) if low <= one <= high):
             for depth in range(1, 120):
