@@ -21,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     text = "the page and its main picture (default: report.html here); .png or .svg a figure, .pdf all of them, a page each"
     parser.add_argument("-o", "--output", type=path, metavar="FILE", help=text)
-    text = "of a .png, .svg or .pdf: main (default), phenomena, paradigms or weights"
+    text = (
+        "of a .png, .svg or .pdf: main (default), phenomena, grid, agreement, fan, sweep, ...; another word lists them"
+    )
     parser.add_argument("--figure", metavar="NAME", help=text)
     parser.add_argument("--figures", type=path, metavar="DIR", help="every figure as PNG, SVG and PDF into this folder")
     parser.add_argument(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.series import Series, curve_points, training_loss
+from lmeff.analysis.charts.series import MOST_LOG_POINTS, NUM_LOG_POINTS, Series, curve_points, training_loss
 from lmeff.analysis.charts.themes import LIGHT
 from lmeff.analysis.charts.token_axis import TokenAxis
 from lmeff.analysis.reading.comparable import clusters, loss_clusters, score_clusters
@@ -72,6 +72,15 @@ def task_panels(series: Sequence[Series], tasks: dict[str, str], picked: Sequenc
     if len(series) > 1:
         layers = with_legend_click(layers)
     titles = [title for task, title in tasks.items() if task in set(points["task"])]
+    chart = small_panels(layers, points, titles)
+    if picked is not None:
+        choice = alt.param(name="picked", value=list(picked))
+        chart = chart.add_params(choice).transform_filter("indexof(picked, datum.task) >= 0")
+    return TokenAxis(series, SMALL_PANEL_WIDTH).finished(chart)
+
+
+def small_panels(layers: Sequence[alt.Chart], points: pd.DataFrame, titles: Sequence[str]) -> alt.FacetChart:
+    """A small panel for every `title` of the points, on one scale."""
     header = alt.Header(
         title=None,
         labelAnchor="start",
@@ -81,12 +90,9 @@ def task_panels(series: Sequence[Series], tasks: dict[str, str], picked: Sequenc
         labelExpr=HEADER_LABEL.replace("WIDTH", str(HEADER_CHARACTERS)),
     )
     cell = alt.layer(*layers).properties(width=SMALL_PANEL_WIDTH, height=150)
-    chart = cell.facet(alt.Facet("title:N", sort=titles, header=header), columns=3, spacing=18, data=inline(points))
-    chart = chart.resolve_axis(x="independent", y="independent")
-    if picked is not None:
-        choice = alt.param(name="picked", value=list(picked))
-        chart = chart.add_params(choice).transform_filter("indexof(picked, datum.task) >= 0")
-    return TokenAxis(series, SMALL_PANEL_WIDTH).finished(chart)
+    facet = alt.Facet("title:N", sort=list(titles), header=header)
+    chart = cell.facet(facet, columns=3, spacing=18, data=inline(points))
+    return chart.resolve_axis(x="independent", y="independent")
 
 
 def headline_tasks(series: Sequence[Series]) -> list[str]:
@@ -152,7 +158,9 @@ def _loss_panel(series: Sequence[Series], members: Sequence[Series], before: str
     metric = members[0].runs[0].held_out_metric
     points = _all_points(members, ["dev"], metric, 1)
     # What a hybrid model is trained on is not what its held-out loss is of.
-    training = pd.concat([training_loss(each) for each in members if not _is_hybrid(each)] or [_NO_LOSS])
+    training = pd.concat(
+        [training_loss(each, num_log_points(series)) for each in members if not _is_hybrid(each)] or [_NO_LOSS]
+    )
     if points.empty and training.empty:
         return None
     layers, scale = [], loss_scale(pd.concat([points["value"], training["value"]]))
@@ -168,7 +176,9 @@ def _loss_panel(series: Sequence[Series], members: Sequence[Series], before: str
 def _hybrid_panels(series: Sequence[Series]) -> list[Panel]:
     """The training losses of hybrid models, which are of masked and of next tokens together."""
     hybrids = [each for each in series if _is_hybrid(each)]
-    training = pd.concat([training_loss(each) for each in hybrids] or [_NO_LOSS], ignore_index=True)
+    training = pd.concat(
+        [training_loss(each, num_log_points(series)) for each in hybrids] or [_NO_LOSS], ignore_index=True
+    )
     if not training.duplicated(["series", "seed"]).any():  # one point makes no line
         return []
     line = _training_line(training, series, "Loss, nats per position", loss_scale(training["value"]))
@@ -178,6 +188,11 @@ def _hybrid_panels(series: Sequence[Series]) -> list[Panel]:
 def _training_line(training: pd.DataFrame, series: Sequence[Series], title: str, scale: alt.Scale) -> alt.Chart:
     line = alt.Chart(inline(training)).mark_line(strokeWidth=1, clip=True)
     return _shared(line, labels(series), 0.45).encode(_y("value", title, scale), detail="seed:N")
+
+
+def num_log_points(series: Sequence[Series]) -> int:
+    """So many points a line of a log has at most."""
+    return min(NUM_LOG_POINTS, MOST_LOG_POINTS // sum(len(each.runs) for each in series))
 
 
 def _is_hybrid(series: Series) -> bool:
@@ -246,9 +261,9 @@ def curve_layers(
 def _shared(chart: alt.Chart, lines: Sequence[str], opacity: float) -> alt.Chart:
     """Token axis and color by series; series that are not chosen in the legend fade."""
     if len(lines) == 1:
-        return chart.encode(_x(), _color(lines), opacity=alt.value(opacity))
+        return chart.encode(token_x(), series_color(lines), opacity=alt.value(opacity))
     faded = alt.when(alt.param(name=LEGEND)).then(alt.value(opacity)).otherwise(alt.value(opacity * 0.12))
-    return chart.encode(_x(), _color(lines), opacity=faded)
+    return chart.encode(token_x(), series_color(lines), opacity=faded)
 
 
 def _chance_layers(y: alt.Y, labeled: bool) -> list[alt.Chart]:
@@ -258,7 +273,8 @@ def _chance_layers(y: alt.Y, labeled: bool) -> list[alt.Chart]:
     return [rule, text] if labeled else [rule]
 
 
-def _x() -> alt.X:
+def token_x() -> alt.X:
+    """The channel that `TokenAxis` completes."""
     axis = alt.Axis(labelExpr=TOKEN_LABEL, labelOverlap="greedy", labelSeparation=6, grid=False)
     return alt.X("tokens:Q", axis=axis)
 
@@ -269,7 +285,7 @@ def _y(field: str, title: str | None, scale: alt.Scale) -> alt.Y:
     return alt.Y(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5, labelExpr=labels))
 
 
-def _color(lines: Sequence[str]) -> alt.Color:
+def series_color(lines: Sequence[str]) -> alt.Color:
     """By series. More than the eight colors that can be told apart become a gradient in the order of the series."""
     scheme = "viridis" if len(lines) > len(LIGHT["range"]["category"]) else alt.Undefined
     scale = alt.Scale(domain=list(lines), scheme=scheme)
@@ -291,6 +307,11 @@ def _percent_scale(points: pd.DataFrame, with_chance: bool) -> alt.Scale:
     step = 5 if values.max() - low <= 35 else 10
     low, high = step * math.floor(low / step), step * math.ceil(values.max() / step)
     return alt.Scale(domain=[max(low, 0), min(max(high, low + step), 100)], nice=False)
+
+
+def score_points(series: Sequence[Series], task: str) -> pd.DataFrame:
+    """The points of a task's curves by the metric that it is shown by, times 100."""
+    return _all_points(series, [task], _metric(series, task) or "acc", 100)
 
 
 def _all_points(series: Sequence[Series], tasks: Iterable[str], metric: str, scale: float) -> pd.DataFrame:

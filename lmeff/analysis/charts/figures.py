@@ -3,9 +3,17 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from altair.utils.schemapi import debug_mode
+
 from lmeff.analysis.charts.charts import has_pairs, main_figure, task_panels
 from lmeff.analysis.charts.drawing import nothing_to_draw, render, render_pages
 from lmeff.analysis.charts.series import Series, all_runs
+from lmeff.analysis.charts.studies.fans import fan_figure, grid_figure
+from lmeff.analysis.charts.studies.heat_maps import paradigms_map, phenomena_map
+from lmeff.analysis.charts.studies.predictions import agreement_figure, errors_figure, predicted_figure
+from lmeff.analysis.charts.studies.sweep_plots import sweep_figure
+from lmeff.analysis.charts.studies.trade_offs import trade_off_figure
+from lmeff.analysis.charts.studies.training_charts import training_figure
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.charts.weights_charts import weights_figure
 from lmeff.analysis.file_formats import ENDINGS
@@ -40,14 +48,30 @@ FIGURES: dict[str, Callable[[Study], dict | None]] = {
     "phenomena": lambda study: _phenomena_figure(study.series),
     "paradigms": lambda study: _paradigms_figure(study.series),
     "weights": lambda study: weights_figure(study.series),
+    "grid": grid_figure,
+    "phenomena_map": phenomena_map,
+    "paradigms_map": paradigms_map,
+    "agreement": agreement_figure,
+    "errors": errors_figure,
+    "predicted": predicted_figure,
+    "fan": fan_figure,
+    "trade_offs": trade_off_figure,
+    "sweep": sweep_figure,
+    "training": training_figure,
 }
 """What makes the Vega-Lite specification of each; None where nothing was measured that it shows."""
 
 
 def page_figures(study: Study) -> dict[str, dict]:
     """`FIGURES` as Vega-Lite specifications; those for which nothing was measured are left out."""
-    specs = {name: make(study) for name, make in FIGURES.items()}
+    specs = {name: _made(name, study) for name in FIGURES}
     return {name: spec for name, spec in specs.items() if spec is not None}
+
+
+def _made(name: str, study: Study) -> dict | None:
+    # Altair would check every row against the schema of Vega-Lite, which takes most of the time.
+    with debug_mode(False):
+        return FIGURES[name](study)
 
 
 def drawn_paradigms(series: Sequence[Series]) -> list[str]:
@@ -67,26 +91,20 @@ def write_figure(runs: Sequence[Run] | Study, output: Path, name: str | None = N
     """Writes one figure of the page (by default the main one) as PNG or SVG; as PDF every figure, a page each, unless `name`
     says which. Raises InputError."""
     ending = output.suffix.lower()
-    figures = _figures(runs, output)
     if name is None and ending == ".pdf":
-        content = render_pages(list(figures.values()))
+        content = render_pages(list(_figures(runs, output).values()))
     else:
-        content = render(_named(figures, name or "main"), ending)
+        content = render(figure_of(runs, name or "main", output), ending)
     write_bytes(output, content)
     return output
 
 
-def figure_of(runs: Sequence[Run] | Study, name: str) -> dict:
-    """The Vega-Lite specification of one figure of the page. Raises InputError."""
+def figure_of(runs: Sequence[Run] | Study, name: str, output: str | Path = "figure") -> dict:
+    """The Vega-Lite specification of one figure of the page. Raises InputError, which names the others."""
     study = Study.of(runs)
-    alone = FIGURES[name](study) if name in FIGURES and study.series else None
-    return alone or _named(_figures(study, f"figure {name}"), name)
-
-
-def _named(figures: dict[str, dict], name: str) -> dict:
-    if name not in figures:
-        raise InputError(f"--figure {name}: of these runs there are {', '.join(figures)}")
-    return figures[name]
+    if study.series and name in FIGURES and (alone := _made(name, study)):
+        return alone
+    raise InputError(f"--figure {name}: of these runs there are {', '.join(_figures(study, output))}")
 
 
 def write_figures(runs: Sequence[Run] | Study, folder: Path) -> list[Path]:

@@ -14,6 +14,8 @@ from lmeff.intervals import possible_range
 
 NUM_LOG_POINTS = 400
 """Points that a training-loss line is thinned to, half of them spaced evenly in tokens and half in their logarithm."""
+MOST_LOG_POINTS = 8000
+"""Of all lines of a panel together: a page of a hundred runs stays small."""
 _POINTS = ["series", "task", "tokens", "anchor", "value", "low", "high", "seed", "spread"]
 
 
@@ -83,18 +85,19 @@ def _scaled(points: pd.DataFrame, scale: float) -> pd.DataFrame:
     return points
 
 
-def training_loss(series: Series) -> pd.DataFrame:
+def training_loss(series: Series, num_points: int = NUM_LOG_POINTS) -> pd.DataFrame:
     """Training loss from the logs, thinned by averaging: `series`, `seed`, `tokens`, `value`."""
-    frames = [_thinned(run).assign(series=series.label, seed=run.seed) for run in series.runs]
+    frames = [logged(run, "loss", num_points).assign(series=series.label, seed=run.seed) for run in series.runs]
     return pd.concat(frames, ignore_index=True)[["series", "seed", "tokens", "value"]]
 
 
-def _thinned(run: Run) -> pd.DataFrame:
-    logged = [(record.tokens, record.loss) for record in run.log if record.loss is not None and record.tokens > 0]
-    frame = pd.DataFrame(logged, columns=["tokens", "value"], dtype=float)
-    if len(frame) <= NUM_LOG_POINTS:
+def logged(run: Run, name: str, num_points: int = NUM_LOG_POINTS) -> pd.DataFrame:
+    """A field of the log, thinned by averaging: `tokens`, `value`."""
+    known = [(record.tokens, getattr(record, name)) for record in run.log if record.tokens > 0]
+    frame = pd.DataFrame([row for row in known if row[1] is not None], columns=["tokens", "value"], dtype=float)
+    if len(frame) <= num_points:
         return frame
     first, last = frame["tokens"].iloc[0], frame["tokens"].iloc[-1]
-    half = NUM_LOG_POINTS // 2
+    half = num_points // 2
     edges = np.union1d(np.linspace(first, last, half), np.geomspace(first, last, half))
     return frame.groupby(np.searchsorted(edges, frame["tokens"])).mean().reset_index(drop=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from lmeff.analysis.charts.series import Series, make_series
 from lmeff.analysis.prediction.document import predict
+from lmeff.analysis.prediction.hindcast import hindcast_rows
 from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.scores.observation import Observation, choose_task, observations_of
 from lmeff.errors import InputError
@@ -50,3 +51,8 @@ class Study:
             return predict(self.observations) if self.observations else None
         except InputError:
             return None
+
+    @cached_property
+    def hindcast(self) -> list[dict]:
+        """What would have been predicted of the finished runs; empty where there is no prediction."""
+        return hindcast_rows(self.observations) if self.prediction else []

@@ -60,6 +60,7 @@ class PageContent:
             "seed_views": self.seed_views,
             "tables": self.tables,
             "figures": self.figures,
+            "prediction": self.study.prediction,
             "seeds_words": SEEDS_WORDS,
         }
 
@@ -78,8 +79,16 @@ class ReportSection:
         return Markup(template.render(content.values | self.own_values(content)))
 
 
+def _figures(heading: str, **captions: str) -> ReportSection:
+    """A section of figures, each with its caption."""
+    values = {"heading": heading, "shown": list(captions), "captions": list(captions.values())}
+    return ReportSection("figures", lambda content: values)
+
+
 SECTIONS = (
     ReportSection("learning_curves", lambda content: {"image": content.image, "num_resamples": NUM_RESAMPLES}),
+    _figures("By corpus and size", grid="A panel for each corpus and size, a line for each vocabulary."),
+    ReportSection("early"),
     ReportSection("over_seeds"),
     ReportSection("anchors"),
     ReportSection("phenomena"),
@@ -87,6 +96,14 @@ SECTIONS = (
         "paradigms",
         lambda content: {"drawn": drawn_paradigms(content.series), "acquired": round(100 * ACQUIRED)},
     ),
+    _figures(
+        "Settings", sweep="The end of each recipe; joined are those that differ in nothing else. Bars: 95% intervals."
+    ),
+    _figures(
+        "Quality and cost",
+        trade_offs="Every point is a saved model. FLOPs are those of training, with teachers and scoring of text.",
+    ),
     ReportSection("weights", lambda content: {"series_by_kind": len(content.series) == 1}),
+    _figures("How training went", training="From the logs, thinned by averaging."),
     ReportSection("runs"),
 )

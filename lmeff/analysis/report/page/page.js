@@ -55,26 +55,43 @@
     return kept;
   }
 
+  // On a phone names in a legend stand below each other.
+  function setLegendColumns(node) {
+    if (Array.isArray(node)) {
+      node.forEach(setLegendColumns);
+    } else if (node && typeof node === "object") {
+      if (node.legend) node.legend.columns = 1;
+      for (const [key, each] of Object.entries(node)) {
+        if (key !== "datasets" && key !== "data") setLegendColumns(each);
+      }
+    }
+  }
+
   const SUBTITLE_LINE_HEIGHT = 15;
   function fitted(figure, width) {
     const spec = structuredClone(figure);
+    if (width < 680) setLegendColumns(spec);
     if (spec.concat) {
       spec.columns = width >= 680 ? Math.min(2, spec.concat.length) : 1;
       const share = (width - 84 - spec.spacing * (spec.columns - 1)) / spec.columns;
       for (const each of spec.concat) each.width = Math.max(180, Math.floor(Math.min(share, 640)));
-      spec.spacing = spec.columns === 1 ? 110 : 100;
+      // Legends of panels stand over them.
+      const legends = spec.resolve ? width < 680 ? 90 : 24 : 0;
+      spec.spacing = (spec.columns === 1 ? 110 : 100) + legends;
       if (spec.usermeta.subtitles) {
         const lines = spec.concat.map((each, i) => brokenLines(spec.usermeta.subtitles[i], "12px", each.width));
         spec.concat.forEach((each, i) => (each.title.subtitle = lines[i]));
         spec.spacing += SUBTITLE_LINE_HEIGHT * (Math.max(...lines.map((each) => each.length)) - 1);
       }
-    } else {
+    } else if (spec.facet) {
       spec.columns = width >= 720 ? 3 : width >= 460 ? 2 : 1;
       spec.spec.width = Math.max(140, Math.floor(width / spec.columns) - 66);
       const characters = Math.max(12, Math.floor(spec.spec.width / 6.8));
       spec.facet.header.labelExpr = spec.facet.header.labelExpr.replace(/\{1,\d+\}/, `{1,${characters}}`);
     }
-    setTokenAxes(spec, spec.usermeta.token_axis, spec.concat ? spec.concat[0].width : spec.spec.width);
+    if (spec.usermeta.token_axis) {
+      setTokenAxes(spec, spec.usermeta.token_axis, spec.concat ? spec.concat[0].width : spec.spec.width);
+    }
     return spec;
   }
 

@@ -1,0 +1,143 @@
+"""Small panels of one recipe each: curves by corpus, size and vocabulary, and how sure one could be of the end."""
+
+import altair as alt
+import pandas as pd
+
+from lmeff.analysis.charts.charts import SMALL_PANEL_WIDTH, headline_tasks, score_points, small_panels, token_x
+from lmeff.analysis.charts.studies.named_lines import DASHES, color_of
+from lmeff.analysis.charts.study import Study
+from lmeff.analysis.charts.token_axis import TokenAxis
+from lmeff.analysis.reading.runs import Run
+from lmeff.quantities import format_short, format_tokens, parse_count
+
+NUM_PANELS = 12
+_FEWEST_PANELS = 2
+
+
+def grid_figure(study: Study) -> dict | None:
+    """The first task's curves: a panel for each corpus and size, a line for each vocabulary.
+
+    None where that makes one panel, or one line of several recipes.
+    """
+    ordered = sorted(study.series, key=lambda each: (each.runs[0].corpus or "", _count(each.runs[0].size)))
+    places = {each.label: _place(each.runs[0]) for each in ordered}
+    panels = list(dict.fromkeys(panel for panel, _ in places.values()))
+    tasks = headline_tasks(study.series)
+    if len(panels) < _FEWEST_PANELS or len(set(places.values())) < len(places) or not tasks:
+        return None
+    points = score_points(study.series, tasks[0])
+    points = points[points["seed"].isna()]
+    points = points.assign(
+        title=[places[label][0] for label in points["series"]], line=[places[label][1] for label in points["series"]]
+    )
+    sizes = {places[each.label][1]: each.runs[0].vocab_size or 0 for each in study.series}
+    lines = sorted(sizes, key=lambda line: sizes[line])
+    base = alt.Chart().encode(token_x(), color_of(lines))
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
+    dash = alt.StrokeDash("line:N", sort=None, scale=alt.Scale(domain=lines, range=list(DASHES)), legend=None)
+    layers = [
+        base.mark_area(opacity=0.13).encode(alt.Y("low:Q", title=None), y2="high:Q"),
+        base.mark_line(strokeWidth=2).encode(y, dash),
+        base.mark_point(filled=True, size=35, opacity=1).encode(
+            y, tooltip=[alt.Tooltip("series:N", title="run"), alt.Tooltip("when:N", title="at"), alt.Tooltip("shown:N")]
+        ),
+    ]
+    chart = small_panels(layers, points, panels).properties(
+        title=alt.TitleParams(f"{tasks[0]}, %", subtitle=f"band: {points['spread'].iloc[-1]}" if len(points) else "")
+    )
+    return TokenAxis(study.series, SMALL_PANEL_WIDTH).finished(chart)
+
+
+def fan_figure(study: Study) -> dict | None:
+    """How sure one can be of the end: 80 and 95% intervals of the stack.
+
+    Of unfinished runs what they will end at; where all have finished, what would have been said of them from each anchor, their
+    recipe held out, beside their scores and their end.
+    """
+    rows = _of_unfinished(study) if study.prediction else []
+    rows = rows or _of_finished(study)
+    if not rows:
+        return None
+    points = pd.DataFrame(rows)
+    numbers = ["score", "value", "low80", "high80", "low95", "high95", "end"]
+    points[numbers] = (100 * points[numbers].astype(float)).round(3)
+    points["when"] = [f"{format_tokens(int(tokens))} tokens" for tokens in points["tokens"]]
+    base = alt.Chart().encode(token_x())
+
+    def y(field: str) -> alt.Y:
+        return alt.Y(f"{field}:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
+
+    predicted = base.transform_filter("isValid(datum.value)")
+    shown = [alt.Tooltip(f"{name}:Q", title=words) for name, words in (("value", "predicted"), ("score", "score"))]
+    spread = [alt.Tooltip(f"{name}:Q", title=words) for name, words in (("low80", "80% from"), ("high80", "to"))]
+    layers = [
+        predicted.mark_area(opacity=0.15, color="#0072b2").encode(y("low95"), y2="high95:Q"),
+        predicted.mark_area(opacity=0.25, color="#0072b2").encode(y("low80"), y2="high80:Q"),
+        predicted.mark_line(strokeWidth=2, color="#0072b2").encode(y("value")),
+        base.transform_filter("isValid(datum.end)")
+        .mark_line(style="reference", strokeDash=[5, 4], color="#888")
+        .encode(y("end")),
+        base.transform_filter("isValid(datum.score)")
+        .mark_point(filled=True, size=40, opacity=1, color="#d55e00")
+        .encode(y("score"), tooltip=[alt.Tooltip("when:N", title="at"), *shown, *spread]),
+    ]
+    title = alt.TitleParams(
+        "Predicted end, %", subtitle="bands: 80 and 95% intervals; dots: scores; dashed: how it ended"
+    )
+    chart = small_panels(layers, points, list(dict.fromkeys(points["title"]))).properties(title=title)
+    return TokenAxis(study.series, SMALL_PANEL_WIDTH).finished(chart)
+
+
+def _place(run: Run) -> tuple[str, str]:
+    """Panel and line of a run."""
+    panel = ", ".join(filter(None, (run.corpus, run.size))) or "all"
+    return panel, f"vocabulary {format_short(run.vocab_size)}" if run.vocab_size else "one vocabulary"
+
+
+def _count(size: str | None) -> int:
+    try:
+        return parse_count(size)
+    except ValueError:
+        return 0
+
+
+def _of_finished(study: Study) -> list[dict]:
+    """The first run of each recipe, evenly chosen where there are many."""
+    first: dict[str, str] = {}
+    for row in study.hindcast:
+        first.setdefault(row["recipe"], row["run"])
+    runs = list(first.values())
+    step = max(1, -(-len(runs) // NUM_PANELS))
+    chosen = set(runs[::step])
+    rows = [
+        {**row, "title": row["run"], "tokens": row["cutoff_tokens"]} for row in study.hindcast if row["run"] in chosen
+    ]
+    if len({row["tokens"] for row in rows}) < 2:
+        return []
+    for run in dict.fromkeys(row["run"] for row in rows):
+        last = next(row for row in rows if row["run"] == run)
+        end = dict.fromkeys(("value", "low80", "high80", "low95", "high95"))
+        rows.append({**last, **end, "tokens": last["target_tokens"], "score": last["end"]})
+    return [_kept(row) for row in rows]
+
+
+def _of_unfinished(study: Study) -> list[dict]:
+    """The scores of runs on their way, and from the last of them on the fan to what the stack says of the target."""
+    said = [row for row in study.prediction["predictions"] if row["predictor"] == "stack"] if study.prediction else []
+    target = study.prediction["target"]["tokens"] if study.prediction else None
+    if target is None:
+        return []
+    rows = []
+    for row in said[:NUM_PANELS]:
+        scores = {one.tokens: one.value for one in study.observations if one.run == row["run"] and one.tokens}
+        at = scores[row["cutoff_tokens"]]
+        rows += [{"title": row["run"], "tokens": tokens, "score": score} for tokens, score in sorted(scores.items())]
+        names = ("value", "low80", "high80", "low95", "high95")
+        rows.append({"title": row["run"], "tokens": row["cutoff_tokens"], **dict.fromkeys(names, at)})
+        rows.append({"title": row["run"], "tokens": target, **{name: row[name] for name in names}})
+    return [_kept(row) for row in rows]
+
+
+def _kept(row: dict) -> dict:
+    names = ("title", "tokens", "score", "value", "low80", "high80", "low95", "high95", "end")
+    return {name: row.get(name) for name in names}

@@ -1,0 +1,72 @@
+"""Panels of a few lines that are no runs. Each has a color, dashes and a mark of its own, and can be told apart in gray."""
+
+from collections.abc import Sequence
+
+import altair as alt
+import pandas as pd
+
+from lmeff.analysis.charts.charts import PANEL_SPACING, PANEL_WIDTH, inline, token_x
+
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [1, 3], [10, 4], [3, 3])
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
+
+
+def line_panel(
+    points: pd.DataFrame,
+    lines: Sequence[str],
+    title: str,
+    subtitle: str,
+    y_title: str,
+    scale: alt.Scale,
+    **axis: object,
+) -> alt.LayerChart:
+    """Lines over tokens with their bands. `points`: `line`, `tokens`, `value`, `low`, `high` (which may be empty), `when` and
+    `shown` for the tooltip. `lines` are all that the legend names."""
+    base = alt.Chart().encode(token_x(), color_of(lines))
+    ticks = alt.Axis(**{"tickCount": 5, **axis})
+    y = alt.Y("value:Q", title=y_title, scale=scale, axis=ticks)
+    low = alt.Y("low:Q", title=y_title, scale=scale, axis=ticks)
+    band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.13).encode(low, y2="high:Q")
+    dash = alt.StrokeDash("line:N", sort=None, scale=alt.Scale(domain=list(lines), range=list(DASHES)), legend=None)
+    dots = base.mark_point(filled=True, size=55, opacity=1)
+    return alt.layer(
+        band,
+        base.mark_line(strokeWidth=2).encode(y, dash),
+        dots.encode(y, shape_of(lines), tooltip=tooltip("line", "when", "shown")),
+        data=inline(points),
+        title=alt.TitleParams(title, subtitle=subtitle),
+    ).properties(width=PANEL_WIDTH, height=240)
+
+
+def color_of(lines: Sequence[str], field: str = "line") -> alt.Color:
+    return alt.Color(f"{field}:N", sort=None, scale=alt.Scale(domain=list(lines)), legend=_legend(lines))
+
+
+def shape_of(lines: Sequence[str], field: str = "line") -> alt.Shape:
+    """With the same legend as the colors, so that the two are one."""
+    marks = [SHAPES[number % len(SHAPES)] for number in range(len(lines))]
+    scale = alt.Scale(domain=list(lines), range=marks)
+    return alt.Shape(f"{field}:N", sort=None, scale=scale, legend=_legend(lines))
+
+
+def _legend(lines: Sequence[str]) -> alt.Legend | None:
+    if len(lines) < 2:
+        return None
+    # Two in a row fit over a panel; the dashes of the lines would make the marks ragged.
+    columns = alt.Undefined if len(lines) > 4 else 2
+    return alt.Legend(title=None, orient="top", labelLimit=0, symbolOpacity=1, symbolDash=[1, 0], columns=columns)
+
+
+def tooltip(*fields: str) -> list[alt.Tooltip]:
+    names = {"line": "what", "when": "at", "shown": "value"}
+    return [alt.Tooltip(f"{field}:N", title=names.get(field, field)) for field in fields]
+
+
+def side_by_side(charts: Sequence[alt.LayerChart]) -> alt.ConcatChart:
+    """Two in a row, under one legend."""
+    return alt.concat(*charts, columns=2, spacing=PANEL_SPACING, bounds="flush")
+
+
+def with_own_legends(charts: Sequence[alt.LayerChart]) -> alt.ConcatChart:
+    """Two in a row, each under its own legend."""
+    return side_by_side(charts).resolve_scale(color="independent", shape="independent", strokeDash="independent")

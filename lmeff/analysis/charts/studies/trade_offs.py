@@ -1,0 +1,113 @@
+"""Quality against what it costs: FLOPs, tokens, parameters and latency, with the runs that nothing cheaper beats."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+import altair as alt
+import pandas as pd
+
+from lmeff.analysis.charts.charts import PANEL_WIDTH, headline_tasks, inline, labels, score_points, series_color
+from lmeff.analysis.charts.series import Series
+from lmeff.analysis.charts.studies.named_lines import side_by_side
+from lmeff.analysis.charts.study import Study
+from lmeff.analysis.reading.runs import Anchor, Run
+from lmeff.files import read_json
+from lmeff.formats.run_folder import RunFolder
+from lmeff.quantities import format_short
+
+_COLUMNS = ["series", "cost", "value", "shown", "when"]
+
+
+def trade_off_figure(study: Study) -> dict | None:
+    """The score of the first task against each cost that runs differ in. Of FLOPs and tokens every anchor is a point, of
+    parameters and latency the last one."""
+    tasks = headline_tasks(study.series)
+    if not tasks or len(study.series) < 2:
+        return None
+    points = score_points(study.series, tasks[0])
+    points = points[points["seed"].isna() & (points["tokens"] > 0)]
+    last = points.sort_values("tokens").groupby("series", as_index=False).last()
+    panels: list[tuple[str, pd.DataFrame, Callable[[Series, int], float | None]]] = [
+        ("Training FLOPs", points, _flops_at),
+        (f"Training {study.series[0].unit}", points, lambda series, anchor: anchor),
+        ("Parameters", last, lambda series, anchor: series.runs[0].num_parameters),
+    ]
+    if (times := _latencies(study.series)) is not None:
+        words, by_label = times
+        panels.append((words, last, lambda series, anchor: by_label.get(series.label)))
+    drawn = [partial(_panel, study.series, tasks[0])(*panel) for panel in panels]
+    charts = [chart for chart in drawn if chart is not None]
+    if not charts:
+        return None
+    spec = side_by_side(charts).to_dict()
+    spec.pop("config", None)
+    return {**spec, "usermeta": {}}
+
+
+def _panel(
+    series: Sequence[Series],
+    task: str,
+    title: str,
+    points: pd.DataFrame,
+    cost: Callable[[Series, int], float | None],
+) -> alt.LayerChart | None:
+    by_label = {each.label: each for each in series}
+    costs = [cost(by_label[row.series], int(row.anchor)) for row in points.itertuples()]
+    points = points.assign(cost=pd.array(costs, dtype="Float64").astype(float)).dropna(subset="cost")
+    if points["series"].nunique() < 2 or points["cost"].nunique() < 2:
+        return None
+    points = points[_COLUMNS].sort_values(["cost", "value"], ascending=[True, False])
+    front = points[points["value"] > points["value"].cummax().shift(fill_value=float("-inf"))]
+    ends = pd.DataFrame({"cost": [points["cost"].max()], "value": [front["value"].max()]})
+    axis = alt.Axis(format=".0e" if "FLOPs" in title else "~s", tickCount=5, grid=False)
+    x = alt.X("cost:Q", title=title, scale=alt.Scale(type="log", nice=False), axis=axis)
+    y = alt.Y("value:Q", title=f"{task}, %", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
+    tooltip = [
+        alt.Tooltip("series:N", title="run"),
+        alt.Tooltip("when:N", title="at"),
+        alt.Tooltip("shown:N", title="value"),
+        alt.Tooltip("cost:Q", title=title, format=".3~s"),
+    ]
+    line = alt.Chart(inline(pd.concat([front[["cost", "value"]], ends])))
+    dots = alt.Chart(inline(points)).mark_point(filled=True, size=55, opacity=0.9)
+    return alt.layer(
+        line.mark_line(style="reference", interpolate="step-after", strokeWidth=1.5, color="#888").encode(x, y),
+        dots.encode(x, y, series_color(labels(series)), tooltip=tooltip),
+        title=alt.TitleParams(
+            f"Quality against {title[0].lower() + title[1:]}", subtitle="line: nothing cheaper is better"
+        ),
+    ).properties(width=PANEL_WIDTH, height=260)
+
+
+def _anchor_of(run: Run, nominal_tokens: int) -> Anchor | None:
+    return next((anchor for anchor in run.anchors if anchor.document.nominal_tokens == nominal_tokens), None)
+
+
+def _flops_at(series: Series, nominal_tokens: int) -> float | None:
+    """Those of teachers and of scoring text are counted, too."""
+    anchor = _anchor_of(series.runs[0], nominal_tokens)
+    names = ("flops", "flops_teachers", "flops_scoring")
+    return sum(filter(None, (getattr(anchor.document, name, None) for name in names))) or None if anchor else None
+
+
+def _latencies(series: Sequence[Series]) -> tuple[str, dict[str, float]] | None:
+    """Milliseconds of one sequence by series, from `lmeff profile`, where the same length was measured on the same kind of
+    machine; and the title of that axis."""
+    found: dict[tuple[str, int], dict[str, float]] = {}
+    for each in series:
+        for path in _profiles(each.runs[0]):
+            for row in read_json(path).get("latency", []):
+                found.setdefault((path.stem, row["length"]), {})[each.label] = row["median_ms"]
+    if not found:
+        return None
+    (machine, length), times = max(found.items(), key=lambda item: (len(item[1]), item[0]))
+    return f"Milliseconds for {format_short(length)} tokens, {machine}", times
+
+
+def _profiles(run: Run) -> list[Path]:
+    if not run.folder.is_dir() or not run.anchors:
+        return []
+    names = [anchor.revision for anchor in run.anchors] + [f"seed-{run.seed}"]
+    paths = [sorted((RunFolder(run.folder).results_of(name) / "profile").glob("*.json")) for name in reversed(names)]
+    return next((found for found in paths if found), [])

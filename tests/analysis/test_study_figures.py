@@ -1,0 +1,191 @@
+"""Figures of many runs: what they show is what was measured and what lmeff predict says."""
+
+import json
+
+import pytest
+from analysis.fake_runs import write_fake_run
+
+from lmeff.analysis.charts.drawing import render
+from lmeff.analysis.charts.figures import FIGURES, figure_of, page_figures
+from lmeff.analysis.charts.study import Study
+from lmeff.analysis.reading.paths import read_runs
+from lmeff.analysis.scores.paths import read_scored
+from lmeff.errors import InputError
+
+pytestmark = pytest.mark.medium
+CORPORA, SIZES, SEEDS, MILLIONS = ("tales", "web"), ("20m", "60m"), (0, 1), (25, 50, 100, 200)
+
+
+def score(corpus: str, size: str, seed: int, millions: int) -> float:
+    return round(0.5 + 0.02 * (corpus == "web") + 0.01 * (size == "60m") + millions / 2000 + 0.003 * seed, 4)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Study:
+    path = tmp_path_factory.mktemp("table") / "scores.csv"
+    lines = [
+        f"{corpus},{size},{millions},8000,{seed},{score(corpus, size, seed, millions)}"
+        for corpus in CORPORA
+        for size in SIZES
+        for seed in SEEDS
+        for millions in MILLIONS
+    ]
+    path.write_text("\n".join(["dataset,model_size,milestone,vocab_size,seed,acc", *lines]) + "\n")
+    return Study(*read_scored([path]))
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory) -> Study:
+    """Three learning rates of which the middle one is best; of the first a profile."""
+    folder = tmp_path_factory.mktemp("sweep") / "outputs"
+    for rate, quality in (("1e-4", 0.0), ("1e-3", 0.4), ("1e-2", 0.2)):
+        run = write_fake_run(
+            folder, rate, quality=quality, anchors=(0, 25, 100), num_pairs=3, learning_rate=rate, final=False
+        )
+        profile = run / "results" / "seed-0-tokens-100M" / "profile" / "cpu-float32.json"
+        profile.parent.mkdir()
+        profile.write_text(json.dumps({"latency": [{"length": 128, "median_ms": 5 + 10 * quality}]}))
+    return Study(read_runs([folder]))
+
+
+def rows(spec: dict, panel: dict | None = None) -> list[dict]:
+    """The data of a figure, or of one of its panels."""
+    found: dict[str, list[dict]] = {}
+
+    def walk(node: object) -> None:
+        if isinstance(node, list):
+            for each in node:
+                walk(each)
+        elif isinstance(node, dict):
+            data = node.get("data")
+            if isinstance(data, dict):
+                name = data.get("name", str(id(data)))
+                found[name] = data.get("values") or spec["datasets"][name]
+            for key, each in node.items():
+                if key not in ("data", "datasets"):
+                    walk(each)
+
+    walk(spec if panel is None else panel)
+    return [row for values in found.values() for row in values]
+
+
+def test_of_which_data_there_are_which_figures(table, sweep):
+    assert set(page_figures(table)) == {"main", "grid", "agreement", "errors", "predicted", "fan", "trade_offs"}
+    assert set(page_figures(sweep)) >= {"main", "phenomena_map", "paradigms_map", "trade_offs", "sweep", "training"}
+    assert "grid" not in page_figures(sweep), "recipes of one corpus and size"
+
+
+def test_the_grid_has_a_panel_for_each_corpus_and_size(table):
+    points = rows(FIGURES["grid"](table))
+    assert {row["title"] for row in points} == {f"{corpus}, {size}" for corpus in CORPORA for size in SIZES}
+    (last,) = (row for row in points if row["title"] == "web, 60m" and row["tokens"] == 200_000_000)
+    mean = sum(score("web", "60m", seed, 200) for seed in SEEDS) / len(SEEDS)
+    assert last["value"] == pytest.approx(100 * mean)
+
+
+def test_agreement_and_errors_are_those_of_predict(table):
+    said = [row for row in table.prediction["agreement"] if row["statistic"] == "spearman" and row["scope"] == "pooled"]
+    drawn = [row for row in rows(FIGURES["agreement"](table)) if row["line"] == "all runs together"]
+    assert [row["value"] for row in drawn] == pytest.approx([row["value"] for row in said], abs=1e-4)
+    spec = FIGURES["errors"](table)
+    for protocol, panel in zip(("P1", "P2", "P3"), spec["concat"], strict=True):
+        errors = [row for row in table.prediction["errors"] if row["protocol"] == protocol]
+        for predictor, line in (("last_value", "last value"), ("stack", "stack")):
+            drawn = [row["value"] for row in rows(spec, panel) if row["line"] == line]
+            said = [100 * row["mae"] for row in errors if row["predictor"] == predictor]
+            assert drawn == pytest.approx(said, abs=1e-4)
+
+
+def test_predictions_stand_beside_the_end_and_have_the_error_that_predict_says(table):
+    for row in table.prediction["errors"]:
+        if row["predictor"] == "stack" and row["protocol"] == "P1":
+            of_cutoff = [each for each in table.hindcast if each["cutoff_tokens"] == row["cutoff_tokens"]]
+            assert len(of_cutoff) == row["n"] == 8
+            assert sum(abs(each["value"] - each["end"]) for each in of_cutoff) / 8 == pytest.approx(row["mae"])
+            inside = [each["low80"] <= each["end"] <= each["high80"] for each in of_cutoff]
+            assert sum(inside) / 8 == pytest.approx(row["coverage80"])
+    drawn = [row for row in rows(FIGURES["predicted"](table)) if row.get("run") == "web 60m 8000, seed 1"]
+    assert {row["end"] for row in drawn} == {100 * score("web", "60m", 1, 200)}
+
+
+def test_the_fan_of_a_run_on_its_way_opens_at_its_last_score(table, tmp_path):
+    path = tmp_path / "scores.csv"
+    lines = ["dataset,model_size,milestone,vocab_size,seed,acc"]
+    for corpus in CORPORA:
+        for size in SIZES:
+            reached = MILLIONS[:-2] if (corpus, size) == ("web", "60m") else MILLIONS
+            lines += [f"{corpus},{size},{millions},8000,0,{score(corpus, size, 0, millions)}" for millions in reached]
+    path.write_text("\n".join(lines) + "\n")
+    study = Study(*read_scored([path]))
+    points = rows(FIGURES["fan"](study))
+    assert {row["title"] for row in points} == {"web 60m 8000, seed 0"}
+    (said,) = (row for row in study.prediction["predictions"] if row["predictor"] == "stack")
+    fan = [row for row in points if row["value"] is not None]
+    assert [row["tokens"] for row in fan] == [50_000_000, 200_000_000]
+    assert fan[0]["low95"] == fan[0]["high95"] == pytest.approx(100 * score("web", "60m", 0, 50))
+    assert fan[1]["low80"] == pytest.approx(100 * said["low80"], abs=1e-3)
+
+
+def test_heat_maps_hold_the_last_scores(sweep):
+    cells = rows(FIGURES["phenomena_map"](sweep))
+    assert len(cells) == 3 * 12
+    run = next(run for run in sweep.runs if run.name == "1e-3")
+    (cell,) = (cell for cell in cells if cell["series"] == "1e-3" and cell["title"] == "ellipsis")
+    assert cell["value"] == pytest.approx(
+        100 * run.anchors[-1].results.tasks["lmeff_blimp_ellipsis"].metrics["acc"].value, abs=0.05
+    )
+    assert len(rows(FIGURES["paradigms_map"](sweep))) == 3 * 67
+
+
+def test_settings_are_shown_by_bits_per_byte(sweep):
+    points = rows(FIGURES["sweep"](sweep))
+    assert {row["x"] for row in points} == {1e-4, 1e-3, 1e-2}
+    best = min(points, key=lambda row: row["value"])
+    assert best["x"] == 1e-3
+    run = next(run for run in sweep.runs if run.name == "1e-3")
+    assert best["value"] == pytest.approx(run.anchors[-1].document.dev_bits_per_byte, abs=1e-4)
+
+
+def test_nothing_cheaper_is_better_than_the_front(sweep):
+    spec = FIGURES["trade_offs"](sweep)
+    titles = [panel["title"]["text"] for panel in spec["concat"]]
+    assert titles == [
+        "Quality against training FLOPs",
+        "Quality against training tokens",
+        "Quality against milliseconds for 128 tokens, cpu-float32",
+    ]
+    for panel in spec["concat"]:
+        points = rows(spec, panel)
+        dots = [row for row in points if "series" in row]
+        front = [row for row in points if "series" not in row]
+        assert dots
+        for row in front:
+            assert max(dot["value"] for dot in dots if dot["cost"] <= row["cost"]) == row["value"]
+    assert {row["cost"] for row in rows(spec, spec["concat"][2]) if "series" in row} == {5, 9, 7}
+
+
+def test_logs_are_drawn_as_they_were_written(sweep):
+    spec = FIGURES["training"](sweep)
+    assert [panel["title"]["text"] for panel in spec["concat"]] == ["Learning rate", "Gradient norm", "Throughput"]
+    assert {row["value"] for row in rows(spec, spec["concat"][1])} == {0.6}
+    assert {row["value"] for row in rows(spec, spec["concat"][2])} == {161_000.0}
+
+
+@pytest.mark.parametrize("name", ["grid", "agreement", "errors", "predicted", "fan"])
+def test_each_is_drawn_from_a_table(table, name):
+    svg = render(figure_of(table, name), ".svg").decode()
+    assert 'fill="#ffffff"' in svg.split("<g")[0]
+    assert "NaN" not in svg
+    assert "undefined" not in svg
+
+
+@pytest.mark.parametrize("name", ["phenomena_map", "paradigms_map", "trade_offs", "sweep", "training"])
+def test_each_is_drawn_from_runs(sweep, name):
+    svg = render(figure_of(sweep, name), ".svg").decode()
+    assert "NaN" not in svg
+    assert "undefined" not in svg
+
+
+def test_what_was_not_measured_is_refused_with_the_names_of_what_was(table):
+    with pytest.raises(InputError, match="--figure sweep: of these runs there are main, grid, agreement, errors"):
+        figure_of(table, "sweep")
