@@ -112,6 +112,7 @@ def compare_contexts(model: Path, data: Path, folder: Path, limit: int) -> None:
     loaded = load_tasks(WITH_A_CONTEXT, None, paths, limit, "contexts", str(model))
     requests = [one for group in loaded.values() for name in group.tasks for one in group.fresh_requests(name)]
     assert all(one.args[0] for one in requests)
+    few = [one for group in loaded.values() for one in group.fresh_requests(next(iter(group.tasks)))[:6]]
     found = {}
     for context_start, options in (("bos", {"add_bos_token": True}), ("tokenizer", {})):
         theirs = stock(model, **options)
@@ -121,7 +122,7 @@ def compare_contexts(model: Path, data: Path, folder: Path, limit: int) -> None:
         assert np.abs(found[context_start] - expected).max() < 1e-2
         assert np.median(np.abs(found[context_start] - expected)) < 1e-4
         exact = load_model(model, "cpu", batch_size=64, progress=False, exact=True, context_start=context_start)
-        assert np.array_equal(values_of(exact, requests), expected)
+        assert np.array_equal(values_of(exact, few), values_of(theirs, few))
     tokenizer = AutoTokenizer.from_pretrained(model)
     assert tokenizer("a")["input_ids"] == tokenizer("a", add_special_tokens=False)["input_ids"]
     assert np.median(np.abs(found["bos"] - found["tokenizer"])) > 1e-2  # the convention matters for this tokenizer
