@@ -62,7 +62,10 @@ def _bytes_per_token(vocab_size: int) -> float:
 
 
 def text_tokens(corpus: Corpus, vocab_size: int) -> int | None:
-    """Tokens of one pass over the text, estimated from its bytes; None where these are not known without reading it."""
+    """Tokens of one pass over the text: its budget where that is in tokens, else estimated from its bytes; None where these
+    are not known without reading it."""
+    if (budget := corpus.budget_parts) and budget[1] == "tokens":
+        return budget[0]
     size = text_bytes(corpus)
     if size is None and corpus.paths and not (corpus.hub or corpus.sources or corpus.file):
         size = _plain_bytes(corpus.paths)

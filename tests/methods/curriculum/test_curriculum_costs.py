@@ -55,6 +55,10 @@ def test_the_own_loss_costs_a_pass_a_stage(tmp_path: Path) -> None:
     assert costs.notes == ("documents are scored 4 times, when stages begin",)
     unknown = recipe_of(tmp_path, *words, corpus="{name: mine, paths: [a.txt]}")
     assert "FLOPs for each token of the text, which is not known yet" in curriculum_costs(unknown).notes[1]
+    # A budget says how many tokens a text of unknown size will have.
+    cut = recipe_of(tmp_path, *words, corpus="{name: mine, paths: [a.txt], budget: 5000 tokens}")
+    of_a_token = forward(cut, cut.batch.sequence_length)
+    assert curriculum_costs(cut).flops_scoring == pytest.approx(4 * 5000 * of_a_token)
     # Of 100 steps, all of the text from step 99 on; four stages begin at steps 25, 50, 75 and 99.
     late = recipe_of(tmp_path, *words, "curriculum.whole_at=0.99")
     assert curriculum_costs(late, TEXT).flops_scoring == pytest.approx(4 * scoring(recipe))
