@@ -11,6 +11,7 @@ from lmeff.plan.disk import prepared_text_bytes, prepared_token_bytes, text_byte
 from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
 from lmeff.recipe.schema import Recipe
 from lmeff.sweeps.cases import Case, Sweep
+from lmeff.sweeps.rungs.costs import format_rungs, plan_rungs
 from lmeff.text_tables import table_lines
 
 
@@ -54,6 +55,7 @@ def plan_sweep(
         "num_cases": len(plans),
         "seeds": sweep.seeds,
         "total_flops": sum(plan.total_flops for plan in plans),
+        **plan_rungs(sweep, plans),
         **{name: value for name, value in beside.items() if value is not None},
         "trained_tokens": sum(plan.trained_tokens for plan in plans),
         "disk_bytes": sum(map(_own_bytes, plans)) + (data_bytes or 0) + (teachers.teacher_cache_bytes or 0),
@@ -86,6 +88,7 @@ def format_sweep_plan(sweep: Sweep, plan: dict[str, Any]) -> str:
     lines = [
         f"{sweep.name}: {len(plans)} cases, {each}",
         f"compute    {format_short(plan['total_flops'])} FLOPs in all, {format_tokens(plan['trained_tokens'])} tokens",
+        *format_rungs(plan),
         *(
             f"{title:10} {format_short(plan[key])} FLOPs beside that"
             for title, key in (("teachers", "flops_teachers"), ("scoring", "flops_scoring"))

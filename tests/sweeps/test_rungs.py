@@ -1,6 +1,7 @@
 """Rules that end cases early: each against a literal loop, then on the files of a sweep and in its commands."""
 
 import json
+import math
 import random
 import sys
 from functools import partial
@@ -21,6 +22,7 @@ from lmeff.sweeps.cases import Case, Sweep, read_sweep
 from lmeff.sweeps.local import run_cases
 from lmeff.sweeps.ranking.section import Halving, Kill, Margin, Median
 from lmeff.sweeps.rungs.at_anchors import CaseRungs
+from lmeff.sweeps.rungs.costs import num_left
 from lmeff.sweeps.rungs.of_sweep import SweepRungs
 from lmeff.sweeps.rungs.rules import by_halving, by_margin, by_median, decide
 
@@ -202,6 +204,48 @@ def test_cases_that_cannot_be_compared_are_told_before_they_start(folder: Path) 
         read_sweep("s.yaml")
     Path("s.yaml").write_text(text + RANKING)
     assert read_sweep("s.yaml").ranking.kill is not None
+
+
+# ---- what it costs
+
+
+def plan_of(file: str, capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    assert main(["plan", file, "--json", *words]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+@pytest.mark.parametrize(("rungs", "mode"), [("prefix", "snapshot"), ("own_schedule", "restart")])
+def test_the_plan_counts_what_cases_compute_that_end_early(
+    folder: Path, capsys: pytest.CaptureFixture[str], rungs: str, mode: str
+) -> None:
+    """Of four cases of two seeds, two of each width; the dear ones or the cheap ones may be those that go on."""
+    words = [f"anchors.mode={mode}", "anchors.tokens=[5k,10k,20k]"]
+    Path("s.yaml").write_text(
+        f"{KILLING}ranking: {{rungs: {rungs}, kill: {{at_tokens: [5k, 10k], halving: {{keep: 0.5}}}}}}\n"
+    )
+    plan = plan_of("s.yaml", capsys, *words)
+    assert plan["rungs"] == [
+        {"tokens": 5000, "fewest_cases": 2, "most_cases": 2},
+        {"tokens": 10_000, "fewest_cases": 1, "most_cases": 1},
+    ]
+    steps = [math.ceil(tokens / 512) for tokens in (5000, 10_000, 20_000)]
+    lengths = [steps[0], steps[1] - steps[0], steps[2] - steps[1]] if mode == "snapshot" else steps
+    narrow, wide = (one["plan"]["flops_per_token"] * 512 for one in (plan["cases"][0], plan["cases"][2]))
+    to_first = 2 * (2 * narrow + 2 * wide) * lengths[0]
+    assert plan["least_flops"] == pytest.approx(to_first + 2 * narrow * (2 * lengths[1] + lengths[2]))
+    assert plan["most_flops"] == pytest.approx(to_first + 2 * wide * (2 * lengths[1] + lengths[2]))
+    assert plan["most_flops"] < plan["total_flops"] == 4 * (narrow + wide) * sum(lengths)
+    assert main(["plan", "s.yaml", *words]) == 0
+    assert "FLOPs where cases end early; so many go on: 2 from 5k, 1 from 10k tokens\n" in capsys.readouterr().out
+
+
+def test_rules_without_a_number_end_none_at_the_least_and_all_but_one_at_the_most() -> None:
+    margin = Kill(after_tokens=2000, margin=Margin(by=1))
+    assert num_left(margin, [1000, 2000], 8, 0) == [(8, 8), (1, 8)]
+    both = Kill(at_tokens=[1000, 2000], median=Median(), halving=Halving(keep=0.5))
+    assert num_left(both, [1000, 2000], 8, 2) == [(2, 6), (2, 5)]
+    assert num_left(Kill(at_tokens=[1000], halving=Halving(keep=0.1)), [1000], 8, 2) == [(2, 3)]
 
 
 # ---- files of runs, written by hand
