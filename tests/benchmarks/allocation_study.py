@@ -6,9 +6,9 @@
 The designs of stellux's study, embedding shares of 25, 35 and 45% at a feed-forward factor of 2.66 and factors of 2, 3 and 4 at
 35%, as Llamas of 2M parameters with tied embeddings of 4,096 entries on Leaner, all with the same tokens, and as many in each
 step. They differ in depth, and share one learning rate. What a user would do, end to end: a sweep's file, `lmeff sweep run`,
-`lmeff sweep rank` and `lmeff report`. The same command again skips what is done and goes on with what was stopped. A run takes
-all cores, or with --jobs its share (`taskset -c 0 python ...`: one core). Further words are those of the sweep, such as
-design=share_35. Writes `allocation_study.yaml`, `summary.md` and `report.html` into the output folder.
+`lmeff sweep rank` and `lmeff report`. The same command again skips what is done and goes on with what was stopped. Runs take
+one thread each, or OMP_NUM_THREADS. Further words are those of the sweep, such as design=share_35. Writes
+`allocation_study.yaml`, `summary.md` and `report.html` into the output folder.
 """
 
 import subprocess
