@@ -15,7 +15,7 @@ from lmeff.analysis.reading.results import Score
 from lmeff.analysis.reading.runs import Anchor, Run
 from lmeff.analysis.reading.tasks import over_examples
 from lmeff.analysis.scores.observation import Observation
-from lmeff.analysis.statistics.pair_scores import summarize_pairs
+from lmeff.analysis.statistics.pair_scores import tie_rate
 from lmeff.analysis.statistics.registry import OF_A_RUN, OF_SEEDS
 from lmeff.analysis.statistics.seeds import SEED_COLUMNS, seed_means
 from lmeff.analysis.statistics.tidy_table import accuracy_stderr, losses_of, tidy_table
@@ -75,14 +75,15 @@ def records(table: pd.DataFrame) -> list[dict]:
 
 
 def json_text(document: dict) -> str:
-    """A document of `curves_json`, its tables with a row on each line."""
+    """A document of `curves_json`, each of its lists with a row on each line."""
     parts = []
     for key, value in document.items():
-        if key in ("rows", "curves", "missing") and value:
+        if isinstance(value, list) and value:
             rows = ",\n    ".join(json.dumps(row, allow_nan=False) for row in value)
-            parts.append(f"{json.dumps(key)}: [\n    {rows}\n  ]")
+            text = f"[\n    {rows}\n  ]"
         else:
-            parts.append(f"{json.dumps(key)}: {json.dumps(value, indent=2, allow_nan=False)}".replace("\n", "\n  "))
+            text = json.dumps(value, allow_nan=False)
+        parts.append(f"{json.dumps(key)}: {text}")
     return "{\n  " + ",\n  ".join(parts) + "\n}"
 
 
@@ -125,12 +126,12 @@ def _anchor_json(run: Run, anchor: Anchor) -> dict:
     results = {}
     for task, result in anchor.results.tasks.items():
         metrics = {name: _score_json(run, anchor, task, name, score) for name, score in result.metrics.items()}
-        summary = summarize_pairs(run, anchor, task) if task in run.headline_tasks else None
+        ties = tie_rate(run, anchor, task) if task in run.headline_tasks else None
         results[task] = {"level": run.level(task), "n": result.num_examples, "metrics": metrics}
         if any(metric["low"] is not None for metric in metrics.values()):
             results[task]["interval_over"] = over_examples(run, task)
-        if summary:
-            results[task]["tie_rate"] = summary.tie_rate
+        if ties is not None:
+            results[task]["tie_rate"] = ties
     return {
         "revision": anchor.revision,
         "nominal_tokens": document.nominal_tokens,

@@ -19,13 +19,14 @@ from lmeff.quantities import format_tokens
 from lmeff.text_tables import table_lines
 
 
-def print_curves(runs: Sequence[Run]) -> str:
+def print_curves(runs: Sequence[Run], table: pd.DataFrame | None = None) -> str:
     """Per run one line an anchor, then what changed from the first to the last; then the means of recipes with several seeds,
-    and what cannot be compared."""
+    and what cannot be compared. `table`: the tidy table of the runs, where it is there already."""
     groups = group_runs(runs)
+    table = tidy_table(runs) if table is None else table
     alone = {id(group.runs[0]) for group in groups if len(group.runs) == 1}
     parts = [_run_text(run, id(run) in alone) for run in runs]
-    parts += [_seeds_text(group) for group in groups if len(group.runs) > 1]
+    parts += [_seeds_text(group, table[table["recipe"] == group.label]) for group in groups if len(group.runs) > 1]
     parts += [f"not comparable: {note}" for note in comparison_notes(groups)]
     return "\n\n".join(parts) + "\n"
 
@@ -70,11 +71,11 @@ def _legend(run: Run, tasks: Sequence[str]) -> list[str]:
     return lines + [f"{', '.join(of_word)}: {OTHER_METRICS[metric]}" for metric, of_word in others.items() if of_word]
 
 
-def _seeds_text(group: Group) -> str:
+def _seeds_text(group: Group, table: pd.DataFrame) -> str:
     """The means of a recipe with several seeds."""
     seeds = ", ".join(str(run.seed) for run in group.runs)
     head = f"{group.runs[0].name}, seeds {seeds}: "
-    if len(rows := seeds_table(group, tidy_table(group.runs))) == 1:
+    if len(rows := seeds_table(group, table)) == 1:
         return f"{head}no anchor that two of them share was measured alike, so there is no mean"
     lines = [
         f"{head}mean over {len(group.runs)} seeds, with its 95% t interval over seeds",

@@ -42,19 +42,29 @@ class Curves:
         return cls(measured.runs, measured.observations, [*said, *measured.notes])
 
     @cached_property
+    def values(self) -> pd.DataFrame:
+        """The one tidy table."""
+        return one_table(self.runs, self.observations)
+
+    @cached_property
     def table(self) -> pd.DataFrame:
         """The one tidy table, with means over seeds beside every value."""
         return curves_table(self.runs, self.observations)
 
     @cached_property
     def over_seeds(self) -> pd.DataFrame:
-        return seed_curves(self.table)
+        return seed_curves(self.values)
 
     @cached_property
     def table_notes(self) -> list[str]:
         """What was read from plain tables and how, what of it cannot be compared, and which values are missing."""
-        observed = self.table.tail(len(self.observations))
-        return [*self.said, *table_notes(observed), *step_notes(self.table), *missing_lines(missing_cells(self.table))]
+        observed = self.values.tail(len(self.observations))
+        return [
+            *self.said,
+            *table_notes(observed),
+            *step_notes(self.values),
+            *missing_lines(missing_cells(self.values)),
+        ]
 
     @property
     def notes(self) -> list[str]:
@@ -70,15 +80,20 @@ class Curves:
             return self.table.to_csv(index=False, lineterminator="\n")
         if form == "json":
             return json_text(curves_json(self.runs, self.observations, self.table_notes)) + "\n"
-        found = list(matrices(chosen(self.over_seeds, level, tasks)))
         if form is None:
             return self._for_terminal()
+        found = list(matrices(chosen(self.over_seeds, level, tasks)))
         write = curves_markdown if form == "markdown" else curves_latex
         return write(found, axis == "flops", self.notes)
 
     def _for_terminal(self) -> str:
-        parts = [print_curves(self.runs).rstrip("\n")] if self.runs or not self.observations else []
+        num_of_runs = len(self.values) - len(self.observations)
+        parts = (
+            [print_curves(self.runs, self.values.iloc[:num_of_runs]).rstrip("\n")]
+            if self.runs or not self.observations
+            else []
+        )
         if self.observations:
-            theirs = seed_curves(one_table([], self.observations))
-            parts += ["\n".join(matrix_lines(matrix, MOST_ROWS)) for matrix in matrices(theirs)]
+            theirs = matrices(seed_curves(self.values.iloc[num_of_runs:]))
+            parts += ["\n".join(matrix_lines(matrix, MOST_ROWS)) for matrix in theirs]
         return "\n\n".join([*parts, *(["\n".join(self.table_notes)] if self.table_notes else [])]) + "\n"

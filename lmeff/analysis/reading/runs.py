@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The same in C, ten times as fast, where PyYAML was built with it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Anchor:
     """One revision of a run, with what was measured on it."""
@@ -154,7 +158,7 @@ class Run:
         seen = [self.state.tokens] if self.state else []
         return max([*seen, *(anchor.document.exact_tokens for anchor in self.anchors)], default=0)
 
-    @property
+    @cached_property
     def tasks(self) -> tuple[str, ...]:
         """Every task with a result at any anchor, groups included, in the order of the result files."""
         return tuple(dict.fromkeys(task for anchor in self.anchors for task in anchor.results.tasks))
@@ -163,7 +167,7 @@ class Run:
         """The results of a task, at every anchor that has one."""
         return [anchor.results.tasks[task] for anchor in self.anchors if task in anchor.results.tasks]
 
-    @property
+    @cached_property
     def headline_tasks(self) -> tuple[str, ...]:
         """The tasks that are part of no other."""
         below = {child for children in self.subtasks.values() for child in children}
@@ -204,7 +208,7 @@ def read_run(folder: Path) -> Run:
     recipe_path = run.recipe_yaml
     recipe_text = recipe_path.read_text(encoding="utf-8", errors="replace") if recipe_path.is_file() else ""
     try:
-        recipe = yaml.safe_load(recipe_text) or {}
+        recipe = yaml.load(recipe_text, _SafeLoader) or {}
     except yaml.YAMLError as error:
         raise InputError(f"{recipe_path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(recipe, dict):

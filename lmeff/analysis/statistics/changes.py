@@ -76,18 +76,21 @@ def change(
 
     Pairs are resampled within each paradigm, the same ones at both anchors, so what makes a pair easy or hard at both
     cancels; the interval is the percentile interval (Efron 1979, "Bootstrap methods: another look at the jackknife"). A
-    pair's difference can only be -1, -0.5, 0, 0.5 or 1, so how often each value occurs in a resample is multinomial
-    with the observed shares: drawing those five counts is exactly the bootstrap over pairs, and its cost does not grow
-    with their number. Pairs that were made from one item, such as EWoK's in both directions, are drawn together.
+    pair's difference can only be -1, -0.5, 0, 0.5 or 1, so how the sum over a resample is distributed is known exactly:
+    drawing sums from that is exactly the bootstrap over pairs, and its cost does not grow with their number. Pairs that were
+    made from one item, such as EWoK's in both directions, are drawn together.
 
     Raises InputError when the run lacks the task or two anchors with its pairs, or when these were scored with other data or
     settings.
     """
-    alike = _alike(run, task)
-    if (first is None or last is None) and len(alike) < 2:
-        raise InputError(f"{run.folder}: {len(alike)} anchors with scores of the pairs of {task}; a change needs two")
-    before = alike[0] if first is None else run.anchor(first)
-    after = alike[-1] if last is None else run.anchor(last)
+    ends = _ends(run, task) if first is None or last is None else None
+    if (first is None or last is None) and ends is None:
+        number = sum(_is_scored(run, task, anchor) for anchor in run.anchors)
+        raise InputError(
+            f"{run.folder}: {min(number, 1)} anchors with scores of the pairs of {task}; a change needs two"
+        )
+    before = run.anchor(first) if first is not None else ends[0]
+    after = run.anchor(last) if last is not None else ends[1]
     if _made_with(before, task) != _made_with(after, task):
         words = setting_words(_made_with(before, task)[0], _made_with(after, task)[0]) or ["scoring"]
         other = f"data of {task}" if words[0] == "data" else f"settings of {task} ({', '.join(words)})"
@@ -124,7 +127,11 @@ def paired_differences(run: Run, task: str, before: Anchor, after: Anchor) -> pd
     """`task`, `pair`, `item`, `difference` of every pair of `task` that both anchors scored. Raises InputError without any."""
     paradigms = run.paradigms(task)
     first, last = (anchor.pairs[anchor.pairs["task"].isin(paradigms)] for anchor in (before, after))
-    joined = first.merge(last.drop(columns="item"), on=["task", "pair"], suffixes=("_first", "_last"))
+    first, last = first.reset_index(drop=True), last.reset_index(drop=True)
+    if first[["task", "pair"]].equals(last[["task", "pair"]]):  # as they mostly are, and merging takes its time
+        joined = first.rename(columns={"score": "score_first"}).assign(score_last=last["score"])
+    else:
+        joined = first.merge(last.drop(columns="item"), on=["task", "pair"], suffixes=("_first", "_last"))
     if joined.empty:
         raise InputError(f"{run.folder}: {before.revision} and {after.revision} share no scored pair of {task}")
     joined["difference"] = joined["score_last"] - joined["score_first"]
@@ -144,23 +151,51 @@ def bootstrap_means(
     one each by default.
     """
     sizes = np.ones_like(values) if sizes is None else sizes
+    has_one_size = len(set(sizes.tolist())) == 1 and bool(np.all(2 * values == np.round(2 * values)))
     total = np.zeros(num_resamples)
     for stratum in counts:
-        num_items = stratum.sum()
-        drawn = generator.multinomial(num_items, stratum / num_items, size=num_resamples)
-        total += (drawn @ values) / (drawn @ sizes)
+        num_items = int(stratum.sum())
+        if has_one_size:
+            total += _drawn_sums(stratum, values, num_resamples, generator) / (num_items * sizes[0])
+        else:
+            drawn = generator.multinomial(num_items, stratum / num_items, size=num_resamples)
+            total += (drawn @ values) / (drawn @ sizes)
     return total / len(counts)
+
+
+def _drawn_sums(
+    stratum: np.ndarray, values: np.ndarray, num_resamples: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Sums of as many values as there are items, each drawn from the observed ones, which are multiples of one half: their
+    distribution is that of one value, convolved with itself."""
+    num_items, lowest = int(stratum.sum()), values.min()
+    halves = np.round(2 * (values - lowest)).astype(int)
+    once = np.bincount(halves, weights=stratum / num_items)
+    support = num_items * (len(once) - 1) + 1
+    length = 1 << (support - 1).bit_length()
+    probabilities = np.fft.irfft(np.fft.rfft(once, length) ** num_items, length)[:support]
+    below = np.cumsum(np.maximum(probabilities, 0.0))
+    # Sorted, they are found several times as fast; shuffled, strata are independent of each other.
+    sought = np.sort(generator.random(num_resamples)) * below[-1]
+    drawn = generator.permutation(np.searchsorted(below, sought, side="right"))
+    return num_items * lowest + np.minimum(drawn, support - 1) / 2
 
 
 def changes(run: Run) -> list[Change]:
     """From the first to the last anchor, as `change` takes them, for every headline task for which there are two."""
-    return [change(run, task) for task in run.headline_tasks if len(_alike(run, task)) >= 2]
+    return [change(run, task) for task in run.headline_tasks if _ends(run, task)]
 
 
-def _alike(run: Run, task: str) -> list[Anchor]:
-    """Anchors that were scored pair by pair with the data and settings that the last one was scored with."""
-    scored = _scored(run, task)
-    return [anchor for anchor in scored if _made_with(anchor, task) == _made_with(scored[-1], task)]
+def _ends(run: Run, task: str) -> tuple[Anchor, Anchor] | None:
+    """The first and the last of the anchors that were scored pair by pair with the data and settings of the last one; None
+    where these are not two. The scores of the anchors between them are not read."""
+    last = next((anchor for anchor in reversed(run.anchors) if _is_scored(run, task, anchor)), None)
+    for anchor in run.anchors:
+        if last is None or anchor is last:
+            return None
+        if _made_with(anchor, task) == _made_with(last, task) and _is_scored(run, task, anchor):
+            return anchor, last
+    return None
 
 
 def _made_with(anchor: Anchor, task: str) -> tuple[dict, str | None]:
@@ -169,6 +204,5 @@ def _made_with(anchor: Anchor, task: str) -> tuple[dict, str | None]:
     return (conditions(result.about), result.scoring) if result else (conditions({}), None)
 
 
-def _scored(run: Run, task: str) -> list[Anchor]:
-    paradigms = run.paradigms(task)
-    return [anchor for anchor in run.anchors if not anchor.scored_paradigms.isdisjoint(paradigms)]
+def _is_scored(run: Run, task: str, anchor: Anchor) -> bool:
+    return not anchor.scored_paradigms.isdisjoint(run.paradigms(task))

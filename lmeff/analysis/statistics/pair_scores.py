@@ -55,3 +55,10 @@ def summarize_pairs(run: Run, anchor: Anchor, task: str) -> PairSummary | None:
     num_pairs = int(scores["size"].sum())
     stderr = np.sqrt((scores["stderr"] ** 2).sum(skipna=False)) / len(scores)
     return PairSummary(float(stderr), float(scores["ties"].sum() / num_pairs), num_pairs)
+
+
+def tie_rate(run: Run, anchor: Anchor, task: str) -> float | None:
+    """The share of the pairs of `task` with a tie, as `summarize_pairs` has it; None without scores of pairs."""
+    pairs = anchor.pairs
+    scores = pairs.loc[pairs["task"].isin(run.paradigms(task)), "score"]
+    return float((scores == 0.5).mean()) if len(scores) else None
