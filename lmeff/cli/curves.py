@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from lmeff.cli.argument_types import path
+from lmeff.cli.argument_types import path, share
 from lmeff.cli.help import options_anywhere
 
 SUMMARY = "the learning curves of runs, other models and plain tables as one table"
@@ -45,9 +45,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--level",
         choices=("task", "phenomenon", "paradigm"),
         default="task",
-        help="of --markdown and --latex (default: task, what is part of no other)",
+        help="of what is shown over seeds (default: task, what is part of no other)",
     )
-    parser.add_argument("--tasks", metavar="T,...", help="of --markdown and --latex: these tasks in place of a level")
+    parser.add_argument("--tasks", metavar="T,...", help="these tasks in place of a level")
+    parser.add_argument(
+        "--threshold",
+        type=share,
+        metavar="X",
+        help="say when each task reaches this score for good, such as 0.75 (--json always does, at 0.75)",
+    )
+    parser.add_argument(
+        "--within",
+        type=share,
+        metavar="X",
+        help="say from which anchor on each curve is so close to its end, such as 0.01 (--json always does, at 0.01)",
+    )
+    parser.add_argument(
+        "--scale",
+        choices=("log", "linear"),
+        default="log",
+        help="along which curves are straight between two anchors, for --threshold (default: log)",
+    )
     options_anywhere(parser)
 
 
@@ -64,14 +82,15 @@ def run(options: argparse.Namespace) -> None:
     if folders := [each for each in paths if not Path(each).is_file()]:
         check_run_folders(folders)
     with shown("reading the curves"):
-        from lmeff.analysis.one_table.curves import Curves
+        from lmeff.analysis.one_table.curves import Curves, Wanted
 
         curves = Curves.read(paths, options.columns, notes)
     tasks = [task for task in options.tasks.split(",") if task] if options.tasks else None
+    wanted = Wanted(options.level, tasks, options.axis, options.scale, options.threshold, options.within)
     if form == "parquet":
         curves.table.to_parquet(options.output, index=False)
     else:
-        text = curves.text(form, axis=options.axis, level=options.level, tasks=tasks)
+        text = curves.text(form, wanted)
         if options.output:
             Path(options.output).write_text(text, encoding="utf-8")
         else:

@@ -8,9 +8,11 @@ from typing import Self
 
 import pandas as pd
 
-from lmeff.analysis.exports import all_notes, curves_json, curves_table, json_text
+from lmeff.analysis.exports import all_notes, curves_json, curves_table, json_text, records
 from lmeff.analysis.one_table.cells import check_no_copies, check_no_duplicates, missing_cells, missing_lines
 from lmeff.analysis.one_table.matrix import chosen, matrices, matrix_lines
+from lmeff.analysis.one_table.milestone_text import Titled, acquisition_tables, closeness_tables
+from lmeff.analysis.one_table.milestones import THRESHOLD, WITHIN, acquisition, closeness
 from lmeff.analysis.one_table.notes import step_notes, table_notes
 from lmeff.analysis.one_table.paper import curves_latex, curves_markdown
 from lmeff.analysis.one_table.seed_curves import seed_curves
@@ -19,9 +21,26 @@ from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.scores.observation import Observation
 from lmeff.analysis.scores.paths import read_measured
 from lmeff.analysis.text import print_curves
+from lmeff.text_tables import table_lines
 
 MOST_ROWS = 50
 """So many recipes of a task are shown in a terminal."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be shown of curves."""
+
+    level: str = "task"
+    tasks: list[str] | None = None
+    """These in place of a level."""
+    axis: str = "tokens"
+    scale: str = "log"
+    """Of the axis, along which curves are straight between two anchors."""
+    threshold: float | None = None
+    """Say when it is reached."""
+    within: float | None = None
+    """Say from which anchor on a curve is so close to its end."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +90,39 @@ class Curves:
         """What to know of the numbers, a line each."""
         return [*all_notes(self.runs), *self.table_notes]
 
-    def text(
-        self, form: str | None, axis: str = "tokens", level: str = "task", tasks: Sequence[str] | None = None
-    ) -> str:
-        """All as `json` or `csv`; means over seeds of a level, or of tasks that are named, as `markdown` or `latex`; None: for
-        a terminal. Raises InputError for tasks that are not there."""
+    def milestones(self, wanted: Wanted) -> list[Titled]:
+        """When thresholds are reached, and from where on curves are close to their end, as far as it is wanted."""
+        tables: list[Titled] = []
+        if wanted.threshold is not None:
+            acquired = acquisition(self.values, wanted.threshold, wanted.axis, wanted.scale)
+            tables += acquisition_tables(acquired, wanted.level, wanted.tasks)
+        if wanted.within is not None:
+            tables += closeness_tables(closeness(self.values, wanted.within, wanted.axis), wanted.level, wanted.tasks)
+        return tables
+
+    def json(self, wanted: Wanted) -> str:
+        """Everything, with milestones by the thresholds that are wanted or the usual ones."""
+        document = curves_json(self.runs, self.observations, self.table_notes)
+        threshold = THRESHOLD if wanted.threshold is None else wanted.threshold
+        within = WITHIN if wanted.within is None else wanted.within
+        document["acquired"] = records(acquisition(self.values, threshold, wanted.axis, wanted.scale))
+        document["close"] = records(closeness(self.values, within, wanted.axis))
+        return json_text(document) + "\n"
+
+    def text(self, form: str | None = None, wanted: Wanted = Wanted()) -> str:
+        """All as `json` or `csv`; means over seeds as `markdown` or `latex`; None: for a terminal. Raises InputError for tasks
+        that are not there."""
         if form == "csv":
             return self.table.to_csv(index=False, lineterminator="\n")
         if form == "json":
-            return json_text(curves_json(self.runs, self.observations, self.table_notes)) + "\n"
+            return self.json(wanted)
         if form is None:
-            return self._for_terminal()
-        found = list(matrices(chosen(self.over_seeds, level, tasks)))
+            return self._for_terminal(wanted)
+        found = list(matrices(chosen(self.over_seeds, wanted.level, wanted.tasks)))
         write = curves_markdown if form == "markdown" else curves_latex
-        return write(found, axis == "flops", self.notes)
+        return write(found, wanted.axis == "flops", self.milestones(wanted), self.notes)
 
-    def _for_terminal(self) -> str:
+    def _for_terminal(self, wanted: Wanted) -> str:
         num_of_runs = len(self.values) - len(self.observations)
         parts = (
             [print_curves(self.runs, self.values.iloc[:num_of_runs]).rstrip("\n")]
@@ -96,4 +132,5 @@ class Curves:
         if self.observations:
             theirs = matrices(seed_curves(self.values.iloc[num_of_runs:]))
             parts += ["\n".join(matrix_lines(matrix, MOST_ROWS)) for matrix in theirs]
+        parts += ["\n".join([title, "", *table_lines(lines, "<<>")]) for title, lines in self.milestones(wanted)]
         return "\n\n".join([*parts, *(["\n".join(self.table_notes)] if self.table_notes else [])]) + "\n"

@@ -5,54 +5,67 @@ from collections.abc import Sequence
 
 from lmeff.analysis.comparison.output.paper import latex, markdown
 from lmeff.analysis.one_table.matrix import Matrix, long_rows, mean_rows, wide_rows
+from lmeff.analysis.one_table.milestone_text import Titled
 
 _MOST_COLUMNS = 6
 """Of a table that stands in one column of a page with two."""
 
 
-def curves_markdown(matrices: Sequence[Matrix], is_long: bool, remarks: Sequence[str]) -> str:
-    """A table for each task, its title above it; `is_long` gives every anchor a line, with FLOPs and both intervals."""
+def curves_markdown(
+    matrices: Sequence[Matrix], is_long: bool, milestones: Sequence[Titled], remarks: Sequence[str]
+) -> str:
+    """A table for each task, its title above it; `is_long` gives every anchor a line, with FLOPs and both intervals. Then those
+    of milestones."""
     parts = []
     for matrix in matrices:
-        header, *rows = ([markdown(cell) for cell in line] for line in _rows(matrix, is_long))
-        sides = ["---", *["--:"] * (len(header) - 1)]
-        parts += [
-            f"**{markdown(matrix.title)}**",
-            "\n".join(f"| {' | '.join(line)} |" for line in (header, sides, *rows)),
-        ]
+        parts += [f"**{markdown(matrix.title)}**", _markdown_table(_rows(matrix, is_long))]
         parts.append(markdown(_caption(matrix, is_long)))
+    for title, lines in milestones:
+        parts += [f"**{markdown(title)}**", _markdown_table(lines)]
     parts.append("\n".join(f"- {markdown(line)}" for line in remarks))
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def curves_latex(matrices: Sequence[Matrix], is_long: bool, remarks: Sequence[str]) -> str:
-    """A `table` for each task, in the style of booktabs; remarks stand in comments. With many anchors only the last one has its
+def curves_latex(
+    matrices: Sequence[Matrix], is_long: bool, milestones: Sequence[Titled], remarks: Sequence[str]
+) -> str:
+    """The same as `table`s in the style of booktabs; remarks stand in comments. With many anchors only the last one has its
     interval: the others would not fit on a page."""
     parts = ["\n".join([r"% needs \usepackage{booktabs}", *(f"% {line}" for line in remarks)])]
     for matrix in matrices:
         is_wide = not is_long and len(matrix.anchors) > _MOST_COLUMNS
-        header, *rows = mean_rows(matrix) if is_wide else _rows(matrix, is_long)
-        environment = "table*" if len(header) > _MOST_COLUMNS else "table"
-        name = re.sub("[^a-z0-9]+", "-", f"{matrix.task} {matrix.metric}".lower()).strip("-")
-        parts.append(
-            "\n".join(
-                [
-                    rf"\begin{{{environment}}}[t]",
-                    r"  \centering\small\setlength{\tabcolsep}{4pt}",
-                    rf"  \begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
-                    r"    \toprule",
-                    f"    {_line(header)}",
-                    r"    \midrule",
-                    *(f"    {_line(row)}" for row in rows),
-                    r"    \bottomrule",
-                    r"  \end{tabular}",
-                    rf"  \caption{{{latex(f'{matrix.title}. {_caption(matrix, is_long)}')}}}",
-                    rf"  \label{{tab:curves-{name}}}",
-                    rf"\end{{{environment}}}",
-                ]
-            )
-        )
+        lines = mean_rows(matrix) if is_wide else _rows(matrix, is_long)
+        caption = f"{matrix.title}. {_caption(matrix, is_long)}"
+        parts.append(_latex_table(lines, caption, f"{matrix.task} {matrix.metric}"))
+    parts += [_latex_table(lines, f"{title[0].upper()}{title[1:]}.", title) for title, lines in milestones]
     return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    header, *rows = ([markdown(cell) for cell in line] for line in lines)
+    sides = ["---", *["--:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, sides, *rows))
+
+
+def _latex_table(lines: Sequence[Sequence[str]], caption: str, name: str) -> str:
+    header, *rows = lines
+    environment = "table*" if len(header) > _MOST_COLUMNS else "table"
+    return "\n".join(
+        [
+            rf"\begin{{{environment}}}[t]",
+            r"  \centering\small\setlength{\tabcolsep}{4pt}",
+            rf"  \begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+            r"    \toprule",
+            f"    {_line(header)}",
+            r"    \midrule",
+            *(f"    {_line(row)}" for row in rows),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            rf"  \caption{{{latex(caption)}}}",
+            rf"  \label{{tab:curves-{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')}}}",
+            rf"\end{{{environment}}}",
+        ]
+    )
 
 
 def _rows(matrix: Matrix, is_long: bool) -> list[list[str]]:

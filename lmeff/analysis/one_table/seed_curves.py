@@ -1,5 +1,7 @@
 """Learning curves over seeds from the one tidy table: a row for each recipe, task, metric and anchor."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -42,14 +44,14 @@ def seed_curves(table: pd.DataFrame) -> pd.DataFrame:
 def made_apart(table: pd.DataFrame, *more: str) -> np.ndarray:
     """(rows,): the number of the point of a curve that a row is of, in order of appearance. Points whose data, settings or
     numbers of examples differ are different ones."""
-    if table.empty:
-        return np.zeros(0, dtype=np.int64)
-    names = [*KEYS, "nominal_tokens", *MADE, *more]
-    # A score that is at no known number of tokens is a point of its own.
-    anchors = table["nominal_tokens"].astype("Int64").fillna(-1)
+    return codes_of(table, [*KEYS, "nominal_tokens", *MADE, *more])
+
+
+def codes_of(table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:
+    """(rows,): rows that are equal in these columns have one number, in order of appearance. Nothing equals nothing: a score
+    at no known number of tokens is a point of its own."""
     codes = np.zeros(len(table), dtype=np.int64)
     for name in names:
-        column = anchors if name == "nominal_tokens" else table[name]
-        of_column = pd.factorize(column, use_na_sentinel=True)[0] + 1
-        codes = pd.factorize(codes * (int(of_column.max()) + 1) + of_column)[0]
+        of_column = pd.factorize(table[name])[0] + 1
+        codes = pd.factorize(codes * (int(of_column.max(initial=0)) + 1) + of_column)[0]
     return codes

@@ -1,0 +1,58 @@
+"""Milestones of curves as tables that people read."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from lmeff.analysis.one_table.matrix import chosen
+from lmeff.quantities import format_short, format_tokens
+
+Titled = tuple[str, list[list[str]]]
+"""What a table shows, and its lines, the header first."""
+_AXES = {"tokens": "tokens", "flops": "FLOPs"}
+
+
+def acquisition_tables(acquired: pd.DataFrame, level: str, tasks: list[str] | None) -> Iterator[Titled]:
+    """For each metric when the threshold was reached for good, the earliest first within a recipe."""
+    for (metric, threshold, axis), rows in _shown(acquired, level, tasks, "threshold"):
+        lines = [["recipe", "task", f"{_AXES[axis]} to {100 * threshold:g}", "95%", "over", "95% bootstrap", "seeds"]]
+        for row in rows.to_dict("records"):
+            reached = "never" if pd.isna(row["reached"]) else _count(row, row["reached"])
+            ends = _interval(row, "low", "high")
+            over = "-" if pd.isna(row["interval_over"]) else row["interval_over"]
+            seeds = f"{row['num_reached']} of {row['num_seeds']}"
+            lines.append([row["recipe"], row["task"], reached, ends, over, _bootstrap(row), seeds])
+        yield f"where {metric} x 100 is {100 * threshold:g} or more from there to the end", lines
+
+
+def closeness_tables(close: pd.DataFrame, level: str, tasks: list[str] | None) -> Iterator[Titled]:
+    """For each metric from which anchor on it is close to its end."""
+    for (metric, within, axis), rows in _shown(close, level, tasks, "within"):
+        lines = [["recipe", "task", f"{_AXES[axis]}, from", "95% bootstrap", "seeds by themselves", "end", "seeds"]]
+        for row in rows.to_dict("records"):
+            ends = [_count(row, row[name]) for name in ("close_from", "earliest_seed", "latest_seed", "last")]
+            alone = ends[1] if ends[1] == ends[2] else f"{ends[1]} to {ends[2]}"
+            lines.append([row["recipe"], row["task"], ends[0], _bootstrap(row), alone, ends[3], str(row["num_seeds"])])
+        yield f"from which anchor on {metric} x 100 is within {100 * within:g} of its end", lines
+
+
+def _shown(table: pd.DataFrame, level: str, tasks: list[str] | None, name: str) -> Iterator[tuple[tuple, pd.DataFrame]]:
+    if table.empty:
+        return
+    yield from chosen(table, level, tasks).groupby(["metric", name, "axis"], sort=False)
+
+
+def _count(row: dict, count: float) -> str:
+    return format_tokens(round(count)) if row["axis"] == "tokens" else format_short(count)
+
+
+def _bootstrap(row: dict) -> str:
+    return _interval(row, "bootstrap_low", "bootstrap_high") if row["num_seeds"] > 1 else "-"
+
+
+def _interval(row: dict, low: str, high: str) -> str:
+    """`[218M, 526M]`; `never` for an end that is not reached."""
+    ends = [row[low], row[high]]
+    if all(map(pd.isna, ends)):
+        return "-"
+    return f"[{', '.join('never' if pd.isna(end) else _count(row, end) for end in ends)}]"

@@ -1,0 +1,103 @@
+"""When curves reach a threshold, and from which anchor on they are close to their end: known answers and a slow way."""
+
+import json
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lmeff.analysis.one_table.curves import Curves
+from lmeff.analysis.one_table.milestones import acquisition, close_from, closeness, reached_at
+from lmeff.cli import main
+
+M = 10**6
+
+
+def curves_of(tmp_path: Path, values: dict[str, list[list[float]]]) -> Curves:
+    """By task the curves of seeds at 1M, 2M, 4M, ... tokens."""
+    rows = [
+        f"{task},{seed},{2**place * M},{value}"
+        for task, of_seeds in values.items()
+        for seed, curve in enumerate(of_seeds)
+        for place, value in enumerate(curve)
+    ]
+    path = tmp_path / "curves.csv"
+    path.write_text("\n".join(["task,seed,tokens,acc", *rows]) + "\n")
+    return Curves.read([path])
+
+
+def test_a_threshold_is_reached_where_the_curve_stays_above_it():
+    along = np.array([1.0, 2.0, 4.0, 8.0])
+    values = np.array([[0.5, 0.6, 0.7, 0.8], [0.7, 0.5, 0.6, 0.8], [0.9, 0.9, 0.9, 0.9], [0.8, 0.8, 0.8, 0.6]])
+    assert reached_at(values, along, 0.65, "linear").tolist() == pytest.approx([3.0, 5.0, 1.0, np.inf])
+    assert reached_at(values, along, 0.65).tolist() == pytest.approx([8**0.5, 4 * 2**0.25, 1.0, np.inf])
+    assert close_from(values, along, 0.1).tolist() == [4.0, 8.0, 1.0, 8.0]
+
+
+def test_the_order_in_which_tasks_are_learned_and_its_intervals(tmp_path):
+    late = [[0.5, 0.5, 0.6, 0.9], [0.5, 0.6, 0.7, 0.8], [0.5, 0.5, 0.5, 1.0]]
+    early = [[0.5, 0.8, 0.9, 0.9], [0.6, 0.8, 0.8, 0.8], [0.7, 0.8, 0.8, 0.8]]
+    never = [[0.5, 0.5, 0.5, 0.5], [0.5, 0.6, 0.6, 0.9], [0.5, 0.6, 0.6, 0.6]]
+    table = acquisition(curves_of(tmp_path, {"never": never, "late": late, "early": early}).values, 0.75)
+    assert table["task"].tolist() == ["early", "late", "never"]
+    rows = table.set_index("task")
+    # Between anchors the logarithm of tokens is the axis: half way from 4M to 8M is 4M x 2^0.5.
+    of_seeds = [4 * M * 2**share for share in (0.5, 0.5, 0.5)]
+    assert rows.loc["late", ["low", "high"]].tolist() == pytest.approx([of_seeds[0]] * 2)
+    reached = [1 * M * 2 ** ((0.75 - first) / (0.8 - first)) for first in (0.5, 0.6, 0.7)]
+    logs = np.log(reached)
+    low, high = np.exp(stats.t.interval(0.95, 2, loc=logs.mean(), scale=stats.sem(logs)))
+    assert rows.loc["early", ["low", "high", "interval_over"]].tolist() == [
+        pytest.approx(low), pytest.approx(high), "seeds",
+    ]  # fmt: skip
+    assert rows.loc["early", "reached"] == pytest.approx(1 * M * 2 ** (0.15 / 0.2))
+    assert rows.loc["never", ["num_reached", "num_seeds"]].tolist() == [1, 3]
+    assert rows.loc["never", ["reached", "low", "high", "bootstrap_high"]].isna().all()
+    # Of 27 resamples of `never` the first is the middle seed three times, which is reached: 1/27 is more than 2.5%.
+    assert rows.loc["never", "bootstrap_low"] == pytest.approx(4 * M * 2 ** (0.15 / 0.3))
+
+
+def test_the_bootstrap_is_that_of_all_resamples_in_turn(tmp_path):
+    values = np.random.default_rng(0).normal([0.5, 0.6, 0.7, 0.8, 0.85], 0.03, (4, 5)).clip(0, 1)
+    table = curves_of(tmp_path, {"t": values.tolist()}).values
+    along = M * 2.0 ** np.arange(5)
+    means = np.array([np.mean(resample, axis=0) for resample in product(values, repeat=4)])
+    below = int(0.025 * len(means))
+    for found, of_resamples in (
+        (acquisition(table, 0.75), reached_at(means, along, 0.75)),
+        (closeness(table, 0.06), close_from(means, along, 0.06)),
+    ):
+        expected = np.sort(of_resamples)[[below, -1 - below]]
+        assert found.iloc[0][["bootstrap_low", "bootstrap_high"]].tolist() == pytest.approx(expected.tolist())
+
+
+def test_one_seed_has_its_interval_over_examples(fake_run):
+    curves = Curves.read([fake_run(num_pairs=50)])
+    row = acquisition(curves.values, 0.6).set_index("task").loc["lmeff_blimp"]
+    of_task = curves.values[(curves.values["task"] == row.name) & (curves.values["nominal_tokens"] > 0)]
+    along = of_task["nominal_tokens"].to_numpy(float)
+    assert row["interval_over"] == "examples"
+    for name, end in (("low", "high"), ("reached", "value"), ("high", "low")):
+        expected = reached_at(of_task[end].to_numpy(float)[None, :], along, 0.6)[0]
+        assert row[name] == pytest.approx(expected)
+    by_flops = acquisition(curves.values, 0.6, "flops").set_index("task").loc["lmeff_blimp"]
+    expected = reached_at(of_task["value"].to_numpy(float)[None, :], of_task["flops"].to_numpy(float), 0.6)[0]
+    assert by_flops["reached"] == pytest.approx(expected)
+
+
+@pytest.mark.medium
+def test_milestones_are_in_every_form(tmp_path, capsys):
+    path = tmp_path / "curves.csv"
+    curves_of(tmp_path, {"t": [[0.5, 0.8, 0.8], [0.5, 0.9, 0.9]]})
+    words = ["curves", str(path), "--threshold", "0.65", "--within", "0.05"]
+    for form in ([], ["--markdown"], ["--latex"]):
+        assert main([*words, *form]) == 0
+        out = capsys.readouterr().out
+        assert "acc x 100 is 65 or more from there to the end" in out
+        assert "rom which anchor on acc x 100 is within 5 of its end" in out
+    assert main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["acquired"][0]["reached"] == pytest.approx(M * 2 ** (0.15 / 0.35))
+    assert (document["close"][0]["close_from"], document["close"][0]["num_seeds"]) == (2 * M, 2)
