@@ -6,6 +6,7 @@ import pytest
 
 from lmeff.recipe import read_recipe
 from lmeff.sweeps.cases import read_sweep
+from lmeff.sweeps.ranking.finalists import write_finalists
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 
@@ -41,3 +42,18 @@ def test_strategies_and_students_are_those_of_the_recipes(sweep: str, recipes: d
             for other in ("name", "seed", "paths", "publish"):
                 del values[other]
         assert ours == theirs
+
+
+@pytest.mark.medium
+def test_finalists_of_a_shipped_sweep_are_read_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sweep = read_sweep("sweeps/allocation_share")
+    rows = [{"case": name, "differs": False} for name in ("embedding_share-0.35", "embedding_share-0.25")]
+    path = tmp_path / "share.yaml"
+    write_finalists(path, sweep, [], {"rows": rows}, top=2)
+    assert "recipe: allocation/llama_10m\n" in path.read_text()
+    there = read_sweep(str(path)).cases
+    assert [(case.name, case.seed) for case in there[:2]] == [(row["case"], 0) for row in rows]
+    assert [case.seed for case in there] == [0, 0, 1, 1, 2, 2]
+    first = next(case for case in sweep.cases if case.name == rows[0]["case"])
+    assert there[0].recipe.model == first.recipe.model

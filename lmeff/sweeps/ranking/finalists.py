@@ -13,7 +13,7 @@ from lmeff.files import write_text
 from lmeff.recipe.files import find_recipe
 from lmeff.recipe.input_paths import seen_from
 from lmeff.recipe.yaml_lines import read_yaml
-from lmeff.shipped import find_shipped
+from lmeff.shipped import find_shipped, shipped_names
 from lmeff.sweeps.cases import Case, Sweep
 from lmeff.sweeps.reading import SweepText, read_text
 
@@ -35,16 +35,20 @@ def write_finalists(path: Path, sweep: Sweep, words: Sequence[str], ranking: dic
     text = read_text(sweep.file, words)
     cases = {case.name: case for case in sweep.cases}
     chosen = [row["case"] for row in ranking["rows"] if not row["differs"]][:top]
-    main = text.recipe.main
-    comes_with_lmeff = find_shipped("recipes", written["recipe"]) == Path(main).resolve()
     study = {
         "sweep": f"{sweep.name}_finalists",
-        "recipe": written["recipe"] if comes_with_lmeff else os.path.relpath(main, path.parent),
+        "recipe": _shipped_name(text.recipe.main) or os.path.relpath(text.recipe.main, path.parent),
         "seeds": sweep.seeds,
         "axes": {"finalist": {name: _settings(cases[name], text, path) for name in chosen}},
     }
     write_text(path, yaml.safe_dump(study, sort_keys=False, allow_unicode=True))
     return chosen
+
+
+def _shipped_name(recipe: str) -> str | None:
+    """What a recipe that comes with lmeff is called in any folder, such as `allocation/llama_10m`."""
+    there = Path(recipe).resolve()
+    return next((name for name in shipped_names("recipes") if find_shipped("recipes", name) == there), None)
 
 
 def words_that_remain(words: Sequence[str]) -> list[str]:
