@@ -129,6 +129,7 @@ def test_several_runs_share_a_page_and_seeds_share_a_line(fake_run, tmp_path):
     ]
     page = Page(write_report(read_runs(paths), tmp_path / "r.html"))
     assert "4 runs compared" in page.text
+    assert "1 failed or empty: stopped" in page.text
     for words in ("Failed at 25%", "180m_hybrid, seed 0", "180m_hybrid, seed 1", "60m", "stopped", "out of memory"):
         assert words in page.text
     labels = {row["series"] for rows in page.figures["main"]["datasets"].values() for row in rows if "series" in row}

@@ -1,12 +1,19 @@
 """A plain table of scores is shown as runs are."""
 
 import csv
+import html
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import lmeff
+from lmeff.analysis.charts.figures import page_figures
+from lmeff.analysis.charts.study import Study
+from lmeff.analysis.report import report
 from lmeff.analysis.scores.paths import read_scored
 from lmeff.cli import main
 from lmeff.errors import InputError
@@ -91,3 +98,38 @@ def test_a_score_that_is_there_twice_is_refused(table):
         file.write("web,60m,200,8000,1,0.9\n")
     with pytest.raises(InputError, match="1 scores are there more than once: web 60m 8000, seed 1, 200M, blimp"):
         read_scored([table])
+
+
+COPY = """
+<script>
+  setTimeout(() => {
+    for (const form of ["csv", "markdown", "latex"]) {
+      const button = document.querySelector(`[data-copy="${form}"]`);
+      button.click();
+      document.body.dataset[form] = button.dataset.copied;
+    }
+    document.body.dataset.drawn = document.querySelectorAll("figure svg").length;
+  }, 6000);
+</script>
+</body>"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("chromium") or os.environ.get("CI")), reason="needs chromium")
+def test_in_a_browser_long_data_are_unpacked_and_tables_are_copied(table, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "LONG_DATA", 0)
+    study = Study(*read_scored([table]))
+    page = report.write_report(study, tmp_path / "page.html")
+    before, _, after = page.read_text().rpartition("</body>")
+    assert '<script type="application/gzip" id="page-data">' in before
+    page.write_text(before + COPY + after)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--virtual-time-budget=15000"]
+    command = ["chromium", *flags, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.resolve().as_uri()]
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=120).stdout
+    body = html.unescape(re.search(r"<body ([^>]*)>", dom)[1])
+    assert f'data-drawn="{len(page_figures(study))}"' in body
+    score_text = f"{100 * score('tales', '20m', 200, 0):.1f}"
+    assert f'"tales 20m 8000, seed 0",Scored,200M,{score_text}\n' in body
+    assert f"| tales 20m 8000, seed 0 | Scored | 200M | {score_text} |" in body
+    assert f"tales 20m 8000, seed 0 & Scored & 200M & {score_text} \\\\" in body
+    assert "blimp, \\%" in body

@@ -1,6 +1,7 @@
 """One self-contained HTML page about one run or several, with the main figure beside it as a PNG; or figures alone."""
 
 import base64
+import gzip
 import json
 import os
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from lmeff.errors import InputError
 from lmeff.files import write_text
 
 PAGE = Path(__file__).parent / "page"
+LONG_DATA = 1_500_000
+"""Characters of JSON from which on the data of a page are compressed."""
 
 
 def write_output(runs: Sequence[Run] | Study, output: str | Path, figure: str | None = None) -> list[Path]:
@@ -81,7 +84,7 @@ def render_page(study: Study, title: str | None) -> tuple[str, bytes | None]:
         styles=_asset("page.css")
         .replace("/* light cells */", cell_css(LIGHT_CELLS))
         .replace("/* dark cells */", cell_css(DARK_CELLS)),
-        data=_script_json({"figures": figures, "themes": {"light": LIGHT, "dark": DARK}}),
+        **_page_data({"figures": figures, "themes": {"light": LIGHT, "dark": DARK}}),
         libraries=_libraries() if figures else "",
         script=_asset("page.js"),
     )
@@ -110,6 +113,15 @@ def _libraries() -> str:
 
 def _asset(name: str) -> str:
     return (PAGE / name).read_text(encoding="utf-8")
+
+
+def _page_data(value: object) -> dict[str, str]:
+    """What the page's script reads: JSON, or where that is long the same compressed, which every browser since 2023 unpacks."""
+    text = _script_json(value)
+    if len(text) < LONG_DATA:
+        return {"data": text, "data_type": "application/json"}
+    packed = gzip.compress(text.encode(), mtime=0)
+    return {"data": base64.b64encode(packed).decode(), "data_type": "application/gzip"}
 
 
 def _script_json(value: object) -> str:

@@ -65,6 +65,11 @@ class RunView:
         return self.run.state.state if self.run.state else "unknown"
 
     @property
+    def is_folded(self) -> bool:
+        """Whether it stands among others in a line that is closed at first: it failed, or has measured nothing yet."""
+        return self.state == "failed" or not self.run.anchors
+
+    @property
     def state_text(self) -> str:
         """`Complete`, or how far an unfinished run is."""
         if self.run.source:

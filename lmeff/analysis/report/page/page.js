@@ -1,6 +1,14 @@
-(() => {
+(async () => {
   "use strict";
-  const { figures, themes } = JSON.parse(document.getElementById("page-data").textContent);
+  // As JSON or, of many runs, as compressed JSON.
+  async function pageData() {
+    const { type, textContent } = document.getElementById("page-data");
+    if (type === "application/json") return JSON.parse(textContent);
+    const bytes = Uint8Array.from(atob(textContent), (letter) => letter.charCodeAt(0));
+    const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return JSON.parse(await new Response(unpacked).text());
+  }
+  const { figures, themes } = await pageData();
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const views = {};
   const MAX_PICKED = 12;
@@ -139,6 +147,51 @@
     finalize();
   }
 
+  // The cells of a table as text, in a form that a paper or a spreadsheet takes.
+  const written = {
+    csv: (rows) => rows.map((row) => row.map((cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",")).join("\n"),
+    markdown: ([head, ...rows]) =>
+      [head, head.map(() => "---"), ...rows].map((row) => `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`).join("\n"),
+    latex: ([head, ...rows]) => {
+      const line = (row) => `${row.map((cell) => cell.replace(/[&%$#_{}]/g, "\\$&")).join(" & ")} \\\\`;
+      const columns = head.map((_, i) => (i ? "r" : "l")).join("");
+      return ["\\begin{tabular}{" + columns + "}", "\\toprule", line(head), "\\midrule", ...rows.map(line), "\\bottomrule", "\\end{tabular}"].join("\n");
+    },
+  };
+  function addCopies() {
+    for (const table of document.querySelectorAll("main table")) {
+      const line = document.createElement("p");
+      line.className = "caption copies";
+      line.append("Copy as ");
+      for (const [form, name] of [["csv", "CSV"], ["markdown", "Markdown"], ["latex", "LaTeX"]]) {
+        const button = document.createElement("button");
+        Object.assign(button, { type: "button", className: "link", textContent: name });
+        button.dataset.copy = form;
+        line.append(button, " ");
+      }
+      table.parentElement.after(line);
+    }
+  }
+  async function copy(button) {
+    const table = button.parentElement.previousElementSibling.querySelector("table");
+    const cells = (row) => [...row.cells].map((cell) => cell.textContent.trim().replace(/\s+/g, " "));
+    const text = written[button.dataset.copy]([...table.rows].map(cells));
+    const name = button.textContent;
+    button.dataset.copied = text;
+    button.textContent = "copied";
+    setTimeout(() => (button.textContent = name), 1200);
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // A page from disk may not use the clipboard in every browser.
+      const area = document.body.appendChild(document.createElement("textarea"));
+      area.value = text;
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+  }
+
   function showChoices() {
     for (const button of document.querySelectorAll("[data-axis]")) {
       button.setAttribute("aria-pressed", String((button.dataset.axis === "log") === log));
@@ -159,6 +212,7 @@
       picked = picked.includes(task) ? picked.filter((each) => each !== task) : [...picked, task].slice(-MAX_PICKED);
       if (views.paradigms) views.paradigms.view.signal("picked", picked).resize().runAsync();
     }
+    if (button && button.dataset.copy) copy(button);
     if (button && button.dataset.save) save(button.dataset.save, button.dataset.type);
     showChoices();
   });
@@ -177,6 +231,7 @@
 
   document.documentElement.classList.add("scripts");
   for (const each of document.querySelectorAll(".switch, .scripted")) each.hidden = false;
+  addCopies();
   showChoices();
   drawAll();
 })();
