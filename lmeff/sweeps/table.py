@@ -53,7 +53,8 @@ class LiveTable:
 
     def _ended(self, index: int, outcome: str, why: str | None) -> str:
         done = f"{len(self._shown)}/{len(self._sweep.cases)}"
-        return f"{done}  case {index} ({self._sweep.cases[index]}): {outcome}{f': {why}' if why else ''}"
+        said = why if outcome == "killed" and why else f"{outcome}{f': {why}' if why else ''}"
+        return f"{done}  case {index} ({self._sweep.cases[index]}): {said}"
 
     def _table(self, progress: Progress) -> list[str]:
         outcomes = list(progress.outcomes.values())

@@ -16,6 +16,7 @@ from sweeps.study import SWEEP
 from lmeff.cli.main import main
 from lmeff.command_line.__main__ import print_state, read_command
 from lmeff.errors import InputError
+from lmeff.measures.scores.following import follow_run
 from lmeff.runs.signals import Interrupted, Killed
 from lmeff.runs.status import read_status
 from lmeff.sweeps.cases import Case, Sweep, read_sweep
@@ -25,6 +26,7 @@ from lmeff.sweeps.rungs.at_anchors import CaseRungs
 from lmeff.sweeps.rungs.costs import num_left
 from lmeff.sweeps.rungs.of_sweep import SweepRungs
 from lmeff.sweeps.rungs.rules import by_halving, by_margin, by_median, decide
+from lmeff.sweeps.table import LiveTable
 
 ANCHORS = [1000, 2000, 3000, 5000, 8000]
 
@@ -318,6 +320,14 @@ def test_what_follows_is_from_the_files_alone(sweep: Sweep) -> None:
     assert not last.run.killed_json.is_file()
 
 
+def test_an_evaluation_beside_a_killed_run_ends(sweep: Sweep) -> None:
+    for case in sweep.cases:
+        write_anchor(case, case.index % 4)
+    rungs = SweepRungs(sweep)
+    rungs.record(rungs.decide())
+    assert list(follow_run(sweep.cases[3].run.path, poll_seconds=60)) == []
+
+
 def test_for_slurm_a_killed_case_has_a_state_and_a_reason(
     sweep: Sweep, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,12 +382,13 @@ def num_starts(case: Case) -> int:
 def test_cases_wait_for_each_other_and_those_that_are_killed_are_not_begun_again(sweep: Sweep, jobs: int) -> None:
     values = {case.index: float(case.index % 4) for case in sweep.cases}
     commands = {case.index: stand_in(case, values[case.index]) for case in sweep.cases}
-    progress = run_cases(
-        sweep.cases, lambda case: commands[case.index], jobs, lambda progress: None, rungs=SweepRungs(sweep)
-    )
+    said: list[str] = []
+    table = LiveTable(sweep, said.append, is_terminal=False)
+    progress = run_cases(sweep.cases, lambda case: commands[case.index], jobs, table, rungs=SweepRungs(sweep))
     assert progress.outcomes == {case.index: "killed" if values[case.index] > 1 else "complete" for case in sweep.cases}
     assert {num_starts(case) for case in sweep.cases if values[case.index] > 1} == {1}
     assert progress.why[3].startswith("killed at 5k tokens by halving: 3 is place 4 of 4")
+    assert "  case 3 (hidden_size-64_many, seed 0): killed at 5k tokens by halving: 3 is" in "".join(said)
     again = run_cases(sweep.cases, lambda case: ["false"], jobs, lambda progress: None, rungs=SweepRungs(sweep))
     assert again.outcomes == progress.outcomes
 

@@ -28,8 +28,8 @@ def follow_run(
     output: Path | None = None,
     poll_seconds: float = _POLL_SECONDS,
 ) -> Iterator[SelectedModel]:
-    """Every revision, or those of these names, as it appears, until the run is complete or has failed; an interrupted one is
-    waited for.
+    """Every revision, or those of these names, as it appears, until the run is complete, has failed, or was killed by a rule of
+    its sweep; an interrupted one is waited for.
 
     Raises RunFailed at the end when the run's process is gone, and InputError for names that no revision has.
     """
@@ -45,14 +45,15 @@ def follow_run(
             seen.add(model.name)
             name = asked[model.name]
             yield replace(model, asked_as=None if name == model.name else name)
-        if not new and states and all(map(has_ended, states)):
+        is_killed = _is_killed(RunFolder(run), states)
+        if not new and states and (is_killed or all(map(has_ended, states))):
             break
         if not new:
             is_warned = is_warned or _warn_of_silence(run, states)
             time.sleep(poll_seconds)
     gone = [state for state in states if is_gone(state)]
     unknown = sorted(set(asked).difference(known))
-    if unknown and not gone:  # else it may have them yet
+    if unknown and not (gone or is_killed):  # else it may have them yet, or would have had them
         raise InputError(f"--revisions: {run} has no {', '.join(map(repr, unknown))}; it has {', '.join(known)}")
     if gone:
         raise RunFailed(
@@ -64,6 +65,11 @@ def follow_run(
 def has_ended(state: StateDocument | None) -> bool:
     """Whether a run, or a part of one, writes nothing any more unless it is started again."""
     return state is not None and (state.state in ("complete", "failed") or is_gone(state))
+
+
+def _is_killed(run: RunFolder, states: Sequence[StateDocument | None]) -> bool:
+    """Whether a rule of its sweep ended a run, which has stopped since."""
+    return run.killed_json.is_file() and not any(state is not None and state.state == "running" for state in states)
 
 
 def is_gone(state: StateDocument | None) -> bool:
