@@ -190,6 +190,29 @@ def test_a_sweep_stands_for_the_runs_of_its_cases(tmp_path, fake_run, capsys, mo
     assert f"{sweep}: 1 of 2 cases have not begun" in err
 
 
+def test_results_of_lm_eval_itself_are_curves(tmp_path):
+    """As `lm_eval run --output_path` leaves them: one folder for all revisions of a repository."""
+    folder = tmp_path / "out" / "someone__small"
+    folder.mkdir(parents=True)
+    arguments = {
+        "2025-11-01T10-00-00.0": "pretrained=someone/small,revision=seed-1-tokens-25M",
+        "2025-11-01T11-00-00.0": "pretrained=someone/small,revision=seed-1-tokens-50M",
+        "2025-11-02T10-00-00.0": "revision=seed-1-tokens-50M,pretrained=someone/small,dtype=float32",
+        "2025-11-03T10-00-00.0": {"pretrained": "someone/small"},
+    }
+    for place, (date, model_args) in enumerate(arguments.items()):
+        result = {
+            "results": {"blimp": {"acc,none": 0.5 + place / 10, "acc_stderr,none": 0.01}},
+            "configs": {}, "versions": {}, "higher_is_better": {}, "n-samples": {"blimp": {"effective": 50}},
+            "config": {"model": "hf", "model_args": model_args},
+        }  # fmt: skip
+        (folder / f"results_{date}.json").write_text(json.dumps(result))
+    table = Curves.read([tmp_path / "out"]).table
+    assert table[["run", "seed", "nominal_tokens", "value", "n"]].to_numpy().tolist() == [
+        ["small", 1, 25_000_000, 0.6 - 0.1, 50], ["small", 1, 50_000_000, 0.7, 50],
+    ]  # fmt: skip
+
+
 _CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8).map(str.strip).filter(bool)
 
 
