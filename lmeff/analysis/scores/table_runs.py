@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lmeff.analysis.reading.other_models import NamedAnchor
 from lmeff.analysis.reading.results import Results, Score, TaskResult
@@ -32,7 +33,7 @@ def _run(path: Path, cell: str, seed: int, scores: Sequence[Observation]) -> Tab
     by_tokens: dict[int, list[Observation]] = {}
     for one in scores:
         by_tokens.setdefault(one.tokens or 0, []).append(one)
-    known = {
+    known: dict[str, dict[str, Any]] = {
         "corpus": {"name": first.corpus},
         "model": {"size": first.size, "family": first.family},
         "tokenizer": {"vocab_size": first.vocab_size},

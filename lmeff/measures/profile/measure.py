@@ -18,7 +18,7 @@ from lmeff.recipe.sections.evaluation import Evaluation
 def models_to_profile(selection: Selection) -> dict[SelectedModel, str]:
     """The models, and what each is called in a table of all. A run stands for its newest revision unless the selection says
     otherwise, since all of them cost the same."""
-    names = {}
+    names: dict[SelectedModel, str] = {}
     for what, models in selection.by_what().items():
         is_run = not is_remote(what) and RunFolder(Path(what)).has_revisions
         shown = models[-1:] if is_run and not (selection.revisions or selection.every) else models

@@ -32,7 +32,7 @@ def promotion(
     rows = []
     for case, (difference, low, high) in differences_from(logs, rule.baseline, paired).items():
         ends = (None, None) if low is None or high is None else sorted(_gain(one, sign) for one in (low, high))
-        row = {"case": case, "gain": _gain(difference, sign), "low": ends[0], "high": ends[1]}
+        row: dict[str, Any] = {"case": case, "gain": _gain(difference, sign), "low": ends[0], "high": ends[1]}
         row |= _against_baseline(costs, case, rule.baseline)
         rows.append({**row, "reasons": _reasons(row, rule)})
     rows.sort(key=lambda row: -row["gain"])

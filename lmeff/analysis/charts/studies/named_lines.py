@@ -1,12 +1,15 @@
 """Panels of a few lines that are no runs. Each has a color, dashes and a mark of its own, and can be told apart in gray."""
 
 from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import altair as alt
 import pandas as pd
 
 from lmeff.analysis.charts.charts import PANEL_SPACING, PANEL_WIDTH, inline, token_x
 
+Panel: TypeAlias = alt.LayerChart | alt.FacetChart
+"""What layers become: facets too, as altair says."""
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [1, 3], [10, 4], [3, 3])
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 
@@ -18,12 +21,13 @@ def line_panel(
     subtitle: str,
     y_title: str,
     scale: alt.Scale,
-    **axis: object,
-) -> alt.LayerChart:
+    **axis: Any,
+) -> Panel:
     """Lines over tokens with their bands. `points`: `line`, `tokens`, `value`, `low`, `high` (which may be empty), `when` and
     `shown` for the tooltip. `lines` are all that the legend names."""
     base = alt.Chart().encode(token_x(), color_of(lines))
-    ticks = alt.Axis(**{"tickCount": 5, **axis})
+    options: dict[str, Any] = {"tickCount": 5, **axis}
+    ticks = alt.Axis(**options)
     y = alt.Y("value:Q", title=y_title, scale=scale, axis=ticks)
     low = alt.Y("low:Q", title=y_title, scale=scale, axis=ticks)
     band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.13).encode(low, y2="high:Q")
@@ -62,11 +66,11 @@ def tooltip(*fields: str) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{field}:N", title=names.get(field, field)) for field in fields]
 
 
-def side_by_side(charts: Sequence[alt.LayerChart]) -> alt.ConcatChart:
+def side_by_side(charts: Sequence[Panel]) -> alt.ConcatChart:
     """Two in a row, under one legend."""
     return alt.concat(*charts, columns=2, spacing=PANEL_SPACING, bounds="flush")
 
 
-def with_own_legends(charts: Sequence[alt.LayerChart]) -> alt.ConcatChart:
+def with_own_legends(charts: Sequence[Panel]) -> alt.ConcatChart:
     """Two in a row, each under its own legend."""
     return side_by_side(charts).resolve_scale(color="independent", shape="independent", strokeDash="independent")

@@ -5,6 +5,7 @@ import pandas as pd
 
 from lmeff.analysis.charts.charts import PANEL_WIDTH, inline
 from lmeff.analysis.charts.studies.named_lines import (
+    Panel,
     color_of,
     line_panel,
     shape_of,
@@ -134,7 +135,7 @@ def predicted_figure(study: Study) -> dict | None:
     return _finished(study, charts)
 
 
-def _finished(study: Study, charts: list[alt.LayerChart], own_legends: bool = False) -> dict | None:
+def _finished(study: Study, charts: list[Panel], own_legends: bool = False) -> dict | None:
     if not charts:
         return None
     together = with_own_legends(charts) if own_legends else side_by_side(charts)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lmeff.analysis.charts.charts import PANEL_WIDTH, headline_tasks, inline
 from lmeff.analysis.charts.series import Series, curve_points
-from lmeff.analysis.charts.studies.named_lines import color_of, shape_of, side_by_side
+from lmeff.analysis.charts.studies.named_lines import Panel, color_of, shape_of, side_by_side
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.held_out import same_held_out_text
 from lmeff.quantities import format_tokens
@@ -61,7 +61,7 @@ def sweep_figure(study: Study) -> dict | None:
     return {**spec, "usermeta": {}}
 
 
-def _panel(points: pd.DataFrame, key: str, metric: str) -> alt.LayerChart:
+def _panel(points: pd.DataFrame, key: str, metric: str) -> Panel:
     lines = list(dict.fromkeys(points["line"]))
     name = key.rpartition(".")[2].replace("_", " ")
     is_wide = points["x"].min() > 0 and points["x"].max() / points["x"].min() >= WIDE

@@ -9,7 +9,7 @@ import pandas as pd
 
 from lmeff.analysis.charts.charts import PANEL_WIDTH, headline_tasks, inline, labels, score_points, series_color
 from lmeff.analysis.charts.series import Series
-from lmeff.analysis.charts.studies.named_lines import side_by_side
+from lmeff.analysis.charts.studies.named_lines import Panel, side_by_side
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.runs import Anchor, Run
 from lmeff.files import read_json
@@ -51,7 +51,7 @@ def _panel(
     title: str,
     points: pd.DataFrame,
     cost: Callable[[Series, int], float | None],
-) -> alt.LayerChart | None:
+) -> Panel | None:
     by_label = {each.label: each for each in series}
     costs = [cost(by_label[row.series], int(row.anchor)) for row in points.itertuples()]
     points = points.assign(cost=pd.array(costs, dtype="Float64").astype(float)).dropna(subset="cost")
