@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -123,7 +124,7 @@ def _run_json(run: Run) -> dict:
 
 def _anchor_json(run: Run, anchor: Anchor) -> dict:
     document = anchor.document
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for task, result in anchor.results.tasks.items():
         metrics = {name: _score_json(run, anchor, task, name, score) for name, score in result.metrics.items()}
         ties = tie_rate(run, anchor, task) if task in run.headline_tasks else None

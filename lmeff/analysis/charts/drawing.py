@@ -1,6 +1,5 @@
 """Figures as files: PNG, SVG and PDF, always in the light theme on white."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from lmeff.analysis.reading.runs import Run
 from lmeff.errors import InputError
 from lmeff.files import write_bytes
 
-VEGA_LITE_VERSION = re.match(r"v?(\d+\.\d+)", alt.SCHEMA_VERSION)[1]
+VEGA_LITE_VERSION = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 PNG_PIXELS_PER_INCH = 160
 
 

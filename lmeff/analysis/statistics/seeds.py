@@ -120,7 +120,8 @@ def _measured(group: Group, table: pd.DataFrame) -> dict[tuple[int, str, str], l
 
 def _are_alike(measured: list[_Measured], task: str, metric: str) -> bool:
     results = [one.anchor.results.tasks.get(task) if one.anchor else None for one in measured]
-    if all(results):
-        return len(clusters(results, same_for(metric))) == 1
+    there = [result for result in results if result]
+    if len(there) == len(results):
+        return len(clusters(there, same_for(metric))) == 1
     is_like = same_held_out_text if metric == "dev_bits_per_byte" else same_loss
     return len(clusters([one.run for one in measured], is_like)) == 1
