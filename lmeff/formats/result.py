@@ -60,7 +60,7 @@ def write_result(path: Path, content: dict[str, Any]) -> None:
     write_json(path, check_result(content))
 
 
-def kind_of(content: dict[str, Any]) -> Kind:
+def kind_of(content: Mapping[str, Any]) -> Kind:
     """What was measured. Raises ValueError for a kind that this version does not have."""
     kind: Kind | None = content.get(KIND)
     if kind is None:
@@ -79,7 +79,7 @@ def kinds_in(folder: Path) -> set[str]:
     return kinds
 
 
-def _kind_of_older(content: dict[str, Any]) -> Kind:
+def _kind_of_older(content: Mapping[str, Any]) -> Kind:
     """What a file was written for that does not say it: one of an older version, or of lm-eval itself."""
     if content.get("measures") == "weights":
         return "weights"

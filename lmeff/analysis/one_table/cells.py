@@ -77,7 +77,7 @@ def missing_cells(table: pd.DataFrame) -> pd.DataFrame:
         is_there[run_of[rows], anchor_of[rows]] = True
         of_recipe = np.zeros((recipe_of.max() + 1, len(anchors)), dtype=int)
         np.add.at(of_recipe, recipe_of, is_there.astype(int))
-        takes_part = of_recipe.any(1)[recipe_of]
+        takes_part = (of_recipe.sum(1) > 0)[recipe_of]
         so_far = is_reached & takes_part[:, None]
         is_usual = is_there.sum(0) > so_far.sum(0) / 2
         is_wanted = so_far & ((of_recipe[recipe_of] > 0) | is_usual)

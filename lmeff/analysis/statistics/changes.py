@@ -83,14 +83,14 @@ def change(
     Raises InputError when the run lacks the task or two anchors with its pairs, or when these were scored with other data or
     settings.
     """
-    ends = _ends(run, task) if first is None or last is None else None
-    if (first is None or last is None) and ends is None:
+    ends = _ends(run, task) if first is None or last is None else (run.anchor(first), run.anchor(last))
+    if ends is None:
         number = sum(_is_scored(run, task, anchor) for anchor in run.anchors)
         raise InputError(
             f"{run.folder}: {min(number, 1)} anchors with scores of the pairs of {task}; a change needs two"
         )
-    before = run.anchor(first) if first is not None else ends[0]
-    after = run.anchor(last) if last is not None else ends[1]
+    before = ends[0] if first is None else run.anchor(first)
+    after = ends[1] if last is None else run.anchor(last)
     if _made_with(before, task) != _made_with(after, task):
         words = setting_words(_made_with(before, task)[0], _made_with(after, task)[0]) or ["scoring"]
         other = f"data of {task}" if words[0] == "data" else f"settings of {task} ({', '.join(words)})"

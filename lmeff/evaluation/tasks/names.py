@@ -62,7 +62,8 @@ def unknown_tasks(tasks: Sequence[str], include_path: str | None) -> list[str]:
         return [f"{include_path}: no such folder (evaluation.include_path){where_looked(include_path)}"]
     own = own_task_names()
     others = [task for task in dict.fromkeys(tasks) if task not in own]
-    unknown, written = others, set()
+    unknown: list[str] = others
+    written: set[str] = set()
     if include_path or not all(task.startswith("lmeff") for task in others):
         unknown, written = certainly_unknown(others, include_path)
     return [f"no evaluation task {task!r}{meant(task, own) or meant(task, written)}" for task in unknown]

@@ -29,7 +29,7 @@ def promotion(
         return {**found, "promoted": [], "rows": [], "why_none": f"the baseline {rule.baseline} has no result"}
     logs = {case: {seed: _log(value, case) for seed, value in of_case.items()} for case, of_case in values.items()}
     sign = 1 if lower_is_better else -1
-    rows = []
+    rows: list[dict[str, Any]] = []
     for case, (difference, low, high) in differences_from(logs, rule.baseline, paired).items():
         ends = (None, None) if low is None or high is None else sorted(_gain(one, sign) for one in (low, high))
         row: dict[str, Any] = {"case": case, "gain": _gain(difference, sign), "low": ends[0], "high": ends[1]}
