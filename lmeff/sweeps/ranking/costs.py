@@ -40,4 +40,5 @@ def cost_of(run: RunFolder, revisions: tuple[str, ...]) -> Cost | None:
 
 def _peak_bytes(throughput: Mapping[str, Any]) -> float | None:
     smallest = min(throughput.get("rows") or [{}], key=lambda row: row.get("batch_size", 0))
-    return smallest.get("peak_bytes")
+    peak_bytes: float | None = smallest.get("peak_bytes")
+    return peak_bytes
