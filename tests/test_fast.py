@@ -37,6 +37,7 @@ def rooms_by_name(tree: ast.AST) -> dict[str, str]:
         else:
             continue
         rooms |= {name: module.split(".")[1] for name, module in pairs if module.startswith("lmeff.")}
+        rooms |= {name: "interface" for name, module in pairs if module == "lmeff"}
     return rooms
 
 
