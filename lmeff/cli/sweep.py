@@ -102,7 +102,7 @@ def _list(sweep: "Sweep", options: argparse.Namespace) -> None:
     rows += [[str(one["index"]), one["name"], str(one["seed"]), one["state"], one["folder"]] for one in found["cases"]]
     print("\n".join(table_lines(rows, "><><")))
     reasons = dict.fromkeys(f"{one['name']}: {one['reason']}" for one in found["cases"] if "reason" in one)
-    print("".join(f"{reason}\n" for reason in reasons), end="")
+    print("".join(f"{line}\n" for line in (*reasons, *found.get("notes", ()))), end="")
 
 
 def _import(options: argparse.Namespace) -> None:
@@ -142,7 +142,9 @@ def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
     words = [options.sweep, *options.overrides]
     words += ["--launcher", options.launcher] if options.launcher else []
     words += ["--num-processes", str(options.num_processes)] if options.num_processes else []
-    rungs = SweepRungs.of(sweep)
+    if (rungs := SweepRungs.of(sweep)) and (others := sweep.not_compared):
+        said = ", ".join(map(str, others))
+        note(f"no cases of {sweep.file} itself, so no rule compares them or waits for them: {said}")
     words += ["--pause-at-rungs"] if rungs else []
     numbered = len(sweep.cases) > 1
     table = LiveTable(sweep, _write_nothing if is_quiet() else _write, sys.stderr.isatty())
@@ -165,7 +167,8 @@ def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
     killed = f", {num_killed} killed ({rungs.log})" if rungs and num_killed else ""
     print(f"{sweep.name}: {num_complete} of {len(sweep.cases)} cases are complete{killed}")
     if progress.paused:
-        print(f"{len(progress.waiting)} cases wait {progress.paused}")
+        num_waiting = len(progress.waiting)
+        print(f"{'one case waits' if num_waiting == 1 else f'{num_waiting} cases wait'} {progress.paused}")
     for index, outcome in sorted(progress.outcomes.items()):
         if outcome == "failed":
             case = sweep.cases[index]

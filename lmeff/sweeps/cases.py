@@ -58,8 +58,17 @@ class Sweep:
     name: str
     file: str
     cases: tuple[Case, ...]
+    compared: tuple[Case, ...]
+    """All cases of the file, whichever of them words of the command line choose: those that rules compare, so that no command
+    decides otherwise than another one."""
     ranking: Ranking = field(default_factory=Ranking)
     """By what the cases are compared, and which of them end early."""
+
+    @property
+    def not_compared(self) -> list[Case]:
+        """Those with a value or a seed that only the command line names."""
+        known = {(case.name, case.seed) for case in self.compared}
+        return [case for case in self.cases if (case.name, case.seed) not in known]
 
     @property
     def seeds(self) -> list[int]:
@@ -81,6 +90,16 @@ def read_sweep(file: str, words: Sequence[str] = ()) -> Sweep:
     Raises InputError with the mistakes of all cases at once.
     """
     text = read_text(file, words)
+    name, cases = _cases_of(text)
+    compared = cases
+    if text.choosing and (text.ranking.kill or text.ranking.promote):
+        _, compared = _cases_of(read_text(file, [word for word in words if word not in text.choosing]))
+    _check_ranking(compared, text)
+    return Sweep(name, text.file, tuple(_with_repositories(cases, text)), tuple(compared), text.ranking)
+
+
+def _cases_of(text: SweepText) -> tuple[str, list[Case]]:
+    """The name of the sweep, and its cases. Raises InputError."""
     drafts = _resolve_all(text)
     name = text.name or drafts[0].resolved.recipe.name
     has_axes = bool(text.axes)
@@ -89,8 +108,7 @@ def read_sweep(file: str, words: Sequence[str] = ()) -> Sweep:
         for index, draft in enumerate(drafts)
     ]
     _check_apart(cases, drafts, text)
-    _check_ranking(cases, text)
-    return Sweep(name, text.file, tuple(_with_repositories(cases, text)), text.ranking)
+    return name, cases
 
 
 @dataclass(frozen=True)

@@ -182,7 +182,7 @@ def _count(row: dict[str, str], name: str, where: str, mistakes: list[str]) -> i
         number = parse_count(value) if value else None
     except ValueError:
         number = 0
-    if number == 0:
+    if number is not None and number < 1:
         mistakes.append(f"{where}: {name}: must be a whole number above 0, not {show(value)}")
     return number
 

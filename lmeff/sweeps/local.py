@@ -81,27 +81,26 @@ def run_cases(
     progress = Progress([case for case in cases if not is_complete(case.run)])
     progress.outcomes = {case.index: "complete" for case in cases if case not in progress.waiting}
     starts: dict[int, _Start] = {}
-    at_rungs, has_changed, mistake = WaitingAtRungs(rungs), True, None
+    at_rungs, mistake = WaitingAtRungs(rungs), None
     with _listening() as stop:
         reminded = 0.0
         while starts or (progress.waiting and not stop.is_set()):
+            ended = [place for place, start in starts.items() if start.process.poll() is not None]
             try:
-                if at_rungs.look(has_changed):
-                    _leave_out_killed(progress, at_rungs)
-                has_changed = False
+                at_rungs.look(has_changed=bool(ended))
             except InputError as error:
                 mistake = error
                 stop.set()
+            for place in ended:
+                _end(progress, place, starts.pop(place), at_rungs, stop.is_set())
+            _apply_rules(progress, cases, at_rungs)
             if stop.is_set() and time.monotonic() > reminded + _REMIND_SECONDS:
                 for start in starts.values():
                     start.process.send_signal(signal.SIGTERM)
                 reminded = time.monotonic()
             for place in range(jobs):
-                if place in starts and starts[place].process.poll() is not None:
-                    _end(progress, place, starts.pop(place), at_rungs)
-                    has_changed = rungs is not None
-                if has_changed or place in starts or stop.is_set():
-                    continue  # what has ended may decide which case is the next
+                if place in starts or stop.is_set():
+                    continue
                 if found := _next(progress, at_rungs):
                     progress.waiting.remove(found)
                     progress.running[place] = found
@@ -109,34 +108,48 @@ def run_cases(
                     environment = _environment(place, jobs, processes, devices)
                     starts[place] = _start(found, command(found), environment, at_rungs.num_reached(found), cores)
             show(progress)
-            if progress.waiting and not (starts or has_changed) and _is_stuck(progress, cases, at_rungs):
+            if progress.waiting and not starts and _is_stuck(progress, cases, at_rungs):
                 progress.paused = at_rungs.describe()
                 break
-            time.sleep(_POLL_SECONDS)
+            if starts or progress.waiting:
+                time.sleep(_POLL_SECONDS)
     if mistake:
         raise mistake
     return progress
 
 
-def _end(progress: Progress, place: int, start: _Start, at_rungs: WaitingAtRungs) -> None:
+def _end(progress: Progress, place: int, start: _Start, at_rungs: WaitingAtRungs, is_stopping: bool) -> None:
     case = progress.running.pop(place)
     outcome = _outcome(start.process.returncode)
-    if outcome == "interrupted" and at_rungs.num_reached(case) > start.num_rungs:
-        progress.waiting.append(case)  # it has paused; where it was asked to stop, that ends the sweep too
-        return
-    if outcome == "complete" and not is_complete(case.run) and case.run.killed_json.is_file():
-        progress.waiting.append(case)  # from which the rules take it
-        return
+    if at_rungs.there and outcome in ("complete", "interrupted") and not is_complete(case.run):
+        if not is_stopping and _may_go_on(case, start, at_rungs):
+            progress.waiting.append(case)
+            return
+        outcome = "interrupted"
     progress.outcomes[case.index] = outcome
     if outcome == "failed":
         progress.why[case.index] = _why_it_failed(case, start)
 
 
-def _leave_out_killed(progress: Progress, at_rungs: WaitingAtRungs) -> None:
-    for case in list(progress.waiting):
-        if why := at_rungs.why_killed(case):
+def _may_go_on(case: Case, start: _Start, at_rungs: WaitingAtRungs) -> bool:
+    """Whether a run has paused or ended at a rung, by what is decided now or by what was decided when it looked: a failed case
+    that is tried again makes a rung open that was decided. Who comes no further is not begun again for ever."""
+    if at_rungs.holds(case) or at_rungs.why_killed(case) or at_rungs.num_reached(case) > start.num_rungs:
+        return True
+    now = StateDocument.read(case.run)
+    return now is not None and now.step != (start.state.step if start.state else 0)
+
+
+def _apply_rules(progress: Progress, cases: Sequence[Case], at_rungs: WaitingAtRungs) -> None:
+    """Takes the cases that are killed from those that wait, and gives those back that other values than then let go on."""
+    for case in cases:
+        why = at_rungs.why_killed(case)
+        if why and case in progress.waiting:
             progress.waiting.remove(case)
             progress.outcomes[case.index], progress.why[case.index] = "killed", why
+        elif not why and progress.outcomes.get(case.index) == "killed":
+            del progress.outcomes[case.index], progress.why[case.index]
+            progress.waiting.append(case)
 
 
 def _is_stuck(progress: Progress, cases: Sequence[Case], at_rungs: WaitingAtRungs) -> bool:

@@ -16,7 +16,7 @@ from lmeff.models.device import load_of_others
 from lmeff.runs.claim import is_claimed
 from lmeff.runs.completed import is_complete
 from lmeff.sweeps.cases import Sweep
-from lmeff.sweeps.ranking.costs import BUSY
+from lmeff.sweeps.ranking.costs import BUSY, is_idle
 
 _WATCHED_SECONDS = 0.5
 _LOOKS = 10
@@ -38,13 +38,18 @@ def profile_finals(
     """
     names = models_to_profile(Selection(tuple(str(case.run) for case in sweep.cases if is_complete(case.run))))
     profile = Profile(settings or ProfileSettings(), names.__getitem__, say)
-    missing = [model for model in names if not _is_idle(profile.known(model, model.fetch()), busy)]
+    missing = [model for model in names if not _is_known(profile, model, busy)]
     coming = _while_nothing_else_runs(missing, _outputs(sweep), busy, looks)
-    disturbed = [one.model for one in measured_each(profile, coming, say) if not _is_idle(one.result, busy)]
+    disturbed = [one.model for one in measured_each(profile, coming, say) if not is_idle(one.result, busy)]
     if disturbed:
         said = ", ".join(names[model] for model in disturbed)
         raise RunFailed(f"other programs began while these were profiled, which the same command does again: {said}")
     return len(missing)
+
+
+def _is_known(profile: Profile, model: SelectedModel, busy: float) -> bool:
+    known = profile.known(model, model.fetch())
+    return known is not None and is_idle(known, busy)
 
 
 def _outputs(sweep: Sweep) -> Path:
@@ -72,11 +77,10 @@ def _in_the_way(outputs: Path, busy: float, looks: int) -> str | None:
             return f"{run} is being trained"
     load = None
     for _ in range(looks):
-        if (load := load_of_others(_WATCHED_SECONDS)) is None or load <= busy:
+        if (load := load_of_others(_WATCHED_SECONDS)) is None:
+            raise RunFailed(
+                "--profile: the kernel does not tell what other programs take; no ranking would take the profiles"
+            )
+        if load <= busy:
             return None
     return f"other programs take {load:.0%} of the cores"
-
-
-def _is_idle(profile: dict | None, busy: float) -> bool:
-    """Whether there is a profile, and nothing else ran when it was taken, as far as the kernel told."""
-    return profile is not None and (profile["machine"].get("load_of_others") or 0) <= busy

@@ -34,6 +34,8 @@ class SweepText:
     exclusions: list[dict[str, Any]] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
     """Words of the command line that hold for all cases."""
+    choosing: list[str] = field(default_factory=list)
+    """Words in place of the file's own seeds, or of the values of one of its axes: they choose what is run."""
     ranking: Ranking = field(default_factory=Ranking)
     marks: dict[KeyPath, Mark] = field(default_factory=dict)
     """Of everything in the file."""
@@ -156,6 +158,8 @@ def _add_word(text: SweepText, word: str) -> None:
     if layer is None and equals and (key == "seed" or owner is not None):
         single = read_yaml(value, mark.source, lines=False)
         layer = Layer([single.values], {("0", *path): one for path, one in single.marks.items()})
+    if layer is not None and (owner is not None or (key == "seed" and text.seeds)):
+        text.choosing.append(word)
     if key == "name" and text.name is not None:
         raise InputError(f"{mark}: a case is named by its values, and their folder by 'sweep:' in {text.file}")
     if layer is None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from lmeff.errors import InputError
 from lmeff.formats.state import StateDocument
 from lmeff.runs.changes import recipe_changes
 from lmeff.runs.command_line import with_solved_budget
@@ -35,18 +36,21 @@ def other_recipes(sweep: Sweep, words: str) -> list[str]:
     ]
 
 
-def reasons_of_kills(sweep: Sweep) -> dict[str, str]:
-    """By case, why the rules of the sweep ended it. Raises InputError for values that they cannot compare."""
+def reasons_of_kills(sweep: Sweep) -> tuple[dict[str, str], list[str]]:
+    """By case, why the rules of the sweep ended it; and a line where they end none, since they cannot compare the values."""
     if sweep.ranking.kill is None:
-        return {}
+        return {}, []
     from lmeff.sweeps.rungs.of_sweep import SweepRungs
 
-    return {name: str(killed) for name, killed in SweepRungs(sweep).decide().killed.items()}
+    try:
+        return {name: str(killed) for name, killed in SweepRungs(sweep).decide().killed.items()}, []
+    except InputError as error:
+        return {}, [f"no case is killed: {mistake}" for mistake in error.mistakes]
 
 
 def listing(sweep: Sweep) -> dict[str, Any]:
     """What `lmeff sweep list --json` prints."""
-    killed = reasons_of_kills(sweep)
+    killed, notes = reasons_of_kills(sweep)
     states = {case.index: state_of(case) for case in sweep.cases}
     ended = {case.index for case in sweep.cases if case.name in killed and states[case.index] != "complete"}
     return {
@@ -64,4 +68,5 @@ def listing(sweep: Sweep) -> dict[str, Any]:
             }
             for case in sweep.cases
         ],
+        **({"notes": notes} if notes else {}),
     }

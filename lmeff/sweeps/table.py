@@ -6,7 +6,7 @@ from collections.abc import Callable
 from lmeff.quantities import format_duration
 from lmeff.runs.status import read_status
 from lmeff.sweeps.cases import Sweep
-from lmeff.sweeps.local import Progress
+from lmeff.sweeps.local import Outcome, Progress
 from lmeff.text_tables import table_lines
 
 _EVERY_SECONDS = 1.0
@@ -18,7 +18,7 @@ class LiveTable:
     def __init__(self, sweep: Sweep, write: Callable[[str], None], is_terminal: bool) -> None:
         self._sweep, self._write, self._is_terminal = sweep, write, is_terminal
         self._begun = time.monotonic()
-        self._shown: set[int] = set()
+        self._shown: dict[int, Outcome] = {}
         self._awaited: set[int] = set()
         self._num_lines = 0
         self._last = 0.0
@@ -26,8 +26,8 @@ class LiveTable:
     def __call__(self, progress: Progress) -> None:
         lines = []
         for index, outcome in progress.outcomes.items():
-            if index not in self._shown:
-                self._shown.add(index)
+            if self._shown.get(index) != outcome:
+                self._shown[index] = outcome
                 lines.append(self._ended(index, outcome, progress.why.get(index)))
         for case in progress.held:
             if case.index not in self._awaited:

@@ -125,7 +125,7 @@ def test_nobody_waits_for_a_case_that_failed() -> None:
     rules = Kill(at_tokens=[1000], halving=Halving())
     waiting = decide(list(values), [1000], [1000], rules, lambda case, at: values[case])
     assert (waiting.open_tokens, waiting.missing, waiting.killed) == (1000, ("c",), {})
-    decided = decide(list(values), [1000], [1000], rules, lambda case, at: values[case], lambda case: case == "c")
+    decided = decide(list(values), [1000], [1000], rules, lambda case, at: values[case], lambda case, at: case == "c")
     assert (list(decided.killed), decided.rungs[0].left_out) == (["b"], ("c",))
 
 
@@ -297,7 +297,7 @@ def test_seeds_of_a_case_end_together_by_their_mean(sweep: Sweep, capsys: pytest
     assert {state for name, state in states if name in line["killed"]} == {"killed"}
     assert {state for name, state in states if name not in line["killed"]} == {"interrupted"}
     main(["sweep", "list", "s.yaml"])
-    said = "killed at 5k tokens by halving: 4.5 is place 3 of 4, of which 2 go on, the last with 3"
+    said = "killed at 5k tokens by halving: 4.5 is place 3 of 4, of which the best 2 go on, the last with 3"
     assert f"hidden_size-32_few: {said}" in capsys.readouterr().out
     status = read_status(sweep.cases[0].run.path)
     assert (status.shown, status.error) == ("killed", said)
@@ -308,14 +308,14 @@ def test_what_follows_is_from_the_files_alone(sweep: Sweep) -> None:
     for place, case in enumerate(sweep.cases):
         write_anchor(case, place % 4)
     rungs = SweepRungs(sweep)
-    rungs.record(rungs.decide())
-    rungs.record(rungs.decide())
+    rungs.update()
+    rungs.update()
     assert len(rungs.log.read_text().splitlines()) == 1
     last = next(case for case in sweep.cases if case.name == "hidden_size-64_many")
     assert last.run.killed_json.is_file()
     for case in sweep.cases:
         write_anchor(case, -(case.index % 4))
-    rungs.record(rungs.decide())
+    rungs.update()
     assert len(rungs.log.read_text().splitlines()) == 2
     assert not last.run.killed_json.is_file()
 
@@ -324,7 +324,7 @@ def test_an_evaluation_beside_a_killed_run_ends(sweep: Sweep) -> None:
     for case in sweep.cases:
         write_anchor(case, case.index % 4)
     rungs = SweepRungs(sweep)
-    rungs.record(rungs.decide())
+    rungs.update()
     assert list(follow_run(sweep.cases[3].run.path, poll_seconds=60)) == []
 
 

@@ -7,7 +7,7 @@ from lmeff.analysis.reading.runs import Run
 from lmeff.quantities import parse_count
 from lmeff.recipe.sections.batch import Batch
 from lmeff.recipe.sections.evaluation import Evaluation
-from lmeff.recipe.sections.objective import Objective
+from lmeff.recipe.sections.objective import Objective, ObjectiveName
 
 
 class LossSettings(NamedTuple):
@@ -36,12 +36,16 @@ def loss_settings(run: Run) -> LossSettings:
 def predicted(run: Run) -> str:
     """What a run's held-out loss is of: the next token, or what else its objective draws, and how. Losses of other things
     cannot be compared."""
-    kind = run.loss_kind
-    if kind not in ("masked", "permutation"):  # a hybrid model is a causal one, and held-out text is read as such
-        return "next tokens"
     said = run.recipe.get("objective")
     own = {key: value for key, value in (said if isinstance(said, dict) else {}).items() if key in Objective.own_keys}
-    changed = Objective.model_validate(own).changed(kind)
+    return predicted_by(run.loss_kind, Objective.model_validate(own))
+
+
+def predicted_by(kind: ObjectiveName, objective: Objective) -> str:
+    """The same of an objective, which is of that kind."""
+    if kind not in ("masked", "permutation"):  # a hybrid model is a causal one, and held-out text is read as such
+        return "next tokens"
+    changed = objective.changed(kind)
     # Held-out text is masked at the rate that the run ends with.
     words = ", ".join(f"{key} {changed[key]}" for key in sorted(changed.keys() - {"mask_rate"}))
     return {"masked": "masked tokens", "permutation": "tokens in drawn orders"}[kind] + (f" ({words})" if words else "")

@@ -1,5 +1,6 @@
 """What the final model of a case costs, from its profile: latency and memory, where nothing else ran on the machine."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,16 +10,23 @@ from lmeff.formats.run_folder import RunFolder
 
 BUSY = 0.05
 """The share of the cores above which other programs are in the way of a profile."""
+_OF_THE_MOMENT = ("load_average", "load_of_others")
 
 
 @dataclass(frozen=True)
 class Cost:
     measured_on: str
-    """The machine, the settings and the length; only costs with the same can be compared."""
+    """The machine, the settings, and what latency and memory are of; only costs with the same can be compared."""
     latency_ms: float
     """Median for one sequence, of the shortest length."""
     peak_bytes: float | None
-    """Memory of the smallest batch; None where it was not measured."""
+    """Memory of the smallest batch, of the longest length; None where it was not measured."""
+
+
+def is_idle(profile: Mapping[str, Any], busy: float = BUSY) -> bool:
+    """Whether nothing else ran when a profile was taken. Where the kernel did not tell, nobody knows that."""
+    load = profile["machine"].get("load_of_others")
+    return load is not None and load <= busy
 
 
 def cost_of(run: RunFolder, revisions: tuple[str, ...]) -> Cost | None:
@@ -28,17 +36,17 @@ def cost_of(run: RunFolder, revisions: tuple[str, ...]) -> Cost | None:
     if not files:
         return None
     profile = read_json(files[0])
-    machine, rows = profile["machine"], profile["latency"]
-    load = machine.get("load_of_others")
-    if not rows or load is None or load > BUSY:
+    rows, throughput = profile["latency"], profile.get("throughput") or {}
+    if not rows or not is_idle(profile):
         return None
     shortest = min(rows, key=lambda row: row["length"])
-    about = {key: value for key, value in machine.items() if key not in ("load_average", "load_of_others")}
-    measured_on = f"{files[0].name} {about} {shortest['length']}"
-    return Cost(measured_on, float(shortest["median_ms"]), _peak_bytes(profile.get("throughput") or {}))
-
-
-def _peak_bytes(throughput: Mapping[str, Any]) -> float | None:
     smallest = min(throughput.get("rows") or [{}], key=lambda row: row.get("batch_size", 0))
-    peak_bytes: float | None = smallest.get("peak_bytes")
-    return peak_bytes
+    measured_on = {
+        "file": files[0].name,
+        "machine": {key: one for key, one in profile["machine"].items() if key not in _OF_THE_MOMENT},
+        "settings": profile.get("settings"),
+        "latency_length": shortest["length"],
+        "memory_length": throughput.get("length"),
+        "memory_batch_size": smallest.get("batch_size"),
+    }
+    return Cost(json.dumps(measured_on, sort_keys=True), float(shortest["median_ms"]), smallest.get("peak_bytes"))

@@ -39,7 +39,9 @@ def rank_sweep(sweep: Sweep, metric: str | None = None) -> dict[str, Any]:
     sweep's file. Raises InputError for values that cannot be compared, and where there is none.
     """
     metric = metric or sweep.ranking.metric
-    killed = reasons_of_kills(sweep)
+    names = list(dict.fromkeys(case.name for case in sweep.cases))
+    reasons, problems = reasons_of_kills(sweep)
+    killed = {name: reason for name, reason in reasons.items() if name in names}
     measured, missing = [], []
     for case in sweep.cases:
         found = _measure(case, metric, killed.get(case.name))
@@ -53,7 +55,6 @@ def rank_sweep(sweep: Sweep, metric: str | None = None) -> dict[str, Any]:
     is_paired = len({sections(one.run, "corpus", "tokenizer", "batch", "curriculum") for one in measured}) == 1
     is_lower_better = metric.startswith("dev_") or not _is_higher_better(measured, metric)
     ranking = rank_cases(values, is_paired, is_lower_better)
-    names = list(dict.fromkeys(case.name for case in sweep.cases))
     without = [name for name in names if name not in values and name not in killed]
     is_selected = any(name not in values for name in killed)
     latencies, of_latencies = _latencies(measured, ranking)
@@ -62,6 +63,10 @@ def rank_sweep(sweep: Sweep, metric: str | None = None) -> dict[str, Any]:
     cases = {case.name: case for case in sweep.cases}
     tokens = {one.anchor.document.nominal_tokens for one in measured}
     notes = [*([_OTHER_TOKENS] if len(tokens) > 1 else []), *([_AMONG_SURVIVORS] if is_selected else []), *of_latencies]
+    notes += problems
+    promotes = metric == sweep.ranking.metric
+    if sweep.ranking.promote and not promotes:
+        notes.append(f"ranking.promote is by {sweep.ranking.metric}, so nothing is said of it here")
     return {
         "format": 1,
         "sweep": sweep.name,
@@ -84,9 +89,7 @@ def rank_sweep(sweep: Sweep, metric: str | None = None) -> dict[str, Any]:
         # A case without a result may be better than all that have one; of those that were killed, a rule has said enough.
         "winner": None if without else ranking.winner,
         "axes": _axes(sweep, values, is_paired, is_lower_better),
-        "promotion": _promotion(sweep, measured, values, (is_paired, is_lower_better), without)
-        if metric == sweep.ranking.metric
-        else None,
+        "promotion": _promotion(sweep, measured, values, (is_paired, is_lower_better), without) if promotes else None,
         "missing": missing,
         "notes": notes,
     }

@@ -1,6 +1,6 @@
 """A case that trains, and what the rules of its sweep say of it at its anchors."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from lmeff.errors import InputError
 from lmeff.logs import warn
 from lmeff.quantities import format_tokens
-from lmeff.runs.process import launched_rank, launched_world_size
+from lmeff.runs.process import launched_world_size
 from lmeff.runs.signals import Interrupted, Killed, StopRequests
 from lmeff.sweeps.cases import Case
 from lmeff.sweeps.rungs.of_sweep import SweepRungs, is_waiting
@@ -30,7 +30,7 @@ class CaseRungs:
 
     def killed(self) -> KilledAt | None:
         """Why the case has ended early; None for one that goes on."""
-        decisions = self._decide()
+        decisions = self._guarded(self.rungs.decide)
         return decisions.killed.get(self.case.name) if decisions else None
 
     def check(self) -> None:
@@ -41,10 +41,8 @@ class CaseRungs:
 
     def reason_to_stop(self) -> Interrupted | None:
         """By the files as they are now; what is decided is logged."""
-        if (decisions := self._decide()) is None:
+        if (decisions := self._guarded(lambda: self.rungs.update(self.case))) is None:
             return None
-        if launched_rank() == 0:
-            self.rungs.record(decisions)
         if killed := decisions.killed.get(self.case.name):
             return Killed(f"{self.case}: {killed}")
         if self.pauses and is_waiting(self.case, decisions):
@@ -54,11 +52,12 @@ class CaseRungs:
             )
         return None
 
-    def _decide(self) -> Decisions | None:
-        """None where values cannot be compared, which is said: then nobody ends early."""
+    def _guarded(self, decide: Callable[[], Decisions]) -> Decisions | None:
+        """None where values cannot be compared, or files not be read, which is said: then nobody ends early. Files of other
+        runs are no reason for this one to fail."""
         try:
-            return self.rungs.decide()
-        except InputError as error:
+            return decide()
+        except (InputError, OSError) as error:
             warn(f"no case is killed: {error}")
             return None
 

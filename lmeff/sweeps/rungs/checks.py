@@ -13,10 +13,9 @@ Named = Sequence[tuple[str, Recipe]]
 
 
 def rung_tokens(kill: Kill, recipe: Recipe) -> list[int]:
-    """The anchors at which cases are compared."""
-    if kill.at_tokens is not None:
-        return list(kill.at_tokens)
-    return [tokens for tokens in recipe.anchors.tokens[:-1] if tokens and tokens >= kill.after_tokens]
+    """The anchors at which cases are compared: where none may end, none has to wait for the others."""
+    anchors = recipe.anchors.tokens[:-1] if kill.at_tokens is None else kill.at_tokens
+    return [tokens for tokens in anchors if tokens and tokens >= kill.after_tokens]
 
 
 def mistakes_with_cases(ranking: Ranking, cases: Named) -> Iterator[tuple[KeyPath, str]]:
@@ -63,40 +62,77 @@ def _wrong_rungs(kill: Kill, cases: Named) -> Iterator[tuple[KeyPath, str]]:
     if wrong:
         text = f"{format_count(wrong[0])} is no anchor above 0 and before the last"
         yield ("kill", "at_tokens"), f"{text}; those are {said}"
-    elif not any(tokens >= kill.after_tokens for tokens in rung_tokens(kill, first)):
+    elif not (rungs := rung_tokens(kill, first)):
         key = ("kill", "after_tokens") if kill.after_tokens else ("kill",)
         yield key, f"leaves no anchor before the last at which a case could end; anchors there are {said}"
+    elif kill.margin and kill.margin.for_tokens > (longest := rungs[-1] - there[0]):
+        between = f"from the first anchor, {format_count(there[0])}, to the last rung, {format_count(rungs[-1])}"
+        text = f"{format_count(kill.margin.for_tokens)} is longer than {between}, so no case could end by it"
+        yield ("kill", "margin", "for_tokens"), f"{text}; {format_count(longest)} at the most"
 
 
 def _not_comparable(metric: str, cases: Named) -> Iterator[tuple[KeyPath, str]]:
-    """Why values of two cases at their anchors are not of the same; what only the prepared text shows is told later."""
-    if not metric.startswith("dev_"):
-        task = metric.partition(":")[0]
-        for name, recipe in cases:
-            evaluation = recipe.evaluation
-            if task not in evaluation.tasks or not evaluation.at_anchors:
-                text = f"is not taken at anchors, where cases end by it: evaluation.tasks needs {task}, and at_anchors true"
-                yield ("metric",), f"{show(metric)} {text} (case {name})"
-                return
+    """Why values of two cases at their anchors are not of the same, as `lmeff sweep rank` would say of them in the end; what
+    only the prepared text shows is told later."""
+    is_held_out = metric.startswith("dev_")
+    not_taken = _not_of_objective if is_held_out else _not_at_anchors
+    if text := next(filter(None, (not_taken(metric, name, recipe) for name, recipe in cases)), None):
+        yield ("metric",), text
         return
     first_name, first = cases[0]
+    decides = _decide_held_out if is_held_out else _decide_scores
+    ours = decides(first)
     for name, recipe in cases:
-        different = [
-            what
-            for what, one, other in (
-                ("corpora", _corpus(first), _corpus(recipe)),
-                ("evaluation.dev_tokens", first.evaluation.dev_tokens, recipe.evaluation.dev_tokens),
-                ("batch.sequence_length", first.batch.sequence_length, recipe.batch.sequence_length),
-                ("tokenizers", first.tokenizer, None if metric == DEFAULT_METRIC else recipe.tokenizer),
-            )
-            if other is not None and one != other
-        ]
+        theirs = decides(recipe)
+        different = [what for what in ours if ours[what] != theirs[what]]
+        if metric == DEFAULT_METRIC and "tokenizers" in different:
+            different.remove("tokenizers")
         if different:
-            advice = f"bits per byte can ({DEFAULT_METRIC})" if different == ["tokenizers"] else "a task's can"
+            advice = f"; bits per byte can ({DEFAULT_METRIC})" if different == ["tokenizers"] else ""
+            advice = advice or ("; a task's can" if is_held_out else "")
             text = f"{metric} of {first_name} and {name} cannot be compared at rungs, with other {different[0]}"
-            yield ("metric",), f"{text}; {advice}"
+            yield ("metric",), text + advice
             return
 
 
-def _corpus(recipe: Recipe) -> str:
-    return recipe.corpus.model_dump_json(exclude={"epochs"})
+def _not_at_anchors(metric: str, name: str, recipe: Recipe) -> str | None:
+    task, evaluation = metric.partition(":")[0], recipe.evaluation
+    if task in evaluation.tasks and evaluation.at_anchors:
+        return None
+    text = f"is not taken at anchors, where cases end by it: evaluation.tasks needs {task}, and at_anchors true"
+    return f"{show(metric)} {text} (case {name})"
+
+
+def _not_of_objective(metric: str, name: str, recipe: Recipe) -> str | None:
+    kind = recipe.objective_name
+    own = (f"dev_{kind}_loss",) if kind in ("masked", "permutation") else (DEFAULT_METRIC, "dev_perplexity", "dev_loss")
+    return None if metric in own else f"{metric} is not taken of a {kind} model, but {own[0]} (case {name})"
+
+
+def _decide_held_out(recipe: Recipe) -> dict[str, object]:
+    """By what people call it, what a held-out loss is of."""
+    from lmeff.analysis.reading.held_out import LossSettings, predicted_by
+
+    settings = LossSettings(
+        dev_tokens=recipe.evaluation.dev_tokens,
+        sequence_length=recipe.batch.sequence_length,
+        document_mask=recipe.batch.document_mask,
+    )
+    sections = {"dev_tokens": "evaluation"}
+    return {
+        "objectives": predicted_by(recipe.objective_name, recipe.objective),
+        "corpora": recipe.corpus.model_dump_json(exclude={"epochs"}),
+        **{f"{sections.get(key, 'batch')}.{key}": one for key, one in settings._asdict().items()},
+        "tokenizers": recipe.tokenizer,
+    }
+
+
+def _decide_scores(recipe: Recipe) -> dict[str, object]:
+    """The same for a task's score. `precision` is left out: scores are the same with both."""
+    evaluation, is_masked = recipe.evaluation, recipe.objective_name == "masked"
+    automatic = "pseudo_log_likelihood" if is_masked else "causal"
+    return {
+        "evaluation.limit": evaluation.limit,
+        "evaluation.context_start": evaluation.context_start,
+        "evaluation.scoring": automatic if evaluation.scoring == "auto" else evaluation.scoring,
+    }

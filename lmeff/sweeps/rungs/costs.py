@@ -15,9 +15,10 @@ from lmeff.sweeps.rungs.rules import num_kept_by_halving
 
 
 def plan_rungs(sweep: Sweep, plans: Sequence[PlanDocument]) -> dict[str, Any]:
-    """What `lmeff plan SWEEP.yaml --json` says of them beside the sums: nothing where no case ends early."""
+    """What `lmeff plan SWEEP.yaml --json` says of them beside the sums: nothing where no case ends early, nor for some of the
+    cases, of which nobody knows how many stay."""
     kill = sweep.ranking.kill
-    if kill is None:
+    if kill is None or {str(case.run) for case in sweep.cases} != {str(case.run) for case in sweep.compared}:
         return {}
     tokens = rung_tokens(kill, sweep.cases[0].recipe)
     stretches: dict[str, list[float]] = {}

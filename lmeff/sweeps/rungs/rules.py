@@ -52,8 +52,10 @@ class Decisions:
     open_tokens: int | None = None
     """The first rung that is not decided; None when all are."""
     missing: tuple[str, ...] = ()
-    """The cases that have not come there."""
+    """The cases that have no value there yet."""
     killed: Mapping[str, Killed] = field(default_factory=dict)
+    arrived: frozenset[tuple[str, int]] = frozenset()
+    """The runs that have a value at the open rung, by case and seed: they wait for the others."""
 
 
 def decide(
@@ -62,7 +64,7 @@ def decide(
     rungs: Collection[int],
     rules: Kill,
     value: Callable[[str, int], float | None],
-    has_failed: Callable[[str], bool] = lambda case: False,
+    has_failed: Callable[[str, int], bool] = lambda case, tokens: False,
     lower_is_better: bool = True,
     never: Collection[str] = (),
 ) -> Decisions:
@@ -71,8 +73,9 @@ def decide(
     Args:
         anchors: above 0, rising; the rungs are some of them.
         value: of a case at an anchor; None before it is there.
-        has_failed: whether a case without a value is not to be waited for.
-        never: cases that do not end, whatever the rules say.
+        has_failed: whether a case without a value at an anchor is not to be waited for. Where it is left out, it counts for
+            nothing, also with what it had before: how much that is depends on when it is looked at.
+        never: cases that do not end, whatever the rules say. The best one at a rung does not either.
     """
     sign = 1.0 if lower_is_better else -1.0
     living, history, decided = list(cases), list[tuple[int, Values]](), list[Rung]()
@@ -82,16 +85,23 @@ def decide(
         history.append((tokens, values))
         if tokens not in rungs:
             continue
-        left_out = tuple(case for case in living if case not in values and has_failed(case))
+        left_out = tuple(case for case in living if case not in values and has_failed(case, tokens))
         missing = tuple(case for case in living if case not in values and case not in left_out)
         if missing:
             return Decisions(tuple(decided), tokens, missing, killed)
-        found = _ended_at(tokens, history, rules, sign) if tokens >= rules.after_tokens else {}
-        ended = {case: killed for case, killed in found.items() if case not in never}
+        ended: dict[str, Killed] = {}
+        if values and tokens >= rules.after_tokens:
+            stay = {*never, min(values, key=lambda case: sign * values[case])}
+            found = _ended_at(tokens, _without(left_out, history), rules, sign)
+            ended = {case: killed for case, killed in found.items() if case not in stay}
         decided.append(Rung(tokens, values, left_out, ended))
         killed |= ended
         living = [case for case in living if case not in ended]
     return Decisions(tuple(decided), None, (), killed)
+
+
+def _without(left_out: Collection[str], history: History) -> History:
+    return [(at, {case: one for case, one in values.items() if case not in left_out}) for at, values in history]
 
 
 def _ended_at(tokens: int, history: History, rules: Kill, sign: float) -> dict[str, Killed]:
@@ -161,7 +171,7 @@ def by_halving(tokens: int, values: Values, rule: Halving, sign: float = 1.0) ->
     num_kept = num_kept_by_halving(len(order), rule)
     found = {}
     for place, case in enumerate(order[num_kept:], start=num_kept + 1):
-        text = f"{values[case]:.5g} is place {place} of {len(order)}, of which {num_kept} go on"
+        text = f"{values[case]:.5g} is place {place} of {len(order)}, of which the best {num_kept} go on"
         text += f", the last with {values[order[num_kept - 1]]:.5g}"
         numbers = {"value": values[case], "place": place, "num_cases": len(order), "num_kept": num_kept}
         found[case] = Killed(tokens, "halving", text, {**numbers, "last_kept": values[order[num_kept - 1]]})

@@ -1,5 +1,6 @@
 """What the runs of a sweep have at their anchors, from their result files."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -12,40 +13,61 @@ from lmeff.revisions.revision import Revision
 from lmeff.sweeps.cases import Case
 
 
-def has_failed(cases: Sequence[Case]) -> bool:
-    """Whether any of the runs has."""
-    states = (StateDocument.read(case.run) for case in cases)
-    return any(state is not None and state.state == "failed" for state in states)
-
-
 def has_come_to(case: Case, tokens: int) -> bool:
-    """Whether a run has kept its model at an anchor."""
+    """Whether a run has kept its model at an anchor; that is before its value is there."""
     return (case.run.revision(Revision(case.seed, tokens).name) / ANCHOR).is_file()
 
 
 class ValuesAtAnchors:
-    """Of one metric; every file is read once."""
+    """Of one metric, as the files were when this was made. All are read before anything is said of them, so that what they say
+    together, such as which of two values is the better one, depends on no order."""
 
-    def __init__(self, metric: str, needs_all_text: bool) -> None:
-        """`needs_all_text`: cases have different tokenizers, so a sample of held-out tokens is not the same text for all."""
-        self._metric, self._needs_all_text = metric, needs_all_text
-        self._is_held_out = metric.startswith("dev_")
+    def __init__(self, cases: Sequence[Case], metric: str, anchors: Sequence[int]) -> None:
+        """Raises InputError for values that do not tell which is better, or that cannot be compared."""
+        self._metric = metric
         self._task, _, self._name = metric.partition(":")
-        self.is_higher_better = False
-        """As the results say that were read so far."""
+        tokenizers = [case.recipe.tokenizer for case in cases]
+        self._needs_all_text = any(one != tokenizers[0] for one in tokenizers)
+        """Cases have different tokenizers, so a sample of held-out tokens is not the same text for all."""
+        self.by_name: dict[str, list[Case]] = defaultdict(list)
+        self._values: dict[tuple[str, int, int], float] = {}
+        self._failed: set[tuple[str, int]] = set()
+        directions = set()
+        for case in cases:
+            self.by_name[case.name].append(case)
+            state = StateDocument.read(case.run)  # before its values: what it had then is seen
+            if state is not None and state.state == "failed":
+                self._failed.add((case.name, case.seed))
+            for tokens in anchors:
+                if (found := self._read(case, tokens)) is not None:
+                    self._values[case.name, case.seed, tokens], is_higher_better = found
+                    directions.add(is_higher_better)
+        if len(directions) > 1:
+            raise self._no_direction("some of its results say that higher is better, and some that lower is")
+        self.lower_is_better = directions != {True}
+        """As the results say; without any, nothing is compared."""
 
-    def mean(self, cases: Sequence[Case], tokens: int) -> float | None:
-        """Over the seeds of a case; None while one of them has no value there. Raises InputError for values that do not tell
-        which is better, or that cannot be compared."""
-        values = [self._value(case, tokens) for case in cases]
+    def mean(self, name: str, tokens: int) -> float | None:
+        """Over the seeds of a case; None while one of them has no value there."""
+        values = [self._values.get((name, case.seed, tokens)) for case in self.by_name[name]]
         known = [value for value in values if value is not None]
         return fmean(known) if len(known) == len(values) else None
 
-    def _value(self, case: Case, tokens: int) -> float | None:
+    def has_failed(self, name: str, tokens: int) -> bool:
+        """Whether a run of a case has that has no value there. What fails later changes nothing of what is decided there."""
+        runs = [(name, case.seed) for case in self.by_name[name]]
+        return any(run in self._failed and (*run, tokens) not in self._values for run in runs)
+
+    def runs_at(self, tokens: int) -> frozenset[tuple[str, int]]:
+        """Name and seed of those that have a value there."""
+        return frozenset((name, seed) for name, seed, at in self._values if at == tokens)
+
+    def _read(self, case: Case, tokens: int) -> tuple[float, bool] | None:
+        """The value, and whether a higher one would be better."""
         if not has_come_to(case, tokens):
             return None
         name = Revision(case.seed, tokens).name
-        return self._held_out(case, name) if self._is_held_out else self._score(case, name)
+        return (self._held_out(case, name), False) if self._metric.startswith("dev_") else self._score(case, name)
 
     def _held_out(self, case: Case, revision: str) -> float:
         folder = case.run.revision(revision)
@@ -61,17 +83,17 @@ class ValuesAtAnchors:
                 )
         return float(value)
 
-    def _score(self, case: Case, revision: str) -> float | None:
+    def _score(self, case: Case, revision: str) -> tuple[float, bool] | None:
         result = read_results(case.run.results_of(revision)).tasks.get(self._task)
         score = result.metrics.get(self._name or "acc") if result else None
-        if result is None or score is None:
-            return None
-        self.is_higher_better = self._direction(result)
-        return float(score.value)
+        return None if result is None or score is None else (float(score.value), self._direction(result))
 
     def _direction(self, result: TaskResult) -> bool:
         said = result.higher_is_better(self._name or "acc")
         if said is None:
-            text = "its results do not say whether higher or lower is better, so none is the best"
-            raise InputError(f"ranking.metric {self._metric}: {text}; take one that they have under higher_is_better")
+            raise self._no_direction("its results do not say whether higher or lower is better, so none is the best")
         return said
+
+    def _no_direction(self, text: str) -> InputError:
+        advice = "take one that they have under higher_is_better"
+        return InputError(f"ranking.metric {self._metric}: {text}; {advice}")

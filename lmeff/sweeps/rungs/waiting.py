@@ -20,15 +20,18 @@ class WaitingAtRungs:
         self._decisions = Decisions()
         self._looked = float("-inf")
 
-    def look(self, has_changed: bool) -> bool:
-        """Decides anew what can be decided, and logs it; at once where a case `has_changed`, else from time to time. Returns
-        whether it did. Raises InputError for values that cannot be compared."""
+    @property
+    def there(self) -> bool:
+        """Whether there are any."""
+        return self._rungs is not None
+
+    def look(self, has_changed: bool) -> None:
+        """Decides anew what can be decided, and logs it; at once where a case `has_changed`, else from time to time. Raises
+        InputError for values that cannot be compared."""
         if self._rungs is None or not (has_changed or time.monotonic() > self._looked + _LOOK_SECONDS):
-            return False
+            return
         self._looked = time.monotonic()
-        self._decisions = self._rungs.decide()
-        self._rungs.record(self._decisions)
-        return True
+        self._decisions = self._rungs.update()
 
     def why_killed(self, case: Case) -> str | None:
         """None for a case that goes on."""
@@ -36,7 +39,7 @@ class WaitingAtRungs:
         return str(killed) if killed else None
 
     def holds(self, case: Case) -> bool:
-        """Whether the case has come to the rung that others have not come to yet."""
+        """Whether the case has its value at the rung where others have none yet."""
         return is_waiting(case, self._decisions)
 
     def waits_for(self, case: Case) -> bool:
