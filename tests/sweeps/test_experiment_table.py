@@ -67,6 +67,7 @@ def test_mistakes_of_a_table_are_told_together(table: Path, capsys: pytest.Captu
         "20m,tinystories,50,x,1,256,[25],,1",
         "20m,tinystories,50,1,1,256,[25],16000,1",
         "20m,tinystories,50,2,1,256,[50],16000,1",
+        "20m,tinystories,50,2,1,-5,[50],16000,1",
     ]
     table.write_text("\n".join([HEAD, *rows]))
     assert main(["sweep", "import", "configs.csv", "-o", "study.yaml"]) == 2
@@ -78,6 +79,7 @@ def test_mistakes_of_a_table_are_told_together(table: Path, capsys: pytest.Captu
         "configs.csv:6: batch_size: must be a whole number above 0, not 'x'",
         "configs.csv:6: tokenizer_vocab_size: is empty",
         "configs.csv:8: is tinystories-20m-tok16000, as line 7 is; one would overwrite the other",
+        "configs.csv:9: seq_length: must be a whole number above 0, not '-5'",
     ]
     assert not Path("study.yaml").exists()
 

@@ -14,7 +14,7 @@ from sweeps.ranked import RECIPE, SWEEP, VALUES, write_run
 from lmeff.cli.main import main
 from lmeff.errors import InputError
 from lmeff.sweeps.cases import Case, read_sweep
-from lmeff.sweeps.ranking.costs import Cost
+from lmeff.sweeps.ranking.costs import Cost, cost_of, is_idle
 from lmeff.sweeps.ranking.promotion import promotion
 from lmeff.sweeps.ranking.section import Promote
 
@@ -129,10 +129,41 @@ def test_noise_is_promoted_in_few_studies_and_a_real_gain_in_most() -> None:
 def write_profile(case: Case, milliseconds: float, num_bytes: float) -> None:
     profile = {
         "machine": {"device": "cpu", "load_of_others": 0.02},
+        "settings": {"repeats": 30},
         "latency": [{"length": 32, "median_ms": milliseconds}],
         "throughput": {"length": 32, "rows": [{"batch_size": 8}, {"batch_size": 1, "peak_bytes": num_bytes}]},
     }
     write_json(case.run.results_of(f"seed-{case.seed}-tokens-20k") / "profile" / "cpu-float32.json", profile)
+
+
+def test_costs_of_other_settings_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("base.yaml").write_text(RECIPE)
+    Path("s.yaml").write_text(SWEEP)
+    case = read_sweep("s.yaml").cases[0]
+    write_profile(case, 5.0, 1000)
+    [file] = case.run.results_of("seed-0-tokens-20k").glob("profile/*.json")
+    profile = json.loads(file.read_text())
+
+    def cost(**changes: object) -> Cost | None:
+        write_json(file, profile | changes)
+        return cost_of(case.run, ("seed-0-tokens-20k",))
+
+    machine, throughput = profile["machine"], profile["throughput"]
+    usual = cost()
+    assert usual == cost(machine=machine | {"load_of_others": 0.01}) == Cost(usual.measured_on, 5.0, 1000)
+    others = [
+        cost(settings={"repeats": 3}),
+        cost(machine=machine | {"device": "cuda"}),
+        cost(throughput=throughput | {"length": 128}),
+        cost(throughput=throughput | {"rows": [{"batch_size": 8, "peak_bytes": 1000}]}),
+    ]
+    assert usual.measured_on not in [one.measured_on for one in others if one]
+    assert len({one.measured_on for one in others if one}) == 4
+    for load in (0.06, None):
+        assert not is_idle(profile | {"machine": {"load_of_others": load}})
+        assert cost(machine=machine | {"load_of_others": load}) is None
+    assert is_idle(profile)
 
 
 @pytest.mark.medium
@@ -155,7 +186,9 @@ def test_in_the_ranking_of_a_sweep(
     assert "promoted (5% better than hidden_size-32_slow, at no more latency and memory): hidden_size-64_slow\n" in said
     assert "  hidden_size-64_fast: 80% more latency" in said
     assert main(["sweep", "rank", "s.yaml", "--metric", "dev_perplexity", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["promotion"] is None
+    other = json.loads(capsys.readouterr().out)
+    assert other["promotion"] is None
+    assert other["notes"][-1] == "ranking.promote is by dev_bits_per_byte, so nothing is said of it here"
 
 
 def test_a_baseline_that_is_no_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

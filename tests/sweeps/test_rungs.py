@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from analysis.fake_runs import anchor_document, write_json
 from launching import launch_in_turn, read_lines, weights, write_recipe
-from sweeps.study import SWEEP
+from sweeps.study import RECIPE, SWEEP
 
 from lmeff.cli.main import main
 from lmeff.command_line.__main__ import print_state, read_command
@@ -182,6 +182,14 @@ RANKING = "ranking: {rungs: prefix, kill: {at_tokens: [5k], halving: {keep: 0.5}
             "s.yaml:9: ranking.kill.after_tokens: leaves no anchor before the last",
         ),
         (
+            "{rungs: prefix, kill: {margin: {by: 1, for_tokens: 100M}}}",
+            "s.yaml:9: ranking.kill.margin.for_tokens: 100M is longer than from the first anchor, 5k, to the last rung, 5k,",
+        ),
+        (
+            "{metric: dev_masked_loss, rungs: prefix, kill: {median: {}}}",
+            "s.yaml:9: ranking.metric: dev_masked_loss is not taken of a causal model, but dev_bits_per_byte",
+        ),
+        (
             "{metric: lmeff_blimp, rungs: prefix, kill: {median: {}}}",
             "s.yaml:9: ranking.metric: 'lmeff_blimp' is not taken at anchors, where cases end by it",
         ),
@@ -206,6 +214,43 @@ def test_cases_that_cannot_be_compared_are_told_before_they_start(folder: Path) 
         read_sweep("s.yaml")
     Path("s.yaml").write_text(text + RANKING)
     assert read_sweep("s.yaml").ranking.kill is not None
+
+
+@pytest.mark.parametrize(
+    ("axis", "metric", "said"),
+    [
+        ("batch.document_mask: [true, false]", "dev_perplexity", "with other batch.document_mask; a task's can"),
+        ("evaluation.dev_tokens: [1k, 2k]", "dev_bits_per_byte", "with other evaluation.dev_tokens; a task's can"),
+        ("evaluation.limit: [10, 20]", "lmeff_blimp", "with other evaluation.limit"),
+        (
+            "way: {one: {objective.name: hybrid, evaluation.scoring: pseudo_log_likelihood}, two: {objective.name: hybrid}}",
+            "lmeff_blimp",
+            "with other evaluation.scoring",
+        ),
+        ("evaluation.precision: [float32, adaptive]", "lmeff_blimp", None),
+        ("evaluation.scoring: [auto, causal]", "lmeff_blimp", None),
+    ],
+)
+def test_rules_take_no_values_that_the_ranking_would_refuse(
+    folder: Path, axis: str, metric: str, said: str | None
+) -> None:
+    Path("base.yaml").write_text(RECIPE + "evaluation: {tasks: [lmeff_blimp]}\n")
+    ranking = RANKING.replace("{rungs", f"{{metric: {metric}, rungs")
+    Path("s.yaml").write_text(f"sweep: study\nrecipe: base.yaml\naxes:\n  {axis}\n{ranking}")
+    if said is None:
+        assert read_sweep("s.yaml").ranking.kill is not None
+        return
+    with pytest.raises(
+        InputError, match=f"s.yaml:5: ranking.metric: {metric} of .* cannot be compared at rungs, {said}$"
+    ):
+        read_sweep("s.yaml")
+
+
+def test_where_nobody_may_end_nobody_waits(folder: Path) -> None:
+    Path("base.yaml").write_text(RECIPE.replace("[0, 5k, 20k]", "[0, 2k, 5k, 20k]"))
+    ranking = RANKING.replace("at_tokens: [5k]", "at_tokens: [2k, 5k], after_tokens: 3k")
+    Path("s.yaml").write_text(KILLING + ranking)
+    assert SweepRungs(read_sweep("s.yaml")).tokens == [5000]
 
 
 # ---- what it costs
@@ -433,7 +478,11 @@ def test_survivors_are_bit_for_bit_what_they_are_without_kills(tmp_path: Path) -
         first = [[str(killing), *words, "--index", index, "--pause-at-rungs"] for index in "012"]
         lines += [*([str(free), *words, "--index", index] for index in "02"), *first, *first]
         sweeps[mode] = [read_sweep(str(file), words) for file in (killing, free)]
+    stale = [free.cases[0].run.killed_json for _, free in sweeps.values()]
+    for note in stale:  # of rules that the file has no more
+        write_json(note, {"format": 1, "reason": "killed"})
     codes, said = launch_in_turn("cpu", tmp_path / "launches.json", lines)
+    assert not any(note.exists() for note in stale)
     assert codes == 2 * [0, 0, 75, 75, 0, 0, 0, 0], said
     for killing, free in sweeps.values():
         runs, others = ([case.run for case in sweep.cases] for sweep in (killing, free))

@@ -46,7 +46,8 @@ def _promoted(promotion: dict[str, Any]) -> list[str]:
 def _verdict(ranking: dict[str, Any]) -> str:
     test = f"{ranking['test']}, 5% over all pairs together, {ranking['degrees_of_freedom']} degrees of freedom"
     if ranking["winner"]:
-        return f"winner: {ranking['winner']}, which differs from every other case ({test})"
+        others = "every other case with a result" if ranking["missing"] else "every other case"
+        return f"winner: {ranking['winner']}, which differs from {others} ({test})"
     if len(ranking["rows"]) == 1:
         return f"no winner: {ranking['rows'][0]['case']} is the only case with a result, so there is none to compare it with"
     if not ranking["seed_sd"]:
