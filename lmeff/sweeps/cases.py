@@ -71,6 +71,13 @@ class Sweep:
         return [case for case in self.cases if (case.name, case.seed) not in known]
 
     @property
+    def is_part(self) -> bool:
+        """Whether words of the command line leave out some of those that rules compare."""
+        return bool(
+            {(case.name, case.seed) for case in self.compared} - {(case.name, case.seed) for case in self.cases}
+        )
+
+    @property
     def seeds(self) -> list[int]:
         return list(dict.fromkeys(case.seed for case in self.cases))
 

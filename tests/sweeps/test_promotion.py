@@ -151,6 +151,7 @@ def test_costs_of_other_settings_are_not_compared(tmp_path: Path, monkeypatch: p
 
     machine, throughput = profile["machine"], profile["throughput"]
     usual = cost()
+    assert usual is not None
     assert usual == cost(machine=machine | {"load_of_others": 0.01}) == Cost(usual.measured_on, 5.0, 1000)
     others = [
         cost(settings={"repeats": 3}),

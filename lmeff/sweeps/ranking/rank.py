@@ -17,7 +17,7 @@ from lmeff.recipe.wording import did_you_mean
 from lmeff.sweeps.cases import Case, Sweep
 from lmeff.sweeps.ranking.costs import Cost, cost_of
 from lmeff.sweeps.ranking.promotion import promotion
-from lmeff.sweeps.ranking.section import DEFAULT_METRIC, HELD_OUT
+from lmeff.sweeps.ranking.section import DEFAULT_METRIC, HELD_OUT, NO_DIRECTION
 from lmeff.sweeps.states import other_recipe, reasons_of_kills, state_of
 
 _AMONG_SURVIVORS = "cases that were killed are not compared: what is certain here is so among those that are left"
@@ -155,8 +155,7 @@ def _is_higher_better(measured: Sequence[_Measured], metric: str) -> bool:
     said = {one.anchor.results.tasks[task].higher_is_better(name or "acc") for one in measured}
     if said == {True} or said == {False}:
         return said == {True}
-    text = "its results do not say whether higher or lower is better, so none is the best"
-    raise InputError(f"--metric {metric}: {text}; take one that they have under higher_is_better")
+    raise InputError(f"--metric {metric}: {NO_DIRECTION}")
 
 
 def _axes(

@@ -15,6 +15,10 @@ from lmeff.recipe.yaml_lines import Layer, Mistake
 DEFAULT_METRIC = "dev_bits_per_byte"
 """The only one of held-out text that means the same with every vocabulary."""
 HELD_OUT = (DEFAULT_METRIC, "dev_perplexity", *UNITS)
+NO_DIRECTION = (
+    "its results do not say whether higher or lower is better, so none is the best; take one that they have under"
+    " higher_is_better"
+)
 BEST = "best"
 MODES = {"prefix": "snapshot", "own_schedule": "restart"}
 """By what rungs are: the `anchors.mode` whose anchors are such rungs."""
@@ -45,7 +49,7 @@ class Kill(Section):
     at_tokens: Annotated[list[PositiveCount], Field(min_length=1)] | None = None
     """The rungs: anchors at which cases are compared. Default: all above 0 and before the last."""
     after_tokens: Count = 0
-    """Below which no case ends."""
+    """Below which no case ends, nor waits for others."""
     margin: Margin | None = None
     median: Median | None = None
     halving: Halving | None = None

@@ -12,8 +12,7 @@ from lmeff.runs.process import launched_world_size
 from lmeff.runs.signals import Interrupted, Killed, StopRequests
 from lmeff.sweeps.cases import Case
 from lmeff.sweeps.rungs.of_sweep import SweepRungs, is_waiting
-from lmeff.sweeps.rungs.rules import Decisions
-from lmeff.sweeps.rungs.rules import Killed as KilledAt
+from lmeff.sweeps.rungs.rules import Decisions, KillReason
 
 if TYPE_CHECKING:
     from lmeff.training.callbacks.anchors import AnchorMeasures
@@ -28,7 +27,7 @@ class CaseRungs:
     pauses: bool
     """Whether it stops where the other cases have not come yet."""
 
-    def killed(self) -> KilledAt | None:
+    def killed(self) -> KillReason | None:
         """Why the case has ended early; None for one that goes on."""
         decisions = self._guarded(self.rungs.decide)
         return decisions.killed.get(self.case.name) if decisions else None

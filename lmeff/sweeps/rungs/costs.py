@@ -18,7 +18,7 @@ def plan_rungs(sweep: Sweep, plans: Sequence[PlanDocument]) -> dict[str, Any]:
     """What `lmeff plan SWEEP.yaml --json` says of them beside the sums: nothing where no case ends early, nor for some of the
     cases, of which nobody knows how many stay."""
     kill = sweep.ranking.kill
-    if kill is None or {str(case.run) for case in sweep.cases} != {str(case.run) for case in sweep.compared}:
+    if kill is None or sweep.is_part or sweep.not_compared:
         return {}
     tokens = rung_tokens(kill, sweep.cases[0].recipe)
     stretches: dict[str, list[float]] = {}

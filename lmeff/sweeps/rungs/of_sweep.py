@@ -12,7 +12,7 @@ from lmeff.runs.completed import is_complete
 from lmeff.runs.state import now
 from lmeff.sweeps.cases import Case, Sweep
 from lmeff.sweeps.rungs.checks import rung_tokens
-from lmeff.sweeps.rungs.rules import Decisions, Killed, Rung, decide
+from lmeff.sweeps.rungs.rules import Decisions, KillReason, Rung, decide
 from lmeff.sweeps.rungs.values import ValuesAtAnchors
 
 LOG = "rungs.log.jsonl"
@@ -96,7 +96,7 @@ def _warn_once(text: str) -> None:
     warn(text)
 
 
-def _write_note(case: Case, killed: Killed | None) -> None:
+def _write_note(case: Case, killed: KillReason | None) -> None:
     note = case.run.killed_json
     if killed is None:
         note.unlink(missing_ok=True)

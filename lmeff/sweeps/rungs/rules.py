@@ -17,7 +17,7 @@ History = Sequence[tuple[int, Values]]
 
 
 @dataclass(frozen=True)
-class Killed:
+class KillReason:
     """Why a case ended, with the numbers behind it."""
 
     tokens: int
@@ -40,7 +40,7 @@ class Rung:
     values: Values
     left_out: tuple[str, ...]
     """Cases that failed before they came here: nobody waits for them."""
-    killed: Mapping[str, Killed]
+    killed: Mapping[str, KillReason]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Decisions:
     """The first rung that is not decided; None when all are."""
     missing: tuple[str, ...] = ()
     """The cases that have no value there yet."""
-    killed: Mapping[str, Killed] = field(default_factory=dict)
+    killed: Mapping[str, KillReason] = field(default_factory=dict)
     arrived: frozenset[tuple[str, int]] = frozenset()
     """The runs that have a value at the open rung, by case and seed: they wait for the others."""
 
@@ -79,7 +79,7 @@ def decide(
     """
     sign = 1.0 if lower_is_better else -1.0
     living, history, decided = list(cases), list[tuple[int, Values]](), list[Rung]()
-    killed: dict[str, Killed] = {}
+    killed: dict[str, KillReason] = {}
     for tokens in anchors:
         values = {case: one for case in living if (one := value(case, tokens)) is not None}
         history.append((tokens, values))
@@ -89,7 +89,7 @@ def decide(
         missing = tuple(case for case in living if case not in values and case not in left_out)
         if missing:
             return Decisions(tuple(decided), tokens, missing, killed)
-        ended: dict[str, Killed] = {}
+        ended: dict[str, KillReason] = {}
         if values and tokens >= rules.after_tokens:
             stay = {*never, min(values, key=lambda case: sign * values[case])}
             found = _ended_at(tokens, _without(left_out, history), rules, sign)
@@ -104,9 +104,9 @@ def _without(left_out: Collection[str], history: History) -> History:
     return [(at, {case: one for case, one in values.items() if case not in left_out}) for at, values in history]
 
 
-def _ended_at(tokens: int, history: History, rules: Kill, sign: float) -> dict[str, Killed]:
+def _ended_at(tokens: int, history: History, rules: Kill, sign: float) -> dict[str, KillReason]:
     """By every rule on its own; a case that several end is said to end by the first."""
-    found: dict[str, Killed] = {}
+    found: dict[str, KillReason] = {}
     if rules.halving:
         found |= by_halving(tokens, history[-1][1], rules.halving, sign)
     if rules.median is not None:
@@ -116,7 +116,7 @@ def _ended_at(tokens: int, history: History, rules: Kill, sign: float) -> dict[s
     return found
 
 
-def by_margin(tokens: int, history: History, rule: Margin, sign: float = 1.0) -> dict[str, Killed]:
+def by_margin(tokens: int, history: History, rule: Margin, sign: float = 1.0) -> dict[str, KillReason]:
     """Cases that are behind the best of those at the anchor, or behind the one that is named, by so much or more: at this
     rung, and at every anchor before it down to one that lies at least `for_tokens` back. `sign` is -1 where
     higher is better."""
@@ -136,7 +136,7 @@ def by_margin(tokens: int, history: History, rule: Margin, sign: float = 1.0) ->
             text = f"{value:.5g} is {behind:.3g} behind {whom} ({reference:.5g}), {rule.by:g} or more"
             text += f" since {format_tokens(since)}" if since < tokens else ""
             numbers = {"value": value, "than": rule.than, "reference": reference, "behind": behind, "by": rule.by}
-            found[case] = Killed(tokens, "margin", text, {**numbers, "since_tokens": since})
+            found[case] = KillReason(tokens, "margin", text, {**numbers, "since_tokens": since})
     return found
 
 
@@ -146,7 +146,7 @@ def _reference(values: Values, than: str, sign: float) -> float | None:
     return sign * min(sign * value for value in values.values()) if values else None
 
 
-def by_median(tokens: int, history: History, sign: float = 1.0) -> dict[str, Killed]:
+def by_median(tokens: int, history: History, sign: float = 1.0) -> dict[str, KillReason]:
     """Cases whose best value so far is worse than the median of all cases' means over the anchors so far: cases that have ended
     count with the anchors that they came to."""
     curves: dict[str, list[float]] = {}
@@ -161,11 +161,11 @@ def by_median(tokens: int, history: History, sign: float = 1.0) -> dict[str, Kil
             text = (
                 f"its best so far, {best:.5g}, is behind the median of {len(curves)} cases' means so far, {middle:.5g}"
             )
-            found[case] = Killed(tokens, "median", text, {"best": best, "median": middle, "num_cases": len(curves)})
+            found[case] = KillReason(tokens, "median", text, {"best": best, "median": middle, "num_cases": len(curves)})
     return found
 
 
-def by_halving(tokens: int, values: Values, rule: Halving, sign: float = 1.0) -> dict[str, Killed]:
+def by_halving(tokens: int, values: Values, rule: Halving, sign: float = 1.0) -> dict[str, KillReason]:
     """All but the best share; among equal ones the first of the sweep stay."""
     order = sorted(values, key=lambda case: sign * values[case])
     num_kept = num_kept_by_halving(len(order), rule)
@@ -174,7 +174,7 @@ def by_halving(tokens: int, values: Values, rule: Halving, sign: float = 1.0) ->
         text = f"{values[case]:.5g} is place {place} of {len(order)}, of which the best {num_kept} go on"
         text += f", the last with {values[order[num_kept - 1]]:.5g}"
         numbers = {"value": values[case], "place": place, "num_cases": len(order), "num_kept": num_kept}
-        found[case] = Killed(tokens, "halving", text, {**numbers, "last_kept": values[order[num_kept - 1]]})
+        found[case] = KillReason(tokens, "halving", text, {**numbers, "last_kept": values[order[num_kept - 1]]})
     return found
 
 

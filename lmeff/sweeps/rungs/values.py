@@ -11,6 +11,7 @@ from lmeff.formats.provenance import read_provenance
 from lmeff.formats.state import StateDocument
 from lmeff.revisions.revision import Revision
 from lmeff.sweeps.cases import Case
+from lmeff.sweeps.ranking.section import NO_DIRECTION
 
 
 def has_come_to(case: Case, tokens: int) -> bool:
@@ -43,7 +44,8 @@ class ValuesAtAnchors:
                     self._values[case.name, case.seed, tokens], is_higher_better = found
                     directions.add(is_higher_better)
         if len(directions) > 1:
-            raise self._no_direction("some of its results say that higher is better, and some that lower is")
+            text = "some of its results say that higher is better, and some that lower is, so none is the best"
+            raise InputError(f"ranking.metric {metric}: {text}")
         self.lower_is_better = directions != {True}
         """As the results say; without any, nothing is compared."""
 
@@ -91,9 +93,5 @@ class ValuesAtAnchors:
     def _direction(self, result: TaskResult) -> bool:
         said = result.higher_is_better(self._name or "acc")
         if said is None:
-            raise self._no_direction("its results do not say whether higher or lower is better, so none is the best")
+            raise InputError(f"ranking.metric {self._metric}: {NO_DIRECTION}")
         return said
-
-    def _no_direction(self, text: str) -> InputError:
-        advice = "take one that they have under higher_is_better"
-        return InputError(f"ranking.metric {self._metric}: {text}; {advice}")
