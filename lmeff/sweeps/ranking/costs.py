@@ -26,7 +26,7 @@ class Cost:
 def is_idle(profile: Mapping[str, Any], busy: float = BUSY) -> bool:
     """Whether nothing else ran when a profile was taken. Where the kernel did not tell, nobody knows that."""
     load = profile["machine"].get("load_of_others")
-    return load is not None and load <= busy
+    return load is not None and bool(load <= busy)
 
 
 def cost_of(run: RunFolder, revisions: tuple[str, ...]) -> Cost | None:

@@ -33,7 +33,7 @@ class ValuesAtAnchors:
         self.by_name: dict[str, list[Case]] = defaultdict(list)
         self._values: dict[tuple[str, int, int], float] = {}
         self._failed: set[tuple[str, int]] = set()
-        directions = set()
+        directions = set[bool]()
         for case in cases:
             self.by_name[case.name].append(case)
             state = StateDocument.read(case.run)  # before its values: what it had then is seen
