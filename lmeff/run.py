@@ -134,8 +134,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             before = StateDocument.read(command.folder)
             override_launcher(command.resolved)
             held.enter_context(claimed_on_rank_zero(command.folder))
-            if launched_rank() == 0:
-                run.killed_json.unlink(missing_ok=True)  # it goes on, whatever rules said before
             state = RunState(command.folder, recipe.batch.clock, before, is_withheld=is_complete(run))
             if not (changes or state.is_withheld):
                 replace_recipe(run, command.resolved, state, changes)

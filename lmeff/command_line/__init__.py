@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from lmeff.recipe import Resolved
@@ -19,6 +20,9 @@ def read_arguments(argv: Sequence[str] | None, description: str | None = None) -
     command = read_command(argv, description)
     if command.rungs is not None:
         command.rungs.check()
+    else:
+        with suppress(OSError):
+            command.run.killed_json.unlink()  # of rules that the sweep's file has no more
     return command
 
 

@@ -14,7 +14,8 @@ from launching import launch_in_turn, read_lines, weights, write_recipe
 from sweeps.study import RECIPE, SWEEP
 
 from lmeff.cli.main import main
-from lmeff.command_line.__main__ import print_state, read_command
+from lmeff.command_line import read_arguments, read_command
+from lmeff.command_line.__main__ import print_state
 from lmeff.errors import InputError
 from lmeff.measures.scores.following import follow_run
 from lmeff.runs.signals import Interrupted, Killed
@@ -385,6 +386,16 @@ def test_for_slurm_a_killed_case_has_a_state_and_a_reason(
     assert "hidden_size-64_many, seed 0: killed at 5k tokens by halving" in capsys.readouterr().err
 
 
+def test_a_run_of_a_file_without_rules_forgets_that_it_was_killed(sweep: Sweep) -> None:
+    note = sweep.cases[3].run.killed_json
+    write_json(note, {"format": 1, "reason": "killed"})
+    Path("s.yaml").write_text(KILLING)
+    assert read_command(["s.yaml", "--index", "3"]).rungs is None
+    assert note.exists()
+    read_arguments(["s.yaml", "--index", "3"])
+    assert not note.exists()
+
+
 def test_values_that_cannot_be_compared_end_the_command_and_no_case(folder: Path) -> None:
     Path("s.yaml").write_text(KILLING + RANKING)
     sweep = read_sweep("s.yaml")
@@ -478,11 +489,7 @@ def test_survivors_are_bit_for_bit_what_they_are_without_kills(tmp_path: Path) -
         first = [[str(killing), *words, "--index", index, "--pause-at-rungs"] for index in "012"]
         lines += [*([str(free), *words, "--index", index] for index in "02"), *first, *first]
         sweeps[mode] = [read_sweep(str(file), words) for file in (killing, free)]
-    stale = [free.cases[0].run.killed_json for _, free in sweeps.values()]
-    for note in stale:  # of rules that the file has no more
-        write_json(note, {"format": 1, "reason": "killed"})
     codes, said = launch_in_turn("cpu", tmp_path / "launches.json", lines)
-    assert not any(note.exists() for note in stale)
     assert codes == 2 * [0, 0, 75, 75, 0, 0, 0, 0], said
     for killing, free in sweeps.values():
         runs, others = ([case.run for case in sweep.cases] for sweep in (killing, free))
