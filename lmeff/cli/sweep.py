@@ -168,7 +168,7 @@ def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
     print(f"{sweep.name}: {num_complete} of {len(sweep.cases)} cases are complete{killed}")
     if progress.paused:
         num_waiting = len(progress.waiting)
-        more = f"; rules compare all cases of {sweep.file}, which runs them without words" if sweep.is_part else ""
+        more = f"; {sweep.file} is compared as a whole: run it without words that choose cases" if sweep.is_part else ""
         print(f"{'one case waits' if num_waiting == 1 else f'{num_waiting} cases wait'} {progress.paused}{more}")
     for index, outcome in sorted(progress.outcomes.items()):
         if outcome == "failed":
