@@ -50,7 +50,7 @@ def is_sweep(file: str, words: Sequence[str]) -> bool:
 
 def _is_sweep_file(file: str) -> bool:
     try:
-        return "sweep" in read_layer(find_recipe(expanded(file))).values
+        return not set(KEYS).isdisjoint(read_layer(find_recipe(expanded(file))).values)
     except InputError:  # told by whoever reads it as a recipe
         return False
 
@@ -59,7 +59,7 @@ def read_text(file: str, words: Sequence[str]) -> SweepText:
     """A sweep, or a recipe with lists on the command line. Raises InputError with all mistakes at once."""
     path = find_recipe(expanded(os.fspath(file)))
     layer = read_layer(path)
-    if any(key in layer.values for key in ("axes", "seeds", "zip")) and "sweep" not in layer.values:
+    if "sweep" not in layer.values and not set(KEYS).isdisjoint(layer.values):
         raise InputError(f"{path}: sweep: missing; the name of the sweep, and of its folder")
     text = (
         _read_file(path, layer)

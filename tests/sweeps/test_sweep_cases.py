@@ -274,6 +274,13 @@ def test_a_mistake_names_file_line_and_axis(folder: Path, before: str, after: st
     assert all("\n" not in line for line in found)
 
 
+@pytest.mark.parametrize("verb", [["plan"], ["train"], ["sweep", "list"]])
+def test_a_sweep_without_a_name_is_no_recipe(folder: Path, capsys: pytest.CaptureFixture, verb: list[str]) -> None:
+    (folder / "s.yaml").write_text(SWEEP.replace("sweep: ", "# ", 1))
+    assert main([*verb, "s.yaml"]) == 2
+    assert capsys.readouterr().err == "s.yaml: sweep: missing; the name of the sweep, and of its folder\n"
+
+
 def test_a_mistake_of_some_cases_says_which(folder: Path) -> None:
     [line] = mistakes(SWEEP.replace("[32, 64]", "[32, 33]"))
     assert line.startswith("s.yaml:5: model.hidden_size: 33 is not a multiple of num_attention_heads")
