@@ -109,6 +109,24 @@ def test_a_value_twice_is_a_mistake_that_names_it(tmp_path, fake_run, capsys):
         Curves.read([run, copy])
 
 
+def test_means_over_other_numbers_of_examples_stand_in_tables_of_their_own(tmp_path):
+    rows = [f"a,{seed},1M,0.{5 + seed},1000" for seed in (0, 1)] + ["a,2,1M,0.9,100"]
+    curves = Curves.read([csv(tmp_path / "n.csv", "run,seed,tokens,acc,n", *rows)])
+    text = curves.text("markdown")
+    assert r"| a | 2 | 55.0 \[" in text
+    assert "| a | 1 | 90.0 |" in text
+    assert "n 1,000" in text
+    assert any("over other numbers of examples (100, 1,000), and kept apart" in note for note in curves.notes)
+
+
+def test_anchors_that_read_alike_are_two_columns(tmp_path):
+    path = csv(tmp_path / "near.csv", "run,seed,tokens,acc", "a,0,10158080000,0.5", "a,0,10223616000,0.6")
+    text = Curves.read([path]).text(None)
+    assert "10,158,080,000" in text
+    assert "50.0" in text
+    assert "60.0" in text
+
+
 def test_losses_of_other_vocabularies_are_told_apart(tmp_path):
     rows = ["1,a,8k,3.1", "1,b,16k,3.3"]
     path = csv(tmp_path / "losses.csv", "tokens,corpus,vocab_size,dev_loss", *rows)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from lmeff.analysis.one_table.seed_curves import MADE
 from lmeff.analysis.scores.observation import is_less_better
 from lmeff.errors import InputError
 from lmeff.intervals import cut_off, possible_range
@@ -20,6 +21,9 @@ LEVELS = ("task", "phenomenon", "paradigm")
 Point = dict[Hashable, Any]
 """A row of `seed_curves`."""
 
+Anchor = tuple[int | None, str]
+"""Tokens, or of what is at no known number of them its revision."""
+
 
 @dataclass(frozen=True)
 class Matrix:
@@ -30,7 +34,7 @@ class Matrix:
     unit: str
     """What anchors count."""
     made: str
-    """Data and settings, where there are several; else empty."""
+    """What of data, settings and number of examples there are several of; else empty."""
     anchors: tuple[str, ...]
     rows: tuple[tuple[str, str, tuple[Point | None, ...]], ...]
     """Recipe, number of seeds (`3`, or `2 to 3`), and what it has at each anchor."""
@@ -70,29 +74,39 @@ def at_level(curves: pd.DataFrame, level: str) -> pd.DataFrame:
 def matrices(curves: pd.DataFrame) -> Iterator[Matrix]:
     """A table for each task and metric, and for each way in which it was measured."""
     for (task, metric, unit), of_task in curves.groupby(["task", "metric", "unit"], sort=False):
-        ways = list(of_task.groupby(["data", "settings"], sort=False, dropna=False))
-        for (data, settings), rows in ways:
-            made = "; ".join(f"{name}" for name in (data, settings) if not pd.isna(name)) if len(ways) > 1 else ""
-            yield _matrix(str(task), str(metric), str(unit), made, rows)
+        differing = [name for name in MADE if of_task[name].nunique(dropna=False) > 1]
+        for way, rows in of_task.groupby(MADE, sort=False, dropna=False):
+            known = {name: said for name, said in zip(MADE, way, strict=True) if not pd.isna(said)}
+            words = (f"n {known[name]:,}" if name == "n" else str(known[name]) for name in differing if name in known)
+            yield _matrix(str(task), str(metric), str(unit), "; ".join(words), rows)
 
 
 def _matrix(task: str, metric: str, unit: str, made: str, curves: pd.DataFrame) -> Matrix:
     points = curves.sort_values("nominal_tokens", kind="stable", na_position="last").to_dict("records")
-    names = list(dict.fromkeys(map(_anchor, points)))
-    by_recipe: dict[str, dict[str, Point]] = {recipe: {} for recipe in curves["recipe"]}
+    anchors = list(dict.fromkeys(map(_anchor, points)))
+    by_recipe: dict[str, dict[Anchor, Point]] = {recipe: {} for recipe in curves["recipe"]}
     for point in points:
         by_recipe[point["recipe"]][_anchor(point)] = point
     lines = []
     for recipe, of_recipe in by_recipe.items():
         counts = sorted({point["num_seeds"] for point in of_recipe.values()})
         seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        lines.append((recipe, seeds, tuple(of_recipe.get(name) for name in names)))
-    return Matrix(task, metric, unit, made, tuple(names), tuple(lines))
+        lines.append((recipe, seeds, tuple(of_recipe.get(anchor) for anchor in anchors)))
+    return Matrix(task, metric, unit, made, _names(anchors), tuple(lines))
 
 
-def _anchor(point: Point) -> str:
+def _anchor(point: Point) -> Anchor:
     tokens = point["nominal_tokens"]
-    return point["revision"] if pd.isna(tokens) else format_tokens(tokens)
+    return (None, point["revision"]) if pd.isna(tokens) else (int(tokens), "")
+
+
+def _names(anchors: Sequence[Anchor]) -> tuple[str, ...]:
+    """As people read them; every digit of those that would read alike."""
+    short = [revision if tokens is None else format_tokens(tokens) for tokens, revision in anchors]
+    return tuple(
+        f"{tokens:,}" if tokens is not None and short.count(name) > 1 else name
+        for name, (tokens, _) in zip(short, anchors, strict=True)
+    )
 
 
 def mean_rows(matrix: Matrix, most: int | None = None) -> list[list[str]]:
