@@ -1,6 +1,8 @@
 """Figures of many runs: what they show is what was measured and what lmeff predict says."""
 
 import json
+from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from analysis.fake_runs import write_fake_run
@@ -108,15 +110,19 @@ def test_predictions_stand_beside_the_end_and_have_the_error_that_predict_says(t
     assert {row["end"] for row in drawn} == {100 * score("web", "60m", 1, 200)}
 
 
-def test_the_fan_of_a_run_on_its_way_opens_at_its_last_score(table, tmp_path):
-    path = tmp_path / "scores.csv"
+def on_its_way(path: Path, sizes: Sequence[str]) -> Study:
+    """One run a recipe; that of `web` and 60m has two anchors to go."""
     lines = ["dataset,model_size,milestone,vocab_size,seed,acc"]
     for corpus in CORPORA:
-        for size in SIZES:
+        for size in sizes:
             reached = MILLIONS[:-2] if (corpus, size) == ("web", "60m") else MILLIONS
             lines += [f"{corpus},{size},{millions},8000,0,{score(corpus, size, 0, millions)}" for millions in reached]
     path.write_text("\n".join(lines) + "\n")
-    study = Study(*read_scored([path]))
+    return Study(*read_scored([path]))
+
+
+def test_the_fan_of_a_run_on_its_way_opens_at_its_last_score(tmp_path):
+    study = on_its_way(tmp_path / "scores.csv", (*SIZES, "180m"))
     points = rows(FIGURES["fan"](study))
     assert {row["title"] for row in points} == {"web 60m 8000, seed 0"}
     (said,) = (row for row in study.prediction["predictions"] if row["predictor"] == "stack")
@@ -124,6 +130,29 @@ def test_the_fan_of_a_run_on_its_way_opens_at_its_last_score(table, tmp_path):
     assert [row["tokens"] for row in fan] == [50_000_000, 200_000_000]
     assert fan[0]["low95"] == fan[0]["high95"] == pytest.approx(100 * score("web", "60m", 0, 50))
     assert fan[1]["low80"] == pytest.approx(100 * said["low80"], abs=1e-3)
+
+
+def test_an_interval_that_is_not_calibrated_is_not_drawn(table, tmp_path):
+    study = on_its_way(tmp_path / "scores.csv", SIZES)  # three recipes have finished
+    spec = FIGURES["fan"](study)
+    fan = [row for row in rows(spec) if row["value"] is not None]
+    assert len(fan) == 2
+    assert all(row["low80"] is None and row["high95"] is None for row in fan)
+    assert {row["title"] for row in fan} == {"web 60m 8000, seed 0: no calibrated interval"}
+    for name in ("fan", "predicted"):  # of four recipes one is held out
+        assert all(row.get("low80") is None for row in rows(FIGURES[name](table)))
+
+
+def test_the_fans_of_many_recipes_have_both_ends_of_their_order(tmp_path):
+    path = tmp_path / "many.csv"
+    corpora = [f"c{number:02}" for number in range(14)]
+    lines = [f"{corpus},{at},0,0.{at + place}" for place, corpus in enumerate(corpora) for at in (50, 60, 70)]
+    path.write_text("\n".join(["corpus,tokens,seed,acc", *lines]) + "\n")
+    spec = FIGURES["fan"](Study(*read_scored([path])))
+    titles = {row["title"] for row in rows(spec)}
+    assert {"c00, seed 0", "c13, seed 0"} < titles
+    assert len(titles) == 12
+    assert "12 of 14 recipes, a run of each" in spec["title"]["subtitle"]
 
 
 def test_heat_maps_hold_the_last_scores(sweep):

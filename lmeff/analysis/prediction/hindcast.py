@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lmeff.analysis.prediction.protocols import Trial, make_splits
+from lmeff.analysis.prediction.unfinished import is_calibrated
 from lmeff.analysis.scores.from_observations import make_curve_table, with_chosen_target
 from lmeff.analysis.scores.observation import Observation
 
@@ -13,7 +14,8 @@ PREDICTOR = "stack"
 
 def hindcast_rows(observations: Sequence[Observation], target: str = "last") -> list[dict]:
     """A row for each finished run and cut-off: `run`, `recipe`, `corpus`, `cutoff_tokens`, `target_tokens`, the `score` there,
-    what the stack of predictors says from it (`value`, `low80`, `high80`, `low95`, `high95`), and the `end`.
+    what the stack of predictors says from it (`value`, `low80`, `high80`, `low95`, `high95`, and
+    whether these may be called `calibrated`), and the `end`.
 
     Raises InputError.
     """
@@ -41,6 +43,7 @@ def hindcast_rows(observations: Sequence[Observation], target: str = "last") -> 
                     "high80": value + half80,
                     "low95": value - half95,
                     "high95": value + half95,
+                    "calibrated": is_calibrated(table, int(run), column, is_held_out=True),
                     "end": float(table.target[run]),
                 }
             )

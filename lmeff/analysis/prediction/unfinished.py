@@ -41,11 +41,14 @@ def cells_beside(table: CurveTable, column: int) -> Ints:
     return np.bincount(table.corpus_of_cell[cells], minlength=len(table.corpus_names))
 
 
-def is_calibrated(table: CurveTable, run: int, column: int) -> bool:
+def is_calibrated(table: CurveTable, run: int, column: int, is_held_out: bool = False) -> bool:
     """Whether the interval of a run may be called calibrated: its corpus has a finished cell or at least four other corpora
     have, and its size is not larger than all that finished, unless it is far enough. Cells without a score at the anchor say
-    nothing there and do not count."""
-    beside, finished = cells_beside(table, column), finished_cells(table, column)
+    nothing there and do not count, nor does the run's own where that is held out."""
+    finished = finished_cells(table, column)
+    if is_held_out:
+        finished = finished[finished != table.cell[run]]
+    beside = np.bincount(table.corpus_of_cell[finished], minlength=len(table.corpus_names))
     if len(finished) < FEWEST_CELLS:
         return False
     if not beside[table.corpus[run]] and (beside > 0).sum() < FEWEST_CORPORA:

@@ -7,11 +7,14 @@ from lmeff.analysis.charts.charts import SMALL_PANEL_WIDTH, headline_tasks, scor
 from lmeff.analysis.charts.studies.named_lines import DASHES, color_of
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.charts.token_axis import TokenAxis
+from lmeff.analysis.prediction.predictors.stack import evenly
 from lmeff.analysis.reading.runs import Run
 from lmeff.quantities import format_short, format_tokens, parse_count
 
 NUM_PANELS = 12
 _FEWEST_PANELS = 2
+NOT_CALIBRATED = "no calibrated interval"
+_PREDICTED = ("value", "low80", "high80", "low95", "high95")
 
 
 def grid_figure(study: Study) -> dict | None:
@@ -52,14 +55,15 @@ def fan_figure(study: Study) -> dict | None:
     """How sure one can be of the end: 80 and 95% intervals of the stack.
 
     Of unfinished runs what they will end at; where all have finished, what would have been said of them from each anchor, their
-    recipe held out, beside their scores and their end.
+    recipe held out, beside their scores and their end. Intervals that may not be called calibrated are not drawn.
     """
-    rows = _of_unfinished(study) if study.prediction else []
-    rows = rows or _of_finished(study)
+    rows, which = _of_unfinished(study)
+    if not rows:
+        rows, which = _of_finished(study)
     if not rows:
         return None
     points = pd.DataFrame(rows)
-    numbers = ["score", "value", "low80", "high80", "low95", "high95", "end"]
+    numbers = ["score", *_PREDICTED, "end"]
     points[numbers] = (100 * points[numbers].astype(float)).round(3)
     points["when"] = [f"{format_tokens(int(tokens))} tokens" for tokens in points["tokens"]]
     base = alt.Chart().encode(token_x())
@@ -67,12 +71,13 @@ def fan_figure(study: Study) -> dict | None:
     def y(field: str) -> alt.Y:
         return alt.Y(f"{field}:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
 
+    sure = base.transform_filter("isValid(datum.low80)")
     predicted = base.transform_filter("isValid(datum.value)")
     shown = [alt.Tooltip(f"{name}:Q", title=words) for name, words in (("value", "predicted"), ("score", "score"))]
     spread = [alt.Tooltip(f"{name}:Q", title=words) for name, words in (("low80", "80% from"), ("high80", "to"))]
     layers = [
-        predicted.mark_area(opacity=0.15, color="#0072b2").encode(y("low95"), y2="high95:Q"),
-        predicted.mark_area(opacity=0.25, color="#0072b2").encode(y("low80"), y2="high80:Q"),
+        sure.mark_area(opacity=0.15, color="#0072b2").encode(y("low95"), y2="high95:Q"),
+        sure.mark_area(opacity=0.25, color="#0072b2").encode(y("low80"), y2="high80:Q"),
         predicted.mark_line(strokeWidth=2, color="#0072b2").encode(y("value")),
         base.transform_filter("isValid(datum.end)")
         .mark_line(style="reference", strokeDash=[5, 4], color="#888")
@@ -81,9 +86,9 @@ def fan_figure(study: Study) -> dict | None:
         .mark_point(filled=True, size=40, opacity=1, color="#d55e00")
         .encode(y("score"), tooltip=[alt.Tooltip("when:N", title="at"), *shown, *spread]),
     ]
-    title = alt.TitleParams(
-        "Predicted end, %", subtitle="bands: 80 and 95% intervals; dots: scores; dashed: how it ended"
-    )
+    bands = "bands: 80 and 95% intervals" if points["low80"].notna().any() else NOT_CALIBRATED
+    subtitle = [f"{bands}; dots: scores; dashed: how it ended", *([which] if which else [])]
+    title = alt.TitleParams("Predicted end, %", subtitle=subtitle)
     chart = small_panels(layers, points, list(dict.fromkeys(points["title"]))).properties(title=title)
     return TokenAxis(study.series, SMALL_PANEL_WIDTH).finished(chart)
 
@@ -101,43 +106,52 @@ def _count(size: str | None) -> int:
         return 0
 
 
-def _of_finished(study: Study) -> list[dict]:
-    """The first run of each recipe, evenly chosen where there are many."""
+def _of_finished(study: Study) -> tuple[list[dict], str]:
+    """The first run of each recipe, evenly chosen where there are many, and words that say so."""
     first: dict[str, str] = {}
     for row in study.hindcast:
         first.setdefault(row["recipe"], row["run"])
-    runs = list(first.values())
-    step = max(1, -(-len(runs) // NUM_PANELS))
-    chosen = set(runs[::step])
+    chosen = evenly(list(first.values()), NUM_PANELS)
     rows = [
-        {**row, "title": row["run"], "tokens": row["cutoff_tokens"]} for row in study.hindcast if row["run"] in chosen
+        {**_interval(row), "title": row["run"], "tokens": row["cutoff_tokens"]}
+        for row in study.hindcast
+        if row["run"] in set(chosen)
     ]
     if len({row["tokens"] for row in rows}) < 2:
-        return []
+        return [], ""
     for run in dict.fromkeys(row["run"] for row in rows):
         last = next(row for row in rows if row["run"] == run)
-        end = dict.fromkeys(("value", "low80", "high80", "low95", "high95"))
+        end = dict.fromkeys(_PREDICTED)
         rows.append({**last, **end, "tokens": last["target_tokens"], "score": last["end"]})
-    return [_kept(row) for row in rows]
+    return [_kept(row) for row in rows], _of_how_many(len(chosen), len(first), "recipes, a run of each")
 
 
-def _of_unfinished(study: Study) -> list[dict]:
+def _of_unfinished(study: Study) -> tuple[list[dict], str]:
     """The scores of runs on their way, and from the last of them on the fan to what the stack says of the target."""
     said = [row for row in study.prediction["predictions"] if row["predictor"] == "stack"] if study.prediction else []
     target = study.prediction["target"]["tokens"] if study.prediction else None
     if target is None:
-        return []
+        return [], ""
     rows = []
-    for row in said[:NUM_PANELS]:
+    chosen = evenly(said, NUM_PANELS)
+    for row in chosen:
         scores = {one.tokens: one.value for one in study.observations if one.run == row["run"] and one.tokens}
-        at = scores[row["cutoff_tokens"]]
-        rows += [{"title": row["run"], "tokens": tokens, "score": score} for tokens, score in sorted(scores.items())]
-        names = ("value", "low80", "high80", "low95", "high95")
-        rows.append({"title": row["run"], "tokens": row["cutoff_tokens"], **dict.fromkeys(names, at)})
-        rows.append({"title": row["run"], "tokens": target, **{name: row[name] for name in names}})
-    return [_kept(row) for row in rows]
+        title = row["run"] if row["calibrated"] else f"{row['run']}: {NOT_CALIBRATED}"
+        at = dict.fromkeys(_PREDICTED, scores[row["cutoff_tokens"]])
+        rows += [{"title": title, "tokens": tokens, "score": score} for tokens, score in sorted(scores.items())]
+        rows.append(_interval({**at, "title": title, "tokens": row["cutoff_tokens"], "calibrated": row["calibrated"]}))
+        rows.append(_interval({**row, "title": title, "tokens": target}))
+    return [_kept(row) for row in rows], _of_how_many(len(chosen), len(said), "runs on their way")
+
+
+def _of_how_many(shown: int, number: int, what: str) -> str:
+    return "" if shown == number else f"{shown} of {number} {what}"
+
+
+def _interval(row: dict) -> dict:
+    """Without an interval that may not be called calibrated."""
+    return row if row["calibrated"] else {**row, **dict.fromkeys(_PREDICTED[1:])}
 
 
 def _kept(row: dict) -> dict:
-    names = ("title", "tokens", "score", "value", "low80", "high80", "low95", "high95", "end")
-    return {name: row.get(name) for name in names}
+    return {name: row.get(name) for name in ("title", "tokens", "score", *_PREDICTED, "end")}

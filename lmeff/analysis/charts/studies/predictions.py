@@ -106,6 +106,7 @@ def predicted_figure(study: Study) -> dict | None:
         return None
     values = ["value", "low80", "high80", "end"]
     rows[values] = (100 * rows[values]).round(3)
+    rows.loc[~rows["calibrated"], ["low80", "high80"]] = float("nan")
     cutoffs = sorted(rows["cutoff_tokens"].unique())
     chosen = sorted({cutoffs[round(i * (len(cutoffs) - 1) / (NUM_CUTOFFS - 1))] for i in range(NUM_CUTOFFS)})
     ends = [min(rows["end"].min(), rows["value"].min()), max(rows["end"].max(), rows["value"].max())]
@@ -115,12 +116,14 @@ def predicted_figure(study: Study) -> dict | None:
     for cutoff in chosen:
         points = rows[rows["cutoff_tokens"] == cutoff]
         error = (points["value"] - points["end"]).abs().mean()
-        inside = ((points["low80"] <= points["end"]) & (points["end"] <= points["high80"])).mean()
+        sure = points[points["calibrated"]]
+        inside = ((sure["low80"] <= sure["end"]) & (sure["end"] <= sure["high80"])).mean()
+        covered = f"{inside:.0%} of 80% intervals hold the end" if len(sure) else "no calibrated interval"
         base = alt.Chart(inline(points[["run", "corpus", *values]]))
         x = alt.X("value:Q", title="Predicted, %", scale=scale, axis=alt.Axis(tickCount=5, grid=True))
         y = alt.Y("end:Q", title="In the end, %", scale=scale, axis=alt.Axis(tickCount=5))
         diagonal = alt.Chart(alt.Data(values=[{"value": end, "end": end} for end in scale.to_dict()["domain"]]))
-        bars = base.mark_rule(clip=True, opacity=0.35).encode(
+        bars = base.transform_filter("isValid(datum.low80)").mark_rule(clip=True, opacity=0.35).encode(
             alt.X("low80:Q", title="Predicted, %", scale=scale), y, color_of(corpora, "corpus"), x2="high80:Q"
         )
         dots = base.mark_point(filled=True, size=55, clip=True).encode(
@@ -128,7 +131,7 @@ def predicted_figure(study: Study) -> dict | None:
         )
         title = alt.TitleParams(
             f"From {format_tokens(int(cutoff))} tokens",
-            subtitle=f"mean error {error:.2f} points; {inside:.0%} of 80% intervals hold the end",
+            subtitle=f"mean absolute error {error:.2f} points; n {len(points)} runs; {covered}",
         )
         line = diagonal.mark_line(style="reference", strokeDash=[5, 4], strokeWidth=1, color="#888").encode(x, y)
         charts.append(alt.layer(line, bars, dots, title=title).properties(width=PANEL_WIDTH, height=300))
