@@ -9,6 +9,7 @@ from analysis.fake_runs import write_fake_run
 
 from lmeff.analysis.charts.drawing import render
 from lmeff.analysis.charts.figures import FIGURES, figure_of, page_figures
+from lmeff.analysis.charts.studies.sweep_plots import _settings, line_names
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.paths import read_runs
 from lmeff.analysis.scores.paths import read_scored
@@ -46,7 +47,8 @@ def sweep(tmp_path_factory) -> Study:
         )
         profile = run / "results" / "seed-0-tokens-100M" / "profile" / "cpu-float32.json"
         profile.parent.mkdir()
-        profile.write_text(json.dumps({"latency": [{"length": 128, "median_ms": 5 + 10 * quality}]}))
+        latency = [{"length": 128, "median_ms": 5 + 10 * quality}]
+        profile.write_text(json.dumps({"latency": latency, "machine": {"cpu": "Xeon", "num_threads": 2}}))
     return Study(read_runs([folder]))
 
 
@@ -175,13 +177,62 @@ def test_settings_are_shown_by_bits_per_byte(sweep):
     assert best["value"] == pytest.approx(run.anchors[-1].document.dev_bits_per_byte, abs=1e-4)
 
 
+def test_points_are_joined_that_differ_in_nothing_else():
+    recipes = {
+        "plain": {"model": {"tied": True}, "optimizer": {"learning_rate": "3e-4"}, "seed": 0, "name": "a"},
+        "alike": {"model": {"tied": True}, "optimizer": {"learning_rate": 1e-3}, "seed": 1, "name": "b"},
+        "untied": {"model": {"tied": False}, "optimizer": {"learning_rate": 1e-3}},
+        "clipped": {"model": {"tied": True}, "optimizer": {"learning_rate": 1e-3}, "training": {"max_grad_norm": 1.0}},
+        "other text": {"model": {"tied": True}, "optimizer": {"learning_rate": 1e-3}, "corpus": {"paths": ["x"]}},
+    }
+    settings = {label: dict(_settings(recipe)) for label, recipe in recipes.items()}
+    names = line_names(settings, "optimizer.learning_rate")
+    assert names.pop("plain") == names["alike"]
+    assert len(set(names.values())) == 4
+    assert names["clipped"] == "tied true, max_grad_norm 1, no paths"
+
+
+def test_recipes_are_shown_at_the_last_anchor_that_all_have(sweep, tmp_path):
+    for rate, anchors in (("1e-4", (0, 25)), ("1e-3", (0, 25, 100)), ("1e-2", (0, 25, 100))):
+        write_fake_run(tmp_path / "outputs", rate, anchors=anchors, num_pairs=2, learning_rate=rate, final=False)
+    spec = FIGURES["sweep"](Study(read_runs([tmp_path / "outputs"])))
+    assert {row["when"] for row in rows(spec)} == {"25M tokens"}
+    assert "at 25M tokens" in " ".join(spec["concat"][0]["title"]["subtitle"])
+
+
+def test_scores_over_other_examples_are_left_out_and_named(sweep, tmp_path):
+    for name, num_pairs in (("a", 4), ("b", 4), ("few", 2)):
+        write_fake_run(tmp_path / "outputs", name, anchors=(0, 25, 50), num_pairs=num_pairs, final=False)
+    study = Study(read_runs([tmp_path / "outputs"]))
+    for name in ("trade_offs", "phenomena_map"):
+        spec = FIGURES[name](study)
+        assert {row["series"] for row in rows(spec) if "series" in row} == {"a", "b"}
+        assert "left out, not scored as the others were: few" in json.dumps(spec)
+    assert "95% interval over pairs" in json.dumps(FIGURES["trade_offs"](study))
+
+
+def test_bands_say_all_that_they_are_over(tmp_path):
+    lines = [
+        "web,20m,25,0,.5,.01",
+        "web,20m,50,0,.6,.01",
+        *(f"web,60m,{at},{seed},.5{seed},.01" for at in (25, 50) for seed in (0, 1, 2)),
+    ]
+    for order in (lines, lines[::-1]):
+        path = tmp_path / "seeds.csv"
+        path.write_text("\n".join(["corpus,size,tokens,seed,acc,stderr", *order]) + "\n")
+        spec = FIGURES["grid"](Study(*read_scored([path])))
+        (words,) = spec["title"]["subtitle"]
+        assert "95% t interval over 3 seeds" in words
+        assert "95% interval over examples" in words
+
+
 def test_nothing_cheaper_is_better_than_the_front(sweep):
     spec = FIGURES["trade_offs"](sweep)
     titles = [panel["title"]["text"] for panel in spec["concat"]]
     assert titles == [
         "Quality against training FLOPs",
         "Quality against training tokens",
-        "Quality against milliseconds for 128 tokens, cpu-float32",
+        "Quality against milliseconds for 128 tokens, Xeon, 2 threads, float32",
     ]
     for panel in spec["concat"]:
         points = rows(spec, panel)

@@ -63,7 +63,7 @@ def task_panels(series: Sequence[Series], tasks: dict[str, str], picked: Sequenc
     With `picked`, only those are drawn at first; the page changes the choice through the parameter `picked`. Returns a
     Vega-Lite specification, or None when none of the tasks was measured.
     """
-    points = _all_points(series, tasks, "acc", 100)
+    points = all_points(series, tasks, "acc", 100)
     if points.empty:
         return None
     points["title"] = points["task"].map(tasks)
@@ -98,10 +98,11 @@ def small_panels(layers: Sequence[alt.Chart], points: pd.DataFrame, titles: Sequ
 def headline_tasks(series: Sequence[Series]) -> list[str]:
     """Headline tasks with an accuracy or another score, over all runs."""
     tasks = dict.fromkeys(task for each in series for run in each.runs for task in run.headline_tasks)
-    return [task for task in tasks if _metric(series, task)]
+    return [task for task in tasks if shown_metric(series, task)]
 
 
-def _metric(series: Sequence[Series], task: str) -> str | None:
+def shown_metric(series: Sequence[Series], task: str) -> str | None:
+    """The metric that a task is shown by."""
     return headline_metric({name for each in series for name in each.table[each.table["task"] == task]["metric"]})
 
 
@@ -151,12 +152,12 @@ def _loss_panels(series: Sequence[Series]) -> list[Panel]:
 
 
 def _bits_per_byte(members: Sequence[Series]) -> pd.DataFrame:
-    return _all_points(members, ["dev"], "dev_bits_per_byte", 1)
+    return all_points(members, ["dev"], "dev_bits_per_byte", 1)
 
 
 def _loss_panel(series: Sequence[Series], members: Sequence[Series], before: str) -> Panel | None:
     metric = members[0].runs[0].held_out_metric
-    points = _all_points(members, ["dev"], metric, 1)
+    points = all_points(members, ["dev"], metric, 1)
     # What a hybrid model is trained on is not what its held-out loss is of.
     training = pd.concat(
         [training_loss(each, num_log_points(series)) for each in members if not _is_hybrid(each)] or [_NO_LOSS]
@@ -201,17 +202,21 @@ def _is_hybrid(series: Series) -> bool:
 
 def _band(points: pd.DataFrame) -> str:
     """What the bands of a panel are, in words that follow others."""
-    spreads = [words for words in dict.fromkeys(points["spread"]) if words]
-    return f"; band: {' or '.join(spreads)}" if spreads else ""
+    return f"; band: {words}" if (words := interval_words(points)) else ""
+
+
+def interval_words(points: pd.DataFrame) -> str:
+    """What the intervals of points are over, each kind; empty where there is none."""
+    return " or ".join(words for words in dict.fromkeys(points["spread"]) if words)
 
 
 def _accuracy_panel(series: Sequence[Series], task: str) -> Panel:
     groups = [each.group for each in series]
     apart = "; not scored alike, so not comparable" if len(score_clusters(groups, task)) > 1 else ""
-    if (metric := _metric(series, task)) in OTHER_METRICS:
+    if (metric := shown_metric(series, task)) in OTHER_METRICS:
         panel = _score_panel(series, task, metric)
         return panel._replace(subtitle=panel.subtitle + apart)
-    points = _all_points(series, [task], "acc", 100)
+    points = all_points(series, [task], "acc", 100)
     paired = has_pairs(series, [task])
     scale = _percent_scale(points, paired)
     layers = curve_layers(points, "Correct, %", labels(series), scale, paired, label_chance=True)
@@ -220,7 +225,7 @@ def _accuracy_panel(series: Sequence[Series], task: str) -> Panel:
 
 
 def _score_panel(series: Sequence[Series], task: str, metric: str) -> Panel:
-    points = _all_points(series, [task], metric, 100)
+    points = all_points(series, [task], metric, 100)
     layers = curve_layers(points, "Score x 100", labels(series), alt.Scale(zero=False))
     return Panel(layers, points, "Score", f"{task}: {OTHER_METRICS[metric]}")
 
@@ -311,10 +316,10 @@ def _percent_scale(points: pd.DataFrame, with_chance: bool) -> alt.Scale:
 
 def score_points(series: Sequence[Series], task: str) -> pd.DataFrame:
     """The points of a task's curves by the metric that it is shown by, times 100."""
-    return _all_points(series, [task], _metric(series, task) or "acc", 100)
+    return all_points(series, [task], shown_metric(series, task) or "acc", 100)
 
 
-def _all_points(series: Sequence[Series], tasks: Iterable[str], metric: str, scale: float) -> pd.DataFrame:
+def all_points(series: Sequence[Series], tasks: Iterable[str], metric: str, scale: float = 1.0) -> pd.DataFrame:
     """Points of all series with the words of their tooltip."""
     points = pd.concat([curve_points(each, tasks, metric, scale) for each in series], ignore_index=True)
     if points.empty:

@@ -42,7 +42,9 @@ def _of_metric(key: tuple[str, str], rows: pd.DataFrame) -> Iterator[str]:
             shown = ", ".join(kinds[:_MOST_NAMED]) + (" and more" if len(kinds) > _MOST_NAMED else "")
             yield f"not comparable: {task} ({metric}): measured with other {name} ({shown}), and kept apart"
     if len(counts := sorted(set(rows["n"].dropna()))) > 1:
-        shown = ", ".join(f"{count:,}" for count in counts[:_MOST_NAMED]) + (" and more" if len(counts) > _MOST_NAMED else "")
+        shown = ", ".join(f"{count:,}" for count in counts[:_MOST_NAMED]) + (
+            " and more" if len(counts) > _MOST_NAMED else ""
+        )
         yield f"not comparable: {task} ({metric}): measured over other numbers of examples ({shown}), and kept apart"
     if is_less_better(task, metric) and not {task, metric} & set(_PER_TEXT):
         vocabularies = sorted(set(rows["vocab_size"].dropna()))

@@ -8,9 +8,11 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from lmeff.analysis.charts.charts import has_pairs
 from lmeff.analysis.charts.figures import drawn_paradigms
-from lmeff.analysis.charts.series import Series
+from lmeff.analysis.charts.series import Series, all_runs
 from lmeff.analysis.charts.study import Study
+from lmeff.analysis.reading.tasks import paradigms_of
 from lmeff.analysis.report.views import ParadigmTable, RunView, SeedView, paradigm_tables
 from lmeff.analysis.statistics.acquisition import ACQUIRED
 from lmeff.analysis.statistics.changes import NUM_RESAMPLES
@@ -62,6 +64,7 @@ class PageContent:
             "figures": self.figures,
             "prediction": self.study.prediction,
             "seeds_words": SEEDS_WORDS,
+            "paired": has_pairs(self.series, paradigms_of(all_runs(self.series))),
         }
 
 
@@ -97,7 +100,8 @@ SECTIONS = (
         lambda content: {"drawn": drawn_paradigms(content.series), "acquired": round(100 * ACQUIRED)},
     ),
     _figures(
-        "Settings", sweep="The end of each recipe; joined are those that differ in nothing else. Bars: 95% intervals."
+        "Settings",
+        sweep="Recipes at the last anchor that all of them have; joined are those that differ in nothing else.",
     ),
     _figures(
         "Quality and cost",

@@ -3,8 +3,16 @@
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.charts import SMALL_PANEL_WIDTH, headline_tasks, score_points, small_panels, token_x
+from lmeff.analysis.charts.charts import (
+    SMALL_PANEL_WIDTH,
+    headline_tasks,
+    interval_words,
+    score_points,
+    small_panels,
+    token_x,
+)
 from lmeff.analysis.charts.studies.named_lines import DASHES, color_of
+from lmeff.analysis.charts.studies.scored_alike import score_title, scored_alike
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.charts.token_axis import TokenAxis
 from lmeff.analysis.prediction.predictors.stack import evenly
@@ -22,18 +30,19 @@ def grid_figure(study: Study) -> dict | None:
 
     None where that makes one panel, or one line of several recipes.
     """
-    ordered = sorted(study.series, key=lambda each: (each.runs[0].corpus or "", _count(each.runs[0].size)))
+    tasks = headline_tasks(study.series)
+    series, left_out = scored_alike(study.series, tasks[:1])
+    ordered = sorted(series, key=lambda each: (each.runs[0].corpus or "", _count(each.runs[0].size)))
     places = {each.label: _place(each.runs[0]) for each in ordered}
     panels = list(dict.fromkeys(panel for panel, _ in places.values()))
-    tasks = headline_tasks(study.series)
     if len(panels) < _FEWEST_PANELS or len(set(places.values())) < len(places) or not tasks:
         return None
-    points = score_points(study.series, tasks[0])
+    points = score_points(series, tasks[0])
     points = points[points["seed"].isna()]
     points = points.assign(
         title=[places[label][0] for label in points["series"]], line=[places[label][1] for label in points["series"]]
     )
-    sizes = {places[each.label][1]: each.runs[0].vocab_size or 0 for each in study.series}
+    sizes = {places[each.label][1]: each.runs[0].vocab_size or 0 for each in series}
     lines = sorted(sizes, key=lambda line: sizes[line])
     base = alt.Chart().encode(token_x(), color_of(lines))
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
@@ -45,8 +54,9 @@ def grid_figure(study: Study) -> dict | None:
             y, tooltip=[alt.Tooltip("series:N", title="run"), alt.Tooltip("when:N", title="at"), alt.Tooltip("shown:N")]
         ),
     ]
+    band = f"band: {words}" if (words := interval_words(points)) else ""
     chart = small_panels(layers, points, panels).properties(
-        title=alt.TitleParams(f"{tasks[0]}, %", subtitle=f"band: {points['spread'].iloc[-1]}" if len(points) else "")
+        title=alt.TitleParams(score_title(series, tasks[0]), subtitle=list(filter(None, (band, left_out))))
     )
     return TokenAxis(study.series, SMALL_PANEL_WIDTH).finished(chart)
 

@@ -7,9 +7,11 @@ import pandas as pd
 
 from lmeff.analysis.charts.charts import has_pairs, inline
 from lmeff.analysis.charts.series import Series, all_runs, curve_points
+from lmeff.analysis.charts.studies.scored_alike import scored_alike
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.reading.tasks import paradigms_of, phenomena_of, task_titles
+from lmeff.quantities import format_tokens
 
 MOST_MODELS = 40
 CELL_WIDTH, CELL_HEIGHT = 46, 19
@@ -31,7 +33,9 @@ def paradigms_map(study: Study) -> dict | None:
 
 def _heat_map(series: Sequence[Series], tasks_of: Callable[[Iterable[Run]], list[str]]) -> dict | None:
     titles = task_titles(all_runs(series), tasks_of(all_runs(series)))
-    titles = {task: title for task, title in titles.items() if has_pairs(series, [task])} or titles
+    pairs = {task: title for task, title in titles.items() if has_pairs(series, [task])}
+    titles = pairs or titles
+    series, left_out = scored_alike(series, list(titles))
     if not titles or not 2 <= len(series) <= MOST_MODELS:
         return None
     points = pd.concat([_last(each, titles) for each in series], ignore_index=True)
@@ -50,7 +54,9 @@ def _heat_map(series: Sequence[Series], tasks_of: Callable[[Iterable[Run]], list
         ),
         alt.Y("title:N", title=None, sort=order, axis=alt.Axis(labelLimit=320, domain=False)),
     )
-    scale = alt.Scale(domain=[0, 50, 100], range=[WRONG, MIDDLE, RIGHT], interpolate="rgb")
+    # Chance is one half of pairs only: of other tasks no color says that a model is worse than guessing.
+    colors = {0: WRONG, 50: MIDDLE, 100: RIGHT} if pairs else {0: MIDDLE, 100: RIGHT}
+    scale = alt.Scale(domain=list(colors), range=list(colors.values()), interpolate="rgb")
     cells = base.mark_rect().encode(
         alt.Color("value:Q", scale=scale, legend=None),
         tooltip=[
@@ -62,6 +68,8 @@ def _heat_map(series: Sequence[Series], tasks_of: Callable[[Iterable[Run]], list
     )
     numbers = base.mark_text(fontSize=10.5, color=INK).encode(alt.Text("value:Q", format=".0f"))
     chart = alt.layer(cells, numbers).properties(width=alt.Step(CELL_WIDTH), height=alt.Step(CELL_HEIGHT))
+    if left_out:
+        chart = chart.properties(title=alt.TitleParams("", subtitle=left_out))
     spec = chart.to_dict()
     spec.pop("config", None)
     return {**spec, "usermeta": {}}
@@ -71,5 +79,4 @@ def _last(series: Series, titles: dict[str, str]) -> pd.DataFrame:
     """The mean over seeds, or the one run, at the last anchor that has each task."""
     points = curve_points(series, titles, "acc", 100)
     points = points[points["seed"].isna()].sort_values("tokens").groupby("task", as_index=False).last()
-    unit = series.unit
-    return points.assign(when=[f"{tokens / 1e6:g}M {unit}" for tokens in points["anchor"]])
+    return points.assign(when=[f"{format_tokens(tokens)} {series.unit}" for tokens in points["anchor"]])

@@ -123,8 +123,10 @@ def predicted_figure(study: Study) -> dict | None:
         x = alt.X("value:Q", title="Predicted, %", scale=scale, axis=alt.Axis(tickCount=5, grid=True))
         y = alt.Y("end:Q", title="In the end, %", scale=scale, axis=alt.Axis(tickCount=5))
         diagonal = alt.Chart(alt.Data(values=[{"value": end, "end": end} for end in scale.to_dict()["domain"]]))
-        bars = base.transform_filter("isValid(datum.low80)").mark_rule(clip=True, opacity=0.35).encode(
-            alt.X("low80:Q", title="Predicted, %", scale=scale), y, color_of(corpora, "corpus"), x2="high80:Q"
+        bars = (
+            base.transform_filter("isValid(datum.low80)")
+            .mark_rule(clip=True, opacity=0.35)
+            .encode(alt.X("low80:Q", title="Predicted, %", scale=scale), y, color_of(corpora, "corpus"), x2="high80:Q")
         )
         dots = base.mark_point(filled=True, size=55, clip=True).encode(
             x, y, color_of(corpora, "corpus"), shape_of(corpora, "corpus"), tooltip=tooltip("run", "value", "end")

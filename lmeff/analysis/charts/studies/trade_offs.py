@@ -7,36 +7,49 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.charts import PANEL_WIDTH, headline_tasks, inline, labels, score_points, series_color
+from lmeff.analysis.charts.charts import (
+    PANEL_WIDTH,
+    headline_tasks,
+    inline,
+    interval_words,
+    labels,
+    score_points,
+    series_color,
+)
 from lmeff.analysis.charts.series import Series
 from lmeff.analysis.charts.studies.named_lines import Panel, side_by_side
+from lmeff.analysis.charts.studies.scored_alike import score_title, scored_alike
 from lmeff.analysis.charts.study import Study
-from lmeff.analysis.reading.runs import Anchor, Run
+from lmeff.analysis.reading.runs import Run
 from lmeff.files import read_json
 from lmeff.formats.run_folder import RunFolder
 from lmeff.quantities import format_short
 
-_COLUMNS = ["series", "cost", "value", "shown", "when"]
+_COLUMNS = ["series", "cost", "value", "low", "high", "shown", "when"]
 
 
 def trade_off_figure(study: Study) -> dict | None:
-    """The score of the first task against each cost that runs differ in. Of FLOPs and tokens every anchor is a point, of
-    parameters and latency the last one."""
+    """The score of the first task against each cost that runs differ in, of runs that were scored alike. Of FLOPs and tokens
+    every anchor is a point, of parameters and latency the last one."""
     tasks = headline_tasks(study.series)
-    if not tasks or len(study.series) < 2:
+    if not tasks:
         return None
-    points = score_points(study.series, tasks[0])
+    series, left_out = scored_alike(study.series, tasks[:1])
+    if len(series) < 2:
+        return None
+    points = score_points(series, tasks[0])
     points = points[points["seed"].isna() & (points["tokens"] > 0)]
     last = points.sort_values("tokens").groupby("series", as_index=False).last()
     panels: list[tuple[str, pd.DataFrame, Callable[[Series, int], float | None]]] = [
         ("Training FLOPs", points, _flops_at),
-        (f"Training {study.series[0].unit}", points, lambda series, anchor: anchor),
+        (f"Training {series[0].unit}", points, lambda series, anchor: anchor),
         ("Parameters", last, lambda series, anchor: series.runs[0].num_parameters),
     ]
-    if (times := _latencies(study.series)) is not None:
+    if (times := _latencies(series)) is not None:
         words, by_label = times
         panels.append((words, last, lambda series, anchor: by_label.get(series.label)))
-    drawn = [partial(_panel, study.series, tasks[0])(*panel) for panel in panels]
+    color = series_color(labels(study.series))
+    drawn = [partial(_panel, series, color, tasks[0], left_out)(*panel) for panel in panels]
     charts = [chart for chart in drawn if chart is not None]
     if not charts:
         return None
@@ -47,7 +60,9 @@ def trade_off_figure(study: Study) -> dict | None:
 
 def _panel(
     series: Sequence[Series],
+    color: alt.Color,
     task: str,
+    left_out: str,
     title: str,
     points: pd.DataFrame,
     cost: Callable[[Series, int], float | None],
@@ -57,12 +72,16 @@ def _panel(
     points = points.assign(cost=pd.array(costs, dtype="Float64").astype(float)).dropna(subset="cost")
     if points["series"].nunique() < 2 or points["cost"].nunique() < 2:
         return None
+    bars = f"bars: {words}" if (words := interval_words(points)) else ""
     points = points[_COLUMNS].sort_values(["cost", "value"], ascending=[True, False])
     front = points[points["value"] > points["value"].cummax().shift(fill_value=float("-inf"))]
     ends = pd.DataFrame({"cost": [points["cost"].max()], "value": [front["value"].max()]})
     axis = alt.Axis(format=".0e" if "FLOPs" in title else "~s", tickCount=5, grid=False)
     x = alt.X("cost:Q", title=title, scale=alt.Scale(type="log", nice=False), axis=axis)
-    y = alt.Y("value:Q", title=f"{task}, %", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
+    y, low = (
+        alt.Y(f"{name}:Q", title=score_title(series, task), scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
+        for name in ("value", "low")
+    )
     tooltip = [
         alt.Tooltip("series:N", title="run"),
         alt.Tooltip("when:N", title="at"),
@@ -70,39 +89,44 @@ def _panel(
         alt.Tooltip("cost:Q", title=title, format=".3~s"),
     ]
     line = alt.Chart(inline(pd.concat([front[["cost", "value"]], ends])))
-    dots = alt.Chart(inline(points)).mark_point(filled=True, size=55, opacity=0.9)
+    base = alt.Chart(inline(points))
+    subtitle = ["line: nothing cheaper was measured to be better", *filter(None, (bars, left_out))]
     return alt.layer(
         line.mark_line(style="reference", interpolate="step-after", strokeWidth=1.5, color="#888").encode(x, y),
-        dots.encode(x, y, series_color(labels(series)), tooltip=tooltip),
-        title=alt.TitleParams(
-            f"Quality against {title[0].lower() + title[1:]}", subtitle="line: nothing cheaper is better"
-        ),
+        base.mark_rule(opacity=0.35).encode(x, low, color, y2="high:Q"),
+        base.mark_point(filled=True, size=55, opacity=0.9).encode(x, y, color, tooltip=tooltip),
+        title=alt.TitleParams(f"Quality against {title[0].lower() + title[1:]}", subtitle=subtitle),
     ).properties(width=PANEL_WIDTH, height=260)
 
 
-def _anchor_of(run: Run, nominal_tokens: int) -> Anchor | None:
-    return next((anchor for anchor in run.anchors if anchor.document.nominal_tokens == nominal_tokens), None)
-
-
 def _flops_at(series: Series, nominal_tokens: int) -> float | None:
-    """Those of teachers and of scoring text are counted, too."""
-    anchor = _anchor_of(series.runs[0], nominal_tokens)
-    names = ("flops", "flops_teachers", "flops_scoring")
-    return sum(filter(None, (getattr(anchor.document, name, None) for name in names))) or None if anchor else None
+    anchors = series.runs[0].anchors
+    return next((anchor.flops for anchor in anchors if anchor.document.nominal_tokens == nominal_tokens), None)
 
 
 def _latencies(series: Sequence[Series]) -> tuple[str, dict[str, float]] | None:
     """Milliseconds of one sequence by series, from `lmeff profile`, where the same length was measured on the same kind of
-    machine; and the title of that axis."""
+    machine, with as many threads; and the title of that axis."""
     found: dict[tuple[str, int], dict[str, float]] = {}
     for each in series:
         for path in _profiles(each.runs[0]):
-            for row in read_json(path).get("latency", []):
-                found.setdefault((path.stem, row["length"]), {})[each.label] = row["median_ms"]
+            profile = read_json(path)
+            for row in profile.get("latency", []):
+                found.setdefault((_machine(path, profile), row["length"]), {})[each.label] = row["median_ms"]
     if not found:
         return None
     (machine, length), times = max(found.items(), key=lambda item: (len(item[1]), item[0]))
     return f"Milliseconds for {format_short(length)} tokens, {machine}", times
+
+
+def _machine(path: Path, profile: dict) -> str:
+    """`NVIDIA H100, bfloat16`: what it was measured on, and how."""
+    machine, precision = profile.get("machine") or {}, path.stem.partition("-")[2]
+    name = (machine.get("gpu") or {}).get("name") or machine.get("cpu")
+    if name is None:
+        return path.stem
+    threads = f", {machine['num_threads']} threads" if not machine.get("gpu") and "num_threads" in machine else ""
+    return f"{name}{threads}, {precision}"
 
 
 def _profiles(run: Run) -> list[Path]:
