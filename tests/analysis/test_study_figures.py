@@ -269,3 +269,11 @@ def test_each_is_drawn_from_runs(sweep, name):
 def test_what_was_not_measured_is_refused_with_the_names_of_what_was(table):
     with pytest.raises(InputError, match="--figure sweep: of these runs there are main, grid, agreement, errors"):
         figure_of(table, "sweep")
+
+
+def test_a_recipe_of_which_one_seed_was_scored_is_shown_by_that_one(tmp_path):
+    for name, seed in (("a", 0), ("a", 1), ("b", 0), ("c", 0)):
+        scored = (name, seed) != ("a", 1)
+        write_fake_run(tmp_path / "outputs", name, seed, anchors=(0, 25), num_pairs=3, final=False, scored=scored)
+    cells = rows(FIGURES["phenomena_map"](Study(read_runs([tmp_path / "outputs"]))))
+    assert {cell["series"].partition(",")[0] for cell in cells} == {"a", "b", "c"}

@@ -55,14 +55,14 @@ def all_runs(series: Sequence[Series]) -> list[Run]:
 def curve_points(series: Series, tasks: Iterable[str], metric: str, scale: float = 1.0) -> pd.DataFrame:
     """Points of curves: `series`, `task`, `tokens`, `anchor`, `value`, `low`, `high`, `seed`, `spread`.
 
-    With one run, `low` to `high` is the 95% interval over examples. With several, the rows without `seed` are their mean with
+    With one run that has values, `low` to `high` is the 95% interval over examples. With several, the rows without `seed` are their mean with
     its 95% t interval over seeds, at the anchors that all of them have and measured alike, and the rows with `seed` are the
     runs; the interval ends where what is measured does. `spread` says in words which of the two it is. `scale` multiplies
     values.
     """
     table = series.table[(series.table["metric"] == metric) & series.table["task"].isin(list(tasks))]
     points = table.assign(series=series.label, tokens=table["exact_tokens"], anchor=table["nominal_tokens"])
-    if len(series.runs) == 1:
+    if table["seed"].nunique() == 1:  # of one run or, where others have nothing yet, of the one that has
         spread = np.where(points["low"].notna(), "95% interval over " + points["interval_over"].fillna(""), "")
         whole = points.assign(seed=None, spread=spread)
         whole[["low", "high"]] = whole[["low", "high"]].apply(lambda column: column.fillna(whole["value"]))
