@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     from lmeff.progress import shown
 
     with shown("reading the scores"):
-        from lmeff.analysis.scores.observation import choose_task
+        from lmeff.analysis.scores.chosen_task import choose_task
         from lmeff.analysis.scores.paths import read_observations
 
         paths, left_out = with_runs_of_sweeps(options.paths)

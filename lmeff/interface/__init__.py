@@ -72,7 +72,7 @@ def predict(
     `.notes`. Raises InputError."""
     from lmeff.analysis.prediction.document import predict
     from lmeff.analysis.prediction.tables import Prediction
-    from lmeff.analysis.scores.observation import choose_task
+    from lmeff.analysis.scores.chosen_task import choose_task
     from lmeff.analysis.scores.paths import read_observations
 
     observations, notes = read_observations(list(_each(paths)), columns)

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lmeff.analysis.scores.chosen_task import choose_task
 from lmeff.analysis.scores.from_observations import make_curve_table, missing_scores, with_chosen_target
-from lmeff.analysis.scores.observation import Observation, choose_task, is_less_better
+from lmeff.analysis.scores.observation import Observation, is_less_better
 from lmeff.analysis.scores.paths import read_observations
 from lmeff.cli import main
 from lmeff.errors import InputError

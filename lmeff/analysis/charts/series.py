@@ -55,10 +55,10 @@ def all_runs(series: Sequence[Series]) -> list[Run]:
 def curve_points(series: Series, tasks: Iterable[str], metric: str, scale: float = 1.0) -> pd.DataFrame:
     """Points of curves: `series`, `task`, `tokens`, `anchor`, `value`, `low`, `high`, `seed`, `spread`.
 
-    With one run that has values, `low` to `high` is the 95% interval over examples. With several, the rows without `seed` are their mean with
-    its 95% t interval over seeds, at the anchors that all of them have and measured alike, and the rows with `seed` are the
-    runs; the interval ends where what is measured does. `spread` says in words which of the two it is. `scale` multiplies
-    values.
+    With one run that has values, `low` to `high` is the 95% interval over examples. With several, the rows without `seed` are
+    their mean with its 95% t interval over seeds, at the anchors that all of them have and measured alike, and the rows with
+    `seed` are the runs; the interval ends where what is measured does. `spread` says in words which of the two it is. `scale`
+    multiplies values.
     """
     table = series.table[(series.table["metric"] == metric) & series.table["task"].isin(list(tasks))]
     points = table.assign(series=series.label, tokens=table["exact_tokens"], anchor=table["nominal_tokens"])

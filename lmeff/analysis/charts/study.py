@@ -8,7 +8,9 @@ from lmeff.analysis.charts.series import Series, make_series
 from lmeff.analysis.prediction.document import predict
 from lmeff.analysis.prediction.hindcast import hindcast_rows
 from lmeff.analysis.reading.runs import Run
-from lmeff.analysis.scores.observation import Observation, choose_task, observations_of
+from lmeff.analysis.scores.chosen_task import choose_task
+from lmeff.analysis.scores.from_observations import TooFewRuns
+from lmeff.analysis.scores.observation import Observation, observations_of
 from lmeff.errors import InputError
 
 
@@ -35,21 +37,29 @@ class Study:
     def runs(self) -> list[Run]:
         return [run for each in self.series for run in each.runs]
 
-    @cached_property
+    @property
     def observations(self) -> list[Observation]:
         """The scores of the task that most of them are of; none where there is no score of which more is better."""
-        every = self._observations if self._observations is not None else observations_of(self.runs)[0]
+        return self._chosen[0]
+
+    @cached_property
+    def _chosen(self) -> tuple[list[Observation], list[str]]:
+        """These, and lines that say what was left out."""
+        every, said = observations_of(self.runs) if self._observations is None else (self._observations, [])
         try:
-            return choose_task(every, None)[0] if every else []
-        except InputError:
-            return []
+            chosen, more = choose_task(every, None) if every else ([], [])
+        except InputError:  # of everything less is better
+            return [], []
+        return chosen, [*self.notes, *said, *more]
 
     @cached_property
     def prediction(self) -> dict[str, Any] | None:
-        """All that `lmeff predict --json` says of the scores; None of too few finished recipes."""
+        """All that `lmeff predict --json` says of the scores; None of too few finished recipes. Raises InputError for scores
+        that are there twice."""
+        observations, notes = self._chosen
         try:
-            return predict(self.observations) if self.observations else None
-        except InputError:
+            return predict(observations, notes=notes) if observations else None
+        except TooFewRuns:
             return None
 
     @cached_property

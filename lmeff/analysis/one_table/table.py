@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from lmeff.analysis.reading.runs import Run
-from lmeff.analysis.scores.observation import Observation
+from lmeff.analysis.scores.observation import Observation, is_number
 from lmeff.analysis.statistics.tidy_table import COLUMNS, tidy_table
 from lmeff.intervals import metric_interval
 from lmeff.quantities import format_count
@@ -30,7 +30,7 @@ def _of_observations(observations: Sequence[Observation]) -> pd.DataFrame:
     tokens = [one.tokens for one in observations]
     columns: dict[str, list[Any]] = {
         "run": [one.cell for one in observations],
-        "seed": [int(seed) for seed in seeds] if all(map(_is_number, seeds)) else seeds,
+        "seed": [int(seed) for seed in seeds] if all(map(is_number, seeds)) else seeds,
         "corpus": [_known(one.corpus) for one in observations],
         "size": [_known(one.size) for one in observations],
         "vocab_size": [one.vocab_size for one in observations],
@@ -55,7 +55,7 @@ def _of_observations(observations: Sequence[Observation]) -> pd.DataFrame:
     columns["recipe"] = columns["run"]
     table = pd.DataFrame(columns).assign(unit="tokens", level="paradigm").reindex(columns=list(COLUMNS))
     of_numbers = dict.fromkeys(("nominal_tokens", "exact_tokens"), "Int64")
-    types = COLUMNS | of_numbers | {"seed": "int64" if all(map(_is_number, seeds)) else "str"}
+    types = COLUMNS | of_numbers | {"seed": "int64" if all(map(is_number, seeds)) else "str"}
     return table.astype(types)
 
 
@@ -63,10 +63,6 @@ def _interval(one: Observation) -> tuple[float | None, float | None]:
     if one.stderr is None:
         return None, None
     return metric_interval(one.metric, one.value, one.stderr, one.n) or (None, None)
-
-
-def _is_number(seed: str) -> bool:
-    return seed.isascii() and seed.isdigit() and len(seed) < 18
 
 
 def _known(name: str) -> str | None:

@@ -38,6 +38,7 @@ class NamedAnchor:
     loss_kind: None = None
     held_out: None = None
     same_as: None = None
+    flops: float | None = None
 
 
 def result_folders(top: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lmeff.analysis.scores.curve_table import CurveTable, Floats
-from lmeff.analysis.scores.observation import Observation, check_no_duplicates
+from lmeff.analysis.scores.observation import Observation, check_no_duplicates, is_number
 from lmeff.errors import InputError
 from lmeff.quantities import format_tokens, parse_count
 
@@ -15,6 +15,10 @@ FEWEST_FINISHED = 3
 """Cells from which anything can be learned."""
 _BATCH_OF_ZERO = 16.0
 """log2 of 65,536 tokens a step."""
+
+
+class TooFewRuns(InputError):
+    """Nothing can be learned from so little."""
 
 
 def make_curve_table(observations: Sequence[Observation]) -> tuple[CurveTable, list[str]]:
@@ -67,7 +71,7 @@ def make_curve_table(observations: Sequence[Observation]) -> tuple[CurveTable, l
 
 
 def _seed_key(seed: str) -> tuple[int, str]:
-    return (int(seed), "") if seed.isdigit() else (0, seed)
+    return (int(seed), "") if is_number(seed) else (0, seed)
 
 
 def _nominal_parameters(one: Observation) -> int | None:
@@ -93,7 +97,7 @@ def with_chosen_target(table: CurveTable, target: str) -> CurveTable:
         tokens = int(table.anchors[common[-1]]) if len(common) else int(table.anchors[-1]) if len(table.anchors) else 1
         return _checked(table.with_target("final", table.final, tokens))
     if not len(table.anchors):
-        raise InputError("no score is at a number of tokens")
+        raise TooFewRuns("no score is at a number of tokens")
     if target == "last":
         cells = ((~np.isnan(table.scores)).T @ table.members > 0).sum(1)
         enough = np.flatnonzero(cells >= max(SHARE_OF_CELLS * table.num_cells, FEWEST_FINISHED))
@@ -124,14 +128,14 @@ def _checked(table: CurveTable) -> CurveTable:
     if finished < FEWEST_FINISHED:
         raise _too_few(finished, f"the target {table.target_label}")
     if not table.cutoffs:
-        raise InputError(
+        raise TooFewRuns(
             f"no anchor before the target {table.target_label} is shared by {FEWEST_FINISHED} finished recipes"
         )
     return table
 
 
-def _too_few(number: int, what: str) -> InputError:
-    return InputError(
+def _too_few(number: int, what: str) -> TooFewRuns:
+    return TooFewRuns(
         f"too few runs: {number} {'recipe has' if number == 1 else 'recipes have'} reached {what}, and at least"
         f" {FEWEST_FINISHED} are needed"
     )

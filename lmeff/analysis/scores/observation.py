@@ -131,44 +131,30 @@ def _not_comparable(groups: Sequence[Group]) -> tuple[set[tuple[int, str]], list
     return left_out, notes
 
 
+def is_number(seed: str) -> bool:
+    """Whether a seed's name is a number."""
+    return seed.isascii() and seed.isdigit() and len(seed) < 18
+
+
 def is_less_better(*names: str) -> bool:
     """Whether a task, metric or column is named as something of which less is better, such as a loss."""
     return any(_LESS_IS_BETTER.search(name.lower()) for name in names)
 
 
-def check_no_duplicates(observations: Sequence[Observation]) -> None:
-    """Raises InputError for two scores of one run, anchor, task and metric; names them."""
-    counts = Counter((one.run, one.tokens, one.task, one.metric) for one in observations)
+def check_no_duplicates(observations: Sequence[Observation], *apart: str) -> None:
+    """Raises InputError for two scores of one run, anchor, task and metric that differ in none of the fields `apart`; names
+    them."""
+    counts = Counter(
+        (one.run, one.tokens, one.task, one.metric, *(getattr(one, name) for name in apart)) for one in observations
+    )
     twice = [key for key, count in counts.items() if count > 1]
     if twice:
         named = "; ".join(
             f"{run}, {'final' if tokens is None else format_tokens(tokens)}, {task}"
-            for run, tokens, task, _ in twice[:_MOST_NAMED]
+            for run, tokens, task, *_ in twice[:_MOST_NAMED]
         )
         more = f"; and {len(twice) - _MOST_NAMED} more" if len(twice) > _MOST_NAMED else ""
         raise InputError(
             f"{len(twice)} scores are there more than once: {named}{more}; runs that differ in another column need it in"
-            " --columns, as family=COLUMN"
+            " --columns, as family=COLUMN, and scores made otherwise data=COLUMN or settings=COLUMN"
         )
-
-
-def choose_task(observations: Sequence[Observation], wanted: str | None) -> tuple[list[Observation], list[str]]:
-    """The observations of one task and metric: the one that is wanted, else what most scores are of. And lines that say so.
-    Raises InputError for a task that is not there, and for one of which less is better."""
-    counts = Counter((one.task, one.metric) for one in observations)
-    tasks = {task for task, _ in counts}
-    if wanted is not None and wanted not in tasks:
-        raise InputError(f"--task {wanted}: no scores of it; there are {', '.join(sorted(tasks))}")
-    of_task = [key for key in counts if wanted is None or key[0] == wanted]
-    usable = [key for key in of_task if not is_less_better(*key)]
-    if not usable:
-        named = ", ".join(f"{task} ({metric})" for task, metric in of_task)
-        raise InputError(f"{named}: less of it is better, as the name says; scores are wanted, of which more is better")
-    scored = {key for key in usable if headline_metric([key[1]])} or set(usable)
-    # Of a suite that stands beside its parts, the suite: its name is the shortest.
-    task, metric = min(scored, key=lambda key: (-counts[key], len(key[0]), key))
-    others = sorted({name for name, kind in counts if not is_less_better(name, kind)} - {task})
-    notes = (
-        [f"task {task}; --task takes another one: {', '.join(others[:_MOST_NAMED])}"] if others and not wanted else []
-    )
-    return [one for one in observations if (one.task, one.metric) == (task, metric)], notes

@@ -9,6 +9,7 @@ from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.scores.observation import Observation, check_no_duplicates, observations_of
 from lmeff.analysis.scores.score_table import header_of, parse_columns, read_score_table
 from lmeff.analysis.scores.table_runs import runs_of_table
+from lmeff.analysis.scores.ways import WAYS, one_way_each
 from lmeff.errors import InputError
 
 
@@ -34,12 +35,15 @@ class Measured(NamedTuple):
 
 def read_scored(paths: Sequence[str | Path], columns: str = "") -> Scored:
     """All runs with their scores. `columns` (`tokens=milestone:M,...`) are of the tables. Raises InputError with a line for
-    every mistake, and for scores that a table has twice."""
+    every mistake, and for scores that are there twice."""
     runs, of_runs, tables, notes = _read(paths, columns)
+    every = [*of_runs, *(one for observations in tables.values() for one in observations)]
+    check_no_duplicates(every, *WAYS)
     for path, observations in tables.items():
-        check_no_duplicates(observations)
-        runs += runs_of_table(path, observations)
-    return Scored(runs, [*of_runs, *(one for observations in tables.values() for one in observations)], notes)
+        drawn, said = one_way_each(observations)
+        runs += runs_of_table(path, drawn)
+        notes += said
+    return Scored(runs, every, notes)
 
 
 def read_measured(paths: Sequence[str | Path], columns: str = "") -> Measured:

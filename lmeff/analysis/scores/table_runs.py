@@ -2,18 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from lmeff.analysis.reading.other_models import NamedAnchor
 from lmeff.analysis.reading.results import Results, Score, TaskResult
 from lmeff.analysis.reading.runs import Anchor, Run
-from lmeff.analysis.scores.observation import Observation
+from lmeff.analysis.scores.observation import Observation, is_number
+from lmeff.quantities import parse_count
 
 
 @dataclass(frozen=True)
 class TableRun(Run):
     """A run of which only a table knows; its `folder` is the table's file."""
+
+    parameters: int | None = None
+
+    @property
+    def num_parameters(self) -> int | None:
+        return self.parameters
 
 
 def runs_of_table(path: Path, observations: Sequence[Observation]) -> list[TableRun]:
@@ -22,9 +30,11 @@ def runs_of_table(path: Path, observations: Sequence[Observation]) -> list[Table
     for one in observations:
         if one.tokens is not None:
             by_run.setdefault((one.cell, one.seed), []).append(one)
-    seeds = {
-        seed: int(seed) if seed.isdigit() else number for number, seed in enumerate({seed: 0 for _, seed in by_run})
-    }
+    names = list(dict.fromkeys(seed for _, seed in by_run))
+    # A run's seed is a number. Names of seeds get numbers that no other seed has.
+    numbers = {int(name) for name in names if is_number(name)}
+    unused = (number for number in count() if number not in numbers)
+    seeds = {name: int(name) if is_number(name) else next(unused) for name in names}
     return [_run(path, cell, seeds[seed], scores) for (cell, seed), scores in by_run.items()]
 
 
@@ -53,16 +63,31 @@ def _run(path: Path, cell: str, seed: int, scores: Sequence[Observation]) -> Tab
         state=None,
         log=(),
         anchors=tuple(
-            Anchor(f"{tokens}", NamedAnchor(tokens, tokens), _results(here))
+            Anchor(f"{tokens}", NamedAnchor(tokens, tokens, flops=_known_flops(here)), _results(here))
             for tokens, here in sorted(by_tokens.items())
         ),
         source=path.name,
+        parameters=_counted_parameters(first),
     )
+
+
+def _known_flops(scores: Sequence[Observation]) -> float | None:
+    return next((one.flops for one in scores if one.flops is not None), None)
+
+
+def _counted_parameters(one: Observation) -> int | None:
+    """None where a table says no more than the size of a model by name."""
+    try:
+        return None if parse_count(one.size) == one.num_parameters else one.num_parameters
+    except ValueError:
+        return one.num_parameters
 
 
 def _results(scores: Sequence[Observation]) -> Results:
     tasks: dict[str, TaskResult] = {}
     for one in scores:
         metrics = tasks[one.task].metrics if one.task in tasks else {}
-        tasks[one.task] = TaskResult({**metrics, one.metric: Score(one.value, one.stderr)}, one.n)
+        settings = {"settings": one.settings} if one.settings else {}
+        about = {"data_sha256": one.data, "settings": settings} if one.data or settings else {}
+        tasks[one.task] = TaskResult({**metrics, one.metric: Score(one.value, one.stderr)}, one.n, about)
     return Results(tasks)
