@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lmeff.analysis.one_table.curves import Curves
+from lmeff.analysis.one_table.curves import Curves, Wanted
 from lmeff.analysis.one_table.milestones import acquisition, close_from, closeness, reached_at
 from lmeff.cli import main
+from lmeff.errors import InputError
 
 M = 10**6
 
@@ -59,6 +60,24 @@ def test_the_order_in_which_tasks_are_learned_and_its_intervals(tmp_path):
     assert rows.loc["never", "bootstrap_low"] == pytest.approx(4 * M * 2 ** (0.15 / 0.3))
 
 
+def test_what_is_above_at_its_first_anchor_or_below_at_its_last_is_no_exact_time(tmp_path):
+    curves = curves_of(
+        tmp_path,
+        {"before": [[0.8, 0.8, 0.9]] * 3, "mixed": [[0.8, 0.9, 0.9], [0.5, 0.8, 0.9]], "later": [[0.5, 0.6]] * 2},
+    )
+    table = acquisition(curves.values, 0.75).set_index("task")
+    assert table.loc["before", ["num_at_first", "first", "last"]].tolist() == [3, M, 4 * M]
+    assert table.loc[["before", "mixed"], ["low", "high", "interval_over"]].isna().all(axis=None)
+    found = {line[1]: line[2:] for line in curves.milestones(Wanted(threshold=0.75))[0][1]}
+    assert found["before"] == ["<= 1M", "-", "-", "[<= 1M, <= 1M]", "3 of 3"]
+    assert found["later"][0] == "not by 2M"
+
+
+def test_flops_that_are_not_known_are_a_mistake(tmp_path):
+    with pytest.raises(InputError, match="--axis flops: of none of these runs FLOPs are known"):
+        curves_of(tmp_path, {"t": [[0.5, 0.8]]}).text(None, Wanted(axis="flops", threshold=0.75))
+
+
 def test_the_bootstrap_is_that_of_all_resamples_in_turn(tmp_path):
     values = np.random.default_rng(0).normal([0.5, 0.6, 0.7, 0.8, 0.85], 0.03, (4, 5)).clip(0, 1)
     table = curves_of(tmp_path, {"t": values.tolist()}).values
@@ -95,7 +114,7 @@ def test_milestones_are_in_every_form(tmp_path, capsys):
     for form in ([], ["--markdown"], ["--latex"]):
         assert main([*words, *form]) == 0
         out = capsys.readouterr().out
-        assert "acc x 100 is 65 or more from there to the end" in out
+        assert "acc x 100 is 65 or more from there to the last anchor that all seeds have" in out
         assert "rom which anchor on acc x 100 is within 5 of its end" in out
     assert main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -21,6 +21,7 @@ from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.scores.observation import Observation
 from lmeff.analysis.scores.paths import read_measured
 from lmeff.analysis.text import print_curves
+from lmeff.errors import InputError
 from lmeff.text_tables import table_lines
 
 MOST_ROWS = 50
@@ -93,6 +94,9 @@ class Curves:
     def milestones(self, wanted: Wanted) -> list[Titled]:
         """When thresholds are reached, and from where on curves are close to their end, as far as it is wanted."""
         tables: list[Titled] = []
+        is_wanted = wanted.threshold is not None or wanted.within is not None
+        if is_wanted and wanted.axis == "flops" and self.values["flops"].isna().all():
+            raise InputError("--axis flops: of none of these runs FLOPs are known (--columns flops=COLUMN)")
         if wanted.threshold is not None:
             acquired = acquisition(self.values, wanted.threshold, wanted.axis, wanted.scale)
             tables += acquisition_tables(acquired, wanted.level, wanted.tasks)

@@ -1,6 +1,6 @@
 """Milestones of curves as tables that people read."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pandas as pd
 
@@ -17,12 +17,16 @@ def acquisition_tables(acquired: pd.DataFrame, level: str, tasks: list[str] | No
     for (metric, threshold, axis), rows in _shown(acquired, level, tasks, "threshold"):
         lines = [["recipe", "task", f"{_AXES[axis]} to {100 * threshold:g}", "95%", "over", "95% bootstrap", "seeds"]]
         for row in rows.to_dict("records"):
-            reached = "never" if pd.isna(row["reached"]) else _count(row, row["reached"])
-            ends = _interval(row, "low", "high")
-            over = "-" if pd.isna(row["interval_over"]) else row["interval_over"]
+            over = {"seeds": "seeds by themselves"}.get(row["interval_over"], row["interval_over"])
+            ends = _interval(row, "low", "high", _reached)
+            bootstrap = _interval(row, "bootstrap_low", "bootstrap_high", _reached) if row["num_seeds"] > 1 else "-"
             seeds = f"{row['num_reached']} of {row['num_seeds']}"
-            lines.append([row["recipe"], row["task"], reached, ends, over, _bootstrap(row), seeds])
-        yield f"where {metric} x 100 is {100 * threshold:g} or more from there to the end", lines
+            first = "-" if pd.isna(over) else over
+            lines.append([row["recipe"], row["task"], _reached(row, row["reached"]), ends, first, bootstrap, seeds])
+        yield (
+            f"where {metric} x 100 is {100 * threshold:g} or more from there to the last anchor that all seeds have",
+            lines,
+        )
 
 
 def closeness_tables(close: pd.DataFrame, level: str, tasks: list[str] | None) -> Iterator[Titled]:
@@ -46,13 +50,18 @@ def _count(row: dict, count: float) -> str:
     return format_tokens(round(count)) if row["axis"] == "tokens" else format_short(count)
 
 
+def _reached(row: dict, count: float) -> str:
+    """`218M`; what is above at its first anchor may have been so before, and after the last one nobody has looked."""
+    if pd.isna(count):
+        return f"not by {_count(row, row['last'])}"
+    return f"{'<= ' if count == row['first'] else ''}{_count(row, count)}"
+
+
 def _bootstrap(row: dict) -> str:
-    return _interval(row, "bootstrap_low", "bootstrap_high") if row["num_seeds"] > 1 else "-"
+    return _interval(row, "bootstrap_low", "bootstrap_high", _count) if row["num_seeds"] > 1 else "-"
 
 
-def _interval(row: dict, low: str, high: str) -> str:
-    """`[218M, 526M]`; `never` for an end that is not reached."""
+def _interval(row: dict, low: str, high: str, say: Callable[[dict, float], str]) -> str:
+    """`[218M, 526M]`; `-` where there is none."""
     ends = [row[low], row[high]]
-    if all(map(pd.isna, ends)):
-        return "-"
-    return f"[{', '.join('never' if pd.isna(end) else _count(row, end) for end in ends)}]"
+    return "-" if all(map(pd.isna, ends)) else f"[{', '.join(say(row, end) for end in ends)}]"

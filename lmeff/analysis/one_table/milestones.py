@@ -85,23 +85,25 @@ def acquisition(
     """A row for each recipe, task and metric, what is reached first coming first: where the mean over seeds reaches the
     threshold for good (`reached`, null: never).
 
-    `low` to `high` is the 95% t interval over seeds of the logarithm, where every seed reaches it and there are two or more;
+    `low` to `high` is the 95% t interval over seeds of the logarithm of their own, where there are two or more and every one
+    reaches it after the first anchor: of one that is there at `first`, it is not known when (`num_at_first` seeds);
     `bootstrap_low` to `bootstrap_high` the bootstrap over seeds of the mean curve. Of one seed `low` to `high` is where the
-    ends of its intervals over examples reach the threshold. An end that is null is not reached in training. Anchors count
-    that all seeds have, up to `last`.
+    ends of its intervals over examples reach the threshold. An end that is null is not reached by `last`, and one that
+    equals `first` may be earlier. Anchors count that all seeds have.
     """
     rows = []
     for curves in seed_values(table, axis):
         reached = float(reached_at(curves.values.mean(0, keepdims=True), curves.along, threshold, scale)[0])
         of_seeds = reached_at(curves.values, curves.along, threshold, scale)
         num_seeds, num_reached = len(of_seeds), int(np.isfinite(of_seeds).sum())
+        num_at_first = int((of_seeds == curves.along[0]).sum())
         ends = bootstrap = (np.nan, np.nan)
         over = None
         if num_seeds > 1:
             weights, probabilities = resamples(num_seeds)
             drawn = reached_at(weights @ curves.values, curves.along, threshold, scale)
             bootstrap = tuple(weighted_ends(drawn[None, :], probabilities)[0])
-            if num_reached == num_seeds:
+            if num_reached == num_seeds and not num_at_first:
                 ends, over = tuple(np.exp(mean_intervals(np.log(of_seeds)[None, :])[0, 1:3])), "seeds"
         elif not np.isnan(curves.lows).any():
             outer = np.concatenate([curves.highs, curves.lows])
@@ -119,6 +121,8 @@ def acquisition(
                 "bootstrap_high": bootstrap[1],
                 "num_seeds": num_seeds,
                 "num_reached": num_reached,
+                "num_at_first": num_at_first,
+                "first": curves.along[0],
                 "last": curves.along[-1],
             }
         )
