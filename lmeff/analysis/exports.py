@@ -8,7 +8,7 @@ import pandas as pd
 
 from lmeff.analysis.one_table.cells import missing_cells
 from lmeff.analysis.one_table.seed_curves import made_apart, seed_curves
-from lmeff.analysis.one_table.table import one_table
+from lmeff.analysis.one_table.table import below_each_other, one_table
 from lmeff.analysis.reading.comparable import comparison_notes
 from lmeff.analysis.reading.groups import Group, group_runs
 from lmeff.analysis.reading.mixed_settings import mixed_notes
@@ -44,7 +44,7 @@ def curves_table(runs: Sequence[Run], observations: Sequence[Observation] = ()) 
         means_of_theirs[means_of_theirs["num_seeds"] < 2] = None
         tables.append(theirs.join(means_of_theirs.rename(columns=SEED_COLUMNS)))
     types = {name: "Int64" if name == "num_seeds" else "float64" for name in SEED_COLUMNS.values()}
-    return pd.concat([table.astype(types) for table in tables], ignore_index=True)
+    return below_each_other([table.astype(types) for table in tables])
 
 
 def curves_csv(runs: Sequence[Run], observations: Sequence[Observation] = ()) -> str:

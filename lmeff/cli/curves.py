@@ -39,13 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write the tidy table (.csv, .parquet), everything (.json) or the tables for people (.md, .tex)",
     )
     parser.add_argument(
-        "--axis", choices=("tokens", "flops"), default="tokens", help="what curves run over (default: tokens)"
+        "--axis",
+        choices=("tokens", "flops"),
+        default="tokens",
+        help="what the curves of --markdown, --latex, --threshold, --within are over (default: tokens)",
     )
     parser.add_argument(
         "--level",
         choices=("task", "phenomenon", "paradigm"),
         default="task",
-        help="of what is shown over seeds (default: task, what is part of no other)",
+        help="of what --markdown, --latex, --threshold and --within show (default: task, what is part of no other)",
     )
     parser.add_argument("--tasks", metavar="T,...", help="these tasks in place of a level")
     parser.add_argument(

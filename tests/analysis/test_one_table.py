@@ -18,6 +18,7 @@ from lmeff.analysis.scores.score_table import read_score_table
 from lmeff.analysis.statistics.over_seeds import mean_intervals
 from lmeff.cli import main
 from lmeff.errors import InputError
+from lmeff.formats.provenance import PROVENANCE
 
 PUBLISHED = "dataset,model_size,milestone,vocab_size,seed,acc"
 
@@ -109,6 +110,30 @@ def test_a_value_twice_is_a_mistake_that_names_it(tmp_path, fake_run, capsys):
         Curves.read([run, copy])
 
 
+def test_a_metric_that_is_no_share_stays_as_it_is(tmp_path):
+    rows = ["1,t,stable_rank,12.5", "1,t,ms,250", "1,t,acc,55", "1,t,train_norm,7"]
+    path = csv(tmp_path / "x.csv", "tokens,task,metric,value", *rows)
+    curves = Curves.read([path])
+    assert curves.table["value"].tolist() == [12.5, 250, 0.55, 7]
+    text = curves.text(None)
+    assert "12.500" in text
+    assert "55.0" in text
+    assert [one.value for one in read_score_table(path, {})[0]] == [12.5, 250, 0.55, 7]
+
+
+def test_our_own_table_comes_back_as_it_was_written(tmp_path, fake_run):
+    run = fake_run(num_pairs=2, anchors=(0, 25))
+    result = {"results": {"shape": {"norm,none": 812.5, "effective_rank,none": 31.0}}, "measures": "weights"}
+    counts = {"n-samples": {"shape": {"original": 1, "effective": 1}}, "configs": {}, "versions": {}}
+    path = run / "results" / "seed-0-tokens-25M" / "weights.json"
+    path.write_text(json.dumps(result | counts | {"higher_is_better": {}}))
+    ours = Curves.read([run])
+    (tmp_path / "ours.csv").write_text(ours.text("csv"))
+    theirs = Curves.read([tmp_path / "ours.csv"])
+    assert {"norm", "effective_rank"} < set(theirs.table["metric"])
+    assert theirs.table["value"].tolist() == pytest.approx(ours.table["value"].tolist())
+
+
 def test_means_over_other_numbers_of_examples_stand_in_tables_of_their_own(tmp_path):
     rows = [f"a,{seed},1M,0.{5 + seed},1000" for seed in (0, 1)] + ["a,2,1M,0.9,100"]
     curves = Curves.read([csv(tmp_path / "n.csv", "run,seed,tokens,acc,n", *rows)])
@@ -125,6 +150,48 @@ def test_anchors_that_read_alike_are_two_columns(tmp_path):
     assert "10,158,080,000" in text
     assert "50.0" in text
     assert "60.0" in text
+
+
+def test_seeds_with_names_make_the_whole_column_text(tmp_path, fake_run):
+    path = csv(tmp_path / "x.csv", "corpus,seed,tokens,acc", "a,first,1,.5", "a,2,1,.6")
+    seeds = Curves.read([fake_run(num_pairs=2, anchors=(0, 25)), path]).table["seed"]
+    assert set(seeds) == {"0", "first", "2"}
+
+
+def test_many_seeds_have_an_interval_and_other_ways_a_label_of_their_own(tmp_path):
+    rows = [f"a,{seed},1M,0.{500 + seed},{way}" for seed in range(10) for way in ("few", "many")]
+    text = Curves.read([csv(tmp_path / "x.csv", "run,seed,tokens,acc,settings", *rows)]).text("latex")
+    assert "One seed has no such interval" not in text
+    assert text.count(r"\label{tab:curves-score-acc-few}") == text.count(r"\label{tab:curves-score-acc-many}") == 1
+
+
+def test_a_table_that_repeats_a_run_is_a_mistake(tmp_path, fake_run):
+    run = fake_run(num_pairs=2, anchors=(0, 25))
+    path = csv(tmp_path / "again.csv", "run,seed,tokens,task,metric,value", "180m_hybrid,0,25M,dev,dev_loss,5.0")
+    message = r"1 value is there more than once: 180m_hybrid, seed 0, 25M, dev \(dev_loss\)"
+    for held_out in (None, "ab"):
+        if held_out:
+            write_provenance(run, held_out)
+        with pytest.raises(InputError, match=message):
+            Curves.read([run, path])
+    csv(path, "run,seed,tokens,task,metric,value,data", "180m_hybrid,0,25M,dev,dev_loss,5.0,other")
+    curves = Curves.read([run, path])
+    assert set(curves.over_seeds.query("task == 'dev'")["num_seeds"]) == {1}
+
+
+def test_losses_of_other_texts_have_no_mean_over_seeds(fake_run):
+    runs = [fake_run(seed=seed, num_pairs=2, anchors=(0, 25)) for seed in (0, 1)]
+    for run in runs:
+        write_provenance(run, "ab")
+    same = Curves.read(runs).over_seeds.query("task == 'dev'")
+    write_provenance(runs[1], "cd")
+    other = Curves.read(runs).over_seeds.query("task == 'dev'")
+    assert (set(same["num_seeds"]), set(other["num_seeds"])) == ({2}, {1})
+
+
+def write_provenance(run: Path, held_out: str) -> None:
+    for revision in (run / "revisions").iterdir():
+        (revision / PROVENANCE).write_text(json.dumps({"corpus": {"held_out_sha256": held_out}}))
 
 
 def test_losses_of_other_vocabularies_are_told_apart(tmp_path):
@@ -165,6 +232,7 @@ def test_every_form_holds_the_same_numbers(tmp_path, capsys):
     ("words", "said"),
     [
         (["--tasks", "blmp"], "--tasks blmp: no values of it; did you mean blimp?"),
+        (["--level", "phenomenon", "--latex"], "--level phenomenon: no values at it; there are some of task, paradigm"),
         (["-o", "x.xls"], "x.xls: the ending says what is written"),
         (["-o", "none/x.csv"], "none/x.csv: there is no folder none"),
         (["--columns", "corpus=datset"], "no column 'datset' for corpus"),
@@ -172,10 +240,7 @@ def test_every_form_holds_the_same_numbers(tmp_path, capsys):
 )
 def test_mistakes_are_one_line(tmp_path, capsys, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
-    assert (
-        main(["curves", str(published(tmp_path)), "--markdown" if words[0] == "--tasks" else "--axis=tokens", *words])
-        == 2
-    )
+    assert main(["curves", str(published(tmp_path)), *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from lmeff.analysis.one_table.seed_curves import made_apart
+from lmeff.analysis.one_table.seed_curves import KEYS, codes_of, made_apart
 from lmeff.analysis.reading.groups import recipe_key
 from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.statistics.tidy_table import WEIGHTS
@@ -38,13 +38,27 @@ def check_no_duplicates(table: pd.DataFrame) -> None:
     """Raises InputError for two values of one run, anchor, task and metric that were made alike; names them."""
     points = made_apart(table, "seed")
     counts = np.bincount(points, minlength=1)
-    if counts.max() < 2:
-        return
-    twice = table[counts[points] > 1].drop_duplicates(["recipe", "seed", "revision", "task", "metric"])
+    if counts.max() > 1:
+        is_first = ~pd.Series(points).duplicated().to_numpy()
+        raise _there_twice(table[(counts[points] > 1) & is_first])
+
+
+def check_not_repeated(table: pd.DataFrame, num_of_runs: int) -> None:
+    """Raises InputError for values below the first `num_of_runs` that are those of one of these runs: its seed, anchor, task
+    and metric are there, and nothing says that they were made otherwise."""
+    points = codes_of(table, [*KEYS, "nominal_tokens", "seed"])
+    is_new = table["data"].notna() | table["settings"].notna() | table["nominal_tokens"].isna()
+    is_repeated = np.isin(points, points[:num_of_runs]) & ~is_new.to_numpy()
+    is_repeated[:num_of_runs] = False
+    if is_repeated.any():
+        raise _there_twice(table[is_repeated])
+
+
+def _there_twice(twice: pd.DataFrame) -> InputError:
     named = "; ".join(_named(row) for row in twice.head(_MOST_NAMED).itertuples())
     more = f"; and {len(twice) - _MOST_NAMED} more" if len(twice) > _MOST_NAMED else ""
     number = "1 value is" if len(twice) == 1 else f"{len(twice):,} values are"
-    raise InputError(
+    return InputError(
         f"{number} there more than once: {named}{more}; runs that differ in another column need it in --columns, as"
         " family=COLUMN, and values measured otherwise data=COLUMN or settings=COLUMN"
     )

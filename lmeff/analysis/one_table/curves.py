@@ -9,7 +9,13 @@ from typing import Self
 import pandas as pd
 
 from lmeff.analysis.exports import all_notes, curves_json, curves_table, json_text, records
-from lmeff.analysis.one_table.cells import check_no_copies, check_no_duplicates, missing_cells, missing_lines
+from lmeff.analysis.one_table.cells import (
+    check_no_copies,
+    check_no_duplicates,
+    check_not_repeated,
+    missing_cells,
+    missing_lines,
+)
 from lmeff.analysis.one_table.matrix import chosen, matrices, matrix_lines
 from lmeff.analysis.one_table.milestone_text import Titled, acquisition_tables, closeness_tables
 from lmeff.analysis.one_table.milestones import THRESHOLD, WITHIN, acquisition, closeness
@@ -58,8 +64,10 @@ class Curves:
         """What lies at the paths. Raises InputError for what cannot be read, and for values that are there more than once."""
         measured = read_measured(paths, columns)
         check_no_copies(measured.runs)
-        check_no_duplicates(one_table([], measured.observations))
-        return cls(measured.runs, measured.observations, [*said, *measured.notes])
+        curves = cls(measured.runs, measured.observations, [*said, *measured.notes])
+        check_no_duplicates(curves.values)
+        check_not_repeated(curves.values, len(curves.values) - len(curves.observations))
+        return curves
 
     @cached_property
     def values(self) -> pd.DataFrame:
@@ -127,6 +135,8 @@ class Curves:
         return write(found, wanted.axis == "flops", self.milestones(wanted), self.notes)
 
     def _for_terminal(self, wanted: Wanted) -> str:
+        if wanted.tasks:
+            chosen(self.over_seeds, wanted.level, wanted.tasks)
         num_of_runs = len(self.values) - len(self.observations)
         parts = (
             [print_curves(self.runs, self.values.iloc[:num_of_runs]).rstrip("\n")]

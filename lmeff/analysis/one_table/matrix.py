@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from lmeff.analysis.one_table.seed_curves import MADE
-from lmeff.analysis.scores.observation import is_less_better
+from lmeff.analysis.scores.observation import is_less_better, is_share
 from lmeff.errors import InputError
 from lmeff.intervals import cut_off, possible_range
 from lmeff.quantities import format_short, format_tokens
@@ -42,12 +42,13 @@ class Matrix:
     @property
     def title(self) -> str:
         made = f", {self.made}" if self.made else ""
-        return f"{self.task} ({'loss' if self.is_loss else 'x 100'}: {self.metric}{made})"
+        how = "x 100: " if self.is_share else "loss: " if is_less_better(self.task, self.metric) else ""
+        return f"{self.task} ({how}{self.metric}{made})"
 
     @property
-    def is_loss(self) -> bool:
-        """Whether values are shown as they are."""
-        return is_less_better(self.task, self.metric)
+    def is_share(self) -> bool:
+        """Whether values are shown times 100."""
+        return is_share(self.metric) and not is_less_better(self.task, self.metric)
 
     def value(self, row: Point | None) -> str:
         return "-" if row is None else self._number(row["mean"])
@@ -61,7 +62,7 @@ class Matrix:
         return f"[{self._number(low)}, {self._number(high)}]"
 
     def _number(self, value: float) -> str:
-        return f"{value:.3f}" if self.is_loss else f"{100 * value:.1f}"
+        return f"{100 * value:.1f}" if self.is_share else f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def at_level(curves: pd.DataFrame, level: str) -> pd.DataFrame:
@@ -155,4 +156,8 @@ def chosen(curves: pd.DataFrame, level: str, tasks: Sequence[str] | None = None)
         near = get_close_matches(unknown[0], list(there), 1)
         meant = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(list(there)[:5])}"
         raise InputError(f"--tasks {unknown[0]}: no values of it{meant}")
-    return curves[curves["task"].isin(tasks)] if tasks else at_level(curves, level)
+    found = curves[curves["task"].isin(tasks)] if tasks else at_level(curves, level)
+    others = [other for other in LEVELS if found.empty and len(at_level(curves, other))]
+    if others:
+        raise InputError(f"--level {level}: no values at it; there are some of {', '.join(others)}")
+    return found

@@ -36,7 +36,7 @@ def curves_latex(
         is_wide = not is_long and len(matrix.anchors) > _MOST_COLUMNS
         lines = mean_rows(matrix) if is_wide else _rows(matrix, is_long)
         caption = f"{matrix.title}. {_caption(matrix, is_long)}"
-        parts.append(_latex_table(lines, caption, f"{matrix.task} {matrix.metric}"))
+        parts.append(_latex_table(lines, caption, f"{matrix.task} {matrix.metric} {matrix.made}"))
     parts += [_latex_table(lines, f"{title[0].upper()}{title[1:]}.", title) for title, lines in milestones]
     return "\n\n".join(parts) + "\n"
 
@@ -78,5 +78,5 @@ def _line(cells: Sequence[str]) -> str:
 
 def _caption(matrix: Matrix, is_long: bool) -> str:
     which = "the 95% t interval and the 95% bootstrap interval" if is_long else "the 95% t interval"
-    of_one = ". One seed has no such interval" if any(seeds.startswith("1") for _, seeds, _ in matrix.rows) else ""
+    of_one = ". One seed has no such interval" if any(seeds.split()[0] == "1" for _, seeds, _ in matrix.rows) else ""
     return f"Means over seeds, with {which} over seeds, by {matrix.unit} of training{of_one}."

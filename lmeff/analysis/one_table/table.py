@@ -21,6 +21,13 @@ def one_table(runs: Sequence[Run], observations: Sequence[Observation] = ()) -> 
     tables = [tidy_table(runs)] if runs or not observations else []
     if observations:
         tables.append(_of_observations(observations))
+    return below_each_other(tables)
+
+
+def below_each_other(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Tables of runs and of observations as one. Where a seed of one of them is no number, all are text."""
+    if len({table["seed"].dtype for table in tables}) > 1:
+        tables = [table.astype({"seed": "str"}) for table in tables]
     return pd.concat(tables, ignore_index=True) if len(tables) > 1 else tables[0]
 
 

@@ -22,6 +22,12 @@ class LossSettings(NamedTuple):
         return f"dev_tokens {self.dev_tokens:,}, sequence_length {self.sequence_length:,}{mask}"
 
 
+def held_out_text(run: Run) -> str | None:
+    """What tells the held-out text of a run from others: its sha256 or the corpus's fingerprint, as far as these are known."""
+    corpus = run.provenance.get("corpus", {})
+    return corpus.get("held_out_sha256") or corpus.get("fingerprint")
+
+
 def loss_settings(run: Run) -> LossSettings:
     """Those of a run's recipe."""
     batch, evaluation = (run.recipe.get(name) for name in ("batch", "evaluation"))

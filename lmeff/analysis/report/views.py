@@ -197,7 +197,7 @@ class RunView:
         """How to get the run and this page again, with the recipe saved as `recipe.yaml`."""
         run = self.run
         if isinstance(run, TableRun):
-            return [f"lmeff report {run.source} -o report.html"]
+            return [f"lmeff report {run.source} -o report.html  # and --columns, where the table needs them"]
         if run.source:
             what = f"lmeff eval {run.source} --revisions all --tasks {','.join(self.tasks)}"
             return [what, f"lmeff report {run.folder} -o report.html"]

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from lmeff.analysis.scores.observation import Observation, is_less_better
+from lmeff.analysis.scores.observation import Observation, is_less_better, is_share
 from lmeff.errors import InputError
 from lmeff.quantities import parse_count, parse_number
 
@@ -82,7 +82,7 @@ def read_score_table(
     ]
     if not found:
         raise InputError(f"{path}: no row has a number in column {named['value'].name}")
-    found, notes = _as_shares(path, found)
+    found, notes = _as_shares(path, found, only_known=with_losses)
     if is_published:
         notes.append(
             f"{path.name}: known by its header; tokens per step 16,384 / 65,536 / 131,072 for 20m / 60m / 180m"
@@ -180,16 +180,19 @@ def _count(path: Path, line: int, column: Column, text: str) -> int | None:
     return round(number * unit)
 
 
-def _as_shares(path: Path, found: Sequence[Observation]) -> tuple[list[Observation], list[str]]:
+def _as_shares(path: Path, found: Sequence[Observation], only_known: bool) -> tuple[list[Observation], list[str]]:
     """The scores as shares of 1, each task and metric by itself, and lines that say how they were written. What is named as
-    something of which less is better stays as it is."""
+    something of which less is better stays as it is, and so does a metric that is not known to be a share. Where a table has
+    no other scores and not `only_known` are taken, its scores must be shares or percent."""
     values: dict[tuple[str, str], list[float]] = {}
     for one in found:
         values.setdefault((one.task, one.metric), []).append(one.value)
+    known = {key for key in values if is_share(key[1])}
+    as_they_are = values.keys() - known if known or only_known else set()
     scales = {
         key: _scale(str(path) if len(values) == 1 else f"{path}: {key[0]} ({key[1]})", numbers)
         for key, numbers in values.items()
-        if not is_less_better(*key)
+        if not is_less_better(*key) and key not in as_they_are
     }
     said = list(dict.fromkeys(line for _, line in scales.values()))
     if len(said) < 2:

@@ -7,6 +7,7 @@ from math import isfinite
 import pandas as pd
 
 from lmeff.analysis.reading.groups import group_runs
+from lmeff.analysis.reading.held_out import held_out_text
 from lmeff.analysis.reading.mixed_settings import conditions
 from lmeff.analysis.reading.results import TaskResult
 from lmeff.analysis.reading.runs import Anchor, Run
@@ -59,7 +60,8 @@ def tidy_table(runs: Sequence[Run]) -> pd.DataFrame:
     none for `acc`, the stratified one from the scores of the pairs; `n` counts examples; `low` to `high` is the 95% interval
     over what `interval_over` says (pairs, items, documents or examples, never seeds); `unit` is what anchors count, `words`
     for BabyLM's. `recipe` is what runs share that differ in their seed only; `flops` are those up to the anchor, with those of
-    teachers and of scoring text; `data` and `settings` are what values must share to be compared. What was not measured has no
+    teachers and of scoring text; `data` and `settings` are what values must share to be compared, of
+    losses the held-out text as far as it is known. What was not measured has no
     row.
     """
     labels = {id(run): group.label for group in group_runs(runs) for run in group.runs}
@@ -94,6 +96,7 @@ def _run_rows(run: Run, recipe: str) -> Iterator[dict]:
         "tokens_per_step": run.plan.batch_tokens if run.plan else None,
     }
     about_task = {task: _about_task(run, task) for task in run.tasks}
+    held_out = held_out_text(run)
     for anchor in run.anchors:
         document = anchor.document
         shared = about_run | {
@@ -105,8 +108,8 @@ def _run_rows(run: Run, recipe: str) -> Iterator[dict]:
         }
         for metric, value in losses_of(run, anchor).items():
             if value is not None:
-                task = "dev" if metric in _HELD_OUT else "train"
-                yield shared | {"task": task, "level": "loss", "metric": metric, "value": value}
+                about_text = {"task": "dev", "data": held_out} if metric in _HELD_OUT else {"task": "train"}
+                yield shared | about_text | {"level": "loss", "metric": metric, "value": value}
         yield from (shared | row for row in _score_rows(run, anchor, about_task))
         for metric, value in anchor.results.weights.items():
             yield shared | {"task": WEIGHTS, "level": WEIGHTS, "metric": metric, "value": value}
