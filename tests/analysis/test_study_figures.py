@@ -100,6 +100,31 @@ def test_agreement_and_errors_are_those_of_predict(table):
             assert drawn == pytest.approx(said, abs=1e-4)
 
 
+def test_early_scores_stand_beside_their_bounds_with_their_number(table):
+    spec = FIGURES["agreement"](table)
+    pairs = rows(spec, spec["concat"][1])
+    (within,) = (row["value"] for row in table.prediction["ceilings"] if row["scope"] == "seed_means")
+    assert within is None, "of so few seeds no ceiling is known, and none is drawn"
+    bounds = {row["line"]: row["value"] for row in pairs if "tokens" not in row}
+    assert bounds == {"bigger wins, no checkpoint": 100}
+    assert all(", n " in row["shown"] for row in pairs if "tokens" in row)
+    (floor,) = (row["value"] for row in table.prediction["ceilings"] if row["scope"] == "error_floor")
+    errors = FIGURES["errors"](table)
+    for panel in errors["concat"]:
+        (drawn,) = {row["value"] for row in rows(errors, panel) if row["line"] == "seeds alone"}
+        assert drawn == pytest.approx(100 * floor)
+        assert panel["title"]["subtitle"].startswith("blimp; ")
+        assert panel["title"]["subtitle"].endswith("too few recipes for an interval")
+
+
+def test_what_was_left_out_reaches_the_report(tmp_path):
+    lines = [f"{corpus},{tokens},.{tokens},few" for corpus in "abcd" for tokens in (1, 2, 4)]
+    path = tmp_path / "ways.csv"
+    path.write_text("\n".join(["corpus,tokens,acc,settings", *lines, "e,1,.5,many"]) + "\n")
+    prediction = Study(*read_scored([path])).prediction
+    assert "score: left out, made with other settings (many) than most (few)" in prediction["notes"]
+
+
 def test_predictions_stand_beside_the_end_and_have_the_error_that_predict_says(table):
     for row in table.prediction["errors"]:
         if row["predictor"] == "stack" and row["protocol"] == "P1":

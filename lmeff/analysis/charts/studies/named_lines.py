@@ -1,6 +1,6 @@
 """Panels of a few lines that are no runs. Each has a color, dashes and a mark of its own, and can be told apart in gray."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import altair as alt
@@ -21,10 +21,11 @@ def line_panel(
     subtitle: str,
     y_title: str,
     scale: alt.Scale,
+    bounds: Mapping[str, float] | None = None,
     **axis: Any,
 ) -> Panel:
     """Lines over tokens with their bands. `points`: `line`, `tokens`, `value`, `low`, `high` (which may be empty), `when` and
-    `shown` for the tooltip. `lines` are all that the legend names."""
+    `shown` for the tooltip. `lines` are all that the legend names, `bounds` values that no tokens change, by what they are."""
     base = alt.Chart().encode(token_x(), color_of(lines))
     options: dict[str, Any] = {"tickCount": 5, **axis}
     ticks = alt.Axis(**options)
@@ -33,7 +34,11 @@ def line_panel(
     band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.13).encode(low, y2="high:Q")
     dash = alt.StrokeDash("line:N", sort=None, scale=alt.Scale(domain=list(lines), range=list(DASHES)), legend=None)
     dots = base.mark_point(filled=True, size=55, opacity=1)
+    level = alt.Chart(alt.Data(values=[{"line": name, "value": value} for name, value in (bounds or {}).items()]))
+    named = level.mark_text(style="reference-label", align="right", dy=-6)
     return alt.layer(
+        *([level.mark_rule(style="reference", strokeDash=[5, 4]).encode(y)] if bounds else []),
+        *([named.encode(y, x=alt.value("width"), text="line:N")] if bounds else []),
         band,
         base.mark_line(strokeWidth=2).encode(y, dash),
         dots.encode(y, shape_of(lines), tooltip=tooltip("line", "when", "shown")),

@@ -1,5 +1,8 @@
 """How early scores tell the end: agreement, errors, and predictions beside what came of them."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import altair as alt
 import pandas as pd
 
@@ -68,9 +71,10 @@ def agreement_figure(study: Study) -> dict | None:
         points["line"] = points["scope"].map(names)
         points["shown"] = _shown(points, ".2f" if statistic == "spearman" else ".0f")
         points.loc[points["scope"].isin(["sizes", "vocabularies"]), ["low", "high"]] = float("nan")
-        subtitle = f"the end: {target}; band: 95% interval over recipes"
+        subtitle = f"{study.prediction['task']}; the end: {target}; {_over_recipes(points)}"
         lines = [name for name in names.values() if name in set(points["line"])]
-        charts.append(line_panel(_columns(points), lines, title, subtitle, y_title, scale))
+        bounds = _bounds_of_pairs(study.prediction) if statistic == "decision_accuracy" else None
+        charts.append(line_panel(_columns(points), lines, title, subtitle, y_title, scale, bounds))
     return _finished(study, charts, own_legends=True)
 
 
@@ -86,15 +90,15 @@ def errors_figure(study: Study) -> dict | None:
     # The errors of the first cut-offs are many times those of the last ones.
     scale = alt.Scale(type="log", nice=False)
     lines = [name for name in PREDICTORS.values() if name in set(rows["line"])]
+    floor = _known({"seeds alone": _value(study.prediction["ceilings"], scope="error_floor")})
     charts = []
     for protocol, words in PROTOCOLS.items():
         points = rows[(rows["protocol"] == protocol) & rows["line"].notna() & (rows["value"] > 0)]
         if not points.empty:
-            subtitle = f"{words}; band: 95% interval of the stack"
+            subtitle = f"{study.prediction['task']}; {words}; {_over_recipes(points)}"
+            title = "Mean absolute error of the stack and others"
             charts.append(
-                line_panel(
-                    _columns(points), lines, "Error of what is predicted", subtitle, "Points", scale, values=_LOG_TICKS
-                )
+                line_panel(_columns(points), lines, title, subtitle, "Points", scale, floor, values=_LOG_TICKS)
             )
     return _finished(study, charts)
 
@@ -159,6 +163,29 @@ def _columns(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _shown(rows: pd.DataFrame, form: str) -> list[str]:
     return [
-        format(value, form) + ("" if pd.isna(low) else f" ({format(low, form)} to {format(high, form)})")
-        for value, low, high in rows[["value", "low", "high"]].astype(float).itertuples(index=False)
+        format(value, form)
+        + ("" if pd.isna(low) else f" ({format(low, form)} to {format(high, form)})")
+        + f", n {n:.0f}"
+        for value, low, high, n in rows[["value", "low", "high", "n"]].astype(float).itertuples(index=False)
     ]
+
+
+def _over_recipes(points: pd.DataFrame) -> str:
+    return "band: 95% interval over recipes" if points["low"].notna().any() else "too few recipes for an interval"
+
+
+def _bounds_of_pairs(prediction: dict[str, Any]) -> dict[str, float]:
+    """What pairs of recipes of one corpus, by their means, are ordered by at best, and with no checkpoint at all."""
+    values = {
+        "ceiling, by means": _value(prediction["ceilings"], scope="seed_means"),
+        "bigger wins, no checkpoint": _value(prediction["rules"], rule="bigger_wins", scope="within"),
+    }
+    return _known(values)
+
+
+def _value(rows: Sequence[dict], **wanted: str) -> float | None:
+    return next((row["value"] for row in rows if all(row[key] == value for key, value in wanted.items())), None)
+
+
+def _known(values: dict[str, float | None]) -> dict[str, float]:
+    return {name: 100 * value for name, value in values.items() if value}
