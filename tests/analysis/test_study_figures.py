@@ -106,15 +106,16 @@ def test_early_scores_stand_beside_their_bounds_with_their_number(table):
     (within,) = (row["value"] for row in table.prediction["ceilings"] if row["scope"] == "seed_means")
     assert within is None, "of so few seeds no ceiling is known, and none is drawn"
     bounds = {row["line"]: row["value"] for row in pairs if "tokens" not in row}
-    assert bounds == {"bigger wins, no checkpoint": 100}
+    assert bounds == {"bigger wins": 100}
+    assert spec["concat"][1]["title"]["subtitle"][1] == "dashed: bigger wins 100"
     assert all(", n " in row["shown"] for row in pairs if "tokens" in row)
     (floor,) = (row["value"] for row in table.prediction["ceilings"] if row["scope"] == "error_floor")
     errors = FIGURES["errors"](table)
     for panel in errors["concat"]:
         (drawn,) = {row["value"] for row in rows(errors, panel) if row["line"] == "seeds alone"}
         assert drawn == pytest.approx(100 * floor)
-        assert panel["title"]["subtitle"].startswith("blimp; ")
-        assert panel["title"]["subtitle"].endswith("too few recipes for an interval")
+        assert panel["title"]["subtitle"][0].startswith("blimp; ")
+        assert panel["title"]["subtitle"][0].endswith("too few recipes for an interval")
 
 
 def test_what_was_left_out_reaches_the_report(tmp_path):

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.charts import PANEL_SPACING, PANEL_WIDTH, inline, token_x
+from lmeff.analysis.charts.charts import PANEL_SPACING, PANEL_WIDTH, SUBTITLE_LINE_HEIGHT, inline, token_x
 
 Panel: TypeAlias = alt.LayerChart | alt.FacetChart
 """What layers become: facets too, as altair says."""
@@ -35,15 +35,14 @@ def line_panel(
     dash = alt.StrokeDash("line:N", sort=None, scale=alt.Scale(domain=list(lines), range=list(DASHES)), legend=None)
     dots = base.mark_point(filled=True, size=55, opacity=1)
     level = alt.Chart(alt.Data(values=[{"line": name, "value": value} for name, value in (bounds or {}).items()]))
-    named = level.mark_text(style="reference-label", align="right", dy=-6)
+    said = ", ".join(f"{name} {value:.3g}" for name, value in (bounds or {}).items())
     return alt.layer(
         *([level.mark_rule(style="reference", strokeDash=[5, 4]).encode(y)] if bounds else []),
-        *([named.encode(y, x=alt.value("width"), text="line:N")] if bounds else []),
         band,
         base.mark_line(strokeWidth=2).encode(y, dash),
         dots.encode(y, shape_of(lines), tooltip=tooltip("line", "when", "shown")),
         data=inline(points),
-        title=alt.TitleParams(title, subtitle=subtitle),
+        title=alt.TitleParams(title, subtitle=[subtitle, f"dashed: {said}"] if bounds else subtitle),
     ).properties(width=PANEL_WIDTH, height=240)
 
 
@@ -73,7 +72,8 @@ def tooltip(*fields: str) -> list[alt.Tooltip]:
 
 def side_by_side(charts: Sequence[Panel]) -> alt.ConcatChart:
     """Two in a row, under one legend."""
-    return alt.concat(*charts, columns=2, spacing=PANEL_SPACING, bounds="flush")
+    spacing = PANEL_SPACING + 2 * SUBTITLE_LINE_HEIGHT  # of subtitles with three lines
+    return alt.concat(*charts, columns=2, spacing=spacing, bounds="flush")
 
 
 def with_own_legends(charts: Sequence[Panel]) -> alt.ConcatChart:

@@ -108,6 +108,7 @@ def predicted_figure(study: Study) -> dict | None:
     rows = pd.DataFrame(study.hindcast)
     if rows.empty:
         return None
+    task = study.observations[0].task
     values = ["value", "low80", "high80", "end"]
     rows[values] = (100 * rows[values]).round(3)
     rows.loc[~rows["calibrated"], ["low80", "high80"]] = float("nan")
@@ -137,7 +138,7 @@ def predicted_figure(study: Study) -> dict | None:
         )
         title = alt.TitleParams(
             f"From {format_tokens(int(cutoff))} tokens",
-            subtitle=f"mean absolute error {error:.2f} points; n {len(points)} runs; {covered}",
+            subtitle=[f"{task}; {len(points)} runs; mean absolute error {error:.2f} points", covered],
         )
         line = diagonal.mark_line(style="reference", strokeDash=[5, 4], strokeWidth=1, color="#888").encode(x, y)
         charts.append(alt.layer(line, bars, dots, title=title).properties(width=PANEL_WIDTH, height=300))
@@ -177,8 +178,8 @@ def _over_recipes(points: pd.DataFrame) -> str:
 def _bounds_of_pairs(prediction: dict[str, Any]) -> dict[str, float]:
     """What pairs of recipes of one corpus, by their means, are ordered by at best, and with no checkpoint at all."""
     values = {
-        "ceiling, by means": _value(prediction["ceilings"], scope="seed_means"),
-        "bigger wins, no checkpoint": _value(prediction["rules"], rule="bigger_wins", scope="within"),
+        "ceiling by means": _value(prediction["ceilings"], scope="seed_means"),
+        "bigger wins": _value(prediction["rules"], rule="bigger_wins", scope="within"),
     }
     return _known(values)
 

@@ -72,8 +72,7 @@ def _panel(
     points = points.assign(cost=pd.array(costs, dtype="Float64").astype(float)).dropna(subset="cost")
     if points["series"].nunique() < 2 or points["cost"].nunique() < 2:
         return None
-    bars = f"bars: {words}" if (words := interval_words(points)) else ""
-    points = points[_COLUMNS].sort_values(["cost", "value"], ascending=[True, False])
+    points = points.sort_values(["cost", "value"], ascending=[True, False])
     front = points[points["value"] > points["value"].cummax().shift(fill_value=float("-inf"))]
     ends = pd.DataFrame({"cost": [points["cost"].max()], "value": [front["value"].max()]})
     axis = alt.Axis(format=".0e" if "FLOPs" in title else "~s", tickCount=5, grid=False)
@@ -88,13 +87,15 @@ def _panel(
         alt.Tooltip("shown:N", title="value"),
         alt.Tooltip("cost:Q", title=title, format=".3~s"),
     ]
+    bars = f"bars of its points: {words}" if (words := interval_words(front)) else ""
     line = alt.Chart(inline(pd.concat([front[["cost", "value"]], ends])))
-    base = alt.Chart(inline(points))
     subtitle = ["line: nothing cheaper was measured to be better", *filter(None, (bars, left_out))]
     return alt.layer(
         line.mark_line(style="reference", interpolate="step-after", strokeWidth=1.5, color="#888").encode(x, y),
-        base.mark_rule(opacity=0.35).encode(x, low, color, y2="high:Q"),
-        base.mark_point(filled=True, size=55, opacity=0.9).encode(x, y, color, tooltip=tooltip),
+        alt.Chart(inline(front[_COLUMNS])).mark_rule(strokeWidth=2, opacity=0.6).encode(x, low, color, y2="high:Q"),
+        alt.Chart(inline(points[_COLUMNS]))
+        .mark_point(filled=True, size=55, opacity=0.9)
+        .encode(x, y, color, tooltip=tooltip),
         title=alt.TitleParams(f"Quality against {title[0].lower() + title[1:]}", subtitle=subtitle),
     ).properties(width=PANEL_WIDTH, height=260)
 
