@@ -9,6 +9,7 @@ from analysis.fake_runs import write_fake_run
 
 from lmeff.analysis.charts.drawing import render
 from lmeff.analysis.charts.figures import FIGURES, figure_of, page_figures
+from lmeff.analysis.charts.studies.heat_maps import WRONG
 from lmeff.analysis.charts.studies.sweep_plots import _settings, line_names
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.paths import read_runs
@@ -295,6 +296,17 @@ def test_each_is_drawn_from_runs(sweep, name):
 def test_what_was_not_measured_is_refused_with_the_names_of_what_was(table):
     with pytest.raises(InputError, match="--figure sweep: of these runs there are main, grid, agreement, errors"):
         figure_of(table, "sweep")
+
+
+def test_of_what_is_no_pair_no_color_says_that_it_is_below_chance(tmp_path):
+    for name in ("a", "b"):
+        run = write_fake_run(tmp_path / "outputs", name, anchors=(0, 25), num_pairs=3, final=False)
+        for path in run.rglob("*.parquet"):
+            path.unlink()
+    spec = FIGURES["phenomena_map"](Study(read_runs([tmp_path / "outputs"])))
+    scale = spec["layer"][0]["encoding"]["color"]["scale"]
+    assert scale["domain"] == [0, 100]
+    assert WRONG not in scale["range"]
 
 
 def test_a_recipe_of_which_one_seed_was_scored_is_shown_by_that_one(tmp_path):

@@ -69,7 +69,7 @@ def _heat_map(series: Sequence[Series], tasks_of: Callable[[Iterable[Run]], list
     numbers = base.mark_text(fontSize=10.5, color=INK).encode(alt.Text("value:Q", format=".0f"))
     chart = alt.layer(cells, numbers).properties(width=alt.Step(CELL_WIDTH), height=alt.Step(CELL_HEIGHT))
     if left_out:
-        chart = chart.properties(title=alt.TitleParams("", subtitle=left_out))
+        chart = chart.properties(title=alt.TitleParams(left_out, fontSize=12, fontWeight="normal"))
     spec = chart.to_dict()
     spec.pop("config", None)
     return {**spec, "usermeta": {}}
