@@ -66,6 +66,7 @@ def test_seeds_with_names_get_numbers_of_their_own(tmp_path):
     observations, _ = read_observations([path])
     assert sorted(run.seed for run in runs_of_table(path, observations)) == [0, 1, 2]
     assert make_curve_table(observations)[0].num_runs == 3
+    assert "x.csv: seeds are shown as numbers: x as 0, \u00b2 as 2" in read_scored([path]).notes
 
 
 def test_flops_and_parameters_of_a_table_are_those_of_its_runs(tmp_path):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lmeff.analysis.prediction.protocols import Trial, make_splits
-from lmeff.analysis.prediction.unfinished import is_calibrated
+from lmeff.analysis.prediction.unfinished import interval_ends, is_calibrated
 from lmeff.analysis.scores.from_observations import make_curve_table, with_chosen_target
 from lmeff.analysis.scores.observation import Observation
 
@@ -19,8 +19,6 @@ def hindcast_rows(observations: Sequence[Observation], target: str = "last") -> 
 
     Raises InputError.
     """
-    from scipy.special import stdtrit
-
     table = with_chosen_target(make_curve_table(observations)[0], target)
     splits = make_splits(table, ["P1"])
     rows = []
@@ -28,8 +26,6 @@ def hindcast_rows(observations: Sequence[Observation], target: str = "last") -> 
         trial = Trial(table, column, splits)
         forecast = trial.forecasts[PREDICTOR]
         for split, run in np.argwhere(trial.tested(0) & np.isfinite(forecast.mean)):
-            value, sd, freedom = (float(part[split, run]) for part in (forecast.mean, forecast.sd, forecast.freedom))
-            half80, half95 = (sd * float(stdtrit(freedom, share)) for share in (0.9, 0.975))
             rows.append(
                 {
                     "run": table.run_names[run],
@@ -38,11 +34,8 @@ def hindcast_rows(observations: Sequence[Observation], target: str = "last") -> 
                     "cutoff_tokens": int(table.anchors[column]),
                     "target_tokens": table.target_tokens,
                     "score": float(table.scores[run, column]),
-                    "value": value,
-                    "low80": value - half80,
-                    "high80": value + half80,
-                    "low95": value - half95,
-                    "high95": value + half95,
+                    "value": float(forecast.mean[split, run]),
+                    **interval_ends(forecast, int(split), int(run)),
                     "calibrated": is_calibrated(table, int(run), column, is_held_out=True),
                     "end": float(table.target[run]),
                 }

@@ -58,10 +58,17 @@ def is_calibrated(table: CurveTable, run: int, column: int, is_held_out: bool = 
     return not (is_larger and table.anchors[column] < EARLY * table.target_tokens)
 
 
-def prediction_rows(table: CurveTable) -> list[dict]:
-    """`predictions`: a row for each unfinished run and predictor."""
+def interval_ends(forecast: Forecast, split: int, run: int) -> dict[str, float]:
+    """`low80`, `high80`, `low95`, `high95` of the t distribution that a run is predicted by."""
     from scipy.special import stdtrit
 
+    mean, sd, freedom = (float(part[split, run]) for part in (forecast.mean, forecast.sd, forecast.freedom))
+    half80, half95 = (sd * float(stdtrit(freedom, share)) for share in (0.9, 0.975))
+    return {"low80": mean - half80, "high80": mean + half80, "low95": mean - half95, "high95": mean + half95}
+
+
+def prediction_rows(table: CurveTable) -> list[dict]:
+    """`predictions`: a row for each unfinished run and predictor."""
     rows = []
     last = unfinished_at(table)
     for column in sorted(set(last[last >= 0])):
@@ -73,18 +80,13 @@ def prediction_rows(table: CurveTable) -> list[dict]:
                 forecast = forecasts[predictor]
                 if not np.isfinite(value := float(forecast.mean[split, run])):
                     continue
-                sd, freedom = float(forecast.sd[split, run]), float(forecast.freedom[split, run])
-                half80, half95 = (sd * float(stdtrit(freedom, share)) for share in (0.9, 0.975))
                 rows.append(
                     {
                         "run": table.run_names[run],
                         "cutoff_tokens": int(table.anchors[column]),
                         "predictor": predictor,
                         "value": value,
-                        "low80": value - half80,
-                        "high80": value + half80,
-                        "low95": value - half95,
-                        "high95": value + half95,
+                        **interval_ends(forecast, split, int(run)),
                         "calibrated": is_calibrated(table, int(run), int(column)),
                     }
                 )

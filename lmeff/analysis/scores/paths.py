@@ -8,7 +8,7 @@ from lmeff.analysis.reading.paths import read_runs
 from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.scores.observation import Observation, check_no_duplicates, observations_of
 from lmeff.analysis.scores.score_table import header_of, parse_columns, read_score_table
-from lmeff.analysis.scores.table_runs import runs_of_table
+from lmeff.analysis.scores.table_runs import runs_of_table, seed_note
 from lmeff.analysis.scores.ways import WAYS, one_way_each
 from lmeff.errors import InputError
 
@@ -42,7 +42,7 @@ def read_scored(paths: Sequence[str | Path], columns: str = "") -> Scored:
     for path, observations in tables.items():
         drawn, said = one_way_each(observations)
         runs += runs_of_table(path, drawn)
-        notes += said
+        notes += [*said, *seed_note(path, drawn)]
     return Scored(runs, every, notes)
 
 

@@ -1,6 +1,6 @@
 """Scores of a plain table as runs, so that figures and the report show them as they show ours."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -30,12 +30,23 @@ def runs_of_table(path: Path, observations: Sequence[Observation]) -> list[Table
     for one in observations:
         if one.tokens is not None:
             by_run.setdefault((one.cell, one.seed), []).append(one)
-    names = list(dict.fromkeys(seed for _, seed in by_run))
-    # A run's seed is a number. Names of seeds get numbers that no other seed has.
+    seeds = seed_numbers(seed for _, seed in by_run)
+    return [_run(path, cell, seeds[seed], scores) for (cell, seed), scores in by_run.items()]
+
+
+def seed_numbers(seeds: Iterable[str]) -> dict[str, int]:
+    """A run's seed is a number: seeds with names get numbers that no other seed has."""
+    names = list(dict.fromkeys(seeds))
     numbers = {int(name) for name in names if is_number(name)}
     unused = (number for number in count() if number not in numbers)
-    seeds = {name: int(name) if is_number(name) else next(unused) for name in names}
-    return [_run(path, cell, seeds[seed], scores) for (cell, seed), scores in by_run.items()]
+    return {name: int(name) if is_number(name) else next(unused) for name in names}
+
+
+def seed_note(path: Path, observations: Sequence[Observation]) -> list[str]:
+    """A line that says which numbers seeds with names have got."""
+    numbers = seed_numbers(one.seed for one in observations if one.tokens is not None)
+    named = [f"{name} as {number}" for name, number in numbers.items() if not is_number(name)]
+    return [f"{path.name}: seeds are shown as numbers: {', '.join(named)}"] if named else []
 
 
 def _run(path: Path, cell: str, seed: int, scores: Sequence[Observation]) -> TableRun:

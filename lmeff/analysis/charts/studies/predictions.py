@@ -56,6 +56,8 @@ def agreement_figure(study: Study) -> dict | None:
         return None
     rows = _by_tokens(pd.DataFrame(study.prediction["agreement"]))
     target = study.prediction["target"]["name"]
+    steps = {one.tokens_per_step for one in study.observations} - {None}
+    differing = "; tokens per step differ" if len(steps) > 1 else ""
     charts = []
     for statistic, names, title, y_title, scale in (
         ("spearman", _CORRELATIONS, "Rank correlation with the end", "Spearman", alt.Scale(domainMin=0, domainMax=1)),
@@ -71,7 +73,7 @@ def agreement_figure(study: Study) -> dict | None:
         points["line"] = points["scope"].map(names)
         points["shown"] = _shown(points, ".2f" if statistic == "spearman" else ".0f")
         points.loc[points["scope"].isin(["sizes", "vocabularies"]), ["low", "high"]] = float("nan")
-        subtitle = f"{study.prediction['task']}; the end: {target}; {_over_recipes(points)}"
+        subtitle = f"{study.prediction['task']}; the end: {target}; {_over_recipes(points)}{differing}"
         lines = [name for name in names.values() if name in set(points["line"])]
         bounds = _bounds_of_pairs(study.prediction) if statistic == "decision_accuracy" else None
         charts.append(line_panel(_columns(points), lines, title, subtitle, y_title, scale, bounds))
