@@ -117,6 +117,7 @@ def test_a_metric_that_is_no_share_stays_as_it_is(tmp_path):
     assert curves.table["value"].tolist() == [12.5, 250, 0.55, 7]
     text = curves.text(None)
     assert "12.500" in text
+    assert "x.csv: as they are, since they are not known as shares: ms, stable_rank, train_norm" in curves.notes
     assert "55.0" in text
     assert [one.value for one in read_score_table(path, {})[0]] == [12.5, 250, 0.55, 7]
 

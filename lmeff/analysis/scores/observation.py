@@ -15,7 +15,7 @@ from lmeff.intervals import possible_range
 from lmeff.quantities import format_tokens
 
 _MOST_NAMED = 5
-_OTHER_SHARES = ("accuracy", "f1", "precision", "recall")
+_OTHER_SHARES = ("em", "f1", "precision", "recall", "mc1", "mc2")
 _LESS_IS_BETTER = re.compile(
     r"(?<![a-z])(?:dev|val|valid|test|train|eval)?(?:loss(?:es)?|ppl|perplexit(?:y|ies)|bits|nll|bpb)(?![a-z])"
 )
@@ -136,7 +136,7 @@ def _not_comparable(groups: Sequence[Group]) -> tuple[set[tuple[int, str]], list
 def is_share(metric: str) -> bool:
     """Whether a metric is known to be 1 at best, and to be written in percent by some."""
     name = metric.partition(",")[0].lower()
-    return possible_range(name)[1] == 1 or name in _OTHER_SHARES
+    return possible_range(name)[1] == 1 or name.startswith("acc") or name in _OTHER_SHARES
 
 
 def is_number(seed: str) -> bool:

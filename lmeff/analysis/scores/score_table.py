@@ -199,6 +199,8 @@ def _as_shares(path: Path, found: Sequence[Observation], only_known: bool) -> tu
         notes = [f"{path.name}: {line}" for line in said]
     else:
         notes = [f"{path.name}: {task} ({metric}): {line}" for (task, metric), (_, line) in scales.items()]
+    if kept := sorted({metric for task, metric in as_they_are if not is_less_better(task, metric)}):
+        notes.append(f"{path.name}: as they are, since they are not known as shares: {', '.join(kept)}")
     percent = {key for key, (scale, _) in scales.items() if scale != 1}
     shares = [
         replace(one, value=one.value / 100, stderr=None if one.stderr is None else one.stderr / 100)

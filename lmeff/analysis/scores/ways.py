@@ -8,6 +8,8 @@ from lmeff.analysis.scores.observation import Observation
 WAYS = {"data": "data", "settings": "settings", "n": "numbers of examples"}
 """The fields that values must share to be compared, and how people call them. One that says nothing is like every other."""
 
+_MOST_NAMED = 5
+
 
 def made_alike(observations: Sequence[Observation]) -> tuple[list[Observation], list[str]]:
     """Of the scores of one task and metric those that were made as most of them were, and lines that say what was left out."""
@@ -17,8 +19,10 @@ def made_alike(observations: Sequence[Observation]) -> tuple[list[Observation], 
         if len(counts) < 2:
             continue
         usual = counts.most_common(1)[0][0]
-        others = ", ".join(str(said) for said in counts if said != usual)
-        notes.append(f"{kept[0].task}: left out, made with other {words} ({others}) than most ({usual})")
+        others = [str(said) for said in counts if said != usual]
+        more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
+        named = ", ".join(others[:_MOST_NAMED]) + more
+        notes.append(f"{kept[0].task}: left out, made with other {words} ({named}) than most ({usual})")
         kept = [one for one in kept if getattr(one, name) in (None, usual)]
     return kept, notes
 

@@ -56,7 +56,7 @@ def grid_figure(study: Study) -> dict | None:
     ]
     band = f"band: {words}" if (words := interval_words(points)) else ""
     chart = small_panels(layers, points, panels).properties(
-        title=alt.TitleParams(score_title(series, tasks[0]), subtitle=list(filter(None, (band, left_out))))
+        title=alt.TitleParams(score_title(series, tasks[0]), subtitle=list(filter(None, (band, left_out))) or "")
     )
     return TokenAxis(study.series, SMALL_PANEL_WIDTH).finished(chart)
 

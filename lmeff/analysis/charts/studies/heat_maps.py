@@ -35,8 +35,10 @@ def _heat_map(series: Sequence[Series], tasks_of: Callable[[Iterable[Run]], list
     titles = task_titles(all_runs(series), tasks_of(all_runs(series)))
     pairs = {task: title for task, title in titles.items() if has_pairs(series, [task])}
     titles = pairs or titles
+    if not titles or len(series) > MOST_MODELS:
+        return None
     series, left_out = scored_alike(series, list(titles))
-    if not titles or not 2 <= len(series) <= MOST_MODELS:
+    if len(series) < 2:
         return None
     points = pd.concat([_last(each, titles) for each in series], ignore_index=True)
     if points.empty or points["series"].nunique() < 2:

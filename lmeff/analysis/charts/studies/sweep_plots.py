@@ -134,7 +134,7 @@ def _ends(series: Sequence[Series]) -> _Ends | None:
 
 
 def _at_one_anchor(points: pd.DataFrame, title: str, left_out: str) -> _Ends | None:
-    points = points[points["seed"].isna()]
+    points = points[points["seed"].isna() & (points["anchor"] > 0)]
     anchors = [set(rows["anchor"]) for _, rows in points.groupby("series")]
     shared = set.intersection(*anchors) if anchors else set()
     if len(anchors) < FEWEST_VALUES or not shared:
