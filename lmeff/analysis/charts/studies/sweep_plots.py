@@ -1,6 +1,7 @@
 """What a setting does: how far every recipe has come against each number that recipes differ in."""
 
 import json
+import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeGuard
@@ -129,6 +130,8 @@ def _ends(series: Sequence[Series]) -> _Ends | None:
             return found
     for task in headline_tasks(series)[:1]:
         alike, left_out = scored_alike(series, [task])
+        if len(alike) < FEWEST_VALUES:
+            return None
         return _at_one_anchor(score_points(alike, task), score_title(alike, task), left_out)
     return None
 
@@ -158,9 +161,10 @@ def _plain(value: object) -> float | str:
     if isinstance(value, bool | list):
         return json.dumps(value, sort_keys=True, default=str)
     try:
-        return float(value)  # type: ignore[arg-type]
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return str(value)
+    return number if math.isfinite(number) else str(value)
 
 
 def _is_number(value: object) -> TypeGuard[float]:
