@@ -7,6 +7,7 @@ import pandas as pd
 
 from lmeff.analysis.charts.charts import has_pairs, inline
 from lmeff.analysis.charts.series import Series, all_runs, curve_points
+from lmeff.analysis.charts.studies.named_lines import as_figure
 from lmeff.analysis.charts.studies.scored_alike import scored_alike
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.runs import Run
@@ -72,9 +73,7 @@ def _heat_map(series: Sequence[Series], tasks_of: Callable[[Iterable[Run]], list
     chart = alt.layer(cells, numbers).properties(width=alt.Step(CELL_WIDTH), height=alt.Step(CELL_HEIGHT))
     if left_out:
         chart = chart.properties(title=alt.TitleParams(left_out, fontSize=12, fontWeight="normal"))
-    spec = chart.to_dict()
-    spec.pop("config", None)
-    return {**spec, "usermeta": {}}
+    return as_figure(chart)
 
 
 def _last(series: Series, titles: dict[str, str]) -> pd.DataFrame:

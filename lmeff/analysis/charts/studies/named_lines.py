@@ -76,6 +76,13 @@ def side_by_side(charts: Sequence[Panel]) -> alt.ConcatChart:
     return alt.concat(*charts, columns=2, spacing=spacing, bounds="flush")
 
 
+def as_figure(chart: alt.TopLevelMixin) -> dict:
+    """The specification of a chart that has no token axis. Its theme is that of the page or of the file."""
+    spec = chart.to_dict()
+    spec.pop("config", None)
+    return {**spec, "usermeta": {}}
+
+
 def with_own_legends(charts: Sequence[Panel]) -> alt.ConcatChart:
     """Two in a row, each under its own legend."""
     return side_by_side(charts).resolve_scale(color="independent", shape="independent", strokeDash="independent")

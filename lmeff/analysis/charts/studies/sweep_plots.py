@@ -19,7 +19,7 @@ from lmeff.analysis.charts.charts import (
     score_points,
 )
 from lmeff.analysis.charts.series import Series
-from lmeff.analysis.charts.studies.named_lines import Panel, color_of, shape_of, side_by_side
+from lmeff.analysis.charts.studies.named_lines import Panel, as_figure, color_of, shape_of, side_by_side
 from lmeff.analysis.charts.studies.scored_alike import score_title, scored_alike
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.held_out import same_held_out_text
@@ -59,9 +59,7 @@ def sweep_figure(study: Study) -> dict | None:
             charts.append(_panel(points, key, ends))
     if not charts:
         return None
-    spec = side_by_side(charts).resolve_scale(color="independent", shape="independent").to_dict()
-    spec.pop("config", None)
-    return {**spec, "usermeta": {}}
+    return as_figure(side_by_side(charts).resolve_scale(color="independent", shape="independent"))
 
 
 def line_names(settings: Mapping[str, Settings], key: str) -> dict[str, str]:

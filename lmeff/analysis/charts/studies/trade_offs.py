@@ -17,7 +17,7 @@ from lmeff.analysis.charts.charts import (
     series_color,
 )
 from lmeff.analysis.charts.series import Series
-from lmeff.analysis.charts.studies.named_lines import Panel, side_by_side
+from lmeff.analysis.charts.studies.named_lines import Panel, as_figure, side_by_side
 from lmeff.analysis.charts.studies.scored_alike import score_title, scored_alike
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.runs import Run
@@ -51,11 +51,7 @@ def trade_off_figure(study: Study) -> dict | None:
     color = series_color(labels(study.series))
     drawn = [partial(_panel, series, color, tasks[0], left_out)(*panel) for panel in panels]
     charts = [chart for chart in drawn if chart is not None]
-    if not charts:
-        return None
-    spec = side_by_side(charts).to_dict()
-    spec.pop("config", None)
-    return {**spec, "usermeta": {}}
+    return as_figure(side_by_side(charts)) if charts else None
 
 
 def _panel(
