@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -35,6 +36,15 @@ def test_a_threshold_is_reached_where_the_curve_stays_above_it():
     assert reached_at(values, along, 0.65, "linear").tolist() == pytest.approx([3.0, 5.0, 1.0, np.inf])
     assert reached_at(values, along, 0.65).tolist() == pytest.approx([8**0.5, 4 * 2**0.25, 1.0, np.inf])
     assert close_from(values, along, 0.1).tolist() == [4.0, 8.0, 1.0, 8.0]
+
+
+def test_a_share_of_ties_is_nothing_that_is_learned(fake_run):
+    values = Curves.read([fake_run(anchors=(0, 25, 50))]).values
+    ties = values[values["metric"] == "acc"].assign(metric="ties")
+    both = pd.concat([values, ties], ignore_index=True)
+    assert len(acquisition(values)) > 0
+    pd.testing.assert_frame_equal(acquisition(both), acquisition(values))
+    pd.testing.assert_frame_equal(closeness(both), closeness(values))
 
 
 def test_the_order_in_which_tasks_are_learned_and_its_intervals(tmp_path):

@@ -32,8 +32,8 @@ class SeedCurves(NamedTuple):
 
 
 def seed_values(table: pd.DataFrame, axis: str = "tokens") -> Iterator[SeedCurves]:
-    """The scores of the tidy table, of which more is better, curve by curve. Where FLOPs are not known, a recipe has no curve
-    over them."""
+    """The scores of the tidy table, of which more is better, curve by curve; the share of ties is none of them. Where FLOPs are
+    not known, a recipe has no curve over them."""
     along_all = table[AXES[axis]].to_numpy(float, na_value=np.nan)
     scores = table[(along_all > 0) & table["nominal_tokens"].notna() & ~table["level"].isin(["loss", WEIGHTS])]
     columns = [scores[name].to_numpy(float, na_value=np.nan) for name in (AXES[axis], "value", "low", "high")]
@@ -42,7 +42,7 @@ def seed_values(table: pd.DataFrame, axis: str = "tokens") -> Iterator[SeedCurve
     order = np.argsort(curve_of, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(curve_of[order])) + 1) if len(order) else ():
         about = scores.iloc[rows[0]]
-        if is_less_better(about["task"], about["metric"]):
+        if about["metric"] == "ties" or is_less_better(about["task"], about["metric"]):
             continue
         column_of, column = np.unique(anchors[rows], return_inverse=True)
         of_seed, row = np.unique(seeds[rows], return_inverse=True)
