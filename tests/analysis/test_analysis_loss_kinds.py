@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lmeff.analysis import curves_csv, curves_json, print_curves, read_runs, write_report
-from lmeff.analysis.charts.charts import main_figure
+from lmeff.analysis.charts.main_figure import main_figure
 from lmeff.analysis.charts.series import make_series
 
 

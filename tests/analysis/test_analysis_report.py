@@ -14,7 +14,8 @@ import pytest
 from scipy import stats
 
 from lmeff.analysis import read_runs, write_png, write_report
-from lmeff.analysis.charts.charts import main_figure, task_panels
+from lmeff.analysis.charts.main_figure import main_figure
+from lmeff.analysis.charts.panels import task_panels
 from lmeff.analysis.charts.series import curve_points, make_series, training_loss
 from lmeff.analysis.charts.themes import DARK_CELLS, LIGHT_CELLS, NUM_CELL_COLORS
 from lmeff.analysis.reading.tasks import paradigms_of, phenomena_of, task_titles

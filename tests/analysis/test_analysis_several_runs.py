@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from lmeff.analysis import read_runs, write_report
-from lmeff.analysis.charts.charts import main_figure
 from lmeff.analysis.charts.drawing import render
 from lmeff.analysis.charts.figures import page_figures
+from lmeff.analysis.charts.main_figure import main_figure
 from lmeff.analysis.charts.series import make_series
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.charts.themes import LIGHT

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lmeff.analysis.charts.charts import main_figure
+from lmeff.analysis.charts.main_figure import main_figure
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.scores.chosen_task import choose_task
 from lmeff.analysis.scores.from_observations import make_curve_table

@@ -6,7 +6,7 @@ from pathlib import Path
 import altair as alt
 import vl_convert
 
-from lmeff.analysis.charts.charts import main_figure
+from lmeff.analysis.charts.main_figure import main_figure
 from lmeff.analysis.charts.series import make_series
 from lmeff.analysis.charts.themes import LIGHT
 from lmeff.analysis.reading.runs import Run

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from altair.utils.schemapi import debug_mode
 
-from lmeff.analysis.charts.charts import has_pairs, main_figure, task_panels
 from lmeff.analysis.charts.drawing import nothing_to_draw, render, render_pages
+from lmeff.analysis.charts.main_figure import main_figure
+from lmeff.analysis.charts.panels import task_panels
+from lmeff.analysis.charts.points import has_pairs
 from lmeff.analysis.charts.series import Series, all_runs
 from lmeff.analysis.charts.studies.fans import fan_figure, grid_figure
 from lmeff.analysis.charts.studies.heat_maps import paradigms_map, phenomena_map

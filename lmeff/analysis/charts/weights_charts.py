@@ -6,15 +6,9 @@ from typing import NamedTuple
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.charts import (
-    PANEL_SPACING,
-    PANEL_WIDTH,
-    curve_layers,
-    inline,
-    labels,
-    loss_scale,
-    with_legend_click,
-)
+from lmeff.analysis.charts.layers import curve_layers, loss_scale, with_legend_click
+from lmeff.analysis.charts.panels import PANEL_SPACING, PANEL_WIDTH
+from lmeff.analysis.charts.points import inline, labels
 from lmeff.analysis.charts.series import Series, curve_points
 from lmeff.analysis.charts.token_axis import TokenAxis
 from lmeff.analysis.statistics.tidy_table import WEIGHTS

@@ -11,9 +11,9 @@ from pathlib import Path
 import jinja2
 import vl_convert
 
-from lmeff.analysis.charts.charts import headline_tasks
 from lmeff.analysis.charts.drawing import VEGA_LITE_VERSION, render_png
 from lmeff.analysis.charts.figures import page_figures, write_figure
+from lmeff.analysis.charts.points import headline_tasks
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.charts.themes import DARK, DARK_CELLS, LIGHT, LIGHT_CELLS, cell_css
 from lmeff.analysis.file_formats import ENDINGS

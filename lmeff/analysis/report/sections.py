@@ -8,8 +8,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from lmeff.analysis.charts.charts import has_pairs
 from lmeff.analysis.charts.figures import drawn_paradigms
+from lmeff.analysis.charts.points import has_pairs
 from lmeff.analysis.charts.series import Series, all_runs
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.tasks import paradigms_of

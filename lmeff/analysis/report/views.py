@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from lmeff.analysis.cells import accuracy, loss_text
-from lmeff.analysis.charts.charts import has_pairs
+from lmeff.analysis.charts.points import has_pairs
 from lmeff.analysis.charts.series import Series, all_runs, curve_points
 from lmeff.analysis.charts.themes import cell_level
 from lmeff.analysis.reading.mixed_settings import mixed_notes

@@ -3,14 +3,9 @@
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.charts import (
-    SMALL_PANEL_WIDTH,
-    headline_tasks,
-    interval_words,
-    score_points,
-    small_panels,
-    token_x,
-)
+from lmeff.analysis.charts.layers import token_x
+from lmeff.analysis.charts.panels import SMALL_PANEL_WIDTH, small_panels
+from lmeff.analysis.charts.points import headline_tasks, interval_words, score_points
 from lmeff.analysis.charts.studies.named_lines import DASHES, color_of
 from lmeff.analysis.charts.studies.scored_alike import score_title, scored_alike
 from lmeff.analysis.charts.study import Study

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.charts import has_pairs, inline
+from lmeff.analysis.charts.points import has_pairs, inline
 from lmeff.analysis.charts.series import Series, all_runs, curve_points
 from lmeff.analysis.charts.studies.named_lines import as_figure
 from lmeff.analysis.charts.studies.scored_alike import scored_alike

@@ -6,7 +6,9 @@ from typing import Any, TypeAlias
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.charts import PANEL_SPACING, PANEL_WIDTH, SUBTITLE_LINE_HEIGHT, inline, token_x
+from lmeff.analysis.charts.layers import token_x
+from lmeff.analysis.charts.panels import PANEL_SPACING, PANEL_WIDTH, SUBTITLE_LINE_HEIGHT
+from lmeff.analysis.charts.points import inline
 
 Panel: TypeAlias = alt.LayerChart | alt.FacetChart
 """What layers become: facets too, as altair says."""

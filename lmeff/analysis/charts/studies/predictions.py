@@ -6,7 +6,8 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.charts import PANEL_WIDTH, inline
+from lmeff.analysis.charts.panels import PANEL_WIDTH
+from lmeff.analysis.charts.points import inline
 from lmeff.analysis.charts.studies.named_lines import (
     Panel,
     color_of,

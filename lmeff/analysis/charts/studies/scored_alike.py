@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lmeff.analysis.charts.charts import shown_metric
+from lmeff.analysis.charts.points import shown_metric
 from lmeff.analysis.charts.series import Series
 from lmeff.analysis.reading.comparable import score_clusters
 

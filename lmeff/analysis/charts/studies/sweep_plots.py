@@ -9,15 +9,8 @@ from typing import NamedTuple, TypeGuard
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.charts import (
-    PANEL_WIDTH,
-    SUBTITLE_CHARACTERS,
-    all_points,
-    headline_tasks,
-    inline,
-    interval_words,
-    score_points,
-)
+from lmeff.analysis.charts.panels import PANEL_WIDTH, SUBTITLE_CHARACTERS
+from lmeff.analysis.charts.points import all_points, headline_tasks, inline, interval_words, score_points
 from lmeff.analysis.charts.series import Series
 from lmeff.analysis.charts.studies.named_lines import Panel, as_figure, color_of, shape_of, side_by_side
 from lmeff.analysis.charts.studies.scored_alike import score_title, scored_alike

@@ -7,15 +7,9 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.charts import (
-    PANEL_WIDTH,
-    headline_tasks,
-    inline,
-    interval_words,
-    labels,
-    score_points,
-    series_color,
-)
+from lmeff.analysis.charts.layers import series_color
+from lmeff.analysis.charts.panels import PANEL_WIDTH
+from lmeff.analysis.charts.points import headline_tasks, inline, interval_words, labels, score_points
 from lmeff.analysis.charts.series import Series
 from lmeff.analysis.charts.studies.named_lines import Panel, as_figure, side_by_side
 from lmeff.analysis.charts.studies.scored_alike import score_title, scored_alike

@@ -3,7 +3,9 @@
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.charts import PANEL_WIDTH, inline, labels, series_color, token_x
+from lmeff.analysis.charts.layers import series_color, token_x
+from lmeff.analysis.charts.panels import PANEL_WIDTH
+from lmeff.analysis.charts.points import inline, labels
 from lmeff.analysis.charts.series import logged
 from lmeff.analysis.charts.studies.named_lines import side_by_side
 from lmeff.analysis.charts.study import Study

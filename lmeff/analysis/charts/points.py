@@ -1,0 +1,61 @@
+"""The points of curves as rows, with the words of their tooltips; and which tasks are drawn, by which metric."""
+
+from collections.abc import Iterable, Sequence
+
+import altair as alt
+import pandas as pd
+
+from lmeff.analysis.charts.series import Series, curve_points
+from lmeff.analysis.reading.tasks import has_pair_scores, headline_metric
+from lmeff.quantities import format_tokens
+
+
+def headline_tasks(series: Sequence[Series]) -> list[str]:
+    """Headline tasks with an accuracy or another score, over all runs."""
+    tasks = dict.fromkeys(task for each in series for run in each.runs for task in run.headline_tasks)
+    return [task for task in tasks if shown_metric(series, task)]
+
+
+def shown_metric(series: Sequence[Series], task: str) -> str | None:
+    """The metric that a task is shown by."""
+    return headline_metric({name for each in series for name in each.table[each.table["task"] == task]["metric"]})
+
+
+def labels(series: Sequence[Series]) -> list[str]:
+    return [each.label for each in series]
+
+
+def has_pairs(series: Sequence[Series], tasks: Sequence[str] | dict[str, str]) -> bool:
+    """Whether scores of minimal pairs are behind the tasks, so that guessing gets one half of them right."""
+    return any(has_pair_scores(run, task) for each in series for run in each.runs for task in tasks)
+
+
+def score_points(series: Sequence[Series], task: str) -> pd.DataFrame:
+    """The points of a task's curves by the metric that it is shown by, times 100."""
+    return all_points(series, [task], shown_metric(series, task) or "acc", 100)
+
+
+def all_points(series: Sequence[Series], tasks: Iterable[str], metric: str, scale: float = 1.0) -> pd.DataFrame:
+    """Points of all series with the words of their tooltip."""
+    points = pd.concat([curve_points(each, tasks, metric, scale) for each in series], ignore_index=True)
+    if points.empty:
+        return points
+    points["when"] = [f"{format_tokens(tokens)} {series[0].unit}" for tokens in points["anchor"]]
+    form = {"acc": "{:.1f}%", "score": "{:.1f}"}.get(metric, "{:.3f}")
+    values = points[["value", "low", "high", "spread"]].itertuples(index=False)
+    points["shown"] = [
+        form.format(value) + (f" ({form.format(low)} to {form.format(high)}: {spread})" if spread else "")
+        for value, low, high, spread in values
+    ]
+    return points
+
+
+def interval_words(points: pd.DataFrame) -> str:
+    """What the intervals of points are over, each kind; empty where there is none."""
+    return " or ".join(words for words in dict.fromkeys(points["spread"]) if words)
+
+
+def inline(frame: pd.DataFrame) -> alt.InlineData:
+    """Rows as JSON values, NaN as null and numbers rounded to what a screen shows."""
+    frame = frame.drop(columns=["anchor", "spread"], errors="ignore").round({"value": 4, "low": 4, "high": 4})
+    return alt.InlineData(frame.astype(object).where(frame.notna(), None).to_dict("records"))
