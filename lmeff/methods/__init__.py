@@ -34,7 +34,7 @@ def method_costs(recipe: Recipe) -> MethodCosts:
 
 
 def tried_methods(recipe: Recipe) -> tuple[Method, ...]:
-    """Those of the recipe's learning methods that take memory in every step, to try how much; they need no text."""
+    """Those of the recipe's learning methods that take memory and time in every step, to try how much; they need no text."""
     if not recipe.distillation.is_used or recipe.distillation.cache.kind is not None:
         return ()
     from lmeff.methods.distillation.method import TriedTeachers

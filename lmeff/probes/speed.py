@@ -13,6 +13,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from lmeff.clock import Clock
 from lmeff.errors import RunFailed
+from lmeff.methods import tried_methods
+from lmeff.methods.distillation.sources import sources_of
 from lmeff.plan.batch import split_batch
 from lmeff.probes.probe_run import ProbeTrainer, made_trainer, quiet
 from lmeff.recipe.schema import Recipe
@@ -95,18 +97,21 @@ class _Timer(TrainerCallback):
 
 
 def measure_speed(recipe: Recipe, world_size: int = 1, max_seconds: float = MAX_SECONDS) -> Speed:
-    """Trains a fresh model for a few steps with the trainer of a run: its micro-batch, precision, compilation and optimizer. A
-    step of the run takes its micro-batches' time and one step of the optimizer.
+    """Trains a fresh model for a few steps with the trainer of a run: its micro-batch, precision, compilation and optimizer,
+    and its teachers, where they are asked in every step and are there. A step of the run takes its micro-batches' time and one
+    step of the optimizer.
 
     Raises InputError when the batch cannot be divided, and RunFailed when the device's memory is too small.
     """
     prepare_process(recipe.deterministic)
-    micro_batch, accumulation = split_batch(recipe, world_size, probe_micro_batch(recipe))
     length = recipe.batch.sequence_length
     # Random tokens need no packing, and have the full length from the first step on.
     batch = recipe.batch.model_copy(update={"packing": "concatenate", "sequence_lengths": None})
     probed = quiet(recipe).model_copy(update={"batch": batch})
-    methods = [_RepeatedMicroBatch(Clock(micro_batch * length, length))]
+    are_there = not any(source.is_missing for source in sources_of(recipe))
+    asked = tried_methods(probed) if are_there else ()
+    micro_batch, accumulation = split_batch(recipe, world_size, probe_micro_batch(recipe, asked))
+    methods = [*asked, _RepeatedMicroBatch(Clock(micro_batch * length, length))]
     with TemporaryDirectory(prefix="lmeff-tokens-") as folder:
         tokens = _random_tokens(recipe, micro_batch * length, Path(folder))
         try:
@@ -127,7 +132,7 @@ def measure_speed(recipe: Recipe, world_size: int = 1, max_seconds: float = MAX_
         precision=str(half_precision(recipe) or torch.float32).removeprefix("torch."),
         micro_batch=micro_batch,
         num_steps=len(timer.ends) - 1,
-        on_top=("teachers", "anchors", "evaluation") if recipe.distillation.is_used else ("anchors", "evaluation"),
+        on_top=(*(("teachers",) if recipe.distillation.is_used and not asked else ()), "anchors", "evaluation"),
     )
 
 

@@ -1,9 +1,10 @@
 """`lmeff.run` with faults built in: `python faulty.py FAULT ... -- ARGUMENTS`, also under `accelerate launch`.
 
 kill_at_write:N:P  SIGKILL to itself at the Nth time that it opens a file for writing, renames or removes one, of the paths that
-                   fit the pattern P; without P of all
+                   fit the pattern P; without P of all files of runs
 kill_in_weights:N  SIGKILL to itself when half of the Nth safetensors file is written
 nan_at_step:N      the loss of the last process is NaN at step N
+keep_often         what methods compute before a step is kept by small parts, so that a tiny text has several
 out_of_memory:N    the device has no room for N sequences at a time, or more
 stop_once:FILE     SIGSTOP to itself as soon as FILE is there, at the next thing that it does with any file
 stop_in_text:FILE  SIGSTOP to itself as soon as FILE is there, at the next token of a text that it generates
@@ -22,14 +23,16 @@ from transformers import modeling_utils
 
 from lmeff import files
 from lmeff.measures.generation import generate
+from lmeff.methods.curriculum import scoring
+from lmeff.methods.distillation import cache
 from lmeff.run import main
 from lmeff.runs.process import launched_rank, launched_world_size, leave
 from lmeff.training.engines import full_state
 from lmeff.training.trainer import LmeffTrainer
 
 
-def kill_at_write(count: int, pattern: str = "*") -> None:
-    """Counts only what happens to files of runs, and of those to paths that fit."""
+def kill_at_write(count: int, pattern: str = "*/outputs/*") -> None:
+    """Counts only what happens to paths that fit."""
     seen = 0
 
     def watch(event: str, arguments: tuple) -> None:
@@ -38,7 +41,7 @@ def kill_at_write(count: int, pattern: str = "*") -> None:
             writes = isinstance(arguments[1], str) and any(letter in arguments[1] for letter in "wax+")
         else:
             writes = event in ("os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "os.mkdir")
-        if writes and "/outputs/" in str(arguments[0]) and fnmatchcase(str(arguments[0]), pattern):
+        if writes and fnmatchcase(str(arguments[0]), pattern):
             seen += 1
             if seen == count:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -112,6 +115,11 @@ def stop_in_text(path: str) -> None:
     generate._Chooser.__call__ = stopping
 
 
+def keep_often() -> None:
+    cache.SHARD_POSITIONS = 32 * 60
+    scoring._BATCHES_OF_ROUND = 1
+
+
 def without_exchange() -> None:
     files._exchange = lambda one, other: False
 
@@ -119,7 +127,7 @@ def without_exchange() -> None:
 FAULTS = {
     fault.__name__: fault
     for fault in (
-        *(kill_at_write, kill_in_weights, nan_at_step, out_of_memory),
+        *(kill_at_write, kill_in_weights, keep_often, nan_at_step, out_of_memory),
         *(stop_once, stop_in_text, without_exchange),
     )
 }

@@ -100,13 +100,16 @@ class Distillation(Method):
 
 
 class TriedTeachers(Method):
-    """The teachers in a step that is only tried: what memory it takes, whatever it reads."""
+    """The teachers in steps that are only tried: what memory and time they take, whatever they read."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe, self._teachers = recipe, AskedTeachers(recipe, sources_of(recipe))
 
-    def wrap_tried_objective(self, inner: Objective) -> Objective:
+    def wrap_objective(self, inner: Objective) -> Objective:
         return DistilledObjective(inner, self._recipe, self._teachers, [])
+
+    def wrap_tried_objective(self, inner: Objective) -> Objective:
+        return self.wrap_objective(inner)
 
 
 class TeacherColumn(RunCallback):

@@ -179,11 +179,13 @@ class ZeroEngine(ABC):
     def put_optimizer(self, full: FullState) -> None:
         names = self._names()
         for partition, group in zip(self._partitions(), self._groups(), strict=True):
-            first = names[id(group[0])]
-            state = {key: torch.zeros_like(partition) for key in full.optimizer.get(first, {})}
-            if first in full.num_updates:
+            # Another engine keeps nothing of a parameter that never had a gradient.
+            own = [names[id(parameter)] for parameter in group]
+            keys = {key: None for name in own for key in full.optimizer.get(name, {})}
+            state = {key: torch.zeros_like(partition) for key in keys}
+            if counts := [full.num_updates[name] for name in own if name in full.num_updates]:
                 # Every partition needs a tensor of its own: the optimizer counts in place.
-                state[_STEP] = torch.tensor(full.num_updates[first], dtype=torch.float32, device=self._step_device())
+                state[_STEP] = torch.tensor(max(counts), dtype=torch.float32, device=self._step_device())
             if state:
                 self._base.state[partition] = state
         self._link()

@@ -1,6 +1,7 @@
 """Runs with a curriculum: killed and gone on with to the same bits, on two processes, in branches, and none at all."""
 
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import prepared
 import pytest
-from launching import ROOT, curve, environment, read_lines, run_folder, weights, write_recipe
+from launching import ROOT, curve, ended, environment, read_lines, run_folder, start, weights, write_recipe
 from training.in_turn import run_in_turn
 
 from lmeff.formats.checkpoint import read_own_state
@@ -120,6 +121,28 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     # The stage that was scored before the kill is not scored again: one scoring is left.
     lengths = prepared_tokens(read_recipe(recipe).recipe).train_documents[:, 0]
     assert len(counted) == len(scoring.Windows.of(np.asarray(lengths), 32).batches())
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_while_documents_are_scored_goes_on(
+    recipe: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By SIGKILL in step 14, when the second part of the scores is written."""
+    words = [str(recipe), "name=killed_in_scoring", *OWN_LOSS]
+    lengths = np.asarray(prepared_tokens(read_recipe(recipe).recipe).train_documents[:, 0])
+    num_batches = len(scoring.Windows.of(lengths, 32).batches())
+    # Each part is opened and renamed; the stage of step 7 was scored before.
+    faults = ["keep_often", f"kill_at_write:{2 * (num_batches + 2)}:*curriculum.scores.npz*"]
+    code, said = ended(start(None, *words, faults=faults))
+    assert code == -signal.SIGKILL, said
+    killed, counted = run_folder(recipe, "killed_in_scoring"), []
+    assert not (killed / "checkpoints" / "step-14").exists()
+    score_batch = scoring._score_batch
+    monkeypatch.setattr(scoring, "_score_batch", lambda *given: [counted.append(1), score_batch(*given)][1])
+    run(recipe, "killed_in_scoring", OWN_LOSS)
+    assert (curve(killed), weights(killed), sequences(killed)) == (curve(whole), weights(whole), sequences(whole))
+    assert (killed / "curriculum.jsonl").read_text() == (whole / "curriculum.jsonl").read_text()
+    assert len(counted) == 2 * num_batches - 1, "what was kept is not scored again"
 
 
 @pytest.mark.slow

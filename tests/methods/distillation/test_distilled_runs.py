@@ -1,10 +1,11 @@
 """Distilled runs: what they are without a teacher's weight, that they go on to the same bits, and what they leave on disk."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
-from launching import curve, launch_in_turn, read_lines, state_of, weights
+from launching import curve, ended, launch_in_turn, read_lines, start, state_of, weights
 from methods.distillation.small import recipe_of, save_teacher, write_small
 from safetensors import safe_open
 
@@ -110,26 +111,35 @@ def test_a_distilled_run_that_goes_on_has_the_same_bits(path: Path, asked: Path,
 def test_a_run_that_is_killed_while_teachers_read_goes_on(
     path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    words = (teachers(path, "one", "two"), CACHE)
+    """By SIGKILL before the third shard has its name, then stopped when another one is written."""
+    words, faults = (teachers(path, "one", "two"), CACHE), ["keep_often", "kill_at_write:6:*/teachers/*.bin*"]
+    code, said = ended(start(None, str(path), "name=interrupted", *words, faults=faults))
+    assert code == -signal.SIGKILL, said
+    (folder,) = (path.parent / "data").glob("*/tokens/*/teachers/*")
+    first = {file.name: file.stat().st_mtime_ns for file in folder.glob("*.bin")}
+    assert sorted(first) == ["00000.bin", "00001.bin"]
+    assert [file.name.split(".")[1] for file in folder.glob(".*.tmp")] == ["00002"], "written, but not whole"
     write, written = TeacherCache.write_shard, []
 
-    def write_two(self: TeacherCache, number: int, records: object) -> None:
-        if len(written) == 2:
+    def write_one(self: TeacherCache, number: int, records: object) -> None:
+        if written:
             raise Interrupted
         written.append(number)
         write(self, number, records)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
         patched.setattr(module, "SHARD_POSITIONS", 32 * 60)
-        patched.setattr(TeacherCache, "write_shard", write_two)
+        patched.setattr(TeacherCache, "write_shard", write_one)
         interrupted = trained(path, "interrupted", *words, code=75)
         assert state_of(interrupted)["state"] == "interrupted"
         patched.setattr(TeacherCache, "write_shard", write)
         assert curve(trained(path, "interrupted", *words)) == curve(kept)
-    assert weights(interrupted) == weights(kept)
-    assert len(list((path.parent / "data").glob("*/tokens/*/teachers/*/*.bin"))) > 2
-    shard = next((path.parent / "data").glob("*/tokens/*/teachers/*/00001.bin"))
-    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    assert (written, weights(interrupted)) == ([2], weights(kept))
+    shards = sorted(folder.glob("*.bin"))
+    assert {name: folder.joinpath(name).stat().st_mtime_ns for name in first} == first, "they are not asked again"
+    (whole,) = (path.parent / "whole").glob("*/tokens/*/teachers/*/*.bin")
+    assert b"".join(shard.read_bytes() for shard in shards) == whole.read_bytes()
+    shards[1].write_bytes(shards[1].read_bytes()[:-1] + b"x")
     with monkeypatch.context() as patched:
         patched.setattr(module, "SHARD_POSITIONS", 32 * 60)
         trained(path, "damaged", *words, code=2)

@@ -21,6 +21,7 @@ from lmeff.plan.gpus import Gpu
 from lmeff.plan.memory import largest_fitting
 from lmeff.plan.text import format_plan
 from lmeff.probes.memory import probe_memory
+from lmeff.probes.speed import measure_speed
 from lmeff.tokens import BOS_ID
 
 GPT2 = ("model={family: gpt2, hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2}",)
@@ -264,3 +265,25 @@ def test_a_step_is_tried_with_its_teachers(path: Path) -> None:
     assert [one.shape for one in given["targets"]["teacher"].values()] == [(2, 32, 320), (2, 32, 320)]
     losses = objective.losses(torch.zeros(2, 32, 320), given["targets"], torch.tensor(62.0))
     assert losses["teacher"] > 0
+
+
+@pytest.mark.medium
+@pytest.mark.skipif(
+    torch.cuda.is_available(), reason="a GPU tries micro-batches before, and asks the teachers for that"
+)
+def test_a_measured_step_has_its_teachers(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a run's has: where they are asked in every step, and are there."""
+    asked, ask = list[int](), AskedTeachers.for_inputs
+    monkeypatch.setattr(AskedTeachers, "for_inputs", lambda *given: [asked.append(1), ask(*given)][1])
+    # (the recipe's further words, what is beside the measured steps, whether teachers are asked)
+    cases: list[tuple[tuple[str, ...], tuple[str, ...], bool]] = [
+        (taught(path, "llama", "gpt2"), (), True),
+        (taught(path, "llama", words=("distillation.cache.kind=top_k",)), ("teachers",), False),
+        (taught(path, "still to be trained"), ("teachers",), False),
+        ((), (), False),
+    ]
+    for words, beside, are_asked in cases:
+        asked.clear()
+        speed = measure_speed(recipe_of(path, *words, "paths.data=nowhere"), max_seconds=0.01)
+        assert speed.on_top == (*beside, "anchors", "evaluation")
+        assert len(asked) == (speed.num_steps + 1 if are_asked else 0)
