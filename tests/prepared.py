@@ -5,8 +5,9 @@
 arguments, environment, folder, files, session and signals, whose program runs as `__main__`. Under `accelerate launch` the
 processes of the run are forked too; everything else about it is real.
 
-Two things differ: modules are there before the program asks for them, and all children of one parent hash strings alike. So
-what is tested of imports, or of the launch itself, goes through `subprocess`.
+Three things differ: modules are there before the program asks for them, and still at its end, after what was registered for
+that (`atexit`) has run; and all children of one parent hash strings alike. So what is tested of imports, or of the launch
+itself, goes through `subprocess`.
 """
 
 import inspect

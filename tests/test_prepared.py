@@ -91,9 +91,13 @@ def test_random_numbers_are_not_those_of_the_next() -> None:
     ("code", "ending"),
     [
         ("import sys; sys.exit(3)", 3),
+        ("import sys; sys.exit(259)", 3),
         ("raise ValueError('wrong')", 1),
+        ("raise SystemExit('ValueError: wrong')", 1),
+        ("raise KeyboardInterrupt", -signal.SIGINT),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", -signal.SIGKILL),
         ("import atexit; atexit.register(print, 'at the end')", 0),
+        ("import threading, time; threading.Thread(target=lambda: (time.sleep(0.1), print('at the end'))).start()", 0),
     ],
 )
 def test_how_it_ends(popen: type[subprocess.Popen], code: str, ending: int) -> None:
