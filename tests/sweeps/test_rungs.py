@@ -476,26 +476,28 @@ axes:
 
 
 @pytest.mark.slow
-def test_survivors_are_bit_for_bit_what_they_are_without_kills(tmp_path: Path) -> None:
-    """In both kinds of rungs; those that come first pause at them, and go on when the last has come."""
+@pytest.mark.parametrize(
+    ("launcher", "rungs", "mode"), [("cpu_ddp", "prefix", "snapshot"), ("cpu", "own_schedule", "restart")]
+)
+def test_survivors_are_bit_for_bit_what_they_are_without_kills(
+    tmp_path: Path, launcher: str, rungs: str, mode: str
+) -> None:
+    """Those that come first pause at the rung, and go on when the last has come. Of two processes both stop."""
     write_recipe(tmp_path)
-    lines, sweeps = list[list[str]](), {}
-    for rungs, mode in (("prefix", "snapshot"), ("own_schedule", "restart")):
-        words = [f"anchors.mode={mode}", "anchors.tokens=[0,2k,5k]", "schedule.warmup=2 steps"]
-        free, killing = tmp_path / f"free_{mode}.yaml", tmp_path / f"killing_{mode}.yaml"
-        ranking = f"ranking: {{rungs: {rungs}, kill: {{at_tokens: [2k], halving: {{keep: 0.6}}}}}}\n"
-        free.write_text(STORY_SWEEP.format(name=free.stem))
-        killing.write_text(STORY_SWEEP.format(name=killing.stem) + ranking)
-        first = [[str(killing), *words, "--index", index, "--pause-at-rungs"] for index in "012"]
-        lines += [*([str(free), *words, "--index", index] for index in "02"), *first, *first]
-        sweeps[mode] = [read_sweep(str(file), words) for file in (killing, free)]
-    codes, said = launch_in_turn("cpu", tmp_path / "launches.json", lines)
-    assert codes == 2 * [0, 0, 75, 75, 0, 0, 0, 0], said
-    for killing, free in sweeps.values():
-        runs, others = ([case.run for case in sweep.cases] for sweep in (killing, free))
-        assert [weights(run.path).get("seed-1") is not None for run in runs] == [True, False, True]
-        assert [weights(run.path) for run in runs[::2]] == [weights(run.path) for run in others[::2]]
-        [line] = read_lines(SweepRungs(killing).log)
-        assert list(line["killed"]) == [killing.cases[1].name]
-        assert read_status(runs[1].path).shown == "killed"
-        assert f"{killing.cases[1]}: killed at 2k tokens by halving:" in said
+    words = [f"anchors.mode={mode}", "anchors.tokens=[0,2k,5k]", "schedule.warmup=2 steps"]
+    free, killing = tmp_path / "free.yaml", tmp_path / "killing.yaml"
+    ranking = f"ranking: {{rungs: {rungs}, kill: {{at_tokens: [2k], halving: {{keep: 0.6}}}}}}\n"
+    free.write_text(STORY_SWEEP.format(name=free.stem))
+    killing.write_text(STORY_SWEEP.format(name=killing.stem) + ranking)
+    first = [[str(killing), *words, "--index", index, "--pause-at-rungs"] for index in "012"]
+    lines = [*([str(free), *words, "--index", index] for index in "02"), *first, *first]
+    codes, said = launch_in_turn(launcher, tmp_path / "launches.json", lines)
+    assert codes == [0, 0, 75, 75, 0, 0, 0, 0], said
+    sweep, others = (read_sweep(str(file), words) for file in (killing, free))
+    runs, undisturbed = ([case.run.path for case in one.cases] for one in (sweep, others))
+    assert [weights(run).get("seed-1") is not None for run in runs] == [True, False, True]
+    assert [weights(run) for run in runs[::2]] == [weights(run) for run in undisturbed[::2]]
+    [line] = read_lines(SweepRungs(sweep).log)
+    assert list(line["killed"]) == [sweep.cases[1].name]
+    assert read_status(runs[1]).shown == "killed"
+    assert f"{sweep.cases[1]}: killed at 2k tokens by halving:" in said
