@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.themes import LIGHT
+from lmeff.analysis.charts.themes import DASHES, LIGHT_COLORS, SHAPES
 from lmeff.analysis.statistics.acquisition import CHANCE
 
 LEGEND = "chosen"
@@ -38,8 +38,8 @@ def curve_layers(
         seeds = shared(base.transform_filter("datum.seed !== null").mark_line(strokeWidth=1), lines, 0.6)
         layers.append(seeds.encode(value_y("value", y_title, scale), detail="seed:N"))
     value = value_y("value", y_title, scale)
-    layers.append(shared(whole.mark_line(strokeWidth=2.5), lines, 1).encode(value))
-    dots = shared(whole.mark_point(filled=True, size=45), lines, 1)
+    layers.append(shared(whole.mark_line(strokeWidth=2.5), lines, 1).encode(value, *series_dash(lines)))
+    dots = shared(whole.mark_point(filled=True, size=45), lines, 1).encode(*series_shape(lines))
     names = {"series": series_are} if len(lines) > 1 else {}
     names |= {"title": "task"} if "title" in points else {}
     tooltip = [
@@ -80,12 +80,44 @@ def value_y(field: str, title: str | None, scale: alt.Scale) -> alt.Y:
     return alt.Y(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5, labelExpr=labels))
 
 
-def series_color(lines: Sequence[str]) -> alt.Color:
-    """By series. More than the eight colors that can be told apart become a gradient in the order of the series."""
-    scheme = "viridis" if len(lines) > len(LIGHT["range"]["category"]) else alt.Undefined
+def series_color(lines: Sequence[str], legend_of_lines: bool = False) -> alt.Color:
+    """By series. More than the eight colors that can be told apart become a gradient in the order of the series.
+    `legend_of_lines`: for a figure without points, whose legend then shows the dashes."""
+    scheme = alt.Undefined if _can_be_told_apart(lines) else "viridis"
     scale = alt.Scale(domain=list(lines), scheme=scheme)
-    legend = alt.Legend(title=None, orient="top", labelLimit=0, symbolOpacity=1) if len(lines) > 1 else None
+    legend = _legend(lines)
+    if legend is not None and legend_of_lines:
+        legend = alt.Legend(
+            title=None, orient="top", labelLimit=0, symbolType="stroke", symbolStrokeWidth=2, symbolSize=300
+        )
     return alt.Color("series:N", sort=None, scale=scale, legend=legend)
+
+
+def series_shape(lines: Sequence[str]) -> list[alt.Shape]:
+    """The mark of each series, in the same legend as its color; none of too many series."""
+    if len(lines) == 1 or not _can_be_told_apart(lines):
+        return []
+    scale = alt.Scale(domain=list(lines), range=list(SHAPES[: len(lines)]))
+    return [alt.Shape("series:N", sort=None, scale=scale, legend=_legend(lines))]
+
+
+def series_dash(lines: Sequence[str]) -> list[alt.StrokeDash]:
+    """The dashes of each series; none of too many series."""
+    if len(lines) == 1 or not _can_be_told_apart(lines):
+        return []
+    scale = alt.Scale(domain=list(lines), range=list(DASHES[: len(lines)]))
+    return [alt.StrokeDash("series:N", sort=None, scale=scale, legend=None)]
+
+
+def _can_be_told_apart(lines: Sequence[str]) -> bool:
+    return len(lines) <= len(LIGHT_COLORS)
+
+
+def _legend(lines: Sequence[str]) -> alt.Legend | None:
+    if len(lines) == 1:
+        return None
+    # With an outline the dashes of the lines would make the marks ragged.
+    return alt.Legend(title=None, orient="top", labelLimit=0, symbolOpacity=1, symbolStrokeWidth=0)
 
 
 def loss_scale(values: pd.Series) -> alt.Scale:

@@ -6,9 +6,10 @@ import pandas as pd
 from lmeff.analysis.charts.layers import token_x
 from lmeff.analysis.charts.panels import SMALL_PANEL_WIDTH, small_panels
 from lmeff.analysis.charts.points import headline_tasks, interval_words, score_points
-from lmeff.analysis.charts.studies.named_lines import DASHES, color_of
+from lmeff.analysis.charts.studies.named_lines import color_of, shape_of
 from lmeff.analysis.charts.studies.scored_alike import score_title, scored_alike
 from lmeff.analysis.charts.study import Study
+from lmeff.analysis.charts.themes import DASHES, LIGHT_COLORS
 from lmeff.analysis.charts.token_axis import TokenAxis
 from lmeff.analysis.prediction.predictors.stack import evenly
 from lmeff.analysis.reading.runs import Run
@@ -17,6 +18,7 @@ from lmeff.quantities import format_short, format_tokens, parse_count
 NUM_PANELS = 12
 _FEWEST_PANELS = 2
 NOT_CALIBRATED = "no calibrated interval"
+_PREDICTED_COLOR, _SCORE_COLOR = LIGHT_COLORS[:2]
 _PREDICTED = ("value", "low80", "high80", "low95", "high95")
 
 
@@ -46,7 +48,9 @@ def grid_figure(study: Study) -> dict | None:
         base.mark_area(opacity=0.13).encode(alt.Y("low:Q", title=None), y2="high:Q"),
         base.mark_line(strokeWidth=2).encode(y, dash),
         base.mark_point(filled=True, size=35, opacity=1).encode(
-            y, tooltip=[alt.Tooltip("series:N", title="run"), alt.Tooltip("when:N", title="at"), alt.Tooltip("shown:N")]
+            y,
+            shape_of(lines),
+            tooltip=[alt.Tooltip("series:N", title="run"), alt.Tooltip("when:N", title="at"), alt.Tooltip("shown:N")],
         ),
     ]
     band = f"band: {words}" if (words := interval_words(points)) else ""
@@ -81,14 +85,14 @@ def fan_figure(study: Study) -> dict | None:
     shown = [alt.Tooltip(f"{name}:Q", title=words) for name, words in (("value", "predicted"), ("score", "score"))]
     spread = [alt.Tooltip(f"{name}:Q", title=words) for name, words in (("low80", "80% from"), ("high80", "to"))]
     layers = [
-        sure.mark_area(opacity=0.15, color="#0072b2").encode(y("low95"), y2="high95:Q"),
-        sure.mark_area(opacity=0.25, color="#0072b2").encode(y("low80"), y2="high80:Q"),
-        predicted.mark_line(strokeWidth=2, color="#0072b2").encode(y("value")),
+        sure.mark_area(opacity=0.15, color=_PREDICTED_COLOR).encode(y("low95"), y2="high95:Q"),
+        sure.mark_area(opacity=0.25, color=_PREDICTED_COLOR).encode(y("low80"), y2="high80:Q"),
+        predicted.mark_line(strokeWidth=2, color=_PREDICTED_COLOR).encode(y("value")),
         base.transform_filter("isValid(datum.end)")
         .mark_line(style="reference", strokeDash=[5, 4], color="#888")
         .encode(y("end")),
         base.transform_filter("isValid(datum.score)")
-        .mark_point(filled=True, size=40, opacity=1, color="#d55e00")
+        .mark_point(filled=True, size=40, opacity=1, color=_SCORE_COLOR)
         .encode(y("score"), tooltip=[alt.Tooltip("when:N", title="at"), *shown, *spread]),
     ]
     bands = "bands: 80 and 95% intervals" if points["low80"].notna().any() else NOT_CALIBRATED

@@ -9,11 +9,10 @@ import pandas as pd
 from lmeff.analysis.charts.layers import token_x
 from lmeff.analysis.charts.panels import PANEL_SPACING, PANEL_WIDTH, SUBTITLE_LINE_HEIGHT
 from lmeff.analysis.charts.points import inline
+from lmeff.analysis.charts.themes import DASHES, SHAPES
 
 Panel: TypeAlias = alt.LayerChart | alt.FacetChart
 """What layers become: facets too, as altair says."""
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2], [1, 3], [10, 4], [3, 3])
-SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 
 
 def line_panel(
@@ -62,9 +61,9 @@ def shape_of(lines: Sequence[str], field: str = "line") -> alt.Shape:
 def _legend(lines: Sequence[str]) -> alt.Legend | None:
     if len(lines) < 2:
         return None
-    # Two in a row fit over a panel; the dashes of the lines would make the marks ragged.
+    # Two in a row fit over a panel; with an outline the dashes of the lines would make the marks ragged.
     columns = alt.Undefined if len(lines) > 4 else 2
-    return alt.Legend(title=None, orient="top", labelLimit=0, symbolOpacity=1, symbolDash=[1, 0], columns=columns)
+    return alt.Legend(title=None, orient="top", labelLimit=0, symbolOpacity=1, symbolStrokeWidth=0, columns=columns)
 
 
 def tooltip(*fields: str) -> list[alt.Tooltip]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.layers import series_color
+from lmeff.analysis.charts.layers import series_color, series_shape
 from lmeff.analysis.charts.panels import PANEL_WIDTH
 from lmeff.analysis.charts.points import headline_tasks, inline, interval_words, labels, score_points
 from lmeff.analysis.charts.series import Series
@@ -42,15 +42,16 @@ def trade_off_figure(study: Study) -> dict | None:
     if (times := _latencies(series)) is not None:
         words, by_label = times
         panels.append((words, last, lambda series, anchor: by_label.get(series.label)))
-    color = series_color(labels(study.series))
-    drawn = [partial(_panel, series, color, tasks[0], left_out)(*panel) for panel in panels]
+    lines = labels(study.series)
+    marks = [series_color(lines), *series_shape(lines)]
+    drawn = [partial(_panel, series, marks, tasks[0], left_out)(*panel) for panel in panels]
     charts = [chart for chart in drawn if chart is not None]
     return as_figure(side_by_side(charts)) if charts else None
 
 
 def _panel(
     series: Sequence[Series],
-    color: alt.Color,
+    marks: Sequence[alt.Color | alt.Shape],
     task: str,
     left_out: str,
     title: str,
@@ -82,10 +83,10 @@ def _panel(
     subtitle = ["line: nothing cheaper was measured to be better", *filter(None, (bars, left_out))]
     return alt.layer(
         line.mark_line(style="reference", interpolate="step-after", strokeWidth=1.5, color="#888").encode(x, y),
-        alt.Chart(inline(front[_COLUMNS])).mark_rule(strokeWidth=2, opacity=0.6).encode(x, low, color, y2="high:Q"),
+        alt.Chart(inline(front[_COLUMNS])).mark_rule(strokeWidth=2, opacity=0.6).encode(x, low, marks[0], y2="high:Q"),
         alt.Chart(inline(points[_COLUMNS]))
         .mark_point(filled=True, size=55, opacity=0.9)
-        .encode(x, y, color, tooltip=tooltip),
+        .encode(x, y, *marks, tooltip=tooltip),
         title=alt.TitleParams(f"Quality against {title[0].lower() + title[1:]}", subtitle=subtitle),
     ).properties(width=PANEL_WIDTH, height=260)
 

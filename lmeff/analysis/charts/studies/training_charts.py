@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.layers import series_color, token_x
+from lmeff.analysis.charts.layers import series_color, series_dash, token_x
 from lmeff.analysis.charts.panels import PANEL_WIDTH
 from lmeff.analysis.charts.points import inline, labels
 from lmeff.analysis.charts.series import logged
@@ -44,7 +44,8 @@ def training_figure(study: Study) -> dict | None:
                 line.encode(
                     token_x(),
                     alt.Y("value:Q", title=title, scale=scale, axis=axis),
-                    series_color(labels(study.series)),
+                    series_color(labels(study.series), legend_of_lines=True),
+                    *series_dash(labels(study.series)),
                     detail="seed:N",
                 ),
                 title=alt.TitleParams(title, subtitle=subtitle),
