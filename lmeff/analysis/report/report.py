@@ -20,6 +20,7 @@ from lmeff.analysis.file_formats import ENDINGS
 from lmeff.analysis.reading.comparable import comparison_notes
 from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.report.sections import SECTIONS, PageContent
+from lmeff.analysis.report.summary import summary
 from lmeff.analysis.report.views import RunView
 from lmeff.errors import InputError
 from lmeff.files import write_text
@@ -77,6 +78,7 @@ def render_page(study: Study, title: str | None) -> tuple[str, bytes | None]:
         content.values,
         title=title or (views[0].run.name if len(views) == 1 else f"{len(views)} runs compared"),
         tasks=headline_tasks(series),
+        summary=summary(study, views, len(content.missing)),
         held_out_columns=_held_out_columns(views),
         sections=[section.render(environment, content) for section in SECTIONS],
         notes=[f"{view.label}: {note}" if len(views) > 1 else note for view in views for note in view.mixed]

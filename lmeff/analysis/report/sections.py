@@ -6,17 +6,24 @@ from functools import cached_property
 from typing import Any
 
 import jinja2
+import pandas as pd
 from markupsafe import Markup
 
 from lmeff.analysis.charts.figures import drawn_paradigms
 from lmeff.analysis.charts.points import has_pairs
 from lmeff.analysis.charts.series import Series, all_runs
 from lmeff.analysis.charts.study import Study
+from lmeff.analysis.one_table.cells import missing_cells
 from lmeff.analysis.reading.tasks import paradigms_of
+from lmeff.analysis.report.cautions import LOOKED_FOR, cautions
+from lmeff.analysis.report.costs import cost_table
+from lmeff.analysis.report.provenance import model_hashes, provenance_table
 from lmeff.analysis.report.views import ParadigmTable, RunView, SeedView, paradigm_tables
 from lmeff.analysis.statistics.acquisition import ACQUIRED
 from lmeff.analysis.statistics.changes import NUM_RESAMPLES
 
+MOST_HASHED = 10
+"""Runs of which the hashes of all revisions are listed; of more their folders have them."""
 SEEDS_WORDS = "It does not say how other seeds would come out."
 
 
@@ -50,6 +57,28 @@ class PageContent:
         return [SeedView(each) for each in self.series if len(each.runs) > 1]
 
     @cached_property
+    def cautions(self) -> list[str]:
+        return cautions(self.study, self.views, self.table, self.missing)
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The tidy table of all runs."""
+        return pd.concat([each.table for each in self.series], ignore_index=True)
+
+    @cached_property
+    def missing(self) -> pd.DataFrame:
+        """Values that are not there although other runs have them."""
+        return missing_cells(self.table)
+
+    @property
+    def hashes(self) -> list[tuple[str, str]]:
+        """Of the weights of every revision, where that makes no long list."""
+        if len(self.views) > MOST_HASHED:
+            return []
+        before = {view.label: f"{view.label}, " if len(self.views) > 1 else "" for view in self.views}
+        return [(before[view.label] + name, sha256) for view in self.views for name, sha256 in model_hashes(view.run)]
+
+    @cached_property
     def tables(self) -> list[ParadigmTable]:
         return paradigm_tables(self.series)
 
@@ -64,6 +93,7 @@ class PageContent:
             "figures": self.figures,
             "prediction": self.study.prediction,
             "seeds_words": SEEDS_WORDS,
+            "cautions": self.cautions,
             "paired": has_pairs(self.series, paradigms_of(all_runs(self.series))),
         }
 
@@ -89,6 +119,7 @@ def _figures(heading: str, **captions: str) -> ReportSection:
 
 
 SECTIONS = (
+    ReportSection("cautions"),
     ReportSection("learning_curves", lambda content: {"image": content.image, "num_resamples": NUM_RESAMPLES}),
     _figures("By corpus and size", grid="A panel for each corpus and size, a line for each vocabulary."),
     ReportSection("early"),
@@ -109,5 +140,14 @@ SECTIONS = (
     ),
     ReportSection("weights", lambda content: {"series_by_kind": len(content.series) == 1}),
     _figures("How training went", training="From the logs, thinned by averaging."),
+    ReportSection("costs", lambda content: {"costs": cost_table(content.views)}),
     ReportSection("runs"),
+    ReportSection(
+        "provenance",
+        lambda content: {
+            "provenance": provenance_table(content.views),
+            "hashes": content.hashes,
+            "looked_for": LOOKED_FOR,
+        },
+    ),
 )
