@@ -36,6 +36,12 @@ DROPOUT: dict[str, list[str]] = {
 """The fields that say how much of what is dropped, by family."""
 
 
+def tiny_model(family: str, **more: object) -> str:
+    """What stands in the braces of a recipe's `model:`; of a kind that is no family of these, only its name."""
+    fields = {"family": family, **TINY.get(family, {}), **more}
+    return ", ".join(f"{key}: {value}" for key, value in fields.items())
+
+
 def recipe_of(folder: Path, family: str, values: dict, *words: str) -> Recipe:
     """The recipe above with `values` under `model:` and other words of the command line."""
     path = folder / "recipe.yaml"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from launching import STORIES
-from models.tiny_families import TINY
+from models.tiny_families import TINY, tiny_model
 from transformers import PreTrainedModel
 
 from lmeff.errors import InputError, RunFailed
@@ -23,7 +23,7 @@ RECIPE = """
 name: job
 corpus: {{name: stories, paths: ['{folder}/stories.jsonl'], dev_share: 0.1, epochs: 5}}
 tokenizer: {{vocab_size: 320}}
-model: {{family: {model}}}
+model: {{{model}}}
 batch: {{tokens: 512, sequence_length: 32, micro: 4}}
 anchors: {{tokens: [1024]}}
 optimizer: {{learning_rate: 1e-2}}
@@ -31,10 +31,8 @@ schedule: {{name: constant, warmup: 1 steps}}
 paths: {{outputs: '{folder}/outputs', data: '{folder}/data'}}
 """
 SHAPE = "hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 64"
-MODELS = {
-    family: family + "".join(f", {key}: {value}" for key, value in shape.items()) for family, shape in TINY.items()
-}
-MODELS["auto"] = f"auto, config: {{model_type: gpt_neox, {SHAPE}}}"
+MODELS = {family: tiny_model(family) for family in TINY}
+MODELS["auto"] = f"family: auto, config: {{model_type: gpt_neox, {SHAPE}}}"
 UNUSED = "training.ddp_find_unused_parameters"
 
 

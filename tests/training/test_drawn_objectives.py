@@ -16,12 +16,12 @@ from launching import (
     wait_until_stopped,
     weights,
 )
+from models.tiny_families import tiny_model
 
-SHAPES = {
-    "bert": "family: bert, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2,"
-    " hidden_dropout_prob: 0.1",
-    "xlnet": "family: xlnet, hidden_size: 32, d_inner: 64, num_hidden_layers: 2, num_attention_heads: 2",
-    "llama": "hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2",
+MODELS = {
+    "bert": tiny_model("bert", hidden_dropout_prob=0.1),
+    "xlnet": tiny_model("xlnet"),
+    "llama": tiny_model("llama"),
 }
 WORDS = {
     "bert": ["batch.document_mask=true", "objective.whole_word=true"],
@@ -30,14 +30,14 @@ WORDS = {
 }
 
 
-@pytest.fixture(scope="module", params=SHAPES)
+@pytest.fixture(scope="module", params=MODELS)
 def recipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """Forty steps of sixteen rows, and words that make the objective's counts uneven."""
     folder = tmp_path_factory.mktemp(request.param)
     (folder / "stories.jsonl").write_text(STORIES)
     path, text = folder / "recipe.yaml", RECIPE.format(folder=folder)
     begin, _, end = text.partition("model: {")
-    path.write_text(f"{begin}model: {{{SHAPES[request.param]}{end[end.index('}') :]}")
+    path.write_text(f"{begin}model: {{{MODELS[request.param]}{end[end.index('}') :]}")
     return path, [str(path), *WORDS[request.param]]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from launching import STORIES, curve, launch_in_turn, read_lines, weights
-from models.tiny_families import DROPOUT, TINY
+from models.tiny_families import DROPOUT, tiny_model
 from safetensors.torch import load_file
 from training.in_turn import run_in_turn
 
@@ -29,7 +29,7 @@ name: plain
 seed: 1
 corpus: {{name: stories, paths: ['{folder}/stories.jsonl'], dev_share: 0.1, epochs: 5}}
 tokenizer: {{vocab_size: 320}}
-model: {{family: {family}}}
+model: {{{model}}}
 batch: {{tokens: 256, sequence_length: 32, micro: 8}}
 anchors: {{tokens: [0, 768]}}
 optimizer: {{learning_rate: 3e-3, epsilon: 1e-4}}
@@ -43,7 +43,7 @@ WORDS = {family: [f"model.{field}=0.1" for field in fields] for family, fields i
 WORDS["hybrid"] = ["objective.name=hybrid", *WORDS["llama"]]
 WORDS["auto"] = []
 WORDS["student"] = ["distillation.teachers=[{folder}/outputs/llama-plain/seed-1/revisions/seed-1]", *WORDS["llama"]]
-AUTO = "auto, config: {model_type: stablelm, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2,"
+AUTO = "family: auto, config: {model_type: stablelm, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2,"
 AUTO += " num_key_value_heads: 2, intermediate_size: 64, attention_dropout: 0.1}"
 """A decoder that no other test trains."""
 STOPPED = {"ddp": "modernbert", "zero1": "bert", "zero2": "xlnet", "zero3": "mamba2"}
@@ -56,10 +56,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("families")
     (folder / "stories.jsonl").write_text(STORIES)
     for kind in WORDS:
-        family = "llama" if kind in ("hybrid", "student") else kind
-        shape = "".join(f", {key}: {value}" for key, value in TINY.get(family, {}).items())
-        model = AUTO if kind == "auto" else family + shape
-        (folder / f"{kind}.yaml").write_text(RECIPE.format(folder=folder, family=model))
+        model = AUTO if kind == "auto" else tiny_model("llama" if kind in ("hybrid", "student") else kind)
+        (folder / f"{kind}.yaml").write_text(RECIPE.format(folder=folder, model=model))
     assert run_in_turn([line(folder, kind, "plain") for kind in WORDS]) == [0] * len(WORDS)
     return folder
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from launching import STORIES, curve, read_lines, weights
-from models.tiny_families import DROPOUT, TINY
+from models.tiny_families import DROPOUT, tiny_model
 from training.in_turn import run_in_turn
 
 from lmeff import run
@@ -21,7 +21,7 @@ RECIPE = """
 name: whole
 corpus: {{name: stories, paths: ['{folder}/stories.jsonl'], dev_share: 0.1, epochs: 5}}
 tokenizer: {{vocab_size: 320}}
-model: {{family: {family}}}
+model: {{{model}}}
 batch: {{tokens: 256, sequence_length: 32, micro: 8, log_samples: true}}
 anchors: {{tokens: [0, 1024]}}
 optimizer: {{learning_rate: 3e-3}}
@@ -43,8 +43,7 @@ def recipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def written(folder: Path, family: str) -> tuple[Path, list[str]]:
     (folder / "stories.jsonl").write_text(STORIES)
     path = folder / "recipe.yaml"
-    shape = "".join(f", {key}: {value}" for key, value in TINY[family].items())
-    path.write_text(RECIPE.format(folder=folder, family=f"{family}{shape}"))
+    path.write_text(RECIPE.format(folder=folder, model=tiny_model(family)))
     return path, [f"model.{field}=0.1" for field in DROPOUT[family]]
 
 
