@@ -19,13 +19,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
+    from lmeff.cli.input_checks import check_text_of
     from lmeff.recipe import read_recipe
     from lmeff.sweeps.cases import read_sweep
     from lmeff.sweeps.plan import recipes_by_tokens
     from lmeff.sweeps.reading import is_sweep
 
     if not is_sweep(options.recipe, options.overrides):
-        _prepare(read_recipe(options.recipe, options.overrides).recipe, options.recipe)
+        resolved = read_recipe(options.recipe, options.overrides)
+        check_text_of(resolved)
+        _prepare(resolved.recipe, options.recipe)
         return
     mistakes: list[str] = []
     failures: list[str] = []

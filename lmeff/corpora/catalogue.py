@@ -119,10 +119,10 @@ def has_place(corpus: Corpus) -> bool:
 
 def check_place(corpus: Corpus) -> None:
     """Raises InputError for a corpus of which nobody says where its text is, and for a track that there is not."""
-    if corpus.name == "synthetic":
-        return
     download, corpus = describe(corpus).get("download"), complete(corpus)
-    if has_place(corpus):
+    if corpus.name == "synthetic" or has_place(corpus):
+        if corpus.track and not download:
+            raise without_tracks(corpus)
         return
     if not download:
         raise nowhere(corpus)
@@ -130,6 +130,11 @@ def check_place(corpus: Corpus) -> None:
     if isinstance(tracks, dict) and corpus.track not in tracks:
         said = f"{corpus.track!r} is not" if corpus.track else "must be"
         raise InputError(f"corpus.track: {said} one of {', '.join(map(str, tracks))}; or give the text as corpus.paths")
+
+
+def without_tracks(corpus: Corpus) -> InputError:
+    """What to say of a track of a corpus that has none."""
+    return InputError(f"corpus.track: corpus {corpus.name!r} has no tracks; leave it out, or say track: null")
 
 
 def nowhere(corpus: Corpus) -> InputError:

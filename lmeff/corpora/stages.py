@@ -7,7 +7,7 @@ from typing import Any
 
 from lmeff.corpora import synthetic
 from lmeff.corpora.catalogue import describe as described_corpus
-from lmeff.corpora.catalogue import has_place, shared_settings, sources_of
+from lmeff.corpora.catalogue import has_place, shared_settings, sources_of, without_tracks
 from lmeff.corpora.cleaning.quality import check_language
 from lmeff.corpora.cleaning.rules import CLEANING_VERSION, check_cleaners
 from lmeff.corpora.documents import Rules
@@ -32,7 +32,7 @@ def with_download(corpus: Corpus, data: Path) -> Corpus:
     download = described_corpus(corpus).get("download")
     if not download or has_place(corpus):
         if corpus.track and not download:
-            raise InputError(f"corpus.track: corpus {corpus.name!r} has no tracks")
+            raise without_tracks(corpus)
         return corpus
     check_download(download)
     if "hub" in download:

@@ -151,6 +151,10 @@ def test_a_recipe_without_its_track_is_told_with_its_line(here: Path, capsys: py
         assert told([verb, "mine.yaml"], capsys) == wanted
     (here / "mine.yaml").write_text("extends: quickstart\nname: mine\ncorpus:\n  name: nowhere\n")
     assert told(["plan", "mine.yaml"], capsys).startswith("mine.yaml:4: corpus.paths: corpus 'nowhere' has no text")
+    (here / "mine.yaml").write_text("extends: leaner_small\nname: mine\ncorpus:\n  name: wikitext-2\n")
+    wanted = "corpus.track: corpus 'wikitext-2' has no tracks; leave it out, or say track: null"
+    for verb in ("plan", "train", "prepare"):
+        assert told([verb, "mine.yaml"], capsys).endswith(wanted)
     for name in ("leaner_small", "60m_babylm3", "20m_tinystories", "wikitext_small", "180m_hybrid"):
         assert main(["plan", name]) == 0
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from recipe.key_tables import field_tables
 
+from lmeff.cli.input_checks import check_text_of
+from lmeff.corpora.catalogue import complete, describe
+from lmeff.corpora.stages import with_download
 from lmeff.models.families import family_of
 from lmeff.plan import make_plan
 from lmeff.plan.disk import text_tokens
@@ -51,6 +54,15 @@ def test_a_recipe_of_a_study_is_valid_and_named_after_its_file(path):
     resolved = read_recipe(path)
     assert resolved.recipe.name == "_".join([study, path.stem, *published])
     assert make_plan(resolved.recipe).num_steps > 0
+
+
+@pytest.mark.parametrize("path", SHIPPED + STUDIES, ids=lambda path: str(path.relative_to(RECIPES)))
+def test_the_text_of_a_shipped_recipe_is_found_as_far_as_that_needs_no_network(path):
+    resolved = read_recipe(path)
+    check_text_of(resolved)
+    download = describe(resolved.recipe.corpus).get("download") or {}
+    if not download or "hub" in download:  # what else is downloaded is asked for at once
+        with_download(complete(resolved.recipe.corpus), Path("nowhere"))
 
 
 def test_families_are_of_one_size_and_train_alike():
