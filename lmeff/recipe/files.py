@@ -1,8 +1,10 @@
-"""Which file the name of a recipe means."""
+"""Which file the name of a recipe means, and what is in it."""
 
 import os
 from difflib import get_close_matches
 
+from lmeff.errors import InputError
+from lmeff.recipe.yaml_lines import MAX_BYTES, Layer, read_yaml
 from lmeff.shipped import find_shipped, shipped_names
 
 _SIMILARITY = 0.75
@@ -62,3 +64,33 @@ def _shipped(name: str) -> str | None:
         return None
     is_in_working_directory = path.is_relative_to(os.getcwd())
     return os.path.relpath(path) if is_in_working_directory else str(path)
+
+
+def read_layer(path: str) -> Layer:
+    """A YAML file whose top is a mapping. Raises InputError when there is nothing to go on with."""
+    layer = read_yaml(_read_text(path), path)
+    if layer.values is None and not layer.mistakes:
+        raise InputError(f"{path}: is empty; `lmeff init FILE.yaml` writes one to start from")
+    if not isinstance(layer.values, dict):
+        raise InputError(f"{path}:1: must be a mapping of sections such as 'corpus:' at its top")
+    return layer
+
+
+def _read_text(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file{suggest_file(path)}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder, not a recipe") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{path}: is larger than {MAX_BYTES} bytes, so it is no recipe")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        place = f"byte {content[error.start]:#04x} at offset {error.start:,} of the file"
+        raise InputError(f"{path}:{line}: is not UTF-8 text ({place}); save it as UTF-8") from None

@@ -16,14 +16,14 @@ from lmeff.errors import InputError
 from lmeff.paths import expanded
 from lmeff.quantities import format_count, parse_count
 from lmeff.recipe.checks import cross_check
-from lmeff.recipe.files import find_base, find_recipe, suggest_file
+from lmeff.recipe.files import find_base, find_recipe, read_layer
 from lmeff.recipe.input_paths import resolve_paths
 from lmeff.recipe.mistakes import as_lines, mistakes_of
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.fields import Section
 from lmeff.recipe.sections.training import check_training
 from lmeff.recipe.wording import one_line
-from lmeff.recipe.yaml_lines import COMMAND_LINE, MAX_BYTES, MAX_DEPTH, KeyPath, Layer, Mark, Mistake, read_yaml
+from lmeff.recipe.yaml_lines import COMMAND_LINE, MAX_DEPTH, KeyPath, Layer, Mark, Mistake, read_yaml
 
 SectionType = TypeVar("SectionType", bound=BaseModel)
 
@@ -121,6 +121,16 @@ def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Resolved:
     with all mistakes at once, each one line that starts with `FILE:LINE:` or `command line:`.
     """
     return RecipeFiles(path).resolve(overrides=overrides)
+
+
+def with_overrides(layer: Layer, overrides: Iterable[str]) -> Layer:
+    """What a file says, with the words of a command line over it. Raises InputError for those that cannot be read."""
+    merged = _Merged(copy.deepcopy(layer.values), dict(layer.marks), list(layer.mistakes))
+    for word in overrides:
+        merged.add_override(word)
+    if merged.lines:
+        raise InputError(*merged.lines)
+    return Layer(merged.values, merged.marks, merged.mistakes)
 
 
 def _resolve(merged: "_Merged", main: str) -> Resolved:
@@ -318,33 +328,3 @@ def _merge_under(values: dict[str, Any], over: dict[str, Any]) -> None:
             _merge_under(values[key], value)
         else:
             values[key] = value
-
-
-def read_layer(path: str) -> Layer:
-    """A YAML file whose top is a mapping. Raises InputError when there is nothing to go on with."""
-    layer = read_yaml(_read_text(path), path)
-    if layer.values is None and not layer.mistakes:
-        raise InputError(f"{path}: is empty; `lmeff init FILE.yaml` writes one to start from")
-    if not isinstance(layer.values, dict):
-        raise InputError(f"{path}:1: must be a mapping of sections such as 'corpus:' at its top")
-    return layer
-
-
-def _read_text(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(f"{path}: no such file{suggest_file(path)}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder, not a recipe") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if len(content) > MAX_BYTES:
-        raise InputError(f"{path}: is larger than {MAX_BYTES} bytes, so it is no recipe")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        place = f"byte {content[error.start]:#04x} at offset {error.start:,} of the file"
-        raise InputError(f"{path}:{line}: is not UTF-8 text ({place}); save it as UTF-8") from None

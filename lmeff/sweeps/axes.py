@@ -93,6 +93,7 @@ def _read_axis(layer: Layer, key: str, mistakes: list[Mistake]) -> Axis | None:
     values = layer.values["axes"][key]
     if isinstance(values, dict) and values:
         choices = [_named_choice(layer, key, name, mistakes) for name in values]
+        mistakes += _alike(key, choices)
         return Axis((key,), tuple(choices), layer.marks[path])
     if problem := wrong_key(key) or _wrong_list(values):
         mistakes.append(Mistake(path, problem))
@@ -114,6 +115,17 @@ def _named_choice(layer: Layer, axis: str, name: str, mistakes: list[Mistake]) -
             mistakes.append(Mistake((*path, key), problem))
         settings.append(Setting(tuple(key.split(".")), part_of(layer, (*path, key)), layer.marks[*path, key]))
     return Choice({axis: name}, tuple(settings), is_named=True)
+
+
+def _alike(axis: str, choices: Sequence[Choice]) -> Iterator[Mistake]:
+    """Names of the same values, whose cases would be trained and compared as if they differed."""
+    said = [{setting.key: setting.value.values for setting in choice.settings} for choice in choices]
+    for place, ours in enumerate(said):
+        for before, theirs in enumerate(said[:place]):
+            if ours.keys() == theirs.keys() and all(same_value(ours[key], theirs[key]) for key in ours):
+                name, first = (str(choices[at].values[axis]) for at in (place, before))
+                yield Mistake(("axes", axis, name), f"sets the same as {first!r}, so their cases would not differ")
+                break
 
 
 def _read_zip(layer: Layer, index: int, group: Any, mistakes: list[Mistake]) -> Axis | None:

@@ -17,8 +17,7 @@ import yaml
 from lmeff.errors import InputError
 from lmeff.files import write_text
 from lmeff.quantities import parse_count
-from lmeff.recipe.files import find_recipe
-from lmeff.recipe.reading import read_layer
+from lmeff.recipe.files import find_recipe, read_layer
 from lmeff.recipe.wording import did_you_mean, show
 
 _COLUMNS = ("model_config", "dataset", "anchors", "tokenizer_vocab_size")

@@ -8,9 +8,9 @@ from typing import Any
 
 from lmeff.errors import InputError
 from lmeff.paths import expanded
-from lmeff.recipe.files import find_base, find_recipe
+from lmeff.recipe.files import find_base, find_recipe, read_layer
 from lmeff.recipe.mistakes import as_lines
-from lmeff.recipe.reading import RecipeFiles, Setting, read_layer
+from lmeff.recipe.reading import RecipeFiles, Setting, with_overrides
 from lmeff.recipe.sections.fields import check_name
 from lmeff.recipe.wording import did_you_mean, one_line, show
 from lmeff.recipe.yaml_lines import COMMAND_LINE, KeyPath, Layer, Mark, Mistake, read_yaml
@@ -61,14 +61,30 @@ def read_text(file: str, words: Sequence[str]) -> SweepText:
     layer = read_layer(path)
     if "sweep" not in layer.values and not set(KEYS).isdisjoint(layer.values):
         raise InputError(f"{path}: sweep: missing; the name of the sweep, and of its folder")
+    of_ranking = [word for word in words if _sets_ranking(word)]
     text = (
-        _read_file(path, layer)
+        _read_file(path, with_overrides(layer, of_ranking))
         if "sweep" in layer.values
-        else SweepText(path, None, RecipeFiles(path), mark=Mark(path))
+        else _read_words(path, with_overrides(Layer({}), of_ranking))
     )
     for word in words:
-        _add_word(text, word)
+        if word not in of_ranking:
+            _add_word(text, word)
     return text
+
+
+def _sets_ranking(word: str) -> bool:
+    key, equals, _ = word.partition("=")
+    return bool(equals) and key.split(".")[0].strip() == "ranking"
+
+
+def _read_words(path: str, layer: Layer) -> SweepText:
+    """A recipe whose lists stand on the command line, where its ranking may, too."""
+    mistakes = list(layer.mistakes)
+    ranking = read_ranking(layer, mistakes)
+    if mistakes:
+        raise InputError(*as_lines(mistakes, layer.marks, [], path))
+    return SweepText(path, None, RecipeFiles(path), ranking=ranking, marks=layer.marks, mark=Mark(path))
 
 
 def _read_file(path: str, layer: Layer) -> SweepText:

@@ -244,6 +244,11 @@ axes:
         ("[32, 64]", "[]", "s.yaml:5: axes.model.hidden_size: needs at least one value"),
         ("[32, 64]", "[32, {a: 1}]", "s.yaml:5: axes.model.hidden_size: a value of several keys needs a name"),
         ("[32, 64]", "[32, 32.0]", "s.yaml:5: model.hidden_size: the cases 0 and 2 are the same"),
+        (
+            "many: {corpus.synthetic.num_documents: 200, corpus.epochs: 2}",
+            "many: {corpus.synthetic.num_documents: 0.1k}",
+            "s.yaml:8: axes.text.many: sets the same as 'few', so their cases would not differ",
+        ),
         ("[32, 64]", "[32, wide]", "s.yaml:5: model.hidden_size: "),
         ("model.hidden_size", "modle.hidden_size", "s.yaml:5: modle: unknown key; did you mean 'model'?"),
         ("model.hidden_size", "seed", "s.yaml:5: axes.seed: seeds stand under 'seeds:'"),

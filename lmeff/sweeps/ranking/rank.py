@@ -39,6 +39,10 @@ def rank_sweep(sweep: Sweep, metric: str | None = None) -> dict[str, Any]:
     sweep's file. Raises InputError for values that cannot be compared, and where there is none.
     """
     metric = metric or sweep.ranking.metric
+    if metric.startswith("dev_") and metric not in HELD_OUT:
+        raise InputError(
+            f"--metric {metric}: must be {', '.join(HELD_OUT)} or TASK:NAME{did_you_mean(metric, HELD_OUT)}"
+        )
     names = list(dict.fromkeys(case.name for case in sweep.cases))
     reasons, problems = reasons_of_kills(sweep)
     killed = {name: reason for name, reason in reasons.items() if name in names}
@@ -112,10 +116,6 @@ def _measure(case: Case, metric: str, killed: str | None) -> _Measured | str:
         return "no revisions"
     anchor = run.anchors[-1]
     if metric.startswith("dev_"):
-        if metric not in HELD_OUT:
-            raise InputError(
-                f"--metric {metric}: must be {', '.join(HELD_OUT)} or TASK:NAME{did_you_mean(metric, HELD_OUT)}"
-            )
         value = losses_of(run, anchor).get(metric)
     else:
         task, _, name = metric.partition(":")
