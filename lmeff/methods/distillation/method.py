@@ -1,5 +1,6 @@
 """Distillation as a learning method: its objective, what is done before training, its column in the log, and its costs."""
 
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -151,7 +152,8 @@ class TeacherColumn(RunCallback):
             self._sum, self._num_steps = 0.0, 0
 
     def state(self) -> dict[str, Any]:
-        return {"sum": self._sum, "num_steps": self._num_steps}
+        """A sum that is not finite, as of steps whose update was left out, is none: JSON has no such numbers."""
+        return {"sum": self._sum if math.isfinite(self._sum) else None, "num_steps": self._num_steps}
 
     def load_state(self, saved: dict[str, Any]) -> None:
-        self._sum, self._num_steps = saved["sum"], saved["num_steps"]
+        self._sum, self._num_steps = math.nan if saved["sum"] is None else saved["sum"], saved["num_steps"]

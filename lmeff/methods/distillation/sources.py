@@ -127,6 +127,11 @@ class TeacherSource:
         if 0 < longest < length:
             raise self.wrong(f"it takes {longest} tokens, and batch.sequence_length is {length}")
         entries, ours = family.vocab_size, recipe.model_vocab_size
+        if entries == recipe.tokenizer.vocab_size < ours:
+            raise self.wrong(
+                f"it has {entries:,} entries, and the student {ours:,}, with `<mask>`: a teacher of the objective '{objective}'"
+                " was trained with an objective that hides tokens behind it"
+            )
         if entries not in (ours, recipe.tokenizer.vocab_size + 1):
             raise self.wrong(f"it has {entries:,} entries, and the student {ours:,}: it has another tokenizer")
 

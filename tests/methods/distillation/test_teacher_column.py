@@ -1,5 +1,7 @@
 """The column of the log that has the teachers' term: a mean over steps, that keeps no process waiting for a number."""
 
+import json
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -72,3 +74,24 @@ def test_shares_are_summed_up_now_and_then() -> None:
     logs: dict[str, float] = {"loss": 9.0}
     column.on_log(anything, anything, TrainerControl(), logs=logs)
     assert logs["teacher_loss"] == 1.5 * 2499 / 2
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf])
+def test_a_step_without_a_finite_term_is_no_reason_to_end(number: float) -> None:
+    """Its update is left out (`optimizer.nonfinite: skip`), and a checkpoint is JSON, which has no such numbers. Its record has
+    no mean, and the next one its own."""
+    trainer: Any = TwoProcesses()
+    column, again = TeacherColumn(trainer), TeacherColumn(trainer)
+    anything: Any = SimpleNamespace()
+    for trainer.step in (1, number, 2):
+        column.on_step_end(anything, anything, TrainerControl(should_save=trainer.step == 2))
+    saved = json.loads(json.dumps(column.state(), allow_nan=False))
+    again.load_state(saved)
+    for one in (column, again):
+        logs: dict[str, float] = {"loss": 9.0}
+        one.on_log(anything, anything, TrainerControl(), logs=logs)
+        assert not math.isfinite(logs["teacher_loss"])
+        trainer.step = 4
+        one.on_step_end(anything, anything, TrainerControl())
+        one.on_log(anything, anything, TrainerControl(), logs=logs)
+        assert logs["teacher_loss"] == 6

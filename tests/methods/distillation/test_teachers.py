@@ -96,10 +96,13 @@ def test_a_teacher_that_cannot_teach_is_one_line(path: Path) -> None:
     assert "a mamba2 cannot teach the objective 'hybrid'" in mistake(path, *taught(path, "mamba2", words=HYBRID))
     long = mistake(path, *taught(path, "llama", words=("batch.sequence_length=64", "batch.tokens=256")))
     assert "it takes 32 tokens, and batch.sequence_length is 64" in long
-    assert "it has 320 entries, and the student 321" in mistake(path, *taught(path, "llama", words=HYBRID))
-    assert "it has 320 entries, and the student 310" in mistake(
-        path, *taught(path, "llama", words=("tokenizer.vocab_size=310",))
+    assert "it has 320 entries, and the student 321, with `<mask>`: a teacher of the objective 'hybrid' was" in mistake(
+        path, *taught(path, "llama", words=HYBRID)
     )
+    for words, entries in (((), 310), (HYBRID, 311)):
+        assert f"it has 320 entries, and the student {entries}: it has another tokenizer" in mistake(
+            path, *taught(path, "llama", words=(*words, "tokenizer.vocab_size=310"))
+        )
 
 
 @pytest.mark.medium
