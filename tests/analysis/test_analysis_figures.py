@@ -12,7 +12,7 @@ from analysis.fake_runs import write_fake_run
 from lmeff.analysis import read_runs, write_report
 from lmeff.cli import main
 
-NAMES = ("main", "phenomena", "paradigms", "training")
+NAMES = ("main", "phenomena", "paradigms", "grouped_phenomena", "paradigm_boxes", "training", "losses")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_a_figure_is_chosen_by_name(run, tmp_path, capsys):
     assert "subject verb agreement" in words_of((tmp_path / "x.svg").read_text())
     capsys.readouterr()
     assert main(["report", str(run), "-o", str(tmp_path / "y.svg"), "--figure", "weights"]) == 2
-    said = "--figure weights: of these runs there are main, phenomena, paradigms, training\n"
+    said = f"--figure weights: of these runs there are {', '.join(NAMES)}\n"
     assert capsys.readouterr().err.endswith(said)
     assert not (tmp_path / "y.svg").exists()
 

@@ -10,8 +10,11 @@ from lmeff.analysis.charts.main_figure import main_figure
 from lmeff.analysis.charts.panels import task_panels
 from lmeff.analysis.charts.points import has_pairs
 from lmeff.analysis.charts.series import Series, all_runs
+from lmeff.analysis.charts.studies.box_plots import paradigm_boxes, seed_boxes
 from lmeff.analysis.charts.studies.fans import fan_figure, grid_figure
+from lmeff.analysis.charts.studies.grouped_phenomena import grouped_phenomena
 from lmeff.analysis.charts.studies.heat_maps import paradigms_map, phenomena_map
+from lmeff.analysis.charts.studies.histograms import lengths_figure, losses_figure
 from lmeff.analysis.charts.studies.predictions import agreement_figure, errors_figure, predicted_figure
 from lmeff.analysis.charts.studies.sweep_plots import sweep_figure
 from lmeff.analysis.charts.studies.trade_offs import trade_off_figure
@@ -51,8 +54,11 @@ FIGURES: dict[str, Callable[[Study], dict | None]] = {
     "paradigms": lambda study: _paradigms_figure(study.series),
     "weights": lambda study: weights_figure(study.series),
     "grid": grid_figure,
+    "grouped_phenomena": grouped_phenomena,
     "phenomena_map": phenomena_map,
     "paradigms_map": paradigms_map,
+    "paradigm_boxes": paradigm_boxes,
+    "seed_boxes": seed_boxes,
     "agreement": agreement_figure,
     "errors": errors_figure,
     "predicted": predicted_figure,
@@ -60,6 +66,8 @@ FIGURES: dict[str, Callable[[Study], dict | None]] = {
     "trade_offs": trade_off_figure,
     "sweep": sweep_figure,
     "training": training_figure,
+    "losses": losses_figure,
+    "lengths": lengths_figure,
 }
 """What makes the Vega-Lite specification of each; None where nothing was measured that it shows."""
 

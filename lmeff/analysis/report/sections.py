@@ -135,11 +135,21 @@ SECTIONS = (
         sweep="Recipes at the last anchor that all of them have; joined are those that differ in nothing else.",
     ),
     _figures(
+        "Spread",
+        paradigm_boxes="How much the paradigms of one model differ.",
+        seed_boxes="How much the seeds of one recipe differ.",
+    ),
+    _figures(
         "Quality and cost",
         trade_offs="Every point is a saved model. FLOPs are those of training, with teachers and scoring of text.",
     ),
     ReportSection("weights", lambda content: {"series_by_kind": len(content.series) == 1}),
-    _figures("How training went", training="From the logs, thinned by averaging."),
+    _figures(
+        "How training went",
+        training="From the logs, thinned by averaging.",
+        losses="How losses are spread over steps and over sentences.",
+        lengths="How long the documents are that training reads, of the prepared tokens beside the runs.",
+    ),
     ReportSection("costs", lambda content: {"costs": cost_table(content.views)}),
     ReportSection("runs"),
     ReportSection(

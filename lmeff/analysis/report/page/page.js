@@ -97,6 +97,10 @@
       const characters = Math.max(12, Math.floor(spec.spec.width / 6.8));
       spec.facet.header.labelExpr = spec.facet.header.labelExpr.replace(/\{1,\d+\}/, `{1,${characters}}`);
     }
+    // Names of rows stand beside a figure of one panel.
+    if (spec.usermeta.label_pixels) {
+      spec.width = Math.max(160, Math.min(spec.width, width - spec.usermeta.label_pixels));
+    }
     if (spec.usermeta.token_axis) {
       setTokenAxes(spec, spec.usermeta.token_axis, spec.concat ? spec.concat[0].width : spec.spec.width);
     }
