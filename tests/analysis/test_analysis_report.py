@@ -93,7 +93,8 @@ def test_the_page_says_what_happened_and_holds_every_anchor(report, finished_run
     assert "lmeff train recipe.yaml" in page.text
     assert "lmeff report outputs/180m_hybrid/seed-0 -o report.html" in page.text
     assert "learning_rate: 3e-4" in page.text
-    assert set(page.figures) == {"main", "phenomena", "paradigms", "training"}
+    spread = {"grouped_phenomena", "paradigm_boxes", "losses"}
+    assert set(page.figures) == {"main", "phenomena", "paradigms", "training"} | spread
     assert page.text.count("determiner noun agreement irregular 1") == 1
     assert str(finished_run) not in page.source
 
