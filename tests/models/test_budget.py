@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,13 @@ import yaml
 
 from lmeff.cli.main import main
 from lmeff.errors import InputError
+from lmeff.models.budget.shapes import Shapes
 from lmeff.models.build import build_model
 from lmeff.models.families import designs_of, family_of, solved
 from lmeff.plan import make_plan
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.changes import changes_since
+from lmeff.recipe.schema import Recipe
 from lmeff.runs.command_line import read_arguments
 
 RECIPE = """
@@ -298,27 +302,60 @@ def test_what_cannot_be_is_one_line(tmp_path: Path, model: str, said: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("parameters", "share", "factor", "num_entries"), [("60k", 0.35, 2.66, 300), ("100k", 0.7, 2, 600)]
+    ("family", "parameters", "share", "factor", "num_entries"),
+    [
+        ("llama", 60_000, 0.35, 2.66, 300),
+        ("llama", 100_000, 0.7, 2, 600),
+        (GROUPED, 100_000, 0.9, 2.66, 300),
+        ("gpt2", 150_000, 0.02, 3, 300),
+        ("mamba2", 200_000, 0.9, None, 300),
+        ("xlnet", 100_000, 0.8, 4, 600),
+    ],
 )
 def test_the_nearest_miss_is_that_of_a_slow_search(
-    tmp_path: Path, parameters: str, share: float, factor: float, num_entries: int
+    tmp_path: Path, family: str, parameters: int, share: float, factor: float | None, num_entries: int
 ) -> None:
-    """Over all widths, feed-forward widths and depths."""
-    budget = f"{{parameters: {parameters}, embedding_share: {share}, glu_factor: {factor}}}"
-    line = mistake(tmp_path, f"{{tie_word_embeddings: true, budget: {budget}}}", f"tokenizer.vocab_size={num_entries}")
-    asked, best, nearest = int(parameters[:-1]) * 1000, math.inf, ""
+    """Over all widths, divisions, feed-forward widths and depths."""
+    asked = f"parameters: {parameters}, embedding_share: {share}" + (f", glu_factor: {factor}" if factor else "")
+    tie = "" if family == "xlnet" else "tie_word_embeddings: true, "
+    line = mistake(tmp_path, f"{{family: {family}, {tie}budget: {{{asked}}}}}", f"tokenizer.vocab_size={num_entries}")
+    best, nearest = math.inf, (0, 0, 0)
     for width in range(16, 200, 8):
-        low, high = width * factor / 1.25, width * factor * 1.25
-        for inner in (one for one in range(8, 2000, 8) if low <= one <= high):
+        low, high = (width * factor / 1.25, width * factor * 1.25) if factor else (0, 0)
+        for head, inner in product(divisions(family, width), range(8 * bool(factor), 5 * width, 8)):
+            if not low <= inner <= high:
+                continue
             for depth in range(1, 120):
-                total = count("llama", num_entries, width, inner, depth, head=64)
-                off = (math.log(total / asked) / 0.005) ** 2
-                misses = math.log(num_entries * width / total / share), math.log(inner / width / factor)
+                total = count(family, num_entries, width, inner, depth, head)
+                off = (math.log(total / parameters) / 0.005) ** 2
+                misses = (
+                    math.log(num_entries * width / total / share),
+                    math.log(inner / width / factor) if factor else 0,
+                )
                 distance = off + sum(one**2 for one in misses) / math.log(1.25) ** 2
                 if distance < best:
-                    best = distance
-                    nearest = f"hidden_size {width}, intermediate_size {inner}, num_hidden_layers {depth}, "
-    assert f"the nearest: {nearest}" in line
+                    best, nearest = distance, (width, inner, depth)
+    width, inner, depth = nearest
+    found = (
+        f"the nearest: hidden_size {width}, " + (rf"\w+ {inner}, " if factor else "") + f"num_hidden_layers {depth}, "
+    )
+    assert re.search(found, line), line
+
+
+@pytest.mark.parametrize(("family", "tied"), CASES)
+def test_no_layer_has_fewer_parameters_than_is_said_without_counting(tmp_path: Path, family: str, tied: bool) -> None:
+    tie = f"tie_word_embeddings: {tied}, " if (family, False) in CASES else ""
+    recipe = read(tmp_path, f"{{family: {family}, {tie}budget: {{parameters: 10M}}}}").recipe
+
+    def total_and_embedding(one: Recipe) -> tuple[int, int]:
+        counted = family_of(one).count_parameters()
+        return counted.total, counted.embedding
+
+    shapes = Shapes(recipe, total_and_embedding)
+    for width in (16, 64, 200, 1024):
+        for one in shapes.divisions(width):
+            assert one.of_layer + 8 * one.of_inner >= shapes.least_layer(width, 8 if one.of_inner else 0)
+            assert one.of_inner == 0 or one.of_inner >= 2 * width
 
 
 # ---------------------------------------------------------------------- the plan
