@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from lmeff.analysis.charts.series import Series, curve_points
-from lmeff.analysis.reading.tasks import has_pair_scores, headline_metric
+from lmeff.analysis.reading.tasks import examples_of, headline_metric
 from lmeff.quantities import format_tokens
 
 
@@ -27,7 +27,7 @@ def labels(series: Sequence[Series]) -> list[str]:
 
 def has_pairs(series: Sequence[Series], tasks: Sequence[str] | dict[str, str]) -> bool:
     """Whether scores of minimal pairs are behind the tasks, so that guessing gets one half of them right."""
-    return any(has_pair_scores(run, task) for each in series for run in each.runs for task in tasks)
+    return any(examples_of(run, task) == "pairs" for each in series for run in each.runs for task in tasks)
 
 
 def score_points(series: Sequence[Series], task: str) -> pd.DataFrame:

@@ -60,7 +60,11 @@ def _of_observations(observations: Sequence[Observation]) -> pd.DataFrame:
         "settings": [one.settings for one in observations],
     }
     columns["recipe"] = columns["run"]
-    table = pd.DataFrame(columns).assign(unit="tokens", level="paradigm").reindex(columns=list(COLUMNS))
+    table = (
+        pd.DataFrame(columns)
+        .assign(unit="tokens", level=list(map(_level, observations)))
+        .reindex(columns=list(COLUMNS))
+    )
     of_numbers = dict.fromkeys(("nominal_tokens", "exact_tokens"), "Int64")
     types = COLUMNS | of_numbers | {"seed": "int64" if all(map(is_number, seeds)) else "str"}
     return table.astype(types)
@@ -70,6 +74,12 @@ def _interval(one: Observation) -> tuple[float | None, float | None]:
     if one.stderr is None:
         return None, None
     return metric_interval(one.metric, one.value, one.stderr, one.n) or (None, None)
+
+
+def _level(one: Observation) -> str:
+    if one.suite is None or one.task not in (one.suite, one.phenomenon):
+        return "paradigm"
+    return "group" if one.task == one.suite else "phenomenon"
 
 
 def _known(name: str) -> str | None:

@@ -49,6 +49,8 @@ class Observation:
     """Which data the value is of, as whoever measured it names them; values of others cannot be compared."""
     settings: str | None = None
     """As `data`, of how it was measured."""
+    suite: str | None = None
+    """Of minimal pairs: the suite that the task is a paradigm or a phenomenon of, or that it is."""
 
     @property
     def run(self) -> str:

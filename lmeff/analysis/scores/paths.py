@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from lmeff.analysis.reading.paths import read_runs
 from lmeff.analysis.reading.runs import Run
+from lmeff.analysis.scores.blimp_tables import with_groups
 from lmeff.analysis.scores.observation import Observation, check_no_duplicates, observations_of
 from lmeff.analysis.scores.score_table import header_of, parse_columns, read_score_table
 from lmeff.analysis.scores.table_runs import runs_of_table, seed_note
@@ -87,8 +88,9 @@ def _read_tables(
     notes: list[str] = []
     for path, header in zip(files, headers, strict=True):
         own = {field: column for field, column in named.items() if column.name in header or column.name not in known}
-        tables[path], said = read_score_table(path, own, with_losses)
-        notes += said
+        scores, said = read_score_table(path, own, with_losses)
+        tables[path], said_of_groups = with_groups(path.name, scores)
+        notes += [*said, *said_of_groups]
     return tables, notes
 
 

@@ -10,6 +10,7 @@ from lmeff.analysis.reading.other_models import NamedAnchor
 from lmeff.analysis.reading.results import Results, Score, TaskResult
 from lmeff.analysis.reading.runs import Anchor, Run
 from lmeff.analysis.scores.observation import Observation, is_number
+from lmeff.formats.result import Kind
 from lmeff.quantities import parse_count
 
 
@@ -77,9 +78,23 @@ def _run(path: Path, cell: str, seed: int, scores: Sequence[Observation]) -> Tab
             Anchor(f"{tokens}", NamedAnchor(tokens, tokens, flops=_known_flops(here)), _results(here))
             for tokens, here in sorted(by_tokens.items())
         ),
+        subtasks=_subtasks(scores),
         source=path.name,
         parameters=_counted_parameters(first),
     )
+
+
+def _subtasks(scores: Sequence[Observation]) -> dict[str, tuple[str, ...]]:
+    """Suites of minimal pairs with their phenomena, and these with their paradigms, as far as they are tasks of the table."""
+    tasks = {one.task for one in scores}
+    below: dict[str, dict[str, None]] = {}
+    for one in scores:
+        if one.suite is None or one.task == one.suite:
+            continue
+        above = one.suite if one.task == one.phenomenon else one.phenomenon
+        if above in tasks:
+            below.setdefault(str(above), {})[one.task] = None
+    return {group: tuple(members) for group, members in below.items()}
 
 
 def _known_flops(scores: Sequence[Observation]) -> float | None:
@@ -100,5 +115,7 @@ def _results(scores: Sequence[Observation]) -> Results:
         metrics = tasks[one.task].metrics if one.task in tasks else {}
         settings = {"settings": one.settings} if one.settings else {}
         about = {"data_sha256": one.data, "settings": settings} if one.data or settings else {}
-        tasks[one.task] = TaskResult({**metrics, one.metric: Score(one.value, one.stderr)}, one.n, about)
+        metrics = {**metrics, one.metric: Score(one.value, one.stderr)}
+        kind: Kind = "choices" if one.suite is None else "pairs"
+        tasks[one.task] = TaskResult(metrics, one.n, about, kind=kind)
     return Results(tasks)
