@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> None:
     plan = make_plan(
         recipe, world_size=options.devices, tokens_per_second=speed, mfu=options.mfu, gpu=options.gpu, costs=costs
     )
+    if options.mfu and (costs.flops_teachers or costs.flops_scoring):
+        speed_from = "with what is computed beside training"
     check_machine(resolved, find_gpu(options.gpu).capability if options.gpu else None)
     check_text_of(resolved)
     check_recipe_tasks(resolved)

@@ -27,9 +27,9 @@ def make_plan(
 ) -> PlanDocument:
     """What the recipe will do and cost.
 
-    `tokens_per_second` counts all devices; or give `mfu` (0..1) of a `gpu`'s 16-bit peak. With a `gpu`, a micro-batch of
-    `auto` is the largest that its memory holds by this estimate; a run probes it instead. `costs` are those of the recipe's
-    learning methods, which are not known here.
+    `tokens_per_second` counts all devices; or give `mfu` (0..1) of a `gpu`'s 16-bit peak, by which all that is computed takes
+    its time, also beside training. With a `gpu`, a micro-batch of `auto` is the largest that its memory holds by this estimate;
+    a run probes it instead. `costs` are those of the recipe's learning methods, which are not known here.
 
     Raises InputError for anchors, batches or models that cannot be.
     """
@@ -51,7 +51,8 @@ def make_plan(
     if mfu is not None:
         if tokens_per_second is not None:
             raise InputError("--mfu: give it or --tokens-per-second, not both")
-        tokens_per_second = _peak_flops(mfu, gpu) * world_size / (total_flops / trained_tokens)
+        computed = total_flops + (costs.flops_teachers or 0) + (costs.flops_scoring or 0)
+        tokens_per_second = _peak_flops(mfu, gpu) * world_size / (computed / trained_tokens)
     # ---- disk
     one_revision = revision_bytes(recipe, parameters.total)
     data_bytes = prepared_bytes(recipe.corpus, recipe.tokenizer.vocab_size)

@@ -28,7 +28,7 @@ def plan_sweep(
 
     Disk is that of all cases at the same time. `data_bytes` is null where the text of a case is not known, and is then not in
     `disk_bytes`. `flops_teachers`, `flops_scoring` and `teacher_cache_bytes` are there where a case has them, as in its own
-    plan; what cases keep of the same teachers is in one place, and is counted once.
+    plan; what cases keep of the same teachers is in one place, and is counted once, but for the hours by `mfu`.
     """
     costs = [_costs_of(case) for case in sweep.cases]
     plans = [

@@ -209,6 +209,10 @@ def test_what_teachers_cost_is_planned(path: Path) -> None:
     # Estimated before there are tokens: 0.45 x log2(320) - 2.2 bytes for each.
     assert before.teacher_cache_bytes == pytest.approx(size / 1.5447 * (64 * 4 + 4), rel=1e-3)
     assert before.flops_teachers == pytest.approx(size / 1.5447 * forward, rel=1e-3)
+    for costs in (method_costs(asked), method.costs()):
+        recipe = asked if costs.teacher_cache_bytes is None else kept
+        timed = make_plan(recipe, mfu=0.4, gpu="h100", costs=costs)
+        assert timed.hours == pytest.approx((timed.total_flops + (costs.flops_teachers or 0)) / 0.4 / 989.4e12 / 3600)
     plan = make_plan(kept, costs=method.costs())
     assert plan.disk_bytes - make_plan(kept).disk_bytes == plan.teacher_cache_bytes
     away = method_costs(recipe_of(path, *taught(path, "llama", "nobody")))
