@@ -38,6 +38,8 @@ THIRD_PARTY = (
     "transformers.trainer",
 )
 """What lmeff imports of others only when it is needed."""
+ZERO = "deepspeed.runtime.zero.muon.muon_optimizer"
+"""What ZeRO imports in every process, also where nobody asked for Muon: it brings torch's compiler along."""
 
 
 @contextmanager
@@ -131,7 +133,8 @@ def set_command_line(words: list[str]) -> None:
 def import_everything() -> None:
     import lmeff
 
-    for name in THIRD_PARTY:
+    # On a GPU, importing DeepSpeed may open it, and no fork could use it.
+    for name in (*THIRD_PARTY, *([ZERO] if os.environ.get("DS_ACCELERATOR") == "cpu" else [])):
         importlib.import_module(name)
     for module in pkgutil.walk_packages(lmeff.__path__, "lmeff."):
         if not module.name.endswith("__main__"):

@@ -119,7 +119,8 @@ def _traits(model: PreTrainedModel, asked: Scoring) -> _Traits:
         kind=type(model).__name__,
         has_query_stream=has_stream,
         sees_later=sees_later,
-        predicts_masked=type(model) in MODEL_FOR_MASKED_LM_MAPPING.values(),
+        # Not `in .values()`, which imports every architecture that has such a head.
+        predicts_masked=MODEL_FOR_MASKED_LM_MAPPING.get(type(model.config), None) is type(model),
         looks_both_ways=not sees_later and asked not in ("auto", "causal") and _looks_both_ways(model),
     )
 
