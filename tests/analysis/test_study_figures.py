@@ -219,6 +219,26 @@ def test_points_are_joined_that_differ_in_nothing_else():
     assert names["clipped"] == "tied true, max_grad_norm 1, no paths"
 
 
+def test_shapes_that_follow_from_a_budget_are_no_settings_and_who_is_alone_is_left_out(tmp_path):
+    designs = {"a": (0.25, 2.66), "b": (0.35, 2.66), "c": (0.45, 2.66), "d": (0.35, 2), "e": (0.35, 4)}
+    for width, (name, (share, factor)) in enumerate(designs.items(), 100):
+        run = write_fake_run(tmp_path / "outputs", name, anchors=(0, 25), num_pairs=2, quality=factor / 10, final=False)
+        found = {"fields": {"hidden_size": width}, "tie_word_embeddings": True, "parameters": 1}
+        wanted = {"embedding_share": share, "glu_factor": factor}
+        plan = json.loads((run / "plan.json").read_text())
+        plan["budget"] = {"parameters": 1, **wanted, "found": {**found, **wanted}, "alternatives": []}
+        (run / "plan.json").write_text(json.dumps(plan))
+        model = f"family: llama, hidden_size: {width}, budget: {json.dumps(wanted)}"
+        recipe = (run / "recipe.yaml").read_text().replace("family: llama, size: 180m", model)
+        (run / "recipe.yaml").write_text(recipe)
+    spec = FIGURES["sweep"](Study(read_runs([tmp_path / "outputs"])))
+    titles = [panel["title"]["text"] for panel in spec["concat"]]
+    assert titles == ["Bits per byte by embedding share", "Bits per byte by glu factor"]
+    for panel, alone in zip(spec["concat"], ("de", "ac"), strict=True):
+        assert {row["series"] for row in rows(spec, panel)} == set(designs) - set(alone)
+        assert "left out: 2 that no other is joined with" in " ".join(panel["title"]["subtitle"])
+
+
 def test_recipes_are_shown_at_the_last_anchor_that_all_have(sweep, tmp_path):
     for rate, anchors in (("1e-4", (0, 25)), ("1e-3", (0, 25, 100)), ("1e-2", (0, 25, 100))):
         write_fake_run(tmp_path / "outputs", rate, anchors=anchors, num_pairs=2, learning_rate=rate, final=False)

@@ -11,6 +11,8 @@ from lmeff.analysis.charts.panels import PANEL_SPACING, PANEL_WIDTH, SUBTITLE_LI
 from lmeff.analysis.charts.points import inline
 from lmeff.analysis.charts.themes import DASHES, SHAPES
 
+_CHARACTER_WIDTH, _SYMBOL_WIDTH = 7, 30
+"""Pixels of an entry of a legend."""
 Panel: TypeAlias = alt.LayerChart | alt.FacetChart
 """What layers become: facets too, as altair says."""
 
@@ -61,8 +63,9 @@ def shape_of(lines: Sequence[str], field: str = "line") -> alt.Shape:
 def _legend(lines: Sequence[str]) -> alt.Legend | None:
     if len(lines) < 2:
         return None
-    # Two in a row fit over a panel; with an outline the dashes of the lines would make the marks ragged.
-    columns = alt.Undefined if len(lines) > 4 else 2
+    # As many in a row as fit over a panel; with an outline the dashes of the lines would make the marks ragged.
+    longest = max(map(len, lines))
+    columns = max(1, min(4, PANEL_WIDTH // (_CHARACTER_WIDTH * longest + _SYMBOL_WIDTH)))
     return alt.Legend(title=None, orient="top", labelLimit=0, symbolOpacity=1, symbolStrokeWidth=0, columns=columns)
 
 

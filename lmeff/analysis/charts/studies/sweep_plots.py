@@ -16,6 +16,7 @@ from lmeff.analysis.charts.studies.named_lines import Panel, as_figure, color_of
 from lmeff.analysis.charts.studies.scored_alike import score_title, scored_alike
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.held_out import same_held_out_text
+from lmeff.analysis.reading.runs import Run
 
 FEWEST_VALUES = 3
 MOST_LINES = 8
@@ -34,7 +35,7 @@ Settings = dict[str, float | str]
 def sweep_figure(study: Study) -> dict | None:
     """Bits per byte of the held-out text, or where those cannot be compared the first score, against each number with three or
     more values. Points that differ in nothing else are joined."""
-    settings: dict[str, Settings] = {each.label: dict(_settings(each.runs[0].recipe)) for each in study.series}
+    settings: dict[str, Settings] = {each.label: settings_of(each.runs[0]) for each in study.series}
     keys = list(
         dict.fromkeys(key for of_one in settings.values() for key, value in of_one.items() if _is_number(value))
     )
@@ -49,7 +50,7 @@ def sweep_figure(study: Study) -> dict | None:
         points["x"] = [settings[label][key] for label in points["series"]]
         points["line"] = [names[label] for label in points["series"]]
         if points["x"].nunique() >= FEWEST_VALUES:
-            charts.append(_panel(points, key, ends))
+            charts.append(_panel(*_joined(points, ends), key))
     if not charts:
         return None
     return as_figure(side_by_side(charts).resolve_scale(color="independent", shape="independent"))
@@ -85,12 +86,23 @@ class _Ends(NamedTuple):
     """At which anchor, what the intervals are over, and what was left out."""
 
 
-def _panel(points: pd.DataFrame, key: str, ends: _Ends) -> Panel:
+def _joined(points: pd.DataFrame, ends: _Ends) -> tuple[pd.DataFrame, _Ends]:
+    """Where a line has enough values, a recipe that is alone on its own would only stand between lines: it is left out, and
+    said to be."""
+    num_values = points.groupby("line")["x"].transform("nunique")
+    alone = points["series"][num_values == 1].nunique()
+    if num_values.max() < FEWEST_VALUES or not alone:
+        return points, ends
+    words = f"left out: {alone} that no other is joined with"
+    return points[num_values > 1], ends._replace(words=f"{ends.words}; {words}")
+
+
+def _panel(points: pd.DataFrame, ends: _Ends, key: str) -> Panel:
     lines = list(dict.fromkeys(points["line"]))
     name = key.rpartition(".")[2].replace("_", " ")
     is_wide = points["x"].min() > 0 and points["x"].max() / points["x"].min() >= WIDE
     scale = alt.Scale(type="log") if is_wide else alt.Scale(zero=False)
-    x = alt.X("x:Q", title=name, scale=scale, axis=alt.Axis(values=sorted(set(points["x"])), format="~g", grid=False))
+    x = alt.X("x:Q", title=name, scale=scale, axis=alt.Axis(values=sorted(set(points["x"])), format=".6~g", grid=False))
     y = alt.Y("value:Q", title=ends.title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
     base = alt.Chart(inline(points[["series", "x", "value", "low", "high", "line", "when", "shown"]])).encode(x)
     told_apart = 1 < len(lines) <= MOST_LINES
@@ -136,6 +148,12 @@ def _at_one_anchor(points: pd.DataFrame, title: str, left_out: str) -> _Ends | N
     points = points[points["anchor"] == max(shared)]
     bars = f"bars: {words}" if (words := interval_words(points)) else ""
     return _Ends(title, points, "; ".join(filter(None, (f"at {points['when'].iloc[0]}", bars, left_out))))
+
+
+def settings_of(run: Run) -> Settings:
+    """All that a recipe says of what a model learns from and how. A shape that was found for a budget follows from that."""
+    found = run.plan.budget.found.fields if run.plan and run.plan.budget else {}
+    return {key: value for key, value in _settings(run.recipe) if key not in {f"model.{field}" for field in found}}
 
 
 def _settings(section: Mapping[str, object], path: str = "") -> Iterator[tuple[str, float | str]]:
