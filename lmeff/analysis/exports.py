@@ -1,9 +1,10 @@
 """What was measured, for other programs: CSV and JSON."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lmeff.analysis.one_table.cells import missing_cells
@@ -52,16 +53,23 @@ def curves_csv(runs: Sequence[Run], observations: Sequence[Observation] = ()) ->
     return curves_table(runs, observations).to_csv(index=False, lineterminator="\n")
 
 
-def curves_json(runs: Sequence[Run], observations: Sequence[Observation] = (), notes: Sequence[str] = ()) -> dict:
+def curves_json(
+    runs: Sequence[Run],
+    observations: Sequence[Observation] = (),
+    notes: Sequence[str] = (),
+    table: pd.DataFrame | None = None,
+) -> dict:
     """Curves and changes of every run, means over seeds of every recipe with two or more, and what cannot be compared; the one
     tidy table (`rows`), its curves over seeds (`curves`) and the values that are missing in it. Ready for JSON: no NaN, null
-    for what was not measured."""
+    for what was not measured. `table`: the one tidy table, where it is there already."""
     groups = group_runs(runs)
-    table = one_table(runs, observations)
+    table = one_table(runs, observations) if table is None else table
+    ours = table.iloc[: len(table) - len(observations)]
+    of_seeds = [_seeds_json(group, ours[ours["recipe"] == group.label]) for group in groups if len(group.runs) > 1]
     return {
         "format": FORMAT,
         "runs": [_run_json(run) for run in runs],
-        "seeds": [_seeds_json(group) for group in groups if len(group.runs) > 1],
+        "seeds": of_seeds,
         "notes": [*comparison_notes(groups), *notes],
         "rows": records(table),
         "curves": records(seed_curves(table)),
@@ -71,20 +79,30 @@ def curves_json(runs: Sequence[Run], observations: Sequence[Observation] = (), n
 
 def records(table: pd.DataFrame) -> list[dict]:
     """The rows of a table, null where there is nothing."""
-    columns = [table[name].astype(object).where(table[name].notna(), None).tolist() for name in table.columns]
-    return [dict(zip(table.columns, row, strict=True)) for row in zip(*columns, strict=True)]
+    names = list(table.columns)  # which pandas makes anew each time it is gone through
+    columns = [_objects(table[name]) for name in names]
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def _objects(column: pd.Series) -> list:
+    """The values of a column, null where there is nothing. Texts repeat, and are made from a column of Arrow's once each."""
+    if not isinstance(column.dtype, pd.StringDtype):
+        return column.astype(object).where(column.notna(), None).tolist()
+    codes, texts = pd.factorize(column)
+    return np.array([*texts, None], dtype=object)[codes].tolist()
 
 
 def json_text(document: dict) -> str:
     """A document of `curves_json`, each of its lists with a row on each line."""
+    encode = json.JSONEncoder(allow_nan=False).encode  # `json.dumps` makes an encoder for every row
     parts = []
     for key, value in document.items():
         if isinstance(value, list) and value:
-            rows = ",\n    ".join(json.dumps(row, allow_nan=False) for row in value)
+            rows = ",\n    ".join(encode(row) for row in value)
             text = f"[\n    {rows}\n  ]"
         else:
-            text = json.dumps(value, allow_nan=False)
-        parts.append(f"{json.dumps(key)}: {text}")
+            text = encode(value)
+        parts.append(f"{encode(key)}: {text}")
     return "{\n  " + ",\n  ".join(parts) + "\n}"
 
 
@@ -94,17 +112,18 @@ def all_notes(runs: Sequence[Run]) -> list[str]:
     return notes + [f"not comparable: {note}" for note in comparison_notes(group_runs(runs))]
 
 
-def _seeds_json(group: Group) -> dict:
+def _seeds_json(group: Group, table: pd.DataFrame) -> dict:
     return {
         "label": group.label,
         "seeds": [run.seed for run in group.runs],
         "unit": group.runs[0].unit,
         "interval": "95% t interval over seeds",
-        **{name: rows(group) for name, rows in OF_SEEDS.items()},
+        **{name: rows(group, table) for name, rows in OF_SEEDS.items()},
     }
 
 
 def _run_json(run: Run) -> dict:
+    over = {task: over_examples(run, task) for task in run.tasks}
     return {
         "name": run.name,
         "seed": run.seed,
@@ -116,13 +135,14 @@ def _run_json(run: Run) -> dict:
         "size": run.size,
         "vocab_size": run.vocab_size,
         "num_parameters": run.num_parameters,
-        "anchors": [_anchor_json(run, anchor) for anchor in run.anchors],
+        "anchors": [_anchor_json(run, anchor, over) for anchor in run.anchors],
         **{name: rows(run) for name, rows in OF_A_RUN.items()},
         "notes": mixed_notes(run),
     }
 
 
-def _anchor_json(run: Run, anchor: Anchor) -> dict:
+def _anchor_json(run: Run, anchor: Anchor, over: Mapping[str, str]) -> dict:
+    """`over`: what the intervals of each task are over."""
     document = anchor.document
     results: dict[str, dict[str, Any]] = {}
     for task, result in anchor.results.tasks.items():
@@ -130,7 +150,7 @@ def _anchor_json(run: Run, anchor: Anchor) -> dict:
         ties = tie_rate(run, anchor, task) if task in run.headline_tasks else None
         results[task] = {"level": run.level(task), "n": result.num_examples, "metrics": metrics}
         if any(metric["low"] is not None for metric in metrics.values()):
-            results[task]["interval_over"] = over_examples(run, task)
+            results[task]["interval_over"] = over[task]
         if ties is not None:
             results[task]["tie_rate"] = ties
     return {

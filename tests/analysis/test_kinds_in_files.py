@@ -33,7 +33,7 @@ PERMUTED = anchor(dev_permutation_loss=2.7, loss_kind="permutation")
 
 def run_of(document: AnchorDocument) -> Run:
     one = SimpleNamespace(document=document, revision="seed-0")
-    return Run(Path("run"), "run", 0, {}, "", None, None, (), (one,))
+    return Run(Path("run"), "run", 0, {}, "", None, None, (one,))
 
 
 def test_held_out_losses_of_one_kind_alone_are_compared() -> None:

@@ -114,7 +114,7 @@ class Curves:
 
     def json(self, wanted: Wanted) -> str:
         """Everything, with milestones by the thresholds that are wanted or the usual ones."""
-        document = curves_json(self.runs, self.observations, self.table_notes)
+        document = curves_json(self.runs, self.observations, self.table_notes, self.values)
         threshold = THRESHOLD if wanted.threshold is None else wanted.threshold
         within = WITHIN if wanted.within is None else wanted.within
         document["acquired"] = records(acquisition(self.values, threshold, wanted.axis, wanted.scale))

@@ -40,8 +40,9 @@ def seed_values(table: pd.DataFrame, axis: str = "tokens") -> Iterator[SeedCurve
     anchors, seeds = scores["nominal_tokens"].to_numpy(np.int64), pd.factorize(scores["seed"])[0]
     curve_of = codes_of(scores, [*KEYS, *MADE])
     order = np.argsort(curve_of, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(curve_of[order])) + 1) if len(order) else ():
-        about = scores.iloc[rows[0]]
+    curves = np.split(order, np.flatnonzero(np.diff(curve_of[order])) + 1) if len(order) else []
+    facts = scores[[*KEYS, *MADE, *ABOUT]].iloc[[rows[0] for rows in curves]].to_dict("records")
+    for rows, about in zip(curves, facts, strict=True):
         if about["metric"] == "ties" or is_less_better(about["task"], about["metric"]):
             continue
         column_of, column = np.unique(anchors[rows], return_inverse=True)
@@ -51,8 +52,7 @@ def seed_values(table: pd.DataFrame, axis: str = "tokens") -> Iterator[SeedCurve
             wide[row, column] = numbers[rows]
         shared = ~np.isnan(values).any(0)
         if shared.any():
-            facts = {name: about[name] for name in (*KEYS, *MADE, *ABOUT)}
-            yield SeedCurves(facts, along[:, shared].mean(0), values[:, shared], lows[:, shared], highs[:, shared])
+            yield SeedCurves(about, along[:, shared].mean(0), values[:, shared], lows[:, shared], highs[:, shared])
 
 
 def reached_at(values: Floats, along: Floats, threshold: float, scale: str = "log") -> Floats:

@@ -201,4 +201,4 @@ def _last(run: Run, task: str) -> TaskResult:
 
 
 def _has_loss(run: Run) -> bool:
-    return bool(run.log) or any(anchor.document.held_out is not None for anchor in run.anchors)
+    return any(anchor.document.held_out is not None for anchor in run.anchors) or bool(run.log)

@@ -48,6 +48,11 @@ class TaskResult:
         return self.num_examples if self.num_items is None else self.num_items
 
     @property
+    def num_ties(self) -> int | None:
+        """How many of its pairs are ties, where its file counts those of this task and of no other."""
+        return self.about.get("num_ties") if self.about.get("num_pairs") == self.num_examples else None
+
+    @property
     def is_older(self) -> bool:
         """Whether an older version scored it, which does not say what contexts began with."""
         return self.context_start is None and "task_files_sha256" in (self.about.get("settings") or {})

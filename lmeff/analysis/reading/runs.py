@@ -57,7 +57,7 @@ class Anchor:
     @cached_property
     def scored_paradigms(self) -> frozenset[str]:
         """The tasks with scores of pairs."""
-        return frozenset(self.pairs["task"].unique())
+        return frozenset(self.pairs["task"].cat.categories)
 
     @property
     def flops(self) -> float | None:
@@ -83,8 +83,6 @@ class Run:
     recipe_text: str
     plan: PlanDocument | None
     state: StateDocument | None
-    log: tuple[LogRecord, ...]
-    """Logged steps in rising order, one record a step."""
     anchors: tuple[Anchor, ...]
     """In rising order of tokens. A final revision that equals one of them is not repeated."""
     subtasks: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -96,6 +94,12 @@ class Run:
     left_out: tuple[str, ...] = ()
     """Lines that name results which are not shown, since they cannot be compared with the others."""
 
+    @cached_property
+    def log(self) -> tuple[LogRecord, ...]:
+        """Logged steps in rising order, one record a step; none of what is no run of ours. Read when it is asked for, since
+        logs are long."""
+        return () if self.source else _read_logs(self.folder)
+
     def _setting(self, section: str, key: str) -> object | None:
         values = self.recipe.get(section)
         return values.get(key) if isinstance(values, dict) else None
@@ -103,7 +107,7 @@ class Run:
     @cached_property
     def loss_kind(self) -> ObjectiveName:
         """What the training loss is of. Losses of different kinds never stand in one column or on one axis."""
-        kinds = [*(record.loss_kind for record in self.log), *(anchor.document.loss_kind for anchor in self.anchors)]
+        kinds = [anchor.document.loss_kind for anchor in self.anchors] or [record.loss_kind for record in self.log]
         return next((kind for kind in kinds if kind), "causal")
 
     @property
@@ -224,7 +228,6 @@ def read_run(folder: Path) -> Run:
         recipe_text=recipe_text,
         plan=PlanDocument.read(run),
         state=StateDocument.read(run),
-        log=_read_logs(folder),
         anchors=anchors,
         subtasks=subtasks_of(anchors),
     )

@@ -73,7 +73,6 @@ def _run(path: Path, cell: str, seed: int, scores: Sequence[Observation]) -> Tab
         recipe_text="",
         plan=None,
         state=None,
-        log=(),
         anchors=tuple(
             Anchor(f"{tokens}", NamedAnchor(tokens, tokens, flops=_known_flops(here)), _results(here))
             for tokens, here in sorted(by_tokens.items())

@@ -4,6 +4,7 @@ The interval describes which pairs happened to be in the test. How much a curve 
 shows only over seeds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -99,13 +100,10 @@ def change(
             "their pairs cannot be compared; evaluate one of them again"
         )
     differences = paired_differences(run, task, before, after)
-    items = differences.groupby(["task", "item"], observed=True)["difference"].agg(["size", "sum"])
-    counts = items.groupby(["task", "size", "sum"], observed=True).size().unstack(["size", "sum"], fill_value=0)
-    counts = counts.sort_index(axis="columns")
-    sizes, sums = (counts.columns.get_level_values(name).to_numpy(dtype=float) for name in ("size", "sum"))
-    means = bootstrap_means(counts.to_numpy(), sums, num_resamples, np.random.default_rng(seed), sizes)
+    counts, sums, sizes = _counted_items(differences)
+    means = bootstrap_means(counts, sums, num_resamples, np.random.default_rng(seed), sizes)
     low, high = np.percentile(means, [2.5, 97.5])
-    observed = differences.groupby("task", observed=True)["difference"].mean().mean()
+    observed = (counts @ sums / (counts @ sizes)).mean()
     return Change(
         task=task,
         first=before.revision,
@@ -119,23 +117,43 @@ def change(
         num_paradigms=len(counts),
         num_resamples=num_resamples,
         unit=run.unit,
-        num_items=len(items),
+        num_items=int(counts.sum()),
     )
 
 
 def paired_differences(run: Run, task: str, before: Anchor, after: Anchor) -> pd.DataFrame:
     """`task`, `pair`, `item`, `difference` of every pair of `task` that both anchors scored. Raises InputError without any."""
     paradigms = run.paradigms(task)
-    first, last = (anchor.pairs[anchor.pairs["task"].isin(paradigms)] for anchor in (before, after))
-    first, last = first.reset_index(drop=True), last.reset_index(drop=True)
-    if first[["task", "pair"]].equals(last[["task", "pair"]]):  # as they mostly are, and merging takes its time
-        joined = first.rename(columns={"score": "score_first"}).assign(score_last=last["score"])
+    first, last = (_pairs_among(anchor, paradigms) for anchor in (before, after))
+    if first["task"].equals(last["task"]) and first["pair"].equals(
+        last["pair"]
+    ):  # mostly so, and merging takes its time
+        joined, difference = first, last["score"] - first["score"]
     else:
         joined = first.merge(last.drop(columns="item"), on=["task", "pair"], suffixes=("_first", "_last"))
+        difference = joined["score_last"] - joined["score_first"]
     if joined.empty:
         raise InputError(f"{run.folder}: {before.revision} and {after.revision} share no scored pair of {task}")
-    joined["difference"] = joined["score_last"] - joined["score_first"]
-    return joined[["task", "pair", "item", "difference"]]
+    return pd.DataFrame({name: joined[name] for name in ("task", "pair", "item")} | {"difference": difference})
+
+
+def _pairs_among(anchor: Anchor, paradigms: Sequence[str]) -> pd.DataFrame:
+    pairs = anchor.pairs
+    is_among = pairs["task"].cat.categories.isin(paradigms)
+    return pairs if is_among.all() else pairs[is_among[pairs["task"].cat.codes]].reset_index(drop=True)
+
+
+def _counted_items(differences: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """By paradigm, in the order of their names, how many items there are of each kind: (paradigms, kinds); and of each kind the
+    sum of the differences of an item's pairs, and how many pairs that are."""
+    paradigm_of, paradigms = pd.factorize(differences["task"], sort=True)
+    number = differences["item"].to_numpy()
+    _, first, item_of = np.unique(paradigm_of * (number.max() + 1) + number, return_index=True, return_inverse=True)
+    kind = np.stack([np.bincount(item_of), np.bincount(item_of, differences["difference"])], axis=1)
+    kinds, kind_of = np.unique(kind, axis=0, return_inverse=True)
+    counts = np.zeros((len(paradigms), len(kinds)), dtype=np.int64)
+    np.add.at(counts, (paradigm_of[first], kind_of.ravel()), 1)
+    return counts, kinds[:, 1], kinds[:, 0]
 
 
 def bootstrap_means(

@@ -6,6 +6,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pandas as pd
 
+from lmeff.analysis.reading.pairs import TIE, count_ties
 from lmeff.analysis.reading.runs import Anchor, Run
 
 _paradigm_scores: WeakKeyDictionary[Anchor, pd.DataFrame] = WeakKeyDictionary()
@@ -30,7 +31,7 @@ def paradigm_scores(anchor: Anchor) -> pd.DataFrame:
 
 
 def _computed(pairs: pd.DataFrame) -> pd.DataFrame:
-    pairs = pairs.assign(tie=pairs["score"] == 0.5)
+    pairs = pairs.assign(tie=pairs["score"] == TIE)
     paradigms = pairs.groupby("task", observed=True)
     scores = paradigms["score"].agg(["mean", "size"]).assign(ties=paradigms["tie"].sum())
     # What items add to the sum of deviations is what was sampled (Liang & Zeger 1986).
@@ -58,7 +59,11 @@ def summarize_pairs(run: Run, anchor: Anchor, task: str) -> PairSummary | None:
 
 
 def tie_rate(run: Run, anchor: Anchor, task: str) -> float | None:
-    """The share of the pairs of `task` with a tie, as `summarize_pairs` has it; None without scores of pairs."""
-    pairs = anchor.pairs
-    scores = pairs.loc[pairs["task"].isin(run.paradigms(task)), "score"]
-    return float((scores == 0.5).mean()) if len(scores) else None
+    """The share of the pairs of `task` with a tie, as `summarize_pairs` has it; None without scores of pairs, of which only
+    those of results that do not count ties are read."""
+    result = anchor.results.tasks.get(task)
+    if anchor.pair_paths and result and result.num_ties is not None and result.num_examples:
+        return result.num_ties / result.num_examples
+    counted = count_ties(anchor.pair_paths)
+    counts = [counted[name] for name in run.paradigms(task) if name in counted]
+    return sum(ties for ties, _ in counts) / sum(number for _, number in counts) if counts else None

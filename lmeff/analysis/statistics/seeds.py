@@ -113,7 +113,7 @@ def _measured(group: Group, table: pd.DataFrame) -> dict[tuple[int, str, str], l
     measured: dict[tuple[int, str, str], list[_Measured]] = {}
     columns = (table[name].tolist() for name in ("nominal_tokens", "task", "metric", "seed", "revision", "value"))
     for tokens, task, metric, seed, revision, value in zip(*columns, strict=True):
-        run, anchors = by_seed[seed]
+        run, anchors = by_seed[int(seed)]  # text, beside plain tables with names for seeds
         measured.setdefault((tokens, task, metric), []).append(_Measured(run, anchors.get(revision), value))
     return measured
 
