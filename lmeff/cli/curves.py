@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from lmeff.cli.argument_types import path, share
+from lmeff.cli.garbage import garbage_kept
 from lmeff.cli.help import options_anywhere
 
 SUMMARY = "the learning curves of runs, other models and plain tables as one table"
@@ -72,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options_anywhere(parser)
 
 
+@garbage_kept()
 def run(options: argparse.Namespace) -> None:
     from lmeff.analysis.file_formats import table_form
     from lmeff.cli.input_checks import check_run_folders

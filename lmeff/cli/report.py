@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from lmeff.cli.argument_types import path
+from lmeff.cli.garbage import garbage_kept
 from lmeff.cli.help import options_anywhere
 from lmeff.errors import InputError
 
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options_anywhere(parser)
 
 
+@garbage_kept()
 def run(options: argparse.Namespace) -> None:
     from lmeff.analysis import check_output
     from lmeff.cli.input_checks import check_run_folders

@@ -100,3 +100,9 @@ class AnchorDocument(StrictModel):
 
     def write(self, revision: Path) -> None:
         self.write_file(revision / ANCHOR)
+
+
+def anchor_of(revision: Path) -> str:
+    """The name of the anchor that a revision equals, else its own."""
+    anchor = AnchorDocument.find(revision)
+    return (anchor.same_as if anchor else None) or revision.name

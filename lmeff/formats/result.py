@@ -15,6 +15,8 @@ from lmeff.files import read_json, write_json
 
 Kind = Literal["pairs", "choices", "perplexity", "generation", "weights", "profile", "finetuning"]
 """`pairs`: choices between two sentences; `choices`: any other task of lm-eval."""
+SOURCE = ".model.json"
+"""Beside results that do not lie in their run: which model it was. Stays on this machine."""
 KIND = "kind"
 ABOUT = "lmeff"
 _METRICS_OF_OLDER: dict[Kind, set[str]] = {

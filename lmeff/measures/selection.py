@@ -7,15 +7,13 @@ from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
 from lmeff.files import read_json, write_json
-from lmeff.formats.anchor import ANCHOR, AnchorDocument
+from lmeff.formats.anchor import ANCHOR, anchor_of
+from lmeff.formats.result import SOURCE
 from lmeff.formats.run_folder import RunFolder, suggest_run
 from lmeff.hub.client import NotDelivered, Unavailable
 from lmeff.hub.named_revision import NamedRevision
 from lmeff.hub.remote import RemoteModel, download, find_remote, holds_weights, is_remote
 from lmeff.revisions import list_revisions
-
-SOURCE = ".model.json"
-"""Beside results that do not lie in their run: which model it was. Stays on this machine."""
 
 
 @dataclass(frozen=True)
@@ -188,12 +186,6 @@ def _single_name(folder: Path) -> str:
     if run is None:
         return folder.name
     return f"{run.path.parent.name if run.path.name.startswith('seed-') else run.path.name}-{folder.name}"
-
-
-def anchor_of(revision: Path) -> str:
-    """The name of the anchor that a revision equals, else its own."""
-    anchor = AnchorDocument.find(revision)
-    return (anchor.same_as if anchor else None) or revision.name
 
 
 def _outputs(whats: Sequence[str], output: Path | None) -> list[Path | None]:

@@ -10,9 +10,10 @@ from lmeff.analysis.reading.other_models import read_collections, read_model_res
 from lmeff.analysis.reading.paths import find_folders
 from lmeff.analysis.reading.runs import Anchor, Run, read_run
 from lmeff.errors import InputError
+from lmeff.formats.anchor import anchor_of
+from lmeff.formats.result import SOURCE
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.remote import is_remote
-from lmeff.measures.selection import SOURCE, anchor_of
 from lmeff.quantities import format_tokens
 
 FINAL = "final"

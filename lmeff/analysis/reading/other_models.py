@@ -13,10 +13,9 @@ from lmeff.analysis.reading.results import pair_files, read_result_files, read_r
 from lmeff.analysis.reading.runs import Anchor, Run, subtasks_of
 from lmeff.errors import InputError
 from lmeff.files import read_json
-from lmeff.formats.result import read_result
+from lmeff.formats.result import SOURCE, read_result
 from lmeff.hub.named_revision import NamedRevision, Unit
 from lmeff.hub.names import MAIN
-from lmeff.measures.selection import SOURCE
 
 _LM_EVAL_FILES = "results_*.json"
 

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lmeff.errors import InputError, RunFailed
+from lmeff.formats.anchor import anchor_of
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.state import StateDocument
 from lmeff.logs import note
-from lmeff.measures.selection import SelectedModel, anchor_of, select_models
+from lmeff.measures.selection import SelectedModel, select_models
 from lmeff.revisions import list_revisions
 
 _POLL_SECONDS = 5.0
