@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from lmeff.analysis import read_runs
+from lmeff.analysis.reading.pairs import count_ties, read_pairs
+from lmeff.analysis.statistics.pair_scores import tie_rate
 from lmeff.errors import InputError
 
 
@@ -183,3 +185,36 @@ def test_an_anchor_is_found_by_name_or_tokens(finished_run):
     assert run.anchor("25M") is run.anchor(25_000_000) is run.anchor("seed-0-tokens-25M") is run.anchors[1]
     with pytest.raises(InputError, match="no anchor '26M'; it has 0, 25M"):
         run.anchor("26M")
+
+
+def test_pairs_of_several_files_are_told_apart_by_task_and_number(tmp_path):
+    columns = ["task", "pair", "score", "item"]
+    first = pd.DataFrame([("b", 0, 1.0, 0), ("b", 1, 0.5, 0), ("a", 0, 0.0, 0)], columns=columns)
+    second = pd.DataFrame([("a", 0, 1.0), ("c", 5, 0.5), ("c", 6, 0.5)], columns=columns[:3])
+    paths = [tmp_path / "1.parquet", tmp_path / "2.parquet"]
+    first.to_parquet(paths[0])
+    second.astype({"pair": "int32"}).to_parquet(paths[1])
+    found = read_pairs(paths)
+    assert found.astype({"task": str}).to_numpy().tolist() == [
+        ["b", 0, 1.0, 0], ["b", 1, 0.5, 0], ["a", 0, 0.0, 0], ["c", 5, 0.5, 5], ["c", 6, 0.5, 6]
+    ]  # fmt: skip
+    assert count_ties(paths) == {"a": (0, 1), "b": (1, 2), "c": (2, 2)}
+    assert read_pairs([]).columns.tolist() == columns
+    assert count_ties([]) == {}
+
+
+def test_a_result_that_counts_its_ties_needs_no_file_of_pairs(fake_run):
+    folder = fake_run(num_pairs=5, anchors=(0, 25), final=False)
+    run = read_runs([folder])[0]
+    literal = float((run.anchors[1].pairs["score"] == 0.5).mean())
+    assert tie_rate(run, run.anchors[1], "lmeff_blimp") == literal
+
+    (results,) = folder.glob("results/*25M")
+    content = json.loads((results / "lmeff_blimp.json").read_text())
+    content |= {"kind": "pairs", "lmeff": {"num_pairs": 5 * 67, "num_ties": 67}}
+    (results / "lmeff_blimp.json").write_text(json.dumps(content))
+    (results / "pairs" / "lmeff_blimp.parquet").write_bytes(b"not read")
+    run = read_runs([folder])[0]
+    assert tie_rate(run, run.anchors[1], "lmeff_blimp") == 1 / 5
+    with pytest.raises(InputError, match="not readable as scores"):  # the number is that of the whole suite
+        tie_rate(run, run.anchors[1], "lmeff_blimp_ellipsis")

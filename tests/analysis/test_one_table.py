@@ -336,3 +336,16 @@ def test_any_file_is_read_or_refused_in_lines_that_name_it(tmp_path_factory, con
         mistakes = error.mistakes
     assert bool(found) != bool(mistakes)
     assert all("x.csv" in line and "\n" not in line for line in mistakes)
+
+
+def test_seeds_with_names_beside_runs(fake_run, tmp_path, capsys):
+    folders = [str(fake_run(num_pairs=2, anchors=(0, 25), seed=seed)) for seed in range(2)]
+    table = csv(tmp_path / "named.csv", "corpus,seed,tokens,task,value", "a,x,25000000,t,0.6", "a,y,25000000,t,0.8")
+    assert main(["curves", *folders, str(table)]) == 0
+    said = capsys.readouterr().out
+    assert "seeds 0, 1: mean over 2 seeds" in said
+    assert "70.0" in said
+    assert main(["curves", *folders, str(table), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {row["seed"] for row in document["rows"]} == {"0", "1", "x", "y"}
+    assert len(document["seeds"][0]["means"]) > 0
