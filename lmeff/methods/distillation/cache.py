@@ -104,11 +104,14 @@ class TeacherCache:
         """The shards that are not there yet."""
         return [number for number in range(self.num_shards) if not self.shard(number).exists()]
 
-    def write_shard(self, number: int, records: np.ndarray) -> None:
-        """`records`: (rows, length) of the cache's kind. Where another run has just written it, that one stays."""
+    def write_shard(self, number: int, records: np.ndarray) -> bool:
+        """`records`: (rows, length) of the cache's kind. Where another run has just written it, that one stays, and the answer
+        is False."""
         assert records.shape == (len(self.rows_of(number)), self.length)
-        if not self.shard(number).exists():
-            write_bytes(self.shard(number), records.tobytes())
+        if self.shard(number).exists():
+            return False
+        write_bytes(self.shard(number), records.tobytes())
+        return True
 
     def seal(self) -> None:
         """Writes the manifest when all shards are there."""

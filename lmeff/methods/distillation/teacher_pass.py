@@ -2,6 +2,7 @@
 what a killed process had filled is there again. A cache that is there already is verified by all of them."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,12 +42,19 @@ class TeacherPass:
         """Fills the shards of this process, and returns when all processes have filled theirs and the cache is sealed. They
         wait for each other by what is on disk, so that each of them can be stopped. Raises what `check_stop` does."""
         cache = self.cache
-        missing = [number for number in cache.missing() if number % world_size == rank]
+        missing = deque(number for number in cache.missing() if number % world_size == rank)
         if missing:
             total, done = sum(len(cache.rows_of(number)) for number in missing), 0
             with progress("teachers read the text", total * cache.length, done, "tokens") as bar:
-                for number in missing:
-                    cache.write_shard(number, self._shard(number, bar.update))
+                take = missing.popleft
+                while missing:
+                    number = take()
+                    if cache.shard(number).exists():
+                        bar.update(len(cache.rows_of(number)) * cache.length)
+                    elif cache.write_shard(number, self._shard(number, bar.update)):
+                        continue
+                    # Another run fills the same cache from the front: meet it.
+                    take = missing.pop
         self._wait(lambda: not cache.missing())
         if rank == 0:
             cache.seal()

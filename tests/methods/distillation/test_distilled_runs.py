@@ -3,6 +3,7 @@
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from launching import curve, ended, launch_in_turn, read_lines, start, state_of, weights
@@ -121,11 +122,11 @@ def test_a_run_that_is_killed_while_teachers_read_goes_on(
     assert [file.name.split(".")[1] for file in folder.glob(".*.tmp")] == ["00002"], "written, but not whole"
     write, written = TeacherCache.write_shard, []
 
-    def write_one(self: TeacherCache, number: int, records: object) -> None:
+    def write_one(self: TeacherCache, number: int, records: Any) -> bool:
         if written:
             raise Interrupted
         written.append(number)
-        write(self, number, records)  # type: ignore[arg-type]
+        return write(self, number, records)
 
     with monkeypatch.context() as patched:
         patched.setattr(module, "SHARD_POSITIONS", 32 * 60)

@@ -11,6 +11,7 @@ import torch
 from methods.distillation.small import recipe_of, save_teacher, small_tokens, write_small
 
 from lmeff.errors import InputError
+from lmeff.files import write_bytes
 from lmeff.methods.distillation import cache as module
 from lmeff.methods.distillation.asked import AskedTeachers
 from lmeff.methods.distillation.cache import KeptTeachers, TeacherCache, tensors_of
@@ -170,6 +171,28 @@ def test_processes_and_a_kill_change_nothing(path: Path, tmp_path: Path) -> None
     killed.fill()
     assert killed.cache.shard(0).stat().st_mtime_ns == first, "it is not done again"
     assert bytes_of(killed.cache) == bytes_of(alone.cache)
+
+
+def test_two_runs_that_fill_a_cache_share_the_work(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other one writes a shard, from the front on, whenever this one begins to compute one."""
+    recipe = taught(path, "distillation.cache.k=5")
+    alone, shared = (Kept(path, recipe, tmp_path / name) for name in ("alone", "shared"))
+    alone.fill()
+    num_shards, others = alone.cache.num_shards, iter(range(alone.cache.num_shards))
+    compute, computed = TeacherPass._shard, list[int]()
+
+    def compute_beside(work: TeacherPass, number: int, count: Any) -> np.ndarray:
+        computed.append(number)
+        other = shared.cache.shard(next(others))
+        if not other.exists():
+            write_bytes(other, alone.cache.folder.joinpath(other.name).read_bytes())
+        return compute(work, number, count)
+
+    monkeypatch.setattr(TeacherPass, "_shard", compute_beside)
+    shared.fill()
+    last = num_shards - 1
+    assert computed == [0, *range(last, last - num_shards // 2, -1)]
+    assert bytes_of(shared.cache) == bytes_of(alone.cache)
 
 
 def test_pieces_of_shorter_sequences_are_kept_by_themselves(path: Path, tmp_path: Path) -> None:
