@@ -69,6 +69,10 @@ class AnchorDocument(StrictModel):
     """First and last step, counted from 1, over which `loss` is the mean: the anchor's own step alone, so that it is noisier
     than a line of the log. Null where `loss` is, and in files of older versions."""
 
+    dev_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Held-out tokens, about, over which the held-out loss is taken: `evaluation.dev_tokens`, or all that there are where these
+    are fewer. Null in files of older versions."""
+
     loss_kind: LossKind | None = None
     """What `loss` is of, where that is not the next token. Only there."""
     dev_masked_loss: float | None = None

@@ -176,6 +176,7 @@ def index_rows(run: Path, branches: dict[str, str]) -> list[Row]:
                     "branch": branches[folder.name],
                     **{key: getattr(document, key) for key in keys},
                     **(dict([document.held_out]) if document.held_out else {}),
+                    **({"dev_tokens": document.dev_tokens} if document.dev_tokens else {}),
                     "same_as": branches.get(document.same_as or "", document.same_as),
                     **_index_scores(_own_tasks(whole, by_step[document.step]) if document.step in by_step else {}),
                 }

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lmeff.errors import InputError
 from lmeff.files import has_manifest
 from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.provenance import read_provenance
-from lmeff.formats.run_folder import RunFolder, suggest_run
+from lmeff.formats.run_folder import RECIPE, RunFolder, suggest_run
 from lmeff.hub.account import token
 from lmeff.hub.client import Hub, NotDelivered, Unavailable
 from lmeff.hub.delivery import read_sha256, remote_differences
@@ -17,8 +18,12 @@ from lmeff.hub.outbox import Entry, Outbox
 from lmeff.logs import say
 from lmeff.progress import shown
 from lmeff.publishing.folder import bring_back_interrupted, read_run
-from lmeff.recipe.schema import Recipe
+from lmeff.recipe import read_recipe
 from lmeff.revisions import differences
+
+if TYPE_CHECKING:
+    from lmeff.objectives import Objective
+    from lmeff.objectives.held_out import HeldOutText
 
 LOSS_TOLERANCE = 2e-3
 """Relative; a loss measured in bfloat16 on a GPU and again in float32 on a CPU differs by less, two anchors by more."""
@@ -42,7 +47,7 @@ def verify(run: Path, *, reload: bool = True, hub: bool = True) -> tuple[list[st
     whole = [folder for folder, lines in found.items() if not lines]
     wrong += [*_anchor_mistakes(whole), *_twins(whole), *_faults(run, whole)]
     if reload and whole:
-        problems, said = _reloaded(run, read_run(run)[0], whole)
+        problems, said = _reloaded(read_run(run)[0].paths.data, whole)
         wrong, right = wrong + problems, right + said
     if hub:
         with shown("asking the Hub"):
@@ -87,7 +92,34 @@ def _twins(folders: list[Path]) -> Iterator[str]:
             yield f"{folder}: bit for bit the weights of {twin.name}, and does not say so"
 
 
-def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str], list[str]]:
+class _HeldOutTexts:
+    """What held-out losses are taken over, as each revision says it: a run may have gone on with another recipe."""
+
+    def __init__(self, data: str) -> None:
+        self._data = data
+        self._made: dict[tuple[bytes, str, int | None], tuple[Objective, HeldOutText] | None] = {}
+
+    def of(self, folder: Path, anchor: AnchorDocument) -> "tuple[Objective, HeldOutText] | None":
+        """None where the tokens are not there."""
+        fingerprint = read_provenance(folder)["tokens"]["fingerprint"]
+        key = ((folder / RECIPE).read_bytes(), fingerprint, anchor.dev_tokens)
+        if key not in self._made:
+            self._made[key] = self._make(folder, fingerprint, anchor.dev_tokens)
+        return self._made[key]
+
+    def _make(self, folder: Path, fingerprint: str, dev_tokens: int | None) -> "tuple[Objective, HeldOutText] | None":
+        from lmeff.objectives import objective_of
+        from lmeff.tokens import find_tokens
+
+        if (tokens := find_tokens(self._data, fingerprint, folder)) is None:
+            return None
+        recipe = read_recipe(folder / RECIPE).recipe
+        objective = objective_of(recipe, tokens)
+        wanted = dev_tokens or recipe.evaluation.dev_tokens
+        return objective, objective.held_out_text(tokens, wanted, recipe.batch)
+
+
+def _reloaded(data: str, folders: list[Path]) -> tuple[list[str], list[str]]:
     """Loads every model and computes its held-out loss again."""
     with shown("loading PyTorch"):
         import numpy as np
@@ -95,22 +127,21 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
         from transformers.utils import logging as transformers_logging
 
         from lmeff.models.loading import load_causal_model, load_language_model
-        from lmeff.objectives import objective_of
-        from lmeff.tokens import find_tokens
 
     transformers_logging.disable_progress_bar()
 
-    fingerprint = read_provenance(folders[0])["tokens"]["fingerprint"]
-    tokens = find_tokens(recipe.paths.data, fingerprint, folders[0])
-    if tokens is None:
-        return [], [f"held-out losses were not taken again: the tokens are not under {recipe.paths.data} (paths.data)"]
-    objective = objective_of(recipe, tokens)
-    text = objective.held_out_text(tokens, recipe.evaluation.dev_tokens, recipe.batch)
+    texts = _HeldOutTexts(data)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    wrong, checked = [], 0
+    wrong: list[str] = []
+    without: list[str] = []
+    checked = 0
     for folder, anchor in _anchors(folders).items():
         if anchor.same_as is not None or anchor.held_out is None:
             continue
+        if (found := texts.of(folder, anchor)) is None:
+            without.append(folder.name)
+            continue
+        objective, text = found
         with shown(f"{folder.name}: held-out loss"):
             try:
                 is_causal = anchor.held_out[0] == "dev_loss"
@@ -128,7 +159,11 @@ def _reloaded(run: Path, recipe: Recipe, folders: list[Path]) -> tuple[list[str]
         recorded = anchor.held_out[1]
         if not abs(loss - recorded) <= LOSS_TOLERANCE * recorded:
             wrong.append(f"{folder}: its weights give a held-out loss of {loss:.4f}; anchor.json says {recorded:.4f}")
-    return wrong, [] if wrong else [f"{checked} models load and have the held-out loss that was recorded"]
+    right = [f"{checked} models load and have the held-out loss that was recorded"] if checked and not wrong else []
+    if without:
+        of_some = f" of {_listed(without)}" if checked or wrong else ""
+        right.append(f"held-out losses{of_some} were not taken again: the tokens are not under {data} (paths.data)")
+    return wrong, right
 
 
 def _on_hub(run: Path) -> tuple[list[str], list[str]]:

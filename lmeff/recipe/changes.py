@@ -17,6 +17,7 @@ from lmeff.recipe.sections.training import DECIDE_NOTHING
 from lmeff.recipe.yaml_lines import KeyPath
 
 _OBJECTIVE: KeyPath = ("objective", "name")
+_HELD_OUT: KeyPath = ("evaluation", "dev_tokens")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def on_resume_of(recipe: Recipe, path: KeyPath) -> OnResume:
     section, name, *_ = *path, ""
     if section == "training" and name in DECIDE_NOTHING:
         return OnResume.FREE
+    if path == _HELD_OUT and recipe.looks_at_held_out_loss:
+        return OnResume.FIXED
     holder, field = _field_at(recipe, path)
     said = [one for one in (field.metadata if field else ()) if isinstance(one, OnResume)]
     return said[0] if said else holder.on_resume

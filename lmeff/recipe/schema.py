@@ -54,6 +54,11 @@ class Recipe(Section):
         return self.objective.name or self.model.objectives[0]
 
     @property
+    def looks_at_held_out_loss(self) -> bool:
+        """Whether held-out losses decide how training goes on."""
+        return self.anchors.until is not None or self.curriculum.looks
+
+    @property
     def model_vocab_size(self) -> int:
         """Tokens that the model has an embedding for: those of the text, and `<mask>` as the last one where it is needed."""
         return self.tokenizer.vocab_size + (self.objective_name in WITH_MASK_TOKEN)

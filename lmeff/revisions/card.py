@@ -16,7 +16,10 @@ from lmeff.recipe.sections.batch import Batch
 from lmeff.revisions.card_objective import (
     TRAINED,
     has_bits_per_byte,
+    held_out_rows,
+    held_out_text,
     held_out_words,
+    loss_text,
     objective_words,
     training_loss_words,
 )
@@ -123,21 +126,9 @@ def _metadata(name: str, recipe: Recipe, family: type[Family], scores: Sequence[
     return data.to_yaml()
 
 
-def _loss(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.4f}"
-
-
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
-
-
-def _held_out(recipe: Recipe, anchor: AnchorDocument) -> str:
-    loss = _loss(anchor.held_out[1] if anchor.held_out else None)
-    rows = ["| held-out {} ({}) | {} |".format(*held_out_words(recipe), loss)]
-    if has_bits_per_byte(recipe):
-        rows.append(f"| held-out bits per byte | {_loss(anchor.dev_bits_per_byte)} |")
-    return "\n".join(rows)
 
 
 def _curve(recipe: Recipe, rows: Sequence[CardRow], anchor: AnchorDocument, warnings: Sequence[str]) -> str:
@@ -148,8 +139,8 @@ def _curve(recipe: Recipe, rows: Sequence[CardRow], anchor: AnchorDocument, warn
         found = {(score.task, score.metric): score for score in row.scores}
         tokens = format_tokens(row.anchor.nominal_tokens)
         here = f"**{tokens}**" if row.anchor.step == anchor.step else tokens
-        body.append([here, _loss(row.anchor.held_out[1] if row.anchor.held_out else None)])
-        body[-1] += [_loss(row.anchor.dev_bits_per_byte)] if has_bytes else []
+        body.append([here, held_out_text(row.anchor, row.anchor.held_out[1] if row.anchor.held_out else None)])
+        body[-1] += [held_out_text(row.anchor, row.anchor.dev_bits_per_byte)] if has_bytes else []
         body[-1] += [score_text(found.get(task)) for task in tasks]
     losses = [f"held-out {held_out_words(recipe)[0]}", *(["bits per byte"] if has_bytes else [])]
     table = _table(["tokens", *losses, *(f"{task} ({metric})" for task, metric in tasks)], body)
@@ -288,9 +279,9 @@ def model_card(
         curve=_curve(recipe, rows, anchor, warnings),
         picture=f"\n![The learning curve up to here]({picture})\n" if picture else "",
         loss_name=training_loss_words(recipe),
-        loss=_loss(anchor.loss),
+        loss=loss_text(anchor.loss),
         loss_steps=f", of step {anchor.step:,} alone" if anchor.loss is not None else "",
-        held_out=_held_out(recipe, anchor),
+        held_out=held_out_rows(recipe, anchor),
         data=about_text,
         taught_by=_taught_by(recipe),
         curriculum=_curriculum(recipe, anchor),
@@ -312,12 +303,13 @@ def main_card(
     recipe: Recipe, repository: str, index: Sequence[Mapping[str, Any]], *, picture: str | None, has_weights: bool
 ) -> str:
     """README.md of the main branch, from the rows of its index."""
+    says_number = len({row["dev_tokens"] for row in index if row.get("dev_tokens")}) > 1
     rows = [
         [
             f"`{row['branch']}`",
             str(row["seed"]),
             format_tokens(row["nominal_tokens"]),
-            _loss(next((row[name] for name in HELD_OUT if row.get(name) is not None), None)),
+            _index_loss(row, says_number),
             ", ".join(_index_score(task, value, row) for task, value in row["scores"].items()),
             f"same weights as `{row['same_as']}`" if row["same_as"] else "",
         ]
@@ -336,6 +328,11 @@ def main_card(
         picture=f"\n![Learning curves]({picture})\n" if picture else "",
         weights="This branch holds the final model." if has_weights else "This branch holds no weights, on purpose.",
     )
+
+
+def _index_loss(row: Mapping[str, Any], says_number: bool) -> str:
+    loss = loss_text(next((row[name] for name in HELD_OUT if row.get(name) is not None), None))
+    return f"{loss} over {row['dev_tokens']:,} tokens" if says_number and row.get("dev_tokens") else loss
 
 
 def _index_score(task: str, value: float, row: Mapping[str, Any]) -> str:

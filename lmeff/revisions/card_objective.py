@@ -1,5 +1,6 @@
 """What a card says of the objective: in words, what its losses are, and what is drawn."""
 
+from lmeff.formats.anchor import AnchorDocument
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.objective import ObjectiveName
 
@@ -31,6 +32,26 @@ def held_out_words(recipe: Recipe) -> tuple[str, str]:
 def has_bits_per_byte(recipe: Recipe) -> bool:
     """A loss of some tokens, given others that follow them, says nothing about the bytes of a text."""
     return recipe.objective_name in ("causal", "hybrid")
+
+
+def loss_text(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.4f}"
+
+
+def held_out_text(anchor: AnchorDocument, value: float | None) -> str:
+    """A held-out loss, or what follows from it, among those of other anchors."""
+    return "left out" if anchor.held_out is None and anchor.dev_tokens else loss_text(value)
+
+
+def held_out_rows(recipe: Recipe, anchor: AnchorDocument) -> str:
+    """The held-out loss of a revision, and over how many tokens it is."""
+    loss = loss_text(anchor.held_out[1] if anchor.held_out else None)
+    rows = ["| held-out {} ({}) | {} |".format(*held_out_words(recipe), loss)]
+    if has_bits_per_byte(recipe):
+        rows.append(f"| held-out bits per byte | {loss_text(anchor.dev_bits_per_byte)} |")
+    if anchor.dev_tokens is not None:
+        rows.append(f"| held-out tokens | {anchor.dev_tokens:,} |")
+    return "\n".join(rows)
 
 
 def objective_words(recipe: Recipe) -> str:

@@ -280,6 +280,11 @@ class LmeffTrainer(ResumableTrainer):
         """The same at every anchor."""
         return self.objective.held_out_text(self._tokens, self.recipe.evaluation.dev_tokens, self.recipe.batch)
 
+    @property
+    def dev_tokens(self) -> int:
+        """About how many tokens of held-out text that is."""
+        return min(self.recipe.evaluation.dev_tokens, int(self._tokens.dev_documents[:, 0].sum()))
+
     def held_out_loss(self) -> HeldOutLoss:
         """Held-out loss of the model as it is now. Collective; the result is on every process."""
         model, arguments, text = self.model_wrapped, self.args, self.held_out_text

@@ -2,10 +2,10 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 from lmeff.analysis.reading.held_out import same_loss
-from lmeff.analysis.reading.runs import Run
+from lmeff.analysis.reading.results import Results
+from lmeff.analysis.reading.runs import Anchor, Run
 from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.run_log import LogRecord, read_log
 
@@ -32,7 +32,7 @@ PERMUTED = anchor(dev_permutation_loss=2.7, loss_kind="permutation")
 
 
 def run_of(document: AnchorDocument) -> Run:
-    one = SimpleNamespace(document=document, revision="seed-0")
+    one = Anchor("seed-0", document, Results({}, {}, {}))
     return Run(Path("run"), "run", 0, {}, "", None, None, (one,))
 
 

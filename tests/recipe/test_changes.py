@@ -41,6 +41,7 @@ KEYS = {
     "checkpoints.keep": FREE,
     "evaluation.tasks": FREE,
     "evaluation.paths.blimp": FREE,
+    "evaluation.dev_tokens": ACCEPTED,
     "publish.to": FREE,
     "not_known_any_more": ACCEPTED,
 }
@@ -49,6 +50,20 @@ KEYS = {
 @pytest.mark.parametrize(("key", "on_resume"), KEYS.items())
 def test_what_another_value_means_to_a_run(key, on_resume):
     assert on_resume_of(read_recipe("quickstart").recipe, tuple(key.split("."))) is on_resume
+
+
+@pytest.mark.parametrize(
+    ("words", "on_resume"),
+    [
+        (("curriculum.protocol=iterative",), FIXED),
+        (("curriculum.protocol=iterative", "curriculum.pacing=share"), ACCEPTED),
+        (("anchors.until=converged", "anchors.max_tokens=100M"), FIXED),
+    ],
+)
+def test_losses_that_decide_how_training_goes_on_are_over_one_text(words, on_resume):
+    recipe = read_recipe("quickstart", words).recipe
+    assert on_resume_of(recipe, ("evaluation", "dev_tokens")) is on_resume
+    assert on_resume_of(recipe, ("evaluation", "limit")) is FREE
 
 
 def changes(*words: str, kept: dict | None = None) -> list[str]:

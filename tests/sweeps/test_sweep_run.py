@@ -230,8 +230,12 @@ def test_a_run_of_another_recipe_is_no_case(sweep: Sweep, capsys: pytest.Capture
         (case.run.revisions / f"seed-{case.seed}").mkdir(parents=True)
         case.run.recipe_yaml.write_text(case.resolved.to_yaml())
         case.run.state_json.write_text(COMPLETE)
-    assert main(["sweep", "run", "s.yaml", "evaluation.dev_tokens=1000"]) == 0  # which trains the same
+    assert main(["sweep", "run", "s.yaml", "evaluation.limit=1000"]) == 0  # which trains the same
     assert capsys.readouterr().out == "study: 8 of 8 cases are complete\n"
+    assert main(["sweep", "run", "s.yaml", "evaluation.dev_tokens=1000"]) == 2, (
+        "losses over other text are not compared"
+    )
+    assert "evaluation.dev_tokens was 100000, is now 1000" in capsys.readouterr().err
     words = ["s.yaml", "batch.tokens=1024"]
     for verb in ("run", "submit"):
         shutil.copytree(ROOT / "slurm", "slurm", dirs_exist_ok=True)

@@ -71,6 +71,7 @@ def test_an_anchor_reloads_to_its_recorded_loss(run: Path) -> None:
         nats += model(input_ids=window, labels=window).loss.item() * (window.shape[1] - 1)
     anchor = read_anchor(folder)
     assert anchor.dev_loss == pytest.approx(nats / (len(ids) - 1), rel=1e-5)
+    assert anchor.dev_tokens == len(ids)
     assert anchor.dev_bits_per_byte == pytest.approx(nats / math.log(2) / num_bytes, rel=1e-5)
     assert anchor.dev_perplexity == pytest.approx(math.exp(anchor.dev_loss), rel=1e-9)
 

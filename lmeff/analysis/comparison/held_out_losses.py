@@ -14,6 +14,7 @@ from lmeff.analysis.reading.held_out import (
     same_source,
     same_tokenizer,
 )
+from lmeff.analysis.reading.one_held_out_text import LEFT_OUT
 
 HELD_OUT = "held_out"
 """The suite of these losses."""
@@ -38,7 +39,10 @@ def loss_rows(sides: Sides, paired_seeds: bool) -> tuple[list[Row], list[str]]:
 def _refusals(sides: Sides, metrics: dict[Member, str | None]) -> dict[str, str | None]:
     """By metric, why it is not compared; None where it can be."""
     if without := [member for member, metric in metrics.items() if metric is None]:
-        return {"": f"held-out loss: none of {sides.who(without)}"}
+        other = [line for member in without for line in member.run.left_out if line.startswith(LEFT_OUT)]
+        return {
+            "": f"held-out loss: none of {sides.who(without)}" + "".join(f" ({line})" for line in dict.fromkeys(other))
+        }
     known = {member: metric for member, metric in metrics.items() if metric is not None}
     if len(set(known.values())) > 1:
         return {

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lmeff.analysis.reading.groups import group_runs
 from lmeff.analysis.reading.other_models import read_collections, read_model_results, result_folders
-from lmeff.analysis.reading.paths import find_folders
-from lmeff.analysis.reading.runs import Anchor, Run, read_run
+from lmeff.analysis.reading.paths import find_folders, read_one_run
+from lmeff.analysis.reading.runs import Anchor, Run
 from lmeff.errors import InputError
 from lmeff.formats.anchor import anchor_of
 from lmeff.formats.result import SOURCE
@@ -133,7 +133,7 @@ def _in_folder(folder: Path) -> list[_Named]:
     if owner and owner.has_revisions:
         return [_revision(owner, folder.resolve().name)]
     runs, collected = find_folders([folder])
-    found = [*map(read_run, runs), *read_collections(collected)]
+    found = [*map(read_one_run, runs), *read_collections(collected)]
     if not found:
         single = [read_model_results(one) for one in result_folders(folder)]
         return [_Named(run, run.anchors[0]) for run in single]
@@ -141,7 +141,7 @@ def _in_folder(folder: Path) -> list[_Named]:
 
 
 def _revision(folder: RunFolder, name: str) -> _Named:
-    run = read_run(folder.path)
+    run = read_one_run(folder.path)
     return _Named(run, run.anchor(anchor_of(folder.revision(name)) if folder.revision(name).is_dir() else name))
 
 

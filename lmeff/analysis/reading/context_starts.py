@@ -46,7 +46,7 @@ def _kept(run: Run, shown: Mapping[str, str | None]) -> Run:
             if task in run.headline_tasks:
                 dropped.setdefault((task, start), []).append(anchor.tokens_name)
     notes = tuple(_note(task, start, shown[task], names) for (task, start), names in dropped.items())
-    return replace(run, anchors=tuple(anchors), left_out=notes)
+    return replace(run, anchors=tuple(anchors), left_out=(*run.left_out, *notes))
 
 
 def _without(anchor: Anchor, tasks: Iterable[str]) -> Anchor:

@@ -1,9 +1,10 @@
 """Over which held-out text, and in which windows, a run's held-out loss is taken, as far as it says so."""
 
 import json
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from lmeff.analysis.reading.runs import Run
+from lmeff.analysis.reading.runs import Anchor, Run
 from lmeff.quantities import parse_count
 from lmeff.recipe.sections.batch import Batch
 from lmeff.recipe.sections.evaluation import Evaluation
@@ -11,9 +12,10 @@ from lmeff.recipe.sections.objective import Objective, ObjectiveName
 
 
 class LossSettings(NamedTuple):
-    """What in a recipe decides how a held-out loss is taken."""
+    """What decides how a held-out loss is taken."""
 
     dev_tokens: int
+    """As the anchor says, or else the recipe, which may ask for more than there are."""
     sequence_length: int
     document_mask: bool
 
@@ -29,22 +31,28 @@ def held_out_text(run: Run) -> str | None:
 
 
 def loss_settings(run: Run) -> LossSettings:
-    """Those of a run's recipe."""
-    batch, evaluation = (run.recipe.get(name) for name in ("batch", "evaluation"))
-    batch, evaluation = (section if isinstance(section, dict) else {} for section in (batch, evaluation))
-    return LossSettings(
-        _count(evaluation.get("dev_tokens"), Evaluation.model_fields["dev_tokens"].default),
-        _count(batch.get("sequence_length"), Batch.model_fields["sequence_length"].default),
-        bool(batch.get("document_mask")),
-    )
+    """Those of a run's held-out losses, which are all taken alike (`with_one_held_out_text`)."""
+    anchor = _last_with_loss(run)
+    return loss_settings_at(anchor) if anchor else _settings(run.recipe, None)
+
+
+def loss_settings_at(anchor: Anchor) -> LossSettings:
+    """Those of the loss of one anchor."""
+    return _settings(anchor.recipe, anchor.document.dev_tokens)
 
 
 def predicted(run: Run) -> str:
     """What a run's held-out loss is of: the next token, or what else its objective draws, and how. Losses of other things
     cannot be compared."""
-    said = run.recipe.get("objective")
+    anchor = _last_with_loss(run)
+    return predicted_with(anchor.recipe if anchor else run.recipe, run.loss_kind)
+
+
+def predicted_with(recipe: Mapping[str, Any], kind: ObjectiveName) -> str:
+    """The same of a recipe, as parsed YAML."""
+    said = recipe.get("objective")
     own = {key: value for key, value in (said if isinstance(said, dict) else {}).items() if key in Objective.own_keys}
-    return predicted_by(run.loss_kind, Objective.model_validate(own))
+    return predicted_by(kind, Objective.model_validate(own))
 
 
 def predicted_by(kind: ObjectiveName, objective: Objective) -> str:
@@ -72,11 +80,17 @@ def same_tokenizer(one: Run, other: Run) -> bool:
 
 def same_source(one: Run, other: Run) -> bool:
     """Whether one text was held out for both: by its sha256, by the corpus's fingerprint, or else by the recipes."""
+    is_same = same_source_by(one.provenance, other.provenance)
+    return sections(one, "corpus") == sections(other, "corpus") if is_same is None else is_same
+
+
+def same_source_by(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool | None:
+    """The same by what two `provenance.json` say; None where they do not."""
     for key in ("held_out_sha256", "fingerprint"):
-        hashes = [run.provenance.get("corpus", {}).get(key) for run in (one, other)]
+        hashes = [provenance.get("corpus", {}).get(key) for provenance in (one, other)]
         if all(hashes):
-            return hashes[0] == hashes[1]
-    return sections(one, "corpus") == sections(other, "corpus")
+            return bool(hashes[0] == hashes[1])
+    return None
 
 
 def same_settings(one: Run, other: Run) -> bool:
@@ -103,11 +117,32 @@ def sections(run: Run, *names: str) -> str:
     return json.dumps([run.recipe.get(name) for name in names], sort_keys=True, default=str)
 
 
+def num_held_out_tokens(provenance: Mapping[str, Any]) -> int | None:
+    """How much held-out text there was, as far as `provenance.json` says it."""
+    splits = provenance.get("tokens", {}).get("splits") or {}
+    num_tokens: int | None = (splits.get("dev") or {}).get("num_tokens")
+    return num_tokens
+
+
 def _takes_all(run: Run) -> bool:
     """Whether all held-out text is taken; not where nothing says how much there is."""
-    splits = run.provenance.get("tokens", {}).get("splits") or {}
-    num_tokens = (splits.get("dev") or {}).get("num_tokens")
+    num_tokens = num_held_out_tokens(run.provenance)
     return num_tokens is not None and num_tokens <= loss_settings(run).dev_tokens
+
+
+def _last_with_loss(run: Run) -> Anchor | None:
+    return next((anchor for anchor in reversed(run.anchors) if anchor.document.held_out is not None), None)
+
+
+def _settings(recipe: Mapping[str, Any], dev_tokens: int | None) -> LossSettings:
+    """`dev_tokens`: as the anchor says, which says it better than the recipe."""
+    batch, evaluation = (recipe.get(name) for name in ("batch", "evaluation"))
+    batch, evaluation = (section if isinstance(section, dict) else {} for section in (batch, evaluation))
+    return LossSettings(
+        dev_tokens or _count(evaluation.get("dev_tokens"), Evaluation.model_fields["dev_tokens"].default),
+        _count(batch.get("sequence_length"), Batch.model_fields["sequence_length"].default),
+        bool(batch.get("document_mask")),
+    )
 
 
 def _count(value: object, default: int) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmeff.analysis.reading.context_starts import with_one_context_start
+from lmeff.analysis.reading.one_held_out_text import with_one_held_out_text
 from lmeff.analysis.reading.other_models import read_collections, result_folders
 from lmeff.analysis.reading.runs import Run, read_run
 from lmeff.errors import InputError
@@ -22,7 +23,13 @@ def read_runs(paths: Sequence[str | Path]) -> list[Run]:
     unique: dict[Path, Path] = {}
     for folder in folders:
         unique.setdefault(folder.resolve(), folder)
-    return with_one_context_start([*map(read_run, unique.values()), *read_collections(collected)])
+    return with_one_context_start([*map(read_one_run, unique.values()), *read_collections(collected)])
+
+
+def read_one_run(folder: Path) -> Run:
+    """One run folder, without the held-out losses that cannot be compared with its last one (`Run.left_out`). Raises InputError
+    for a damaged file."""
+    return with_one_held_out_text(read_run(folder))
 
 
 def find_folders(paths: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:

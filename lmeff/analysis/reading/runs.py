@@ -14,7 +14,7 @@ from lmeff.formats.anchor import ANCHOR, AnchorDocument
 from lmeff.formats.losses import training_name
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.provenance import PROVENANCE, read_provenance
-from lmeff.formats.run_folder import RunFolder
+from lmeff.formats.run_folder import RECIPE, RunFolder
 from lmeff.formats.run_log import LogRecord, read_log
 from lmeff.formats.state import StateDocument
 from lmeff.quantities import format_short, format_tokens, parse_count
@@ -40,6 +40,8 @@ class Anchor:
 
     texts_path: Path | None = None
     """`generations.jsonl`, where there is one."""
+    recipe: dict = field(default_factory=dict)
+    """The recipe that it was saved with, as parsed YAML: a run may have gone on with another one."""
 
     @cached_property
     def texts(self) -> tuple[WrittenText, ...]:
@@ -144,10 +146,13 @@ class Run:
     @property
     def size(self) -> str | None:
         """The named size of the recipe, or else the parameter count, such as `233M`."""
-        named = self._setting("model", "size")
-        if named is not None:
-            return str(named)
+        if self.has_named_size:
+            return str(self._setting("model", "size"))
         return format_short(self.num_parameters) if self.num_parameters else None
+
+    @property
+    def has_named_size(self) -> bool:
+        return self._setting("model", "size") is not None
 
     @property
     def vocab_size(self) -> int | None:
@@ -211,15 +216,10 @@ def read_run(folder: Path) -> Run:
     run = RunFolder(folder)
     recipe_path = run.recipe_yaml
     recipe_text = recipe_path.read_text(encoding="utf-8", errors="replace") if recipe_path.is_file() else ""
-    try:
-        recipe = yaml.load(recipe_text, _SafeLoader) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{recipe_path}: not readable as YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(recipe, dict):
-        raise InputError(f"{recipe_path}: not a recipe")
+    recipe = _parsed(recipe_path, recipe_text)
     absolute = folder.resolve()
     seed = absolute.name.removeprefix("seed-")
-    anchors = _read_anchors(folder)
+    anchors = _read_anchors(folder, {recipe_text: recipe})
     return Run(
         folder=folder,
         name=str(recipe.get("name") or (absolute.parent.name if seed.isdigit() else absolute.name)),
@@ -233,20 +233,40 @@ def read_run(folder: Path) -> Run:
     )
 
 
+def _parsed(path: Path, text: str) -> dict:
+    try:
+        recipe = yaml.load(text, _SafeLoader) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(recipe, dict):
+        raise InputError(f"{path}: not a recipe")
+    return recipe
+
+
 def subtasks_of(anchors: Iterable[Anchor]) -> dict[str, tuple[str, ...]]:
     """lm-eval groups at any anchor, and what is directly below each."""
     return {group: below for anchor in anchors for group, below in anchor.results.subtasks.items()}
 
 
-def _read_anchors(folder: Path) -> tuple[Anchor, ...]:
-    anchors, run = {}, RunFolder(folder)
+def _read_anchors(folder: Path, recipes: dict[str, dict]) -> tuple[Anchor, ...]:
+    """`recipes`: parsed ones by their text, that of the run first. Those of its anchors are added."""
+    anchors, run, of_run = {}, RunFolder(folder), next(iter(recipes))
     for path in run.find_in_revisions(ANCHOR):
         revision = path.parent.name
         results = run.results_of(revision)
         document = AnchorDocument.read(path.parent)
+        own = path.parent / RECIPE
+        text = own.read_text(encoding="utf-8", errors="replace") if own.is_file() else of_run
+        if text not in recipes:
+            recipes[text] = _parsed(own, text)
         texts = results / "generations.jsonl"
         anchors[revision] = Anchor(
-            revision, document, read_results(results), pair_files(results), texts if texts.is_file() else None
+            revision,
+            document,
+            read_results(results),
+            pair_files(results),
+            texts if texts.is_file() else None,
+            recipes[text],
         )
     for name, twin in list(anchors.items()):
         original = anchors.get(twin.document.same_as) if twin.document.same_as else None

@@ -1,7 +1,7 @@
 """`evaluation:` what is measured of every revision."""
 
 from collections.abc import Iterator
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import field_validator
 
@@ -50,9 +50,10 @@ class Evaluation(Section):
     itself between those on both sides, and with it the later tokens of its word (Kauf & Ivanova 2023); also of a hybrid, a
     decoder that was trained with a mask token. pseudo_log_likelihood_original: the token alone is masked (Salazar et al.
     2020)."""
-    dev_tokens: PositiveCount = 100_000
+    dev_tokens: Annotated[PositiveCount, OnResume.ACCEPTED] = 100_000
     """Held-out tokens on which dev_loss is taken at every anchor: documents, and stretches of long ones, from all over the
-    held-out text, always the same."""
+    held-out text, always the same. A run whose losses decide how it goes on (`anchors.until: converged`, or a curriculum with
+    `pacing: plateau`) keeps to its number."""
 
     @property
     def measures_at_anchors(self) -> tuple[Measure, ...]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from lmeff.analysis.reading.comparable import same_for
 from lmeff.analysis.reading.held_out import same_held_out_text, same_loss, sections
-from lmeff.analysis.reading.runs import Anchor, Run, read_run
+from lmeff.analysis.reading.paths import read_one_run
+from lmeff.analysis.reading.runs import Anchor, Run
 from lmeff.analysis.statistics.simultaneous import Ranking, by_level, rank_cases
 from lmeff.analysis.statistics.tidy_table import losses_of
 from lmeff.errors import InputError
@@ -111,7 +112,7 @@ def _measure(case: Case, metric: str, killed: str | None) -> _Measured | str:
         return killed or state
     if changes := other_recipe(case):
         return f"trained with another recipe ({changes})"
-    run = read_run(case.run.path)
+    run = read_one_run(case.run.path)
     if not run.anchors:
         return "no revisions"
     anchor = run.anchors[-1]

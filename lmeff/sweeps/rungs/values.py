@@ -2,8 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean
 
+from lmeff.analysis.reading.held_out import num_held_out_tokens
 from lmeff.analysis.reading.results import TaskResult, read_results
 from lmeff.errors import InputError
 from lmeff.formats.anchor import ANCHOR, AnchorDocument
@@ -30,6 +32,8 @@ class ValuesAtAnchors:
         tokenizers = [case.recipe.tokenizer for case in cases]
         self._needs_all_text = any(one != tokenizers[0] for one in tokenizers)
         """Cases have different tokenizers, so a sample of held-out tokens is not the same text for all."""
+        self._by_dev_tokens: dict[int, Path] = {}
+        """A revision for each number of held-out tokens."""
         self.by_name: dict[str, list[Case]] = defaultdict(list)
         self._values: dict[tuple[str, int, int], float] = {}
         self._failed: set[tuple[str, int]] = set()
@@ -73,15 +77,23 @@ class ValuesAtAnchors:
 
     def _held_out(self, case: Case, revision: str) -> float:
         folder = case.run.revision(revision)
-        value = getattr(AnchorDocument.read(folder), self._metric)
+        anchor = AnchorDocument.read(folder)
+        value = getattr(anchor, self._metric)
         if value is None:
             raise InputError(f"{folder}: has no {self._metric}, by which cases are compared (ranking.metric)")
         if self._needs_all_text:
-            dev = (read_provenance(folder).get("tokens", {}).get("splits") or {}).get("dev") or {}
-            if dev.get("num_tokens", 0) > case.recipe.evaluation.dev_tokens:
+            there = num_held_out_tokens(read_provenance(folder)) or 0
+            if there > (taken := anchor.dev_tokens or case.recipe.evaluation.dev_tokens):
                 raise InputError(
-                    f"{case}: of {dev['num_tokens']:,} held-out tokens, {case.recipe.evaluation.dev_tokens:,} are taken; with"
-                    " several vocabularies that is not the same text for all, so take all (evaluation.dev_tokens)"
+                    f"{case}: of {there:,} held-out tokens, {taken:,} are taken; with several vocabularies that is not the same"
+                    " text for all, so take all (evaluation.dev_tokens)"
+                )
+        elif anchor.dev_tokens is not None:
+            self._by_dev_tokens.setdefault(anchor.dev_tokens, folder)
+            if len(self._by_dev_tokens) > 1:
+                said = " and ".join(f"{number:,} ({where})" for number, where in self._by_dev_tokens.items())
+                raise InputError(
+                    f"{self._metric} is over other numbers of held-out tokens: {said}; it cannot be compared"
                 )
         return float(value)
 

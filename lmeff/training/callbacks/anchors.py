@@ -114,6 +114,7 @@ class AnchorCallback(RunCallback):
                 "loss_steps": None if loss is None else (anchor.step, anchor.step),
                 "loss_kind": None if trainer.objective.loss_kind == "causal" else trainer.objective.loss_kind,
                 **dev.fields(),
+                "dev_tokens": trainer.dev_tokens,
             }
 
             def write(folder: Path) -> None:
