@@ -9,13 +9,22 @@ from lmeff.quantities import format_short, format_tokens
 
 Titled = tuple[str, list[list[str]]]
 """What a table shows, and its lines, the header first."""
-_AXES = {"tokens": "tokens", "flops": "FLOPs"}
 
 
 def acquisition_tables(acquired: pd.DataFrame, level: str, tasks: list[str] | None) -> Iterator[Titled]:
     """For each metric when the threshold was reached for good, the earliest first within a recipe."""
-    for (metric, threshold, axis), rows in _shown(acquired, level, tasks, "threshold"):
-        lines = [["recipe", "task", f"{_AXES[axis]} to {100 * threshold:g}", "95%", "over", "95% bootstrap", "seeds"]]
+    for (metric, threshold, axis, unit), rows in _shown(acquired, level, tasks, "threshold"):
+        lines = [
+            [
+                "recipe",
+                "task",
+                f"{_counted(axis, unit)} to {100 * threshold:g}",
+                "95%",
+                "over",
+                "95% bootstrap",
+                "seeds",
+            ]
+        ]
         for row in rows.to_dict("records"):
             over = {"seeds": "seeds by themselves"}.get(row["interval_over"], row["interval_over"])
             ends = _interval(row, "low", "high", _reached)
@@ -31,8 +40,10 @@ def acquisition_tables(acquired: pd.DataFrame, level: str, tasks: list[str] | No
 
 def closeness_tables(close: pd.DataFrame, level: str, tasks: list[str] | None) -> Iterator[Titled]:
     """For each metric from which anchor on it is close to its end."""
-    for (metric, within, axis), rows in _shown(close, level, tasks, "within"):
-        lines = [["recipe", "task", f"{_AXES[axis]}, from", "95% bootstrap", "seeds by themselves", "end", "seeds"]]
+    for (metric, within, axis, unit), rows in _shown(close, level, tasks, "within"):
+        lines = [
+            ["recipe", "task", f"{_counted(axis, unit)}, from", "95% bootstrap", "seeds by themselves", "end", "seeds"]
+        ]
         for row in rows.to_dict("records"):
             ends = [_count(row, row[name]) for name in ("close_from", "earliest_seed", "latest_seed", "last")]
             alone = ends[1] if ends[1] == ends[2] else f"{ends[1]} to {ends[2]}"
@@ -43,7 +54,12 @@ def closeness_tables(close: pd.DataFrame, level: str, tasks: list[str] | None) -
 def _shown(table: pd.DataFrame, level: str, tasks: list[str] | None, name: str) -> Iterator[tuple[tuple, pd.DataFrame]]:
     if table.empty:
         return
-    yield from chosen(table, level, tasks).groupby(["metric", name, "axis"], sort=False)
+    yield from chosen(table, level, tasks).groupby(["metric", name, "axis", "unit"], sort=False)
+
+
+def _counted(axis: str, unit: str) -> str:
+    """Words and tokens are not counted in one table."""
+    return "FLOPs" if axis == "flops" else unit
 
 
 def _count(row: dict, count: float) -> str:

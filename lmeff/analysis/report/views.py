@@ -28,6 +28,8 @@ from lmeff.analysis.statistics.seeds import seed_changes
 from lmeff.analysis.statistics.tidy_table import accuracy_interval
 from lmeff.analysis.text import loss_columns, seeds_table
 from lmeff.formats.losses import UNITS
+from lmeff.formats.run_folder import RunFolder
+from lmeff.formats.trained import planned_tokens, trained_tokens
 from lmeff.quantities import format_duration, format_tokens
 
 STATES = {
@@ -75,10 +77,18 @@ class RunView:
         if self.run.source:
             return "Scored"
         word = STATES[self.state]
-        whole = self.run.plan.num_tokens if self.run.plan else 0
+        whole = planned_tokens(self.run.plan)
         if self.state == "complete" or not whole:
             return word
-        return f"{word} at {min(100 * self.run.tokens // whole, 100)}%"
+        return f"{word} at {min(100 * self._trained_tokens // whole, 100)}%"
+
+    @property
+    def _trained_tokens(self) -> int:
+        """Of all parts, as its states say; otherwise by the best witness there is."""
+        run = self.run
+        if run.state and run.plan and run.plan.mode != "snapshot":
+            return trained_tokens(RunFolder(run.folder), run.plan, run.state)
+        return run.tokens
 
     @property
     def note(self) -> str | None:

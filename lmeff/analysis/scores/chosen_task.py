@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from lmeff.analysis.reading.tasks import headline_metric
 from lmeff.analysis.scores.observation import Observation, is_less_better
-from lmeff.analysis.scores.ways import made_alike
+from lmeff.analysis.scores.ways import along_one_axis, made_alike
 from lmeff.errors import InputError
 
 _MOST_NAMED = 5
@@ -30,5 +30,6 @@ def choose_task(observations: Sequence[Observation], wanted: str | None) -> tupl
     notes = (
         [f"task {task}; --task takes another one: {', '.join(others[:_MOST_NAMED])}"] if others and not wanted else []
     )
-    chosen, left_out = made_alike([one for one in observations if (one.task, one.metric) == (task, metric)])
-    return chosen, [*notes, *left_out]
+    chosen, of_units = along_one_axis([one for one in observations if (one.task, one.metric) == (task, metric)])
+    chosen, left_out = made_alike(chosen)
+    return chosen, [*notes, *of_units, *left_out]

@@ -75,7 +75,9 @@ def _seed_key(seed: str) -> tuple[int, str]:
 
 
 def _nominal_parameters(one: Observation) -> int | None:
-    """Parameters as the size says them, so that another vocabulary is no other size; else as counted."""
+    """Parameters so that another vocabulary is no other size: those of its shape, or as the size says them; else as counted."""
+    if one.num_shape_parameters is not None:
+        return one.num_shape_parameters
     try:
         return parse_count(one.size)
     except ValueError:

@@ -2,11 +2,12 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lmeff.analysis.reading.comparable import same_for, score_clusters
 from lmeff.analysis.reading.groups import Group, group_runs
+from lmeff.analysis.reading.held_out import sections
 from lmeff.analysis.reading.results import TaskResult
 from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.reading.tasks import headline_metric
@@ -36,6 +37,8 @@ class Observation:
     family: str = "-"
     size: str = "-"
     num_parameters: int | None = None
+    num_shape_parameters: int | None = None
+    """Parameters of a shape whose size has no name, the same with every vocabulary; None where they are not known."""
     vocab_size: int | None = None
     tokens_per_step: int | None = None
     flops: float | None = None
@@ -51,6 +54,8 @@ class Observation:
     """As `data`, of how it was measured."""
     suite: str | None = None
     """Of minimal pairs: the suite that the task is a paradigm or a phenomenon of, or that it is."""
+    unit: str = "tokens"
+    """What `tokens` counts: BabyLM's anchors are numbers of words."""
 
     @property
     def run(self) -> str:
@@ -63,7 +68,8 @@ def observations_of(runs: Sequence[Run]) -> tuple[list[Observation], list[str]]:
     that say what was left out because it cannot be compared."""
     groups = group_runs(runs)
     left_out, notes = _not_comparable(groups)
-    every = [(run, one) for group in groups for run in group.runs for one in _of_run(group.label, run)]
+    shapes = _parameters_of_shapes(runs)
+    every = [(run, one) for group in groups for run in group.runs for one in _of_run(group.label, run, shapes)]
     found = []
     for run, observation in every:
         if (id(run), observation.task) in left_out:
@@ -91,7 +97,18 @@ def _scored_otherwise(run: Run, task: str, metric: str) -> list[int]:
     return [tokens for tokens, result in there.items() if not is_alike(result)]
 
 
-def _of_run(cell: str, run: Run) -> Iterable[Observation]:
+def _parameters_of_shapes(runs: Sequence[Run]) -> dict[str, int]:
+    """Parameters without embeddings by shape, of runs whose size has no name. Heads of some families have a bias for each entry
+    of the vocabulary, so of several vocabularies it is the smallest number."""
+    found: dict[str, int] = {}
+    for run in runs:
+        if run.plan and not run.has_named_size:
+            number, shape = run.plan.parameters.non_embedding, sections(run, "model")
+            found[shape] = min(number, found.get(shape, number))
+    return found
+
+
+def _of_run(cell: str, run: Run, shapes: Mapping[str, int]) -> Iterable[Observation]:
     is_complete = run.state is not None and run.state.state == "complete"
     for task in run.headline_tasks:
         anchors = [anchor for anchor in run.anchors if task in anchor.results.tasks and anchor.document.nominal_tokens]
@@ -113,11 +130,13 @@ def _of_run(cell: str, run: Run) -> Iterable[Observation]:
                     family=run.family or "-",
                     size=run.size or "-",
                     num_parameters=run.num_parameters,
+                    num_shape_parameters=shapes.get(sections(run, "model")),
                     vocab_size=run.vocab_size,
                     tokens_per_step=run.plan.batch_tokens if run.plan else None,
                     flops=anchor.flops,
                     stderr=result.metrics[metric].stderr,
                     n=result.num_examples,
+                    unit=run.unit,
                 )
 
 

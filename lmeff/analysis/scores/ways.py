@@ -20,11 +20,33 @@ def made_alike(observations: Sequence[Observation]) -> tuple[list[Observation], 
             continue
         usual = counts.most_common(1)[0][0]
         others = [str(said) for said in counts if said != usual]
-        more = f" and {len(others) - _MOST_NAMED} more" if len(others) > _MOST_NAMED else ""
-        named = ", ".join(others[:_MOST_NAMED]) + more
-        notes.append(f"{kept[0].task}: left out, made with other {words} ({named}) than most ({usual})")
+        notes.append(f"{kept[0].task}: left out, made with other {words} ({_listed(others)}) than most ({usual})")
         kept = [one for one in kept if getattr(one, name) in (None, usual)]
     return kept, notes
+
+
+def along_one_axis(observations: Sequence[Observation]) -> tuple[list[Observation], list[str]]:
+    """Those that count what most runs count, since a number of words is no number of tokens, and lines that say what was left
+    out and what is counted where that is no tokens."""
+    by_unit: dict[str, dict[str, None]] = {}
+    for one in observations:
+        by_unit.setdefault(one.unit, {})[one.run] = None
+    if not by_unit:
+        return [], []
+    usual = max(by_unit, key=lambda unit: len(by_unit[unit]))
+    notes = [
+        f"left out, since they count {unit} where most count {usual}: {_listed(list(runs))}"
+        for unit, runs in by_unit.items()
+        if unit != usual
+    ]
+    if usual != "tokens":
+        notes.append(f"these runs count {usual}: where tokens are said of anchors, {usual} are meant")
+    return [one for one in observations if one.unit == usual], notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return ", ".join(names[:_MOST_NAMED]) + more
 
 
 def one_way_each(observations: Sequence[Observation]) -> tuple[list[Observation], list[str]]:
