@@ -69,6 +69,19 @@ class Tokens:
         return self._documents("train")
 
     @cached_property
+    def first_readings(self) -> np.ndarray:
+        """(documents of the training stream,) int64: the place of each, or where it stood first of one that is read again."""
+        places = np.arange(len(self.train_documents))
+        ends, end, first = np.asarray(self.train_documents[:, 0]).cumsum(), 0, 0
+        begun: dict[str, int] = {}
+        for name, num_tokens in self.manifest["splits"]["train"]["shards"]:
+            end += num_tokens
+            last = int(np.searchsorted(ends, end, "right"))
+            places[first:last] -= first - begun.setdefault(name, first)
+            first = last
+        return places
+
+    @cached_property
     def dev_documents(self) -> np.ndarray:
         """Held-out documents, as `train_documents`."""
         return np.array(self._documents("dev"))
@@ -101,7 +114,7 @@ def _table(folder: Path, shard: TextShard) -> Path:
     return folder / f"{Path(shard.name).stem}.documents.npy"
 
 
-def _in_order(corpus: TextCorpus, passes: dict[str, Passes]) -> list[tuple[TextShard, int]]:
+def training_order(corpus: TextCorpus, passes: dict[str, Passes]) -> list[tuple[TextShard, int]]:
     """(shard, documents of it) as training reads them: source by source, pass by pass."""
     by_source: dict[str, list[TextShard]] = {}
     for shard in corpus.shards("train"):
@@ -142,7 +155,7 @@ def _write_whole(aside: Path, corpus: TextCorpus, tokenizer_file: Path) -> dict[
     encode_shards(jobs, tokenizer_file, sum(shard.num_bytes for shard in all_shards))
     passes = _passes(corpus, aside)
     orders = {
-        "train": _in_order(corpus, passes),
+        "train": training_order(corpus, passes),
         "dev": [(shard, shard.num_documents) for shard in corpus.shards("dev")],
     }
     splits = {side: _write_side(aside, side, order) for side, order in orders.items()}

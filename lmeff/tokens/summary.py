@@ -1,11 +1,13 @@
 """What `lmeff prepare` says of a corpus: how much there is of it, and what became of the rest."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from lmeff.corpora import TextCorpus
+from lmeff.corpora.mixture import Passes
 from lmeff.tokens.packing import Packing
-from lmeff.tokens.prepare import Tokens
+from lmeff.tokens.prepare import Tokens, training_order
 
 OLDER_RULE = (
     "text of an older version: documents above 16,000 characters are cut, each piece held out or trained on by itself"
@@ -20,7 +22,7 @@ def describe_prepared(corpus: TextCorpus, tokens: Tokens, packing: Packing | Non
         num_documents, num_tokens, num_bytes = (split[f"num_{unit}"] for unit in ("documents", "tokens", "bytes"))
         rate = num_bytes / num_tokens
         yield f"  {side}: {num_documents:,} documents, {num_bytes:,} bytes, {num_tokens:,} tokens ({rate:.2f} bytes each)"
-    domains = corpus.manifest["splits"]["train"]["domains"]
+    domains = _trained_bytes(corpus, tokens)
     if len(domains) > 1:
         total = sum(domains.values())
         yield "  of train: " + ", ".join(f"{domain} {size / total:.1%}" for domain, size in domains.items())
@@ -33,6 +35,19 @@ def describe_prepared(corpus: TextCorpus, tokens: Tokens, packing: Packing | Non
         num_sequences, length = packed["num_sequences"], packed["sequence_length"]
         padding = packed["num_padding_tokens"] / (num_sequences * length)
         yield f"  {packed['num_pieces']:,} pieces in {num_sequences:,} sequences of {length}, {padding:.2%} of it padding"
+
+
+def _trained_bytes(corpus: TextCorpus, tokens: Tokens) -> dict[str, int]:
+    """By domain, of the text as training reads it: what is read three times counts three times, what a mixture leaves out does
+    not count."""
+    passes = {source: Passes(*counts) for source, counts in tokens.manifest.get("passes", {}).items()}
+    if not passes:
+        domains: dict[str, int] = corpus.manifest["splits"]["train"]["domains"]
+        return domains
+    found = Counter[str]()
+    for shard, taken in training_order(corpus, passes):
+        found.update(shard.domains if taken == shard.num_documents else corpus.bytes_of_first(shard, taken))
+    return found
 
 
 def _held_out(manifest: dict[str, Any]) -> Iterator[str]:

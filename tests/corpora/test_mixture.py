@@ -11,8 +11,11 @@ from tokenizers import Tokenizer
 from lmeff.corpora import prepare_text
 from lmeff.corpora.mixture import Mixture, Passes
 from lmeff.errors import InputError
+from lmeff.methods.curriculum.seen import DocumentsSeen
+from lmeff.recipe.sections.batch import Batch
 from lmeff.recipe.sections.corpus import Corpus
-from lmeff.tokens import Tokens, prepare_tokenizer, prepare_tokens
+from lmeff.tokens import PermutationOrder, Tokens, prepare_tokenizer, prepare_tokens
+from lmeff.tokens.summary import describe_prepared
 
 
 def document(source: str, number: int) -> str:
@@ -28,13 +31,17 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def prepared(folder: Path, cats: dict, dogs: dict, **settings: object) -> tuple[Tokens, list[str]]:
-    """Tokens of a mixture, and the documents that its training stream holds."""
+def pets(folder: Path, cats: dict, dogs: dict, **settings: object) -> Corpus:
     sources = {
         "cats": {"paths": [str(folder / "cats.jsonl")]} | cats,
         "dogs": {"paths": [str(folder / "dogs.jsonl")]} | dogs,
     }
-    corpus = prepare_text(Corpus(name="pets", sources=sources, dev_share=0.05, **settings), folder / "data")
+    return Corpus(name="pets", sources=sources, dev_share=0.05, **settings)
+
+
+def prepared(folder: Path, cats: dict, dogs: dict, **settings: object) -> tuple[Tokens, list[str]]:
+    """Tokens of a mixture, and the documents that its training stream holds."""
+    corpus = prepare_text(pets(folder, cats, dogs, **settings), folder / "data")
     tokenizer = prepare_tokenizer(corpus, 270)
     tokens = prepare_tokens(corpus, tokenizer)
     decode = Tokenizer.from_file(str(tokenizer / "tokenizer.json")).decode
@@ -64,6 +71,18 @@ def test_epochs_of_one_source(folder: Path) -> None:
     assert set(times.values()) == {2, 3}
     # Repeated text takes no room.
     assert len(list(tokens.folder.glob("train-*.bin"))) == 2
+    # And is no other text.
+    different = {text: place for place, text in reversed(list(enumerate(documents)))}
+    assert tokens.first_readings.tolist() == [different[text] for text in documents]
+    batch = Batch(tokens=64, sequence_length=16)
+    order = PermutationOrder(tokens.train.num_tokens // 16, 0, batch.clock)
+    seen = DocumentsSeen(order, tokens, batch)
+    assert len(different) - 1 <= seen.after(tokens.train.num_tokens // 64) <= len(different) < len(documents)
+    sizes = Counter({name: sum(len(text) for text in documents if text.startswith(name)) for name in ("cats", "dogs")})
+    corpus = prepare_text(pets(folder, {}, {"epochs": 2.5}), folder / "data")
+    (line,) = [line for line in describe_prepared(corpus, tokens, None) if line.startswith("  of train: ")]
+    shares = (f"{name} {size / sizes.total():.1%}" for name, size in sizes.items())
+    assert line == "  of train: " + ", ".join(shares)
 
 
 @pytest.mark.medium

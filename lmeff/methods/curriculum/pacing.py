@@ -80,13 +80,14 @@ class PacingCallback(PlateauCallback):
     def _write(self, step: int, losses: dict[str, Any] | None = None) -> None:
         stage = self.order.stages[-1]
         documents = self.order.documents_of(len(self.order.stages) - 1)
+        first = self.order.tokens.first_readings
         line = {
             "step": step,
             "tokens": self.trainer.recipe.batch.clock.tokens_at(step),
             **(losses or {}),
             "stage": stage.number,
             "share": stage.share,
-            "num_documents": len(self.order.tokens.train_documents) if documents is None else len(documents),
+            "num_documents": len(np.unique(first if documents is None else first[documents])),
             "num_documents_seen": self.seen.after(step),
         }
         with open(self.log, "a", encoding="utf-8") as file:

@@ -13,13 +13,14 @@ class DocumentsSeen:
         self._order, self._tokens, self._batch = order, tokens, batch
         self._step = 0
         self._is_seen = np.zeros(len(tokens.train_documents), bool)
+        self._num_different = len(np.unique(tokens.first_readings))
 
     def after(self, step: int) -> int:
-        """Documents of which the first `step` steps read a token."""
+        """Documents of which the first `step` steps read a token. One that is read in several passes is one document."""
         if step < self._step:
             self._step = 0
             self._is_seen[:] = False
-        if self._step < step and not self._is_seen.all():
+        if self._step < step and self._is_seen.sum() < self._num_different:
             for first, last in self._order.stretches(self._step, step):
                 self._see(first, last)
         self._step = step
@@ -43,4 +44,5 @@ class DocumentsSeen:
             # One more where a stretch of documents begins, one less behind its end.
             changes = np.bincount(begins, minlength=len(ends) + 1) - np.bincount(stops, minlength=len(ends) + 1)
             found = np.flatnonzero(changes.cumsum()[:-1])
-        self._is_seen[excerpt.documents[found] if excerpt else found] = True
+        places = excerpt.documents[found] if excerpt else found
+        self._is_seen[self._tokens.first_readings[places]] = True
