@@ -64,6 +64,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None
     share = parameters.embedding / parameters.total
     devices = "1 device" if plan.world_size == 1 else f"{plan.world_size} devices"
     warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_tokens(plan.clock.tokens_at(plan.warmup_steps))} tokens)"
+    revisions = "1 revision" if len(plan.anchors) == 1 else f"{len(plan.anchors)} revisions"
     disk, revision, hub = map(format_bytes, (plan.disk_bytes, plan.revision_bytes, plan.hub_bytes))
     counted = f", the checkpoints and {format_bytes(plan.data_bytes or 0)} of text and tokens (estimated)"
     data = counted if plan.data_bytes is not None else " and the checkpoints; text and tokens not counted"
@@ -81,8 +82,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None
         f" {FAMILIES[plan.family].without_weight_decay}",
         f"compute    {per_token} FLOPs a token{_attention_words(plan)}, {in_all} in all",
         *_beside(plan, notes),
-        f"disk       {disk} for {len(plan.anchors)} revisions of {revision}{data};"
-        f" {hub} on the Hub with the final revision",
+        f"disk       {disk} for {revisions} of {revision}{data}; {hub} on the Hub with the final revision",
     ]
     if plan.mode != "snapshot":
         lines.append(
@@ -123,7 +123,7 @@ def format_start(recipe: Recipe, plan: PlanDocument, run: RunFolder) -> str:
     return "\n".join(
         (
             f"{plan.name}, seed {plan.seed}, in {run}",
-            f"  model   {format_short(parameters.total)} parameters, {format_short(parameters.non_embedding)} of them"
+            f"  model   {format_tokens(parameters.total)} parameters, {format_tokens(parameters.non_embedding)} of them"
             f" without embeddings",
             f"  length  {format_tokens(plan.num_tokens)} tokens in {plan.num_steps:,} steps{parts}; {anchors}, {scored}",
             f"  stages  text ({recipe.corpus.name}), tokenizer and tokens in {recipe.paths.data}/;"

@@ -110,7 +110,7 @@ def format_sweep_plan(sweep: Sweep, plan: dict[str, Any]) -> str:
     ]
     rows = [["case", "", "seed", "parameters", "steps", "tokens", "FLOPs", "disk", *(["time"] if hours else [])]]
     for case, one in zip(sweep.cases, plans, strict=True):
-        cells = [str(case.index), case.name, str(case.seed), format_short(one.parameters.total), f"{one.num_steps:,}"]
+        cells = [str(case.index), case.name, str(case.seed), format_tokens(one.parameters.total), f"{one.num_steps:,}"]
         cells += [format_tokens(one.trained_tokens), format_short(one.total_flops), format_bytes(_own_bytes(one))]
         rows.append(cells + ([format_duration((one.hours or 0) * 3600)] if hours else []))
     return "\n".join([*lines, *table_lines(rows, "><>", "  ")])

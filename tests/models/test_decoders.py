@@ -12,7 +12,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from lmeff.errors import InputError
 from lmeff.models.build import build_model
-from lmeff.models.families import Mamba2, family_of, family_of_config
+from lmeff.models.families import FAMILIES, Family, Mamba2, family_of, family_of_config
 from lmeff.recipe.sections.model import FAMILIES as SECTIONS
 
 DECODERS = ["gpt2", "gptj", "mamba2"]
@@ -50,6 +50,31 @@ def test_counts_are_those_of_the_stock_model(tmp_path: Path, family: str, values
     assert counted.embedding == sum(one.numel() for one in embeddings)
     assert counted.total == counted.embedding + counted.non_embedding
     assert family_of_config(config).of_config(config) == ours
+
+
+@pytest.mark.parametrize(
+    "biased", [{"attention_bias": True}, {"mlp_bias": True}, {"attention_bias": True, "mlp_bias": True}]
+)
+def test_biases_of_a_llama_from_elsewhere_are_counted(biased: dict) -> None:
+    shape = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "vocab_size": 301,
+    }
+    config = AutoConfig.for_model("llama", **shape, num_key_value_heads=2, head_dim=6, **biased)
+    with torch.device("meta"):
+        model = transformers.LlamaForCausalLM(config)
+    counted = family_of_config(config).of_config(config).count_parameters()
+    assert counted.total == sum(one.numel() for one in model.parameters())
+
+
+def test_a_family_with_a_formula_of_its_own_says_which() -> None:
+    for family in FAMILIES.values():
+        names = ("flops_per_token", "forward_flops_per_token")
+        is_own = any(getattr(family, name) is not getattr(Family, name) for name in names)
+        assert (family.forward_formula != Family.forward_formula) == is_own, family.name
 
 
 @pytest.mark.parametrize("family", DECODERS)

@@ -10,7 +10,10 @@ from launching import curve, finish, run_folder, start, write_recipe
 
 from lmeff.cli import main
 from lmeff.errors import RunFailed
+from lmeff.plan import make_plan
+from lmeff.plan.memory import USABLE_MEMORY
 from lmeff.probes.learning_rate import range_test, smooth
+from lmeff.probes.memory import probe_memory
 from lmeff.probes.overfit import overfit
 from lmeff.probes.probe_run import Look, ProbeTrainer, prepared_tokens, probe_trainer
 from lmeff.recipe import read_recipe
@@ -106,6 +109,21 @@ def test_overfit_says_what_is_broken(recipe: Path) -> None:
     fails(r"no gradient reaches model\.layers\.1\.mlp\.\w+_proj\.weight", dead=True)
     fails(r"it hardly falls; raise optimizer\.learning_rate", "optimizer.learning_rate=1e-7", steps=20)
     fails(r"the loss rises again|is nan|is inf", "optimizer.learning_rate=30")
+
+
+def test_memory_of_a_cpu_is_that_of_float32() -> None:
+    """Which is how it trains."""
+    wanted = read_recipe("60m_babylm3").recipe
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU, on which it is tried")
+    found = probe_memory(wanted)
+    for size, peak in found.peak_bytes.items():
+        plan = make_plan(wanted, micro_batch=size)
+        assert plan.memory_float32 is not None
+        assert peak == plan.memory_float32["ddp"].total
+        assert size < 8 or peak > 1.3 * plan.memory["ddp"].total, "so that one is not taken for the other"
+    fitting = [size for size, peak in found.peak_bytes.items() if peak <= USABLE_MEMORY * found.total_bytes]
+    assert found.micro_batch == max(fitting, default=None)
 
 
 def test_memory(recipe: Path, capsys: pytest.CaptureFixture) -> None:

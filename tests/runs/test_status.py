@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from lmeff.analysis.reading.paths import read_runs
+from lmeff.analysis.report.views import RunView
 from lmeff.cli.main import main
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.run_log import LogRecord
@@ -152,6 +154,11 @@ def test_a_run_in_parts_counts_all_of_them(tmp_path: Path) -> None:
     status = read_status(run.path)
     assert status.tokens == 150 * 2048
     assert status.share == pytest.approx(150 / 300)
+    # The report says the same, whatever its own state has counted.
+    write_state(run, "interrupted", 50, pid=1)
+    (found,) = read_runs([run.path])
+    assert RunView(found, "parts").state_text == "Interrupted at 50%"
+    assert read_status(run.path).share == pytest.approx(150 / 300)
 
 
 def test_json_has_an_object_for_each_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

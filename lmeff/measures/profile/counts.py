@@ -30,7 +30,7 @@ def forward_flops_per_token(model: PreTrainedModel, length: int) -> tuple[float,
     family = family_of_config(config)
     if family is not None and family.model_class == type(model).__name__:
         flops = family.of_config(config).forward_flops_per_token(length)
-        return flops, "2 x matmul parameters + 4 x layers x width x length (PaLM)"
+        return flops, family.forward_formula
     usual = attention_of(config)
     model.set_attn_implementation("eager")
     try:

@@ -53,6 +53,8 @@ class Family(ABC):
     """Whether a token attends to later ones, too."""
     counted_causally: ClassVar[str] = "causal attention"
     """That of which `flops_per_token(causal=True)` counts half, in words that follow `counting`."""
+    forward_formula: ClassVar[str] = "2 x matmul parameters + 4 x layers x width x length (PaLM)"
+    """What `forward_flops_per_token` computes, in words."""
     is_asked_by_end: ClassVar[bool] = False
     """Whether a classifier goes by a token for the whole text that stands at the very end, in a segment of its own."""
     never_decayed: ClassVar[str | None] = None

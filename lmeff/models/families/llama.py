@@ -25,6 +25,8 @@ class Llama(Family):
     num_attention_heads: int
     num_key_value_heads: int
     head_dim: int
+    num_biases: int = 0
+    """Of models that were trained elsewhere."""
 
     @classmethod
     def of_recipe(cls, recipe: Recipe) -> Self:
@@ -48,14 +50,19 @@ class Llama(Family):
 
     @classmethod
     def of_config(cls, config: "PreTrainedConfig") -> Self:
-        heads = config.num_attention_heads
+        heads, width, inner = config.num_attention_heads, config.hidden_size, config.intermediate_size
+        groups, head_dim = config.num_key_value_heads or heads, getattr(config, "head_dim", None) or width // heads
+        biases = ((heads + 2 * groups) * head_dim + width) * config.attention_bias + (
+            2 * inner + width
+        ) * config.mlp_bias
         return cls(
-            hidden_size=config.hidden_size,
-            intermediate_size=config.intermediate_size,
+            hidden_size=width,
+            intermediate_size=inner,
             num_hidden_layers=config.num_hidden_layers,
             num_attention_heads=heads,
-            num_key_value_heads=config.num_key_value_heads or heads,
-            head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+            num_key_value_heads=groups,
+            head_dim=head_dim,
+            num_biases=config.num_hidden_layers * biases,
             max_position_embeddings=config.max_position_embeddings,
             tie_word_embeddings=config.tie_word_embeddings,
             vocab_size=config.vocab_size,
@@ -68,7 +75,7 @@ class Llama(Family):
         norms = (2 * layers + 1) * width
         one_embedding = self.vocab_size * width
         embedding = one_embedding if self.tie_word_embeddings else 2 * one_embedding
-        non_embedding = layers * block + norms
+        non_embedding = layers * block + norms + self.num_biases
         return Parameters(embedding + non_embedding, embedding, non_embedding, layers * block + one_embedding)
 
     @property

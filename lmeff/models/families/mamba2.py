@@ -21,6 +21,7 @@ class Mamba2(Family):
     name: ClassVar[str] = "mamba2"
     model_type: ClassVar[str] = "mamba2"
     model_class: ClassVar[str] = "Mamba2ForCausalLM"
+    forward_formula: ClassVar[str] = "2 x matmul parameters + the products of the scan by chunks (Dao & Gu 2024)"
     title: ClassVar[str] = "A Mamba-2 language model"
     plural: ClassVar[str] = "Mamba-2 language models"
     without_weight_decay: ClassVar[str] = "norms, biases, A_log and D"

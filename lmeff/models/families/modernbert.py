@@ -17,6 +17,9 @@ class ModernBert(Family):
     name: ClassVar[str] = "modernbert"
     model_type: ClassVar[str] = "modernbert"
     model_class: ClassVar[str] = "ModernBertForMaskedLM"
+    forward_formula: ClassVar[str] = (
+        "2 x matmul parameters + 4 x width x the positions that each layer sees, a local one its window"
+    )
     auto_class: ClassVar[str] = "AutoModelForMaskedLM"
     title: ClassVar[str] = "A ModernBERT language model"
     plural: ClassVar[str] = "ModernBERT language models"

@@ -18,6 +18,9 @@ class XLNet(Family):
     name: ClassVar[str] = "xlnet"
     model_type: ClassVar[str] = "xlnet"
     model_class: ClassVar[str] = "XLNetLMHeadModel"
+    forward_formula: ClassVar[str] = (
+        "2 x matmul parameters of the content stream, with those of positions, + 8 x layers x width x length"
+    )
     title: ClassVar[str] = "An XLNet language model"
     plural: ClassVar[str] = "XLNet language models"
     looks_both_ways: ClassVar[bool] = True

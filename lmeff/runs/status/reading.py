@@ -14,6 +14,7 @@ from lmeff.formats.plan import PlanDocument
 from lmeff.formats.result import find_result, kind_of
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.state import StateDocument
+from lmeff.formats.trained import planned_tokens, trained_tokens
 from lmeff.hub.outbox import Outbox
 from lmeff.revisions.revision import Revision
 
@@ -72,8 +73,8 @@ def read_status(folder: Path) -> RunStatus:
     newest = max(states, key=lambda one: one.updated, default=None)
     # A run in parts that are trained apart has no state of its own.
     state = StateDocument.read(run) or newest
-    total = (plan.trained_tokens or plan.num_tokens) if plan else None
-    tokens = _trained_tokens(run, plan, state)
+    total = planned_tokens(plan)
+    tokens = trained_tokens(run, plan, state)
     record = _last_record(run)
     speed = record.get("tokens_per_second")
     killed = _reason_of_kill(run) if state is not None and state.state not in ("running", "complete") else None
@@ -131,22 +132,6 @@ def _shown(run: RunFolder, state: StateDocument | None) -> str:
     if is_there is None:
         is_there = (datetime.now(UTC) - datetime.fromisoformat(state.updated)).total_seconds() < _WRITING_SECONDS
     return WRITING if is_there else WITHOUT_REPORT
-
-
-def _trained_tokens(run: RunFolder, plan: PlanDocument | None, state: StateDocument | None) -> int:
-    """Tokens of all parts together, where there are several."""
-    if state is None:
-        return 0
-    if plan is None or plan.mode == "snapshot":
-        return state.tokens
-    if state.state == "complete" and StateDocument.read(run) is not None:
-        return plan.trained_tokens
-    num_steps = 0
-    for part in plan.parts:
-        of_part = StateDocument.read(run.part(part.name))
-        if of_part is not None:
-            num_steps += max(0, min(of_part.step, part.last_step) - part.first_step)
-    return plan.clock.tokens_at(num_steps)
 
 
 def _last_record(run: RunFolder) -> dict[str, Any]:

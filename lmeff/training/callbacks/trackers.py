@@ -17,6 +17,7 @@ from transformers import TrainingArguments
 
 from lmeff.clock import Clock
 from lmeff.files import read_json, write_json
+from lmeff.formats.base import FORMAT
 from lmeff.formats.run_folder import RunFolder
 from lmeff.library_internals import next_step_of
 from lmeff.paths import expanded
@@ -179,7 +180,7 @@ KINDS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "trackio": Tracki
 """By their names in `training.report_to`; other trackers are those of transformers."""
 
 
-def _notes(tracked: Tracked) -> dict[str, str]:
+def _notes(tracked: Tracked) -> dict[str, Any]:
     path = tracked.folder.trackers_json
     return read_json(path) if path.exists() else {}
 
@@ -190,4 +191,4 @@ def _note(tracked: Tracked, kind: str) -> str | None:
 
 def _keep_note(tracked: Tracked, kind: str, value: str) -> None:
     if _note(tracked, kind) != value:
-        write_json(tracked.folder.trackers_json, _notes(tracked) | {kind: value})
+        write_json(tracked.folder.trackers_json, {"format": FORMAT, **_notes(tracked), kind: value})
