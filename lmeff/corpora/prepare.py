@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from lmeff.corpora import synthetic
 from lmeff.corpora.amount import NO_LIMITS
 from lmeff.corpora.catalogue import complete, has_place, nowhere
 from lmeff.corpora.cleaning.rules import check_cleaners
-from lmeff.corpora.documents import DocumentMaker, Rules, num_bytes
+from lmeff.corpora.documents import DocumentMaker, Rules
 from lmeff.corpora.gather import JOURNAL, SIDES, Gathering, Stage, settled_rules
 from lmeff.corpora.mixture import Mixture, mixture_of
 from lmeff.corpora.reading.origins import LocalHashes
@@ -65,20 +64,10 @@ class TextCorpus:
     def records(self, side: str) -> Iterator[Document]:
         """The documents of `train` or `dev`, in order, with their domains."""
         for shard in self.shards(side):
-            yield from self._records_of(shard)
-
-    def _records_of(self, shard: TextShard) -> Iterator[Document]:
-        with open(self.path(shard), "rb") as file:
-            for line in file:
-                record = orjson.loads(line)
-                yield Document(record["text"], record["domain"])
-
-    def bytes_of_first(self, shard: TextShard, num_documents: int) -> dict[str, int]:
-        """By domain, of the first documents of a shard."""
-        found: dict[str, int] = {}
-        for document in islice(self._records_of(shard), num_documents):
-            found[document.domain] = found.get(document.domain, 0) + num_bytes(document.text)
-        return found
+            with open(self.path(shard), "rb") as file:
+                for line in file:
+                    record = orjson.loads(line)
+                    yield Document(record["text"], record["domain"])
 
     def documents(self, side: str) -> Iterator[str]:
         """The texts of `train` or `dev`, in order."""

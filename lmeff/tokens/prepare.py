@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,15 +72,19 @@ class Tokens:
     @cached_property
     def first_readings(self) -> np.ndarray:
         """(documents of the training stream,) int64: the place of each, or where it stood first of one that is read again."""
-        places = np.arange(len(self.train_documents))
-        ends, end, first = np.asarray(self.train_documents[:, 0]).cumsum(), 0, 0
-        begun: dict[str, int] = {}
-        for name, num_tokens in self.manifest["splits"]["train"]["shards"]:
-            end += num_tokens
-            last = int(np.searchsorted(ends, end, "right"))
+        places, begun = np.arange(len(self.train_documents)), dict[str, int]()
+        for name, first, last in self.train_readings:
             places[first:last] -= first - begun.setdefault(name, first)
-            first = last
         return places
+
+    @cached_property
+    def train_readings(self) -> list[tuple[str, int, int]]:
+        """The files of the training stream in the order in which they are read, some of them in several passes: name, the place
+        of the first document, and that behind the last."""
+        shards = self.manifest["splits"]["train"]["shards"]
+        ends = np.asarray(self.train_documents[:, 0]).cumsum()
+        behind = np.searchsorted(ends, np.cumsum([num_tokens for _, num_tokens in shards]), "right").tolist()
+        return [(name, *places) for (name, _), places in zip(shards, pairwise([0, *behind]), strict=True)]
 
     @cached_property
     def dev_documents(self) -> np.ndarray:
@@ -114,7 +119,7 @@ def _table(folder: Path, shard: TextShard) -> Path:
     return folder / f"{Path(shard.name).stem}.documents.npy"
 
 
-def training_order(corpus: TextCorpus, passes: dict[str, Passes]) -> list[tuple[TextShard, int]]:
+def _in_order(corpus: TextCorpus, passes: dict[str, Passes]) -> list[tuple[TextShard, int]]:
     """(shard, documents of it) as training reads them: source by source, pass by pass."""
     by_source: dict[str, list[TextShard]] = {}
     for shard in corpus.shards("train"):
@@ -155,7 +160,7 @@ def _write_whole(aside: Path, corpus: TextCorpus, tokenizer_file: Path) -> dict[
     encode_shards(jobs, tokenizer_file, sum(shard.num_bytes for shard in all_shards))
     passes = _passes(corpus, aside)
     orders = {
-        "train": training_order(corpus, passes),
+        "train": _in_order(corpus, passes),
         "dev": [(shard, shard.num_documents) for shard in corpus.shards("dev")],
     }
     splits = {side: _write_side(aside, side, order) for side, order in orders.items()}

@@ -2,12 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from lmeff.corpora import TextCorpus
-from lmeff.corpora.mixture import Passes
 from lmeff.tokens.packing import Packing
-from lmeff.tokens.prepare import Tokens, training_order
+from lmeff.tokens.prepare import Tokens
 
 OLDER_RULE = (
     "text of an older version: documents above 16,000 characters are cut, each piece held out or trained on by itself"
@@ -38,15 +38,15 @@ def describe_prepared(corpus: TextCorpus, tokens: Tokens, packing: Packing | Non
 
 
 def _trained_bytes(corpus: TextCorpus, tokens: Tokens) -> dict[str, int]:
-    """By domain, of the text as training reads it: what is read three times counts three times, what a mixture leaves out does
-    not count."""
-    passes = {source: Passes(*counts) for source, counts in tokens.manifest.get("passes", {}).items()}
-    if not passes:
+    """By domain; of a mixture by source, as training reads them: what is read three times counts three times, and what a
+    mixture leaves out does not count."""
+    source_of = {Path(shard.name).stem: shard.source for shard in corpus.shards("train")}
+    if "passes" not in tokens.manifest or len(set(source_of.values())) < 2:
         domains: dict[str, int] = corpus.manifest["splits"]["train"]["domains"]
         return domains
     found = Counter[str]()
-    for shard, taken in training_order(corpus, passes):
-        found.update(shard.domains if taken == shard.num_documents else corpus.bytes_of_first(shard, taken))
+    for name, first, last in tokens.train_readings:
+        found[source_of[Path(name).stem]] += int(tokens.train_documents[first:last, 1].sum())
     return found
 
 
