@@ -16,7 +16,6 @@ from lmeff.errors import InputError
 from lmeff.formats.anchor import HELD_OUT
 from lmeff.formats.provenance import PROVENANCE, read_provenance
 from lmeff.formats.run_folder import RunFolder
-from lmeff.recipe.sections.objective import ObjectiveName
 
 LEFT_OUT = "held-out loss:"
 """What such a line begins with."""
@@ -28,7 +27,7 @@ class _Taken(NamedTuple):
 
     settings: LossSettings
     recipe: Mapping[str, Any]
-    kind: ObjectiveName
+    run: Run
     provenance: Mapping[str, Any]
 
     def is_like(self, other: "_Taken") -> bool:
@@ -41,7 +40,7 @@ class _Taken(NamedTuple):
 
     @property
     def _predicted(self) -> str:
-        return predicted_with(self.recipe, self.kind)
+        return predicted_with(self.recipe, self.run.loss_kind)
 
     def words(self, last: "_Taken") -> str:
         """How it differs from the last one."""
@@ -93,7 +92,7 @@ def _taken(run: Run) -> dict[str, _Taken]:
         settings, most = loss_settings_at(anchor), size or usual
         if most:  # older anchors say what was asked for, which may be more than there is
             settings = settings._replace(dev_tokens=min(settings.dev_tokens, most))
-        taken[anchor.revision] = _Taken(settings, anchor.recipe, run.loss_kind, provenance)
+        taken[anchor.revision] = _Taken(settings, anchor.recipe, run, provenance)
     return taken
 
 
