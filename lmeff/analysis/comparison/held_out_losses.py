@@ -7,6 +7,7 @@ from lmeff.analysis.comparison.estimates import Row
 from lmeff.analysis.comparison.over_seeds import over_seeds
 from lmeff.analysis.comparison.sides import Member, held_out_metric
 from lmeff.analysis.reading.held_out import (
+    LEFT_OUT,
     loss_settings,
     same_held_out_text,
     same_kind,
@@ -14,7 +15,6 @@ from lmeff.analysis.reading.held_out import (
     same_source,
     same_tokenizer,
 )
-from lmeff.analysis.reading.one_held_out_text import LEFT_OUT
 
 HELD_OUT = "held_out"
 """The suite of these losses."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lmeff.analysis.reading.context_starts import with_one_context_start
-from lmeff.analysis.reading.one_held_out_text import with_one_held_out_text
+from lmeff.analysis.reading.held_out import with_one_held_out_text
 from lmeff.analysis.reading.other_models import read_collections, result_folders
 from lmeff.analysis.reading.runs import Run, read_run
 from lmeff.errors import InputError
