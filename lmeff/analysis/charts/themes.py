@@ -19,6 +19,7 @@ def _theme(ink: str, muted: str, faint: str, colors: list[str], background: str)
         "font": FONT,
         "view": {"stroke": None},
         "mark": {"color": colors[0]},
+        "rule": {"color": colors[0]},
         "range": {"category": colors},
         "axis": {
             "labelColor": muted,

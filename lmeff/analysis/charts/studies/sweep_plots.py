@@ -25,6 +25,8 @@ WIDE = 8
 """Above this ratio of the largest to the smallest value the axis is logarithmic."""
 _NO_SETTINGS = ("seed", "name", "deterministic", "paths", "evaluation", "checkpoints", "publish")
 """Sections that say nothing about what a model learns from, or how."""
+_EDGE = 16
+"""Pixels between the outermost points and the edge."""
 _LONGEST_VALUE = 24
 """Characters of a value in the name of a line; longer ones are numbered."""
 
@@ -101,7 +103,7 @@ def _panel(points: pd.DataFrame, ends: _Ends, key: str) -> Panel:
     lines = list(dict.fromkeys(points["line"]))
     name = key.rpartition(".")[2].replace("_", " ")
     is_wide = points["x"].min() > 0 and points["x"].max() / points["x"].min() >= WIDE
-    scale = alt.Scale(type="log") if is_wide else alt.Scale(zero=False)
+    scale = alt.Scale(type="log" if is_wide else "linear", zero=False, nice=False, padding=_EDGE)
     x = alt.X("x:Q", title=name, scale=scale, axis=alt.Axis(values=sorted(set(points["x"])), format=".6~g", grid=False))
     y = alt.Y("value:Q", title=ends.title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
     base = alt.Chart(inline(points[["series", "x", "value", "low", "high", "line", "when", "shown"]])).encode(x)
@@ -114,7 +116,7 @@ def _panel(points: pd.DataFrame, ends: _Ends, key: str) -> Panel:
         alt.Tooltip("when:N", title="at"),
     ]
     low = alt.Y("low:Q", title=ends.title, scale=alt.Scale(zero=False))
-    bar = base.mark_rule().encode(low, *color[:1], y2="high:Q")
+    bar = base.mark_rule(strokeWidth=1.5).encode(low, *color[:1], y2="high:Q")
     line = base.mark_line(strokeWidth=1.5).encode(y, alt.Detail("line:N"), *color[:1])
     dots = base.mark_point(filled=True, size=60, opacity=1).encode(y, *color, tooltip=tooltip)
     layers = [bar, line, dots] if len(lines) <= MOST_LINES else [bar, dots]
