@@ -1,6 +1,7 @@
 """What a sweep costs: its cases added up, and what they share counted once. No torch."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lmeff.formats.plan import PlanDocument
@@ -10,6 +11,7 @@ from lmeff.plan.beside import MethodCosts, all_costs
 from lmeff.plan.disk import prepared_text_bytes, prepared_token_bytes, text_bytes
 from lmeff.quantities import format_bytes, format_duration, format_short, format_tokens
 from lmeff.recipe.schema import Recipe
+from lmeff.runs.command_line import with_solved_budget
 from lmeff.sweeps.cases import Case, Sweep
 from lmeff.sweeps.rungs.costs import format_rungs, plan_rungs
 from lmeff.text_tables import table_lines
@@ -62,7 +64,7 @@ def plan_sweep(
         "data_bytes": data_bytes,
         "hub_bytes": sum(plan.hub_bytes for plan in plans),
         "hours": sum(hours) if len(hours) == len(plans) else None,
-        "notes": list(dict.fromkeys(all_costs(costs).notes)),
+        "notes": list(dict.fromkeys([*all_costs(costs).notes, *_same_models(sweep)])),
         "shared": {"num_texts": len(texts), "num_tokenizers": len(tokens), "texts": _named(texts, sweep)},
         "cases": [
             {
@@ -124,6 +126,21 @@ def recipes_by_tokens(sweep: Sweep) -> list[Recipe]:
         batch = case.recipe.batch
         found.setdefault((text, tokenizer, batch.sequence_length if batch.packing == "best_fit" else None), case.recipe)
     return list(found.values())
+
+
+def _same_models(sweep: Sweep) -> Iterator[str]:
+    """Cases that ask for different shares or factors, and are the same model: of few parameters there are few shapes."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for case in sweep.cases:
+        if case.recipe.model.budget is not None and case.seed == sweep.cases[0].seed:
+            recipe = with_solved_budget(case.resolved).recipe
+            trained = recipe.model_dump_json(
+                exclude={"name": True, "paths": True, "publish": True, "model": {"budget"}}
+            )
+            names[trained].append(case.name)
+    for same in names.values():
+        if len(same) > 1:
+            yield f"{', '.join(same)} are one model: their budgets lead to the same shape"
 
 
 def _costs_of(case: Case) -> MethodCosts:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from analysis.fake_runs import write_json
 from scipy.stats import studentized_range
-from sweeps.ranked import RECIPE, SWEEP, VALUES, write_run
+from sweeps.ranked import RECIPE, SWEEP, VALUES
+from sweeps.written_runs import write_run
 
 from lmeff.cli.main import main
 from lmeff.sweeps.cases import Case, Sweep, read_sweep

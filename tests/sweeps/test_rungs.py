@@ -12,6 +12,7 @@ import pytest
 from analysis.fake_runs import anchor_document, write_json
 from launching import launch_in_turn, read_lines, weights, write_recipe
 from sweeps.study import RECIPE, SWEEP
+from sweeps.written_runs import write_anchor, write_state
 
 from lmeff.cli.main import main
 from lmeff.command_line import read_arguments, read_command
@@ -306,23 +307,17 @@ def sweep(folder: Path) -> Sweep:
     return read_sweep("s.yaml")
 
 
-def write_anchor(case: Case, value: float, state: str = "interrupted", tokens: str = "5k") -> None:
-    document = anchor_document(case.seed, 5, 0.0) | {"dev_bits_per_byte": value, "dev_loss": value}
-    write_json(case.run.revision(f"seed-{case.seed}-tokens-{tokens}") / "anchor.json", document)
-    write_state(case, state)
-
-
-def write_state(case: Case, state: str) -> None:
-    of_state: dict[str, Any] = {"format": 1, "state": state, "step": 10, "tokens": 5120, "next_anchor": 20_000}
-    of_state |= {"pid": 1, "host": "h", "job": None, "error": None, "updated": "2026-11-22T14:40:00+00:00"}
-    write_json(case.run.state_json, of_state)
+def write_interrupted(case: Case, value: float) -> None:
+    """A run that came to 5k tokens."""
+    write_anchor(case, value)
+    write_state(case, "interrupted")
 
 
 def test_seeds_of_a_case_end_together_by_their_mean(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
     values = {"hidden_size-32_few": [1, 8], "hidden_size-32_many": [3, 3], "hidden_size-64_few": [2, 2]}
     values["hidden_size-64_many"] = [9, 1]
     for case in sweep.cases[:-1]:
-        write_anchor(case, values[case.name][case.seed])
+        write_interrupted(case, values[case.name][case.seed])
     rungs = SweepRungs(sweep)
     assert rungs.decide().missing == ("hidden_size-64_many",)
     paused = CaseRungs(rungs, sweep.cases[0], pauses=True).reason_to_stop()
@@ -330,7 +325,7 @@ def test_seeds_of_a_case_end_together_by_their_mean(sweep: Sweep, capsys: pytest
     assert str(paused).endswith("paused at 5k tokens, where hidden_size-64_many must come first")
     assert CaseRungs(rungs, sweep.cases[0], pauses=False).reason_to_stop() is None
 
-    write_anchor(sweep.cases[-1], 1)
+    write_interrupted(sweep.cases[-1], 1)
     assert isinstance(CaseRungs(rungs, sweep.cases[0], pauses=True).reason_to_stop(), Killed)
     CaseRungs(rungs, sweep.cases[1], pauses=True).check()
     [line] = map(json.loads, rungs.log.read_text().splitlines())
@@ -352,7 +347,7 @@ def test_seeds_of_a_case_end_together_by_their_mean(sweep: Sweep, capsys: pytest
 def test_what_follows_is_from_the_files_alone(sweep: Sweep) -> None:
     """Other values decide anew, which is logged as well."""
     for place, case in enumerate(sweep.cases):
-        write_anchor(case, place % 4)
+        write_interrupted(case, place % 4)
     rungs = SweepRungs(sweep)
     rungs.update()
     rungs.update()
@@ -360,7 +355,7 @@ def test_what_follows_is_from_the_files_alone(sweep: Sweep) -> None:
     last = next(case for case in sweep.cases if case.name == "hidden_size-64_many")
     assert last.run.killed_json.is_file()
     for case in sweep.cases:
-        write_anchor(case, -(case.index % 4))
+        write_interrupted(case, -(case.index % 4))
     rungs.update()
     assert len(rungs.log.read_text().splitlines()) == 2
     assert not last.run.killed_json.is_file()
@@ -368,7 +363,7 @@ def test_what_follows_is_from_the_files_alone(sweep: Sweep) -> None:
 
 def test_an_evaluation_beside_a_killed_run_ends(sweep: Sweep) -> None:
     for case in sweep.cases:
-        write_anchor(case, case.index % 4)
+        write_interrupted(case, case.index % 4)
     rungs = SweepRungs(sweep)
     rungs.update()
     assert list(follow_run(sweep.cases[3].run.path, poll_seconds=60)) == []
@@ -378,7 +373,7 @@ def test_for_slurm_a_killed_case_has_a_state_and_a_reason(
     sweep: Sweep, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for case in sweep.cases:
-        write_anchor(case, case.index % 4)
+        write_interrupted(case, case.index % 4)
     monkeypatch.setattr(sys, "argv", ["lmeff.command_line", "s.yaml", "--index", "3"])
     assert print_state(read_command) == 0
     assert capsys.readouterr().out == "killed 10 0\n"
@@ -400,12 +395,33 @@ def test_values_that_cannot_be_compared_end_the_command_and_no_case(folder: Path
     Path("s.yaml").write_text(KILLING + RANKING)
     sweep = read_sweep("s.yaml")
     for case in sweep.cases:
-        write_anchor(case, 1)
+        write_interrupted(case, 1)
         path = case.run.revision(f"seed-{case.seed}-tokens-5k") / "anchor.json"
         write_json(path, json.loads(path.read_text()) | {"dev_bits_per_byte": None})
     with pytest.raises(InputError, match="has no dev_bits_per_byte, by which cases are compared"):
         run_cases(sweep.cases, lambda case: ["true"], 1, lambda progress: None, rungs=SweepRungs(sweep))
     assert CaseRungs(SweepRungs(sweep), sweep.cases[0], pauses=True).reason_to_stop() is None
+
+
+def test_across_vocabularies_all_of_the_held_out_text_is_compared(folder: Path) -> None:
+    """A sample of so many tokens would be more of the text to the larger vocabulary."""
+    Path("base.yaml").write_text(RECIPE + "evaluation: {dev_tokens: 3000}\n")
+    Path("s.yaml").write_text(
+        KILLING.replace("model.hidden_size: [32, 64]", "tokenizer.vocab_size: [400, 500]") + RANKING
+    )
+    sweep = read_sweep("s.yaml")
+    for case in sweep.cases:
+        write_interrupted(case, case.index % 4)
+        num_tokens = 3300 if case.recipe.tokenizer.vocab_size == 400 else 2900
+        provenance = {"format": 1, "tokens": {"splits": {"dev": {"num_tokens": num_tokens}}}}
+        write_json(case.run.revision(f"seed-{case.seed}-tokens-5k") / "provenance.json", provenance)
+    said = (
+        "vocab_size-400_few, seed 0: of 3,300 held-out tokens, 3,000 are taken; with several vocabularies that is not"
+    )
+    with pytest.raises(InputError, match=f"^{said} the same text for all, so take all"):
+        SweepRungs(sweep).decide()
+    decided = SweepRungs(read_sweep("s.yaml", ["evaluation.dev_tokens=3300"])).decide()
+    assert list(decided.killed) == ["vocab_size-500_few", "vocab_size-500_many"]
 
 
 # ---- running all cases of a sweep

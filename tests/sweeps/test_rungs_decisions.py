@@ -7,8 +7,9 @@ from statistics import fmean
 from typing import Any
 
 import pytest
-from analysis.fake_runs import anchor_document, write_json
+from analysis.fake_runs import write_json
 from sweeps.study import RECIPE
+from sweeps.written_runs import write_anchor, write_state
 
 from lmeff.cli.main import main
 from lmeff.errors import InputError
@@ -132,20 +133,9 @@ def by_task(folder: Path) -> Sweep:
     Path("s.yaml").write_text(BY_TASK)
     sweep = read_sweep("s.yaml")
     for case in sweep.cases:
-        write_anchor(case, 2000)
-        write_anchor(case, 5000)
+        write_anchor(case, tokens=2000)
+        write_anchor(case)
     return sweep
-
-
-def write_anchor(case: Case, tokens: int, value: float = 0.0) -> None:
-    document = anchor_document(case.seed, 5, 0.0) | {"nominal_tokens": tokens, "dev_bits_per_byte": value}
-    write_json(case.run.revision(f"seed-{case.seed}-tokens-{tokens // 1000}k") / "anchor.json", document)
-
-
-def write_state(case: Case, state: str, step: int = 10) -> None:
-    of_state: dict[str, Any] = {"format": 1, "state": state, "step": step, "tokens": 512 * step, "next_anchor": 20_000}
-    of_state |= {"pid": 1, "host": "h", "job": None, "error": None, "updated": "2026-11-22T14:40:00+00:00"}
-    write_json(case.run.state_json, of_state)
 
 
 def write_score(case: Case, value: float, higher_is_better: dict[str, bool], tokens: str = "5k") -> None:
@@ -241,7 +231,7 @@ def test_what_fails_after_a_rung_is_counted_there(by_text: Sweep) -> None:
     other = next(case for case in by_text.cases if case.name == first.name and case != first)
     for case in by_text.cases:
         if case != other:
-            write_anchor(case, 5000, case.index)
+            write_anchor(case, case.index)
     rungs = SweepRungs(by_text)
     write_state(first, "failed")
     assert rungs.decide().missing == (first.name,)
@@ -252,7 +242,7 @@ def test_what_fails_after_a_rung_is_counted_there(by_text: Sweep) -> None:
 
 def test_words_choose_what_is_run_and_not_who_is_compared(by_text: Sweep) -> None:
     for case in by_text.cases:
-        write_anchor(case, 5000, case.index)
+        write_anchor(case, case.index)
     whole = SweepRungs(by_text).decide()
     assert set(whole.killed) == {"learning_rate-0.003"}
     for words in (["seed=0"], ["optimizer.learning_rate=[2e-3,3e-3]"], ["optimizer.learning_rate=3e-3", "seed=1"]):
@@ -276,7 +266,7 @@ def test_words_choose_what_is_run_and_not_who_is_compared(by_text: Sweep) -> Non
 
 def test_a_run_says_in_its_own_folder_alone_why_it_ends(by_text: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
     for case in by_text.cases:
-        write_anchor(case, 5000, case.index % 3)
+        write_anchor(case, case.index % 3)
     rungs = SweepRungs(by_text)
     ending = [case for case in by_text.cases if case.name == "learning_rate-0.003"]
     staying = by_text.cases[0]
@@ -300,9 +290,9 @@ def test_a_failed_case_that_is_tried_again_loses_no_other(folder: Path) -> None:
     sweep = read_sweep("s.yaml")
     first, second, retried = sweep.cases
     for case, value in ((first, 1.0), (second, 2.0)):
-        write_anchor(case, 5000, value)
+        write_anchor(case, value)
         write_state(case, "interrupted")
-    write_anchor(retried, 5000, 9.0)
+    write_anchor(retried, 9.0)
     there = retried.run.revision("seed-0-tokens-5k")
     there.rename("ready")
     write_state(retried, "failed", step=0)

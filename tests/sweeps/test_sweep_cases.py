@@ -357,6 +357,20 @@ def test_a_case_in_parts_is_run_whole_or_by_part(folder: Path) -> None:
 
 
 @pytest.mark.medium
+def test_the_plan_says_where_budgets_lead_to_one_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    budget = "{budget: {parameters: 60k, embedding_share: 0.3, multiple_of: 4}}"
+    shape = "{hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2}"
+    Path("base.yaml").write_text(RECIPE.replace(shape, budget))
+    Path("s.yaml").write_text(
+        SWEEP.replace("model.hidden_size: [32, 64]", "model.budget.embedding_share: [0.3, 0.31, 0.5]")
+    )
+    assert main(["plan", "s.yaml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == [
+        f"embedding_share-0.3_{text}, embedding_share-0.31_{text} are one model: their budgets lead to the same shape"
+        for text in ("few", "many")
+    ]
+
+
 def test_the_plan_of_a_sweep_adds_up_and_counts_what_is_shared_once(
     folder: Path, capsys: pytest.CaptureFixture
 ) -> None:

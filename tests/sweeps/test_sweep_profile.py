@@ -10,6 +10,7 @@ import pytest
 from analysis.fake_runs import anchor_document, write_json
 from evaluation.small_models import save_model
 from sweeps.study import SWEEP
+from sweeps.written_runs import write_state
 
 from lmeff.cli.main import main
 from lmeff.errors import RunFailed
@@ -30,9 +31,7 @@ def study(folder: Path) -> Sweep:
     Path("s.yaml").write_text(SWEEP)
     sweep = read_sweep("s.yaml", ["seed=0", "text=few"])
     for case in sweep.cases:
-        state = {"format": 1, "state": "complete", "step": 40, "tokens": 20_480, "next_anchor": None, "pid": 1}
-        state |= {"host": "h", "job": None, "error": None, "updated": "2026-11-26T00:00:00+00:00"}
-        write_json(case.run.state_json, state)
+        write_state(case, "complete", step=40)
         case.run.recipe_yaml.write_text(case.resolved.to_yaml())
         revision = case.run.revisions / "seed-0-tokens-20k"
         save_model(revision)
