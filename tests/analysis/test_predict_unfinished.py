@@ -12,7 +12,7 @@ from lmeff.analysis.prediction.orders import probabilities
 from lmeff.analysis.prediction.predictors.forecasts import Cutoff, fit_all
 from lmeff.analysis.prediction.protocols import Trial, error_rows, make_splits
 from lmeff.analysis.prediction.text import predict_text
-from lmeff.analysis.prediction.unfinished import decision_rows, is_calibrated
+from lmeff.analysis.prediction.unfinished import decision_rows, is_calibrated, prediction_rows, share_that_holds
 from lmeff.analysis.scores.from_observations import make_curve_table, with_chosen_target
 from lmeff.analysis.scores.observation import Observation
 from lmeff.analysis.scores.paths import read_observations
@@ -76,7 +76,7 @@ def test_cells_without_a_score_at_the_cutoff_calibrate_nothing():
     column = table.anchors.tolist().index(2)
     assert not is_calibrated(table, runs["a 5"], column)
     assert is_calibrated(table, runs["b 5"], column)
-    assert decision_rows(table)
+    assert decision_rows(table, prediction_rows(table))
 
 
 def test_what_nothing_is_known_of_is_no_result_and_skill_is_over_the_same_runs():
@@ -112,3 +112,41 @@ def test_how_many_reached_the_default_target_is_said():
     note = "the target 8 is the last anchor that at least a quarter of the recipes have: 4 of 5 have reached it"
     assert note in document["notes"]
     assert not any("a quarter" in line for line in predict(observed(FINISHED), "8")["notes"])
+
+
+def test_the_share_that_holds_is_that_of_a_literal_loop():
+    """Every finished recipe left out by itself, its run against each other one of its corpus by the t distribution."""
+    table = synthetic_table(2, num_corpora=3, num_cells=4, num_seeds=1)
+    for column in (0, 2):
+        said, right = [], []
+        for cell in range(table.num_cells):
+            forecast = fit_all(Cutoff(table, column), (table.cell != cell).astype(float)[None]).forecasts[
+                "pooling_ranks"
+            ]
+            for other in range(table.num_cells):
+                if other == cell or table.corpus_of_cell[other] != table.corpus_of_cell[cell]:
+                    continue
+                ahead = (forecast.mean[0, cell] - table.target[other]) / forecast.sd[0, cell]
+                told = stats.t(forecast.freedom[0, cell]).cdf(ahead)
+                said.append(max(told, 1 - told) - 0.5)
+                right.append(0.5 if (told > 0.5) == (table.target[cell] > table.target[other]) else -0.5)
+        assert share_that_holds(table, column) == pytest.approx(min(max(sum(right) / sum(said), 0), 1), abs=1e-6)
+    alone = synthetic_table(2, num_corpora=5, num_cells=1, num_seeds=1)
+    assert share_that_holds(alone, 0) is None
+
+
+def test_what_is_decided_has_intervals_that_lie_apart():
+    """The best of its corpus by far is decided against the worst; where the stack's interval is wide, nothing is."""
+    table = synthetic_table(3, num_corpora=3, num_cells=8, num_seeds=1, noise=0.2)
+    table = table.with_target("8M", np.where(table.cell == 5, np.nan, table.target), 8 * 10**6)
+    table.scores[5, -1] = np.nan
+    predictions = prediction_rows(table)
+    decisions = decision_rows(table, predictions)
+    (stack,) = [row for row in predictions if row["predictor"] == "stack"]
+    assert any(row["decided"] for row in decisions)
+    for row in decisions:
+        other = row["b"] if row["a"] == "cell 5" else row["a"]
+        end = table.target[table.cell_names.index(other)]
+        assert not row["decided"] or not stack["low95"] <= end <= stack["high95"]
+    stack |= {"low95": 0.0, "high95": 1.0}
+    assert not any(row["decided"] for row in decision_rows(table, predictions))

@@ -33,7 +33,8 @@ def predict(observations: Sequence[Observation], target: str = "last", notes: It
         rows["regret"] += _regret(trial)
         tokens = int(table.anchors[trial.column])
         rows["saved"].append({"cutoff_tokens": tokens, "flops_share": float(1 - shares[trial.column])})
-    decisions = decision_rows(table)
+    predictions = prediction_rows(table)
+    decisions = decision_rows(table, predictions)
     document = {
         "format": FORMAT,
         "task": observations[0].task,
@@ -48,7 +49,7 @@ def predict(observations: Sequence[Observation], target: str = "last", notes: It
         **rows,
         "ceilings": ceiling_rows(table),
         "rules": rule_rows(table, predicted_cells(trials[-1], PROTOCOLS.index("P3"), "design_only")),
-        "predictions": prediction_rows(table),
+        "predictions": predictions,
         "decisions": decisions,
         "missing": missing_scores(table),
     }
