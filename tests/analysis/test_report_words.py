@@ -102,7 +102,7 @@ def test_less_is_better_of_losses_and_states_are_counted(fake_run):
     ]
     said = words(page_of_runs(*folders))
     assert said[1].startswith(
-        "Best in bits per byte of held-out text at 50M tokens, of 2 that have come so far: better with"
+        "Best in bits per byte of held-out text at 50M tokens, of the 2 recipes that have come that far: better with"
     )
     assert said[2] == "better has led since 25M tokens (of the 2 anchors that all have)."
     assert said[3].endswith("1 run failed, 1 run is on the way.")

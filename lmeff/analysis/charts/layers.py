@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -85,12 +86,7 @@ def series_color(lines: Sequence[str], legend_of_lines: bool = False) -> alt.Col
     `legend_of_lines`: for a figure without points, whose legend then shows the dashes."""
     scheme = alt.Undefined if _can_be_told_apart(lines) else "viridis"
     scale = alt.Scale(domain=list(lines), scheme=scheme)
-    legend = _legend(lines)
-    if legend is not None and legend_of_lines:
-        legend = alt.Legend(
-            title=None, orient="top", labelLimit=0, symbolType="stroke", symbolStrokeWidth=2, symbolSize=300
-        )
-    return alt.Color("series:N", sort=None, scale=scale, legend=legend)
+    return alt.Color("series:N", sort=None, scale=scale, legend=_legend(lines, legend_of_lines))
 
 
 def series_shape(lines: Sequence[str]) -> list[alt.Shape]:
@@ -101,23 +97,26 @@ def series_shape(lines: Sequence[str]) -> list[alt.Shape]:
     return [alt.Shape("series:N", sort=None, scale=scale, legend=_legend(lines))]
 
 
-def series_dash(lines: Sequence[str]) -> list[alt.StrokeDash]:
-    """The dashes of each series; none of too many series."""
+def series_dash(lines: Sequence[str], legend_of_lines: bool = False) -> list[alt.StrokeDash]:
+    """The dashes of each series, in the same legend as its color; none of too many series."""
     if len(lines) == 1 or not _can_be_told_apart(lines):
         return []
     scale = alt.Scale(domain=list(lines), range=list(DASHES[: len(lines)]))
-    return [alt.StrokeDash("series:N", sort=None, scale=scale, legend=None)]
+    return [alt.StrokeDash("series:N", sort=None, scale=scale, legend=_legend(lines, legend_of_lines))]
 
 
 def _can_be_told_apart(lines: Sequence[str]) -> bool:
     return len(lines) <= len(LIGHT_COLORS)
 
 
-def _legend(lines: Sequence[str]) -> alt.Legend | None:
+def _legend(lines: Sequence[str], of_lines: bool = False) -> alt.Legend | None:
     if len(lines) == 1:
         return None
+    of_both: dict[str, Any] = {"title": None, "orient": "top", "labelLimit": 0}
+    if of_lines:
+        return alt.Legend(**of_both, symbolType="stroke", symbolStrokeWidth=2, symbolSize=300)
     # With an outline the dashes of the lines would make the marks ragged.
-    return alt.Legend(title=None, orient="top", labelLimit=0, symbolOpacity=1, symbolStrokeWidth=0)
+    return alt.Legend(**of_both, symbolOpacity=1, symbolStrokeWidth=0)
 
 
 def loss_scale(values: pd.Series) -> alt.Scale:

@@ -121,16 +121,24 @@ def _constant_scores(table: pd.DataFrame) -> Iterator[str]:
                 f"Does not move: {named(tasks)} ({metric}) {'is' if len(tasks) == 1 else 'are'} {_value_text(metric, value)} at"
                 f" all {number} anchors of {named(runs)}; such a score tells nothing of how a model learns."
             )
+    yield from _shared_scores(scores, told=set(zip(fixed["task"], fixed["metric"], strict=True)))
+
+
+def _shared_scores(scores: pd.DataFrame, told: set[tuple[str, str]]) -> Iterator[str]:
+    """Tasks in which all runs come out alike, but for those of which was `told` already."""
     last = scores.sort_values("nominal_tokens").groupby(["recipe", "seed", "task", "metric"], sort=False).last()
     of_all = last.groupby(["task", "metric"], sort=False)["value"].agg(["min", "max", "size"]).reset_index()
-    told = set(zip(fixed["task"], fixed["metric"], strict=True))
     alike = of_all[(of_all["min"] == of_all["max"]) & (of_all["size"] >= FEWEST_ANCHORS)]
+    together: dict[tuple[str, float, int], list[str]] = {}
     for row in alike.itertuples():
         if (row.task, row.metric) not in told:
-            yield (
-                f"Tells no runs apart: {row.task} ({row.metric}) is {_value_text(row.metric, row.min)} at the last anchors of"
-                f" all {row.size} runs that have it."
-            )
+            together.setdefault((row.metric, row.min, row.size), []).append(row.task)
+    for (metric, value, number), tasks in together.items():
+        are, them = ("is", "it") if len(tasks) == 1 else ("are", "them")
+        yield (
+            f"Tells no runs apart: {named(tasks)} ({metric}) {are} {_value_text(metric, value)} at the last anchors of all"
+            f" {number} runs that have {them}."
+        )
 
 
 def _by_runs(by_task: dict[str, list[str]]) -> Iterator[tuple[list[str], list[str]]]:

@@ -86,9 +86,9 @@ def render_page(study: Study, title: str | None) -> tuple[str, bytes | None]:
         styles=_asset("page.css")
         .replace("/* light cells */", cell_css(LIGHT_CELLS))
         .replace("/* dark cells */", cell_css(DARK_CELLS)),
-        **_page_data({"figures": figures, "themes": {"light": LIGHT, "dark": DARK}}),
+        **_page_data({"figures": figures, "themes": {"light": LIGHT, "dark": DARK}, "filters": content.filters.data}),
         libraries=_libraries() if figures else "",
-        script=_asset("page.js"),
+        script=_asset("filters.js") + _asset("page.js"),
     )
     return page.removesuffix("\n"), image
 

@@ -17,6 +17,7 @@ from lmeff.analysis.one_table.cells import missing_cells
 from lmeff.analysis.reading.tasks import paradigms_of
 from lmeff.analysis.report.cautions import LOOKED_FOR, cautions
 from lmeff.analysis.report.costs import cost_table
+from lmeff.analysis.report.filters import Filters, filters_of
 from lmeff.analysis.report.provenance import model_hashes, provenance_table
 from lmeff.analysis.report.views import ParadigmTable, RunView, SeedView, paradigm_tables
 from lmeff.analysis.statistics.acquisition import ACQUIRED
@@ -44,13 +45,24 @@ class PageContent:
     @cached_property
     def views(self) -> list[RunView]:
         """Every run with its name on the page: the series' label, and the seed where the series has several."""
-        return [
-            RunView(
-                run, each.label if len(each.runs) == 1 else f"{each.label.partition(', seeds')[0]}, seed {run.seed}"
-            )
+        named = [
+            (run, each.label if len(each.runs) == 1 else f"{each.label.partition(', seeds')[0]}, seed {run.seed}")
             for each in self.series
             for run in each.runs
         ]
+        return [RunView(run, label, number) for number, (run, label) in enumerate(named)]
+
+    @cached_property
+    def filters(self) -> Filters:
+        return filters_of(self.study, self.views, [each.label for each in self.series for _ in each.runs])
+
+    @cached_property
+    def numbers(self) -> dict[str, str]:
+        """The places among the runs of the page that the runs of each series have, `0 1 2`, for `data-runs`."""
+        places: dict[str, list[str]] = {}
+        for number, run in enumerate(self.filters.data["runs"]):
+            places.setdefault(run["series"], []).append(str(number))
+        return {label: " ".join(of_series) for label, of_series in places.items()}
 
     @cached_property
     def seed_views(self) -> list[SeedView]:
@@ -94,6 +106,8 @@ class PageContent:
             "prediction": self.study.prediction,
             "seeds_words": SEEDS_WORDS,
             "cautions": self.cautions,
+            "filters": self.filters,
+            "numbers": self.numbers,
             "paired": has_pairs(self.series, paradigms_of(all_runs(self.series))),
         }
 

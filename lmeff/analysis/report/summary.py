@@ -12,6 +12,7 @@ from lmeff.analysis.charts.studies.scored_alike import scored_alike
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.held_out import same_held_out_text
 from lmeff.analysis.report.cautions import named, number_of
+from lmeff.analysis.report.filters import in_order
 from lmeff.analysis.report.views import RunView
 from lmeff.quantities import format_tokens
 
@@ -35,7 +36,7 @@ def _what_was_compared(series: Sequence[Series], views: Sequence[RunView]) -> st
     kinds = [
         _kinds("corpus", "corpora", (run.corpus for run in runs)),
         _kinds("size", "sizes", (run.size for run in runs)),
-        _kinds("vocabulary", "vocabularies", (f"{run.vocab_size:,}" if run.vocab_size else None for run in runs)),
+        _kinds("vocabulary", "vocabularies", (f"{run.vocab_size}" if run.vocab_size else None for run in runs)),
         _kinds("seed", "seeds", (str(run.seed) for run in runs)),
     ]
     last = max((run.tokens for run in runs), default=0)
@@ -44,7 +45,7 @@ def _what_was_compared(series: Sequence[Series], views: Sequence[RunView]) -> st
 
 
 def _kinds(one: str, several: str, names: Iterable[str | None]) -> str:
-    found = list(dict.fromkeys(name for name in names if name is not None))
+    found = in_order(name for name in names if name is not None)
     if len(found) < 2:
         return f"{one} {found[0]}" if found else ""
     shown = ", ".join(found[:_MOST_NAMED]) + (", ..." if len(found) > _MOST_NAMED else "")
@@ -92,7 +93,7 @@ def _of_points(
     order = list(ended.loc[last].sort_values(ascending=not more_is_better, kind="stable").index)
     at_end = points[points["anchor"] == last].set_index("series")
     best, second = order[:2]
-    others = f", of {len(order)} that have come so far" if ended.shape[1] < len(series) else ""
+    others = f", of the {len(order)} recipes that have come that far" if ended.shape[1] < len(series) else ""
     more = f" ({left_out})" if left_out else ""
     said = form(at_end.at[best, "value"])
     if len(equal := [name for name in order if form(at_end.at[name, "value"]) == said]) > 1:

@@ -49,8 +49,10 @@ NUM_TEXTS = 6
 class RunView:
     """One run as the page shows it."""
 
-    def __init__(self, run: Run, label: str) -> None:
+    def __init__(self, run: Run, label: str, number: int = 0) -> None:
+        """`number` is its place among the runs of the page."""
         self.run = run
+        self.number = number
         self.label = label
         self.tasks = [task for task in run.headline_tasks if any(accuracy(anchor, task) for anchor in run.anchors)]
         self.changes: list[Change] = changes(run)

@@ -6,10 +6,10 @@ import pandas as pd
 from lmeff.analysis.charts.layers import token_x
 from lmeff.analysis.charts.panels import SMALL_PANEL_WIDTH, small_panels
 from lmeff.analysis.charts.points import headline_tasks, interval_words, score_points
-from lmeff.analysis.charts.studies.named_lines import color_of, shape_of
+from lmeff.analysis.charts.studies.named_lines import color_of, dash_of, shape_of
 from lmeff.analysis.charts.studies.scored_alike import score_title, scored_alike
 from lmeff.analysis.charts.study import Study
-from lmeff.analysis.charts.themes import DASHES, LIGHT_COLORS
+from lmeff.analysis.charts.themes import LIGHT_COLORS
 from lmeff.analysis.charts.token_axis import TokenAxis
 from lmeff.analysis.prediction.predictors.stack import evenly
 from lmeff.analysis.reading.runs import Run
@@ -43,10 +43,9 @@ def grid_figure(study: Study) -> dict | None:
     lines = sorted(sizes, key=lambda line: sizes[line])
     base = alt.Chart().encode(token_x(), color_of(lines))
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
-    dash = alt.StrokeDash("line:N", sort=None, scale=alt.Scale(domain=lines, range=list(DASHES)), legend=None)
     layers = [
         base.mark_area(opacity=0.13).encode(alt.Y("low:Q", title=None), y2="high:Q"),
-        base.mark_line(strokeWidth=2).encode(y, dash),
+        base.mark_line(strokeWidth=2).encode(y, dash_of(lines)),
         base.mark_point(filled=True, size=35, opacity=1).encode(
             y,
             shape_of(lines),

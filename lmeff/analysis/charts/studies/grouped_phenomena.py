@@ -61,7 +61,7 @@ def grouped_phenomena(study: Study) -> dict[str, Any] | None:
         found.left_out,
     ]
     subtitle = textwrap.wrap("; ".join(filter(None, said)), SUBTITLE_CHARACTERS + 25)
-    columns = ["series", "title", "value", "low", "high", "when", "shown"]
+    columns = ["series", "task", "title", "value", "low", "high", "when", "shown"]
     chart = alt.layer(
         *layers,
         data=inline(found.points[columns]),

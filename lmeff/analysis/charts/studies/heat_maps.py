@@ -35,7 +35,7 @@ def _heat_map(series: Sequence[Series], tasks_of: Callable[[Iterable[Run]], list
     if found is None:
         return None
     points = found.points.assign(value=found.points["value"].round(1))
-    base = alt.Chart(inline(points[["series", "title", "value", "when"]])).encode(
+    base = alt.Chart(inline(points[["series", "task", "title", "value", "when"]])).encode(
         alt.X(
             "series:N",
             title=None,

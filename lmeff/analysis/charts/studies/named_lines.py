@@ -35,14 +35,13 @@ def line_panel(
     y = alt.Y("value:Q", title=y_title, scale=scale, axis=ticks)
     low = alt.Y("low:Q", title=y_title, scale=scale, axis=ticks)
     band = base.transform_filter("isValid(datum.low)").mark_area(opacity=0.13).encode(low, y2="high:Q")
-    dash = alt.StrokeDash("line:N", sort=None, scale=alt.Scale(domain=list(lines), range=list(DASHES)), legend=None)
     dots = base.mark_point(filled=True, size=55, opacity=1)
     level = alt.Chart(alt.Data(values=[{"line": name, "value": value} for name, value in (bounds or {}).items()]))
     said = ", ".join(f"{name} {value:.3g}" for name, value in (bounds or {}).items())
     return alt.layer(
         *([level.mark_rule(style="reference", strokeDash=[5, 4]).encode(y)] if bounds else []),
         band,
-        base.mark_line(strokeWidth=2).encode(y, dash),
+        base.mark_line(strokeWidth=2).encode(y, dash_of(lines)),
         dots.encode(y, shape_of(lines), tooltip=tooltip("line", "when", "shown")),
         data=inline(points),
         title=alt.TitleParams(title, subtitle=[subtitle, f"dashed: {said}"] if bounds else subtitle),
@@ -51,6 +50,12 @@ def line_panel(
 
 def color_of(lines: Sequence[str], field: str = "line") -> alt.Color:
     return alt.Color(f"{field}:N", sort=None, scale=alt.Scale(domain=list(lines)), legend=_legend(lines))
+
+
+def dash_of(lines: Sequence[str]) -> alt.StrokeDash:
+    """With the same legend as the colors, too."""
+    scale = alt.Scale(domain=list(lines), range=list(DASHES))
+    return alt.StrokeDash("line:N", sort=None, scale=scale, legend=_legend(lines))
 
 
 def shape_of(lines: Sequence[str], field: str = "line") -> alt.Shape:

@@ -106,7 +106,7 @@ def _panel(points: pd.DataFrame, ends: _Ends, key: str) -> Panel:
     scale = alt.Scale(type="log" if is_wide else "linear", zero=False, nice=False, padding=_EDGE)
     x = alt.X("x:Q", title=name, scale=scale, axis=alt.Axis(values=sorted(set(points["x"])), format=".6~g", grid=False))
     y = alt.Y("value:Q", title=ends.title, scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=5))
-    base = alt.Chart(inline(points[["series", "x", "value", "low", "high", "line", "when", "shown"]])).encode(x)
+    base = alt.Chart(inline(points[["series", "task", "x", "value", "low", "high", "line", "when", "shown"]])).encode(x)
     told_apart = 1 < len(lines) <= MOST_LINES
     color = [color_of(lines), shape_of(lines)] if told_apart else []
     tooltip = [

@@ -45,7 +45,7 @@ def training_figure(study: Study) -> dict | None:
                     token_x(),
                     alt.Y("value:Q", title=title, scale=scale, axis=axis),
                     series_color(labels(study.series), legend_of_lines=True),
-                    *series_dash(labels(study.series)),
+                    *series_dash(labels(study.series), legend_of_lines=True),
                     detail="seed:N",
                 ),
                 title=alt.TitleParams(title, subtitle=subtitle),

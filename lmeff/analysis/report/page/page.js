@@ -8,7 +8,8 @@
     const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
     return JSON.parse(await new Response(unpacked).text());
   }
-  const { figures, themes } = await pageData();
+  const { figures, themes, filters: facts } = await pageData();
+  const filters = makeFilters(facts, figures);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const views = {};
   const MAX_PICKED = 12;
@@ -115,9 +116,16 @@
     const figure = document.querySelector(`figure[data-figure="${name}"]`);
     // vega-embed shrinks the element it draws into; the figure keeps the width of the page.
     const place = figure.firstElementChild || figure.appendChild(document.createElement("div"));
+    const spec = filters.filtered(name);
+    if (typeof spec === "string") {
+      if (views[name]) views[name].finalize();
+      delete views[name];
+      place.replaceChildren(Object.assign(document.createElement("p"), { className: "note", textContent: spec }));
+      return;
+    }
     const width = figure.clientWidth;
     const config = configOf(themes[dark.matches ? "dark" : "light"], width);
-    const result = await window.vegaEmbed(place, fitted(figures[name], width), {
+    const result = await window.vegaEmbed(place, fitted(spec, width), {
       config,
       renderer: "svg",
       actions: false,
@@ -137,10 +145,11 @@
   // Drawn anew, since a figure that is saved looks the same from every page: light, on white, and as wide as on a large screen.
   const SAVED_WIDTH = 1040;
   async function save(name, type) {
+    if (!views[name]) return;
     const config = { ...configOf(themes.light, SAVED_WIDTH), padding: 16 };
     const place = document.createElement("div");
     const options = { config, renderer: "svg", actions: false };
-    const { view, finalize } = await window.vegaEmbed(place, fitted(figures[name], SAVED_WIDTH), options);
+    const { view, finalize } = await window.vegaEmbed(place, fitted(filters.filtered(name), SAVED_WIDTH), options);
     const chosen = (key) => key.startsWith("chosen") || key === "picked";
     view.setState(views[name].view.getState({ signals: chosen, data: chosen }));
     await view.runAsync();
@@ -178,8 +187,9 @@
   }
   async function copy(button) {
     const table = button.parentElement.previousElementSibling.querySelector("table");
-    const cells = (row) => [...row.cells].map((cell) => cell.textContent.trim().replace(/\s+/g, " "));
-    const text = written[button.dataset.copy]([...table.rows].map(cells));
+    const isShown = (node) => !node.classList.contains("filtered-out");
+    const cells = (row) => [...row.cells].filter(isShown).map((cell) => cell.textContent.trim().replace(/\s+/g, " "));
+    const text = written[button.dataset.copy]([...table.rows].filter(isShown).map(cells));
     const name = button.textContent;
     button.dataset.copied = text;
     button.textContent = "copied";
@@ -207,7 +217,9 @@
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
-    if (button && button.dataset.axis) {
+    if (button && filters.clicked(button)) {
+      drawAll();
+    } else if (button && button.dataset.axis) {
       log = button.dataset.axis === "log";
       drawAll();
     } else if (button && button.dataset.task) {
