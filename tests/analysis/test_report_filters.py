@@ -95,7 +95,7 @@ LOOK = """
       state: document.querySelector("[data-filter-state]").textContent,
       pressed: texts("[data-facet][aria-pressed=true]"),
       canShowAll: !document.querySelector("[data-show-all]").hidden,
-      runs: [...document.querySelectorAll("header tr[data-run]")].filter((each) => each.offsetParent).length,
+      runs: [...document.querySelectorAll(".runs tr[data-run]")].filter((each) => each.offsetParent).length,
       paradigms: document.querySelectorAll("table.cells tbody tr:not(.filtered-out)").length,
       copied: document.querySelectorAll("[data-copy=csv]")[0].dataset.copied,
       hash: location.hash,
