@@ -54,7 +54,13 @@ def filters_of(study: Study, views: Sequence[RunView], labels: Sequence[str]) ->
         of_task |= dict.fromkeys(OF_THE_PREDICTED_TASK, study.prediction["task"])
     return Filters(
         [Facet(name, found) for name, found in values.items() if len(found) > 1],
-        {"runs": runs, "tasks": about, "over_all_runs": list(OVER_ALL_RUNS), "over_all_tasks": list(OVER_ALL_TASKS), "of_task": of_task},
+        {
+            "runs": runs,
+            "tasks": about,
+            "over_all_runs": list(OVER_ALL_RUNS),
+            "over_all_tasks": list(OVER_ALL_TASKS),
+            "of_task": of_task,
+        },
     )
 
 

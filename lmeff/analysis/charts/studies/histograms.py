@@ -191,7 +191,11 @@ def _panel(
         alt.Tooltip("value:Q", title="%"),
     ]
     step = alt.Chart(alt.InlineData(values=rows)).mark_line(strokeWidth=2, interpolate="step-after")
-    layers = [step.encode(x, y, series_color(lines, legend_of_lines=True), *series_dash(lines, legend_of_lines=True), tooltip=tooltip)]
+    layers = [
+        step.encode(
+            x, y, series_color(lines, legend_of_lines=True), *series_dash(lines, legend_of_lines=True), tooltip=tooltip
+        )
+    ]
     if mark is not None and edges[0] <= mark <= edges[-1]:
         rule = alt.Chart(alt.InlineData(values=[{"x": mark}])).mark_rule(style="reference", strokeDash=[5, 4])
         layers.insert(0, rule.encode(x))

@@ -2,7 +2,7 @@
 // nothing cheaper beats; what was computed over runs of which some are hidden is not shown.
 function makeFilters(facts, figures) {
   "use strict";
-  const { runs, tasks, over_all: overAll, of_task: ofTask } = facts;
+  const { runs, tasks, over_all_runs: overAllRuns, over_all_tasks: overAllTasks, of_task: ofTask } = facts;
   const OF_RUNS = ["corpus", "size", "vocabulary", "seed"];
   const chosen = new Map(); // by facet a Set of values
   const buttons = [...document.querySelectorAll("[data-facet]")];
@@ -16,6 +16,7 @@ function makeFilters(facts, figures) {
     runs.forEach((run, i) => bySeries.set(run.series, [...(bySeries.get(run.series) || []), { seed: run.seed, shown: shownRuns[i] }]));
   }
   const areRunsFiltered = () => shownRuns.includes(false);
+  const areTasksFiltered = () => chosen.has("task") || chosen.has("phenomenon");
   const isTaskShown = (name) => {
     const task = tasks[name];
     return !task || (passes("task", task.suite) && (!task.phenomenon || passes("phenomenon", task.phenomenon)));
@@ -46,6 +47,13 @@ function makeFilters(facts, figures) {
     return [...names];
   }
 
+  // What lines such as that of chance are drawn from, which are of no run.
+  function referenceData(spec) {
+    const names = [];
+    everyNode(spec, ({ mark, data }) => mark && String(mark.style).startsWith("reference") && data && data.name && names.push(data.name));
+    return names;
+  }
+
   // As in trade_offs.py: the points that nothing cheaper was measured to be better than.
   function drawFrontAnew(panel, datasets) {
     const [line, bars, points] = panel.layer.map((each) => each.data.name);
@@ -58,9 +66,9 @@ function makeFilters(facts, figures) {
   }
 
   // Panels without a row left go, and a selection that the legend makes moves to a panel that stays.
-  function withoutEmptyPanels(spec) {
+  function withoutEmptyPanels(spec, lines) {
     const isKept = spec.concat.map((panel) => {
-      const names = dataNames(panel); // none where the data stand at the top, for all panels
+      const names = dataNames(panel).filter((name) => !lines.includes(name)); // none where the data stand at the top, for all panels
       return !names.length || names.some((name) => spec.datasets[name].length);
     });
     spec.concat = spec.concat.filter((_, i) => isKept[i]);
@@ -88,16 +96,19 @@ function makeFilters(facts, figures) {
   // The specification of a figure with no more than what is chosen; or a sentence that says why there is none.
   function filtered(name) {
     if (!chosen.size) return figures[name];
-    if (areRunsFiltered() && overAll.includes(name)) return "Computed over all runs, so it is not drawn while runs are filtered.";
+    if (areRunsFiltered() && overAllRuns.includes(name)) return "Computed over all runs, so it is not drawn while runs are filtered.";
+    if (areTasksFiltered() && overAllTasks.includes(name)) return "Of all tasks, so it is not drawn while tasks are filtered.";
     if (ofTask[name] && !isTaskShown(ofTask[name])) return `Of ${ofTask[name]} alone, which is filtered out.`;
     const { datasets = {}, ...rest } = figures[name];
     const spec = structuredClone(rest);
-    spec.datasets = Object.fromEntries(Object.entries(datasets).map(([key, rows]) => [key, rows.filter(isRowShown)]));
+    const lines = name === "trade_offs" ? [] : referenceData(spec);
+    const kept = ([key, rows]) => [key, lines.includes(key) ? rows : rows.filter(isRowShown)];
+    spec.datasets = Object.fromEntries(Object.entries(datasets).map(kept));
     if (name === "trade_offs" && areRunsFiltered()) spec.concat.forEach((panel) => drawFrontAnew(panel, spec.datasets));
-    if (!Object.values(spec.datasets).some((rows) => rows.length)) {
+    if (!Object.entries(spec.datasets).some(([key, rows]) => rows.length && !lines.includes(key))) {
       return "Nothing here is of what is chosen, or it is a mean over seeds of which some are filtered out.";
     }
-    if (spec.concat) withoutEmptyPanels(spec);
+    if (spec.concat) withoutEmptyPanels(spec, lines);
     shortenLegends(spec);
     return spec;
   }
