@@ -129,7 +129,14 @@ function makeFilters(facts, figures) {
     }
     hide("[data-run]", ({ run }) => shownRuns[run]);
     hide("[data-runs]", ({ runs: members }) => members.split(" ").every((run) => shownRuns[run]));
-    hide("[data-of-task]", ({ ofTask: task }) => isTaskShown(task));
+    for (const cell of document.querySelectorAll("[data-row-of]")) {
+      cell.parentElement.classList.toggle("filtered-out", !isTaskShown(cell.dataset.rowOf));
+    }
+    for (const head of document.querySelectorAll("th[data-of-task]")) {
+      for (const row of head.closest("table").rows) {
+        row.cells[head.cellIndex].classList.toggle("filtered-out", !isTaskShown(head.dataset.ofTask));
+      }
+    }
     hide("[data-over-all]", () => !areRunsFiltered());
     document.documentElement.classList.toggle("is-filtered", chosen.size > 0);
     for (const each of document.querySelectorAll("[data-filter-state]")) each.textContent = words();
