@@ -121,10 +121,10 @@ def _figure(
             x("q1"), stroke=color, x2="q3:Q", tooltip=tooltip
         ),
         base.mark_tick(thickness=3, size=13, opacity=1).encode(x("median")),
-        alt.Chart(alt.InlineData(values=points))
-        .mark_point(filled=True, size=26, opacity=0.8)
-        .encode(y, x("value"), color, tooltip=of_point),
     ]
+    if points:
+        dots = alt.Chart(alt.InlineData(values=points)).mark_point(filled=True, size=26, opacity=0.8)
+        layers.append(dots.encode(y, x("value"), color, tooltip=of_point))
     dashed = ""
     if chance is not None:
         rule = alt.Chart(alt.InlineData(values=[{"value": chance}]))
