@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> None:
             document = predict(observations, options.target, [*left_out, *notes, *said])
         except InputError as error:
             # What was left out may be why too little is there.
-            reasons = [note for note in notes if "left out" in note]
+            reasons = [note for note in (*notes, *said) if "left out" in note]
             raise InputError("; ".join([str(error), *reasons])) from None
     print(json.dumps(document, indent=2, allow_nan=False) if options.json else predict_text(document), end="")
     if options.json:

@@ -1,6 +1,7 @@
 """Scores that stand together or not: words are no tokens, and another vocabulary is no other size."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from lmeff.analysis.one_table.curves import Curves, Wanted
 from lmeff.analysis.scores.chosen_task import choose_task
 from lmeff.analysis.scores.from_observations import make_curve_table
 from lmeff.analysis.scores.paths import read_observations
+from lmeff.cli import main
 
 M = 10**6
 
@@ -45,6 +47,15 @@ def test_words_are_not_predicted_from_tokens(models: Path) -> None:
     assert "wordy1" in note
     assert "wordy2" in note
     assert len(make_curve_table(chosen)[0].run_names) == 3
+
+
+def test_too_few_runs_that_count_tokens_are_told_so(models: Path, capsys: pytest.CaptureFixture) -> None:
+    for folder in models.glob("org--toky1@*"):
+        shutil.rmtree(folder)
+    assert main(["predict", str(models)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("too few runs: 2 recipes have reached the same anchor")
+    assert "left out, since they count" in line
 
 
 def test_models_that_all_count_words_are_predicted_and_it_is_said(tmp_path: Path) -> None:
