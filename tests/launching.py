@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import prepared
 import psutil
@@ -115,6 +116,15 @@ def launch(launcher: str | None, *words: str, **options: Any) -> str:
     """What a run that must succeed printed. The processes of a launch are forked too: for tests that look at what it computed,
     neither at the launch itself nor at a process of it."""
     return finish(start(launcher, *words, popen=prepared.Popen, **options))
+
+
+def train_here(words: Sequence[str]) -> int:
+    """The exit code of `lmeff.run WORDS` in this very process. The process that writes its pages is forked: started anew, it
+    takes longer than training does."""
+    from lmeff import run
+
+    with patch.object(subprocess, "Popen", prepared.Popen):
+        return run.main(words)
 
 
 def launch_in_turn(launcher: str, launches: Path, lines: Sequence[Sequence[str]]) -> tuple[list[int], str]:

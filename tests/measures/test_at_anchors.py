@@ -14,6 +14,7 @@ from launching import (
     run_folder,
     start,
     state_of,
+    train_here,
     wait_until,
     wait_until_stopped,
     weights,
@@ -21,7 +22,6 @@ from launching import (
     write_recipe,
 )
 
-from lmeff import run
 from lmeff.analysis import curves_csv, read_runs
 from lmeff.analysis.reading.results import Score, TaskResult, read_results
 from lmeff.cli import main
@@ -44,7 +44,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def finished(recipe: Path) -> Path:
     """A run of one process that was left alone."""
-    assert run.main([str(recipe), "name=plain", *MEASURED]) == 0
+    assert train_here([str(recipe), "name=plain", *MEASURED]) == 0
     return run_folder(recipe, "plain")
 
 
@@ -128,7 +128,7 @@ def test_curves_and_the_report_show_them(finished: Path):
 
 @pytest.mark.medium
 def test_training_is_not_changed(finished: Path, recipe: Path):
-    assert run.main([str(recipe), "name=unmeasured", *LONG, "evaluation.at_anchors=false"]) == 0
+    assert train_here([str(recipe), "name=unmeasured", *LONG, "evaluation.at_anchors=false"]) == 0
     unmeasured = run_folder(recipe, "unmeasured")
     assert weights(unmeasured) == weights(finished)
     assert not (unmeasured / "results").exists()
@@ -137,7 +137,7 @@ def test_training_is_not_changed(finished: Path, recipe: Path):
 @pytest.mark.medium
 def test_a_measure_that_fails_is_a_line_and_not_the_end_of_a_run(recipe: Path, capsys: pytest.CaptureFixture):
     """Prompts have no room in windows of 32 tokens."""
-    assert run.main([str(recipe), "name=failing", "anchors.tokens=[0, 5k]", MEASURED[-1]]) == 0
+    assert train_here([str(recipe), "name=failing", "anchors.tokens=[0, 5k]", MEASURED[-1]]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "no texts were generated" in line]
     assert [line.partition(": ")[0] for line in lines] == REVISIONS[:2]
     assert "the model takes 32 in all" in lines[0]
@@ -149,7 +149,7 @@ def test_finetuning_without_data_is_told_before_a_step_is_trained(
     recipe: Path, capsys: pytest.CaptureFixture, monkeypatch
 ):
     monkeypatch.delenv("LMEFF_EVAL_DATA", raising=False)
-    assert run.main([str(recipe), "name=nothing", "evaluation.measures=[finetuning]"]) == 2
+    assert train_here([str(recipe), "name=nothing", "evaluation.measures=[finetuning]"]) == 2
     assert "evaluation.measures: finetuning finds no data" in capsys.readouterr().err
     assert not (run_folder(recipe, "nothing") / "revisions").exists()
 
@@ -171,7 +171,7 @@ def test_the_final_revision_is_profiled_and_fine_tuned_when_training_has_ended(
 ):
     data = write_rte(tmp_path / "superglue")
     words = [*LONG, "evaluation.measures=[profile,finetuning]", f"evaluation.paths={{superglue: {data}}}", "name=whole"]
-    assert run.main([str(recipe), *words, "evaluation.weights=false"]) == 0
+    assert train_here([str(recipe), *words, "evaluation.weights=false"]) == 0
     folder = run_folder(recipe, "whole")
     results = folder / "results" / REVISIONS[-1]
     assert [path.name for path in (folder / "results").iterdir()] == [REVISIONS[-1]]

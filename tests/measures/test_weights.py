@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 from evaluation.small_models import save_model, write_anchor
-from launching import environment
+from launching import environment, train_here
 from safetensors.torch import load_file, save_file
 
-from lmeff import run
 from lmeff.analysis import curves_csv, curves_json, read_runs
 from lmeff.cli import main
 from lmeff.errors import InputError
@@ -49,7 +48,7 @@ def finished(tmp_path_factory) -> Path:
     (folder / "text.jsonl").write_text("\n".join(lines))
     (folder / "dev.txt").write_text("Number 900 is a number too.")
     (folder / "tiny.yaml").write_text(RECIPE.format(folder=folder))
-    assert run.main([str(folder / "tiny.yaml")]) == 0
+    assert train_here([str(folder / "tiny.yaml")]) == 0
     return folder / "outputs" / "tiny" / "seed-0"
 
 
@@ -289,7 +288,7 @@ def test_what_a_killed_run_left_unmeasured_is_filled_in(finished: Path, capsys: 
 @pytest.mark.medium
 def test_measuring_changes_nothing_of_training(finished: Path, tmp_path: Path):
     recipe = finished.parents[2] / "tiny.yaml"
-    assert run.main([str(recipe), "evaluation.weights=false", f"paths.outputs={tmp_path}"]) == 0
+    assert train_here([str(recipe), "evaluation.weights=false", f"paths.outputs={tmp_path}"]) == 0
     plain = tmp_path / "tiny" / "seed-0"
     assert not (plain / "results").exists()
     for name in ("seed-0", "seed-0-tokens-512"):
@@ -304,7 +303,7 @@ def test_a_failure_to_measure_is_a_line_and_not_the_end_of_a_run(
     (tmp_path / "tiny" / "seed-0").mkdir(parents=True)
     (tmp_path / "tiny" / "seed-0" / "results").write_text("a file where the folder should be")
     recipe = finished.parents[2] / "tiny.yaml"
-    assert run.main([str(recipe), "anchors.tokens=[0, 512]", f"paths.outputs={tmp_path}"]) == 0
+    assert train_here([str(recipe), "anchors.tokens=[0, 512]", f"paths.outputs={tmp_path}"]) == 0
     lines = [line for line in capsys.readouterr().out.splitlines() if "its weights were not measured" in line]
     assert lines
     assert lines[0].startswith("seed-0-tokens-0: ")

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from launching import STORIES, curve, weights
+from launching import STORIES, curve, train_here, weights
 from models.tiny_recipe import recipe
 from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GPTNeoXForCausalLM, PreTrainedModel
 
-from lmeff import cli, run
+from lmeff import cli
 from lmeff.errors import InputError
 from lmeff.hub.names import hub_names
 from lmeff.models.build import build_model
@@ -263,7 +263,7 @@ def trained(folder: Path, name: str, *words: str) -> Path:
     if not path.exists():
         (folder / "stories.jsonl").write_text(STORIES)
         path.write_text(RUN.format(folder=folder))
-    assert run.main([str(path), f"name={name}", *words]) == 0
+    assert train_here([str(path), f"name={name}", *words]) == 0
     return folder / "outputs" / name / "seed-0"
 
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from launching import STORIES, curve, read_lines, weights
+from launching import STORIES, curve, read_lines, train_here, weights
 from models.tiny_families import DROPOUT, tiny_model
 from training.in_turn import run_in_turn
 
-from lmeff import run
 from lmeff.models.build import build_model
 from lmeff.probes.probe_run import prepared_tokens
 from lmeff.recipe import read_recipe
@@ -53,7 +52,7 @@ def whole(recipe: tuple[Path, list[str]]) -> Path:
 
 
 def trained(path: Path, name: str, *words: str) -> Path:
-    assert run.main([str(path), f"name={name}", *words]) == 0
+    assert train_here([str(path), f"name={name}", *words]) == 0
     return path.parent / "outputs" / name / "seed-0"
 
 

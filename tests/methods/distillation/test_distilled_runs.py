@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from launching import curve, ended, launch_in_turn, read_lines, start, state_of, weights
+from launching import curve, ended, launch_in_turn, read_lines, start, state_of, train_here, weights
 from methods.distillation.small import recipe_of, save_teacher, write_small
 from safetensors import safe_open
 
-from lmeff import run
 from lmeff.methods.distillation import cache as module
 from lmeff.methods.distillation.cache import TeacherCache
 from lmeff.methods.distillation.sources import sources_of
@@ -34,7 +33,7 @@ def teachers(path: Path, *names: str) -> str:
 
 
 def trained(path: Path, name: str, *words: str, code: int = 0) -> Path:
-    assert run.main([str(path), f"name={name}", *words]) == code
+    assert train_here([str(path), f"name={name}", *words]) == code
     return path.parent / "outputs" / name / "seed-1"
 
 
