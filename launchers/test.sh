@@ -62,5 +62,6 @@ python -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("llm_sm
 export TORCH_EXTENSIONS_DIR=$VIRTUAL_ENV/torch_extensions
 rm -f "$TORCH_EXTENSIONS_DIR"/*/*/lock
 if ! nvidia-smi -L >/dev/null 2>&1; then export DS_ACCELERATOR=cpu; fi
-# Two files at a time: most of a test's time goes into starting one process. The longest come first (tests/conftest.py).
-pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"
+# Three files at a time, also on two cores: many tests wait, for a Hub that is in trouble or for Slurm. The longest come first
+# (tests/conftest.py).
+pytest -n 3 --dist loadfile --no-loadscope-reorder "$@"

@@ -45,23 +45,35 @@ def keep_for_good() -> None:
 
 
 LONGEST = (
-    "evaluation/test_parity.py",
-    "runs/test_extension.py",
     "publishing/test_publish.py",
     "training/test_resume.py",
-    "slurm/test_train_array.py",
     "publishing/test_retries.py",
+    "runs/test_extension.py",
+    "training/test_families_by_engine.py",
+    "slurm/test_train_array.py",
+    "evaluation/test_parity.py",
     "test_readme.py",
-    "launchers/test_matrix.py",
+    "cli/test_train.py",
     "measures/test_at_anchors.py",
     "training/test_parts.py",
-    "training/test_families_by_engine.py",
-    "recipe/test_trainer_values.py",
+    "launchers/test_matrix.py",
+    "training/test_faults.py",
+    "runs/test_launch.py",
+    "evaluation/test_stock_lm_eval.py",
+    "training/test_drawn_objectives.py",
+    "corpora/test_same_bytes.py",
+    "training/test_trackers.py",
     "launchers/test_configs.py",
+    "hub/test_remote.py",
     "launchers/test_quickstart.py",
-    "cli/test_train.py",
+    "publishing/test_published_files.py",
+    "training/test_training_of_families.py",
+    "methods/curriculum/test_curriculum_runs.py",
+    "hub/test_without_network.py",
+    "slurm/test_previous_templates.py",
+    "slurm/test_sweep_array.py",
 )
-"""Files that take minutes, the longest first: begun last, one of them would run on alone."""
+"""Files that take half a minute to several, the longest first: begun last, one of them would run on alone."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,7 +8,7 @@ import yaml
 from pydantic import ValidationError
 
 from lmeff.errors import InputError
-from lmeff.files import not_utf8
+from lmeff.files import load_yaml, not_utf8
 from lmeff.recipe.input_paths import resolve_description, where_looked
 from lmeff.recipe.sections.corpus import Corpus, MixedSource, TextSource
 
@@ -25,7 +25,7 @@ def named_corpora() -> dict[str, dict[str, Any]]:
     entries = sorted(
         (entry for entry in folder.iterdir() if entry.name.endswith(".yaml")), key=lambda entry: entry.name
     )
-    return {entry.name.removesuffix(".yaml"): yaml.safe_load(entry.read_text(encoding="utf-8")) for entry in entries}
+    return {entry.name.removesuffix(".yaml"): load_yaml(entry.read_text(encoding="utf-8")) for entry in entries}
 
 
 def _read_description(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import prepared
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -244,7 +245,7 @@ def test_two_anchors_on_one_step_are_refused() -> None:
 
 
 def lmeff(*words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "lmeff.cli", *words], capture_output=True, text=True, check=False)
+    return prepared.run([sys.executable, "-m", "lmeff.cli", *words], capture_output=True, text=True)
 
 
 @pytest.mark.medium

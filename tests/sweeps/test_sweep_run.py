@@ -11,6 +11,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import prepared
 import pytest
 from launching import RECIPE, ROOT, STORIES, environment
 from sweeps.study import SWEEP
@@ -261,7 +262,7 @@ def test_real_cases_of_which_one_fails(tmp_path: Path) -> None:
     def lmeff(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "lmeff.cli", "sweep", *words]
         variables = environment() | {"OMP_NUM_THREADS": "1"}
-        return subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, check=False)
+        return prepared.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True)
 
     words = ("s.yaml", "--launcher", "cpu", "anchors.tokens=[0,5k]", "schedule.warmup=2 steps")
     done = lmeff("run", *words, "--jobs", "3")

@@ -9,6 +9,7 @@ from launching import (
     curve,
     finish,
     kill,
+    launch,
     read_lines,
     run_folder,
     start,
@@ -74,7 +75,7 @@ def test_losses_and_counts_are_the_same_however_a_step_is_divided(
 ) -> None:
     path, words = recipe
     name = f"{launcher}-{micro}"
-    finish(start(launcher, *words, f"name={name}", f"batch.micro={micro}"))
+    launch(launcher, *words, f"name={name}", f"batch.micro={micro}")
     run = run_folder(path, name)
     assert counts(run) == counts(whole)
     for ours, theirs in zip(curve(run)[:5], curve(whole)[:5], strict=True):

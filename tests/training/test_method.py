@@ -111,7 +111,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(recipe: Path, whole: Path) -> Non
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     ours = run_folder(recipe, "killed")
     assert not (ours / "sum 3.json").exists()
-    plain = subprocess.run(
+    plain = prepared.run(
         [sys.executable, "-m", "lmeff.run", str(recipe), "name=killed"],
         cwd=ROOT,
         env=environment(),

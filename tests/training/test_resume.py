@@ -286,7 +286,8 @@ def test_other_clock_and_locale_and_no_use_of_the_hub(
 
 def test_a_rank_that_dies_ends_the_others(recipe: Path) -> None:
     """F24: no rank is left waiting for it."""
-    process = start("cpu_ddp", str(recipe), "name=rank", "anchors.tokens=[40k]", "corpus.epochs=9")
+    words = ("name=rank", "anchors.tokens=[40k]", "corpus.epochs=9")
+    process = start("cpu_ddp", str(recipe), *words, popen=prepared.Popen)
     wait_until(lambda: step_of(run_folder(recipe, "rank")) > 2, process)
     everyone = workers(process)
     everyone[1].kill()

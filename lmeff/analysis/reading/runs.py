@@ -10,6 +10,7 @@ import yaml
 
 from lmeff.analysis.reading.results import Results, TaskResult, WrittenText, pair_files, read_results, read_texts
 from lmeff.errors import InputError
+from lmeff.files import load_yaml
 from lmeff.formats.anchor import ANCHOR, AnchorDocument
 from lmeff.formats.losses import training_name
 from lmeff.formats.plan import PlanDocument
@@ -22,10 +23,6 @@ from lmeff.recipe.sections.objective import ObjectiveName
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The same in C, ten times as fast, where PyYAML was built with it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +232,7 @@ def read_run(folder: Path) -> Run:
 
 def _parsed(path: Path, text: str) -> dict:
     try:
-        recipe = yaml.load(text, _SafeLoader) or {}
+        recipe = load_yaml(text) or {}
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(recipe, dict):

@@ -9,9 +9,8 @@ from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 
-import yaml
-
 from lmeff.evaluation.tasks.lm_eval_names import certainly_unknown
+from lmeff.files import load_yaml
 from lmeff.recipe.input_paths import where_looked
 
 PAIRS = "lmeff_pairs"
@@ -41,7 +40,7 @@ def own_index() -> tuple[dict[str, Leaf], dict[str, tuple[str, ...]]]:
     for path in sorted(tasks_folder().glob("*/*.yaml")):
         if path.parent.name == "pairs":
             continue  # its tasks depend on a folder
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        config = load_yaml(path.read_text(encoding="utf-8"))
         if "group" in config:
             groups[config["group"]] = tuple(config["task"])
         else:
