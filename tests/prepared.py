@@ -39,6 +39,7 @@ LATE = (
     *("LMEFF_*", "HF_NAMESPACE", "HF_TOKEN", "TRACKIO_*", "SLURM_*", "PYTEST_*"),
     *(
         "OMP_NUM_THREADS",
+        "KILL_AT_STEP",  # of tests/training/toy_methods.py
         "KMP_*",  # accelerate sets them for Intel's OpenMP, which this torch doesn't have
         "PYTORCH_NVML_BASED_CUDA_CHECK",
         "TZ",
