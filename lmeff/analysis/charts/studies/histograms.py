@@ -20,7 +20,7 @@ from lmeff.analysis.reading.documents import Documents, documents_of, sentence_l
 from lmeff.quantities import format_short
 
 Floats = npt.NDArray[np.float64]
-NUM_BINS = 30
+MOST_BINS = 30
 FEWEST_STEPS = 20
 """Logged losses of a run from which on they are spread over bins."""
 MOST_LINES = 12
@@ -78,10 +78,15 @@ def losses_figure(study: Study) -> dict[str, Any] | None:
     return as_figure(side_by_side(drawn)) if drawn else None
 
 
+def num_bins(values: Mapping[str, Floats]) -> int:
+    """As many as twice the cube root of the fewest values of a line (the Rice rule), or bins would be full of noise."""
+    return min(MOST_BINS, round(2 * min(map(len, values.values())) ** (1 / 3)))
+
+
 def whole_number_edges(values: Mapping[str, Floats]) -> Floats:
     """Edges of bins of whole numbers that are alike on a logarithmic axis as far as that goes."""
     every = np.concatenate(list(values.values()))
-    return np.unique(np.round(np.geomspace(max(every.min(), 1), every.max() + 1, NUM_BINS + 1)))
+    return np.unique(np.round(np.geomspace(max(every.min(), 1), every.max() + 1, num_bins(values) + 1)))
 
 
 def even_edges(values: Mapping[str, Floats]) -> Floats:
@@ -89,7 +94,7 @@ def even_edges(values: Mapping[str, Floats]) -> Floats:
     every = np.concatenate(list(values.values()))
     tail = _TAIL if len(every) >= _MANY else 0
     low, high = np.percentile(every, [tail, 100 - tail])
-    width = (high - low) / NUM_BINS if high > low else 1.0
+    width = (high - low) / num_bins(values) if high > low else 1.0
     return width * np.arange(np.floor(low / width), np.floor(high / width) + 2)
 
 
@@ -172,7 +177,7 @@ def _panel(
         ends = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
         # Steps go on to the upper edge of the last bin.
         rows += [
-            {"series": name, "x": round(float(edge), 4), "value": round(float(share), 3), "bin": words_of_bin}
+            {"series": name, "x": round(float(edge), 8), "value": round(float(share), 3), "bin": words_of_bin}
             for edge, share, words_of_bin in zip(edges, [*percent, percent[-1]], [*ends, ends[-1]], strict=True)
         ]
     if not rows:

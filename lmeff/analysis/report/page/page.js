@@ -101,6 +101,8 @@
     // Names of rows stand beside a figure of one panel.
     if (spec.usermeta.label_pixels) {
       spec.width = Math.max(160, Math.min(spec.width, width - spec.usermeta.label_pixels));
+      const words = [].concat(spec.title.subtitle).join(" ");
+      spec.title.subtitle = brokenLines(words, "12px", Math.min(width, spec.width + spec.usermeta.label_pixels) - 24);
     }
     if (spec.usermeta.token_axis) {
       setTokenAxes(spec, spec.usermeta.token_axis, spec.concat ? spec.concat[0].width : spec.spec.width);
