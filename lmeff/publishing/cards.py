@@ -40,7 +40,7 @@ def refresh_card(run: Path, revision: Path) -> None:
     anchor = AnchorDocument.read(revision)
     (whole,) = read_runs([run])
     known = tuple(one for one in whole.anchors if one.document.step <= anchor.step)
-    part = replace(whole, state=None, anchors=known, log=tuple(line for line in whole.log if line.step <= anchor.step))
+    part = replace(whole, state=None, anchors=known, last_logged_step=anchor.step)
     picture = _draw_curve(part, revision)
     rows = [CardRow(one.document, _scores(whole, one)) for one in known]
     scores = next((row.scores for row in rows if row.anchor.step == anchor.step), ())

@@ -92,12 +92,16 @@ class Run:
     """What `nominal_tokens` and `exact_tokens` count: BabyLM's anchors are numbers of words."""
     left_out: tuple[str, ...] = ()
     """Lines that name results which are not shown, since they cannot be compared with the others."""
+    last_logged_step: int | None = None
+    """The step up to which the log is looked at; None for all of it."""
 
     @cached_property
     def log(self) -> tuple[LogRecord, ...]:
         """Logged steps in rising order, one record a step; none of what is no run of ours. Read when it is asked for, since
         logs are long."""
-        return () if self.source else _read_logs(self.folder)
+        last = self.last_logged_step
+        logged = () if self.source else _read_logs(self.folder)
+        return logged if last is None else tuple(line for line in logged if line.step <= last)
 
     def _setting(self, section: str, key: str) -> object | None:
         values = self.recipe.get(section)
