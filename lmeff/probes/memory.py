@@ -39,9 +39,9 @@ def probe_memory(recipe: Recipe, world_size: int = 1) -> Memory:
         plans = {size: make_plan(recipe, world_size=world_size, micro_batch=size, costs=costs) for size in sizes}
         # A CPU trains in float32, unless the recipe says otherwise.
         memories = {size: plan.memory_float32 or plan.memory for size, plan in plans.items()}
-        peaks: dict[int, int | None] = {size: memory["ddp"].total for size, memory in memories.items()}
-        fitting = [size for size, peak in peaks.items() if peak <= USABLE_MEMORY * total]
-        return Memory("CPU (estimated)", total, peaks, max(fitting, default=None))
+        estimated = {size: memory["ddp"].total for size, memory in memories.items()}
+        fitting = [size for size, peak in estimated.items() if peak <= USABLE_MEMORY * total]
+        return Memory("CPU (estimated)", total, dict(estimated), max(fitting, default=None))
     peaks = fitting_sizes(recipe, device, sizes, tried_methods(recipe))
     fitting = [size for size, peak in peaks.items() if peak is not None]
     total = torch.cuda.get_device_properties(device).total_memory
