@@ -29,7 +29,7 @@ WHISKERS = 1.5
 
 def paradigm_boxes(study: Study) -> dict[str, Any] | None:
     """A box for each model, of its paradigms at the last anchor that has each."""
-    found = last_scores(study.series, paradigms_of)
+    found = last_scores(study.series, paradigms_of) if len(study.series) <= MOST_BOXES else None
     if found is None or len(found.titles) < FEWEST_PARADIGMS:
         return None
     groups = {model: found.points[found.points["series"] == model] for model in found.models}
