@@ -114,8 +114,17 @@ def test_a_plot_is_a_chart_with_the_figure_of_the_report(outputs, tmp_path, caps
     said(capsys, "report", outputs, "-o", tmp_path / "figure.svg", "--figure", "phenomena")
     saved, written = (re.sub(r"clip\d+", "clip", (tmp_path / name).read_text()) for name in ("chart.svg", "figure.svg"))
     assert saved == written
-    with pytest.raises(InputError, match="--figure nothing: of these runs there are main, phenomena"):
+    with pytest.raises(InputError, match="figure=nothing: of these runs there are main, phenomena"):
         lmeff.plot(outputs, figure="nothing")
+
+
+def test_mistakes_are_told_in_words_of_python(outputs):
+    with pytest.raises(InputError, match=r"^figure=nope: of these runs there are main, "):
+        lmeff.plot(outputs, figure="nope")
+    with pytest.raises(InputError, match=r"^target=99M: no run has this anchor"):
+        lmeff.predict(outputs, target="99M")
+    with pytest.raises(InputError, match=r"^tasks: neither side has a result of 'nope'"):
+        lmeff.compare(outputs / "a", outputs / "b", tasks=["nope"])
 
 
 def test_nothing_and_no_folder_are_refused():

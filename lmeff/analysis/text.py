@@ -64,6 +64,7 @@ def _legend(run: Run, tasks: Sequence[str]) -> list[str]:
             by_word.setdefault(over_examples(run, task), []).append(task)
     lines = [
         f"{'' if len(by_word) == 1 else ', '.join(of_word) + ': '}accuracy in %, with its 95% interval over {word}"
+        f"{'; chance is 50' if word == 'pairs' else ''}"
         for word, of_word in by_word.items()
     ]
     lines += scoring_notes(run, tasks)

@@ -3,10 +3,14 @@
 What is heavy is imported when it is called.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import wraps
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+from lmeff.errors import InputError
 from lmeff.recipe import Recipe, Resolved, read_recipe
 
 if TYPE_CHECKING:
@@ -21,8 +25,29 @@ if TYPE_CHECKING:
 __all__ = ["compare", "curves", "make_plan", "plot", "predict", "read_recipe", "read_runs"]
 
 PathLike = str | Path
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
 
 
+def _in_words_of_python(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+    """The function, whose mistakes name its parameters as Python does: `figure=x` in place of a verb's `--figure x`."""
+    names = "|".join(signature(function).parameters)
+    option = re.compile(rf"--({names})(?: (?=[^\s:]+:))?")
+
+    def named_as_here(found: re.Match[str]) -> str:
+        return f"{found[1]}=" if found[0].endswith(" ") else found[1]
+
+    @wraps(function)
+    def called(*arguments: Parameters.args, **named: Parameters.kwargs) -> Returned:
+        try:
+            return function(*arguments, **named)
+        except InputError as error:
+            raise type(error)(*(option.sub(named_as_here, line) for line in error.mistakes)) from None
+
+    return called
+
+
+@_in_words_of_python
 def make_plan(
     recipe: Recipe | Resolved,
     *,
@@ -42,11 +67,13 @@ def make_plan(
     )
 
 
+@_in_words_of_python
 def read_runs(*paths: PathLike | Iterable[PathLike]) -> list["Run"]:
     """Every run at or under the given folders, and results of other models there. Raises InputError."""
     return _runs(paths)
 
 
+@_in_words_of_python
 def curves(*what: "PathLike | Run | Iterable[PathLike | Run]", columns: str = "") -> "pd.DataFrame":
     """The tidy table, as `lmeff curves --csv` writes it, of folders of runs and CSV files, or of runs that were read. Raises
     InputError."""
@@ -58,6 +85,7 @@ def curves(*what: "PathLike | Run | Iterable[PathLike | Run]", columns: str = ""
     return Curves.read(paths, columns).table if paths and len(paths) == len(every) else curves_table(_runs(every))
 
 
+@_in_words_of_python
 def compare(a: PathLike, b: PathLike, tasks: Sequence[str] | None = None, at: str | int | None = None) -> "Comparison":
     """B minus A, as `lmeff compare A B --json` says it: `.table`, `.notes`, `.not_compared`. Raises InputError."""
     from lmeff.analysis.comparison.compare import compare
@@ -65,6 +93,7 @@ def compare(a: PathLike, b: PathLike, tasks: Sequence[str] | None = None, at: st
     return compare(a, b, tasks, at)
 
 
+@_in_words_of_python
 def predict(
     *paths: PathLike | Iterable[PathLike], target: str = "last", columns: str = "", task: str | None = None
 ) -> "Prediction":
@@ -80,6 +109,7 @@ def predict(
     return Prediction(predict(observations, target, [*notes, *said]))
 
 
+@_in_words_of_python
 def plot(
     *what: "PathLike | Run | Iterable[PathLike | Run]", figure: str = "main", columns: str = ""
 ) -> "alt.TopLevelMixin":

@@ -38,6 +38,7 @@ COLUMNS = [
     "phenomenon",
     "data",
     "settings",
+    "parent",
 ]
 SEED_COLUMNS = ["num_seeds", "seed_mean", "seed_low", "seed_high", "seed_bootstrap_low", "seed_bootstrap_high"]
 
@@ -191,7 +192,7 @@ def test_text_shows_every_anchor_and_what_changed(finished_run):
         100 * (score.value + side * 1.96 * score.stderr) for side in (-1, 1)
     )  # so many pairs that Wald's will do
     assert rows[-1].endswith(f"{100 * score.value:.1f} [{low:.1f}, {high:.1f}]")
-    assert "accuracy in %, with its 95% interval over pairs" in lines
+    assert "accuracy in %, with its 95% interval over pairs; chance is 50" in lines
     assert "one seed: these intervals do not cover differences between seeds" in lines
     assert lines[-1] == str(change(run, "lmeff_blimp"))
 

@@ -70,6 +70,20 @@ def row_of(comparison, task: str, metric: str = "acc"):
 # ---- what differs is found
 
 
+def test_two_seeds_of_one_recipe_are_said_to_be_that_first(runs):
+    base = runs("base", seeds=(0, 1))
+    first, second = base / "seed-0", base / "seed-1"
+    note = "A and B are seeds of one recipe: what differs here is what seeds do"
+    comparison = compare(first, second)
+    assert comparison.notes[0] == note
+    text = print_comparison(comparison)
+    assert text.count(note) == 1
+    assert text.index(note) < text.index("paradigms differ over items")
+    other = runs("other", learning_rate="6e-4") / "seed-0"
+    assert note not in compare(first, other).notes
+    assert note not in compare(f"{first}@25M", f"{second}@50M").notes
+
+
 def test_a_planted_difference_is_found_and_nothing_else(runs):
     """B is right on 30 of 60 pairs of one paradigm that A gets wrong, A on 4 others; on one more pair A's tie is B's win."""
     a, b = runs("base") / "seed-0", runs("better") / "seed-0"

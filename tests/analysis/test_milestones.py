@@ -130,3 +130,24 @@ def test_milestones_are_in_every_form(tmp_path, capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["acquired"][0]["reached"] == pytest.approx(M * 2 ** (0.15 / 0.35))
     assert (document["close"][0]["close_from"], document["close"][0]["num_seeds"]) == (2 * M, 2)
+
+
+def test_words_and_tokens_stand_apart(tmp_path):
+    path = tmp_path / "counted.csv"
+    rows = [
+        f"{run},{unit},{at}M,{value}"
+        for run, unit in (("a", "words"), ("b", "tokens"))
+        for at, value in ((1, 0.5), (2, 0.7))
+    ]
+    path.write_text("\n".join(["run,unit,tokens,acc", *rows]) + "\n")
+    text = Curves.read([path]).text("markdown", Wanted(threshold=0.6, within=0.3))
+    headers = [line for line in text.splitlines() if "| task |" in line]
+    assert [header.split("|")[3].strip() for header in headers] == [
+        "words to 60",
+        "tokens to 60",
+        "words, from",
+        "tokens, from",
+    ]
+    over_flops = path.with_name("flops.csv")
+    over_flops.write_text("run,unit,tokens,flops,acc\na,words,1M,1e9,.5\na,words,2M,2e9,.7\n")
+    assert "FLOPs to 60" in Curves.read([over_flops]).text(None, Wanted(threshold=0.6, axis="flops"))

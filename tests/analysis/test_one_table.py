@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from lmeff.analysis.one_table.curves import Curves
+from lmeff.analysis.one_table.curves import Curves, Wanted
 from lmeff.analysis.scores.score_table import read_score_table
 from lmeff.analysis.statistics.over_seeds import mean_intervals
 from lmeff.cli import main
@@ -54,6 +54,33 @@ def test_a_plain_table_has_the_columns_of_runs(tmp_path, fake_run):
     ours = table[(table["run"] == "180m_hybrid") & (table["task"] == "lmeff_blimp_ellipsis_n_bar_1")].iloc[-1]
     assert ours[["phenomenon", "family", "flops"]].tolist() == ["lmeff_blimp_ellipsis", "llama", 191 * 1.5e14]
     assert pd.isna(ours["num_seeds"])
+
+
+def test_a_task_is_what_is_part_of_no_other_in_suites_without_phenomena(fake_run, capsys):
+    run = fake_run(num_pairs=2, anchors=(0, 25))
+    for anchor in sorted((run / "results").iterdir()):
+        for path in anchor.glob("*.json"):
+            content = json.loads(path.read_text())
+            group, (below, *_) = "lmeff_blimp", content["group_subtasks"]["lmeff_blimp"]
+            leaves = content["group_subtasks"][below]
+            content["group_subtasks"] = {group: leaves, **{leaf: [] for leaf in leaves}}
+            content["groups"] = {group: content["groups"][group]}
+            content["results"] = {task: content["results"][task] for task in (group, *leaves)}
+            for number, task in enumerate(content["results"]):
+                content["results"][task] |= {"ties,none": 0.25 * (number == 1)}
+            path.write_text(json.dumps(content))
+    curves = Curves.read([run])
+    assert curves.table["parent"].dropna().unique().tolist() == ["lmeff_blimp"]
+
+    def titles(level: str) -> list[str]:
+        lines = curves.text("markdown", Wanted(level)).replace("\\", "").splitlines()
+        return [line.strip("*") for line in lines if line.startswith("**")]
+
+    assert titles("task") == ["lmeff_blimp (x 100: acc)"]  # and no ties where there are none
+    assert [title for title in titles("paradigm") if "ties" in title] == [f"{leaves[0]} (x 100: ties)"]
+    assert len(titles("paradigm")) == len(leaves) + 1
+    assert main(["curves", str(run), "--tasks", "nope"]) == 2
+    assert "there are lmeff_blimp, " in capsys.readouterr().err
 
 
 def test_flops_are_those_of_teachers_and_of_scoring_too(fake_run):

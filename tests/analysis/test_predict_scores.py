@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lmeff.analysis.prediction.document import predict
+from lmeff.analysis.prediction.text import predict_text
 from lmeff.analysis.scores.chosen_task import choose_task
 from lmeff.analysis.scores.from_observations import make_curve_table, missing_scores, with_chosen_target
 from lmeff.analysis.scores.observation import Observation, is_less_better
@@ -189,3 +191,20 @@ def test_runs_are_read_with_what_their_plan_and_recipe_say(finished_run):
 def test_a_task_that_is_not_there(finished_run):
     with pytest.raises(InputError, match="--task glue: no scores of it; there are lmeff_blimp"):
         choose_task(read_observations([finished_run])[0], "glue")
+
+
+def test_words_are_no_tokens(tmp_path):
+    rows = [
+        f"c,{run},{unit},{at}M,0.{5 + at}"
+        for run, unit in (("a", "words"), ("b", "words"), ("d", "words"), ("e", "tokens"))
+        for at in (1, 2)
+    ]
+    path = csv(tmp_path, "corpus,run,unit,tokens,acc", *rows)
+    chosen, notes = choose_task(read_observations([path])[0], None)
+    assert {one.run for one in chosen} == {"a c, seed 0", "b c, seed 0", "d c, seed 0"}
+    assert notes == ["left out, since they count tokens where most count words: e c, seed 0"]
+    document = predict(chosen, "last", notes)
+    assert document["target"]["unit"] == "words"
+    text = predict_text(document)
+    assert "have reached 2M words" in text
+    assert "Stopping at 1M of 2M words" in text

@@ -11,6 +11,7 @@ from lmeff.analysis.comparison.conditions import (
     recipe_notes,
     refusal,
     results_of,
+    seeds_alone,
     unsaid,
     version_notes,
     weights_notes,
@@ -68,7 +69,17 @@ class Comparison:
         """A row for every difference, with `items.low`, `seeds.p_holm` and so on."""
         import pandas as pd
 
-        return pd.json_normalize([asdict(row) for row in self.rows])
+        table = pd.json_normalize([asdict(row) for row in self.rows])
+        # An estimate that some rows lack leaves an empty column beside those of its parts.
+        return table.drop(columns=[name for name in QUESTIONS if name in table])
+
+    def __str__(self) -> str:
+        from lmeff.analysis.comparison.output.text import print_comparison
+
+        return print_comparison(self)
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.sides.a.label!r}, {self.sides.b.label!r}, {len(self.rows)} rows)"
 
 
 def compare(
@@ -115,6 +126,8 @@ def compare(
         line for row in rows if row.level == "overall" and row.metric == "acc" if (line := headline_note(sides, row))
     ]
     notes += seed_notes(sides, paired, rows)
+    of_seeds = seeds_alone(sides)
+    notes = [of_seeds, *notes] if of_seeds else notes
     return Comparison(sides, tuple(corrected(rows)), tuple(notes), tuple(not_compared), paired)
 
 

@@ -167,6 +167,17 @@ def recipe_notes(sides: Sides) -> list[str]:
     return [f"recipes differ in {', '.join(shown)}{more}{together}"]
 
 
+def seeds_alone(sides: Sides) -> str | None:
+    """What to say first of two sides at one anchor of one recipe that differ in their seeds alone; else None."""
+    recipes = [_flat(member.run.recipe) for member in sides.members]
+    seeds = [set(side.seeds or ()) for side in (sides.a, sides.b)]
+    is_one_recipe = all(recipes) and all(recipe == recipes[0] for recipe in recipes)
+    is_one_anchor = len({member.tokens for member in sides.members}) == 1
+    if not (is_one_recipe and is_one_anchor and all(seeds) and seeds[0].isdisjoint(seeds[1])):
+        return None
+    return "A and B are seeds of one recipe: what differs here is what seeds do"
+
+
 def _said(recipe: Mapping[str, Any], key: str) -> str:
     text = str(recipe.get(key, "-"))
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -16,7 +16,7 @@ from lmeff.text_tables import table_lines
 
 LEVELS = ("task", "phenomenon", "paradigm")
 """What `--level` takes. `task`: what is part of no other; of a plain file, what has no phenomenon."""
-
+_MOST_NAMED = 5
 
 Point = dict[Hashable, Any]
 """A row of `seed_curves`."""
@@ -68,13 +68,16 @@ class Matrix:
 def at_level(curves: pd.DataFrame, level: str) -> pd.DataFrame:
     """The rows of a level of `LEVELS`."""
     if level == "task":
-        return curves[(curves["level"] == "group") | ((curves["level"] == "paradigm") & curves["phenomenon"].isna())]
+        return curves[curves["level"].isin(["group", "paradigm"]) & curves["parent"].isna()]
     return curves[curves["level"] == level]
 
 
 def matrices(curves: pd.DataFrame) -> Iterator[Matrix]:
-    """A table for each task and metric, and for each way in which it was measured."""
+    """A table for each task and metric, and for each way in which it was measured. Ties of which there are none have no
+    table."""
     for (task, metric, unit), of_task in curves.groupby(["task", "metric", "unit"], sort=False):
+        if metric == "ties" and not of_task["mean"].any():
+            continue
         differing = [name for name in MADE if of_task[name].nunique(dropna=False) > 1]
         for way, rows in of_task.groupby(MADE, sort=False, dropna=False):
             known = {name: said for name, said in zip(MADE, way, strict=True) if not pd.isna(said)}
@@ -151,10 +154,11 @@ def wide_rows(matrix: Matrix) -> list[list[str]]:
 
 def chosen(curves: pd.DataFrame, level: str, tasks: Sequence[str] | None = None) -> pd.DataFrame:
     """The curves of a level, or of tasks that are named. Raises InputError where there are none."""
-    there = dict.fromkeys(curves["task"])
+    there = list(dict.fromkeys([*at_level(curves, "task")["task"], *curves["task"]]))
     if unknown := [task for task in tasks or () if task not in there]:
-        near = get_close_matches(unknown[0], list(there), 1)
-        meant = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(list(there)[:5])}"
+        near = get_close_matches(unknown[0], there, 1)
+        more = f" and {len(there) - _MOST_NAMED} more" if len(there) > _MOST_NAMED else ""
+        meant = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(there[:_MOST_NAMED])}{more}"
         raise InputError(f"--tasks {unknown[0]}: no values of it{meant}")
     found = curves[curves["task"].isin(tasks)] if tasks else at_level(curves, level)
     others = [other for other in LEVELS if found.empty and len(at_level(curves, other))]

@@ -10,7 +10,18 @@ from lmeff.analysis.statistics.over_seeds import mean_intervals
 KEYS = ["recipe", "task", "metric"]
 MADE = ["data", "settings", "n"]
 """Values of a point that differ in one of these are no second sample of one thing: each has a mean of its own."""
-ABOUT = ["level", "phenomenon", "corpus", "family", "size", "parameters", "vocab_size", "tokens_per_step", "unit"]
+ABOUT = [
+    "level",
+    "phenomenon",
+    "corpus",
+    "family",
+    "size",
+    "parameters",
+    "vocab_size",
+    "tokens_per_step",
+    "unit",
+    "parent",
+]
 INTERVALS = ["mean", "low", "high", "bootstrap_low", "bootstrap_high"]
 COLUMNS = [*KEYS, "revision", "nominal_tokens", "flops", "num_seeds", *INTERVALS, "seeds", *MADE, *ABOUT]
 

@@ -58,13 +58,11 @@ def _of_observations(observations: Sequence[Observation]) -> pd.DataFrame:
         "phenomenon": [one.phenomenon for one in observations],
         "data": [one.data for one in observations],
         "settings": [one.settings for one in observations],
+        "parent": list(map(_parent, observations)),
+        "unit": [one.unit for one in observations],
     }
     columns["recipe"] = columns["run"]
-    table = (
-        pd.DataFrame(columns)
-        .assign(unit="tokens", level=list(map(_level, observations)))
-        .reindex(columns=list(COLUMNS))
-    )
+    table = pd.DataFrame(columns).assign(level=list(map(_level, observations))).reindex(columns=list(COLUMNS))
     of_numbers = dict.fromkeys(("nominal_tokens", "exact_tokens"), "Int64")
     types = COLUMNS | of_numbers | {"seed": "int64" if all(map(is_number, seeds)) else "str"}
     return table.astype(types)
@@ -80,6 +78,13 @@ def _level(one: Observation) -> str:
     if one.suite is None or one.task not in (one.suite, one.phenomenon):
         return "paradigm"
     return "group" if one.task == one.suite else "phenomenon"
+
+
+def _parent(one: Observation) -> str | None:
+    """The group that a task is directly in."""
+    if one.task == one.suite:
+        return None
+    return one.suite if one.task == one.phenomenon else one.phenomenon or one.suite
 
 
 def _known(name: str) -> str | None:

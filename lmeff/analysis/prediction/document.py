@@ -42,6 +42,7 @@ def predict(observations: Sequence[Observation], target: str = "last", notes: It
         "target": {
             "name": table.target_label,
             "tokens": None if table.target_label == "final" else table.target_tokens,
+            "unit": table.unit,
             "num_runs": int(table.is_finished.sum()),
             "num_cells": int((table.is_finished @ table.members > 0).sum()),
             "num_corpora": len(table.corpus_names),

@@ -108,7 +108,7 @@ def _stopping(table: CurveTable, document: dict) -> str:
     )
     regret = f", mean regret {np.mean(regrets):.3f}" if regrets else ""
     return (
-        f"Stopping at {tokens} of {target} tokens ({100 * saved:.0f}% saved) would have ranked {_percent(row)}"
+        f"Stopping at {tokens} of {target} {table.unit} ({100 * saved:.0f}% saved) would have ranked {_percent(row)}"
         f" of the pairs within a corpus as in the end ({bound}){regret}."
     )
 

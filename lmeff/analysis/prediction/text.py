@@ -41,7 +41,7 @@ def _line(note: str) -> str:
 
 def _head(document: dict) -> str:
     target = document["target"]
-    name = "the score called final" if target["tokens"] is None else f"{target['name']} tokens"
+    name = "the score called final" if target["tokens"] is None else f"{target['name']} {target['unit']}"
     corpora = f"{target['num_corpora']} {'corpus' if target['num_corpora'] == 1 else 'corpora'}"
     return (
         f"{document['task']} ({document['metric']}): {target['num_runs']} runs of {target['num_cells']} recipes on {corpora}"
@@ -84,7 +84,7 @@ def _correlation(value: float) -> str:
 
 def _agreement(document: dict) -> str:
     header = [
-        "tokens",
+        document["target"]["unit"],
         "saved",
         "rank corr. pooled",
         "within corpora",

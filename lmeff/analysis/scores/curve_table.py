@@ -49,6 +49,8 @@ class CurveTable:
     """(runs,): what is predicted; NaN of runs that are not there yet."""
     target_tokens: int = 0
     """Of `final` the last anchor that runs with a final share."""
+    unit: str = "tokens"
+    """What `anchors` count."""
 
     @property
     def num_runs(self) -> int:

@@ -66,6 +66,7 @@ def make_curve_table(observations: Sequence[Observation]) -> tuple[CurveTable, l
         scores=scores,
         final=final,
         flops=flops,
+        unit=observations[0].unit,
     )
     return table, notes
 

@@ -14,7 +14,7 @@ from lmeff.quantities import parse_count, parse_number
 
 FIELDS = (
     "tokens", "corpus", "family", "size", "parameters", "vocabulary", "seed", "tokens_per_step", "flops", "task", "metric",
-    "value", "stderr", "n", "run", "phenomenon", "data", "settings",
+    "value", "stderr", "n", "run", "phenomenon", "data", "settings", "unit",
 )  # fmt: skip
 """What `--columns FIELD=COLUMN` may name."""
 
@@ -270,6 +270,7 @@ def _observation(
         phenomenon=cell.get("phenomenon") or None,
         data=cell.get("data") or None,
         settings=cell.get("settings") or None,
+        unit=cell.get("unit") or "tokens",
     )
 
 

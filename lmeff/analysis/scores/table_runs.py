@@ -79,6 +79,7 @@ def _run(path: Path, cell: str, seed: int, scores: Sequence[Observation]) -> Tab
         ),
         subtasks=_subtasks(scores),
         source=path.name,
+        unit=first.unit,
         parameters=_counted_parameters(first),
     )
 

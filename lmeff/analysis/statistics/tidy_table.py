@@ -44,6 +44,7 @@ COLUMNS = {
     "phenomenon": "str",
     "data": "str",
     "settings": "str",
+    "parent": "str",
 }
 _HELD_OUT = (*UNITS, "dev_bits_per_byte", "dev_perplexity")
 """What `anchor.json` says of held-out text, in rows of the task `dev`; a training loss is the task `train`."""
@@ -61,8 +62,8 @@ def tidy_table(runs: Sequence[Run]) -> pd.DataFrame:
     over what `interval_over` says (pairs, items, documents or examples, never seeds); `unit` is what anchors count, `words`
     for BabyLM's. `recipe` is what runs share that differ in their seed only; `flops` are those up to the anchor, with those of
     teachers and of scoring text; `data` and `settings` are what values must share to be compared, of
-    losses the held-out text as far as it is known. What was not measured has no
-    row.
+    losses the held-out text as far as it is known; `parent` is the group that a task is directly in. What was not measured has
+    no row.
     """
     labels = {id(run): group.label for group in group_runs(runs) for run in group.runs}
     return as_table([row for run in runs for row in _run_rows(run, labels[id(run)])])
@@ -117,10 +118,10 @@ def _run_rows(run: Run, recipe: str) -> Iterator[dict]:
 
 def _about_task(run: Run, task: str) -> tuple[dict[str, str | None], str]:
     """Where a task stands, and what its intervals are over."""
-    level, inside = run.level(task), group_of([run], task)
-    if level != "phenomenon" and inside is not None and run.level(inside) != "phenomenon":
-        inside = None
-    return {"level": level, "phenomenon": task if level == "phenomenon" else inside}, over_examples(run, task)
+    level, parent = run.level(task), group_of([run], task)
+    is_inside = parent is not None and run.level(parent) == "phenomenon"
+    phenomenon = task if level == "phenomenon" else parent if is_inside else None
+    return {"level": level, "phenomenon": phenomenon, "parent": parent}, over_examples(run, task)
 
 
 def _score_rows(run: Run, anchor: Anchor, about_task: dict[str, tuple[dict[str, str | None], str]]) -> Iterator[dict]:

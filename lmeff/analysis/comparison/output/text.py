@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from lmeff.analysis.comparison.compare import Comparison
-from lmeff.analysis.comparison.conditions import facts_table
+from lmeff.analysis.comparison.conditions import facts_table, seeds_alone
 from lmeff.analysis.comparison.estimates import QUESTIONS, Row
 from lmeff.analysis.comparison.held_out_losses import HELD_OUT
 from lmeff.analysis.comparison.output.cells import metric_name
@@ -26,9 +26,10 @@ _FACTS: dict[str, tuple[str, Callable[[Any], str]]] = {
 
 def print_comparison(comparison: Comparison) -> str:
     """Both sides with what they differ in, then for each suite the whole, its phenomena, and the paradigms that differ."""
-    parts = ["\n".join(_head(comparison))]
+    first = [note for note in comparison.notes if note == seeds_alone(comparison.sides)]
+    parts = ["\n".join([*_head(comparison), *first])]
     parts += ["\n".join(_table_lines(comparison, table)) for table in tables_of(comparison)]
-    parts.append("\n".join([*_questions(comparison), *comparison.notes]))
+    parts.append("\n".join([*_questions(comparison), *(note for note in comparison.notes if note not in first)]))
     if comparison.not_compared:
         parts.append("\n".join(f"not compared: {line}" for line in comparison.not_compared))
     return "\n\n".join(parts) + "\n"
