@@ -12,6 +12,7 @@ from lmeff.logs import is_quiet
 
 SHOWN_AFTER_SECONDS = 2.0
 _TICK_SECONDS = 1.0
+_REFRESH_SECONDS = 0.1
 _LOG_TICK_SECONDS = 30.0
 """Where standard error is no terminal, and every line stays."""
 
@@ -32,6 +33,9 @@ def progress(what: str, total: int | None = None, initial: int = 0, unit: str = 
         total=total,
         initial=initial,
         disable=is_quiet(),
+        # tqdm's own ten lines a second are for a terminal.
+        mininterval=_REFRESH_SECONDS if sys.stderr.isatty() else _LOG_TICK_SECONDS,
+        miniters=1,
     )
     with bar, _ticking(bar):
         yield bar

@@ -90,6 +90,8 @@ def test_a_comparison_is_that_of_lmeff_compare(outputs, capsys):
         row["items"]["p_holm"] for row in written["rows"] if row["items"] and row["items"]["p_holm"] is not None
     ]
     assert list(comparison.notes) == written["notes"]
+    assert not {"items", "seeds", "both"} & set(table.columns), "beside those of their parts they would be empty"
+    assert str(comparison) == said(capsys, "compare", outputs / "a", outputs / "b")
 
 
 @pytest.mark.medium

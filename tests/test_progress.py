@@ -24,6 +24,15 @@ def test_quick_work_is_silent_and_slow_work_is_not(capsys: pytest.CaptureFixture
         assert "text:   0%" in capsys.readouterr().err
 
 
+@pytest.mark.medium
+def test_a_log_gets_a_line_now_and_then(capsys: pytest.CaptureFixture) -> None:
+    with progress("text", 1000) as bar:
+        for _ in range(24):
+            time.sleep(0.1)
+            bar.update(40)
+    assert capsys.readouterr().err.count("text:") <= 3, "after two seconds, and at the end"
+
+
 def test_only_the_first_of_several_processes_says_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -4,6 +4,7 @@ import argparse
 
 from lmeff.cli.argument_types import path, positive_int
 from lmeff.errors import InputError
+from lmeff.recipe.wording import did_you_mean
 
 SUMMARY = "the corpora known by name"
 
@@ -41,4 +42,5 @@ def run(options: argparse.Namespace) -> None:
 
         print(yaml.safe_dump(corpora[options.name], sort_keys=False, allow_unicode=True, width=120), end="")
     else:
-        raise InputError(f"{options.name!r} is not one of {', '.join(corpora)}")
+        near = did_you_mean(options.name, corpora)
+        raise InputError(f"no corpus {options.name!r}{near or '; there are ' + ', '.join(corpora)}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lmeff.cli.argument_types import path, positive_int
 from lmeff.cli.model_options import add_what, read_selection, say
+from lmeff.errors import InputError
 
 SUMMARY = "score the revisions of a run or of a Hub repository, or a model folder, on lm-eval tasks"
 
@@ -39,7 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from lmeff.cli.input_checks import check_device, check_eval_tasks, check_models, check_publishable
+    from lmeff.cli.input_checks import (
+        check_device,
+        check_eval_tasks,
+        check_models,
+        check_publishable,
+        missing_revision,
+    )
     from lmeff.measures.scores.options import check_eval, section_of
 
     check_device(options.device)
@@ -52,7 +59,10 @@ def run(options: argparse.Namespace) -> None:
         check_models(selection)
     if options.publish:
         check_publishable(options.what, options.limit, selection.output)
-    check_eval_tasks(options.what, tasks, options.include_path, dict(options.path))
+    try:
+        check_eval_tasks(options.what, tasks, options.include_path, dict(options.path))
+    except InputError as error:  # told together with what only the Hub would be asked
+        raise InputError(*missing_revision(selection), *error.mistakes) from None
     from lmeff.measures.measure import measured, measured_each
     from lmeff.measures.scores.following import follow_run
     from lmeff.measures.scores.measure import Scores

@@ -43,6 +43,10 @@ _OTHER_WORDS = {
 """What other tools call a verb."""
 
 
+_SIMILARITY = 0.7
+"""Of a wrong option and the one that was meant; `--bogus` and `--gpu` have less."""
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the usage of all options. The parsers of its verbs are of this class, too."""
 
@@ -58,7 +62,7 @@ class Parser(argparse.ArgumentParser):
     def _meant(self, message: str) -> str:
         if not message.startswith("unrecognized arguments: -"):
             return ""
-        near = get_close_matches(message.split()[2].split("=")[0], options_of(self), 1)
+        near = get_close_matches(message.split()[2].split("=")[0], options_of(self), 1, _SIMILARITY)
         return f"; did you mean {near[0]}?" if near else ""
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder, suggest_run
+from lmeff.logs import note
 from lmeff.models.families import check_family
 from lmeff.plan import make_plan
 from lmeff.recipe import Resolved, read_recipe
@@ -26,6 +27,16 @@ def check_models(selection: "Selection") -> None:
             from lmeff.measures.selection import select_models
 
             select_models(what, selection.revisions, selection.every, selection.output)
+
+
+def missing_revision(selection: "Selection") -> list[str]:
+    """A line for each repository of the Hub of which nobody said which revision."""
+    from lmeff.hub.remote import is_remote
+
+    if selection.revisions or selection.every:
+        return []
+    names = [what for what in selection.whats if is_remote(what) and "@" not in what]
+    return [f"{what}: which revision? {what}@REVISION or --revisions all" for what in names]
 
 
 def check_eval_tasks(what: str, tasks: Sequence[str] | None, include_path: str | None, paths: dict[str, str]) -> None:
@@ -86,22 +97,65 @@ def check_text_of(resolved: Resolved) -> None:
 def check_run_of(resolved: Resolved) -> None:
     """Raises InputError for what a run of the recipe could not do on this machine: packages and hardware that are not here,
     tasks that do not exist, text and evaluation data that are not there, a name on the Hub that nobody has said."""
-    from lmeff.evaluation.tasks.checks import check_without_lm_eval
-    from lmeff.methods import check_methods
-
     check_machine(resolved)
     check_family(resolved)
     check_text_of(resolved)
     check_recipe_tasks(resolved)
+    for check in _CHECKS_OF_PLACE:
+        check(resolved)
+
+
+def missing_here(resolved: Resolved) -> list[str]:
+    """What would stop a run of the recipe on this machine and may be otherwise on another one: text, evaluation data and
+    teachers that are not here, and a name on the Hub that only the environment says."""
+    found: list[str] = []
+    for check in _CHECKS_OF_PLACE:
+        try:
+            check(resolved)
+        except InputError as error:
+            found += error.mistakes
+    return found
+
+
+def note_missing(cases: Sequence[Resolved]) -> None:
+    """Says what of `missing_here` any of the recipes lacks, each once."""
+    by_place = {repr([getattr(case.recipe, name) for name in _SECTIONS_OF_PLACE]): case for case in cases}
+    missing = list(dict.fromkeys(line for resolved in by_place.values() for line in missing_here(resolved)))
+    for line in missing[:_MOST_NOTED]:
+        note(f"lmeff train would stop here: {line}")
+    if len(missing) > _MOST_NOTED:
+        note(f"and {len(missing) - _MOST_NOTED} more like these")
+
+
+def _check_evaluation_data(resolved: Resolved) -> None:
+    from lmeff.evaluation.tasks.checks import check_without_lm_eval
+
     wanted = resolved.recipe.evaluation
     check_without_lm_eval(wanted.tasks, wanted.include_path, wanted.paths)
+
+
+def _check_methods(resolved: Resolved) -> None:
+    from lmeff.methods import check_methods
+
     check_methods(resolved.recipe, resolved)
+
+
+def _check_hub_names(resolved: Resolved) -> None:
     if resolved.recipe.publish.to == "hub":
         from lmeff.hub.account import namespace
         from lmeff.hub.names import hub_names
 
         hub_names(resolved.recipe, make_plan(resolved.recipe), namespace())
+
+
+def _check_corpus(resolved: Resolved) -> None:
     check_corpus(resolved.recipe.corpus)
+
+
+_CHECKS_OF_PLACE = (_check_evaluation_data, _check_methods, _check_hub_names, _check_corpus)
+_SECTIONS_OF_PLACE = ("corpus", "evaluation", "distillation", "curriculum", "publish")
+"""Recipes that are alike in these lack the same."""
+_MOST_NOTED = 5
 
 
 def check_corpus(corpus: Corpus) -> None:

@@ -4,6 +4,7 @@ What goes wrong becomes one line and an exit code. No verb imports anything heav
 """
 
 import argparse
+import errno
 import os
 import sys
 import traceback
@@ -15,6 +16,15 @@ from lmeff.cli.help import GROUPS, Parser, check_verb, grouped_verbs, settle_env
 from lmeff.cli.lm_eval import run_words
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 from lmeff.logs import add_options, set_verbosity
+
+_UNUSABLE_PATHS = {
+    errno.ENOENT: "no such file or folder, and none can be made there; name another place",
+    errno.ENOTDIR: "a part of this path is a file, not a folder; name another place",
+    errno.EACCES: "this user may not read or write there; name another place",
+    errno.EPERM: "this user may not read or write there; name another place",
+    errno.EROFS: "nothing can be written there; name another place",
+}
+"""What to say of a path that was named and cannot be used, in place of the system's words."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -61,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         if isinstance(error, OSError) and error.filename:  # a path that was named cannot be read or written
-            print(f"{os.fsdecode(error.filename)}: {error.strerror}", file=sys.stderr)
+            why = _UNUSABLE_PATHS.get(error.errno or 0, error.strerror)
+            print(f"{os.fsdecode(error.filename)}: {why}", file=sys.stderr)
             return EXIT_INPUT
         traceback.print_exc()
         return EXIT_FAILED

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    from lmeff.cli.input_checks import check_recipe_tasks, check_text_of
+    from lmeff.cli.input_checks import check_recipe_tasks, check_text_of, note_missing
     from lmeff.methods import method_costs
     from lmeff.models.families import check_family
     from lmeff.plan import make_plan
@@ -54,6 +54,7 @@ def run(options: argparse.Namespace) -> None:
     check_machine(resolved, find_gpu(options.gpu).capability if options.gpu else None)
     check_text_of(resolved)
     check_recipe_tasks(resolved)
+    note_missing([resolved])
     if options.measure:
         if speed or options.mfu or options.gpu:
             raise InputError("--measure: measures this machine; leave out --tokens-per-second, --mfu and --gpu")
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> None:
 def _plan_sweep(options: argparse.Namespace) -> None:
     import json
 
-    from lmeff.cli.input_checks import check_recipe_tasks, check_text_of
+    from lmeff.cli.input_checks import check_recipe_tasks, check_text_of, note_missing
     from lmeff.plan.gpus import find_gpu
     from lmeff.recipe.machine import check_machine
     from lmeff.sweeps.cases import read_sweep
@@ -99,6 +100,7 @@ def _plan_sweep(options: argparse.Namespace) -> None:
             mistakes += error.mistakes
     if mistakes:
         raise InputError(*dict.fromkeys(mistakes))
+    note_missing([case.resolved for case in sweep.cases])
     plan = plan_sweep(
         sweep, world_size=options.devices, tokens_per_second=options.tokens_per_second, mfu=options.mfu, gpu=options.gpu
     )

@@ -1,10 +1,14 @@
 """`lmeff probe`: short looks at a recipe."""
 
 import argparse
+import math
 
 from lmeff.cli.argument_types import positive, positive_int
 from lmeff.cli.recipe_options import add_recipe
-from lmeff.errors import RunFailed
+from lmeff.errors import InputError, RunFailed
+
+_STEPS_A_DECADE = 10
+"""With fewer the smoothed loss lags behind by a good part of a decade, so that the rate which is found says little."""
 
 SUMMARY = "short looks at a recipe: its learning rate, whether it learns at all, the largest micro-batch"
 
@@ -36,6 +40,9 @@ def run(options: argparse.Namespace) -> None:
     check_machine(resolved)
     check_family(resolved)
     recipe = resolved.recipe
+    num_steps = options.steps or 120
+    if options.what == "lr":
+        _check_range(options.first, options.last, num_steps)
     if options.what != "memory":
         from lmeff.corpora import prepare_text
 
@@ -44,10 +51,10 @@ def run(options: argparse.Namespace) -> None:
         case "lr":
             from lmeff.probes.learning_rate import probe_learning_rate
 
-            found, picture = probe_learning_rate(recipe, options.first, options.last, options.steps or 120)
+            found, picture = probe_learning_rate(recipe, options.first, options.last, num_steps)
             print(
-                f"steepest at {found.steepest:.2g}, lowest at {found.lowest:.2g};"
-                f" try optimizer.learning_rate={found.suggested:.1e}"
+                f"steepest at {found.steepest:.2g}, lowest at {found.lowest:.2g}, of one seed;"
+                f" as a first guess try optimizer.learning_rate={found.suggested:.1e}"
             )
             print(picture)
         case "overfit":
@@ -68,3 +75,15 @@ def run(options: argparse.Namespace) -> None:
             if memory.micro_batch is None:
                 raise RunFailed("not even one sequence fits; use a smaller model or batch.sequence_length")
             print(f"largest that fits: batch.micro={memory.micro_batch}")
+
+
+def _check_range(first: float, last: float, num_steps: int) -> None:
+    """Raises InputError for rates that do not rise, and for too few steps to say anything of so many rates."""
+    if last <= first:
+        raise InputError(f"--last {last:g}: must be more than --first, {first:g}")
+    wanted = math.ceil(round(_STEPS_A_DECADE * math.log10(last / first), 6))
+    if num_steps < wanted:
+        raise InputError(
+            f"--steps {num_steps}: too few to find a rate between {first:g} and {last:g}; {wanted} are needed, or fewer from a"
+            " higher --first to a lower --last"
+        )

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from lmeff.errors import InputError
 from lmeff.files import load_yaml, not_utf8
 from lmeff.recipe.input_paths import resolve_description, where_looked
-from lmeff.recipe.sections.corpus import Corpus, MixedSource, TextSource
+from lmeff.recipe.sections.corpus import DESCRIPTION, Corpus, MixedSource, TextSource
+from lmeff.recipe.wording import did_you_mean
 
-_DESCRIPTION = {"title", "source", "license", "licence", "needs", "contains", "download"}
 _OF_ONE_RECIPE = {"name", "file", "track", "epochs", "synthetic"}
 _SETTINGS = set(Corpus.model_fields) - _OF_ONE_RECIPE
 _PLACE = ("paths", "hub", "revision", "files", "config")
@@ -39,10 +39,10 @@ def _read_description(path: Path) -> dict[str, Any]:
         raise InputError(f"corpus.file: {path}: not readable as YAML ({' '.join(str(error).split())})") from None
     if not isinstance(description, dict):
         raise InputError(f"corpus.file: {path}: must be a mapping of settings such as 'paths: [FILE]'")
-    unknown = sorted(set(map(str, description)) - _DESCRIPTION - _SETTINGS)
+    unknown = sorted(set(map(str, description)) - DESCRIPTION - _SETTINGS)
     if unknown:
         raise InputError(
-            f"corpus.file: {path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(_DESCRIPTION | _SETTINGS))}"
+            f"corpus.file: {path}: unknown key {unknown[0]!r}; known: {', '.join(sorted(DESCRIPTION | _SETTINGS))}"
         )
     try:
         resolve_description(description, str(path))
@@ -142,7 +142,7 @@ def nowhere(corpus: Corpus) -> InputError:
     known = named_corpora()
     if corpus.name in known and "needs" in known[corpus.name]:
         return InputError(f"corpus.paths: corpus {corpus.name!r} needs {known[corpus.name]['needs']}")
+    others = did_you_mean(corpus.name, known) or f"; there are {', '.join(known)}"
     return InputError(
-        f"corpus.paths: corpus {corpus.name!r} has no text; set corpus.paths, corpus.hub or corpus.file,"
-        f" or name one of {', '.join(known)}"
+        f"corpus.paths: corpus {corpus.name!r} has no text{others} (one of your own: corpus.paths, corpus.hub or corpus.file)"
     )

@@ -44,6 +44,11 @@ def known_away() -> str | None:
     return next((why for why, until in _away.items() if time.monotonic() < until), None)
 
 
+def first_line(error: Exception) -> str:
+    """What an exception of a library says, in one line."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+
+
 @contextmanager
 def asked_once() -> Iterator[None]:
     """While the Hub is known to be away, its libraries use their caches alone within this context. Otherwise they would try to

@@ -43,7 +43,7 @@ class HubNames:
 
 
 def hub_names(
-    recipe: Recipe, plan: PlanDocument, namespace: str | None, ways: str = "here or as HF_NAMESPACE"
+    recipe: Recipe, plan: PlanDocument, namespace: str | None, ways: str = "in the recipe or as HF_NAMESPACE"
 ) -> HubNames:
     """Where a run's revisions go, from the recipe's templates; `namespace` is for recipes that give none, and `ways` says where
     a user can give one.

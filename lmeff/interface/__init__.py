@@ -89,8 +89,9 @@ def curves(*what: "PathLike | Run | Iterable[PathLike | Run]", columns: str = ""
 def compare(a: PathLike, b: PathLike, tasks: Sequence[str] | None = None, at: str | int | None = None) -> "Comparison":
     """B minus A, as `lmeff compare A B --json` says it: `.table`, `.notes`, `.not_compared`. Raises InputError."""
     from lmeff.analysis.comparison.compare import compare
+    from lmeff.analysis.comparison.output.text import PrintedComparison
 
-    return compare(a, b, tasks, at)
+    return PrintedComparison.from_comparison(compare(a, b, tasks, at))
 
 
 @_in_words_of_python

@@ -1,7 +1,8 @@
 """Loading models from folders. A model whose weights are not exactly those of its configuration is refused in one line."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from transformers.models.auto.modeling_auto import (
     MODEL_FOR_MASKED_LM_MAPPING,
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
 )
+from transformers.utils import logging as transformers_logging
 
 from lmeff.errors import InputError
 from lmeff.library_internals import has_tied_weights
@@ -137,7 +139,20 @@ def load_with_new_head(folder: Path, config: PreTrainedConfig) -> PreTrainedMode
 def _from_pretrained(auto: Any, folder: Path, **options: Any) -> tuple[PreTrainedModel, dict[str, Any]]:
     """The model, and which of its weights do not fit: with the mismatches ignored, we can say it in our own words."""
     info_only = {"output_loading_info": True, "ignore_mismatched_sizes": True, "use_safetensors": True}
-    return auto.from_pretrained(folder, **_OPTIONS, **info_only, **options)
+    with _without_bar():
+        return auto.from_pretrained(folder, **_OPTIONS, **info_only, **options)
+
+
+@contextmanager
+def _without_bar() -> Iterator[None]:
+    """transformers shows a bar of its own for the weights that it reads, wanted or not."""
+    has_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if has_bars:
+            transformers_logging.enable_progress_bar()
 
 
 class _Body:

@@ -48,7 +48,7 @@ def publish(
         namespace = known[0].repository.partition("/")[0]  # where the others went
     if namespace is not None:
         recipe = recipe.model_copy(update={"publish": recipe.publish.model_copy(update={"namespace": namespace})})
-    names = hub_names(recipe, plan, own_namespace(), ways="here, as HF_NAMESPACE or with --namespace NAME")
+    names = hub_names(recipe, plan, own_namespace(), ways="in the recipe, as HF_NAMESPACE or with --namespace NAME")
     _ask_for_all(run, outbox, names, recipe, revisions)
     tried = _deliver(run, outbox, retries)
     if (index := outbox.read(MAIN)) and index.state == "delivered" and MAIN not in tried:

@@ -176,7 +176,7 @@ def _on_hub(run: Path) -> tuple[list[str], list[str]]:
     ]
     delivered = [entry for entry in entries if entry.commit is not None]
     if not delivered:
-        return wrong, []
+        return wrong, [] if wrong else ["nothing of this run is on the Hub, so nothing was compared with it"]
     hub = Hub(token())
     try:
         problems = [line for entry in delivered for line in _differences_on_hub(hub, run, entry)]

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from lmeff.recipe.schema import Recipe
+from lmeff.recipe.sections.corpus import DESCRIPTION
 from lmeff.recipe.sections.model import Model, all_fields, section_of
 from lmeff.recipe.sections.training import allowed_fields, is_known, refusal
 from lmeff.recipe.wording import as_requirement, did_you_mean, join_with_or, nearest, one_line, show
@@ -35,6 +36,7 @@ _SYNONYMS = {
     "lr": "optimizer.learning_rate",
     "wd": "optimizer.weight_decay",
     "batch_size": "batch.tokens",
+    "batch.size": "batch.tokens",
     "seq_len": "batch.sequence_length",
     "seq_length": "batch.sequence_length",
     "block_size": "batch.sequence_length",
@@ -85,7 +87,7 @@ def mistakes_of(
     # `modle: {...}` is one mistake: the unknown key is reported, not also the missing `model`.
     meant = {text.partition("did you mean '")[2].partition("'")[0] for of_key in texts.values() for text in of_key}
     return [
-        Mistake(path, _join(of_key))
+        Mistake(path, _join(of_key) + _null_hint(path, values, root))
         for path, of_key in texts.items()
         if not (of_key[0].startswith("missing") and path[-1] in meant)
     ]
@@ -107,6 +109,15 @@ def _path_of(detail: ErrorDetails, values: Any) -> KeyPath:
     if isinstance(values, dict) and first_word in values:  # the message of a section's validator begins with the key
         path.append(first_word)
     return tuple(path)
+
+
+def _null_hint(path: KeyPath, values: Any, root: type[BaseModel]) -> str:
+    """How nothing is written, where `None` was written for a key that may be null."""
+    for part in path:
+        values = values.get(part) if isinstance(values, dict) else None
+    field = section_fields(root).get(".".join(path[:-1]), {}).get(path[-1]) if path else None
+    may_be_null = field is not None and type(None) in get_args(field.annotation)
+    return "; nothing is written null" if values in ("None", "none") and may_be_null else ""
 
 
 def _has(values: Any, part: str | int) -> bool:
@@ -137,6 +148,8 @@ def _explain(
     if words is None:
         return one_line(detail["msg"])
     text = words.format(**context)
+    if kind == "too_short" and context["min_length"] == 1:
+        return "must not be empty"
     if kind in ("too_short", "too_long"):
         return f"{text}, not {context['actual_length']}"
     return f"{text}, not {show(value)}{_hint(kind, value, marks.get(path))}"
@@ -147,7 +160,8 @@ def _hint(kind: str, value: Any, mark: Mark | None) -> str:
     if kind == "string_type" and isinstance(value, bool | int | float):
         return f'; write "{written}" with the quotes'
     if kind == "list_type" and isinstance(value, str | int | float) and not isinstance(value, bool):
-        return f"; write [{written}]"
+        parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else []
+        return f"; write [{', '.join(parts) if len(parts) > 1 else written}]"
     if kind in ("dict_type", "model_type", "model_attributes_type") and value is None:
         return ": put keys under it, or remove it"
     return ""
@@ -173,8 +187,10 @@ def _suggest(path: KeyPath, mark: Mark | None, root: type[BaseModel], values: di
         if key in known[section]:
             return f"; another family has it; known here: {', '.join(section_of(values[section]).model_fields)}"
         known[section] = section_of(values[section]).model_fields
-    if root is Recipe and key in _SYNONYMS:
-        return f"; did you mean '{_SYNONYMS[key]}'?"
+    if root is Recipe and (meant := _SYNONYMS.get(".".join(path)) or _SYNONYMS.get(key)):
+        return f"; did you mean '{meant}'?"
+    if root is Recipe and section == "corpus" and key in DESCRIPTION:
+        return "; belongs into a description of a corpus, named with corpus.file"
     if root is Recipe and (home := _home_of(key)):
         return home
     said = mark.source.removeprefix(COMMAND_LINE).partition("=")[0].strip() if mark and mark.line is None else ""

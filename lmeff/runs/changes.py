@@ -1,19 +1,15 @@
 """Whether a folder holds the run that is asked for: what has changed in its recipe since it began. No torch."""
 
-from typing import Any
-
 import yaml
 
 from lmeff.errors import InputError
-from lmeff.files import read_json, write_json
-from lmeff.formats.base import FORMAT
 from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe import Resolved
 from lmeff.recipe.changes import Change, changes_since
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.fields import OnResume
 from lmeff.runs.completed import is_complete
-from lmeff.runs.state import now
+from lmeff.runs.extension import check_extension
 
 
 def _is_its_text(run: RunFolder, recipe: Recipe) -> bool:
@@ -45,21 +41,12 @@ def check_same_recipe(run: RunFolder, resolved: Resolved, accept: bool) -> list[
     Raises InputError, a line for each difference, when it is not, or when the run could not go on with it.
     """
     changes = recipe_changes(run, resolved)
-    if not accept and changes:
-        advice = "give this run another name (name=...), or go on with --accept-changes"
-        raise InputError(*(f"{run}: {change}; {advice}" for change in changes))
     if fixed := [change for change in changes if change.on_resume is OnResume.FIXED]:
         advice = "a run cannot go on with another one; give this run another name (name=...)"
         raise InputError(*(f"{run}: {change}; {advice}" for change in fixed))
-    return [str(change) for change in changes]
-
-
-def record_changes(run: RunFolder, step: int, changes: list[str]) -> list[dict[str, Any]]:
-    """Adds what was accepted at `step` to the run's list of accepted changes, and returns all of it, for the provenance."""
-    path = run.accepted_changes_json
-    recorded = read_json(path)["changes"] if path.exists() else []
-    # A start that was killed before it got further has recorded them already.
-    if changes and not (recorded and recorded[-1]["changes"] == changes):
-        recorded = [*recorded, {"step": step, "time": now(), "changes": changes}]
-        write_json(path, {"format": FORMAT, "changes": recorded})
-    return recorded
+    said = [str(change) for change in changes]
+    if said and not accept:
+        check_extension(run, resolved.recipe, said)  # no advice that would be refused
+        advice = "give this run another name (name=...), or go on with --accept-changes"
+        raise InputError(*(f"{run}: {change}; {advice}" for change in said))
+    return said

@@ -16,10 +16,9 @@ from lmeff.plan.parts import TRUNK, plan_parts
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.schema import Recipe
 from lmeff.revisions import Revision
-from lmeff.runs.changes import record_changes
 from lmeff.runs.completed import complete_state, done_state, is_done
 from lmeff.runs.process import launched_rank
-from lmeff.runs.state import RunState
+from lmeff.runs.state import RunState, record_changes
 
 _MAY_CHANGE = ("anchors.", "corpus.epochs ")
 """Settings of a complete run that may change when it trains on. Those that never decide weights (evaluation, delivery,

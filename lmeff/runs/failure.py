@@ -5,6 +5,7 @@ import time
 import traceback
 
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
+from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.state import State, StateDocument
 from lmeff.logs import warn
 from lmeff.runs.claim import was_claimed_by_us
@@ -12,15 +13,17 @@ from lmeff.runs.process import launched_rank
 from lmeff.runs.signals import Killed
 from lmeff.runs.state import RunState
 
-_DISK_FULL = "the disk is full; make room, and the same command goes on from the newest checkpoint"
-_INTERRUPTED = "interrupted; the same command goes on from the newest checkpoint"
+_GOES_ON, _BEGINS = "the same command goes on from the newest checkpoint", "the same command begins again"
+_AGAIN = "run the same command again"
 _SHORT_PATIENCE_SECONDS = 5.0
 """How long another process waits before it exits with a mistake of the input, which the first process finds too: a launcher
 ends all processes when one exits, and the first one is to say what is wrong."""
 
 
-def outcome(error: BaseException) -> tuple[int, State, str]:
-    """Exit code, word for `state.json` and message of what ended a run. What nobody foresaw is printed with its traceback."""
+def outcome(error: BaseException, folder: RunFolder | None = None) -> tuple[int, State, str]:
+    """Exit code, word for `state.json` and message of what ended a run in `folder`, None before it had one. What nobody foresaw
+    is printed with its traceback."""
+    again = _AGAIN if folder is None else _GOES_ON if _has_checkpoint(folder) else _BEGINS
     match error:
         case InputError():
             return EXIT_INPUT, "failed", str(error)
@@ -29,12 +32,16 @@ def outcome(error: BaseException) -> tuple[int, State, str]:
         case Killed():
             return 0, "interrupted", str(error)
         case KeyboardInterrupt():
-            message = f"{error}; run the same command again" if str(error) else _INTERRUPTED
+            message = f"{error}; run the same command again" if str(error) else f"interrupted; {again}"
             return EXIT_INTERRUPTED, "interrupted", message
     if getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error):  # the latter from safetensors
-        return EXIT_FAILED, "failed", _DISK_FULL
+        return EXIT_FAILED, "failed", f"the disk is full; make room, and {again}"
     traceback.print_exception(error)
     return EXIT_FAILED, "failed", f"{type(error).__name__}: {error}"
+
+
+def _has_checkpoint(folder: RunFolder) -> bool:
+    return any(one.checkpoint_steps() for one in (folder, *folder.parts()))
 
 
 def report_failure(run_state: RunState | None, word: State, message: str, patience_seconds: float = 20.0) -> None:

@@ -1,11 +1,14 @@
-"""Keeps the `state.json` of a run while it works. No torch."""
+"""Keeps the `state.json` of a run while it works, and which changes of its recipe were accepted. No torch."""
 
 import os
 import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from lmeff.clock import Clock
+from lmeff.files import read_json, write_json
+from lmeff.formats.base import FORMAT
 from lmeff.formats.plan import PlanAnchor
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.state import State, StateDocument
@@ -56,3 +59,14 @@ class RunState:
             error=error,
             updated=now(),
         ).write(self.folder)
+
+
+def record_changes(run: RunFolder, step: int, changes: list[str]) -> list[dict[str, Any]]:
+    """Adds what was accepted at `step` to the run's list of accepted changes, and returns all of it, for the provenance."""
+    path = run.accepted_changes_json
+    recorded = read_json(path)["changes"] if path.exists() else []
+    # A start that was killed before it got further has recorded them already.
+    if changes and not (recorded and recorded[-1]["changes"] == changes):
+        recorded = [*recorded, {"step": step, "time": now(), "changes": changes}]
+        write_json(path, {"format": FORMAT, "changes": recorded})
+    return recorded

@@ -11,12 +11,13 @@ from lmeff.formats.state import StateDocument
 from lmeff.measures.measure import measured_each
 from lmeff.measures.profile.measure import Profile, models_to_profile
 from lmeff.measures.profile.profile import ProfileSettings
+from lmeff.measures.profile.table import BUSY
 from lmeff.measures.selection import SelectedModel, Selection
 from lmeff.models.device import load_of_others
 from lmeff.runs.claim import is_claimed
 from lmeff.runs.completed import is_complete
 from lmeff.sweeps.cases import Sweep
-from lmeff.sweeps.ranking.costs import BUSY, is_idle
+from lmeff.sweeps.ranking.costs import is_idle
 
 _WATCHED_SECONDS = 0.5
 _LOOKS = 10

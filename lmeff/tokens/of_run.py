@@ -1,6 +1,6 @@
 """Text and tokens of a recipe; of a run that has begun, those that it began with."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,33 @@ from lmeff.formats.provenance import PROVENANCE, read_provenance
 from lmeff.formats.run_folder import RunFolder
 from lmeff.recipe.schema import Recipe
 from lmeff.tokens.prepare import Tokens, prepare_tokens
+from lmeff.tokens.summary import held_out_otherwise
 from lmeff.tokens.tokenizer.bpe import prepare_tokenizer
 
 
-def prepare_run(recipe: Recipe, folder: Path | None = None, accept_other: bool = True) -> tuple[TextCorpus, Tokens]:
+def prepare_run(
+    recipe: Recipe,
+    folder: Path | None = None,
+    accept_other: bool = True,
+    say: Callable[[str], None] | None = None,
+) -> tuple[TextCorpus, Tokens]:
     """Prepares text, tokenizer and tokens unless they are there.
 
     Args:
         folder: of a run or a revision. Where an older version prepared its text by its own rule, so is it done again.
         accept_other: whether other tokens will do than those that a run without a checkpoint began with.
+        say: is told where not about `corpus.dev_share` of the text is held out.
 
     Raises InputError for text that cannot be read, and for other tokens.
     """
+    corpus, tokens = _as_begun(recipe, folder, accept_other)
+    if say is not None:
+        for line in held_out_otherwise(corpus.manifest):
+            say(line)
+    return corpus, tokens
+
+
+def _as_begun(recipe: Recipe, folder: Path | None, accept_other: bool) -> tuple[TextCorpus, Tokens]:
     provenances = list(_provenances(folder)) if folder else []
     at_checkpoints = _at_checkpoints(folder) if folder else set()
     begun = at_checkpoints | {one["tokens"]["fingerprint"] for one in provenances}

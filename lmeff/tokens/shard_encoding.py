@@ -14,6 +14,7 @@ from lmeff.corpora.workers import end_with_parent, in_order, num_workers, worker
 from lmeff.errors import InputError
 from lmeff.files import read_json, write_json
 from lmeff.progress import progress
+from lmeff.quantities import format_short
 from lmeff.tokens.shards import ShardWriter, id_type
 from lmeff.tokens.tokenizer.bpe import BOS_ID, EOS_ID
 from lmeff.tokens.tokenizer.encoder import Encoder
@@ -159,7 +160,8 @@ def encode_shards(jobs: list[ShardJob], tokenizer_file: Path, num_bytes: int) ->
             nonlocal done
             done += tokens
             bar.update(size)
-            bar.set_postfix_str(f"{done / max(bar.format_dict['elapsed'], 1e-9) / 1e6:.1f}M tokens/s", refresh=False)
+            speed = format_short(done / max(bar.format_dict["elapsed"], 1e-9))
+            bar.set_postfix_str(f"{speed} tokens/s", refresh=False)
 
         for may_be_fast in (not any(job.backend == "tokenizers" for job in jobs), False):
             with _ShardMaker(tokenizer_file, num_bytes, may_be_fast) as maker:

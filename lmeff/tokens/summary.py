@@ -51,20 +51,24 @@ def _trained_bytes(corpus: TextCorpus, tokens: Tokens) -> dict[str, int]:
 
 
 def _held_out(manifest: dict[str, Any]) -> Iterator[str]:
-    """Which documents are not on one side as a whole."""
-    cut = manifest.get("cut") or {}
     if "held_out" not in manifest["rules"] and "synthetic" not in manifest["rules"]:
         yield f"  {OLDER_RULE}"
-    elif cut.get("num_documents"):
+    yield from (f"  {line}" for line in held_out_otherwise(manifest))
+
+
+def held_out_otherwise(manifest: dict[str, Any]) -> Iterator[str]:
+    """Which documents are not on one side as a whole, and how much is held out where that is not what was wanted."""
+    cut = manifest.get("cut") or {}
+    if "held_out" in manifest["rules"] and cut.get("num_documents"):
         yield (
-            f"  cut, since each is too much of the text to be held out whole: documents {cut['num_documents']:,}, of which"
+            f"cut, since each is too much of the text to be held out whole: documents {cut['num_documents']:,}, of which"
             f" {cut['num_held_out_pieces']:,} pieces are held out and the rest is trained on; corpus.separator says where"
             " documents of a file end, corpus.dev_paths names text to hold out"
         )
     sizes = {side: split["num_bytes"] for side, split in manifest["splits"].items()}
     wanted, found = manifest["rules"].get("dev_share"), sizes["dev"] / sum(sizes.values())
     if wanted and not wanted / 2 <= found <= 2 * wanted:
-        yield f"  held out: {found:.1%} of the text, where corpus.dev_share is {wanted:.1%}, since documents stay whole"
+        yield f"held out: {found:.1%} of the text, where corpus.dev_share is {wanted:.1%}, since documents stay whole"
 
 
 def _left_out(manifest: dict[str, Any]) -> Iterator[str]:

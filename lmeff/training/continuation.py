@@ -13,9 +13,9 @@ from lmeff.plan.batch import micro_batches
 from lmeff.plan.parts import TRUNK
 from lmeff.revisions import Revision
 from lmeff.revisions.store import list_revisions
-from lmeff.runs.changes import record_changes
 from lmeff.runs.process import launched_world_size
 from lmeff.runs.signals import Interrupted
+from lmeff.runs.state import record_changes
 from lmeff.tokens import DataOrder
 from lmeff.training.checkpoints import newest_complete
 from lmeff.training.job import Job

@@ -202,7 +202,10 @@ def test_words_are_no_tokens(tmp_path):
     path = csv(tmp_path, "corpus,run,unit,tokens,acc", *rows)
     chosen, notes = choose_task(read_observations([path])[0], None)
     assert {one.run for one in chosen} == {"a c, seed 0", "b c, seed 0", "d c, seed 0"}
-    assert notes == ["left out, since they count tokens where most count words: e c, seed 0"]
+    assert notes == [
+        "left out, since they count tokens where most count words: e c, seed 0",
+        "these runs count words: where tokens are said of anchors, words are meant",
+    ]
     document = predict(chosen, "last", notes)
     assert document["target"]["unit"] == "words"
     text = predict_text(document)

@@ -145,6 +145,11 @@ def cases(folder: Path, recipe: Path, model: Path, run: Path) -> list[tuple[list
         (["publish", model], "not a run (no recipe.yaml)"),
         (["publish", run], "no revisions here yet"),
         (["probe", "lr", "none.yaml"], "no such file"),
+        (
+            ["probe", "lr", recipe, "--steps", "12"],
+            "--steps 12: too few to find a rate between 1e-06 and 1; 60 are needed",
+        ),
+        (["probe", "lr", recipe, "--first", "1e-2", "--last", "1e-3"], "--last 0.001: must be more than --first, 0.01"),
         (["probe", "overfit", recipe, "corpus.paths=[gone.jsonl]"], "gone.jsonl: no such file"),
     ]
 

@@ -69,7 +69,9 @@ def test_a_path_that_cannot_be_written_is_one_line(
     assert told(["report", run, "-o", "afile/x.html"], capsys) == "afile/x.html: afile is a file, not a folder"
     assert main(["report", run, "-o", "/proc/x.html"]) == 2
     said = capsys.readouterr().err
-    assert said.splitlines()[-1] == "/proc/x.html: No such file or directory"
+    assert (
+        said.splitlines()[-1] == "/proc/x.html: no such file or folder, and none can be made there; name another place"
+    )
     assert "Traceback" not in said
     assert (here / "afile").read_text() == "x"
 
@@ -157,6 +159,19 @@ def test_a_recipe_without_its_track_is_told_with_its_line(here: Path, capsys: py
         assert told([verb, "mine.yaml"], capsys).endswith(wanted)
     for name in ("leaner_small", "60m_babylm3", "20m_tinystories", "wikitext_small", "180m_hybrid"):
         assert main(["plan", name]) == 0
+
+
+def test_plan_says_what_a_run_would_stop_at_here(
+    here: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_NAMESPACE", raising=False)
+    recipe = ["quickstart", "name=mine", "corpus.name=mine", "corpus.paths=[nowhere.txt]", "publish.to=hub"]
+    assert main(["plan", *recipe]) == 0
+    notes = capsys.readouterr().err.splitlines()
+    alone = ([*recipe, "publish.namespace=me"], [*recipe, "corpus.name=synthetic", "corpus.paths=null"])
+    stops = [told(["train", *words], capsys) for words in alone]
+    assert "nowhere.txt: no such file" in stops[0]
+    assert sorted(notes) == sorted(f"lmeff train would stop here: {stop}" for stop in stops)
 
 
 @pytest.mark.medium

@@ -86,10 +86,14 @@ def test_status_and_verify(run: Path, capsys: pytest.CaptureFixture) -> None:
     assert header[:5] == ["run", "state", "done", "tokens", "loss"]
     assert row[:4] == [str(run), "complete", "100%", "201k"]
     assert main(["verify", str(run)]) == 0
-    assert "2 revisions are what their manifests say" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 revisions are what their manifests say" in said
+    assert "nothing of this run is on the Hub, so nothing was compared with it" in said
+    assert main(["verify", str(run), "--local", "--no-reload"]) == 0
+    assert "Hub" not in capsys.readouterr().out
     (run / "revisions" / "seed-0" / "config.json").write_text("{}")
     (run / "revisions" / "seed-0-tokens-200k" / "manifest.json").unlink()
-    assert main(["verify", str(run)]) == 1
+    assert main(["verify", str(run), "--local"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert [line.rsplit(": ", 1)[1] for line in lines] == ["changed", "no such file"]
 

@@ -47,6 +47,20 @@ def line_sides(corpus: TextCorpus, texts: list[str]) -> list[set[str]]:
     return [{found[line] for line in text.split("\n")} for text in texts]
 
 
+def test_a_run_says_how_much_of_a_small_file_is_held_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("small.txt").write_text(book(1, 17_000))
+    words = ["corpus.name=mine", "corpus.paths=[small.txt]", "tokenizer.vocab_size=320"]
+    said: list[str] = []
+    corpus, _ = prepare_run(read_recipe("quickstart", words).recipe, say=said.append)
+    sizes = {side: split["num_bytes"] for side, split in corpus.manifest["splits"].items()}
+    share = f"{100 * sizes['dev'] / (sizes['dev'] + sizes['train']):.1f}%"
+    assert float(share[:-1]) > 10
+    cut, held_out = said
+    assert "corpus.separator says where documents of a file end" in cut
+    assert held_out.startswith(f"held out: {share} of the text, where corpus.dev_share is 1.0%")
+
+
 def test_no_book_is_held_out_in_part(tmp_path: Path) -> None:
     texts = [book(seed, 40_000) for seed in range(60)]
     corpus = prepare_text(write(tmp_path / "a.jsonl", texts), tmp_path / "data")

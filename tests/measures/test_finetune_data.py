@@ -205,6 +205,17 @@ def test_where_data_are_looked_for(tmp_path, monkeypatch):
     assert load_task(TASKS["leaner_rte"], SETTINGS, None, {}).num_offered == 8
 
 
+def test_without_a_network_the_hub_is_asked_once_and_said_in_words(monkeypatch, capfd):
+    monkeypatch.delenv("LMEFF_EVAL_DATA", raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("lmeff.hub.availability._away", {})
+    with pytest.raises(
+        RunFailed, match=r"nyu-mll/glue \(127\.0\.0\.1 cannot be reached \(.*refused\)\); to use local files"
+    ):
+        load_task(TASKS["rte"], SETTINGS, None, {})
+    assert capfd.readouterr().err == ""
+
+
 def test_a_task_of_several_groups_is_found_in_the_folder_of_any(tmp_path, monkeypatch):
     monkeypatch.setenv("LMEFF_EVAL_DATA", str(tmp_path))
     rows = [{"sentence1": f"{n}.", "sentence2": "B.", "label": n % 2} for n in range(8)]

@@ -20,13 +20,29 @@ from transformers import (
     T5Config,
     T5ForConditionalGeneration,
 )
+from transformers.utils import logging as transformers_logging
 
 from lmeff.cli import main
 from lmeff.errors import InputError
 from lmeff.evaluation.scorer.language_model import LmeffLM
-from lmeff.models.loading import load_language_model
+from lmeff.models.loading import check_weights, load_language_model
 
 VERBS = ("eval", "perplexity", "generate", "finetune", "profile")
+
+
+def test_no_bar_of_another_library_is_shown(tmp_path, capfd):
+    had_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.enable_progress_bar()
+    try:
+        save_model(tmp_path / "model")
+        capfd.readouterr()
+        check_weights(tmp_path / "model")
+        load_language_model(tmp_path / "model")
+        assert capfd.readouterr().err == ""
+        assert transformers_logging.is_progress_bar_enabled()
+    finally:
+        if not had_bars:
+            transformers_logging.disable_progress_bar()
 
 
 @pytest.fixture(scope="module")

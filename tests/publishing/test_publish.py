@@ -517,4 +517,4 @@ def test_names_are_checked_before_anything_is_trained(tmp_path: Path, monkeypatc
     process = start(None, str(recipe), "publish.to=hub")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert "publish.namespace: missing; the user or organization on the Hub, here or as HF_NAMESPACE" in output
+    assert "publish.namespace: missing; the user or organization on the Hub, in the recipe or as HF_NAMESPACE" in output

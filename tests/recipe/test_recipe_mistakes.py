@@ -111,6 +111,13 @@ ONE = {  # override: the line it gets after `command line: OVERRIDE: `
     "learning_rate=1": "unknown key; belongs under 'optimizer:'",
     "num_train_epochs=1": "unknown key; owned by 'anchors.tokens', the last of which ends training; "
     "'corpus.epochs' limits the passes",
+    "batch.size=3": "unknown key; did you mean 'batch.tokens'?",
+    "corpus.license=mit": "unknown key; belongs into a description of a corpus, named with corpus.file",
+    "checkpoints.every_steps=None": "must be a number such as 60k, 25M, 1.5B or 3e-4, not 'None'; nothing is written null",
+    "anchors.tokens='0, 1'": "must be a list such as [a, b], not '0, 1'; write [0, 1]",
+    "anchors.tokens=[]": "must not be empty",
+    "schedule.warmup=100 epochs": "must be a number of steps ('300 steps') or tokens ('5M tokens'), or a share below 1, not "
+    "'100 epochs'",
     "batch.batch_size=4": "unknown key; did you mean 'batch.tokens'?",
     "model.hiden_size=4": "unknown key; did you mean 'model.hidden_size'?",
     "optimizer.epsilom=1": "unknown key; did you mean 'optimizer.epsilon'?",
@@ -179,7 +186,8 @@ def test_a_mistake_in_a_base_is_told_where_it_stands():
     Path("base.yaml").write_text(RECIPE + "seed: x\n")
     assert mistakes(text="extends: base.yaml\n\nschedule: {warmup: soon}\n") == [
         "base.yaml:6: seed: must be a number such as 60k, 25M, 1.5B or 3e-4, not 'x'",
-        "r.yaml:3: schedule.warmup: must be a number such as 60k, 25M, 1.5B or 3e-4, not 'soon'",
+        "r.yaml:3: schedule.warmup: must be a number of steps ('300 steps') or tokens ('5M tokens'), or a share below 1,"
+        " not 'soon'",
     ]
 
 

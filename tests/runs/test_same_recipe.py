@@ -7,6 +7,7 @@ from launching import write_recipe
 
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder
+from lmeff.formats.state import StateDocument
 from lmeff.recipe import read_recipe
 from lmeff.runs.changes import check_same_recipe, recipe_changes
 
@@ -32,6 +33,33 @@ def test_another_order_of_the_text_is_not_gone_on_with(tmp_path: Path, word: str
     with pytest.raises(InputError) as error:
         check_same_recipe(run, read_recipe(tmp_path / "recipe.yaml", [word]), accept=True)
     assert f"{said}; a run cannot go on with another one" in str(error.value)
+
+
+def test_leave_is_offered_only_where_it_is_taken(tmp_path: Path) -> None:
+    run = begun(tmp_path)
+
+    def refusal(*words: str) -> str:
+        with pytest.raises(InputError) as error:
+            check_same_recipe(run, read_recipe(tmp_path / "recipe.yaml", words), accept=False)
+        return str(error.value)
+
+    assert "or go on with --accept-changes" in refusal("optimizer.learning_rate=1e-3")
+    assert refusal("batch.sequence_length=16").endswith("give this run another name (name=...)")
+    step = read_recipe(run.recipe_yaml).recipe.batch.clock.step_of(20_000)
+    StateDocument(
+        state="complete",
+        step=step,
+        tokens=20_480,
+        next_anchor=None,
+        pid=1,
+        host="x",
+        job=None,
+        error=None,
+        updated="2026-11-26",
+    ).write(run)
+    line = refusal("optimizer.learning_rate=1e-3")
+    assert "complete at 20,480 tokens, and cannot go on: " in line
+    assert "--accept-changes" not in line
 
 
 def test_what_was_never_finished_is_no_work(tmp_path: Path) -> None:

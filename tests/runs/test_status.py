@@ -12,6 +12,7 @@ import pytest
 from lmeff.analysis.reading.paths import read_runs
 from lmeff.analysis.report.views import RunView
 from lmeff.cli.main import main
+from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.run_log import LogRecord
 from lmeff.formats.state import StateDocument
@@ -159,6 +160,23 @@ def test_a_run_in_parts_counts_all_of_them(tmp_path: Path) -> None:
     (found,) = read_runs([run.path])
     assert RunView(found, "parts").state_text == "Interrupted at 50%"
     assert read_status(run.path).share == pytest.approx(150 / 300)
+
+
+def test_the_loss_of_a_complete_run_is_that_of_its_last_step(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "a" / "seed-0")
+    write_state(run, "complete", 25, pid=1)
+    write_log(run, 20, 5.3, 1000.0)
+    assert read_status(run.path).loss == 5.3
+    folder = run.revision("seed-0")
+    folder.mkdir(parents=True)
+    AnchorDocument(
+        nominal_tokens=50_000, exact_tokens=51_200, step=25, epoch=0.1, seed=0, mode="snapshot", part=None, loss=4.9,
+        dev_loss=5.0, dev_perplexity=148.0, dev_bits_per_byte=1.0, num_skipped_steps=0, train_seconds=1.0, flops=1.0,
+        world_size=1, device="cpu", weights_sha256="0" * 64, same_as="seed-0-tokens-50k", loss_steps=(25, 25),
+    ).write(folder)  # fmt: skip
+    assert read_status(run.path).loss == 4.9
+    write_log(run, 25, 5.1, 1000.0)
+    assert read_status(run.path).loss == 5.1
 
 
 def test_json_has_an_object_for_each_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

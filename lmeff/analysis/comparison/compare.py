@@ -73,11 +73,6 @@ class Comparison:
         # An estimate that some rows lack leaves an empty column beside those of its parts.
         return table.drop(columns=[name for name in QUESTIONS if name in table])
 
-    def __str__(self) -> str:
-        from lmeff.analysis.comparison.output.text import print_comparison
-
-        return print_comparison(self)
-
     def __repr__(self) -> str:
         return f"Comparison({self.sides.a.label!r}, {self.sides.b.label!r}, {len(self.rows)} rows)"
 

@@ -9,7 +9,7 @@ from lmeff.evaluation.tasks.records import LAYOUTS, TaskDocument, asked
 from lmeff.evaluation.tasks.smallbench import PROMPTS, chosen, question, with_token_counts
 from lmeff.evaluation.tasks.sources import DATA_VARIABLE, SOURCES, data_file, data_folder
 from lmeff.files import parse_json, text_lines
-from lmeff.hub.availability import asked_once, known_away
+from lmeff.hub.availability import asked_once, first_line, known_away
 
 
 def data_name(source: str) -> str | None:
@@ -109,8 +109,7 @@ def _from_hub(source: str, uid: str) -> Sequence[TaskDocument]:
     except InputError:
         raise
     except Exception as error:  # each library on the way to the Hub has exceptions of its own
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
-        reason = known_away() or reason
+        reason = known_away() or first_line(error)
         raise InputError(
             f"{SOURCES[name].title} ({uid}) cannot be read from the Hub dataset {SOURCES[name].published} ({reason}); to use "
             f"local files, set evaluation.paths.{name} to their folder, or {DATA_VARIABLE} to the folder that holds them as "

@@ -13,6 +13,7 @@ from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.results import requests_sha256
 from lmeff.evaluation.tasks.sources import DATA_VARIABLE, data_root
 from lmeff.files import parse_json, text_lines
+from lmeff.hub.availability import asked_once, first_line, known_away
 from lmeff.measures.finetuning.tasks import HUB, HUB_CONFIGS, Task, suites_with
 from lmeff.paths import expanded
 from lmeff.recipe.input_paths import where_looked
@@ -246,9 +247,10 @@ def _from_hub(task: Task, split: str) -> list[Row]:
 
     repository, config = HUB[task.suite], HUB_CONFIGS.get(task.name, task.name)
     try:
-        rows = datasets.load_dataset(repository, config, split=split).to_list()
+        with asked_once():
+            rows = datasets.load_dataset(repository, config, split=split).to_list()
     except Exception as error:  # each library on the way to the Hub has exceptions of its own
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+        reason = known_away() or first_line(error)
         raise RunFailed(
             f"{task.name}: cannot be read from the Hub data set {repository} ({reason}); to use local files, name their"
             f" folder with --data DIR (it holds {task.file_stem}_train.jsonl and {task.file_stem}_validation.jsonl)"

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from lmeff.quantities import format_bytes, format_short
 from lmeff.text_tables import table_lines
 
+BUSY = 0.05
+"""The share of the cores above which other programs are in the way of a profile."""
 _TIMES = {
     "median, ms": "{median_ms:.3f}",
     "p95": "{p95_ms:.3f}",
@@ -44,10 +46,17 @@ def profile_table(profiles: Sequence[dict]) -> str:
         add(f"  batch {size}", [_memory(_row(one["throughput"]["rows"], "batch_size", size)) for one in profiles])
     greedy = [f"{one['generation']['tokens_per_second']:.1f}" if one["generation"] else "" for one in profiles]
     add("greedy generation, tokens/s", greedy)
-    lines = table_lines([[title, *cells] for title, cells in rows])
+    lines = [*_disturbed(profiles), *table_lines([[title, *cells] for title, cells in rows])]
     loads = ", ".join(_load(one["machine"]["load_of_others"]) for one in profiles)
     lines += ["", *dict.fromkeys(_machine(one) for one in profiles), f"cores that other programs kept busy: {loads}"]
     return "\n".join(lines + [f"{one['name']}: {note}" for one in profiles for note in one["notes"]])
+
+
+def _disturbed(profiles: Sequence[dict]) -> list[str]:
+    """What to say first of times that other programs made longer."""
+    loads = {one["name"]: one["machine"]["load_of_others"] or 0.0 for one in profiles}
+    named = ", ".join(f"{name} {_load(load)}" for name, load in loads.items() if load > BUSY)
+    return [f"other programs kept cores busy, so that these times say little: {named}", ""] if named else []
 
 
 def _short(name: str) -> str:

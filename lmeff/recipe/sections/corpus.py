@@ -8,6 +8,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from lmeff.quantities import parse_count
 from lmeff.recipe.sections.fields import Count, Name, Number, PositiveCount, Section, TextPath
 
+DESCRIPTION = frozenset({"title", "source", "license", "licence", "needs", "contains", "download"})
+"""What a description of a corpus says beside settings of this section."""
+
 
 class Synthetic(Section):
     num_documents: PositiveCount = 20_000
@@ -35,7 +38,8 @@ class TextSource(Section):
     fields all hold something is used, else the first whose fields all exist. Default: `{text}`."""
     separator: Annotated[str, Field(min_length=1)] | None = None
     """Text between documents inside a plain text file. Default: a file is one document; one above 16 million characters is read
-    as documents of about a million, cut at an empty line or at a line."""
+    as documents of about a million, cut at an empty line or at a line. Documents are held out whole, so of little text
+    without it far more than `dev_share` may be."""
     begins: str | None = None
     """Regular expression of the first line of a document, where lines or rows are lines of longer documents."""
     join: PositiveCount | None = None

@@ -1,5 +1,6 @@
 """`schedule:` how the learning rate goes up and down."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, WithJsonSchema, field_validator
@@ -11,6 +12,17 @@ _WARMUP_TEXT = NUMBER_TEXT.removesuffix("$") + r"(steps?|tokens?)?\s*$"
 
 
 def _warmup_parts(value: object) -> tuple[float, Literal["steps", "tokens", "share"]]:
+    try:
+        return _amount_and_unit(value)
+    except ValueError:
+        if not isinstance(value, str) or re.search(_WARMUP_TEXT, value):
+            raise
+        raise ValueError(
+            f"{value!r} is not a number of steps ('300 steps') or tokens ('5M tokens'), or a share below 1"
+        ) from None
+
+
+def _amount_and_unit(value: object) -> tuple[float, Literal["steps", "tokens", "share"]]:
     text = str(value).strip()
     for unit in ("steps", "step", "tokens", "token"):
         if text.endswith(unit):

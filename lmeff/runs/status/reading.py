@@ -10,6 +10,7 @@ from typing import Any
 
 from lmeff.errors import InputError
 from lmeff.files import read_json
+from lmeff.formats.anchor import ANCHOR, AnchorDocument
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.result import find_result, kind_of
 from lmeff.formats.run_folder import RunFolder
@@ -50,7 +51,7 @@ class RunStatus:
     tokens: int
     total_tokens: int | None
     loss: float | None
-    """The last logged training loss."""
+    """The last logged training loss; of a complete run that of its last step, which may be in no line of the log."""
     score: Score | None
     next_anchor: int | None
     seconds_left: float | None
@@ -87,7 +88,7 @@ def read_status(folder: Path) -> RunStatus:
         step=state.step if state else 0,
         tokens=tokens,
         total_tokens=total,
-        loss=record.get("loss"),
+        loss=_last_loss(run, state, record),
         score=_last_score(run),
         next_anchor=state.next_anchor if state else None,
         seconds_left=max(0.0, total - tokens) / speed if is_running and total and speed else None,
@@ -150,6 +151,16 @@ def _last_record(run: RunFolder) -> dict[str, Any]:
         if isinstance(record, dict):
             return record
     return {}
+
+
+def _last_loss(run: RunFolder, state: StateDocument | None, record: dict[str, Any]) -> float | None:
+    """The loss of the step that `tokens` says, where the run ended between two lines of the log; else that of the last line."""
+    loss: float | None = record.get("loss")
+    if loss is None or state is None or state.state != "complete" or record.get("step") == state.step:
+        return loss
+    found = [AnchorDocument.read(path.parent) for path in run.find_in_revisions(ANCHOR)]
+    at_end = (one.loss for one in found if one.step == state.step and one.loss_kind is None and one.loss is not None)
+    return next(at_end, loss)
 
 
 def _last_score(run: RunFolder) -> Score | None:

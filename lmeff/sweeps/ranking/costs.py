@@ -7,9 +7,8 @@ from typing import Any
 
 from lmeff.files import read_json
 from lmeff.formats.run_folder import RunFolder
+from lmeff.measures.profile.table import BUSY
 
-BUSY = 0.05
-"""The share of the cores above which other programs are in the way of a profile."""
 _OF_THE_MOMENT = ("load_average", "load_of_others")
 
 

@@ -19,8 +19,9 @@ def format_report(report: dict[str, Any]) -> str:
     for domain in texts:
         rows = [_row(one, one["domains"][domain]) for one in report["tokenizers"]]
         lines += ["", _title(domain, texts[domain]), *table_lines([_HEADER, *rows], indent="  ")]
-    rows = [_row(one, one["all"]) for one in report["tokenizers"]]
-    lines += ["", _title("all together", report["text"]["all"]), *table_lines([_HEADER, *rows], indent="  ")]
+    rows = [_row(one, one["all"]) for one in report["tokenizers"]] if len(texts) > 1 else []
+    if rows:
+        lines += ["", _title("all together", report["text"]["all"]), *table_lines([_HEADER, *rows], indent="  ")]
     return "\n".join([*lines, "", _LEGEND])
 
 

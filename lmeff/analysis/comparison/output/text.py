@@ -1,7 +1,8 @@
 """A comparison for a terminal."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
 from lmeff.analysis.comparison.compare import Comparison
 from lmeff.analysis.comparison.conditions import facts_table, seeds_alone
@@ -22,6 +23,18 @@ _FACTS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "corpus": ("corpus", str),
 }
 """What stands beside the numbers, and how it is written."""
+
+
+@dataclass(frozen=True, repr=False)
+class PrintedComparison(Comparison):
+    """A comparison for a notebook. Printed, it is the text of `lmeff compare`."""
+
+    @classmethod
+    def from_comparison(cls, comparison: Comparison) -> Self:
+        return cls(**{field.name: getattr(comparison, field.name) for field in fields(comparison)})
+
+    def __str__(self) -> str:
+        return print_comparison(self)
 
 
 def print_comparison(comparison: Comparison) -> str:
