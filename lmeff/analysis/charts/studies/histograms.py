@@ -35,9 +35,8 @@ def lengths_figure(study: Study) -> dict[str, Any] | None:
     for run in {tokens_fingerprint(run): run for run in reversed(study.runs)}.values():
         documents = documents_of(run)
         if documents is not None and len(documents.num_tokens):
-            name = ", ".join(
-                filter(None, (run.corpus, run.vocab_size and f"vocabulary {format_short(run.vocab_size)}"))
-            )
+            vocabulary = f"vocabulary {format_short(run.vocab_size)}" if run.vocab_size else None
+            name = ", ".join(filter(None, (run.corpus, vocabulary)))
             texts[documents.fingerprint] = (name or "text", documents)
     if not texts or len(texts) > MOST_LINES:
         return None

@@ -43,7 +43,7 @@ def trade_off_figure(study: Study) -> dict | None:
         words, by_label = times
         panels.append((words, last, lambda series, anchor: by_label.get(series.label)))
     lines = labels(study.series)
-    marks = [series_color(lines), *series_shape(lines)]
+    marks: list[alt.Color | alt.Shape] = [series_color(lines), *series_shape(lines)]
     drawn = [partial(_panel, series, marks, tasks[0], left_out)(*panel) for panel in panels]
     charts = [chart for chart in drawn if chart is not None]
     return as_figure(side_by_side(charts)) if charts else None
