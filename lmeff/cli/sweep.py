@@ -178,7 +178,7 @@ def _run(sweep: "Sweep", options: argparse.Namespace) -> int:
     if left and not num_failed:
         print("interrupted; the same command goes on", file=sys.stderr)
         return EXIT_INTERRUPTED
-    if options.profile and left == num_failed:
+    if options.profile and num_complete and left == num_failed:
         from lmeff.sweeps.profiles import profile_finals
 
         num_now = profile_finals(sweep, note)
