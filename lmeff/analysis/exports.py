@@ -87,9 +87,9 @@ def records(table: pd.DataFrame) -> list[dict]:
 def _objects(column: pd.Series) -> list:
     """The values of a column, null where there is nothing. Texts repeat, and are made from a column of Arrow's once each."""
     if not isinstance(column.dtype, pd.StringDtype):
-        return column.astype(object).where(column.notna(), None).tolist()
+        return list(column.astype(object).where(column.notna(), None))
     codes, texts = pd.factorize(column)
-    return np.array([*texts, None], dtype=object)[codes].tolist()
+    return list(np.array([*texts, None], dtype=object)[codes])
 
 
 def json_text(document: dict) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,11 @@ class Series:
     runs: tuple[Run, ...]
     table: pd.DataFrame
     """Their tidy table."""
+
+    @cached_property
+    def means(self) -> pd.DataFrame:
+        """Of everything that two or more of its runs measured alike, over seeds."""
+        return seed_means(self.group, self.table)
 
     @property
     def group(self) -> Group:
@@ -68,8 +74,8 @@ def curve_points(series: Series, tasks: Iterable[str], metric: str, scale: float
         whole[["low", "high"]] = whole[["low", "high"]].apply(lambda column: column.fillna(whole["value"]))
         return _scaled(whole, scale)
     seeds = points.assign(low=np.nan, high=np.nan, spread="")
-    mean = seed_means(series.group, table)
-    mean = mean[mean["num_seeds"] == table["seed"].nunique()]
+    is_wanted = (series.means["metric"] == metric) & series.means["task"].isin(list(tasks))
+    mean = series.means[is_wanted & (series.means["num_seeds"] == table["seed"].nunique())]
     tokens = table.groupby("nominal_tokens")["exact_tokens"].first()
     mean = mean.assign(series=series.label, anchor=mean["nominal_tokens"], value=mean["mean"], seed=None)
     mean = mean.assign(tokens=mean["nominal_tokens"].map(tokens))

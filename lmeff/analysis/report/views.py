@@ -23,7 +23,7 @@ from lmeff.analysis.scores.table_runs import TableRun
 from lmeff.analysis.statistics.acquisition import ACQUIRED, acquisition_order
 from lmeff.analysis.statistics.changes import Change, changes
 from lmeff.analysis.statistics.curve import curves_of
-from lmeff.analysis.statistics.pair_scores import summarize_pairs
+from lmeff.analysis.statistics.pair_scores import tie_rate
 from lmeff.analysis.statistics.seeds import seed_changes
 from lmeff.analysis.statistics.tidy_table import accuracy_interval
 from lmeff.analysis.text import loss_columns, seeds_table
@@ -62,7 +62,7 @@ class RunView:
         )
         """What the intervals in its tables are over: `pairs`, `examples`."""
         self.scorings: list[str] = scoring_notes(run, self.tasks)
-        self.ties = any(summarize_pairs(run, anchor, task) for anchor in run.anchors for task in self.tasks)
+        self.ties = any(tie_rate(run, anchor, task) is not None for anchor in run.anchors for task in self.tasks)
 
     @property
     def state(self) -> str:
@@ -181,7 +181,7 @@ class RunView:
 
     def _anchor_row(self, anchor: Anchor) -> dict:
         document = anchor.document
-        summaries = {task: summarize_pairs(self.run, anchor, task) for task in self.tasks}
+        ties = {task: tie_rate(self.run, anchor, task) for task in self.tasks}
         return {
             "revision": anchor.revision,
             "tokens": anchor.tokens_name,
@@ -189,7 +189,7 @@ class RunView:
             "step": "-" if document.step is None else f"{document.step:,}",
             "losses": {name: loss_text(getattr(document, field)) for name, field in self.loss_columns.items()},
             "accuracy": {task: accuracy(anchor, task, self.run) or "-" for task in self.tasks},
-            "ties": {task: f"{summary.tie_rate:.2%}" if summary else "-" for task, summary in summaries.items()},
+            "ties": {task: "-" if rate is None else f"{rate:.2%}" for task, rate in ties.items()},
         }
 
     @property

@@ -29,13 +29,14 @@ def curves_of(table: pd.DataFrame, metric: str, tasks: Iterable[str]) -> dict[st
     Args:
         table: the tidy table of runs that differ in their seed only.
     """
-    rows = table[(table["metric"] == metric) & table["task"].isin(list(tasks))]
-    curves: dict[str, list[Curve]] = {}
-    for task, of_task in rows.sort_values("exact_tokens", kind="stable").groupby("task", sort=False):
-        curves[str(task)] = [_curve(str(task), metric, int(seed), of_seed) for seed, of_seed in of_task.groupby("seed")]
+    rows = table[(table["metric"] == metric) & table["task"].isin(list(tasks))].sort_values(
+        "exact_tokens", kind="stable"
+    )
+    names = ("task", "seed", "nominal_tokens", "value", "stderr", "low", "high")
+    points: dict[tuple[str, int], list[tuple]] = {}
+    for task, seed, *point in zip(*(rows[name].tolist() for name in names), strict=True):
+        points.setdefault((str(task), int(seed)), []).append(tuple(point))
+    curves: dict[str, list[Curve]] = {task: [] for task, _ in points}
+    for (task, seed), of_seed in sorted(points.items(), key=lambda item: item[0][1]):
+        curves[task].append(Curve(task, metric, seed, *zip(*of_seed, strict=True)))
     return curves
-
-
-def _curve(task: str, metric: str, seed: int, rows: pd.DataFrame) -> Curve:
-    columns = (tuple(rows[name].tolist()) for name in ("nominal_tokens", "value", "stderr", "low", "high"))
-    return Curve(task, metric, seed, *columns)

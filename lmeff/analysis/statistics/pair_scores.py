@@ -31,16 +31,20 @@ def paradigm_scores(anchor: Anchor) -> pd.DataFrame:
 
 
 def _computed(pairs: pd.DataFrame) -> pd.DataFrame:
-    pairs = pairs.assign(tie=pairs["score"] == TIE)
-    paradigms = pairs.groupby("task", observed=True)
-    scores = paradigms["score"].agg(["mean", "size"]).assign(ties=paradigms["tie"].sum())
+    names, of_task = pairs["task"].cat.categories, pairs["task"].cat.codes.to_numpy(np.int64)
+    score, item = pairs["score"].to_numpy(), pairs["item"].to_numpy()
+    size = np.bincount(of_task, minlength=len(names))
+    mean = np.bincount(of_task, score, minlength=len(names)) / size
     # What items add to the sum of deviations is what was sampled (Liang & Zeger 1986).
-    deviations = pairs.assign(deviation=pairs["score"] - paradigms["score"].transform("mean"))
-    squares = deviations.groupby(["task", "item"], observed=True)["deviation"].sum() ** 2
-    items = squares.groupby("task", observed=True).agg(["sum", "size"])
-    several = items["size"].where(items["size"] > 1)
-    scores["stderr"] = np.sqrt(several / (several - 1) * items["sum"]) / scores["size"]
-    return scores
+    key = of_task * (item.max(initial=0) + 1) + item
+    _, first, of_item = np.unique(key, return_index=True, return_inverse=True)
+    squares = np.bincount(of_item, score - mean[of_task]) ** 2
+    num_items = np.bincount(of_task[first], minlength=len(names))
+    several = np.where(num_items > 1, num_items, np.nan)
+    variance = several / (several - 1) * np.bincount(of_task[first], squares, minlength=len(names))
+    ties = np.bincount(of_task, score == TIE, minlength=len(names))
+    columns = {"mean": mean, "size": size, "ties": ties, "stderr": np.sqrt(variance) / size}
+    return pd.DataFrame(columns, index=pd.Index(names, name="task"))
 
 
 def summarize_pairs(run: Run, anchor: Anchor, task: str) -> PairSummary | None:

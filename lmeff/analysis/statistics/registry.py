@@ -20,7 +20,8 @@ def _changes(run: Run) -> list[Row]:
 
 
 def _seed_means(group: Group, table: pd.DataFrame) -> list[Row]:
-    return seed_means(group, table).to_dict("records")
+    rows: list[Row] = seed_means(group, table).to_dict("records")
+    return rows
 
 
 def _seed_changes(group: Group, _table: pd.DataFrame) -> list[Row]:
