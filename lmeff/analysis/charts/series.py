@@ -15,7 +15,7 @@ from lmeff.intervals import possible_range
 
 NUM_LOG_POINTS = 400
 """Points that a training-loss line is thinned to, half of them spaced evenly in tokens and half in their logarithm."""
-MOST_LOG_POINTS = 8000
+MOST_LOG_POINTS = 6000
 """Of all lines of a panel together: a page of a hundred runs stays small."""
 _POINTS = ["series", "task", "tokens", "anchor", "value", "low", "high", "seed", "spread"]
 
