@@ -21,7 +21,7 @@ PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("recipes/**/*.md"), *ROOT.glob("lmeff/**/*.md"), *ROOT.glob("slurm/*.md")]
 )
 BRITISH = re.compile(
-    r"licence|colour|favour|neighbour|behaviour|cancelled|labelled|modelling"
+    r"licence|colour|favour|neighbour|behaviour|cancelled|labelled(?!by)|modelling"
     r"|(organ|normal|summar|token|recogn|initial)is(e|ation|ing)",
     re.IGNORECASE,
 )
