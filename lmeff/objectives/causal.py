@@ -66,6 +66,7 @@ class CausalObjective(Objective):
 
     def loss_positions(self, tokens: Tokens, batch: Batch, length: int) -> np.ndarray | int:
         whole, per_piece = batch.sequence_length, batch.sequence_length // length
+        padding: np.ndarray | int = 0
         if batch.packing == "best_fit":
             packing = prepare_packing(tokens, whole)
             rows, columns = packing.places()
@@ -76,7 +77,7 @@ class CausalObjective(Objective):
         elif not batch.document_mask:
             return whole - per_piece
         else:
-            num_sequences, padding = tokens.train.num_tokens // whole, 0
+            num_sequences = tokens.train.num_tokens // whole
             documents = np.asarray(tokens.train_documents[:, 0])
             rows, columns = np.divmod(documents.cumsum() - documents, whole)
             unpredicted = rows < num_sequences
