@@ -10,7 +10,7 @@ from lmeff.analysis.one_table.cells import missing_lines
 from lmeff.analysis.reading.runs import Anchor, Run
 from lmeff.analysis.reading.tasks import OTHER_METRICS
 from lmeff.analysis.report.views import RunView
-from lmeff.analysis.statistics.pair_scores import summarize_pairs
+from lmeff.analysis.statistics.pair_scores import tie_rate
 from lmeff.analysis.statistics.tidy_table import WEIGHTS
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.run_folder import RunFolder
@@ -82,8 +82,8 @@ def _ties(views: Sequence[RunView]) -> Iterator[str]:
 
 
 def _tie_rate(run: Run, anchor: Anchor, task: str) -> float | None:
-    if summary := summarize_pairs(run, anchor, task):
-        return summary.tie_rate
+    if (rate := tie_rate(run, anchor, task)) is not None:
+        return rate
     result = anchor.results.tasks.get(task)
     return result.metrics["ties"].value if result and "ties" in result.metrics else None
 
