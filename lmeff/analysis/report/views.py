@@ -288,7 +288,7 @@ def paradigm_table(series: Series, titles: dict[str, str]) -> ParadigmTable:
             for anchor in anchors
         ]
         acquired = None if first is None else format_tokens(first)
-        rows.append(ParadigmRow(task, titles[task], parent_titles.get(parents[task], ""), acquired, cells))
+        rows.append(ParadigmRow(task, titles[task], parent_titles.get(parents[task] or "", ""), acquired, cells))
     return ParadigmTable(series.label, [format_tokens(int(anchor)) for anchor in anchors], rows)
 
 
