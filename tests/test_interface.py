@@ -125,6 +125,13 @@ def test_mistakes_are_told_in_words_of_python(outputs):
         lmeff.plot(outputs, figure="nope")
     with pytest.raises(InputError, match=r"^target=99M: no run has this anchor"):
         lmeff.predict(outputs, target="99M")
+    fixed = [f"{outputs / name / 'seed-0'}@seed-0-tokens-25M" for name in "ab"]
+    with pytest.raises(InputError, match=r"^at=25M: both sides name a revision already"):
+        lmeff.compare(*fixed, at="25M")
+    table = outputs.parent / "x.csv"
+    table.write_text("tokens,acc\n1,.5\n")
+    with pytest.raises(InputError, match=r"^columns=valu=acc: no field 'valu'"):
+        lmeff.curves(table, columns="valu=acc")
     with pytest.raises(InputError, match=r"^tasks: neither side has a result of 'nope'"):
         lmeff.compare(outputs / "a", outputs / "b", tasks=["nope"])
 

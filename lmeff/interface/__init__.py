@@ -32,7 +32,7 @@ Returned = TypeVar("Returned")
 def _in_words_of_python(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
     """The function, whose mistakes name its parameters as Python does: `figure=x` in place of a verb's `--figure x`."""
     names = "|".join(signature(function).parameters)
-    option = re.compile(rf"--({names})(?: (?=[^\s:]+:))?")
+    option = re.compile(rf"--({names})(?![\w-])(?: (?=[^\s:]+:))?")
 
     def named_as_here(found: re.Match[str]) -> str:
         return f"{found[1]}=" if found[0].endswith(" ") else found[1]

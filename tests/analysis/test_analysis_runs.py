@@ -208,12 +208,16 @@ def test_a_result_that_counts_its_ties_needs_no_file_of_pairs(fake_run):
     run = read_runs([folder])[0]
     literal = float((run.anchors[1].pairs["score"] == 0.5).mean())
     assert tie_rate(run, run.anchors[1], "lmeff_blimp") == literal
+    of_phenomenon = run.anchors[1].pairs.query("task in @run.paradigms('lmeff_blimp_ellipsis')")["score"]
 
     (results,) = folder.glob("results/*25M")
     content = json.loads((results / "lmeff_blimp.json").read_text())
     content |= {"kind": "pairs", "lmeff": {"num_pairs": 5 * 67, "num_ties": 67}}
     (results / "lmeff_blimp.json").write_text(json.dumps(content))
     (results / "pairs" / "lmeff_blimp.parquet").write_bytes(b"not read")
+    assert tie_rate(run, run.anchors[1], "lmeff_blimp_ellipsis") == (of_phenomenon == 0.5).mean(), (
+        "they were counted once"
+    )
     run = read_runs([folder])[0]
     assert tie_rate(run, run.anchors[1], "lmeff_blimp") == 1 / 5
     with pytest.raises(InputError, match="not readable as scores"):  # the number is that of the whole suite

@@ -81,6 +81,37 @@ def test_what_the_table_says_itself_stays(tmp_path):
     assert {value(curves.table, task, recipe="web", seed=0, nominal_tokens=10)["value"] for task in more} == {0.9}
     assert value(curves.table, "piqa", recipe="web", seed=0, nominal_tokens=10)["level"] == "paradigm"
     assert set(curves.table[curves.table["level"] == "phenomenon"]["task"]) == {f"blimp_{name}" for name in NAMES}
+    (said,) = [note for note in curves.notes if "BLiMP" in note]
+    assert said.endswith("means over them are blimp_anaphor_agreement, blimp_argument_structure"), (
+        "the others are its own"
+    )
+
+
+def test_two_suites_are_no_one(tmp_path):
+    """Each has its own means of what the table calls alike in both, and a paradigm is counted once."""
+    path = tmp_path / "scores.csv"
+    rows = [
+        f"1,{suite}_{name},{value},islands"
+        for suite, value in (("en", 0.5), ("nl", 0.9))
+        for name in ("wh_island", "adjunct_island")
+    ]
+    path.write_text("\n".join(["tokens,task,acc,phenomenon", *rows, "1,nl_passive_1,.6,passives"]) + "\n")
+    curves = Curves.read([path])
+    of_groups = curves.table[curves.table["level"] != "paradigm"].set_index("task")["value"].to_dict()
+    assert of_groups == {
+        "en": 0.5,
+        "en_islands": 0.5,
+        "nl": pytest.approx(0.8),
+        "nl_islands": 0.9,
+        "passives": 0.6,
+    }
+    for suite in ("en", "nl"):
+        assert value(curves.table, f"{suite}_wh_island")["parent"] == f"{suite}_islands"
+        assert value(curves.table, f"{suite}_islands")["parent"] == suite
+    (said,) = [note for note in curves.notes if "BLiMP" in note]
+    assert (
+        "tasks are 3 of BLiMP's 67 paradigms; unweighted means over them are en and its phenomena, nl and its" in said
+    )
 
 
 def test_phenomena_of_the_table_itself_count(tmp_path):
@@ -103,7 +134,7 @@ def test_tasks_that_are_no_paradigms_are_left_alone(tmp_path):
 def test_it_is_said_and_shown(tmp_path):
     path = write(tmp_path / "scores.csv")
     curves = Curves.read([path])
-    said = "scores.csv: tasks are 7 of BLiMP's 67 paradigms: blimp and its phenomena are unweighted means over them"
+    said = "scores.csv: tasks are 7 of BLiMP's 67 paradigms; unweighted means over them are blimp and its phenomena"
     assert said in curves.notes
     assert "island\\_effects" in curves.text("markdown", Wanted(level="phenomenon"))
     assert curves.text("markdown").count("| recipe |") == 1, "of the suite alone"

@@ -79,9 +79,20 @@ def test_two_seeds_of_one_recipe_are_said_to_be_that_first(runs):
     text = print_comparison(comparison)
     assert text.count(note) == 1
     assert text.index(note) < text.index("paradigms differ over items")
+    for path in second.glob("revisions/*/anchor.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"world_size": 2}))
+    assert compare(first, second).notes[0] == "A and B are seeds of one recipe", "they differ in devices, too"
     other = runs("other", learning_rate="6e-4") / "seed-0"
     assert note not in compare(first, other).notes
     assert note not in compare(f"{first}@25M", f"{second}@50M").notes
+
+
+def test_seeds_of_a_corpus_that_was_prepared_anew_differ_in_their_text(runs):
+    folder = runs("base", seeds=(0, 1))
+    for seed, text in ((0, "a" * 64), (1, "b" * 64)):
+        for anchor in folder.glob(f"seed-{seed}/revisions/*"):
+            (anchor / "provenance.json").write_text(json.dumps({"corpus": {"held_out_sha256": text}}))
+    assert compare(folder / "seed-0", folder / "seed-1").notes[0] == "A and B are seeds of one recipe"
 
 
 def test_a_planted_difference_is_found_and_nothing_else(runs):

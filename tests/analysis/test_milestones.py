@@ -148,6 +148,15 @@ def test_words_and_tokens_stand_apart(tmp_path):
         "words, from",
         "tokens, from",
     ]
+    paths = [path.with_name(f"{unit}.csv") for unit in ("words", "tokens")]
+    for one, values in zip(paths, ((0.5, 0.7), (0.5, 0.9)), strict=True):
+        lines = [f"a,{one.stem},{at}M,{value}" for at, value in zip((1, 2), values, strict=True)]
+        one.write_text("\n".join(["run,unit,tokens,acc", *lines]) + "\n")
+    curves = Curves.read(paths)
+    points = curves.over_seeds[["unit", "nominal_tokens", "num_seeds", "mean"]].to_dict("split")["data"]
+    assert points == [["words", M, 1, 0.5], ["words", 2 * M, 1, 0.7], ["tokens", M, 1, 0.5], ["tokens", 2 * M, 1, 0.9]]
+    reached = acquisition(curves.table, 0.6).set_index("unit")["reached"].to_dict()
+    assert reached == {unit: pytest.approx(M * 2 ** (0.1 / rise)) for unit, rise in (("words", 0.2), ("tokens", 0.4))}
     over_flops = path.with_name("flops.csv")
     over_flops.write_text("run,unit,tokens,flops,acc\na,words,1M,1e9,.5\na,words,2M,2e9,.7\n")
     assert "FLOPs to 60" in Curves.read([over_flops]).text(None, Wanted(threshold=0.6, axis="flops"))

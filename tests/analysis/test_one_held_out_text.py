@@ -56,7 +56,7 @@ def test_losses_over_other_numbers_of_tokens_stand_in_no_curve(run: Path) -> Non
     (one,) = read_runs([run])
     assert loss_settings(one).dev_tokens == 3_000, "of the loss that is shown, whatever the recipe says now"
     line = (
-        "held-out loss: anchors 0 and 25M are left out, taken over dev_tokens 92,000, sequence_length 256, the others over"
+        "held-out loss: anchors 0 and 25M are left out, taken over dev_tokens 92,000, sequence_length 256, the last one over"
         " dev_tokens 3,000, sequence_length 256"
     )
     assert line in print_curves([one]).splitlines()
@@ -82,6 +82,15 @@ def test_older_anchors_go_by_the_recipe_that_they_were_saved_with(run: Path) -> 
     assert shown(run) == {0, 50}
 
 
+def test_three_ways_are_each_told_beside_the_last(run: Path) -> None:
+    for revision, number in zip(revisions(run), (92_000, 50_000, 3_000), strict=True):
+        say(revision, dev_tokens=number)
+    windows, text = "sequence_length 256", print_curves(read_runs([run]))
+    for name, number in (("0", "92,000"), ("25M", "50,000")):
+        ways = f"dev_tokens {number}, {windows}, the last one over dev_tokens 3,000, {windows}"
+        assert f"held-out loss: anchor {name} is left out, taken over {ways}" in text.splitlines()
+
+
 def test_losses_over_another_text_stand_in_no_curve(run: Path) -> None:
     first, middle, last = revisions(run)
     provenance(middle, held_out="b")
@@ -89,7 +98,7 @@ def test_losses_over_another_text_stand_in_no_curve(run: Path) -> None:
     assert shown(run) == {0, 25, 50}, "the first does not say what it was"
     provenance(first, held_out="a")
     assert shown(run) == {25, 50}
-    line = "held-out loss: anchor 0 is left out, taken over another text than the others"
+    line = "held-out loss: anchor 0 is left out, taken over another text than the last one"
     assert line in print_curves(read_runs([run])).splitlines()
 
 

@@ -66,6 +66,11 @@ def test_an_empty_value_is_a_missing_score(tmp_path):
         (["tokens,acc", "1,"], "", "no row has a number in column acc"),
         (["tokens,dev_loss", "1,.5"], "value=dev_loss", "column 'dev_loss': less of it is better"),
         (["tokens,acc", "1,.5", "-5,.5"], "", "scores.csv:3: tokens: -5 is no number from 0 to 1e+18"),
+        (
+            ["run,unit,tokens,acc", "a,words,1,.5", "b,tokens,1,.5", "a,tokens,2,.6"],
+            "",
+            "scores.csv:4: unit: a counts tokens here and words above",
+        ),
         (["tokens,acc", "1e30,.5"], "", "scores.csv:2: tokens: 1e30 is no number from 0 to 1e+18"),
         (["tokens,acc", "1,.5"], "tokens=tokens:0", "scores.csv:2: --columns tokens:0: a unit is K, M, B"),
     ],

@@ -118,6 +118,8 @@ COPY = """
 @pytest.mark.skipif(not (shutil.which("chromium") or os.environ.get("CI")), reason="needs chromium")
 def test_in_a_browser_long_data_are_unpacked_and_tables_are_copied(table, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "LONG_DATA", 0)
+    with table.open("a") as file:
+        file.write("a^b~\\c,60m,200,8000,0,0.9\n")
     study = Study(*read_scored([table]))
     page = report.write_report(study, tmp_path / "page.html")
     before, _, after = page.read_text().rpartition("</body>")
@@ -133,3 +135,4 @@ def test_in_a_browser_long_data_are_unpacked_and_tables_are_copied(table, tmp_pa
     assert f"| tales 20m 8000, seed 0 | Scored | 200M | {score_text} |" in body
     assert f"tales 20m 8000, seed 0 & Scored & 200M & {score_text} \\\\" in body
     assert "blimp, \\%" in body
+    assert r"a\textasciicircum{}b\textasciitilde{}\textbackslash{}c 60m 8000 & Scored" in body

@@ -169,6 +169,65 @@ def test_losses_of_sentences_and_steps_are_counted(study):
     assert dash == {"domain": ["a", "b"], "range": list(DASHES[:2])}
 
 
+def with_pairs(run: Path, task: str, good: list[float], bad: list[float]) -> None:
+    """Another suite at the last anchor."""
+    results = run / "results" / f"seed-{run.name.removeprefix('seed-')}-tokens-25M"
+    content = {
+        "results": {task: {"alias": task, "acc,none": 0.5}},
+        "group_subtasks": {},
+        "configs": {},
+        "versions": {task: 1},
+        "n-samples": {task: {"original": len(good), "effective": len(good)}},
+        "higher_is_better": {task: {"acc": True}},
+    }
+    write_json(results / f"{task}.json", content)
+    columns = {"task": task, "pair": range(len(good)), "good": good, "bad": bad, "score": 1.0}
+    pd.DataFrame(columns).to_parquet(results / "pairs" / f"{task}.parquet")
+
+
+def test_losses_are_of_sentences_that_all_have(tmp_path):
+    """Of `b` and `c` another suite is there, too, and of `d` that alone."""
+    runs = {name: write_fake_run(tmp_path, name, anchors=(0, 25), num_pairs=5, final=False) for name in "abcd"}
+    for name in "bcd":
+        with_pairs(runs[name], "other", [-500.0, -600.0], [-700.0, -700.0])
+    for path in [*runs["d"].glob(f"results/*/{GROUP}.json"), *runs["d"].glob(f"results/*/pairs/{GROUP}.parquet")]:
+        path.unlink()
+    spec = FIGURES["losses"](Study(read_runs([tmp_path])))
+    title = "Loss of acceptable sentences"
+    rows = data_of(spec, "bin", title=title)
+    assert list(dict.fromkeys(row["series"] for row in rows)) == ["a", "b", "c"]
+    for name in "ab":
+        pairs = pd.read_parquet(runs[name] / "results" / "seed-0-tokens-25M" / "pairs" / f"{GROUP}.parquet")
+        check_histogram([row for row in rows if row["series"] == name], (-pairs["good"]).tolist())
+    words = " ".join(panel(spec, title)["title"]["subtitle"])
+    assert f"of minimal pairs of {GROUP}, at 25M" in words
+    assert "left out, without these pairs or not scored as the others were: d" in words
+
+    path = runs["b"] / "results" / "seed-0-tokens-25M" / f"{GROUP}.json"
+    content = json.loads(path.read_text())
+    content["n-samples"] = {task: {"original": 5, "effective": 4} for task in content["n-samples"]}
+    write_json(path, content)
+    spec = FIGURES["losses"](Study(read_runs([runs["a"], runs["b"]])))
+    assert {row["series"] for row in data_of(spec, "bin", title=title)} == {"a"}
+    assert "not scored as the others were: b" in " ".join(panel(spec, title)["title"]["subtitle"])
+
+
+def test_what_is_not_finite_is_left_out_and_said(tmp_path):
+    run = write_fake_run(tmp_path, anchors=(0, 25), num_pairs=5, final=False)
+    path = run / "results" / "seed-0-tokens-25M" / "pairs" / f"{GROUP}.parquet"
+    pairs = pd.read_parquet(path)
+    pairs.loc[:1, "good"] = float("-inf")
+    pairs.loc[0, "bad"] = float("-inf")
+    pairs.to_parquet(path)
+    spec = FIGURES["losses"](Study(read_runs([run])))
+    for title, values in (
+        ("Loss of acceptable sentences", -pairs["good"][2:]),
+        ("How much likelier the acceptable sentence is", (pairs["good"] - pairs["bad"])[2:]),
+    ):
+        check_histogram(data_of(spec, "bin", title=title), values.tolist())
+        assert "not finite and left out: 2" in " ".join(panel(spec, title)["title"]["subtitle"])
+
+
 def test_documents_are_as_long_as_the_tokenizer_cuts_them(tmp_path):
     """Of text that was really prepared."""
     from tokenizers import Tokenizer

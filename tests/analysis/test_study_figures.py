@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import jinja2
 import pytest
 from analysis.fake_runs import write_fake_run
 
@@ -13,6 +14,7 @@ from lmeff.analysis.charts.studies.heat_maps import WRONG
 from lmeff.analysis.charts.studies.sweep_plots import _settings, line_names
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.paths import read_runs
+from lmeff.analysis.report.report import PAGE
 from lmeff.analysis.scores.paths import read_scored
 from lmeff.errors import InputError
 
@@ -125,6 +127,23 @@ def test_what_was_left_out_reaches_the_report(tmp_path):
     path.write_text("\n".join(["corpus,tokens,acc,settings", *lines, "e,1,.5,many"]) + "\n")
     prediction = Study(*read_scored([path])).prediction
     assert "score: left out, made with other settings (many) than most (few)" in prediction["notes"]
+
+
+def test_what_is_counted_is_said(table, tmp_path):
+    """Words are no tokens in the figures of predictions and below them, either."""
+    path = tmp_path / "words.csv"
+    rows_of_table = [(one.cell, one.seed, one.tokens, one.value, "words") for one in table.observations]
+    lines = [",".join(map(str, row)) for row in [("corpus", "seed", "tokens", "acc", "unit"), *rows_of_table]]
+    path.write_text("\n".join(lines) + "\n")
+    study = Study(*read_scored([path]))
+    for name in ("agreement", "errors", "fan"):
+        said = {row["when"] for row in rows(FIGURES[name](study)) if "when" in row}
+        assert said
+        assert all(each.endswith(" words") for each in said)
+    assert FIGURES["predicted"](study)["concat"][0]["title"]["text"] == "From 25M words"
+    section = jinja2.Environment(loader=jinja2.FileSystemLoader(PAGE)).get_template("sections/early.html.in")
+    below = section.render(prediction=study.prediction, figures={"agreement": {}})
+    assert "with those at 200M words, over 8 runs" in below
 
 
 def test_predictions_stand_beside_the_end_and_have_the_error_that_predict_says(table):

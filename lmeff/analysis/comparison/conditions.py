@@ -7,6 +7,7 @@ from typing import Any
 from lmeff.analysis.comparison.estimates import Row
 from lmeff.analysis.comparison.sides import Member, Side
 from lmeff.analysis.reading.comparable import same_conditions, same_text
+from lmeff.analysis.reading.held_out import same_source, same_tokenizer
 from lmeff.analysis.reading.mixed_settings import conditions, setting_words, value_words
 from lmeff.analysis.reading.results import TaskResult
 from lmeff.evaluation.tasks.names import own_task_names
@@ -175,7 +176,17 @@ def seeds_alone(sides: Sides) -> str | None:
     is_one_anchor = len({member.tokens for member in sides.members}) == 1
     if not (is_one_recipe and is_one_anchor and all(seeds) and seeds[0].isdisjoint(seeds[1])):
         return None
-    return "A and B are seeds of one recipe: what differs here is what seeds do"
+    return "A and B are seeds of one recipe" + (": what differs here is what seeds do" if _made_alike(sides) else "")
+
+
+def _made_alike(sides: Sides) -> bool:
+    """Whether, as far as is known, models of one recipe had one text, as many devices and the same versions: a corpus that was
+    prepared anew may be another."""
+    first, *others = sides.members
+    is_one_text = all(same_source(first.run, one.run) and same_tokenizer(first.run, one.run) for one in others)
+    world_sizes = {getattr(member.anchor.document, "world_size", None) for member in sides.members} - {None}
+    tasks = dict.fromkeys(task for member in sides.members for task in member.anchor.results.tasks)
+    return is_one_text and len(world_sizes) < 2 and not version_notes(sides, list(tasks))
 
 
 def _said(recipe: Mapping[str, Any], key: str) -> str:

@@ -46,7 +46,7 @@ def check_no_duplicates(table: pd.DataFrame) -> None:
 def check_not_repeated(table: pd.DataFrame, num_of_runs: int) -> None:
     """Raises InputError for values below the first `num_of_runs` that are those of one of these runs: its seed, anchor, task
     and metric are there, and nothing says that they were made otherwise."""
-    points = codes_of(table, [*KEYS, "nominal_tokens", "seed"])
+    points = codes_of(table, [*KEYS, "nominal_tokens", "unit", "seed"])
     is_new = table["data"].notna() | table["settings"].notna() | table["nominal_tokens"].isna()
     is_repeated = np.isin(points, points[:num_of_runs]) & ~is_new.to_numpy()
     is_repeated[:num_of_runs] = False

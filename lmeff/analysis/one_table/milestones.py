@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from lmeff.analysis.one_table.seed_curves import ABOUT, KEYS, MADE, codes_of
+from lmeff.analysis.one_table.seed_curves import ABOUT, APART, KEYS, MADE, codes_of
 from lmeff.analysis.scores.observation import is_less_better
 from lmeff.analysis.statistics.over_seeds import Floats, mean_intervals, resamples, weighted_ends
 from lmeff.analysis.statistics.tidy_table import WEIGHTS
@@ -38,7 +38,7 @@ def seed_values(table: pd.DataFrame, axis: str = "tokens") -> Iterator[SeedCurve
     scores = table[(along_all > 0) & table["nominal_tokens"].notna() & ~table["level"].isin(["loss", WEIGHTS])]
     columns = [scores[name].to_numpy(float, na_value=np.nan) for name in (AXES[axis], "value", "low", "high")]
     anchors, seeds = scores["nominal_tokens"].to_numpy(np.int64), pd.factorize(scores["seed"])[0]
-    curve_of = codes_of(scores, [*KEYS, *MADE])
+    curve_of = codes_of(scores, [*KEYS, *APART])
     order = np.argsort(curve_of, kind="stable")
     curves = np.split(order, np.flatnonzero(np.diff(curve_of[order])) + 1) if len(order) else []
     facts = scores[[*KEYS, *MADE, *ABOUT]].iloc[[rows[0] for rows in curves]].to_dict("records")

@@ -10,6 +10,8 @@ from lmeff.analysis.statistics.over_seeds import mean_intervals
 KEYS = ["recipe", "task", "metric"]
 MADE = ["data", "settings", "n"]
 """Values of a point that differ in one of these are no second sample of one thing: each has a mean of its own."""
+APART = [*MADE, "unit"]
+"""What tells two curves of a recipe, task and metric from each other: 10M words are no 10M tokens."""
 ABOUT = [
     "level",
     "phenomenon",
@@ -53,9 +55,9 @@ def seed_curves(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def made_apart(table: pd.DataFrame, *more: str) -> np.ndarray:
-    """(rows,): the number of the point of a curve that a row is of, in order of appearance. Points whose data, settings or
-    numbers of examples differ are different ones."""
-    return codes_of(table, [*KEYS, "nominal_tokens", *MADE, *more])
+    """(rows,): the number of the point of a curve that a row is of, in order of appearance. Points whose data, settings,
+    numbers of examples or units differ are different ones."""
+    return codes_of(table, [*KEYS, "nominal_tokens", *APART, *more])
 
 
 def codes_of(table: pd.DataFrame, names: Sequence[str]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """What runs leave of single documents and sentences: how long those are that they read, and their losses on minimal pairs."""
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from lmeff.analysis.reading.runs import Run
 from lmeff.errors import InputError
 from lmeff.recipe.sections.paths import Paths
 
-_GOOD, _BAD = "good", "bad"
+_TASK, _GOOD, _BAD = "task", "good", "bad"
 _SPECIAL_TOKENS = 2
 """`<s>` and `</s>` of a document."""
 
@@ -59,9 +60,24 @@ class SentenceLosses(NamedTuple):
 
     tokens_name: str
     """Of the anchor."""
+    tasks: npt.NDArray[np.str_]
+    """The paradigms, each once."""
+    task: npt.NDArray[np.int64]
+    """(pairs,): which of them."""
     good: npt.NDArray[np.float64]
     """(pairs,): of the acceptable one."""
     bad: npt.NDArray[np.float64]
+
+    @property
+    def margins(self) -> npt.NDArray[np.float64]:
+        """(pairs,): how much likelier the acceptable one is; NaN where neither is possible."""
+        with np.errstate(invalid="ignore"):
+            return self.bad - self.good
+
+    def only(self, tasks: Collection[str]) -> "SentenceLosses":
+        """Of the pairs of these paradigms."""
+        is_one = np.isin(self.tasks, list(tasks))[self.task]
+        return self._replace(task=self.task[is_one], good=self.good[is_one], bad=self.bad[is_one])
 
 
 def sentence_losses(run: Run) -> SentenceLosses | None:
@@ -73,11 +89,20 @@ def sentence_losses(run: Run) -> SentenceLosses | None:
     for path in anchor.pair_paths:
         try:
             if {_GOOD, _BAD} <= set(pyarrow.parquet.read_schema(path).names):
-                table = pyarrow.parquet.read_table(path, columns=[_GOOD, _BAD])
-                parts.append(np.array([table[name].to_numpy() for name in (_GOOD, _BAD)], np.float64))
-        except (OSError, ValueError, pyarrow.ArrowException) as error:
+                table = pyarrow.parquet.read_table(path, columns=[_TASK, _GOOD, _BAD], read_dictionary=[_TASK])
+                parts.append(_losses(anchor.tokens_name, table))
+        except (OSError, ValueError, KeyError, pyarrow.ArrowException) as error:
             raise InputError(f"{path}: not readable as scores of pairs ({' '.join(str(error).split())})") from None
-    if not parts:
-        return None
-    good, bad = -np.concatenate(parts, axis=1)
-    return SentenceLosses(anchor.tokens_name, good, bad)
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    tasks = np.unique(np.concatenate([part.tasks for part in parts]))
+    task = np.concatenate([np.searchsorted(tasks, part.tasks)[part.task] for part in parts])
+    good, bad = (np.concatenate([getattr(part, name) for part in parts]) for name in (_GOOD, _BAD))
+    return SentenceLosses(anchor.tokens_name, tasks, task, good, bad)
+
+
+def _losses(tokens_name: str, table: pyarrow.Table) -> SentenceLosses:
+    names = table[_TASK].unify_dictionaries().combine_chunks()
+    tasks, place = np.unique(np.array(names.dictionary.to_pylist(), dtype=np.str_), return_inverse=True)
+    good, bad = (-table[name].to_numpy().astype(np.float64) for name in (_GOOD, _BAD))
+    return SentenceLosses(tokens_name, tasks, place[names.indices.to_numpy()], good, bad)

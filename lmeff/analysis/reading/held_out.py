@@ -187,10 +187,10 @@ class _Taken(NamedTuple):
     def words(self, last: "_Taken") -> str:
         """How it differs from the last one."""
         if same_source_by(self.provenance, last.provenance) is False:
-            return "taken over another text than the others"
+            return "taken over another text than the last one"
         if self.settings != last.settings:
-            return f"taken over {self.settings}, the others over {last.settings}"
-        return f"of {self._predicted}, the others of {last._predicted}"
+            return f"taken over {self.settings}, the last one over {last.settings}"
+        return f"of {self._predicted}, the last one of {last._predicted}"
 
 
 def with_one_held_out_text(run: Run) -> Run:

@@ -1,7 +1,8 @@
 """Tables whose tasks are BLiMP's paradigms: where each stands in the suite, and the means of groups that a table lacks."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from math import sqrt
 from typing import NamedTuple
@@ -34,30 +35,48 @@ def with_groups(name: str, observations: Sequence[Observation]) -> tuple[list[Ob
     means = _means([one for one in placed if one.task in places], places, {one.task for one in observations})
     if not means:
         return placed, []
-    suites = ", ".join(dict.fromkeys(place.suite for place in places.values()))
+    num_paradigms = len({match["paradigm"] for task in places if (match := _NAME.fullmatch(task.lower()))})
     said = (
-        f"{name}: tasks are {len(places)} of BLiMP's {len(PARADIGMS)} paradigms: {suites} and its phenomena are unweighted"
-        " means over them"
+        f"{name}: tasks are {num_paradigms} of BLiMP's {len(PARADIGMS)} paradigms; unweighted means over them are"
+        f" {_named({one.task for one in means}, places.values())}"
     )
     return [*means, *placed], [said]
 
 
+def _named(made: set[str], places: Iterable[_Place]) -> str:
+    """The groups that were made: `blimp and its phenomena` where none of a suite is the table's."""
+    by_suite: dict[str, dict[str, None]] = {}
+    for place in places:
+        by_suite.setdefault(place.suite, {place.suite: None})[place.phenomenon] = None
+    names: list[str] = []
+    for suite, groups in by_suite.items():
+        is_whole = groups.keys() <= made
+        names += [f"{suite} and its phenomena"] if is_whole else [group for group in groups if group in made]
+    return ", ".join(names)
+
+
 def _places(tasks: Mapping[str, str | None]) -> dict[str, _Place]:
-    """By task its suite and its phenomenon: that of the table, where it has one. The longest paradigm that a name ends with
-    counts, after the name of its suite."""
+    """By task its suite and its phenomenon: that of the table, where it has one, after the name of the suite where two suites
+    have it. The longest paradigm that a name ends with counts, after the name of its suite."""
     found: dict[str, _Place] = {}
     for task, phenomenon in tasks.items():
         if match := _NAME.fullmatch(task.lower()):
             suite = task[: len(match["suite"])] if match["suite"] else "blimp"
             found[task] = _Place(suite, phenomenon or f"{suite}_{_PHENOMENON_OF[match['paradigm']]}")
-    suites = [place.suite for place in found.values()]
-    return {task: place for task, place in found.items() if suites.count(place.suite) >= _FEWEST}
+    counts = Counter(place.suite for place in found.values())
+    found = {task: place for task, place in found.items() if counts[place.suite] >= _FEWEST}
+    num_suites = Counter(phenomenon for _, phenomenon in set(found.values()))
+    return {
+        # A mean over the paradigms of two suites would be of neither.
+        task: place if num_suites[place.phenomenon] == 1 else _Place(place.suite, f"{place.suite}_{place.phenomenon}")
+        for task, place in found.items()
+    }
 
 
 def _placed(one: Observation, place: _Place | None) -> Observation:
     if place is None:
         return one
-    return replace(one, suite=place.suite, phenomenon=one.phenomenon or place.phenomenon or None)
+    return replace(one, suite=place.suite, phenomenon=place.phenomenon or one.phenomenon)
 
 
 def _means(scores: Sequence[Observation], places: Mapping[str, _Place], there: set[str]) -> list[Observation]:

@@ -75,13 +75,15 @@ def read_score_table(
     cells = [{field: row[place].strip() for field, place in places.items()} for _, row in rows]
     values = [_number(path, line, named["value"], cell["value"]) for (line, _), cell in zip(rows, cells, strict=True)]
     batch_of = _PUBLISHED_BATCHES if is_published else {}
-    found = [
-        _observation(path, line, named, cell, value, batch_of, "blimp" if is_published else "score")
+    by_line = {
+        line: _observation(path, line, named, cell, value, batch_of, "blimp" if is_published else "score")
         for (line, _), cell, value in zip(rows, cells, values, strict=True)
         if value is not None
-    ]
-    if not found:
+    }
+    if not by_line:
         raise InputError(f"{path}: no row has a number in column {named['value'].name}")
+    _check_units(path, by_line)
+    found = list(by_line.values())
     found, notes = _as_shares(path, found, only_known=with_losses)
     if is_published:
         notes.append(
@@ -272,6 +274,17 @@ def _observation(
         settings=cell.get("settings") or None,
         unit=cell.get("unit") or "tokens",
     )
+
+
+def _check_units(path: Path, by_line: Mapping[int, Observation]) -> None:
+    """No curve goes along words and tokens."""
+    units: dict[str, str] = {}
+    for line, one in by_line.items():
+        if (unit := units.setdefault(one.cell, one.unit)) != one.unit:
+            raise InputError(
+                f"{path}:{line}: unit: {one.cell} counts {one.unit} here and {unit} above; what counts otherwise is another"
+                " recipe (--columns run=COLUMN)"
+            )
 
 
 def _metric_of(column: Column) -> str:

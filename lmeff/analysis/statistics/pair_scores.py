@@ -11,6 +11,8 @@ from lmeff.analysis.reading.runs import Anchor, Run
 
 _paradigm_scores: WeakKeyDictionary[Anchor, pd.DataFrame] = WeakKeyDictionary()
 """Computed once for each anchor, since many tasks and tables ask for them."""
+_ties: WeakKeyDictionary[Anchor, dict[str, tuple[int, int]]] = WeakKeyDictionary()
+"""As these, of anchors whose results do not count them."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def tie_rate(run: Run, anchor: Anchor, task: str) -> float | None:
     result = anchor.results.tasks.get(task)
     if anchor.pair_paths and result and result.num_ties is not None and result.num_examples:
         return result.num_ties / result.num_examples
-    counted = count_ties(anchor.pair_paths)
+    if anchor not in _ties:
+        _ties[anchor] = count_ties(anchor.pair_paths)
+    counted = _ties[anchor]
     counts = [counted[name] for name in run.paradigms(task) if name in counted]
     return sum(ties for ties, _ in counts) / sum(number for _, number in counts) if counts else None

@@ -73,7 +73,7 @@ def fan_figure(study: Study) -> dict | None:
     points = pd.DataFrame(rows)
     numbers = ["score", *_PREDICTED, "end"]
     points[numbers] = (100 * points[numbers].astype(float)).round(3)
-    points["when"] = [f"{format_tokens(int(tokens))} tokens" for tokens in points["tokens"]]
+    points["when"] = [f"{format_tokens(int(tokens))} {study.series[0].unit}" for tokens in points["tokens"]]
     base = alt.Chart().encode(token_x())
 
     def y(field: str) -> alt.Y:

@@ -1,7 +1,7 @@
 """Histograms: how long documents are, and how losses are spread over steps and over sentences of minimal pairs."""
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,9 +14,10 @@ from lmeff.analysis.charts.panels import PANEL_WIDTH, SUBTITLE_CHARACTERS
 from lmeff.analysis.charts.points import labels
 from lmeff.analysis.charts.series import Series
 from lmeff.analysis.charts.studies.named_lines import Panel, as_figure, side_by_side
+from lmeff.analysis.charts.studies.scored_alike import same_sentences
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.comparable import loss_clusters
-from lmeff.analysis.reading.documents import Documents, documents_of, sentence_losses, tokens_fingerprint
+from lmeff.analysis.reading.documents import Documents, documents_of, tokens_fingerprint
 from lmeff.quantities import format_short
 
 Floats = npt.NDArray[np.float64]
@@ -48,7 +49,7 @@ def lengths_figure(study: Study) -> dict[str, Any] | None:
         _panel(
             lengths,
             list(named),
-            whole_number_edges(lengths),
+            whole_number_edges,
             "Length of documents",
             _length_words(lengths, mark),
             "Tokens of a document, with <s> and </s>",
@@ -58,7 +59,7 @@ def lengths_figure(study: Study) -> dict[str, Any] | None:
         _panel(
             rates,
             list(named),
-            even_edges(rates),
+            even_edges,
             "Bytes a token",
             "of each document: bytes of its text, over its tokens without <s> and </s>",
             "Bytes a token",
@@ -114,7 +115,7 @@ def _step_panels(series: Sequence[Series]) -> list[Panel | None]:
             alone = f"{', '.join(values)} alone; " if len(apart) > 1 else ""
             words = f"{alone}logged steps of the second half of each run, all seeds together"
             title = "Training loss of steps"
-            charts.append(_panel(values, labels(series), even_edges(values), title, words, "Nats per position"))
+            charts.append(_panel(values, labels(series), even_edges, title, words, "Nats per position"))
     return charts
 
 
@@ -130,29 +131,29 @@ def late_losses(series: Series) -> Floats:
 
 
 def _sentence_panels(series: Sequence[Series]) -> list[Panel | None]:
-    found = {each.label: [one for run in each.runs if (one := sentence_losses(run)) is not None] for each in series}
-    found = {label: of_runs for label, of_runs in found.items() if of_runs}
+    found, which, left_out = same_sentences(series)
     if not found:
         return []
+    more = f"; {left_out}" if left_out else ""
     good = {label: np.concatenate([one.good for one in of_runs]) for label, of_runs in found.items()}
-    margins = {label: np.concatenate([one.bad - one.good for one in of_runs]) for label, of_runs in found.items()}
+    margins = {label: np.concatenate([one.margins for one in of_runs]) for label, of_runs in found.items()}
     anchors = list(dict.fromkeys(one.tokens_name for of_runs in found.values() for one in of_runs))
     at = f"at {anchors[0]}" if len(anchors) == 1 else "at the last anchor of each"
     return [
         _panel(
             good,
             labels(series),
-            even_edges(good),
+            even_edges,
             "Loss of acceptable sentences",
-            f"of minimal pairs, {at}, all seeds together; less likely ones to the right",
+            f"of {which}, {at}, all seeds together; less likely ones to the right{more}",
             "Nats a sentence",
         ),
         _panel(
             margins,
             labels(series),
-            even_edges(margins),
+            even_edges,
             "How much likelier the acceptable sentence is",
-            f"of each minimal pair, {at}; right of the dashed line the pair is right",
+            f"of {which}, {at}; right of the dashed line the pair is right{more}",
             "Nats",
             mark=0.0,
         ),
@@ -162,16 +163,22 @@ def _sentence_panels(series: Sequence[Series]) -> list[Panel | None]:
 def _panel(
     values: Mapping[str, Floats],
     lines: Sequence[str],
-    edges: Floats,
+    edges_of: Callable[[Mapping[str, Floats]], Floats],
     title: str,
     words: str,
     x_title: str,
     is_log: bool = False,
     mark: float | None = None,
 ) -> Panel | None:
-    """`values` by line; `mark` is dashed."""
+    """`values` by line, the finite ones; `mark` is dashed."""
+    finite = {name: is_there for name, every in values.items() if len(is_there := every[np.isfinite(every)])}
+    if not finite:
+        return None
+    num_infinite = sum(map(len, values.values())) - sum(map(len, finite.values()))
+    words += f"; not finite and left out: {num_infinite:,}" if num_infinite else ""
+    edges = edges_of(finite)
     rows: list[dict[str, Any]] = []
-    for name, of_line in values.items():
+    for name, of_line in finite.items():
         percent = shares(of_line, edges)
         ends = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
         # Steps go on to the upper edge of the last bin.
@@ -179,8 +186,6 @@ def _panel(
             {"series": name, "x": round(float(edge), 8), "value": round(float(share), 3), "bin": words_of_bin}
             for edge, share, words_of_bin in zip(edges, [*percent, percent[-1]], [*ends, ends[-1]], strict=True)
         ]
-    if not rows:
-        return None
     scale = alt.Scale(type="log", nice=False) if is_log else alt.Scale(zero=False, nice=False)
     x = alt.X(
         "x:Q",

@@ -55,7 +55,7 @@ def agreement_figure(study: Study) -> dict | None:
     """Rank correlations with the end, and the share of pairs that are ordered as in the end, by cut-off."""
     if not study.prediction:
         return None
-    rows = _by_tokens(pd.DataFrame(study.prediction["agreement"]))
+    rows = _by_tokens(study, pd.DataFrame(study.prediction["agreement"]))
     target = study.prediction["target"]["name"]
     steps = {one.tokens_per_step for one in study.observations} - {None}
     differing = "; tokens per step differ" if len(steps) > 1 else ""
@@ -85,7 +85,7 @@ def errors_figure(study: Study) -> dict | None:
     """Mean absolute error of every predictor by cut-off, for each of what may be known of other runs."""
     if not study.prediction or not study.prediction["errors"]:
         return None
-    rows = _by_tokens(pd.DataFrame(study.prediction["errors"]))
+    rows = _by_tokens(study, pd.DataFrame(study.prediction["errors"]))
     rows[["value", "low", "high"]] = 100 * rows[["mae", "low", "high"]]
     rows["shown"] = _shown(rows, ".2f")
     rows["line"] = rows["predictor"].map(PREDICTORS)
@@ -140,7 +140,7 @@ def predicted_figure(study: Study) -> dict | None:
             x, y, color_of(corpora, "corpus"), shape_of(corpora, "corpus"), tooltip=tooltip("run", "value", "end")
         )
         title = alt.TitleParams(
-            f"From {format_tokens(int(cutoff))} tokens",
+            f"From {format_tokens(int(cutoff))} {study.series[0].unit}",
             subtitle=[f"{task}; {len(points)} runs; mean absolute error {error:.2f} points", covered],
         )
         line = diagonal.mark_line(style="reference", strokeDash=[5, 4], strokeWidth=1, color="#888").encode(x, y)
@@ -155,9 +155,9 @@ def _finished(study: Study, charts: list[Panel], own_legends: bool = False) -> d
     return TokenAxis(study.series, PANEL_WIDTH).finished(together)
 
 
-def _by_tokens(rows: pd.DataFrame) -> pd.DataFrame:
+def _by_tokens(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(tokens=rows["cutoff_tokens"])
-    return rows.assign(when=[f"{format_tokens(int(tokens))} tokens" for tokens in rows["tokens"]])
+    return rows.assign(when=[f"{format_tokens(int(tokens))} {study.series[0].unit}" for tokens in rows["tokens"]])
 
 
 def _columns(rows: pd.DataFrame) -> pd.DataFrame:

@@ -168,7 +168,9 @@
     markdown: ([head, ...rows]) =>
       [head, head.map(() => "---"), ...rows].map((row) => `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`).join("\n"),
     latex: ([head, ...rows]) => {
-      const line = (row) => `${row.map((cell) => cell.replace(/[&%$#_{}]/g, "\\$&")).join(" & ")} \\\\`;
+      const named = { "\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater", "|": "bar", '"': "quotedbl" };
+      const escaped = (char) => (named[char] ? `\\text${named[char]}{}` : `\\${char}`);
+      const line = (row) => `${row.map((cell) => cell.replace(/[\\~^<>|"&%$#_{}]/g, escaped)).join(" & ")} \\\\`;
       const columns = head.map((_, i) => (i ? "r" : "l")).join("");
       return ["\\begin{tabular}{" + columns + "}", "\\toprule", line(head), "\\midrule", ...rows.map(line), "\\bottomrule", "\\end{tabular}"].join("\n");
     },
