@@ -124,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             command = read_arguments(argv, __doc__)
             run, recipe = command.run, command.recipe
-            changes = check_same_recipe(run, command.resolved, command.accept_changes)
+            changes = check_same_recipe(run, command.resolved, command.accept_changes, command.part)
             check_extension(run, recipe, changes)
             if finished := finished_state(run, recipe, command.part):
                 left = undelivered(run.path, recipe)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,6 @@ from lmeff.cli.input_checks import check_run_of
 from lmeff.command_line import read_arguments
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError
 from lmeff.files import not_utf8
-from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.state import StateDocument
 from lmeff.logs import warn
 from lmeff.recipe.machine import may_have_gpu
@@ -49,7 +47,6 @@ def train(arguments: Sequence[str], launcher: str | None, num_processes: int | N
     state = StateDocument.read(command.folder)
     if state is None or state.state != "complete":
         check_run_of(command.resolved)
-    is_new = not command.folder.path.exists()
     config = _configuration(launcher)
     _settle_environment(config, num_processes)
     options = ["--config_file", str(config)]
@@ -61,24 +58,12 @@ def train(arguments: Sequence[str], launcher: str | None, num_processes: int | N
         if report.is_file():
             print(f"open it in a browser: {report.resolve()}")
         return 0
-    if code == EXIT_INPUT and is_new:
-        _remove_what_never_began(command.folder)
     if code in (EXIT_INPUT, EXIT_INTERRUPTED):
         return code
     # A process that had not begun to listen dies of the signal, and one that another took with it cannot say why.
     state = StateDocument.read(command.folder)
     interrupted = stop.is_set() and (code < 0 or (state is not None and state.state == "interrupted"))
     return EXIT_INTERRUPTED if interrupted else EXIT_FAILED
-
-
-def _remove_what_never_began(run: RunFolder) -> None:
-    """Removes the folder of a run that a mistake of its input ended before it had anything: after the mistake is corrected,
-    perhaps under another name, it would stand in `lmeff status` for ever."""
-    state = StateDocument.read(run)
-    if state is not None and state.state == "failed" and state.step == 0 and not run.has_work():
-        shutil.rmtree(run.path)
-        with suppress(OSError):  # other seeds are there
-            run.path.parent.rmdir()
 
 
 def num_processes_of(launcher: str | None, num_processes: int | None) -> tuple[int, bool]:

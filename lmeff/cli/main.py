@@ -18,7 +18,7 @@ from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, 
 from lmeff.logs import add_options, set_verbosity
 
 _UNUSABLE_PATHS = {
-    errno.ENOENT: "no such file or folder, and none can be made there; name another place",
+    errno.ENOENT: "no such file or folder",
     errno.ENOTDIR: "a part of this path is a file, not a folder; name another place",
     errno.EACCES: "this user may not read or write there; name another place",
     errno.EPERM: "this user may not read or write there; name another place",

@@ -100,20 +100,28 @@ class _HeldOutTexts:
         self._made: dict[tuple[bytes, str, int | None], tuple[Objective, HeldOutText] | None] = {}
 
     def of(self, folder: Path, anchor: AnchorDocument) -> "tuple[Objective, HeldOutText] | None":
-        """None where the tokens are not there."""
-        fingerprint = read_provenance(folder)["tokens"]["fingerprint"]
-        key = ((folder / RECIPE).read_bytes(), fingerprint, anchor.dev_tokens)
+        """None where the tokens are not there. Raises InputError for a revision that does not say it."""
+        try:
+            fingerprint = read_provenance(folder)["tokens"]["fingerprint"]
+        except (KeyError, TypeError):
+            raise InputError(f"{folder}: its provenance does not name the tokens of its held-out loss") from None
+        recipe = folder / RECIPE
+        if not recipe.is_file() and (run := RunFolder.of_revision(folder)):
+            recipe = run.recipe_yaml
+        key = (recipe.read_bytes(), fingerprint, anchor.dev_tokens)
         if key not in self._made:
-            self._made[key] = self._make(folder, fingerprint, anchor.dev_tokens)
+            self._made[key] = self._make(folder, recipe, fingerprint, anchor.dev_tokens)
         return self._made[key]
 
-    def _make(self, folder: Path, fingerprint: str, dev_tokens: int | None) -> "tuple[Objective, HeldOutText] | None":
+    def _make(
+        self, folder: Path, file: Path, fingerprint: str, dev_tokens: int | None
+    ) -> "tuple[Objective, HeldOutText] | None":
         from lmeff.objectives import objective_of
         from lmeff.tokens import find_tokens
 
         if (tokens := find_tokens(self._data, fingerprint, folder)) is None:
             return None
-        recipe = read_recipe(folder / RECIPE).recipe
+        recipe = read_recipe(file).recipe
         objective = objective_of(recipe, tokens)
         wanted = dev_tokens or recipe.evaluation.dev_tokens
         return objective, objective.held_out_text(tokens, wanted, recipe.batch)
@@ -138,12 +146,12 @@ def _reloaded(data: str, folders: list[Path]) -> tuple[list[str], list[str]]:
     for folder, anchor in _anchors(folders).items():
         if anchor.same_as is not None or anchor.held_out is None:
             continue
-        if (found := texts.of(folder, anchor)) is None:
-            without.append(folder.name)
-            continue
-        objective, text = found
         with shown(f"{folder.name}: held-out loss"):
             try:
+                if (found := texts.of(folder, anchor)) is None:
+                    without.append(folder.name)
+                    continue
+                objective, text = found
                 is_causal = anchor.held_out[0] == "dev_loss"
                 model = load_causal_model(folder) if is_causal else load_language_model(folder)
             except InputError as error:

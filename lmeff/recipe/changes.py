@@ -35,6 +35,11 @@ class Change:
     def key(self) -> str:
         return ".".join(self.path)
 
+    @property
+    def is_of_losses(self) -> bool:
+        """Whether it only changes over how much text held-out losses are taken."""
+        return self.path == _HELD_OUT
+
     def __str__(self) -> str:
         return f"{self.key} was {self.before}, is now {self.after}"
 

@@ -4,12 +4,14 @@ import yaml
 
 from lmeff.errors import InputError
 from lmeff.formats.run_folder import RunFolder
+from lmeff.logs import note
 from lmeff.recipe import Resolved
 from lmeff.recipe.changes import Change, changes_since
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.fields import OnResume
 from lmeff.runs.completed import is_complete
-from lmeff.runs.extension import check_extension
+from lmeff.runs.extension import check_extension, finished_state
+from lmeff.runs.process import launched_rank
 
 
 def _is_its_text(run: RunFolder, recipe: Recipe) -> bool:
@@ -35,12 +37,19 @@ def recipe_changes(run: RunFolder, resolved: Resolved, reads_text: bool = True) 
     )
 
 
-def check_same_recipe(run: RunFolder, resolved: Resolved, accept: bool) -> list[str]:
-    """What has changed since the folder's run began, one line a setting, when that is accepted.
+def check_same_recipe(
+    run: RunFolder, resolved: Resolved, accept: bool, only_part: int | None = None
+) -> list[str]:
+    """What has changed since the folder's run began, one line a setting, when that is accepted. What changes nothing any more, since
+    the run or `only_part` of it is trained and has its losses, is said and is no change.
 
     Raises InputError, a line for each difference, when it is not, or when the run could not go on with it.
     """
     changes = recipe_changes(run, resolved)
+    if changes and all(change.is_of_losses for change in changes) and finished_state(run, resolved.recipe, only_part):
+        if launched_rank() == 0:
+            note("".join(f"{run}: {change}; its held-out losses stay as they were taken" for change in changes))
+        return []
     if fixed := [change for change in changes if change.on_resume is OnResume.FIXED]:
         advice = "a run cannot go on with another one; give this run another name (name=...)"
         raise InputError(*(f"{run}: {change}; {advice}" for change in fixed))

@@ -20,10 +20,10 @@ from lmeff.runs.completed import complete_state, done_state, is_done
 from lmeff.runs.process import launched_rank
 from lmeff.runs.state import RunState, record_changes
 
-_MAY_CHANGE = ("anchors.", "corpus.epochs ")
-"""Settings of a complete run that may change when it trains on. Those that never decide weights (evaluation, delivery,
+_MAY_CHANGE = ("anchors.", "corpus.epochs ", "evaluation.dev_tokens ")
+"""Settings of a complete run that may change when it trains on. Those that decide neither weights nor losses (tasks, delivery,
 checkpoints, trackers, places) may change anyway and are not among `changes`. `corpus.epochs` only says how far the text may be
-read."""
+read, and `evaluation.dev_tokens` over how much of it held-out losses are taken."""
 _RATES = ("schedule.name ", "schedule.warmup ")
 
 

@@ -23,7 +23,6 @@ ends all processes when one exits, and the first one is to say what is wrong."""
 def outcome(error: BaseException, folder: RunFolder | None = None) -> tuple[int, State, str]:
     """Exit code, word for `state.json` and message of what ended a run in `folder`, None before it had one. What nobody foresaw
     is printed with its traceback."""
-    again = _AGAIN if folder is None else _GOES_ON if _has_checkpoint(folder) else _BEGINS
     match error:
         case InputError():
             return EXIT_INPUT, "failed", str(error)
@@ -32,16 +31,21 @@ def outcome(error: BaseException, folder: RunFolder | None = None) -> tuple[int,
         case Killed():
             return 0, "interrupted", str(error)
         case KeyboardInterrupt():
-            message = f"{error}; run the same command again" if str(error) else f"interrupted; {again}"
+            message = f"{error}; run the same command again" if str(error) else f"interrupted; {_what_again_does(folder)}"
             return EXIT_INTERRUPTED, "interrupted", message
     if getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error):  # the latter from safetensors
-        return EXIT_FAILED, "failed", f"the disk is full; make room, and {again}"
+        return EXIT_FAILED, "failed", f"the disk is full; make room, and {_what_again_does(folder)}"
     traceback.print_exception(error)
     return EXIT_FAILED, "failed", f"{type(error).__name__}: {error}"
 
 
-def _has_checkpoint(folder: RunFolder) -> bool:
-    return any(one.checkpoint_steps() for one in (folder, *folder.parts()))
+def _what_again_does(folder: RunFolder | None) -> str:
+    try:
+        if folder is not None:
+            return _GOES_ON if any(one.checkpoint_steps() for one in (folder, *folder.parts())) else _BEGINS
+    except OSError:  # a disk that is lost
+        pass
+    return _AGAIN
 
 
 def report_failure(run_state: RunState | None, word: State, message: str, patience_seconds: float = 20.0) -> None:

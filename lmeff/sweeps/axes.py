@@ -93,7 +93,7 @@ def _read_axis(layer: Layer, key: str, mistakes: list[Mistake]) -> Axis | None:
     values = layer.values["axes"][key]
     if isinstance(values, dict) and values:
         choices = [_named_choice(layer, key, name, mistakes) for name in values]
-        mistakes += _alike(key, choices)
+        mistakes += _alike(key, [choice for choice in choices if isinstance(values[choice.values[key]], dict)])
         return Axis((key,), tuple(choices), layer.marks[path])
     if problem := wrong_key(key) or _wrong_list(values):
         mistakes.append(Mistake(path, problem))

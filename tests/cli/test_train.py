@@ -77,7 +77,7 @@ def test_failures_have_the_exit_codes_of_the_run_and_one_line(tmp_path: Path, la
     assert len(lines) == 1
     assert "Traceback" not in output
     assert "exitcode" not in output
-    assert not run_folder(recipe).parent.exists(), "a run that never began leaves nothing"
+    assert state_of(run_folder(recipe))["state"] == "failed"
     if launcher == "cpu":
         code, output = ended(start_train(str(recipe), "--launcher", launcher, "optimizer.learning_rate=1e30"))
         assert code == 1, output

@@ -39,3 +39,12 @@ def test_losses_are_taken_again_over_the_text_of_their_revision(tmp_path: Path) 
     ManifestDocument.of(anchor.parent, exclude=MUTABLE).write(anchor.parent)
     (line,) = verify(run)[0]
     assert line.startswith(f"{anchor.parent}: its weights give a held-out loss of ")
+    # A revision without a recipe has that of the run; whatever is wrong with another one's, the others are looked at.
+    without, unknown = (run / "revisions" / name / "recipe.yaml" for name in names[:2])
+    without.unlink()
+    unknown.write_text("of_old: true\n" + unknown.read_text())
+    for folder in (without.parent, unknown.parent):
+        ManifestDocument.of(folder, exclude=MUTABLE).write(folder)
+    first, second = verify(run)[0]
+    assert first.startswith(f"{unknown}:1: of_old: unknown key")
+    assert second == line

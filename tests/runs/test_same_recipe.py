@@ -6,10 +6,12 @@ import pytest
 from launching import write_recipe
 
 from lmeff.errors import InputError
+from lmeff.formats.manifest import ManifestDocument
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.state import StateDocument
 from lmeff.recipe import read_recipe
 from lmeff.runs.changes import check_same_recipe, recipe_changes
+from lmeff.runs.extension import check_extension
 
 
 def begun(folder: Path, *words: str) -> RunFolder:
@@ -18,6 +20,22 @@ def begun(folder: Path, *words: str) -> RunFolder:
     run.revision("seed-1-tokens-0").mkdir(parents=True)
     run.recipe_yaml.write_text(read_recipe(write_recipe(folder), words).to_yaml())
     return run
+
+
+def complete(run: RunFolder) -> None:
+    """Says that a run came to its end at 20k tokens."""
+    step = read_recipe(run.recipe_yaml).recipe.batch.clock.step_of(20_000)
+    StateDocument(
+        state="complete",
+        step=step,
+        tokens=20_480,
+        next_anchor=None,
+        pid=1,
+        host="x",
+        job=None,
+        error=None,
+        updated="2026-11-26",
+    ).write(run)
 
 
 @pytest.mark.parametrize(
@@ -45,21 +63,39 @@ def test_leave_is_offered_only_where_it_is_taken(tmp_path: Path) -> None:
 
     assert "or go on with --accept-changes" in refusal("optimizer.learning_rate=1e-3")
     assert refusal("batch.sequence_length=16").endswith("give this run another name (name=...)")
-    step = read_recipe(run.recipe_yaml).recipe.batch.clock.step_of(20_000)
-    StateDocument(
-        state="complete",
-        step=step,
-        tokens=20_480,
-        next_anchor=None,
-        pid=1,
-        host="x",
-        job=None,
-        error=None,
-        updated="2026-11-26",
-    ).write(run)
+    complete(run)
     line = refusal("optimizer.learning_rate=1e-3")
     assert "complete at 20,480 tokens, and cannot go on: " in line
     assert "--accept-changes" not in line
+
+
+def test_of_a_complete_run_held_out_losses_stay_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Over how much text they are taken is no reason against training on."""
+    run = begun(tmp_path, "schedule.name=constant")
+
+    def changes(*words: str, accept: bool = False) -> list[str]:
+        words = ("schedule.name=constant", "evaluation.dev_tokens=900", *words)
+        resolved = read_recipe(tmp_path / "recipe.yaml", words)
+        found = check_same_recipe(run, resolved, accept)
+        check_extension(run, resolved.recipe, found)
+        return found
+
+    change = "evaluation.dev_tokens was 5000, is now 900"
+    with pytest.raises(InputError, match=f"{change}; give this run another name .*, or go on with --accept-changes$"):
+        changes()
+    complete(run)
+    for accept in (False, True):
+        assert changes(accept=accept) == []
+        assert capsys.readouterr().err == f"{run}: {change}; its held-out losses stay as they were taken\n"
+    with pytest.raises(InputError, match=r"cannot go on: nothing is left to train"):
+        changes("optimizer.learning_rate=1e-3", accept=True)
+    last = run.checkpoint(read_recipe(run.recipe_yaml).recipe.batch.clock.step_of(20_000))
+    ManifestDocument.of(last).write(last)
+    for tokens in ("0", "5k", "20k"):
+        ManifestDocument.of(run.revision(f"seed-1-tokens-{tokens}")).write(run.revision(f"seed-1-tokens-{tokens}"))
+    assert changes("anchors.tokens=[0,5k,20k,30k]", accept=True)[1:] == [change]
 
 
 def test_what_was_never_finished_is_no_work(tmp_path: Path) -> None:

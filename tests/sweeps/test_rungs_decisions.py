@@ -264,6 +264,22 @@ def test_words_choose_what_is_run_and_not_who_is_compared(by_text: Sweep) -> Non
         read_sweep("s.yaml", ["seed=0"])
 
 
+def test_only_at_one_anchor_must_losses_be_over_the_same_number_of_tokens(folder: Path) -> None:
+    """After a rung at 2k tokens `evaluation.dev_tokens` changes, which is accepted for the two cases that are left."""
+    Path("base.yaml").write_text(RECIPE.replace("[0, 5k, 20k]", "[0, 2k, 5k, 20k]"))
+    Path("s.yaml").write_text(BY_TEXT.replace("[5k]", "[2k, 5k]").replace("seeds: [0, 1]", "seeds: [0]"))
+    sweep = read_sweep("s.yaml")
+    for case in sweep.cases:
+        write_anchor(case, case.index, 2000, dev_tokens=5000)
+    for case in sweep.cases[:2]:
+        write_anchor(case, case.index, dev_tokens=9000)
+    decided = SweepRungs(sweep).decide()
+    assert [list(rung.values) for rung in decided.rungs] == [[case.name for case in sweep.cases[:n]] for n in (3, 2)]
+    write_anchor(sweep.cases[1], 1, dev_tokens=5000)
+    with pytest.raises(InputError, match=r"over other numbers of held-out tokens: 9,000 .* and 5,000 .*-5k\); it cannot"):
+        SweepRungs(sweep).decide()
+
+
 def test_a_run_says_in_its_own_folder_alone_why_it_ends(by_text: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
     for case in by_text.cases:
         write_anchor(case, case.index % 3)

@@ -279,6 +279,13 @@ def test_a_mistake_names_file_line_and_axis(folder: Path, before: str, after: st
     assert all("\n" not in line for line in found)
 
 
+def test_plain_texts_with_names_are_one_mistake_each(folder: Path) -> None:
+    text = "sweep: s\nrecipe: base.yaml\naxes: {corpus: {a: tinystories, b: babylm3}}\n"
+    said = "must be the keys that this value sets, such as {corpus.name: ...}, not"
+    found = mistakes(text)
+    assert [line.partition(said)[0] for line in found] == ["s.yaml:3: axes.corpus.a: ", "s.yaml:3: axes.corpus.b: "]
+
+
 @pytest.mark.parametrize("verb", [["plan"], ["train"], ["sweep", "list"]])
 def test_a_sweep_without_a_name_is_no_recipe(folder: Path, capsys: pytest.CaptureFixture, verb: list[str]) -> None:
     (folder / "s.yaml").write_text(SWEEP.replace("sweep: ", "# ", 1))

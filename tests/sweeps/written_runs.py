@@ -9,10 +9,11 @@ from lmeff.revisions.revision import Revision
 from lmeff.sweeps.cases import Case
 
 
-def write_anchor(case: Case, value: float = 0.0, tokens: int = 5000) -> None:
-    """The model at an anchor, with so many bits per byte."""
+def write_anchor(case: Case, value: float = 0.0, tokens: int = 5000, dev_tokens: int | None = None) -> None:
+    """The model at an anchor, with so many bits per byte, over so many tokens where they are said."""
     document = anchor_document(case.seed, 5, 0.0) | {"nominal_tokens": tokens, "dev_bits_per_byte": value}
     document |= {"dev_loss": value, "dev_perplexity": math.exp(value)}
+    document |= {"dev_tokens": dev_tokens} if dev_tokens else {}
     write_json(case.run.revision(Revision(case.seed, tokens).name) / "anchor.json", document)
 
 

@@ -32,8 +32,9 @@ class ValuesAtAnchors:
         tokenizers = [case.recipe.tokenizer for case in cases]
         self._needs_all_text = any(one != tokenizers[0] for one in tokenizers)
         """Cases have different tokenizers, so a sample of held-out tokens is not the same text for all."""
-        self._by_dev_tokens: dict[int, Path] = {}
-        """A revision for each number of held-out tokens."""
+        self._by_dev_tokens: dict[int, dict[int, Path]] = defaultdict(dict)
+        """By anchor, a revision for each number of held-out tokens: values are compared at one anchor, and after a change that
+        was accepted the later ones may be over another number."""
         self.by_name: dict[str, list[Case]] = defaultdict(list)
         self._values: dict[tuple[str, int, int], float] = {}
         self._failed: set[tuple[str, int]] = set()
@@ -73,9 +74,9 @@ class ValuesAtAnchors:
         if not has_come_to(case, tokens):
             return None
         name = Revision(case.seed, tokens).name
-        return (self._held_out(case, name), False) if self._metric.startswith("dev_") else self._score(case, name)
+        return (self._held_out(case, name, tokens), False) if self._metric.startswith("dev_") else self._score(case, name)
 
-    def _held_out(self, case: Case, revision: str) -> float:
+    def _held_out(self, case: Case, revision: str, tokens: int) -> float:
         folder = case.run.revision(revision)
         anchor = AnchorDocument.read(folder)
         value = getattr(anchor, self._metric)
@@ -89,9 +90,10 @@ class ValuesAtAnchors:
                     " text for all, so take all (evaluation.dev_tokens)"
                 )
         elif anchor.dev_tokens is not None:
-            self._by_dev_tokens.setdefault(anchor.dev_tokens, folder)
-            if len(self._by_dev_tokens) > 1:
-                said = " and ".join(f"{number:,} ({where})" for number, where in self._by_dev_tokens.items())
+            numbers = self._by_dev_tokens[tokens]
+            numbers.setdefault(anchor.dev_tokens, folder)
+            if len(numbers) > 1:
+                said = " and ".join(f"{number:,} ({where})" for number, where in numbers.items())
                 raise InputError(
                     f"{self._metric} is over other numbers of held-out tokens: {said}; it cannot be compared"
                 )
