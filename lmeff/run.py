@@ -17,7 +17,7 @@ from lmeff.evaluation.tasks.checks import check_names, check_without_lm_eval, fe
 from lmeff.formats.state import StateDocument
 from lmeff.hub.account import namespace
 from lmeff.hub.names import hub_names
-from lmeff.logs import say, warn
+from lmeff.logs import note, say
 from lmeff.methods import check_methods, methods_of
 from lmeff.models.families import check_family
 from lmeff.plan import check_data, format_start, make_plan
@@ -53,7 +53,8 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
     # ---- text and tokens: once, before any process group exists; the other processes wait at a file lock
     from lmeff.tokens import positions_per_epoch, prepare_run
 
-    corpus, tokens = prepare_run(recipe, run.path, accept_other=command.accept_changes, say=warn if is_first else None)
+    told = note if is_first and not state.step else None  # once, and not again when the run goes on
+    corpus, tokens = prepare_run(recipe, run.path, accept_other=command.accept_changes, say=told)
     check_data(recipe, positions_per_epoch(tokens, recipe.batch))
 
     # ---- evaluation: what lm-eval itself must read, and data of the Hub, before a step is trained

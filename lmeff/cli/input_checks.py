@@ -1,11 +1,12 @@
 """What a command can be told to be wrong before anything heavy is imported: models, runs and files that are not there, tasks
 that do not exist. What is right is found again by whoever uses it; looking takes less than a second."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lmeff.errors import InputError
+from lmeff.errors import InputError, RunFailed
 from lmeff.formats.run_folder import RunFolder, suggest_run
 from lmeff.logs import note
 from lmeff.models.families import check_family
@@ -13,6 +14,7 @@ from lmeff.plan import make_plan
 from lmeff.recipe import Resolved, read_recipe
 from lmeff.recipe.machine import check_machine, may_see_gpu
 from lmeff.recipe.sections.corpus import Corpus
+from lmeff.runs.completed import is_complete
 
 if TYPE_CHECKING:
     from lmeff.measures.selection import Selection
@@ -107,20 +109,33 @@ def check_run_of(resolved: Resolved) -> None:
 
 def missing_here(resolved: Resolved) -> list[str]:
     """What would stop a run of the recipe on this machine and may be otherwise on another one: text, evaluation data and
-    teachers that are not here, and a name on the Hub that only the environment says."""
+    teachers that are not here, a Hub that cannot be asked, and a name on it that only the environment says."""
     found: list[str] = []
     for check in _CHECKS_OF_PLACE:
         try:
             check(resolved)
         except InputError as error:
             found += error.mistakes
+        except RunFailed as error:  # the Hub cannot be asked for a teacher
+            found.append(str(error))
     return found
 
 
 def note_missing(cases: Sequence[Resolved]) -> None:
-    """Says what of `missing_here` any of the recipes lacks, each once."""
-    by_place = {repr([getattr(case.recipe, name) for name in _SECTIONS_OF_PLACE]): case for case in cases}
-    missing = list(dict.fromkeys(line for resolved in by_place.values() for line in missing_here(resolved)))
+    """Says what of `missing_here` any of the recipes lacks, each once, and of some cases of a sweep which. Complete runs lack
+    nothing."""
+    from lmeff.sweeps.cases import said_of
+
+    by_recipe: dict[str, list[str]] = {}
+    names_by_line: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        if not is_complete(RunFolder.of(case.recipe)):
+            key = case.recipe.model_dump_json(exclude={"seed"})  # on which nothing of this depends
+            if key not in by_recipe:
+                by_recipe[key] = missing_here(case)
+            for line in by_recipe[key]:
+                names_by_line[line].append(case.recipe.name)
+    missing = [said_of(line, names, len(cases)) for line, names in names_by_line.items()]
     for line in missing[:_MOST_NOTED]:
         note(f"lmeff train would stop here: {line}")
     if len(missing) > _MOST_NOTED:
@@ -153,8 +168,6 @@ def _check_corpus(resolved: Resolved) -> None:
 
 
 _CHECKS_OF_PLACE = (_check_evaluation_data, _check_methods, _check_hub_names, _check_corpus)
-_SECTIONS_OF_PLACE = ("corpus", "evaluation", "distillation", "curriculum", "publish")
-"""Recipes that are alike in these lack the same."""
 _MOST_NOTED = 5
 
 

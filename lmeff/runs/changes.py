@@ -37,11 +37,9 @@ def recipe_changes(run: RunFolder, resolved: Resolved, reads_text: bool = True) 
     )
 
 
-def check_same_recipe(
-    run: RunFolder, resolved: Resolved, accept: bool, only_part: int | None = None
-) -> list[str]:
-    """What has changed since the folder's run began, one line a setting, when that is accepted. What changes nothing any more, since
-    the run or `only_part` of it is trained and has its losses, is said and is no change.
+def check_same_recipe(run: RunFolder, resolved: Resolved, accept: bool, only_part: int | None = None) -> list[str]:
+    """What has changed since the folder's run began, one line a setting, when that is accepted. What changes nothing any more,
+    since the run or `only_part` of it is trained and has its losses, is said and is no change.
 
     Raises InputError, a line for each difference, when it is not, or when the run could not go on with it.
     """

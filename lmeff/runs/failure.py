@@ -31,7 +31,7 @@ def outcome(error: BaseException, folder: RunFolder | None = None) -> tuple[int,
         case Killed():
             return 0, "interrupted", str(error)
         case KeyboardInterrupt():
-            message = f"{error}; run the same command again" if str(error) else f"interrupted; {_what_again_does(folder)}"
+            message = f"{error}; {_AGAIN}" if str(error) else f"interrupted; {_what_again_does(folder)}"
             return EXIT_INTERRUPTED, "interrupted", message
     if getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error):  # the latter from safetensors
         return EXIT_FAILED, "failed", f"the disk is full; make room, and {_what_again_does(folder)}"

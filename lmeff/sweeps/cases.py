@@ -152,7 +152,7 @@ def _resolve_all(text: SweepText) -> list[_Draft]:
         # A line of the sweep's own file names the value that is wrong.
         is_own = tuple(f"{source}:" for source in (text.file, COMMAND_LINE.removesuffix(": ")))
         raise InputError(
-            *(line if line.startswith(is_own) else _said_of(line, names, num_cases) for line, names in mistakes.items())
+            *(line if line.startswith(is_own) else said_of(line, names, num_cases) for line, names in mistakes.items())
         )
     return drafts
 
@@ -191,7 +191,8 @@ def _check_plan(resolved: Resolved) -> None:
         ) from None
 
 
-def _said_of(line: str, names: Sequence[str], num_cases: int) -> str:
+def said_of(line: str, names: Sequence[str], num_cases: int) -> str:
+    """A line with the name of the first case that it is true of, where it is not true of all."""
     if len(names) == num_cases:
         return line
     different = list(dict.fromkeys(names))

@@ -45,7 +45,7 @@ class SweepText:
 
 def is_sweep(file: str, words: Sequence[str]) -> bool:
     """Whether a file is a sweep, or the words of a command line make one of a recipe."""
-    return _is_sweep_file(file) or any(_axis_of(word) is not None for word in words)
+    return _is_sweep_file(file) or any(_axis_of(word) is not None for word in words if not _sets_ranking(word))
 
 
 def _is_sweep_file(file: str) -> bool:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import re
 import tokenize
 from dataclasses import replace
@@ -170,6 +171,57 @@ def test_plan_says_what_a_run_would_stop_at_here(
     stops = [told(["train", *words], capsys) for words in alone]
     assert "nowhere.txt: no such file" in stops[0]
     assert sorted(notes) == sorted(f"lmeff train would stop here: {stop}" for stop in stops)
+
+
+def notes_of_plan(words: list[str], capsys: pytest.CaptureFixture) -> list[str]:
+    assert main(["plan", *words]) == 0
+    return capsys.readouterr().err.splitlines()
+
+
+def test_plan_says_nothing_of_what_is_complete_and_names_cases(here: Path, capsys: pytest.CaptureFixture) -> None:
+    recipe, one_text = ["quickstart", "name=mine"], "corpus.paths=[nowhere.txt]"
+    of_a_case = "lmeff train would stop here: corpus.paths: nowhere.txt: no such file"
+    [line] = notes_of_plan([*recipe, "corpus.name=mine", one_text], capsys)
+    assert line.startswith(of_a_case)
+    assert "(case" not in line
+    texts = "sweep: s\nrecipe: quickstart\nseeds: [0, 1]\naxes:\n  optimizer.learning_rate: [1e-3, 2e-3]\n  text:\n"
+    texts += "    here: {corpus.name: synthetic}\n    away: {corpus.name: mine, corpus.paths: [nowhere.txt]}\n"
+    Path("s.yaml").write_text(texts)
+    [line] = notes_of_plan(["s.yaml"], capsys)
+    assert line.startswith(of_a_case)
+    assert line.endswith(" (case learning_rate-0.001_away and 1 more)")
+    state = {"format": 1, "state": "complete", "step": 9, "tokens": 9, "next_anchor": None, "pid": 1, "host": "h"}
+    state |= {"job": None, "error": None, "updated": "2026-11-26T00:00:00+00:00"}
+    for name in ("mine", "s/learning_rate-0.001_away", "s/learning_rate-0.002_away"):
+        for seed in (0, 1):
+            folder = here / "outputs" / name / f"seed-{seed}"
+            folder.mkdir(parents=True)
+            (folder / "state.json").write_text(json.dumps(state))
+    assert notes_of_plan([*recipe, "corpus.name=mine", one_text], capsys) == []
+    assert notes_of_plan(["s.yaml"], capsys) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["distillation.teachers=[a/b@{commit}]"],
+        ["curriculum={protocol: iterative, order: reference_loss, reference: a/b@{commit}}"],
+        ["distillation.teachers=[[a/b@{commit}],[a/c@{commit}]]"],
+    ],
+)
+def test_a_plan_with_teachers_needs_no_hub(
+    words: list[str], here: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("lmeff.hub.availability._away", {})
+    words = [word.replace("{commit}", "0" * 40) for word in words]
+    assert main(["plan", "quickstart", *words]) == 0
+    said = capsys.readouterr()
+    assert "is not known: " in said.out
+    notes = [line.partition("@")[0] for line in said.err.splitlines()]
+    key = words[0].partition("=")[0].replace("curriculum", "curriculum.reference")
+    names = ["a/b", "a/c"][: 1 + words[0].count("a/c")]
+    assert notes == [f"lmeff train would stop here: {key}: {name}" for name in names]
 
 
 @pytest.mark.medium

@@ -69,9 +69,7 @@ def test_leave_is_offered_only_where_it_is_taken(tmp_path: Path) -> None:
     assert "--accept-changes" not in line
 
 
-def test_of_a_complete_run_held_out_losses_stay_as_they_are(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_of_a_complete_run_held_out_losses_stay_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Over how much text they are taken is no reason against training on."""
     run = begun(tmp_path, "schedule.name=constant")
 

@@ -276,7 +276,9 @@ def test_only_at_one_anchor_must_losses_be_over_the_same_number_of_tokens(folder
     decided = SweepRungs(sweep).decide()
     assert [list(rung.values) for rung in decided.rungs] == [[case.name for case in sweep.cases[:n]] for n in (3, 2)]
     write_anchor(sweep.cases[1], 1, dev_tokens=5000)
-    with pytest.raises(InputError, match=r"over other numbers of held-out tokens: 9,000 .* and 5,000 .*-5k\); it cannot"):
+    with pytest.raises(
+        InputError, match=r"over other numbers of held-out tokens: 9,000 .* and 5,000 .*-5k\); it cannot"
+    ):
         SweepRungs(sweep).decide()
 
 

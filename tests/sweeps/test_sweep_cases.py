@@ -279,6 +279,12 @@ def test_a_mistake_names_file_line_and_axis(folder: Path, before: str, after: st
     assert all("\n" not in line for line in found)
 
 
+def test_rules_alone_make_no_sweep_of_a_recipe(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["plan", "base.yaml", "ranking.kill.at_tokens=[5k]"]) == 2
+    assert "ranking" in (line := capsys.readouterr().err)
+    assert "unknown key" in line
+
+
 def test_plain_texts_with_names_are_one_mistake_each(folder: Path) -> None:
     text = "sweep: s\nrecipe: base.yaml\naxes: {corpus: {a: tinystories, b: babylm3}}\n"
     said = "must be the keys that this value sets, such as {corpus.name: ...}, not"

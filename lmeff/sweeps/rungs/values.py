@@ -74,7 +74,9 @@ class ValuesAtAnchors:
         if not has_come_to(case, tokens):
             return None
         name = Revision(case.seed, tokens).name
-        return (self._held_out(case, name, tokens), False) if self._metric.startswith("dev_") else self._score(case, name)
+        if self._metric.startswith("dev_"):
+            return self._held_out(case, name, tokens), False
+        return self._score(case, name)
 
     def _held_out(self, case: Case, revision: str, tokens: int) -> float:
         folder = case.run.revision(revision)
