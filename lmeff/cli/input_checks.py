@@ -2,7 +2,7 @@
 that do not exist. What is right is found again by whoever uses it; looking takes less than a second."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,39 +107,39 @@ def check_run_of(resolved: Resolved) -> None:
         check(resolved)
 
 
-def missing_here(resolved: Resolved) -> list[str]:
-    """What would stop a run of the recipe on this machine and may be otherwise on another one: text, evaluation data and
-    teachers that are not here, a Hub that cannot be asked, and a name on it that only the environment says."""
-    found: list[str] = []
-    for check in _CHECKS_OF_PLACE:
-        try:
-            check(resolved)
-        except InputError as error:
-            found += error.mistakes
-        except RunFailed as error:  # the Hub cannot be asked for a teacher
-            found.append(str(error))
-    return found
-
-
 def note_missing(cases: Sequence[Resolved]) -> None:
-    """Says what of `missing_here` any of the recipes lacks, each once, and of some cases of a sweep which. Complete runs lack
-    nothing."""
+    """Says what would stop a run of the recipes on this machine and may be otherwise on another one, each once, and of some
+    cases of a sweep which: text, evaluation data and teachers that are not here, a Hub that cannot be asked, and a name on it
+    that only the environment says. Complete runs need none of it."""
     from lmeff.sweeps.cases import said_of
 
-    by_recipe: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], Sequence[str]] = {}
     names_by_line: dict[str, list[str]] = defaultdict(list)
     for case in cases:
-        if not is_complete(RunFolder.of(case.recipe)):
-            key = case.recipe.model_dump_json(exclude={"seed"})  # on which nothing of this depends
-            if key not in by_recipe:
-                by_recipe[key] = missing_here(case)
-            for line in by_recipe[key]:
+        if is_complete(RunFolder.of(case.recipe)):
+            continue
+        for check, section in _CHECKS_OF_PLACE.items():
+            decides = getattr(case.recipe, section) if section else case.recipe
+            key = (check.__name__, decides.model_dump_json(exclude={"seed"}))
+            if key not in found:
+                found[key] = _mistakes_by(check, case)
+            for line in found[key]:
                 names_by_line[line].append(case.recipe.name)
     missing = [said_of(line, names, len(cases)) for line, names in names_by_line.items()]
     for line in missing[:_MOST_NOTED]:
         note(f"lmeff train would stop here: {line}")
     if len(missing) > _MOST_NOTED:
         note(f"and {len(missing) - _MOST_NOTED} more like these")
+
+
+def _mistakes_by(check: Callable[[Resolved], None], resolved: Resolved) -> Sequence[str]:
+    try:
+        check(resolved)
+    except InputError as error:
+        return error.mistakes
+    except RunFailed as error:  # the Hub cannot be asked for a teacher
+        return [str(error)]
+    return ()
 
 
 def _check_evaluation_data(resolved: Resolved) -> None:
@@ -167,7 +167,13 @@ def _check_corpus(resolved: Resolved) -> None:
     check_corpus(resolved.recipe.corpus)
 
 
-_CHECKS_OF_PLACE = (_check_evaluation_data, _check_methods, _check_hub_names, _check_corpus)
+_CHECKS_OF_PLACE: dict[Callable[[Resolved], None], str | None] = {
+    _check_evaluation_data: "evaluation",
+    _check_methods: None,
+    _check_hub_names: None,
+    _check_corpus: "corpus",
+}
+"""Each with the section that alone decides what it finds; None where more of the recipe does."""
 _MOST_NOTED = 5
 
 
