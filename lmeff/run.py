@@ -53,8 +53,7 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
     # ---- text and tokens: once, before any process group exists; the other processes wait at a file lock
     from lmeff.tokens import positions_per_epoch, prepare_run
 
-    told = note if is_first and not state.step else None  # once, and not again when the run goes on
-    corpus, tokens = prepare_run(recipe, run.path, accept_other=command.accept_changes, say=told)
+    corpus, tokens = prepare_run(recipe, run.path, accept_other=command.accept_changes, say=note if is_first else None)
     check_data(recipe, positions_per_epoch(tokens, recipe.batch))
 
     # ---- evaluation: what lm-eval itself must read, and data of the Hub, before a step is trained

@@ -27,12 +27,12 @@ def prepare_run(
     Args:
         folder: of a run or a revision. Where an older version prepared its text by its own rule, so is it done again.
         accept_other: whether other tokens will do than those that a run without a checkpoint began with.
-        say: is told where not about `corpus.dev_share` of the text is held out.
+        say: is told where not about `corpus.dev_share` of the text is held out, before the folder has any work in it.
 
     Raises InputError for text that cannot be read, and for other tokens.
     """
     corpus, tokens = _as_begun(recipe, folder, accept_other)
-    if say is not None:
+    if say is not None and not (folder and RunFolder(folder).has_work()):
         for line in held_out_otherwise(corpus.manifest):
             say(line)
     return corpus, tokens

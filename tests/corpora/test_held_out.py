@@ -52,7 +52,10 @@ def test_a_run_says_how_much_of_a_small_file_is_held_out(tmp_path: Path, monkeyp
     Path("small.txt").write_text(book(1, 17_000))
     words = ["corpus.name=mine", "corpus.paths=[small.txt]", "tokenizer.vocab_size=320"]
     said: list[str] = []
-    corpus, _ = prepare_run(read_recipe("quickstart", words).recipe, say=said.append)
+    recipe = read_recipe("quickstart", words).recipe
+    corpus, _ = prepare_run(recipe, Path("run"), say=said.append)
+    Path("run/revisions/seed-0-tokens-0").mkdir(parents=True)
+    prepare_run(recipe, Path("run"), say=pytest.fail)  # it goes on, and has said it
     sizes = {side: split["num_bytes"] for side, split in corpus.manifest["splits"].items()}
     share = f"{100 * sizes['dev'] / (sizes['dev'] + sizes['train']):.1f}%"
     assert float(share[:-1]) > 10
