@@ -16,6 +16,7 @@ from lmeff.analysis.report.provenance import facts_of, model_hashes, provenance_
 from lmeff.analysis.report.sections import PageContent
 from lmeff.analysis.report.summary import summary
 from lmeff.analysis.scores.paths import read_scored
+from lmeff.formats.run_folder import RunFolder
 
 pytestmark = pytest.mark.medium
 Rows = Iterable[tuple[object, ...]]
@@ -71,7 +72,7 @@ def test_the_best_of_several_seeds_has_an_interval_and_the_anchor_since_when_it_
     assert said[1].startswith(f"Best in blimp at 30M tokens: a 20m with {best}; then b 20m with {second}")
     assert "overlap" not in said[1]
     assert said[2] == (
-        "a 20m has led since 20M tokens (of the 3 anchors that all have); at none before the last are all 3 in the order of"
+        "a 20m has led since 20M tokens (of the 3 anchors that all have); at the last but one not all 3 are in the order of"
         " the end."
     )
     assert said[3] == "No value is missing that other runs have."
@@ -82,7 +83,19 @@ def test_intervals_that_overlap_and_one_seed_are_said(page_of):
     assert "the two intervals overlap, so which of them is better is not settled" in words(page_of(rows))[1]
     alone = words(page_of(curves({("a", 0): [0.5, 0.7], ("b", 0): [0.6, 0.6]})))
     assert "a 20m with 70.0% (one seed: no interval over seeds); then b 20m with 60.0% (one seed" in alone[1]
-    assert alone[2] == "a 20m leads at the last of the 2 anchors that all have only; at the one before another does."
+    assert alone[2] == "a 20m leads at the last of the 2 anchors that all have; at the one before another does."
+
+
+def test_an_order_that_came_before_and_went_is_not_denied(page_of):
+    ends = {("a", 0): [0.7, 0.7, 0.7], ("b", 0): [0.6, 0.5, 0.6], ("c", 0): [0.5, 0.6, 0.5]}
+    assert words(page_of(curves(ends)))[2] == (
+        "a 20m has led since 10M tokens (of the 3 anchors that all have); at the last but one not all 3 are in the order of"
+        " the end."
+    )
+    ends = {("a", 0): [0.7, 0.5, 0.7], ("b", 0): [0.6, 0.6, 0.6]}
+    assert words(page_of(curves(ends)))[2] == (
+        "a 20m leads at the last of the 3 anchors that all have; at the one before another does."
+    )
 
 
 def test_equal_ends_have_no_best_and_one_that_is_alone_at_the_end_is_not_compared(page_of):
@@ -90,7 +103,32 @@ def test_equal_ends_have_no_best_and_one_that_is_alone_at_the_end_is_not_compare
     assert equal[1] == "Best in blimp at 20M tokens, equal in the digits shown: a 20m, b 20m with 70.0%."
     assert len(equal) == 3
     alone = words(page_of(curves({("a", 0): [0.5, 0.7], ("b", 0): [0.6]})))
-    assert alone[1] == "a 20m alone has come to 20M tokens, so no end can be compared in blimp."
+    assert alone[1] == "a 20m alone has a value at 20M tokens, so no end can be compared in blimp."
+
+
+def test_a_recipe_that_has_come_as_far_with_one_of_its_seeds_is_not_said_to_be_behind(page_of):
+    ends = {("a", 0): [0.5, 0.7], ("a", 1): [0.5, 0.8], ("b", 0): [0.5, 0.6], ("b", 1): [0.5]}
+    alone = "a 20m alone has a value of all its seeds at 20M tokens, so no end can be compared in blimp."
+    assert words(page_of(curves(ends)))[1] == alone
+    several = words(page_of(curves(ends | {("c", 0): [0.4, 0.5], ("c", 1): [0.4, 0.5]})))
+    assert several[1].startswith(
+        "Best in blimp at 20M tokens, of the 2 recipes that have a value of all their seeds there: a 20m with 75.0%"
+    )
+
+
+def test_scores_that_cannot_be_compared_have_no_best(fake_run):
+    """Seeds of one recipe that were scored over other examples leave no recipe to compare."""
+    folders = [fake_run(seed=seed, anchors=(0, 25), num_pairs=2 + seed) for seed in (0, 1)]
+    said = words(page_of_runs(*folders))
+    assert said[0].startswith("2 runs of 1 recipe: ")
+    assert said[1:] == ["No value is missing that other runs have."]
+    whole = fake_run(name="whole", anchors=(0, 25, 50), num_pairs=2)
+    behind = fake_run(name="behind", anchors=(0, 25), num_pairs=2)
+    other = fake_run(name="other", anchors=(0, 25, 50), num_pairs=3)
+    assert words(page_of_runs(whole, behind, other))[1] == (
+        "whole alone has a value at 50M tokens, so no end can be compared in lmeff_blimp (left out, not scored as the others"
+        " were: other)."
+    )
 
 
 def test_less_is_better_of_losses_and_states_are_counted(fake_run):
@@ -102,7 +140,7 @@ def test_less_is_better_of_losses_and_states_are_counted(fake_run):
     ]
     said = words(page_of_runs(*folders))
     assert said[1].startswith(
-        "Best in bits per byte of held-out text at 50M tokens, of the 2 recipes that have come that far: better with"
+        "Best in bits per byte of held-out text at 50M tokens, of the 2 recipes that have a value there: better with"
     )
     assert said[2] == "better has led since 25M tokens (of the 2 anchors that all have)."
     assert said[3].endswith("1 run failed, 1 run is on the way.")
@@ -208,14 +246,20 @@ def test_ties_are_warned_of_where_they_are_many(fake_run):
 
 
 def test_losses_that_are_not_finite_and_skipped_steps_are_warned_of(fake_run):
+    """A line of skipped steps has no loss either, whether that was finite or not, so it is told as skipped alone."""
     folder = fake_run(anchors=(0, 100), scored=False)
     lines = (folder / "run.log.jsonl").read_text().splitlines()
     record = json.loads(lines[-1])
-    broken = {**record, "step": record["step"] + 1, "loss": None, "num_skipped_steps": 3}
-    (folder / "run.log.jsonl").write_text("\n".join([*lines, json.dumps(broken), '{"step": 9']))
+    skipped = {**record, "step": record["step"] + 1, "loss": None, "num_skipped_steps": 3}
+    broken = skipped | {"step": record["step"] + 2, "tokens": 123_400_000}
+    log = folder / "run.log.jsonl"
+    log.write_text("\n".join([*lines, json.dumps(skipped)]))
+    of_skipped = "Not finite: 180m_hybrid skipped 3 steps, where loss or gradient was no finite number."
+    assert page_of_runs(folder).cautions == [of_skipped]
+    log.write_text("\n".join([*lines, json.dumps(skipped), json.dumps(broken), '{"step": 9']))
     assert page_of_runs(folder).cautions == [
-        "Not finite: 180m_hybrid has no finite training loss in 1 line of its log, first at 99.6M tokens.",
-        "Not finite: 180m_hybrid skipped 3 steps, where loss or gradient was no finite number.",
+        "Not finite: 180m_hybrid has no finite training loss in 1 line of its log, first at 123.4M tokens.",
+        of_skipped,
     ]
 
 
@@ -263,6 +307,23 @@ def test_costs_are_those_of_the_last_anchor(fake_run):
     assert table.words == ["All 2 runs together: 3.29e+17 FLOPs and 30 min 31 s of device time."]
 
 
+def test_each_sum_of_costs_is_of_the_runs_that_say_it(fake_run, tmp_path):
+    ours = [fake_run(name=name, anchors=(0, 100), scored=False) for name in ("one", "other")]
+    path = tmp_path / "scores.csv"
+    path.write_text("corpus,tokens,seed,acc,flops\nweb,100,0,0.5,1e18\nweb,200,0,0.6,2e18\n")
+
+    def said(*paths: Path) -> list[str]:
+        return cost_table(PageContent(Study(*read_scored(paths)), {}, None).views).words
+
+    assert said(path, *ours) == ["Together: 2.23e+18 FLOPs (3 of 3 runs) and 20 min 21 s of device time (2 of 3 runs)."]
+    assert said(path, ours[0]) == ["All 2 runs together: 2.11e+18 FLOPs."]
+    change_json(ours[1] / "plan.json", mode="anneal")
+    assert said(path, *ours) == [
+        "Together: 2.11e+18 FLOPs (2 of 3 runs).",
+        "other is trained in parts (anneal); all of them take 2.4e+18 FLOPs, as planned.",
+    ]
+
+
 def test_costs_that_no_file_says_are_not_there(page_of):
     table = cost_table(page_of(curves({("a", 0): [0.5, 0.6]})).views)
     assert (table.columns, table.rows, table.words) == ([], [], [])
@@ -295,6 +356,20 @@ def test_provenance_is_what_the_files_say(fake_run):
     assert table.columns == ["lmeff", "Recipe"]
     assert [row[0].value for _, row in table.rows] == [f"{version}, commit {'f' * 12}" for version in ("0.9", "1.0")]
     assert {fact.what for fact in table.shared} >= {"torch", "Tokenizer", "Last model"}
+
+
+def test_a_run_in_parts_was_trained_from_its_first_line_to_its_last(fake_run):
+    folder = fake_run(anchors=(0, 100), scored=False)
+    record = json.loads((folder / "run.log.jsonl").read_text().splitlines()[0])
+    (folder / "run.log.jsonl").unlink()
+    change_json(folder / "plan.json", mode="restart")
+    for part, hours in (("25M", ("09", "10")), ("100M", ("11", "12", "13"))):
+        path = RunFolder(folder).part(part).log_jsonl
+        path.parent.mkdir(parents=True)
+        lines = [json.dumps(record | {"step": step, "time": f"2026-11-22T{at}:00:00"}) for step, at in enumerate(hours)]
+        path.write_text("\n".join(lines))
+    facts = {fact.what: fact.value for fact in facts_of(page_of_runs(folder).views[0].run)}
+    assert facts["Trained"] == "2026-11-22 09:00 to 2026-11-22 13:00 UTC"
 
 
 def test_the_provenance_of_a_table_is_its_file(page_of):

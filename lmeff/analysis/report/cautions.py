@@ -90,8 +90,13 @@ def _tie_rate(run: Run, anchor: Anchor, task: str) -> float | None:
 
 def _not_finite(views: Sequence[RunView]) -> Iterator[str]:
     for view in views:
-        # The log cannot hold a NaN: it has null where the loss was no finite number.
-        broken = [record for record in view.run.log if record.loss is None]
+        # The log has null where the loss was no finite number, and where steps were skipped, which are counted below.
+        skipped_before = [0, *(record.num_skipped_steps for record in view.run.log)]
+        broken = [
+            record
+            for record, before in zip(view.run.log, skipped_before, strict=False)
+            if record.loss is None and record.num_skipped_steps == before
+        ]
         if broken:
             yield (
                 f"Not finite: {view.label} has no finite training loss in {number_of(len(broken), 'line')} of its log, first at"

@@ -74,7 +74,8 @@ def cost_table(views: Sequence[RunView]) -> CostTable:
     cells = [[text(view.run, cost) for _, text in _COLUMNS] for view, cost in known]
     kept = [index for index in range(len(_COLUMNS)) if any(row[index] != "-" for row in cells)]
     rows = [(view, [row[index] for index in kept]) for (view, _), row in zip(known, cells, strict=True)]
-    words = [*_together([cost for _, cost in known], len(views)), *_in_parts([view for view, _ in known])]
+    whole = [cost for view, cost in known if not _is_in_parts(view.run)]
+    words = [*_together(whole, len(views)), *_in_parts([view for view, _ in known])]
     return CostTable([_COLUMNS[index][0] for index in kept], rows, words)
 
 
@@ -89,14 +90,19 @@ def _flops(number: float | None) -> str:
 
 
 def _together(costs: Sequence[Cost], num_runs: int) -> list[str]:
-    if len(costs) < 2:
-        return []
+    """Of the runs of which the last anchor holds all that they cost."""
     flops = [math.fsum(filter(None, cost[:3])) for cost in costs if cost.flops]
     seconds = [each for cost in costs if (each := cost.device_seconds)]
-    parts = [f"{_flops(math.fsum(flops))} FLOPs"] if flops else []
-    parts += [f"{format_duration(math.fsum(seconds))} of device time"] if seconds else []
-    who = f"All {num_runs} runs" if len(costs) == num_runs else f"The {len(costs)} of {num_runs} runs that say it"
-    return [f"{who} together: {' and '.join(parts)}."] if parts else []
+    sums = [
+        (f"{_flops(math.fsum(flops))} FLOPs", len(flops)),
+        (f"{format_duration(math.fsum(seconds))} of device time", len(seconds)),
+    ]
+    sums = [(words, number) for words, number in sums if number > 1]
+    if not sums:
+        return []
+    if all(number == num_runs for _, number in sums):
+        return [f"All {num_runs} runs together: {' and '.join(words for words, _ in sums)}."]
+    return [f"Together: {' and '.join(f'{words} ({number} of {num_runs} runs)' for words, number in sums)}."]
 
 
 def _in_parts(views: Sequence[RunView]) -> list[str]:
@@ -104,5 +110,9 @@ def _in_parts(views: Sequence[RunView]) -> list[str]:
     return [
         f"{view.label} is trained in parts ({plan.mode}); all of them take {_flops(plan.total_flops)} FLOPs, as planned."
         for view in views
-        if (plan := view.run.plan) and plan.mode != "snapshot"
+        if (plan := view.run.plan) and _is_in_parts(view.run)
     ]
+
+
+def _is_in_parts(run: Run) -> bool:
+    return run.plan is not None and run.plan.mode != "snapshot"

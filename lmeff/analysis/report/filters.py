@@ -82,7 +82,10 @@ def _about_tasks(runs: Sequence[Run], tasks: Sequence[str]) -> dict[str, dict[st
     """By task the suite that it is in, or is, and the title of the phenomenon that it is, or is in."""
     titles = task_titles(runs, phenomena_of(runs))
     about: dict[str, dict[str, str | None]] = {}
-    subtasks = {group: below for run in runs for group, below in run.subtasks.items()}
+    subtasks: dict[str, dict[str, None]] = {}
+    for run in runs:
+        for group, below in run.subtasks.items():
+            subtasks.setdefault(group, {}).update(dict.fromkeys(below))
 
     def put(task: str, suite: str, phenomenon: str | None) -> None:
         phenomenon = titles.get(task, phenomenon)

@@ -10,6 +10,8 @@ from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.report.views import RunView
 from lmeff.analysis.scores.table_runs import TableRun
 from lmeff.files import sha256_file
+from lmeff.formats.run_folder import RunFolder
+from lmeff.formats.run_log import read_log
 
 SHORT = 12
 """Characters of a hash where it stands in a table; the whole one is in the text that a pointer shows, and run by run."""
@@ -115,11 +117,14 @@ def _data(about: dict[str, Any]) -> str:
 
 
 def _dates(run: Run) -> str:
-    """From the first to the last line of the log, or where there is none when its state was last written."""
-    times = [_minute(run.log[0].time), _minute(run.log[-1].time)] if run.log else []
+    """From the first to the last line of its logs, or where there is none when its state was last written."""
+    logs = [run.log]
+    if run.plan and run.plan.mode != "snapshot":
+        logs += [read_log(part.log_jsonl) for part in RunFolder(run.folder).parts()]
+    times = sorted(line.time for log in logs for line in (*log[:1], *log[-1:]))
     if not times:
         return f"until {_minute(run.state.updated)} UTC" if run.state else ""
-    return f"{' to '.join(dict.fromkeys(times))} UTC"
+    return f"{' to '.join(dict.fromkeys(map(_minute, (times[0], times[-1]))))} UTC"
 
 
 def _minute(time: str) -> str:

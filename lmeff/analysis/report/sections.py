@@ -171,6 +171,7 @@ SECTIONS = (
         lambda content: {
             "provenance": provenance_table(content.views),
             "hashes": content.hashes,
+            "read": content.study.notes,
             "looked_for": LOOKED_FOR,
         },
     ),

@@ -41,7 +41,7 @@ def _what_was_compared(series: Sequence[Series], views: Sequence[RunView]) -> st
     ]
     last = max((run.tokens for run in runs), default=0)
     until = f"Trained on up to {format_tokens(last)} {runs[0].unit}." if last else "None has been trained yet."
-    return f"{words}: {'; '.join(filter(None, kinds)) or 'alike in corpus, size, vocabulary and seed'}. {until}"
+    return f"{words}: {'; '.join(filter(None, kinds))}. {until}"
 
 
 def _kinds(one: str, several: str, names: Iterable[str | None]) -> str:
@@ -57,11 +57,13 @@ def _best(series: Sequence[Series]) -> Iterator[str]:
     tasks = headline_tasks(series)
     for task in tasks[:_MOST_TASKS]:
         alike, left_out = scored_alike(series, [task])
+        if len(alike) < 2:
+            continue
         points = score_points(alike, task)
         form = "{:.1f}%" if shown_metric(alike, task) == "acc" else "{:.1f} (score x 100)"
         yield from _of_points(points, alike, f"in {task}", form.format, left_out, more_is_better=True)
-    if len(tasks) > _MOST_TASKS:
-        yield f"{len(tasks) - _MOST_TASKS} more tasks are in the table below."
+    if (more := len(tasks) - _MOST_TASKS) > 0:
+        yield f"{number_of(more, 'more task')} {'is' if more == 1 else 'are'} in the table below."
     if not tasks and all(same_held_out_text(series[0].runs[0], each.runs[0]) for each in series):
         points = all_points(series, ["dev"], "dev_bits_per_byte")
         yield from _of_points(
@@ -86,15 +88,18 @@ def _of_points(
     ended = by_anchor.loc[:, by_anchor.loc[last].notna()]
     unit = series[0].unit
     where = f"at {format_tokens(int(last))} {unit}"
+    more = f" ({left_out})" if left_out else ""
+    # A recipe has a mean at the anchors that all of its seeds have come to.
+    of_all = " of all its seeds" if any(len(each.runs) > 1 for each in series) else ""
     if ended.shape[1] < 2:
-        yield f"{ended.columns[0]} alone has come to {format_tokens(int(last))} {unit}, so no end can be compared {what}."
+        yield f"{ended.columns[0]} alone has a value{of_all} {where}, so no end can be compared {what}{more}."
         return
     shared = ended.dropna()
     order = list(ended.loc[last].sort_values(ascending=not more_is_better, kind="stable").index)
     at_end = points[points["anchor"] == last].set_index("series")
     best, second = order[:2]
-    others = f", of the {len(order)} recipes that have come that far" if ended.shape[1] < len(series) else ""
-    more = f" ({left_out})" if left_out else ""
+    of_all = of_all.replace("its", "their")
+    others = f", of the {len(order)} recipes that have a value{of_all} there" if ended.shape[1] < len(series) else ""
     said = form(at_end.at[best, "value"])
     if len(equal := [name for name in order if form(at_end.at[name, "value"]) == said]) > 1:
         yield f"Best {what} {where}{others}, equal in the digits shown: {named(equal)} with {said}{more}."
@@ -130,12 +135,12 @@ def _since(shared: pd.DataFrame, order: list[str], more_is_better: bool, unit: s
     if len(shared) < 2:
         return f"All have one anchor, {format_tokens(at_end)}, so since when {order[0]} has led is not known."
     if first == at_end:
-        return f"{order[0]} leads at the last {anchors} only; at the one before another does."
+        return f"{order[0]} leads at the last {anchors}; at the one before another does."
     led = f"{order[0]} has led since {format_tokens(first)} {unit} ({anchors})"
     if len(order) == 2:
         return f"{led}."
     if ordered == at_end:
-        return f"{led}; at none before the last are all {len(order)} in the order of the end."
+        return f"{led}; at the last but one not all {len(order)} are in the order of the end."
     return f"{led}; all {len(order)} have been in the order of the end since {format_tokens(ordered)}."
 
 

@@ -136,9 +136,9 @@ class RunView:
         return format_tokens(self.run.tokens)
 
     @property
-    def tiles(self) -> list[tuple[str, str, str]]:
-        """The few numbers to see first: what, value, and a line of small print."""
-        tiles = []
+    def tiles(self) -> list[tuple[str, str, str, str | None]]:
+        """The few numbers to see first: what, value, a line of small print, and the task that they are of."""
+        tiles: list[tuple[str, str, str, str | None]] = []
         for task in self.tasks:
             last = next(anchor for anchor in reversed(self.run.anchors) if accuracy(anchor, task))
             at = f"at {last.tokens_name} {self.run.unit}"
@@ -149,20 +149,19 @@ class RunView:
                 if interval := accuracy_interval(self.run, last, task):
                     low, high = (f"{100 * end:.1f}" for end in interval)
                     small += f"; 95% interval {low} to {high} over {over_examples(self.run, task)}, one seed"
-            tiles.append((f"{what}, {task}", accuracy(last, task), small))
+            tiles.append((f"{what}, {task}", accuracy(last, task), small, task))
         for each in self.changes:
             span = f"95% interval {each.low:.1f} to {each.high:.1f} over {each.over}, one seed"
             what = f"Change, {each.task}" if len(self.changes) > 1 else "Change in accuracy"
-            tiles.append((what, f"{each.points:+.1f} points", f"{span}; {each.span}"))
+            tiles.append((what, f"{each.points:+.1f} points", f"{span}; {each.span}", each.task))
         losses = [(anchor, found) for anchor in self.run.anchors if (found := anchor.document.held_out) is not None]
         if losses:
             last, (name, value) = losses[-1]
             document, where = last.document, f"at {last.tokens_name} tokens"
-            tiles.append(("Held-out loss", loss_text(value), f"{UNITS[name]}, {where}"))
+            tiles.append(("Held-out loss", loss_text(value), f"{UNITS[name]}, {where}", None))
             if document.dev_bits_per_byte is not None:
-                tiles.append(
-                    ("Compression", loss_text(document.dev_bits_per_byte), f"bits per byte of held-out text, {where}")
-                )
+                small = f"bits per byte of held-out text, {where}"
+                tiles.append(("Compression", loss_text(document.dev_bits_per_byte), small, None))
         return tiles
 
     @cached_property

@@ -40,7 +40,8 @@ def paradigm_boxes(study: Study) -> dict[str, Any] | None:
 
 
 def seed_boxes(study: Study) -> dict[str, Any] | None:
-    """A box for each recipe with three seeds or more, of their scores on the first task at the last anchor that all have."""
+    """A box for each recipe with three seeds or more, of their scores on the first task at the last of the anchors that most of
+    them have."""
     tasks = headline_tasks(study.series)[:1]
     several = [each for each in study.series if len(each.runs) >= FEWEST_SEEDS]
     if not tasks or not several:
@@ -57,7 +58,7 @@ def seed_boxes(study: Study) -> dict[str, Any] | None:
         if len(whole) and whole.iloc[-1] >= FEWEST_SEEDS:
             last = of_seeds[of_seeds["tokens"] == whole.index[-1]]
             values[str(model)] = {f"{seed:.0f}": value for seed, value in zip(last["seed"], last["value"], strict=True)}
-    words = "single seeds, at the last anchor that all seeds of a recipe have"
+    words = "single seeds, at the last of the anchors that most seeds of a recipe have"
     return _figure(
         study,
         "Seeds of each recipe",

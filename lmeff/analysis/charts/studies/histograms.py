@@ -33,6 +33,10 @@ def lengths_figure(study: Study) -> dict[str, Any] | None:
     """Tokens of the documents that training reads, and bytes of their text for each token; a line for each prepared text and
     tokenizer. None where no prepared tokens lie beside the runs."""
     texts: dict[str, tuple[str, Documents]] = {}
+    readers: dict[str | None, dict[str, None]] = {}
+    for each in study.series:
+        for run in each.runs:
+            readers.setdefault(tokens_fingerprint(run), {})[each.label] = None
     for run in {tokens_fingerprint(run): run for run in reversed(study.runs)}.values():
         documents = documents_of(run)
         if documents is not None and len(documents.num_tokens):
@@ -65,7 +69,10 @@ def lengths_figure(study: Study) -> dict[str, Any] | None:
             "Bytes a token",
         ),
     ]
-    return as_figure(side_by_side([chart for chart in charts if chart is not None]))
+    spec = as_figure(side_by_side([chart for chart in charts if chart is not None]))
+    # For filters: the lines are of texts, not of runs.
+    spec["usermeta"]["read_by"] = {name: list(readers[documents.fingerprint]) for name, documents in named.items()}
+    return spec
 
 
 def losses_figure(study: Study) -> dict[str, Any] | None:
@@ -147,6 +154,7 @@ def _sentence_panels(series: Sequence[Series]) -> list[Panel | None]:
             "Loss of acceptable sentences",
             f"of {which}, {at}, all seeds together; less likely ones to the right{more}",
             "Nats a sentence",
+            over_all_tasks=True,
         ),
         _panel(
             margins,
@@ -156,6 +164,7 @@ def _sentence_panels(series: Sequence[Series]) -> list[Panel | None]:
             f"of {which}, {at}; right of the dashed line the pair is right{more}",
             "Nats",
             mark=0.0,
+            over_all_tasks=True,
         ),
     ]
 
@@ -169,8 +178,10 @@ def _panel(
     x_title: str,
     is_log: bool = False,
     mark: float | None = None,
+    over_all_tasks: bool = False,
 ) -> Panel | None:
-    """`values` by line, the finite ones; `mark` is dashed."""
+    """`values` by line, the finite ones; `mark` is dashed. What is `over_all_tasks` is not drawn on a page whose reader filters
+    tasks."""
     finite = {name: is_there for name, every in values.items() if len(is_there := every[np.isfinite(every)])}
     if not finite:
         return None
@@ -178,12 +189,13 @@ def _panel(
     words += f"; not finite and left out: {num_infinite:,}" if num_infinite else ""
     edges = edges_of(finite)
     rows: list[dict[str, Any]] = []
+    more = {"over_all_tasks": True} if over_all_tasks else {}
     for name, of_line in finite.items():
         percent = shares(of_line, edges)
         ends = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
         # Steps go on to the upper edge of the last bin.
         rows += [
-            {"series": name, "x": round(float(edge), 8), "value": round(float(share), 3), "bin": words_of_bin}
+            {"series": name, "x": round(float(edge), 8), "value": round(float(share), 3), "bin": words_of_bin, **more}
             for edge, share, words_of_bin in zip(edges, [*percent, percent[-1]], [*ends, ends[-1]], strict=True)
         ]
     scale = alt.Scale(type="log", nice=False) if is_log else alt.Scale(zero=False, nice=False)

@@ -4,6 +4,7 @@ function makeFilters(facts, figures) {
   "use strict";
   const { runs, tasks, over_all_runs: overAllRuns, over_all_tasks: overAllTasks, of_task: ofTask } = facts;
   const OF_RUNS = ["corpus", "size", "vocabulary", "seed"];
+  const OF_ALL_TASKS = "Of all tasks, so it is not drawn while tasks are filtered.";
   const chosen = new Map(); // by facet a Set of values
   const buttons = [...document.querySelectorAll("[data-facet]")];
   const passes = (facet, value) => !chosen.has(facet) || chosen.get(facet).has(value);
@@ -22,11 +23,13 @@ function makeFilters(facts, figures) {
     return !task || (passes("task", task.suite) && (!task.phenomenon || passes("phenomenon", task.phenomenon)));
   };
 
-  // A row with a seed is of one run; one without is of all runs of its series.
-  function isRowShown(row) {
+  // A row with a seed is of one run; one without is of all runs of its series. What else lines are called by, such as the parts
+  // of a model, is of all runs; and where `readBy` names the series that read each text, rows are of any run of these.
+  function isRowShown(row, readBy) {
     if (row.task !== undefined && !isTaskShown(row.task)) return false;
-    if (row.series === undefined) return !areRunsFiltered();
-    const members = bySeries.get(row.series) || [];
+    if (row.over_all_tasks && areTasksFiltered()) return false;
+    if (readBy && readBy[row.series]) return readBy[row.series].some((label) => bySeries.get(label).some((run) => run.shown));
+    const members = bySeries.get(row.series) || runs.map(({ seed }, i) => ({ seed, shown: shownRuns[i] }));
     const hasSeed = row.seed !== undefined && row.seed !== null;
     return hasSeed ? members.some((run) => run.seed === String(row.seed) && run.shown) : members.every((run) => run.shown);
   }
@@ -93,19 +96,24 @@ function makeFilters(facts, figures) {
     });
   }
 
-  // The specification of a figure with no more than what is chosen; or a sentence that says why there is none.
-  function filtered(name) {
+  // The specification of a figure with no more than what is chosen; or a sentence that says why there is none. `picked` are the
+  // paradigms that are drawn of all.
+  function filtered(name, picked) {
     if (!chosen.size) return figures[name];
     if (areRunsFiltered() && overAllRuns.includes(name)) return "Computed over all runs, so it is not drawn while runs are filtered.";
-    if (areTasksFiltered() && overAllTasks.includes(name)) return "Of all tasks, so it is not drawn while tasks are filtered.";
+    if (areTasksFiltered() && overAllTasks.includes(name)) return OF_ALL_TASKS;
     if (ofTask[name] && !isTaskShown(ofTask[name])) return `Of ${ofTask[name]} alone, which is filtered out.`;
+    if (name === "paradigms" && !picked.some(isTaskShown)) return "None of the paradigms picked is of what is chosen.";
     const { datasets = {}, ...rest } = figures[name];
     const spec = structuredClone(rest);
     const lines = name === "trade_offs" ? [] : referenceData(spec);
-    const kept = ([key, rows]) => [key, lines.includes(key) ? rows : rows.filter(isRowShown)];
+    const readBy = spec.usermeta && spec.usermeta.read_by;
+    const kept = ([key, rows]) => [key, lines.includes(key) ? rows : rows.filter((row) => isRowShown(row, readBy))];
     spec.datasets = Object.fromEntries(Object.entries(datasets).map(kept));
     if (name === "trade_offs" && areRunsFiltered()) spec.concat.forEach((panel) => drawFrontAnew(panel, spec.datasets));
     if (!Object.entries(spec.datasets).some(([key, rows]) => rows.length && !lines.includes(key))) {
+      const isOverTasks = Object.values(datasets).some((rows) => rows.some((row) => row.over_all_tasks));
+      if (isOverTasks && areTasksFiltered()) return OF_ALL_TASKS;
       return "Nothing here is of what is chosen, or it is a mean over seeds of which some are filtered out.";
     }
     if (spec.concat) withoutEmptyPanels(spec, lines);
@@ -138,6 +146,7 @@ function makeFilters(facts, figures) {
       }
     }
     hide("[data-over-all]", () => !areRunsFiltered());
+    hide("[data-about-task]", ({ aboutTask }) => isTaskShown(aboutTask));
     document.documentElement.classList.toggle("is-filtered", chosen.size > 0);
     for (const each of document.querySelectorAll("[data-filter-state]")) each.textContent = words();
     for (const each of document.querySelectorAll("[data-show-all]")) each.hidden = !chosen.size;

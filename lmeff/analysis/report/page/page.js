@@ -118,7 +118,7 @@
     const figure = document.querySelector(`figure[data-figure="${name}"]`);
     // vega-embed shrinks the element it draws into; the figure keeps the width of the page.
     const place = figure.firstElementChild || figure.appendChild(document.createElement("div"));
-    const spec = filters.filtered(name);
+    const spec = filters.filtered(name, picked);
     if (typeof spec === "string") {
       if (views[name]) views[name].finalize();
       delete views[name];
@@ -138,20 +138,23 @@
     if (name === "paradigms") result.view.signal("picked", picked).resize().runAsync();
   }
 
-  // One drawing after the other: a second click may come before the first has been drawn.
+  // One drawing after the other: a second click may come before the first has been drawn. A figure that fails leaves the others.
   let drawn = Promise.resolve();
-  function drawAll() {
-    drawn = drawn.then(() => Promise.all(Object.keys(figures).map(draw)));
+  function drawAll(names = Object.keys(figures)) {
+    drawn = drawn.then(async () => {
+      for (const { reason } of await Promise.allSettled(names.map(draw))) if (reason) console.error(reason);
+    });
   }
 
   // Drawn anew, since a figure that is saved looks the same from every page: light, on white, and as wide as on a large screen.
   const SAVED_WIDTH = 1040;
   async function save(name, type) {
-    if (!views[name]) return;
+    const spec = filters.filtered(name, picked);
+    if (!views[name] || typeof spec === "string") return;
     const config = { ...configOf(themes.light, SAVED_WIDTH), padding: 16 };
     const place = document.createElement("div");
     const options = { config, renderer: "svg", actions: false };
-    const { view, finalize } = await window.vegaEmbed(place, fitted(filters.filtered(name), SAVED_WIDTH), options);
+    const { view, finalize } = await window.vegaEmbed(place, fitted(spec, SAVED_WIDTH), options);
     const chosen = (key) => key.startsWith("chosen") || key === "picked";
     view.setState(views[name].view.getState({ signals: chosen, data: chosen }));
     await view.runAsync();
@@ -230,13 +233,17 @@
       const task = button.dataset.task;
       // Beyond a dozen panels the one chosen first gives way.
       picked = picked.includes(task) ? picked.filter((each) => each !== task) : [...picked, task].slice(-MAX_PICKED);
-      if (views.paradigms) views.paradigms.view.signal("picked", picked).resize().runAsync();
+      if (views.paradigms && typeof filters.filtered("paradigms", picked) !== "string") {
+        views.paradigms.view.signal("picked", picked).resize().runAsync();
+      } else {
+        drawAll(["paradigms"]);
+      }
     }
     if (button && button.dataset.copy) copy(button);
     if (button && button.dataset.save) save(button.dataset.save, button.dataset.type);
     showChoices();
   });
-  dark.addEventListener("change", drawAll);
+  dark.addEventListener("change", () => drawAll());
   let width = document.body.clientWidth;
   let waiting;
   window.addEventListener("resize", () => {
