@@ -59,6 +59,21 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2))
 
 
+def write_documents(path: Path, number: int = 300) -> None:
+    """As JSON lines, of different lengths."""
+    texts = ["word " * (3 + each % 40) + f"number {each} ends." for each in range(number)]
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+
+def say_which_tokens(run: Path, data: Path, fingerprint: str) -> None:
+    """In the files of a run: that it was trained on these tokens, which lie under `data`."""
+    document = {"corpus": {"fingerprint": "x"}, "tokens": {"fingerprint": fingerprint, "tokenizer_sha256": "y"}}
+    for path in run.glob("revisions/*/anchor.json"):
+        write_json(path.parent / "provenance.json", document)
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text() + f"paths: {{data: {data}}}\n")
+
+
 def revision_name(seed: int, millions: int) -> str:
     return f"seed-{seed}-tokens-{millions}M" if millions else f"seed-{seed}-tokens-0"
 

@@ -1,20 +1,26 @@
 """Filters of the page: what there is to choose, and in a browser what changes when it is chosen."""
 
+import csv
 import html
 import json
 import os
 import re
 import shutil
 import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from analysis.fake_runs import say_which_tokens, write_documents
 
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.report.filters import in_order
 from lmeff.analysis.report.report import write_report
 from lmeff.analysis.report.sections import PageContent
 from lmeff.analysis.scores.paths import read_scored
+from lmeff.corpora import prepare_text
+from lmeff.recipe.sections.corpus import Corpus
+from lmeff.tokens import prepare_tokenizer, prepare_tokens
 
 HEADER = "dataset,model_size,milestone,vocab_size,seed,acc"
 
@@ -58,6 +64,62 @@ def test_there_is_a_filter_where_there_is_a_choice(tmp_path, fake_run):
     assert about["lmeff_blimp"] == {"suite": "lmeff_blimp", "phenomenon": None}
     assert about["lmeff_blimp_causative"] == {"suite": "lmeff_blimp", "phenomenon": "argument structure"}
     assert about["lmeff_blimp_binding"] == {"suite": "lmeff_blimp", "phenomenon": "binding"}
+
+
+@pytest.mark.medium
+def test_groups_of_tasks_are_those_of_all_runs(fake_run):
+    """A run that was scored on fewer phenomena, and comes last, takes none of the others away."""
+    runs = [fake_run(name=name, num_pairs=2, anchors=(0, 25)) for name in ("all", "few")]
+    for path in runs[1].glob("results/*/lmeff_blimp.json"):
+        document = json.loads(path.read_text())
+        groups = document["group_subtasks"]
+        del groups["lmeff_blimp_ellipsis"]
+        groups["lmeff_blimp"].remove("lmeff_blimp_ellipsis")
+        document["results"] = {name: one for name, one in document["results"].items() if "ellipsis" not in name}
+        path.write_text(json.dumps(document))
+    about = content_of(*runs).filters.data["tasks"]
+    assert about["lmeff_blimp_ellipsis_n_bar_1"] == {"suite": "lmeff_blimp", "phenomenon": "ellipsis"}
+    assert len(about) == 1 + 12 + 67
+
+
+class ButtonsAndLists(HTMLParser):
+    """The values of a page's buttons of filters, and the words of these and of its lists."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.values: list[str] = []
+        self.words: list[str] = []
+        self._open = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        known = dict(attrs)
+        self._open = "button" if "data-facet" in known else tag
+        if "data-facet" in known:
+            self.values.append(known["data-value"] or "")
+
+    def handle_data(self, data: str) -> None:
+        if self._open in ("button", "li") and data.strip():
+            self.words.append(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+
+
+@pytest.mark.medium
+def test_names_are_written_as_they_are_and_the_page_says_how_they_were_read(tmp_path):
+    """Names that are no HTML; and seeds with names, of two recipes, from which nothing is predicted."""
+    corpora = ['the "web"', "tales</script><b>'&amp;"]
+    path = tmp_path / "named.csv"
+    with path.open("w", newline="") as file:
+        rows = [[corpus, "<s>&", 25, 8000, seed, 0.5] for corpus in corpora for seed in ("first", "second")]
+        csv.writer(file).writerows([HEADER.split(","), *rows])
+    study = Study(*read_scored([path]))
+    assert study.prediction is None
+    found = ButtonsAndLists(write_report(study, tmp_path / "page.html").read_text())
+    assert found.values == [*corpora, "0", "1"]
+    assert found.words[:4] == found.values
+    assert "named.csv: seeds are shown as numbers: first as 0, second as 1" in found.words
 
 
 @pytest.mark.medium
@@ -134,14 +196,25 @@ def seen_after(page: Path, folder: Path, *steps: str, address: str = "") -> list
 @pytest.mark.slow
 @pytest.mark.skipif(not (shutil.which("chromium") or os.environ.get("CI")), reason="needs chromium")
 def test_in_a_browser_filters_change_figures_and_tables(tmp_path, fake_run):
-    """A table of two corpora, sizes and seeds beside a run of ours with phenomena."""
-    study = Study(*read_scored([fake_run(num_pairs=3, anchors=(0, 25, 100)), table(tmp_path)]))
-    page = write_report(study, tmp_path / "page.html")
-    web, seed, blimp, binding = (
-        button(*one) for one in [("corpus", "web"), ("seed", "1"), ("task", "lmeff_blimp"), ("phenomenon", "binding")]
+    """A table of two corpora, sizes and seeds beside a run of ours with phenomena, pairs, a log and its text."""
+    run = fake_run(num_pairs=3, anchors=(0, 25, 100))
+    write_documents(tmp_path / "a.jsonl")
+    corpus = prepare_text(Corpus(name="small", paths=[str(tmp_path / "a.jsonl")], dev_share=0.05), tmp_path / "data")
+    say_which_tokens(run, tmp_path / "data", prepare_tokens(corpus, prepare_tokenizer(corpus, 300)).fingerprint)
+    page = write_report(Study(*read_scored([run, table(tmp_path)])), tmp_path / "page.html")
+    web, seed, blimp, binding, hybrid = (
+        button(*one)
+        for one in [
+            ("corpus", "web"),
+            ("seed", "1"),
+            ("task", "lmeff_blimp"),
+            ("phenomenon", "binding"),
+            ("corpus", "hybrid_3.7B"),
+        ]
     )
-    whole, of_web, of_seed, again, of_task, of_binding = seen_after(
-        page, tmp_path, web, seed, "[data-show-all]", blimp, binding
+    paradigm = '[data-task="lmeff_blimp_principle_A_case_1"]'
+    whole, of_web, of_seed, again, of_task, of_binding, of_hybrid, of_picked = seen_after(
+        page, tmp_path, web, seed, "[data-show-all]", blimp, binding, hybrid, paradigm
     )
     assert whole["state"] == "all is shown"
     assert (whole["runs"], whole["pressed"], whole["canShowAll"], whole["paradigms"]) == (9, [], False, 67)
@@ -158,8 +231,7 @@ def test_in_a_browser_filters_change_figures_and_tables(tmp_path, fake_run):
     assert set(main["marks"]) <= set(marks), "what stays is drawn as before"
     assert len(of_web["copied"].splitlines()) == 1 + 4
     assert not of_web["figures"]["phenomena"]["drawn"], "nothing of the table has phenomena"
-    if "agreement" in of_web["figures"]:
-        assert "Computed over all runs" in of_web["figures"]["agreement"]["words"]
+    assert "Computed over all runs" in of_web["figures"]["agreement"]["words"]
 
     assert of_seed["state"] == "corpus web; seed 1 (2 of 9 runs)"
     lines = of_seed["figures"]["main"]["marks"]
@@ -181,8 +253,20 @@ def test_in_a_browser_filters_change_figures_and_tables(tmp_path, fake_run):
     assert "ellipsis" not in of_binding["figures"]["phenomena"]["panels"]
     assert of_binding["paradigms"] == 7
 
+    assert whole["figures"]["losses"]["panels"] == [STEPS, *SENTENCES]
+    assert of_web["figures"]["losses"]["words"], "the table has no losses"
+    assert of_task["figures"]["losses"]["panels"] == [STEPS], "those of sentences are of all tasks"
+    assert whole["figures"]["lengths"]["drawn"]
+    assert of_web["figures"]["lengths"]["words"], "the text is that of another corpus"
+    assert of_hybrid["figures"]["lengths"]["panels"] == ["Length of documents", "Bytes a token"]
+    assert whole["figures"]["paradigms"]["drawn"]
+    assert "None of the paradigms picked" in of_hybrid["figures"]["paradigms"]["words"]
+    assert of_picked["figures"]["paradigms"]["panels"] == ["principle A case 1"]
+
 
 SIZES = ("180m 8000", "20m 8000")
+STEPS = "Training loss of steps"
+SENTENCES = ["Loss of acceptable sentences", "How much likelier the acceptable sentence is"]
 
 
 @pytest.mark.slow
@@ -194,6 +278,7 @@ def test_in_a_browser_a_page_loaded_again_keeps_its_filters(tmp_path):
     tales, of_seed, whole = seen_after(page, tmp_path, button("seed", "0"), "[data-show-all]", address=address)
     assert tales["state"] == "corpus tales (4 of 8 runs)"
     figure = tales["figures"]["trade_offs"]
+    assert figure["marks"]
     assert all("series: tales" in mark for mark in figure["marks"])
     assert "Training tokens: 25M; blimp, %: 53" in figure["others"], "the front begins at the cheapest"
     assert "Training tokens: 25M; blimp, %: 63" in whole["figures"]["trade_offs"]["others"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from analysis.fake_runs import GROUP, SUBTASKS, write_fake_run, write_json
+from analysis.fake_runs import GROUP, SUBTASKS, say_which_tokens, write_documents, write_fake_run
 
 from lmeff.analysis.charts.drawing import render
 from lmeff.analysis.charts.figures import FIGURES, figure_of, page_figures
@@ -232,21 +232,13 @@ def test_documents_are_as_long_as_the_tokenizer_cuts_them(tmp_path):
     """Of text that was really prepared."""
     from tokenizers import Tokenizer
 
-    texts = ["word " * (3 + number % 40) + f"number {number} ends." for number in range(300)]
-    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    write_documents(tmp_path / "a.jsonl")
     corpus = prepare_text(Corpus(name="small", paths=[str(tmp_path / "a.jsonl")], dev_share=0.05), tmp_path / "data")
     folder = prepare_tokenizer(corpus, 300)
     tokens = prepare_tokens(corpus, folder)
     run = write_fake_run(tmp_path / "outputs", anchors=(0, 25), num_pairs=2, final=False)
     assert "lengths" not in page_figures(Study(read_runs([run]))), "nothing says which text it was"
-    for path in run.glob("revisions/*/anchor.json"):
-        document = {
-            "corpus": {"fingerprint": "x"},
-            "tokens": {"fingerprint": tokens.fingerprint, "tokenizer_sha256": "y"},
-        }
-        write_json(path.parent / "provenance.json", document)
-    recipe = run / "recipe.yaml"
-    recipe.write_text(recipe.read_text() + f"paths: {{data: {tmp_path / 'data'}}}\n")
+    say_which_tokens(run, tmp_path / "data", tokens.fingerprint)
     spec = figure_of(Study(read_runs([run])), "lengths")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     lines = Path(corpus.folder / "text" / "train-00000.jsonl").read_text().splitlines()
