@@ -159,6 +159,7 @@ LOOK = """
       canShowAll: !document.querySelector("[data-show-all]").hidden,
       runs: [...document.querySelectorAll(".runs tr[data-run]")].filter((each) => each.offsetParent).length,
       paradigms: document.querySelectorAll("table.cells tbody tr:not(.filtered-out)").length,
+      about: [...document.querySelectorAll("[data-about-task]:not(.filtered-out)")].map((each) => each.dataset.aboutTask),
       copied: document.querySelectorAll("[data-copy=csv]")[0].dataset.copied,
       hash: location.hash,
     });
@@ -247,6 +248,9 @@ def test_in_a_browser_filters_change_figures_and_tables(tmp_path, fake_run):
     assert "Accuracy" not in titles, "the panel of the other task is gone"
     assert "blimp" in whole["copied"].splitlines()[0].replace("lmeff_blimp", "")
     assert "blimp" not in of_task["copied"].splitlines()[0].replace("lmeff_blimp", "")
+
+    assert set(whole["about"]) == {"blimp", "lmeff_blimp"}
+    assert set(of_task["about"]) == {"lmeff_blimp"}, "words about changes in the other task are gone"
 
     assert of_binding["figures"]["phenomena"]["panels"].count("binding") == 1
     assert "ellipsis" in whole["figures"]["phenomena"]["panels"]
