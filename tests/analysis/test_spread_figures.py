@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from analysis.fake_runs import GROUP, SUBTASKS, say_which_tokens, write_documents, write_fake_run
+from analysis.fake_runs import GROUP, SUBTASKS, say_which_tokens, write_documents, write_fake_run, write_json
 
 from lmeff.analysis.charts.drawing import render
 from lmeff.analysis.charts.figures import FIGURES, figure_of, page_figures
