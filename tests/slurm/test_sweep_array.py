@@ -60,11 +60,11 @@ def test_a_sweep_is_prepared_once_trained_scored_and_goes_on(
     before = prepared(folder)
     assert len(before) >= 2
     good, wrong, slow = (folder / "outputs" / "s" / name / "seed-0" for name in ("good", "wrong", "slow"))
+    stop_in_the_middle(good, LONG)  # at once: the other case may take longer than all of this one
     assert slurm.wait(f"{array}_1", "FAILED", LONG)["Restarts"] == "0", "a case that fails is not queued again"
     assert read_state(wrong)["state"] == "failed"
 
     # A node that is lost takes all processes of its jobs with it, without a signal that they could hear.
-    stop_in_the_middle(good, LONG)
     node = slurm.job(f"{array}_0")["NodeList"]
     slurm.call("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     slurm.call("scontrol", "update", f"nodename={node}", "state=resume")
