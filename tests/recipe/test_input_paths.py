@@ -144,6 +144,7 @@ def test_files_of_a_recipe_for_fine_tuning():
 def test_options_of_the_command_line(capsys, tmp_path):
     write("../home/r.yaml", RECIPE)
     assert cli.main(["plan", "~/r.yaml"]) == 0
+    assert "lmeff train would stop here: corpus.paths: words.jsonl: no such file" in capsys.readouterr().err
     assert cli.main(["plan", "$NOWHERE/r.yaml"]) == 2
     assert capsys.readouterr().err.strip() == "$NOWHERE/r.yaml: the variable NOWHERE is not set in the environment"
     write_words("../home/text.jsonl")

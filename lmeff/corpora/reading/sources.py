@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import pyarrow
-
 from lmeff.errors import InputError
 from lmeff.files import not_utf8
 from lmeff.paths import expanded
@@ -153,6 +151,8 @@ def _unpacked(path: Path) -> IO[bytes]:
         return gzip.open(path, "rb")  # type: ignore[return-value]
     if path.suffix == ".zst":
         # Arrow's reader, unlike zstandard's, complains when the file ends before its last frame does.
+        import pyarrow  # brings NumPy along, which looking for files does not need
+
         return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
     return open(path, "rb")
 
