@@ -50,7 +50,9 @@ def check_same_recipe(run: RunFolder, resolved: Resolved, accept: bool, only_par
         return []
     if fixed := [change for change in changes if change.on_resume is OnResume.FIXED]:
         advice = "a run cannot go on with another one; give this run another name (name=...)"
-        raise InputError(*(f"{run}: {change}; {advice}" for change in fixed))
+        raise InputError(
+            *(f"{run}: {change}; {advice if change in fixed else 'this changed, too'}" for change in changes)
+        )
     said = [str(change) for change in changes]
     if said and not accept:
         check_extension(run, resolved.recipe, said)  # no advice that would be refused

@@ -43,8 +43,9 @@ def test_a_complete_run_is_that_of_its_text(recipe: Path) -> None:
     said = finish(start(None, str(recipe), at(recipe, "same")))
     assert "complete at 20,480 tokens; nothing to do" in said
     line = refused(recipe, "job", at(recipe, "other"))
-    assert f"{run_folder(recipe)}: corpus.paths was " in line
-    assert "give this run another name" in line
+    assert line.startswith(f"{run_folder(recipe)}: complete at 20,480 tokens, and cannot go on: ")
+    assert "(asked for: corpus.paths was " in line
+    assert "give the run that you want another name" in line
     assert "corpus.paths was " in refused(recipe, "job", at(recipe, "other"), "--accept-changes")
     assert "no such file" in refused(recipe, "job", at(recipe, "nowhere"))
 

@@ -119,8 +119,8 @@ def test_another_recipe_in_the_same_folder_is_refused(run: Path) -> None:
     process = start(run.parents[2] / "recipe.yaml", "optimizer.learning_rate=1e-3", "batch.tokens=1024")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 2
-    assert "optimizer.learning_rate was 0.003, is now 0.001" in output
-    assert "batch.tokens was 512, is now 1024" in output
+    assert "optimizer.learning_rate was 0.003, is now 0.001; this changed, too" in output
+    assert "batch.tokens was 512, is now 1024; a run cannot go on with another one" in output
     assert json.loads((run / "state.json").read_text())["state"] == "complete"
 
 
