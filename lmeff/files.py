@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -67,7 +67,33 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Replaces a file; a reader sees the old file or the new one."""
-    path = Path(path)
+    _write_aside(Path(path), content, os.replace)
+
+
+def write_new_bytes(path: str | Path, content: bytes) -> bool:
+    """Writes a file that is not there yet; a reader sees none or all of it. Where another process was faster, its file stays,
+    and the answer is False."""
+    is_new: bool = _write_aside(Path(path), content, _link_as_new)
+    return is_new
+
+
+def _link_as_new(aside: Path, path: Path) -> bool:
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        is_new = False
+    except OSError:  # of a file system without hard links
+        is_new = not path.exists()
+        if is_new:
+            os.replace(aside, path)
+    else:
+        is_new = True
+    aside.unlink(missing_ok=True)
+    return is_new
+
+
+def _write_aside(path: Path, content: bytes, put: Callable[[Path, Path], Any]) -> Any:
+    """`put(aside, path)` gives what is written its name; returned is what it returns."""
     aside = _aside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +101,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(aside, path)
+        done = put(aside, path)
     except BaseException as error:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
@@ -85,6 +111,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
                 error.strerror = "a file stands where its folder should be"
         raise
     _sync(path.parent)
+    return done
 
 
 def write_json(path: str | Path, value: Any) -> None:

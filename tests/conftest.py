@@ -15,8 +15,6 @@ from lmeff.logs import is_quiet, set_verbosity
 pytest_plugins = ["hub_fixtures", "model_fixtures"]
 LAUNCHERS = {"accelerate", "deepspeed", "lm_eval", "lmeff", "pip", "torchrun"}
 _running: list[pytest.Item] = []
-_num_kept = 0
-"""How many modules were there when objects were last kept for good."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -26,7 +24,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return (yield)
     finally:
         _running.pop()
-        if nextitem is not None and (nextitem.path != item.path or len(sys.modules) > _num_kept + 100):
+        if nextitem is not None and nextitem.path != item.path:
             keep_for_good()
 
 
@@ -36,12 +34,10 @@ def pytest_collection_finish() -> None:
 
 def keep_for_good() -> None:
     """Spares later searches for garbage, of which each training makes some, all that is there now: half a million objects of
-    the libraries, which take a third of a second each time. Called between files, when their models are gone, and after a test
-    that imported much."""
-    global _num_kept
+    the libraries, which take a third of a second each time. Called between files, when their models are gone: what is garbage
+    later would never be found, nor what it left open."""
     gc.collect()
     gc.freeze()
-    _num_kept = len(sys.modules)
 
 
 LONGEST = (

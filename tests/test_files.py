@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lmeff.files import bring_back, describe_files, new_folder, write_json
+from lmeff.files import bring_back, describe_files, new_folder, write_json, write_new_bytes
 
 
 def test_a_folder_is_there_when_it_is_whole(tmp_path: Path) -> None:
@@ -23,6 +23,24 @@ def test_a_folder_is_there_when_it_is_whole(tmp_path: Path) -> None:
         assert not target.exists()
     assert [path.name for path in target.iterdir()] == ["whole"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("can_link", [True, False])
+def test_a_new_file_replaces_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link: bool) -> None:
+    """Also where the file system has no hard links."""
+
+    def refuse(*_: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    if not can_link:
+        monkeypatch.setattr(os, "link", refuse)
+    file = tmp_path / "folder" / "file"
+    assert write_new_bytes(file, b"first")
+    assert not write_new_bytes(file, b"second")
+    assert file.read_bytes() == b"first"
+    assert list(file.parent.iterdir()) == [file], "nothing is left aside"
+    with pytest.raises(FileExistsError, match=rf"a file stands where its folder should be: '{file}/below'"):
+        write_new_bytes(file / "below", b"third")
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664)])

@@ -1,9 +1,12 @@
+import fcntl
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from slurm.jobs import NUM_STEPS, RECIPE
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE_NODE = Path(__file__).with_name("one_node.sh")
+FIRST_PORT = 16810  # as there
 
 
 @dataclass
@@ -60,18 +64,48 @@ class Slurm:
         return job
 
 
+@contextmanager
+def number_of_its_own() -> Iterator[int]:
+    """The number of a Slurm (see one_node.sh) that no other process of tests on this machine has, and whose ports are free."""
+    for number in range(50):
+        with (Path(tempfile.gettempdir()) / f"lmeff-slurm-{number}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            if all(is_free(FIRST_PORT + 10 * number + place) for place in range(3)):
+                yield number
+                return
+    pytest.fail("no ports are free for a Slurm; are some left behind? pgrep slurmctld")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
 @pytest.fixture(scope="session")
 def slurm() -> Iterator[Slurm]:
+    """Every process of pytest-xdist has one."""
     # Not pytest's own folder: the path of a socket has to be short.
-    with tempfile.TemporaryDirectory(prefix="lmeff-slurm-", ignore_cleanup_errors=True) as folder:
-        started = subprocess.run(["bash", ONE_NODE, "start", folder], capture_output=True, text=True, check=False)
+    named = tempfile.TemporaryDirectory(prefix="lmeff-slurm-", ignore_cleanup_errors=True)
+    with number_of_its_own() as number, named as folder:
+        command = ["bash", str(ONE_NODE), "start", folder, str(number)]
+        started = subprocess.run(command, capture_output=True, text=True, check=False)
         if started.returncode == 3:
             if os.environ.get("CI"):
                 pytest.fail(started.stderr)
             pytest.skip(started.stderr.strip())
-        assert started.returncode == 0, started.stderr
-        yield Slurm(Path(folder))
-        subprocess.run(["bash", ONE_NODE, "stop", folder], check=True)
+        try:
+            assert started.returncode == 0, started.stderr
+            yield Slurm(Path(folder))
+        finally:
+            subprocess.run(["bash", ONE_NODE, "stop", folder], check=True)
 
 
 @pytest.fixture(scope="module")

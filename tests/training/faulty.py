@@ -41,6 +41,8 @@ def kill_at_write(count: int, pattern: str = "*/outputs/*") -> None:
             writes = isinstance(arguments[1], str) and any(letter in arguments[1] for letter in "wax+")
         else:
             writes = event in ("os.rename", "os.remove", "os.rmdir", "shutil.rmtree", "os.mkdir")
+            # What was written aside gets its name; other links are copies.
+            writes = writes or (event == "os.link" and str(arguments[0]).endswith(".tmp"))
         if writes and fnmatchcase(str(arguments[0]), pattern):
             seen += 1
             if seen == count:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lmeff.files import MANIFEST, describe_files, has_manifest, read_json, sha256_file, write_bytes, write_json
+from lmeff.files import MANIFEST, has_manifest, read_json, sha256_file, write_json, write_new_bytes
+from lmeff.formats.manifest import FileEntry
 from lmeff.methods.distillation.costs import bytes_per_position
 from lmeff.methods.distillation.sources import TeacherSource
 from lmeff.methods.distillation.terms import SampledTerm, TeacherTerm, TopKTerm
@@ -105,20 +106,18 @@ class TeacherCache:
         return [number for number in range(self.num_shards) if not self.shard(number).exists()]
 
     def write_shard(self, number: int, records: np.ndarray) -> bool:
-        """`records`: (rows, length) of the cache's kind. Where another run has just written it, that one stays, and the answer
-        is False."""
+        """`records`: (rows, length) of the cache's kind. Where another run has just written the shard, that one stays, since it
+        may be sealed already, and the answer is False."""
         assert records.shape == (len(self.rows_of(number)), self.length)
-        if self.shard(number).exists():
-            return False
-        write_bytes(self.shard(number), records.tobytes())
-        return True
+        return write_new_bytes(self.shard(number), records.tobytes())
 
     def seal(self) -> None:
         """Writes the manifest when all shards are there."""
         if not has_manifest(self.folder):
-            files = describe_files(self.folder, exclude=(MANIFEST,))
-            kept = {name: entry for name, entry in files.items() if not name.startswith(".")}
-            write_json(self.folder / MANIFEST, self.facts | {"num_rows": self.num_rows, "files": kept})
+            # Nothing else in the folder: another run may be writing there.
+            shards = [self.shard(number) for number in range(self.num_shards)]
+            files = {shard.name: FileEntry.of(shard).model_dump() for shard in shards}
+            write_json(self.folder / MANIFEST, self.facts | {"num_rows": self.num_rows, "files": files})
 
     # ------------------------------------------------------------------ reading
 

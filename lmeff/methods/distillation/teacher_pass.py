@@ -1,6 +1,7 @@
 """The teachers read the whole text once, before training, and what they say is kept. Every process fills some of the shards;
 what a killed process had filled is there again. A cache that is there already is verified by all of them."""
 
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -27,6 +28,8 @@ _BATCH_POSITIONS = 1 << 13
 """Read at once, whatever the launch: what is kept must not depend on it."""
 _CHUNK_NUMBERS = 1 << 24
 _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.02, 1.0
+_PLACES = random.SystemRandom()
+"""Apart from the recipe's seed: runs of one seed must not choose alike, and training must not notice."""
 
 
 @dataclass
@@ -46,15 +49,14 @@ class TeacherPass:
         if missing:
             total, done = sum(len(cache.rows_of(number)) for number in missing), 0
             with progress("teachers read the text", total * cache.length, done, "tokens") as bar:
-                take = missing.popleft
                 while missing:
-                    number = take()
+                    number = missing.popleft()
                     if cache.shard(number).exists():
                         bar.update(len(cache.rows_of(number)) * cache.length)
                     elif cache.write_shard(number, self._shard(number, bar.update)):
                         continue
-                    # Another run fills the same cache from the front: meet it.
-                    take = missing.pop
+                    # Other runs fill the same cache, and one of them is here: go on elsewhere, each in a place of its own.
+                    missing.rotate(_PLACES.randrange(len(missing) or 1))
         self._wait(lambda: not cache.missing())
         if rank == 0:
             cache.seal()

@@ -112,7 +112,7 @@ def test_a_run_that_is_killed_while_teachers_read_goes_on(
     path: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By SIGKILL before the third shard has its name, then stopped when another one is written."""
-    words, faults = (teachers(path, "one", "two"), CACHE), ["keep_often", "kill_at_write:6:*/teachers/*.bin*"]
+    words, faults = (teachers(path, "one", "two"), CACHE), ["keep_often", "kill_at_write:8:*/teachers/*.bin*"]
     code, said = ended(start(None, str(path), "name=interrupted", *words, faults=faults))
     assert code == -signal.SIGKILL, said
     (folder,) = (path.parent / "data").glob("*/tokens/*/teachers/*")

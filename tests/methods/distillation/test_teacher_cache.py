@@ -1,7 +1,9 @@
 """What is kept of teachers: what it says beside what they say themselves, and that it is written once, whole and verified."""
 
 import math
+import os
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,6 @@ import torch
 from methods.distillation.small import recipe_of, save_teacher, small_tokens, write_small
 
 from lmeff.errors import InputError
-from lmeff.files import write_bytes
 from lmeff.methods.distillation import cache as module
 from lmeff.methods.distillation.asked import AskedTeachers
 from lmeff.methods.distillation.cache import KeptTeachers, TeacherCache, tensors_of
@@ -173,26 +174,58 @@ def test_processes_and_a_kill_change_nothing(path: Path, tmp_path: Path) -> None
     assert bytes_of(killed.cache) == bytes_of(alone.cache)
 
 
-def test_two_runs_that_fill_a_cache_share_the_work(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other one writes a shard, from the front on, whenever this one begins to compute one."""
-    recipe = taught(path, "distillation.cache.k=5")
-    alone, shared = (Kept(path, recipe, tmp_path / name) for name in ("alone", "shared"))
+def test_runs_that_fill_a_cache_share_the_work(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They begin together and are equally fast: each shard takes some milliseconds."""
+    monkeypatch.setattr(module, "SHARD_POSITIONS", 32 * 2)
+    recipe, computed = taught(path, "distillation.cache.k=5"), list[int]()
+    alone = Kept(path, recipe, tmp_path / "alone")
     alone.fill()
-    num_shards, others = alone.cache.num_shards, iter(range(alone.cache.num_shards))
-    compute, computed = TeacherPass._shard, list[int]()
+    num_shards = alone.cache.num_shards
+    assert num_shards > 90
 
-    def compute_beside(work: TeacherPass, number: int, count: Any) -> np.ndarray:
+    def compute_slowly(work: TeacherPass, number: int, count: Any) -> np.ndarray:
         computed.append(number)
-        other = shared.cache.shard(next(others))
-        if not other.exists():
-            write_bytes(other, alone.cache.folder.joinpath(other.name).read_bytes())
-        return compute(work, number, count)
+        time.sleep(0.005)
+        rows = alone.cache.rows_of(number)
+        return alone.cache.read(np.arange(rows.start, rows.stop))
 
-    monkeypatch.setattr(TeacherPass, "_shard", compute_beside)
-    shared.fill()
-    last = num_shards - 1
-    assert computed == [0, *range(last, last - num_shards // 2, -1)]
-    assert bytes_of(shared.cache) == bytes_of(alone.cache)
+    monkeypatch.setattr(TeacherPass, "_shard", compute_slowly)
+    for num_runs in (2, 5):
+        shared = Kept(path, recipe, tmp_path / f"shared by {num_runs}")
+        threads = [threading.Thread(target=shared.fill) for _ in range(num_runs)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert sorted(set(computed)) == list(range(num_shards))
+        assert len(computed) < 1.4 * num_shards
+        assert bytes_of(shared.cache) == bytes_of(alone.cache)
+        computed.clear()
+
+
+def test_a_shard_that_is_there_stays(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs have looked for it before either wrote it, on devices whose bits differ; one of them is sealing the cache."""
+    kept = Kept(path, taught(path, "distillation.cache.k=5"), tmp_path / "kept")
+    shard, link = kept.cache.shard(0), os.link
+
+    def be_slower(aside: Path, target: Path) -> None:
+        if not target.exists():
+            target.write_bytes(b"of another run")
+        link(aside, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", be_slower)
+        records = np.zeros((len(kept.cache.rows_of(0)), 32), kept.cache.record)
+        assert not kept.cache.write_shard(0, records)
+    assert shard.read_bytes() == b"of another run"
+    assert list(kept.cache.folder.iterdir()) == [shard], "nothing is left aside"
+    shard.unlink()
+    kept.fill()
+    (kept.cache.folder / "manifest.json").unlink()
+    # What another run writes meanwhile: to look into it fails, as where it is renamed first.
+    (kept.cache.folder / ".00001.bin.0123abcd.tmp").symlink_to("/proc/self/mem")
+    kept.cache.seal()
+    kept.verify()
 
 
 def test_pieces_of_shorter_sequences_are_kept_by_themselves(path: Path, tmp_path: Path) -> None:
