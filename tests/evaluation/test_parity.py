@@ -46,7 +46,13 @@ def stock(model: Path, **options) -> HFLM:
     return HFLM(pretrained=str(model), dtype="float32", batch_size=BATCH_SIZE, device="cpu", **options)
 
 
-def compare(model: Path, data: Path, num_pairs: int, adaptive: tuple[str, ...] = ("lmeff_blimp",)) -> None:
+def compare(
+    model: Path,
+    data: Path,
+    num_pairs: int,
+    adaptive: tuple[str, ...] = ("lmeff_blimp",),
+    num_adaptive: int = SAMPLE + 18,
+) -> None:
     """All paradigms in float32; these also in adaptive precision, with more pairs than are always scored in both."""
     requests = requests_of(data, model, ("lmeff_blimp",), num_pairs)
     assert len(requests) == 67 * num_pairs * 2
@@ -60,11 +66,11 @@ def compare(model: Path, data: Path, num_pairs: int, adaptive: tuple[str, ...] =
     certain = np.abs(expected[::2] - expected[1::2]) > 2e-2
     assert (right(found) == right(expected))[certain].all()
     assert certain.mean() > 0.99
-    assert (right(found) != right(expected)).sum() <= 2
+    assert (right(found) != right(expected)).mean() <= 2 / 3350  # none at all of fewer pairs
     same = [one.args == other.args for one, other in zip(requests[::2], requests[1::2], strict=True)]
     assert np.array_equal(right(found) == 0.5, same)  # the only ties are pairs of one sentence
 
-    some = requests_of(data, model, adaptive, SAMPLE + 18)
+    some = requests_of(data, model, adaptive, num_adaptive)
     scorer = load_model(model, "cpu", progress=False, precision="adaptive")
     assert (right(values_of(scorer, some)) == right(values_of(ours, some))).all()
     assert len(scorer.adapted) == len({one.task_name for one in some})
@@ -97,7 +103,8 @@ def share_of_cores() -> Iterator[None]:
 @pytest.mark.real_model
 @pytest.mark.usefixtures("share_of_cores")
 def test_pairs_of_smollm2_score_as_with_lm_eval(smollm2, shared_data):
-    compare(smollm2, shared_data, PAIRS_OF_SMOLLM2, adaptive=("lmeff_blimp_ellipsis",))
+    adaptive = ("lmeff_blimp_ellipsis", "lmeff_blimp_irregular_forms")  # of long sentences and of short ones
+    compare(smollm2, shared_data, PAIRS_OF_SMOLLM2, adaptive, SAMPLE + 8)
 
 
 WITH_FILES = ("ewok", "entity_tracking", "comps")
@@ -172,7 +179,7 @@ def compare_tasks(model: Path, data: Path, limit: int, folder: Path) -> None:
         accuracies[uid] = np.mean(values[::2] >= values[1::2])  # numpy's argmax: a tie is right
         found = by_task[f"lmeff_blimp_{uid.lower()}"]
         assert accuracies[uid] == pytest.approx(np.ceil(found).mean(), abs=1e-12), uid
-    assert len(set(accuracies.values())) > 2
+    assert len(set(accuracies.values())) > 5
 
 
 @pytest.mark.slow
