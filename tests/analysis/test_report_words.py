@@ -17,6 +17,8 @@ from lmeff.analysis.report.sections import PageContent
 from lmeff.analysis.report.summary import summary
 from lmeff.analysis.scores.paths import read_scored
 from lmeff.formats.run_folder import RunFolder
+from lmeff.plan import make_plan
+from lmeff.recipe import read_recipe
 
 pytestmark = pytest.mark.medium
 Rows = Iterable[tuple[object, ...]]
@@ -227,6 +229,15 @@ def test_the_warm_up_of_a_part_is_its_own(fake_run):
     assert cost_table(content.views).words == [
         "180m_hybrid is trained in parts (restart); all of them take 2.4e+18 FLOPs, as planned."
     ]
+
+
+def test_a_branch_has_no_warm_up_behind_that_of_the_trunk(fake_run):
+    folder = fake_run(anchors=(0, 25, 50), scored=False)  # steps 0, 191, 382
+    words = ["anchors.mode=anneal", "anchors.tokens=[0,25M,50M]", "schedule.name=wsd", "schedule.warmup=150 steps"]
+    plan = make_plan(read_recipe("180m_hybrid", words).recipe).model_dump(mode="json")
+    assert [(part["first_step"], part["warmup_steps"]) for part in plan["parts"]] == [(0, 150), (153, 150), (306, 150)]
+    change_json(folder / "plan.json", parts=plan["parts"], mode="anneal", warmup_steps=150)
+    assert page_of_runs(folder).cautions == []
 
 
 def test_ties_are_warned_of_where_they_are_many(fake_run):

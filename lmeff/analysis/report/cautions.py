@@ -196,13 +196,12 @@ def _warm_up(views: Sequence[RunView]) -> Iterator[str]:
 
 
 def _inside_warm_up(run: Run, plan: PlanDocument) -> Iterator[str]:
-    """Anchors after the start at which the learning rate was not yet at its highest; of a run in parts in their own part."""
-    begun = {
-        anchor.nominal_tokens: (part.first_step, part.warmup_steps) for part in plan.parts for anchor in part.anchors
-    }
+    """Anchors after the start at which the learning rate was not yet at its highest; of a run in parts in their own part. The
+    rate of a branch rose in the trunk, whose steps it goes on counting."""
+    warm_ups = {anchor.nominal_tokens: part.warmup_steps for part in plan.parts for anchor in part.anchors}
     for anchor in _trained(run):
-        first, num_steps = begun.get(anchor.document.nominal_tokens, (0, plan.warmup_steps))
-        if anchor.document.step is not None and 0 < anchor.document.step - first < num_steps:
+        num_steps = warm_ups.get(anchor.document.nominal_tokens, plan.warmup_steps)
+        if anchor.document.step is not None and 0 < anchor.document.step < num_steps:
             yield anchor.tokens_name
 
 
