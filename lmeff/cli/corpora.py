@@ -4,7 +4,6 @@ import argparse
 
 from lmeff.cli.argument_types import path, positive_int
 from lmeff.errors import InputError
-from lmeff.recipe.wording import did_you_mean
 
 SUMMARY = "the corpora known by name"
 
@@ -42,5 +41,7 @@ def run(options: argparse.Namespace) -> None:
 
         print(yaml.safe_dump(corpora[options.name], sort_keys=False, allow_unicode=True, width=120), end="")
     else:
+        from lmeff.recipe.wording import did_you_mean
+
         near = did_you_mean(options.name, corpora)
         raise InputError(f"no corpus {options.name!r}{near or '; there are ' + ', '.join(corpora)}")

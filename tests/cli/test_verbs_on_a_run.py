@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,14 @@ def test_help_shows_verbs_in_groups_with_training_first(capsys: pytest.CaptureFi
     assert titles == ["options", *GROUPS]
     assert next(iter(GROUPS)) == "train"
     assert re.search(r"^train:\n  train +run a recipe", said, re.MULTILINE)
+
+
+@pytest.mark.medium
+def test_help_imports_nothing_that_reads_recipes() -> None:
+    code = "import sys; from lmeff.cli.main import make_parser; make_parser().format_help(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "lmeff.cli.corpora" in done.stdout.split()
+    assert not {"lmeff.recipe", "pydantic", "numpy", "yaml"} & set(done.stdout.split())
 
 
 @pytest.mark.parametrize(
