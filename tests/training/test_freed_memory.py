@@ -1,0 +1,35 @@
+"""Memory that a training on a CPU frees is used again, in place of being mapped anew."""
+
+import os
+import sys
+
+import prepared
+import pytest
+
+# Prints the pages of 64 MiB that eight tensors of that size made the kernel map, one after the other.
+PROGRAM = """
+import resource, sys
+import torch
+from lmeff.training.engines.engine import prepare_process
+prepare_process()
+def num_faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+torch.zeros(1 << 24)
+before = num_faults()
+for _ in range(8):
+    torch.zeros(1 << 24)
+print((num_faults() - before) * resource.getpagesize() >> 26)
+"""
+
+
+def times_mapped(**environment: str) -> int:
+    done = prepared.run(
+        [sys.executable, "-c", PROGRAM], env=os.environ | environment, capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+@pytest.mark.medium
+def test_what_is_freed_is_used_again_and_the_environment_may_say_otherwise():
+    assert times_mapped() <= 1
+    assert times_mapped(MALLOC_TRIM_THRESHOLD_="131072") >= 7
