@@ -6,7 +6,7 @@ import sys
 import prepared
 import pytest
 
-# Prints the pages of 64 MiB that eight tensors of that size made the kernel map, one after the other.
+# Prints the pages of 64 MiB that 32 tensors of that size made the kernel map, one after the other.
 PROGRAM = """
 import resource, sys
 import torch
@@ -16,7 +16,7 @@ def num_faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 torch.zeros(1 << 24)
 before = num_faults()
-for _ in range(8):
+for _ in range(32):
     torch.zeros(1 << 24)
 print((num_faults() - before) * resource.getpagesize() >> 26)
 """
@@ -31,5 +31,5 @@ def times_mapped(**environment: str) -> int:
 
 @pytest.mark.medium
 def test_what_is_freed_is_used_again_and_the_environment_may_say_otherwise():
-    assert times_mapped() <= 1
-    assert times_mapped(MALLOC_TRIM_THRESHOLD_="131072") >= 7
+    assert times_mapped() <= 4
+    assert times_mapped(MALLOC_TRIM_THRESHOLD_="131072") >= 31
