@@ -1,5 +1,7 @@
-"""Figures as files: in the form that the ending says, light on white, with text that is text."""
+"""Figures as files and on paper: in the form that the ending says, light on white, with text that is text."""
 
+import html
+import json
 import os
 import re
 import shutil
@@ -10,6 +12,7 @@ import pytest
 from analysis.fake_runs import write_fake_run
 
 from lmeff.analysis import read_runs, write_report
+from lmeff.analysis.charts.themes import DARK, DARK_COLORS, LIGHT
 from lmeff.cli import main
 
 NAMES = ("main", "phenomena", "paradigms", "grouped_phenomena", "paradigm_boxes", "training", "losses")
@@ -162,3 +165,67 @@ def test_what_is_saved_from_a_dark_page_on_a_phone_is_light_and_wide(run, tmp_pa
     assert "over pairs" in lines
     assert "lmeff_blimp; band: 95% interval over pairs" not in lines
     assert "lmeff_blimp; band: 95% interval over pairs" in words_of(svg)
+
+
+SEEN = """<script>
+  setTimeout(() => {
+    const painted = (node) => ["fill", "stroke"].map((paint) => getComputedStyle(node)[paint]);
+    const title = (node) => ({ text: node.textContent, right: node.getBoundingClientRect().right });
+    document.body.dataset.seen = JSON.stringify({
+      page: [getComputedStyle(document.documentElement).backgroundColor, getComputedStyle(document.body).color],
+      drawn: [...document.querySelectorAll("figure svg [fill]")].map((node) => node.getAttribute("fill")),
+      painted: [...document.querySelectorAll("figure svg *")].flatMap(painted),
+      picked: [...document.querySelectorAll(".cells [aria-pressed=true]")].map((node) => getComputedStyle(node).color),
+      right: document.querySelector("figure").getBoundingClientRect().right,
+      titles: [...document.querySelectorAll("figure .role-title text")].map(title),
+    });
+  }, 4000);
+</script>
+</body>"""
+
+
+def seen(page: Path, folder: Path, scheme: str) -> dict:
+    """What a browser whose reader prefers a light or a dark page makes of it."""
+    before, _, after = page.read_text().rpartition("</body>")
+    page.write_text(before + SEEN + after)
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--virtual-time-budget=15000"]
+    flags += ["--window-size=500,900", f"--blink-settings=preferredColorScheme={['dark', 'light'].index(scheme)}"]
+    command = ["chromium", *flags, f"--user-data-dir={folder / 'profile'}", "--dump-dom", page.resolve().as_uri()]
+    browser = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return json.loads(html.unescape(re.search(r'data-seen="([^"]*)"', browser.stdout)[1]))
+
+
+def rgb(color: str) -> str:
+    return f"rgb({', '.join(str(int(color[place : place + 2], 16)) for place in (1, 3, 5))})"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("chromium") or os.environ.get("CI")), reason="needs chromium")
+def test_a_dark_page_is_light_on_paper(run, tmp_path):
+    """Browsers lay a page out for paper at once, before a script could draw its figures anew."""
+    page = write_report(read_runs([run]), tmp_path / "report.html")
+    assert page.read_text().count("@media print") == 1
+    on_paper = page.read_text().replace("@media screen", "@media not all").replace("@media print", "@media all")
+    page.write_text(on_paper)
+    found = seen(page, tmp_path, "dark")
+    assert {DARK["title"]["color"], DARK_COLORS[0]} <= set(found["drawn"]), "drawn for a dark page"
+    inks = [theme["title"][name] for theme in (DARK, LIGHT) for name in ("color", "subtitleColor")]
+    dark, light = inks[:2], inks[2:]
+    assert found["page"] == ["rgb(255, 255, 255)", rgb(light[0])]
+    assert not {rgb(color) for color in [*dark, DARK["axis"]["gridColor"], *DARK_COLORS]} & set(found["painted"])
+    assert {rgb(color) for color in light} <= set(found["painted"])
+    assert set(found["picked"]) == {rgb(light[0])}, "white without the color behind it otherwise"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (shutil.which("chromium") or os.environ.get("CI")), reason="needs chromium")
+def test_on_a_phone_titles_and_what_is_below_them_end_where_the_page_does(tmp_path):
+    for name in ("one", "other"):
+        write_fake_run(tmp_path / "outputs", name, num_pairs=100)
+    page = write_report(read_runs([tmp_path / "outputs"]), tmp_path / "report.html")
+    page.write_text(page.read_text().replace("</style>", "main { width: 360px }</style>", 1))
+    found = seen(page, tmp_path, "light")
+    texts = [title["text"] for title in found["titles"]]
+    assert any(text.startswith("How much likelier the") for text in texts)
+    assert any(text.startswith("line: nothing cheaper") for text in texts)
+    assert [title for title in found["titles"] if title["right"] > found["right"]] == []

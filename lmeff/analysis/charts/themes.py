@@ -58,8 +58,9 @@ def _theme(ink: str, muted: str, faint: str, colors: list[str], background: str)
     }
 
 
-LIGHT = _theme("#1a1d21", "#5a6270", "#e6e8ec", LIGHT_COLORS, "#ffffff")
-DARK = _theme("#e8eaed", "#a3abb8", "#30363f", DARK_COLORS, "transparent")
+_LIGHT_INKS, _DARK_INKS = ("#1a1d21", "#5a6270", "#e6e8ec"), ("#e8eaed", "#a3abb8", "#30363f")
+LIGHT = _theme(*_LIGHT_INKS, LIGHT_COLORS, "#ffffff")
+DARK = _theme(*_DARK_INKS, DARK_COLORS, "transparent")
 
 NUM_CELL_COLORS = 21
 """One for every 5 points of accuracy, 0 and 100 included."""
@@ -100,6 +101,14 @@ def cell_css(colors: CellColors) -> str:
     """Rules for the classes `a0` to `a20`."""
     levels = range(NUM_CELL_COLORS)
     return "\n".join(f".a{level} {{ background: {colors.background(level)}; color: {colors.ink} }}" for level in levels)
+
+
+def paper_css() -> str:
+    """Rules that give figures drawn for a dark page the colors of the light one."""
+    pairs = zip([*_DARK_INKS, *DARK_COLORS], [*_LIGHT_INKS, *LIGHT_COLORS], strict=True)
+    return "\n".join(
+        f'figure svg [{paint}="{dark}"] {{ {paint}: {light} }}' for dark, light in pairs for paint in ("fill", "stroke")
+    )
 
 
 def _rgb(color: str) -> tuple[int, ...]:

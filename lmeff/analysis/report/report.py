@@ -15,7 +15,7 @@ from lmeff.analysis.charts.drawing import VEGA_LITE_VERSION, render_png
 from lmeff.analysis.charts.figures import page_figures, write_figure
 from lmeff.analysis.charts.points import headline_tasks
 from lmeff.analysis.charts.study import Study
-from lmeff.analysis.charts.themes import DARK, DARK_CELLS, LIGHT, LIGHT_CELLS, cell_css
+from lmeff.analysis.charts.themes import DARK, DARK_CELLS, LIGHT, LIGHT_CELLS, cell_css, paper_css
 from lmeff.analysis.file_formats import ENDINGS
 from lmeff.analysis.reading.comparable import comparison_notes
 from lmeff.analysis.reading.runs import Run
@@ -85,7 +85,8 @@ def render_page(study: Study, title: str | None) -> tuple[str, bytes | None]:
         + comparison_notes([each.group for each in series]),
         styles=_asset("page.css")
         .replace("/* light cells */", cell_css(LIGHT_CELLS))
-        .replace("/* dark cells */", cell_css(DARK_CELLS)),
+        .replace("/* dark cells */", cell_css(DARK_CELLS))
+        .replace("/* figures on paper */", paper_css()),
         **_page_data({"figures": figures, "themes": {"light": LIGHT, "dark": DARK}, "filters": content.filters.data}),
         libraries=_libraries() if figures else "",
         script=_asset("filters.js") + _asset("page.js"),

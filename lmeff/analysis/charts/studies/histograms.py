@@ -13,7 +13,7 @@ from lmeff.analysis.charts.layers import series_color, series_dash
 from lmeff.analysis.charts.panels import PANEL_WIDTH, SUBTITLE_CHARACTERS
 from lmeff.analysis.charts.points import labels
 from lmeff.analysis.charts.series import Series
-from lmeff.analysis.charts.studies.named_lines import Panel, as_figure, side_by_side
+from lmeff.analysis.charts.studies.named_lines import Panel, as_figure, side_by_side, with_whole_subtitles
 from lmeff.analysis.charts.studies.scored_alike import same_sentences
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.comparable import loss_clusters
@@ -69,7 +69,7 @@ def lengths_figure(study: Study) -> dict[str, Any] | None:
             "Bytes a token",
         ),
     ]
-    spec = as_figure(side_by_side([chart for chart in charts if chart is not None]))
+    spec = with_whole_subtitles(as_figure(side_by_side([chart for chart in charts if chart is not None])))
     # For filters: the lines are of texts, not of runs.
     spec["usermeta"]["read_by"] = {name: list(readers[documents.fingerprint]) for name, documents in named.items()}
     return spec
@@ -82,7 +82,7 @@ def losses_figure(study: Study) -> dict[str, Any] | None:
         return None
     charts = [*_step_panels(study.series), *_sentence_panels(study.series)]
     drawn = [chart for chart in charts if chart is not None]
-    return as_figure(side_by_side(drawn)) if drawn else None
+    return with_whole_subtitles(as_figure(side_by_side(drawn))) if drawn else None
 
 
 def num_bins(values: Mapping[str, Floats]) -> int:

@@ -92,6 +92,12 @@ def as_figure(chart: alt.TopLevelMixin) -> dict:
     return {**spec, "usermeta": {}}
 
 
+def with_whole_subtitles(spec: dict) -> dict:
+    """Of panels whose subtitles are one text in several lines: the page breaks them anew for its width."""
+    spec["usermeta"]["subtitles"] = [" ".join(panel["title"]["subtitle"]) for panel in spec["concat"]]
+    return spec
+
+
 def with_own_legends(charts: Sequence[Panel]) -> alt.ConcatChart:
     """Two in a row, each under its own legend."""
     return side_by_side(charts).resolve_scale(color="independent", shape="independent", strokeDash="independent")

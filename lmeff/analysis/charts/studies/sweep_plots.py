@@ -12,7 +12,14 @@ import pandas as pd
 from lmeff.analysis.charts.panels import PANEL_WIDTH, SUBTITLE_CHARACTERS
 from lmeff.analysis.charts.points import all_points, headline_tasks, inline, interval_words, score_points
 from lmeff.analysis.charts.series import Series
-from lmeff.analysis.charts.studies.named_lines import Panel, as_figure, color_of, shape_of, side_by_side
+from lmeff.analysis.charts.studies.named_lines import (
+    Panel,
+    as_figure,
+    color_of,
+    shape_of,
+    side_by_side,
+    with_whole_subtitles,
+)
 from lmeff.analysis.charts.studies.scored_alike import score_title, scored_alike
 from lmeff.analysis.charts.study import Study
 from lmeff.analysis.reading.held_out import same_held_out_text
@@ -55,7 +62,8 @@ def sweep_figure(study: Study) -> dict | None:
             charts.append(_panel(*_joined(points, ends), key))
     if not charts:
         return None
-    return as_figure(side_by_side(charts).resolve_scale(color="independent", shape="independent"))
+    together = side_by_side(charts).resolve_scale(color="independent", shape="independent")
+    return with_whole_subtitles(as_figure(together))
 
 
 def line_names(settings: Mapping[str, Settings], key: str) -> dict[str, str]:

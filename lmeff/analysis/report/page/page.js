@@ -76,6 +76,16 @@
     }
   }
 
+  // Breaks the title of a panel and what stands below it; returns how many lines there are. `whole` is all below it in one line.
+  function breakTitle(panel, width, whole) {
+    if (!panel.title) return 0;
+    const { text, subtitle, ...rest } = typeof panel.title === "string" ? { text: panel.title } : panel.title;
+    const broken = (lines, font) => [].concat(lines || []).flatMap((line) => brokenLines(line, font, width));
+    const [head, below] = [broken(text, "600 14px"), broken(whole || subtitle, "12px")];
+    panel.title = { ...rest, text: head, ...(below.length ? { subtitle: below } : {}) };
+    return head.length + below.length;
+  }
+
   const SUBTITLE_LINE_HEIGHT = 15;
   function fitted(figure, width) {
     const spec = structuredClone(figure);
@@ -87,15 +97,14 @@
       // Legends of panels stand over them.
       const legends = spec.resolve ? width < 680 ? 90 : 24 : 0;
       spec.spacing = (spec.columns === 1 ? 110 : 100) + legends;
-      if (spec.usermeta.subtitles) {
-        const lines = spec.concat.map((each, i) => brokenLines(spec.usermeta.subtitles[i], "12px", each.width));
-        spec.concat.forEach((each, i) => (each.title.subtitle = lines[i]));
-        spec.spacing += SUBTITLE_LINE_HEIGHT * (Math.max(...lines.map((each) => each.length)) - 1);
-      }
+      const { subtitles = [] } = spec.usermeta;
+      const lines = spec.concat.map((each, i) => breakTitle(each, each.width, subtitles[i]));
+      spec.spacing += SUBTITLE_LINE_HEIGHT * Math.max(0, Math.max(...lines) - 2);
     } else if (spec.facet) {
       spec.columns = width >= 720 ? 3 : width >= 460 ? 2 : 1;
       spec.spec.width = Math.max(140, Math.floor(width / spec.columns) - 66);
       const characters = Math.max(12, Math.floor(spec.spec.width / 6.8));
+      breakTitle(spec, width - 24);
       spec.facet.header.labelExpr = spec.facet.header.labelExpr.replace(/\{1,\d+\}/, `{1,${characters}}`);
     }
     // Names of rows stand beside a figure of one panel.
