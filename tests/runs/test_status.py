@@ -59,8 +59,8 @@ def write_log(run: RunFolder, step: int, loss: float, speed: float) -> None:
     ).append(run.log_jsonl)
 
 
-def write_score(run: RunFolder, revision: str, task: str, accuracy: float) -> None:
-    results = {task: {"alias": task, "acc_stderr,none": 0.1, "ties,none": 0.0, "acc,none": accuracy}}
+def write_score(run: RunFolder, revision: str, task: str, value: float, metric: str = "acc") -> None:
+    results = {task: {"alias": task, "acc_stderr,none": 0.1, f"{metric},none": value, "ties,none": 0.0}}
     content = {
         "kind": "pairs",
         "results": results,
@@ -109,13 +109,26 @@ def test_a_run_on_its_way(tmp_path: Path, capsys: pytest.CaptureFixture) -> None
         "24%",
         "399k",
         "3.250",
-        "0.750",
+        "75.0%",
         "lmeff_synthetic",
         "400k",
         "45",
         "s",
         "12_3",
     ]
+
+
+def test_scores_are_in_percent_as_in_tables_and_shares_in_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name, metric in (("a", "acc"), ("b", "spearman")):
+        run = make_run(tmp_path / name / "seed-0")
+        write_score(run, "seed-0-tokens-50k", "wug", 0.5333, metric)
+    assert main(["status", str(tmp_path), "--json"]) == 0
+    scores = [one["score"] for one in json.loads(capsys.readouterr().out)]
+    assert [(one["value"], one["metric"]) for one in scores] == [(0.5333, "acc"), (0.5333, "spearman")]
+    assert main(["status", str(tmp_path)]) == 0
+    _, share, correlation = capsys.readouterr().out.splitlines()
+    assert share.endswith("  53.3% wug")
+    assert correlation.endswith("  0.533 wug")
 
 
 def test_a_process_that_is_gone(tmp_path: Path, ended_pid: int) -> None:

@@ -33,7 +33,10 @@ class Score:
 
     task: str
     value: float
+    """A share, not percent."""
     revision: str
+    metric: str
+    """lm-eval's name of the number, such as `acc`."""
 
 
 @dataclass(frozen=True)
@@ -173,13 +176,14 @@ def _last_score(run: RunFolder) -> Score | None:
             continue
     for revision in sorted(names, reverse=True):
         for path in sorted(run.results_of(revision.name).glob("[!.]*.json")):
-            if (value := _value_of(path)) is not None:
-                return Score(path.stem, value, revision.name)
+            if found := _main_number(path):
+                metric, value = found
+                return Score(path.stem, value, revision.name, metric)
     return None
 
 
-def _value_of(path: Path) -> float | None:
-    """The main number of a result of lm-eval; None for other measures."""
+def _main_number(path: Path) -> tuple[str, float] | None:
+    """The main number of a result of lm-eval, with its name; None for other measures."""
     content = find_result(path)
     try:
         if kind_of(content) not in ("pairs", "choices"):
@@ -194,4 +198,4 @@ def _value_of(path: Path) -> float | None:
         if "," in name and isinstance(value, int | float) and "_stderr" not in name
     }
     chosen = next((name for name in ("acc", "acc_norm", "f1") if name in metrics), next(iter(metrics), None))
-    return None if chosen is None else float(metrics[chosen])
+    return None if chosen is None else (chosen, float(metrics[chosen]))

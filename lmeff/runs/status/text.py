@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+from lmeff.intervals import SHARES
 from lmeff.quantities import format_duration, format_tokens
-from lmeff.runs.status.reading import RunStatus
+from lmeff.runs.status.reading import RunStatus, Score
 from lmeff.text_tables import table_lines
+
+_IN_PERCENT = {*SHARES, "f1", "score"}
 
 
 def format_statuses(statuses: Sequence[RunStatus]) -> str:
@@ -26,9 +29,14 @@ def _cells(status: RunStatus) -> list[str]:
         "" if status.share is None else f"{int(100 * status.share)}%",
         format_tokens(status.tokens) if status.tokens else "",
         "" if status.loss is None else f"{status.loss:.3f}",
-        "" if status.score is None else f"{status.score.value:.3f} {status.score.task}",
+        "" if status.score is None else f"{_score_text(status.score)} {status.score.task}",
         "" if status.next_anchor is None else format_tokens(status.next_anchor),
         "" if status.seconds_left is None else format_duration(status.seconds_left),
         status.job or "",
         str(status.undelivered) if status.undelivered else "",
     ]
+
+
+def _score_text(score: Score) -> str:
+    """As in the tables of the other verbs; what is no share, such as a correlation, as it is."""
+    return f"{score.value:.1%}" if score.metric in _IN_PERCENT else f"{score.value:.3f}"
