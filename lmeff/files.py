@@ -77,6 +77,14 @@ def write_new_bytes(path: str | Path, content: bytes) -> bool:
     return is_new
 
 
+def remove_leftovers(folder: str | Path, pattern: str) -> None:
+    """Removes what killed processes left aside of files of this pattern. For files that are all there and come by
+    `write_new_bytes`: whoever is writing one of them now loses nothing, since the one that is there stays."""
+    for leftover in Path(folder).glob(f".{pattern}.*.tmp"):
+        with suppress(OSError):  # in a folder that others may only read
+            leftover.unlink(missing_ok=True)
+
+
 def _link_as_new(aside: Path, path: Path) -> bool:
     try:
         os.link(aside, path)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lmeff.files import bring_back, describe_files, new_folder, write_json, write_new_bytes
+from lmeff.files import bring_back, describe_files, new_folder, remove_leftovers, write_json, write_new_bytes
 
 
 def test_a_folder_is_there_when_it_is_whole(tmp_path: Path) -> None:
@@ -25,13 +25,13 @@ def test_a_folder_is_there_when_it_is_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+def refuse(*_: Path) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
 @pytest.mark.parametrize("can_link", [True, False])
 def test_a_new_file_replaces_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link: bool) -> None:
     """Also where the file system has no hard links."""
-
-    def refuse(*_: Path) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
     if not can_link:
         monkeypatch.setattr(os, "link", refuse)
     file = tmp_path / "folder" / "file"
@@ -41,6 +41,23 @@ def test_a_new_file_replaces_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert list(file.parent.iterdir()) == [file], "nothing is left aside"
     with pytest.raises(FileExistsError, match=rf"a file stands where its folder should be: '{file}/below'"):
         write_new_bytes(file / "below", b"third")
+
+
+@pytest.mark.parametrize("can_link", [True, False])
+def test_leftovers_of_a_file_that_is_there_are_missed_by_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, can_link: bool
+) -> None:
+    """Also not by a process that is just writing the file once more, and those of other files stay."""
+    file, leftover, other = tmp_path / "0.bin", tmp_path / ".0.bin.0123abcd.tmp", tmp_path / ".other.0123abcd.tmp"
+    write_new_bytes(file, b"first")
+    leftover.write_bytes(b"fir")
+    other.write_bytes(b"oth")
+    if not can_link:
+        monkeypatch.setattr(os, "link", refuse)
+    monkeypatch.setattr(os, "fsync", lambda _: remove_leftovers(tmp_path, "*.bin"))
+    assert not write_new_bytes(file, b"second")
+    assert file.read_bytes() == b"first"
+    assert sorted(tmp_path.iterdir()) == [other, file]
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o002, 0o664)])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lmeff.files import MANIFEST, has_manifest, read_json, sha256_file, write_json, write_new_bytes
+from lmeff.files import MANIFEST, has_manifest, read_json, remove_leftovers, sha256_file, write_json, write_new_bytes
 from lmeff.formats.manifest import FileEntry
 from lmeff.methods.distillation.costs import bytes_per_position
 from lmeff.methods.distillation.sources import TeacherSource
@@ -112,12 +112,17 @@ class TeacherCache:
         return write_new_bytes(self.shard(number), records.tobytes())
 
     def seal(self) -> None:
-        """Writes the manifest when all shards are there."""
+        """Writes the manifest when all shards are there, and removes what killed processes left of them."""
         if not has_manifest(self.folder):
             # Nothing else in the folder: another run may be writing there.
             shards = [self.shard(number) for number in range(self.num_shards)]
             files = {shard.name: FileEntry.of(shard).model_dump() for shard in shards}
             write_json(self.folder / MANIFEST, self.facts | {"num_rows": self.num_rows, "files": files})
+        self.remove_leftovers()
+
+    def remove_leftovers(self) -> None:
+        """Of a cache whose shards are all there."""
+        remove_leftovers(self.folder, "*.bin")
 
     # ------------------------------------------------------------------ reading
 

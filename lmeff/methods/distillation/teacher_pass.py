@@ -70,6 +70,8 @@ class TeacherPass:
         Args:
             launch: a name that these processes have in common with no others.
         """
+        if rank == 0:
+            self.cache.remove_leftovers()
         mistakes = [self.cache.first_mistake(range(rank, self.cache.num_shards, world_size), self.check_stop)]
         if world_size > 1:
             told = [self.verified(launch) / str(one) for one in range(world_size)]

@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -226,6 +227,25 @@ def test_a_shard_that_is_there_stays(path: Path, tmp_path: Path, monkeypatch: py
     (kept.cache.folder / ".00001.bin.0123abcd.tmp").symlink_to("/proc/self/mem")
     kept.cache.seal()
     kept.verify()
+
+
+def test_what_killed_writers_left_is_removed_when_all_is_there(path: Path, tmp_path: Path) -> None:
+    """When a cache is sealed, and again whenever it is verified."""
+    kept = Kept(path, taught(path, "distillation.cache.k=5"), tmp_path / "cache")
+    cache = kept.cache
+
+    def begin_a_shard_and_be_killed() -> None:
+        process = os.fork()
+        if not process:
+            os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+            cache.write_shard(0, np.zeros((len(cache.rows_of(0)), cache.length), cache.record))
+        os.waitpid(process, 0)
+
+    for ask in (kept.fill, kept.verify):
+        begin_a_shard_and_be_killed()
+        assert [file.suffix for file in cache.folder.glob(".*")] == [".tmp"]
+        ask()
+        assert sorted(bytes_of(cache)) == [*(f"{number:05}.bin" for number in range(cache.num_shards)), "manifest.json"]
 
 
 def test_pieces_of_shorter_sequences_are_kept_by_themselves(path: Path, tmp_path: Path) -> None:
