@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from lmeff.recipe.hub_commits import commit_now
 from lmeff.recipe.sections.fields import Number, OnResume, PositiveCount, Section, TextPath
 
 _ON_THE_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*@[^@\s]+")
@@ -15,10 +16,11 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 def not_pinned(name: str) -> str | None:
     """What is wrong with the name of a model on the Hub that is not always the same one; None for all other names."""
-    commit = name.rpartition("@")[2]
+    repository, _, commit = name.rpartition("@")
     if not _ON_THE_HUB.fullmatch(name) or _COMMIT.fullmatch(commit):
         return None
-    return f"'{commit}' may be another model tomorrow; name a commit of 40 digits (0-9, a-f)"
+    now = commit_now(repository, commit)
+    return f"'{commit}' may be another model tomorrow; name a commit of 40 digits (0-9, a-f){now}"
 
 
 class TeacherCache(Section):

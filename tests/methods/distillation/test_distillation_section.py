@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from hub_server import File, HubServer, Repository
-from hub_user import lmeff
+from hub_user import lmeff, python
 from methods.distillation.small import save_teacher, write_small
 from models.tiny_recipe import recipe
 from revisions.facts import FACTS
@@ -118,3 +118,23 @@ def test_a_teacher_of_the_hub_is_a_commit(hub: HubServer, path: Path) -> None:
     assert wrong.returncode in (1, 2)
     assert len(wrong.stderr.splitlines()) == 1
     assert commit[::-1] in wrong.stderr
+
+
+@pytest.mark.slow
+def test_of_a_branch_the_message_says_which_commit_it_is(hub: HubServer, path: Path) -> None:
+    """As the Hub says, or as the cache has it; without either it asks for a commit."""
+    repository = Repository("tester/teacher", private=False)
+    commit = repository.add("100M", None, {"config.json": File(b"{}", False)}, "Upload model").oid
+    hub.repositories[repository.name] = repository
+    named = "distillation.teachers=[tester/teacher@100M]"
+    asks = "distillation.teachers.0: '100M' may be another model tomorrow; name a commit of 40 digits (0-9, a-f)"
+    today = lmeff("plan", str(path), named)
+    assert (today.returncode, today.stdout) == (2, "")
+    assert today.stderr.endswith(f"{asks}; today it is tester/teacher@{commit}\n")
+    python("import huggingface_hub as hub; hub.hf_hub_download('tester/teacher', 'config.json', revision='100M')")
+    hub.repositories.clear()
+    fetched = lmeff("plan", str(path), named)
+    assert fetched.stderr.endswith(f"{asks}; when it was last fetched it was tester/teacher@{commit}\n")
+    unknown = lmeff("plan", str(path), named.replace("teacher@", "other@"))
+    assert unknown.stderr.endswith(f"{asks}\n")
+    assert [len(answer.stderr.splitlines()) for answer in (today, fetched, unknown)] == [1, 1, 1]
