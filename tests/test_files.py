@@ -86,7 +86,7 @@ def test_a_kill_at_any_rename_loses_nothing(
     with new_folder(target) as aside:
         fill(aside, "old")
     if not can_exchange:
-        monkeypatch.setattr("lmeff.files._exchange", lambda one, other: False)
+        monkeypatch.setattr("lmeff.files.folders._exchange", lambda one, other: False)
     if (child := os.fork()) == 0:
         num_left, rename = [num_done], os.rename
 
@@ -136,8 +136,8 @@ def test_a_rename_that_fails_puts_the_old_folder_back(tmp_path: Path, monkeypatc
     target = tmp_path / "target"
     with new_folder(target) as aside:
         (aside / "whole").write_text("old")
-    monkeypatch.setattr("lmeff.files._exchange", lambda one, other: False)
+    monkeypatch.setattr("lmeff.files.folders._exchange", lambda one, other: False)
     with pytest.raises(FileNotFoundError), new_folder(target) as aside:
-        monkeypatch.setattr("lmeff.files._sync", lambda path: shutil.rmtree(aside, ignore_errors=True))
+        monkeypatch.setattr("lmeff.files.folders.sync_to_disk", lambda path: shutil.rmtree(aside, ignore_errors=True))
     assert (target / "whole").read_text() == "old"
     assert list(tmp_path.iterdir()) == [target]

@@ -46,7 +46,7 @@ def words(folder: str, name: str, tokens: int) -> list[str]:
 
 def spent_beside_training(folder: str, steps: int) -> dict[str, float]:
     """Seconds by what they were spent on, in one run in this process."""
-    from lmeff import files
+    from lmeff.files import folders
     from lmeff.run import main
     from lmeff.training.callbacks.anchors import AnchorCallback
     from lmeff.training.trainer import LmeffTrainer
@@ -68,7 +68,7 @@ def spent_beside_training(folder: str, steps: int) -> dict[str, float]:
     timed(AnchorCallback, "_keep", "anchors")
     timed(LmeffTrainer, "held_out_loss", "held-out loss")
     timed(LmeffTrainer, "_save_checkpoint", "checkpoints")
-    timed(files, "sha256_file", "sha256")
+    timed(folders, "sha256_file", "sha256")
     timed(LmeffTrainer, "train", "all")
     assert main(words(folder, "share", steps * 4096)) == 0
     return seconds

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import modeling_utils
 
-from lmeff import files
+from lmeff.files import folders
 from lmeff.measures.generation import generate
 from lmeff.methods.curriculum import scoring
 from lmeff.methods.distillation import cache
@@ -123,7 +123,7 @@ def keep_often() -> None:
 
 
 def without_exchange() -> None:
-    files._exchange = lambda one, other: False
+    folders._exchange = lambda one, other: False
 
 
 FAULTS = {

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from lmeff.evaluation.results import weights_sha256
+from lmeff.garbage import garbage_kept
 from lmeff.measures.profile.counts import count_parameters_of, forward_flops_per_token
 from lmeff.measures.profile.memory import measure_peaks
 from lmeff.measures.profile.passes import NO_ROOM, forward, load_to_profile, random_tokens, too_large
@@ -227,15 +228,10 @@ def _waiter(model: PreTrainedModel) -> Callable[[], None]:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Without the pauses of Python's garbage collector, as in `timeit`."""
-    was_enabled = gc.isenabled()
+    """Without the pauses of Python's garbage collector, as in `timeit`; what there is now is collected first."""
     gc.collect()
-    gc.disable()
-    try:
+    with garbage_kept():
         yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 @contextmanager

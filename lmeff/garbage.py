@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def garbage_kept() -> Iterator[None]:
-    """Without looking for such objects: rows and figures are some hundred thousand objects that stay to the end, and looking
-    through all of them again and again takes a tenth of the time. Also a decorator."""
+    """Without looking for such objects, and so without the pauses that it takes. Also a decorator."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
