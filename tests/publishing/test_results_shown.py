@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from analysis.fake_runs import say_which_tokens, write_fake_run
 from huggingface_hub import ModelCard
 from scipy.stats import binomtest
 
@@ -30,6 +31,24 @@ def write_result(
     path = run / "results" / revision / f"{task}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
+
+
+def test_a_card_has_the_scores_up_to_its_anchor_and_their_curve(tmp_path: Path) -> None:
+    run = write_fake_run(tmp_path / "outputs", anchors=(0, 50, 100), num_pairs=2)
+    say_which_tokens(run, tmp_path / "data", "0" * 64)
+    folder = run / "revisions" / "seed-0-tokens-50M"
+    refresh_card(run, folder)
+    text = (folder / "README.md").read_text()
+    (score,) = ModelCard(text).data.eval_results
+    results = json.loads((run / "results" / folder.name / "lmeff_blimp.json").read_text())["results"]
+    assert (score.dataset_name, score.metric_value) == ("lmeff_blimp", results["lmeff_blimp"]["acc,none"])
+    rows = [line.split(" |")[0] for line in text.splitlines() if line.startswith("| ") and "[" in line]
+    assert rows[:2] == ["| 0", "| **50M**"]
+    assert "100M" not in text
+    assert "![The learning curve up to here](.eval_results/curve.png)" in text
+    picture = (folder / ".eval_results" / "curve.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 10_000
 
 
 @pytest.mark.slow
