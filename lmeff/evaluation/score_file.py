@@ -48,6 +48,6 @@ def write_scores(
         write_table(pairs_path(path), pairs)
     configs = {name: task_config(task) for name, task in tasks.items()}
     kind = "pairs" if is_of_pairs else "choices"
-    content = plain({**result, "configs": configs, KIND: kind, ABOUT: about})
+    content = plain({"format": FORMAT, **result, "configs": configs, KIND: kind, ABOUT: about})
     write_result(path, content)
     return content

@@ -1,7 +1,7 @@
 """`results/REVISION/TASK.json`: what was measured of a model, in lm-eval's own result keys, so that one reader reads them all.
 
-Beside lm-eval's keys a result has `kind`, which says what was measured, and `lmeff`, which says what the numbers depend on:
-`weights_sha256`, `data_sha256`, `settings` and more. Files of lm-eval itself and of older versions have no `kind`.
+Beside lm-eval's keys a result has `format`; `kind`, which says what was measured; and `lmeff`, which says what the numbers
+depend on: `weights_sha256`, `data_sha256`, `settings` and more. Files of lm-eval itself and of older versions have no `kind`.
 """
 
 from collections.abc import Mapping

@@ -39,6 +39,7 @@ def write_measurement(
                 raise ValueError(f"{task}: {metric} is {value}")
     result: dict[str, Any] = plain(
         {
+            "format": FORMAT,
             "results": {
                 task: {"alias": task, **{f"{metric},none": value for metric, value in values.items()}}
                 for task, values in metrics.items()

@@ -140,4 +140,4 @@ def test_a_group_of_ones_own_takes_the_pairs_that_a_recipe_names(model_folder, t
     options = {"include_path": str(tmp_path / "tasks"), "paths": {"pairs": str(tmp_path / "recipe")}}
     result = evaluate_model(model_folder, ["my_group"], tmp_path / "out", **options)["my_group"]
     assert result["group_subtasks"]["lmeff_pairs"] == ["lmeff_pairs::mine"]
-    assert result["kind"] == "pairs"
+    assert (result["format"], result["kind"]) == (1, "pairs")

@@ -87,7 +87,9 @@ def test_the_verbs_take_what_the_run_has_measured(finished: Path):
 
 @pytest.mark.medium
 def test_results_say_what_they_are_of(finished: Path):
-    kinds = {path.name: read_json(path)["kind"] for path in finished.glob("results/*/*.json")}
+    results = {path.name: read_json(path) for path in finished.glob("results/*/*.json")}
+    assert {result["format"] for result in results.values()} == {1}
+    kinds = {name: result["kind"] for name, result in results.items()}
     expected = {"weights.json": "weights", "similarity.json": "weights"}
     assert kinds == {**expected, "perplexity_dev.json": "perplexity", "generation.json": "generation"}
 
