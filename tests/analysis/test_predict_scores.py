@@ -45,7 +45,9 @@ def test_other_columns_are_named_and_units_count(tmp_path):
 
 def test_an_empty_value_is_a_missing_score(tmp_path):
     path = csv(tmp_path, "tokens,seed,acc", "1,0,.5", "1,1,", "2,0,NaN", "2,1,0.6")
-    assert [(one.tokens, one.seed) for one in read_observations([path])[0]] == [(1, "0"), (2, "1")]
+    scores, notes = read_observations([path])
+    assert [(one.tokens, one.seed) for one in scores] == [(1, "0"), (2, "1")]
+    assert "scores.csv:3: 2 rows have no number in column acc: missing scores" in notes
 
 
 @pytest.mark.parametrize(

@@ -157,7 +157,8 @@ def dense_log_posterior(log_sds, columns, gains, num_features, log_prior) -> flo
     )
     covariance = columns * variances @ columns.T + np.exp(2 * log_sds[-1]) * np.eye(len(gains))
     likelihood = stats.multivariate_normal(np.zeros(len(gains)), covariance).logpdf(gains)
-    return float(likelihood - 0.5 * np.sum(((log_sds - log_prior) / gaussian.LOG_SD_SPREAD) ** 2))
+    rounding = 0.5 * len(gains) * gaussian.RESOLUTION**2 / np.exp(2 * log_sds[-1])
+    return float(likelihood - rounding - 0.5 * np.sum(((log_sds - log_prior) / gaussian.LOG_SD_SPREAD) ** 2))
 
 
 def test_partial_pooling_is_the_dense_normal_distribution_at_its_posterior_mode():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from lmeff.analysis.prediction.pairs import KINDS, agreement, agreement_of_cells, pair_masks, sign_hits
-from lmeff.analysis.scores.curve_table import CurveTable, Floats
+from lmeff.analysis.scores.curve_table import DECIMALS, CurveTable, Floats
 
 
 def others_mean(table: CurveTable) -> tuple[Floats, Floats]:
@@ -13,7 +13,8 @@ def others_mean(table: CurveTable) -> tuple[Floats, Floats]:
     counts, sums = known @ table.members, target @ table.members
     others = (counts[table.cell] - 1).astype(float)
     usable = known & (others > 0)
-    return np.where(usable, (sums[table.cell] - target) / np.maximum(others, 1), np.nan), counts[table.cell]
+    means = np.round((sums[table.cell] - target) / np.maximum(others, 1), DECIMALS)
+    return np.where(usable, means, np.nan), counts[table.cell]
 
 
 def ceiling_rows(table: CurveTable) -> list[dict]:
@@ -64,21 +65,21 @@ def rule_rows(table: CurveTable, design: Floats) -> list[dict]:
 
 
 def regret_rows(table: CurveTable, column: int, predicted: dict[str, Floats]) -> list[dict]:
-    """`regret` at a cut-off: how much better the best recipe of a corpus ended than the one that was predicted to be best, by
-    means over seeds; `predicted` (cells,) by predictor."""
+    """`regret` at a cut-off: how much better the best recipe of a corpus ended than the one that was predicted to be best (of
+    several that were predicted alike, than one of them on average), by means over seeds; `predicted` (cells,) by predictor."""
     means = table.cell_means(table.target)
     rows = []
     for predictor, values in predicted.items():
         for corpus, name in enumerate(table.corpus_names):
             inside = np.flatnonzero((table.corpus_of_cell == corpus) & np.isfinite(values) & np.isfinite(means))
             if len(inside) > 1:
-                chosen = inside[np.argmax(values[inside])]
+                chosen = inside[values[inside] == values[inside].max()]
                 rows.append(
                     {
                         "cutoff_tokens": int(table.anchors[column]),
                         "group": name,
                         "predictor": predictor,
-                        "value": float(means[inside].max() - means[chosen]),
+                        "value": float(means[inside].max() - means[chosen].mean()),
                     }
                 )
     return rows

@@ -19,6 +19,8 @@ MOST_CELLS = 150
 """In larger tables an even selection of cells is left out, or is the finished one."""
 BASELINES = (*SIMPLE, "design_only")
 """The best of these is what skill is measured against."""
+_NO_ERROR = 1e-9
+"""What floats leave of a mean absolute error of 0: nobody has skill over that."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def error_rows(trial: Trial) -> list[dict]:
                 "cutoff_tokens": tokens,
                 "predictor": name,
                 **said,
-                "skill": 1 - said["mae"] / best[name] if best[name] > 0 else None,
+                "skill": 1 - said["mae"] / best[name] if best[name] > _NO_ERROR else None,
             }
             for name, said in errors.items()
         ]

@@ -27,9 +27,7 @@ def caveats(table: CurveTable) -> list[str]:
     if cells < MANY_CELLS:
         notes.append(f"{cells} finished recipes are too few to say with what probability the best one stays the best")
     if table.target_label == "final":
-        notes.append(
-            "'final' is the checkpoint that was selected as the best one, its tokens unknown: no later point of the curve"
-        )
+        notes += _of_final(table)
     if table.has_batches and len(set(table.log_batch_of_cell)) > 1:
         steps = 2 ** (table.log_batch_of_cell.max() - table.log_batch_of_cell.min())
         notes.append(
@@ -37,6 +35,25 @@ def caveats(table: CurveTable) -> list[str]:
         )
     if (table.is_finished @ table.members <= 1).all():
         notes.append("one seed of every recipe: neither ceilings nor the floor of the error are known")
+    return notes
+
+
+def _of_final(table: CurveTable) -> list[str]:
+    """What the score called `final` is: of runs of ours the last anchor, elsewhere that of a selected checkpoint."""
+    ends = np.broadcast_to(table.final_tokens, table.is_finished.shape)[table.is_finished]
+    notes = []
+    if (ends == 0).any():
+        notes.append(
+            "'final' is the checkpoint that was selected as the best one, its tokens unknown: no later point of the curve"
+        )
+    if (ends > 0).any():
+        first, last = map(format_tokens, (ends[ends > 0].min(), ends.max()))
+        where = (
+            f"at {last}"
+            if first == last
+            else f"at {first} to {last}: runs that end earlier are compared with longer ones"
+        )
+        notes.append(f"'final' is the last anchor of each run, {where}")
     return notes
 
 

@@ -1,6 +1,6 @@
 """Learning curves of one task as arrays: a row for each run, a column for each anchor."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,8 @@ Mask = NDArray[np.bool_]
 
 NUM_SEEDS_FOR_NOISE = 5
 """So many degrees of freedom say how noisy seeds are."""
+DECIMALS = 12
+"""Means are rounded to so many: the order in which floats are added decides the last digits, and must not break a tie."""
 USUAL_SEED_SD = 0.0097
 """Of BLiMP's accuracy over seeds; stands in where a table has no seeds."""
 
@@ -41,7 +43,7 @@ class CurveTable:
     scores: Floats
     """(runs, anchors)"""
     final: Floats
-    """(runs,): the score called `final`, which is at no known number of tokens; NaN where there is none."""
+    """(runs,): the score called `final`; NaN where there is none."""
     flops: Floats
     """(runs, anchors): FLOPs up to an anchor; NaN where they are not known."""
     target_label: str = ""
@@ -51,6 +53,8 @@ class CurveTable:
     """Of `final` the last anchor that runs with a final share."""
     unit: str = "tokens"
     """What `anchors` count."""
+    final_tokens: Ints = field(default_factory=lambda: np.zeros(1, dtype=np.int64))
+    """(runs,): the anchor whose score is called `final`; 0 where that is at no known number of tokens."""
 
     @property
     def num_runs(self) -> int:
@@ -116,7 +120,7 @@ class CurveTable:
         known = ~np.isnan(values)
         counts = known @ self.members
         sums = np.where(known, values, 0.0) @ self.members
-        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        return np.where(counts > 0, np.round(sums / np.maximum(counts, 1), DECIMALS), np.nan)
 
     def with_target(self, label: str, values: Floats, tokens: int) -> "CurveTable":
         """The same curves with another target."""

@@ -1,6 +1,7 @@
 """Curves as arrays from scores as they were read, and what is to be predicted of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -33,10 +34,11 @@ def make_curve_table(observations: Sequence[Observation]) -> tuple[CurveTable, l
     run_index = {one.run: index for index, one in enumerate(runs)}
     column = {tokens: index for index, tokens in enumerate(anchors)}
     scores, flops = np.full((len(runs), len(anchors)), np.nan), np.full((len(runs), len(anchors)), np.nan)
-    final = np.full(len(runs), np.nan)
+    final, final_tokens = np.full(len(runs), np.nan), np.zeros(len(runs), dtype=np.int64)
     for one in observations:
         if one.tokens is None:
             final[run_index[one.run]] = one.value
+            final_tokens[run_index[one.run]] = one.final_tokens or 0
         elif one.tokens:
             scores[run_index[one.run], column[one.tokens]] = one.value
             flops[run_index[one.run], column[one.tokens]] = np.nan if one.flops is None else one.flops
@@ -67,6 +69,7 @@ def make_curve_table(observations: Sequence[Observation]) -> tuple[CurveTable, l
         final=final,
         flops=flops,
         unit=observations[0].unit,
+        final_tokens=final_tokens,
     )
     return table, notes
 
@@ -98,7 +101,9 @@ def with_chosen_target(table: CurveTable, target: str) -> CurveTable:
         reached = (~np.isnan(table.scores) & ~np.isnan(table.final)[:, None]).T @ table.members > 0
         common = np.flatnonzero(reached.sum(1) >= SHARE_OF_CELLS * table.num_cells)
         tokens = int(table.anchors[common[-1]]) if len(common) else int(table.anchors[-1]) if len(table.anchors) else 1
-        return _checked(table.with_target("final", table.final, tokens))
+        # A score that is itself the end of its run is no early score.
+        early = np.where(table.anchors == table.final_tokens[:, None], np.nan, table.scores)
+        return _checked(replace(table.with_target("final", table.final, tokens), scores=early))
     if not len(table.anchors):
         raise TooFewRuns("no score is at a number of tokens")
     if target == "last":

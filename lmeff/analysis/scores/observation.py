@@ -28,7 +28,7 @@ class Observation:
     """What is trained alike but for the seed."""
     seed: str
     tokens: int | None
-    """The anchor; None of a score called `final`, which is at no known number of tokens."""
+    """The anchor; None of a score called `final`."""
     task: str
     metric: str
     value: float
@@ -56,6 +56,8 @@ class Observation:
     """Of minimal pairs: the suite that the task is a paradigm or a phenomenon of, or that it is."""
     unit: str = "tokens"
     """What `tokens` counts: BabyLM's anchors are numbers of words."""
+    final_tokens: int | None = None
+    """Of a score called `final` the anchor whose score it is; None where it is at no known number of tokens."""
 
     @property
     def run(self) -> str:
@@ -117,8 +119,9 @@ def _of_run(cell: str, run: Run, shapes: Mapping[str, int]) -> Iterable[Observat
             metric = headline_metric(result.metrics)
             if metric is None:
                 continue
+            anchor_tokens = anchor.document.nominal_tokens
             ends = (None,) if is_complete and anchor is run.anchors[-1] else ()
-            for tokens in (anchor.document.nominal_tokens, *ends):
+            for tokens in (anchor_tokens, *ends):
                 yield Observation(
                     cell=cell,
                     seed=str(run.seed),
@@ -137,6 +140,7 @@ def _of_run(cell: str, run: Run, shapes: Mapping[str, int]) -> Iterable[Observat
                     stderr=result.metrics[metric].stderr,
                     n=result.num_examples,
                     unit=run.unit,
+                    final_tokens=anchor_tokens if tokens is None else None,
                 )
 
 

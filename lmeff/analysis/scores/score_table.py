@@ -85,6 +85,9 @@ def read_score_table(
     _check_units(path, by_line)
     found = list(by_line.values())
     found, notes = _as_shares(path, found, only_known=with_losses)
+    if without := [line for (line, _), value in zip(rows, values, strict=True) if value is None]:
+        number = "1 row has" if len(without) == 1 else f"{len(without):,} rows have"
+        notes.append(f"{path.name}:{without[0]}: {number} no number in column {named['value'].name}: missing scores")
     if is_published:
         notes.append(
             f"{path.name}: known by its header; tokens per step 16,384 / 65,536 / 131,072 for 20m / 60m / 180m"

@@ -16,6 +16,8 @@ LOG_SD_SPREAD = 0.7
 """Standard deviation of the prior of the log of a standard deviation."""
 INTERCEPT_VARIANCE = 10.0
 """So wide that it says nothing of scores between 0 and 1."""
+RESOLUTION = 1e-4
+"""Scores are no more exact than this. Gains that the columns fit exactly would leave no noise, and nothing to divide by."""
 _MOST_STEPS = 60
 _SMALL_GRADIENT = 1e-4
 
@@ -29,7 +31,7 @@ class Sums:
     moments: Floats
     """(batch, p): Z'g"""
     squares: Floats
-    """(batch,): g'g"""
+    """(batch,): g'g, with a little noise in every gain (`RESOLUTION`)"""
     counts: Floats
     """(batch,)"""
 
@@ -37,7 +39,8 @@ class Sums:
     def of(cls, columns: Floats, gains: Floats, groups: Floats) -> "Sums":
         """Of the observations of each group: columns (runs, p), gains (runs,), groups (runs, batch) of zeros and ones."""
         products = np.einsum("rb,rp,rq->bpq", groups, columns, columns, optimize=True)
-        return cls(products, groups.T @ (columns * gains[:, None]), groups.T @ gains**2, groups.sum(0))
+        squares = groups.T @ (gains**2 + RESOLUTION**2)
+        return cls(products, groups.T @ (columns * gains[:, None]), squares, groups.sum(0))
 
     def together(self, chosen: Floats) -> "Sums":
         """Of unions of the sets: chosen (unions, batch) of zeros and ones."""
