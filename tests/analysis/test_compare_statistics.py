@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from lmeff.analysis.comparison.compare import corrected
 from lmeff.analysis.comparison.corrections import benjamini_hochberg, holm
+from lmeff.analysis.comparison.estimates import Row
 from lmeff.analysis.comparison.over_items import (
     adjusted_interval,
     differences_of,
@@ -56,6 +58,20 @@ def test_benjamini_hochberg_is_the_step_up_procedure(seed):
 def test_one_or_no_p_value_is_corrected_too():
     assert holm([0.03]) == benjamini_hochberg([0.03]) == [0.03]
     assert holm([]) == benjamini_hochberg([]) == []
+
+
+def test_a_comparison_without_a_test_counts_in_the_correction():
+    """Three paradigms were compared, of which one says the same with every seed."""
+    rows = [
+        Row("suite", f"paradigm {number}", "paradigm", "acc", 0.5, 0.5, 0.0, seeds=seeds)
+        for number, seeds in enumerate((over_seeds([0.1, 0.2], [0.3, 0.5], True), over_seeds([0.1, 0.2], [0.1, 0.2], True),
+                                        over_seeds([0.1, 0.2, 0.3], [0.3, 0.4, 0.6], True)))
+    ]  # fmt: skip
+    assert rows[1].seeds is None
+    first, silent, last = corrected(rows)
+    assert (first.seeds.p_holm, last.seeds.p_holm) == pytest.approx((2 * first.seeds.p, 3 * last.seeds.p))
+    assert (first.seeds.p_bh, last.seeds.p_bh) == pytest.approx((3 * first.seeds.p / 2, 3 * last.seeds.p))
+    assert silent.seeds is None
 
 
 # ---- over items

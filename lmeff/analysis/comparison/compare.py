@@ -17,7 +17,7 @@ from lmeff.analysis.comparison.conditions import (
     weights_notes,
 )
 from lmeff.analysis.comparison.corrections import benjamini_hochberg, holm
-from lmeff.analysis.comparison.estimates import QUESTIONS, Estimate, Question, Row
+from lmeff.analysis.comparison.estimates import QUESTIONS, Question, Row
 from lmeff.analysis.comparison.held_out_losses import HELD_OUT, loss_rows
 from lmeff.analysis.comparison.rows import has_pairs, is_compared, metric_rows, pair_rows
 from lmeff.analysis.comparison.sides import read_sides
@@ -139,19 +139,21 @@ def _wanted(sides: Sides, tasks: Sequence[str] | None) -> list[str]:
 
 
 def corrected(rows: Iterable[Row]) -> list[Row]:
-    """The rows with p values adjusted among all of one suite and level; held-out losses are no family."""
+    """The rows with p values adjusted among all of one suite and level; held-out losses are no family. A comparison without a
+    test, such as one whose seeds all say the same, was made, too, and counts as p = 1."""
     rows = list(rows)
+    families: dict[tuple[str, str], list[int]] = {}
+    for number, row in enumerate(rows):
+        if row.suite != HELD_OUT:
+            families.setdefault((row.suite, row.level), []).append(number)
     for question in QUESTIONS:
-        families: dict[tuple[str, str], dict[int, Estimate]] = {}
-        for number, row in enumerate(rows):
-            estimate = row.estimate(question)
-            if estimate is not None and estimate.p is not None and row.suite != HELD_OUT:
-                families.setdefault((row.suite, row.level), {})[number] = estimate
         for family in families.values():
-            p_values = [estimate.p for estimate in family.values() if estimate.p is not None]
-            adjusted = zip(family.items(), holm(p_values), benjamini_hochberg(p_values), strict=True)
-            for (number, estimate), p_holm, p_bh in adjusted:
-                rows[number] = rows[number].with_estimate(question, replace(estimate, p_holm=p_holm, p_bh=p_bh))
+            estimates = [rows[number].estimate(question) for number in family]
+            p_values = [1.0 if estimate is None or estimate.p is None else estimate.p for estimate in estimates]
+            adjusted = zip(family, estimates, holm(p_values), benjamini_hochberg(p_values), strict=True)
+            for number, estimate, p_holm, p_bh in adjusted:
+                if estimate is not None and estimate.p is not None:
+                    rows[number] = rows[number].with_estimate(question, replace(estimate, p_holm=p_holm, p_bh=p_bh))
     return rows
 
 
