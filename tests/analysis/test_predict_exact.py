@@ -42,6 +42,7 @@ def test_means_that_are_equal_are_a_tie_whatever_their_seeds_were_called():
         assert find(document["regret"], predictor="last_value")["value"] == pytest.approx((0.0 + 0.1) / 2)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("num_corpora", "num_cells", "digits"), [(1, 6, 1), (2, 6, 2), (3, 3, 9)])
 def test_curves_without_noise_are_predicted(num_corpora, num_cells, digits):
     """Columns that fit every gain exactly leave no deviation to divide by, and no error to have skill over."""
@@ -55,6 +56,7 @@ def test_curves_without_noise_are_predicted(num_corpora, num_cells, digits):
     assert find(flat["errors"], cutoff_tokens=2, predictor="shapes")["skill"] is None
 
 
+@pytest.mark.medium
 def test_the_end_of_a_run_is_no_early_score_of_it(fake_run, capsys):
     """Of runs of ours `final` is the last anchor, which some reach earlier."""
     for name, quality in (("a", 0.0), ("b", 0.2), ("c", 0.4), ("d", 0.6)):
