@@ -7,8 +7,9 @@ from pathlib import Path
 from lmeff.errors import InputError, RunFailed
 from lmeff.evaluation.tasks.sources import DATA_VARIABLE
 from lmeff.formats.run_folder import RunFolder
-from lmeff.measures.finetuning.data import NoTrainingData, TaskExamples, load_task, suite_folder
+from lmeff.measures.finetuning.data import NoTrainingData, TaskExamples, load_task
 from lmeff.measures.finetuning.finetuned import KIND, FinetunedModel
+from lmeff.measures.finetuning.rows import suite_folder
 from lmeff.measures.finetuning.table import FinetuningTable
 from lmeff.measures.finetuning.tasks import GROUPS, PREFIX, WantedTasks, find_tasks
 from lmeff.measures.measure import Measure, Say
