@@ -83,6 +83,23 @@ def test_what_is_above_at_its_first_anchor_or_below_at_its_last_is_no_exact_time
     assert found["later"][0] == "not by 2M"
 
 
+def test_a_recipe_whose_seeds_share_no_anchor_is_not_left_out(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("task,seed,tokens,acc\nt,0,1M,.5\nt,0,2M,.9\nt,1,4M,.9\nother,0,1M,.5\nother,0,2M,.9\n")
+    curves = Curves.read([path])
+    reached, close = (lines for _, lines in curves.milestones(Wanted(threshold=0.75, within=0.01)))
+    assert [line[1:] for line in reached if line[1] == "t"] == [
+        ["t", "seeds share no anchor", "-", "-", "-", "0 of 2"],
+    ]
+    assert [line[1:] for line in close if line[1] == "t"] == [["t", "seeds share no anchor", "-", "-", "-", "2"]]
+    rows = {row["task"]: row for row in json.loads(curves.json(Wanted()))["acquired"]}
+    assert (rows["t"]["reached"], rows["t"]["last"], rows["t"]["num_seeds"]) == (None, None, 2)
+    assert rows["other"]["last"] == 2 * M
+    alone = curves.values[curves.values["task"] == "t"]
+    assert acquisition(alone)["reached"].isna().all()
+    assert closeness(alone)["close_from"].isna().all()
+
+
 def test_flops_that_are_not_known_are_a_mistake(tmp_path):
     with pytest.raises(InputError, match="--axis flops: of none of these runs FLOPs are known"):
         curves_of(tmp_path, {"t": [[0.5, 0.8]]}).text(None, Wanted(axis="flops", threshold=0.75))

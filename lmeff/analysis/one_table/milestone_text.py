@@ -7,6 +7,7 @@ import pandas as pd
 from lmeff.analysis.one_table.matrix import chosen
 from lmeff.quantities import format_short, format_tokens
 
+_NOT_SHARED = "seeds share no anchor"
 Titled = tuple[str, list[list[str]]]
 """What a table shows, and its lines, the header first."""
 
@@ -28,7 +29,9 @@ def acquisition_tables(acquired: pd.DataFrame, level: str, tasks: list[str] | No
         for row in rows.to_dict("records"):
             over = {"seeds": "seeds by themselves"}.get(row["interval_over"], row["interval_over"])
             ends = _interval(row, "low", "high", _reached)
-            bootstrap = _interval(row, "bootstrap_low", "bootstrap_high", _reached) if row["num_seeds"] > 1 else "-"
+            bootstrap = _interval(row, "bootstrap_low", "bootstrap_high", _reached)
+            if row["num_seeds"] < 2 or pd.isna(row["last"]):
+                bootstrap = "-"
             seeds = f"{row['num_reached']} of {row['num_seeds']}"
             first = "-" if pd.isna(over) else over
             lines.append([row["recipe"], row["task"], _reached(row, row["reached"]), ends, first, bootstrap, seeds])
@@ -46,6 +49,8 @@ def closeness_tables(close: pd.DataFrame, level: str, tasks: list[str] | None) -
         ]
         for row in rows.to_dict("records"):
             ends = [_count(row, row[name]) for name in ("close_from", "earliest_seed", "latest_seed", "last")]
+            if pd.isna(row["last"]):
+                ends[0] = _NOT_SHARED
             alone = ends[1] if ends[1] == ends[2] else f"{ends[1]} to {ends[2]}"
             lines.append([row["recipe"], row["task"], ends[0], _bootstrap(row), alone, ends[3], str(row["num_seeds"])])
         yield f"from which anchor on {metric} x 100 is within {100 * within:g} of its end", lines
@@ -63,11 +68,15 @@ def _counted(axis: str, unit: str) -> str:
 
 
 def _count(row: dict, count: float) -> str:
+    if pd.isna(count):
+        return "-"
     return format_tokens(round(count)) if row["axis"] == "tokens" else format_short(count)
 
 
 def _reached(row: dict, count: float) -> str:
     """`218M`; what is above at its first anchor may have been so before, and after the last one nobody has looked."""
+    if pd.isna(row["last"]):
+        return _NOT_SHARED
     if pd.isna(count):
         return f"not by {_count(row, row['last'])}"
     return f"{'<= ' if count == row['first'] else ''}{_count(row, count)}"

@@ -23,7 +23,7 @@ class SeedCurves(NamedTuple):
 
     about: dict[str, Any]
     along: Floats
-    """(anchors,): tokens or FLOPs, rising, of the anchors after the start that all seeds have."""
+    """(anchors,): tokens or FLOPs, rising, of the anchors after the start that all seeds have; there may be none."""
     values: Floats
     """(seeds, anchors)"""
     lows: Floats
@@ -51,8 +51,7 @@ def seed_values(table: pd.DataFrame, axis: str = "tokens") -> Iterator[SeedCurve
         for wide, numbers in zip((along, values, lows, highs), columns, strict=True):
             wide[row, column] = numbers[rows]
         shared = ~np.isnan(values).any(0)
-        if shared.any():
-            yield SeedCurves(about, along[:, shared].mean(0), values[:, shared], lows[:, shared], highs[:, shared])
+        yield SeedCurves(about, along[:, shared].mean(0), values[:, shared], lows[:, shared], highs[:, shared])
 
 
 def reached_at(values: Floats, along: Floats, threshold: float, scale: str = "log") -> Floats:
@@ -89,10 +88,15 @@ def acquisition(
     reaches it after the first anchor: of one that is there at `first`, it is not known when (`num_at_first` seeds);
     `bootstrap_low` to `bootstrap_high` the bootstrap over seeds of the mean curve. Of one seed `low` to `high` is where the
     ends of its intervals over examples reach the threshold. An end that is null is not reached by `last`, and one that
-    equals `first` may be earlier. Anchors count that all seeds have.
+    equals `first` may be earlier. Anchors count that all seeds have; where there is none, `first` and `last` are null.
     """
     rows = []
     for curves in seed_values(table, axis):
+        if not len(curves.along):
+            counts = {"num_seeds": len(curves.values), "num_reached": 0, "num_at_first": 0}
+            unknown = ("reached", "low", "high", "interval_over", "bootstrap_low", "bootstrap_high", "first", "last")
+            rows.append(curves.about | {"axis": axis, "threshold": threshold} | dict.fromkeys(unknown) | counts)
+            continue
         reached = float(reached_at(curves.values.mean(0, keepdims=True), curves.along, threshold, scale)[0])
         of_seeds = reached_at(curves.values, curves.along, threshold, scale)
         num_seeds, num_reached = len(of_seeds), int(np.isfinite(of_seeds).sum())
@@ -132,9 +136,14 @@ def acquisition(
 def closeness(table: pd.DataFrame, within: float = WITHIN, axis: str = "tokens") -> pd.DataFrame:
     """A row for each recipe, task and metric: from which anchor on (`close_from`) the mean over seeds is within `within` of
     its last value, with the bootstrap interval over seeds, and the earliest and the latest of the seeds, each beside its own
-    end."""
+    end. All null where seeds have no anchor in common."""
     rows = []
     for curves in seed_values(table, axis):
+        if not len(curves.along):
+            unknown = ("close_from", "bootstrap_low", "bootstrap_high", "earliest_seed", "latest_seed", "last")
+            about = curves.about | {"axis": axis, "within": within, "num_seeds": len(curves.values)}
+            rows.append(about | dict.fromkeys(unknown))
+            continue
         of_seeds = close_from(curves.values, curves.along, within)
         bootstrap = (np.nan, np.nan)
         if len(of_seeds) > 1:
