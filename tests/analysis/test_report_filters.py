@@ -136,7 +136,8 @@ LOOK = """
   // Each step chooses something and, when figures are drawn anew, keeps what there is to see.
   const steps = STEPS, seen = [];
   const settled = () => new Promise((resolve) => setTimeout(resolve, 4000));
-  const texts = (selector) => [...document.querySelectorAll(selector)].map((each) => each.textContent);
+  const lines = (text) => [...text.childNodes].map((line) => line.textContent).join(" ");
+  const texts = (selector) => [...document.querySelectorAll(selector)].map(lines);
   function look() {
     const figures = {};
     for (const figure of document.querySelectorAll("figure")) {
