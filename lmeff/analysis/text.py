@@ -86,9 +86,10 @@ def _seeds_text(group: Group, table: pd.DataFrame) -> str:
     return "\n".join([*lines, *map(str, seed_changes(group))])
 
 
-def seeds_table(group: Group, table: pd.DataFrame) -> list[list[str]]:
-    """A header and a line for every anchor that two or more seeds measured alike: anchor, number of seeds, means."""
-    means = seed_means(group, table)
+def seeds_table(group: Group, table: pd.DataFrame, means: pd.DataFrame | None = None) -> list[list[str]]:
+    """A header and a line for every anchor that two or more seeds measured alike: anchor, number of seeds, means. `means`:
+    those of `seed_means`, where they are there already."""
+    means = seed_means(group, table) if means is None else means
     tasks = list(dict.fromkeys(task for run in group.runs for task in run.headline_tasks))
     metrics = {task: headline_metric(set(table[table["task"] == task]["metric"])) for task in tasks}
     columns = {("dev", name): spoken(name) for name in UNITS} | {("dev", "dev_bits_per_byte"): "bits/byte"}

@@ -34,11 +34,13 @@ def missing_for_drawing() -> list[str]:
     return [package for module, package in _DRAWING.items() if find_spec(module) is None]
 
 
-def refresh_card(run: Path, revision: Path) -> None:
-    """Writes a revision's README.md and `.eval_results/` again, with the present results and the curve up to it."""
+def refresh_card(run: Path, revision: Path, whole: Run | None = None) -> None:
+    """Writes a revision's README.md and `.eval_results/` again, with the present results and the curve up to it. `whole`: the
+    run, where it was read already."""
     recipe, plan = read_run(run)
     anchor = AnchorDocument.read(revision)
-    (whole,) = read_runs([run])
+    if whole is None:
+        (whole,) = read_runs([run])
     known = tuple(one for one in whole.anchors if one.document.step <= anchor.step)
     part = replace(whole, state=None, anchors=known, last_logged_step=anchor.step)
     picture = _draw_curve(part, revision)
@@ -158,8 +160,10 @@ def write_entries(path: Path, scores: Sequence[CardScore], results: Sequence[Pat
 
 def refresh_cards(run: Path) -> None:
     """The cards of all revisions."""
-    for revision in complete_revisions(run):
-        refresh_card(run, revision)
+    if revisions := complete_revisions(run):
+        (whole,) = read_runs([run])
+        for revision in revisions:
+            refresh_card(run, revision, whole)
 
 
 def index_rows(run: Path, branches: dict[str, str]) -> list[Row]:

@@ -1,7 +1,10 @@
 """A plain table of scores is shown as runs are."""
 
+import base64
 import csv
+import gzip
 import html
+import json
 import os
 import re
 import shutil
@@ -98,6 +101,22 @@ def test_a_score_that_is_there_twice_is_refused(table):
         file.write("web,60m,200,8000,1,0.9\n")
     with pytest.raises(InputError, match="1 scores are there more than once: web 60m 8000, seed 1, 200M, blimp"):
         read_scored([table])
+
+
+def test_long_data_are_compressed_columns_of_the_same_values(table, monkeypatch):
+    monkeypatch.setattr(report, "LONG_DATA", 0)
+    study = Study(*read_scored([table]))
+    page, _ = report.render_page(study, None)
+    packed = re.search(r'<script type="application/gzip" id="page-data">(.*?)</script>', page)[1]
+    figures = json.loads(gzip.decompress(base64.b64decode(packed)))["figures"]
+    for name, spec in page_figures(study).items():
+        tables = figures[name]["datasets"]
+        assert any(isinstance(found, dict) for found in tables.values()), "rows of one form stand as columns"
+        for key, found in tables.items():
+            if isinstance(found, dict):
+                rows = [dict(zip(found["names"], row, strict=True)) for row in zip(*found["columns"], strict=True)]
+                tables[key] = rows
+        assert list(tables.values()) == list(spec["datasets"].values())
 
 
 COPY = """

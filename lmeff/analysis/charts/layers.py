@@ -57,15 +57,15 @@ def with_legend_click(layers: list[alt.Chart]) -> list[alt.Chart]:
 def shared(chart: alt.Chart, lines: Sequence[str], opacity: float) -> alt.Chart:
     """Token axis and color by series; series that are not chosen in the legend fade."""
     if len(lines) == 1:
-        return chart.encode(token_x(), series_color(lines), opacity=alt.value(opacity))
-    faded = alt.when(alt.param(name=LEGEND)).then(alt.value(opacity)).otherwise(alt.value(opacity * 0.12))
-    return chart.encode(token_x(), series_color(lines), opacity=faded)
+        return chart.encode(token_x(), series_color(lines), alt.OpacityValue(opacity))
+    faded = alt.OpacityValue(opacity * 0.12, condition=[{"param": LEGEND, "value": opacity}])
+    return chart.encode(token_x(), series_color(lines), faded)
 
 
 def _chance_layers(y: alt.Y, labeled: bool) -> list[alt.Chart]:
     base = alt.Chart(alt.Data(values=[{"chance": 100 * CHANCE}]))
     rule = base.mark_rule(style="reference", strokeDash=[5, 4]).encode(y)
-    text = base.mark_text(style="reference-label", align="right", dy=9, text="chance").encode(y, x=alt.value("width"))
+    text = base.mark_text(style="reference-label", align="right", dy=9, text="chance").encode(y, alt.XValue("width"))
     return [rule, text] if labeled else [rule]
 
 

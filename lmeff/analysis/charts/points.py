@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import altair as alt
 import pandas as pd
 
-from lmeff.analysis.charts.series import Series, curve_points
+from lmeff.analysis.charts.series import Series, joined_points
 from lmeff.analysis.reading.tasks import examples_of, headline_metric
 from lmeff.quantities import format_tokens
 
@@ -18,7 +18,7 @@ def headline_tasks(series: Sequence[Series]) -> list[str]:
 
 def shown_metric(series: Sequence[Series], task: str) -> str | None:
     """The metric that a task is shown by."""
-    return headline_metric({name for each in series for name in each.table[each.table["task"] == task]["metric"]})
+    return headline_metric({name for each in series for name in each.places.get(task, ())})
 
 
 def labels(series: Sequence[Series]) -> list[str]:
@@ -37,15 +37,16 @@ def score_points(series: Sequence[Series], task: str) -> pd.DataFrame:
 
 def all_points(series: Sequence[Series], tasks: Iterable[str], metric: str, scale: float = 1.0) -> pd.DataFrame:
     """Points of all series with the words of their tooltip."""
-    points = pd.concat([curve_points(each, tasks, metric, scale) for each in series], ignore_index=True)
+    points = joined_points(series, tasks, metric, scale)
     if points.empty:
         return points
-    points["when"] = [f"{format_tokens(tokens)} {series[0].unit}" for tokens in points["anchor"]]
-    form = {"acc": "{:.1f}%", "score": "{:.1f}"}.get(metric, "{:.3f}")
-    values = points[["value", "low", "high", "spread"]].itertuples(index=False)
+    when = {anchor: f"{format_tokens(anchor)} {series[0].unit}" for anchor in dict.fromkeys(points["anchor"].tolist())}
+    points["when"] = points["anchor"].map(when)
+    form = {"acc": "{:.1f}%", "score": "{:.1f}"}.get(metric, "{:.3f}").format
+    values = (points[name].tolist() for name in ("value", "low", "high", "spread"))
     points["shown"] = [
-        form.format(value) + (f" ({form.format(low)} to {form.format(high)}: {spread})" if spread else "")
-        for value, low, high, spread in values
+        form(value) + (f" ({form(low)} to {form(high)}: {spread})" if spread else "")
+        for value, low, high, spread in zip(*values, strict=True)
     ]
     return points
 
@@ -55,7 +56,22 @@ def interval_words(points: pd.DataFrame) -> str:
     return " or ".join(words for words in dict.fromkeys(points["spread"]) if words)
 
 
-def inline(frame: pd.DataFrame) -> alt.InlineData:
+class Rows(alt.InlineData):
+    """Rows that all copies of a chart share: altair copies a chart whenever it becomes a part of another one."""
+
+    def __deepcopy__(self, _: object) -> "Rows":
+        return self
+
+
+def inline(frame: pd.DataFrame) -> Rows:
     """Rows as JSON values, NaN as null and numbers rounded to what a screen shows."""
     frame = frame.drop(columns=["anchor", "spread"], errors="ignore").round({"value": 4, "low": 4, "high": 4})
-    return alt.InlineData(frame.astype(object).where(frame.notna(), None).to_dict("records"))
+    names = list(frame.columns)
+    columns = [
+        [
+            None if is_missing else value
+            for value, is_missing in zip(column.tolist(), column.isna().tolist(), strict=True)
+        ]
+        for _, column in frame.items()
+    ]
+    return Rows([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])

@@ -3,6 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, pairwise
+from math import fsum, isnan, nan
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,13 +14,17 @@ from lmeff.analysis.reading.groups import Group, check_one_unit, group_runs
 from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.statistics.seeds import seed_means
 from lmeff.analysis.statistics.tidy_table import tidy_table
-from lmeff.intervals import possible_range
+from lmeff.intervals import cut_off, possible_range
 
 NUM_LOG_POINTS = 400
 """Points that a training-loss line is thinned to, half of them spaced evenly in tokens and half in their logarithm."""
 MOST_LOG_POINTS = 6000
 """Of all lines of a panel together: a page of a hundred runs stays small."""
 _POINTS = ["series", "task", "tokens", "anchor", "value", "low", "high", "seed", "spread"]
+_TYPES = {"seed": object, "value": float, "low": float, "high": float}
+_CURVE_COLUMNS = (
+    "task", "metric", "seed", "nominal_tokens", "exact_tokens", "value", "low", "high", "interval_over"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,32 @@ class Series:
     def means(self) -> pd.DataFrame:
         """Of everything that two or more of its runs measured alike, over seeds."""
         return seed_means(self.group, self.table)
+
+    @cached_property
+    def columns(self) -> dict[str, list[Any]]:
+        """The columns of the table that curves are made of, as lists."""
+        return {name: self.table[name].tolist() for name in _CURVE_COLUMNS}
+
+    @cached_property
+    def places(self) -> dict[str, dict[str, list[int]]]:
+        """By task and metric the numbers of its rows in the table, in rising order."""
+        places: dict[str, dict[str, list[int]]] = {}
+        for number, (task, metric) in enumerate(zip(self.columns["task"], self.columns["metric"], strict=True)):
+            places.setdefault(task, {}).setdefault(metric, []).append(number)
+        return places
+
+    def means_of(self, tasks: Sequence[str], metric: str) -> list[tuple[Any, ...]]:
+        """Of a metric of some tasks: task, nominal tokens, mean over seeds, both ends of its t interval, number of seeds."""
+        return [row[1:] for row in self._mean_rows.get(metric, ()) if row[1] in tasks]
+
+    @cached_property
+    def _mean_rows(self) -> dict[str, list[tuple[Any, ...]]]:
+        """The rows of `means` by metric."""
+        rows: dict[str, list[tuple[Any, ...]]] = {}
+        names = ("metric", "task", "nominal_tokens", "mean", "low", "high", "num_seeds")
+        for row in zip(*(self.means[name].tolist() for name in names), strict=True):
+            rows.setdefault(row[0], []).append(row)
+        return rows
 
     @property
     def group(self) -> Group:
@@ -66,29 +99,62 @@ def curve_points(series: Series, tasks: Iterable[str], metric: str, scale: float
     `seed` are the runs; the interval ends where what is measured does. `spread` says in words which of the two it is. `scale`
     multiplies values.
     """
-    table = series.table[(series.table["metric"] == metric) & series.table["task"].isin(list(tasks))]
-    points = table.assign(series=series.label, tokens=table["exact_tokens"], anchor=table["nominal_tokens"])
-    if table["seed"].nunique() == 1:  # of one run or, where others have nothing yet, of the one that has
-        spread = np.where(points["low"].notna(), "95% interval over " + points["interval_over"].fillna(""), "")
-        whole = points.assign(seed=None, spread=spread)
-        whole[["low", "high"]] = whole[["low", "high"]].apply(lambda column: column.fillna(whole["value"]))
-        return _scaled(whole, scale)
-    seeds = points.assign(low=np.nan, high=np.nan, spread="")
-    is_wanted = (series.means["metric"] == metric) & series.means["task"].isin(list(tasks))
-    mean = series.means[is_wanted & (series.means["num_seeds"] == table["seed"].nunique())]
-    tokens = table.groupby("nominal_tokens")["exact_tokens"].first()
-    mean = mean.assign(series=series.label, anchor=mean["nominal_tokens"], value=mean["mean"], seed=None)
-    mean = mean.assign(tokens=mean["nominal_tokens"].map(tokens))
-    low, high = possible_range(metric)
-    mean = mean.assign(low=mean["low"].clip(lower=low), high=mean["high"].clip(upper=high))
-    mean = mean.assign(spread="95% t interval over " + mean["num_seeds"].astype(str) + " seeds")
-    return _scaled(pd.concat([mean[_POINTS], seeds[_POINTS]], ignore_index=True), scale)
+    return joined_points([series], tasks, metric, scale)
 
 
-def _scaled(points: pd.DataFrame, scale: float) -> pd.DataFrame:
-    points = points[_POINTS].copy()
-    points[["value", "low", "high"]] *= scale
-    return points
+def joined_points(series: Iterable[Series], tasks: Iterable[str], metric: str, scale: float = 1.0) -> pd.DataFrame:
+    """`curve_points` of all of them, below each other."""
+    tasks = list(dict.fromkeys(tasks))
+    rows = [row for each in series for row in _rows(each, tasks, metric, scale)]
+    columns = dict(zip(_POINTS, zip(*rows, strict=True), strict=True)) if rows else dict.fromkeys(_POINTS, ())
+    return pd.DataFrame({name: pd.Series(list(values), dtype=_TYPES.get(name)) for name, values in columns.items()})
+
+
+def _rows(series: Series, tasks: Sequence[str], metric: str, scale: float) -> list[tuple[Any, ...]]:
+    """`_POINTS` of one series, in the order of its table: each a tuple, since a table of pandas for each series takes long."""
+    columns, label = series.columns, series.label
+    numbers = sorted(chain.from_iterable(series.places.get(task, {}).get(metric, ()) for task in tasks))
+    seeds = {columns["seed"][number] for number in numbers}
+    names = ("task", "exact_tokens", "nominal_tokens", "value", "low", "high", "seed", "interval_over")
+    points = [tuple(columns[name][number] for name in names) for number in numbers]
+    if len(seeds) == 1:  # of one run or, where others have nothing yet, of the one that has
+        return [
+            (
+                label,
+                task,
+                tokens,
+                anchor,
+                value * scale,
+                (value if isnan(low) else low) * scale,
+                (value if isnan(high) else high) * scale,
+                None,
+                "" if isnan(low) else f"95% interval over {over if isinstance(over, str) else ''}",
+            )
+            for task, tokens, anchor, value, low, high, _, over in points
+        ]
+    tokens_at: dict[int, int] = {}
+    for _, tokens, anchor, *_ in points:
+        tokens_at.setdefault(anchor, tokens)
+    ends = possible_range(metric)
+    means = [
+        (
+            label,
+            task,
+            tokens_at[anchor],
+            anchor,
+            mean * scale,
+            *(end * scale for end in cut_off(low, high, ends)),
+            None,
+            f"95% t interval over {num_seeds} seeds",
+        )
+        for task, anchor, mean, low, high, num_seeds in series.means_of(tasks, metric)
+        if num_seeds == len(seeds)
+    ]
+    alone = [
+        (label, task, tokens, anchor, value * scale, nan, nan, seed, "")
+        for task, tokens, anchor, value, _, _, seed, _ in points
+    ]
+    return means + alone
 
 
 def training_loss(series: Series, num_points: int = NUM_LOG_POINTS) -> pd.DataFrame:
@@ -99,11 +165,16 @@ def training_loss(series: Series, num_points: int = NUM_LOG_POINTS) -> pd.DataFr
 
 def logged(run: Run, name: str, num_points: int = NUM_LOG_POINTS) -> pd.DataFrame:
     """A field of the log, thinned by averaging: `tokens`, `value`."""
-    known = [(record.tokens, getattr(record, name)) for record in run.log if record.tokens > 0]
-    frame = pd.DataFrame([row for row in known if row[1] is not None], columns=["tokens", "value"], dtype=float)
-    if len(frame) <= num_points:
-        return frame
-    first, last = frame["tokens"].iloc[0], frame["tokens"].iloc[-1]
-    half = num_points // 2
-    edges = np.union1d(np.linspace(first, last, half), np.geomspace(first, last, half))
-    return frame.groupby(np.searchsorted(edges, frame["tokens"])).mean().reset_index(drop=True)
+    known = [
+        (record.tokens, value)
+        for record in run.log
+        if record.tokens > 0 and (value := getattr(record, name)) is not None
+    ]
+    tokens, values = (list(map(float, column)) for column in zip(*known, strict=True)) if known else ([], [])
+    if len(known) > num_points:
+        half = num_points // 2
+        edges = np.union1d(np.linspace(tokens[0], tokens[-1], half), np.geomspace(tokens[0], tokens[-1], half))
+        starts = np.flatnonzero(np.diff(np.searchsorted(edges, tokens), prepend=-1)).tolist()
+        parts = list(pairwise([*starts, len(known)]))
+        tokens, values = ([fsum(column[i:j]) / (j - i) for i, j in parts] for column in (tokens, values))
+    return pd.DataFrame({"tokens": tokens, "value": values}, dtype=float)

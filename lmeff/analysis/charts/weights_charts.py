@@ -9,7 +9,7 @@ import pandas as pd
 from lmeff.analysis.charts.layers import curve_layers, loss_scale, with_legend_click
 from lmeff.analysis.charts.panels import PANEL_SPACING, PANEL_WIDTH
 from lmeff.analysis.charts.points import inline, labels
-from lmeff.analysis.charts.series import Series, curve_points
+from lmeff.analysis.charts.series import Series, curve_points, joined_points
 from lmeff.analysis.charts.token_axis import TokenAxis
 from lmeff.analysis.statistics.tidy_table import WEIGHTS
 from lmeff.quantities import format_short, format_tokens
@@ -57,7 +57,7 @@ def weights_figure(series: Sequence[Series]) -> dict | None:
 
 def _points(series: Sequence[Series], metric: str) -> pd.DataFrame:
     if len(series) > 1:
-        parts = [curve_points(each, [WEIGHTS], metric) for each in series]
+        parts = [joined_points(series, [WEIGHTS], metric)]
     else:
         parts = [curve_points(series[0], [WEIGHTS], f"{metric}_{kind}").assign(series=kind) for kind in KINDS]
     parts = [points for points in parts if not points.empty]

@@ -229,7 +229,7 @@ class SeedView:
         self.label = series.label
         self.num_seeds = len(series.runs)
         self.unit = series.unit
-        self.table = seeds_table(series.group, series.table)
+        self.table = seeds_table(series.group, series.table, series.means)
         self.changes = seed_changes(series.group)
 
 
@@ -272,9 +272,10 @@ def paradigm_table(series: Series, titles: dict[str, str]) -> ParadigmTable:
     """Accuracy of every paradigm at every anchor, in the order of acquisition; the mean over the seeds of a series."""
     points = curve_points(series, titles, "acc")
     points = points[points["seed"].isna()]
-    anchors = sorted(points["anchor"].unique())
-    values = points.set_index(["task", "anchor"])["value"].to_dict()
-    parents = {task: group_of(series.runs, task) for task in dict.fromkeys(points["task"])}
+    cells_of = zip(points["task"].tolist(), points["anchor"].tolist(), strict=True)
+    values = dict(zip(cells_of, points["value"].tolist(), strict=True))
+    anchors = sorted({anchor for _, anchor in values})
+    parents = {task: group_of(series.runs, task) for task, _ in values}
     parent_titles = task_titles(series.runs, [parent for parent in parents.values() if parent])
     rows = []
     for task, first in acquisition_order(curves_of(series.table, "acc", titles)):

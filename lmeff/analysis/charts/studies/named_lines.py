@@ -87,7 +87,7 @@ def side_by_side(charts: Sequence[Panel]) -> alt.ConcatChart:
 
 def as_figure(chart: alt.TopLevelMixin) -> dict:
     """The specification of a chart that has no token axis. Its theme is that of the page or of the file."""
-    spec = chart.to_dict()
+    spec = chart.to_dict(validate=False)
     spec.pop("config", None)
     return {**spec, "usermeta": {}}
 

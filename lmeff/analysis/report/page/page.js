@@ -1,12 +1,19 @@
 (async () => {
   "use strict";
-  // As JSON or, of many runs, as compressed JSON.
+  // As JSON or, of many runs, as compressed JSON, in which tables are columns.
   async function pageData() {
     const { type, textContent } = document.getElementById("page-data");
     if (type === "application/json") return JSON.parse(textContent);
     const bytes = Uint8Array.from(atob(textContent), (letter) => letter.charCodeAt(0));
     const unpacked = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return JSON.parse(await new Response(unpacked).text());
+    const data = JSON.parse(await new Response(unpacked).text());
+    for (const { datasets } of Object.values(data.figures)) {
+      for (const [name, table] of Object.entries(datasets)) if (!Array.isArray(table)) datasets[name] = asRows(table);
+    }
+    return data;
+  }
+  function asRows({ names, columns }) {
+    return columns[0].map((_, i) => Object.fromEntries(names.map((name, j) => [name, columns[j][i]])));
   }
   const { figures, themes, filters: facts } = await pageData();
   const filters = makeFilters(facts, figures);
