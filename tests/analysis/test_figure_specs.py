@@ -88,10 +88,10 @@ def test_lines_that_share_a_rectangle_are_clipped_together(figures):
     svg = vl_convert.vegalite_to_svg(figures["main"], VEGA_LITE_VERSION)
     few = _with_few_layers(svg)
     clip = re.compile(r' clip-path="url\(#(\w+)\)"')
-    assert len(clip.findall(svg)) == 9 + 3 + 3, "lines of training loss, bands of two panels"
+    assert len(clip.findall(svg)) == 9 + 3, "lines of training loss of nine runs, bands of three recipes"
     shapes = dict(re.findall(r'<clipPath id="(\w+)">(.*?)</clipPath>', svg))
     clipped = re.findall(r'<g class="([^"]*)" clip-path="url\(#(\w+)\)"', few)
-    assert [name.rpartition("_")[2] for name, _ in clipped] == ["pathgroup"] * 3
+    assert [name.rpartition("_")[2] for name, _ in clipped] == ["pathgroup"] * 2
     assert {shapes[name] for _, name in clipped} == {'<rect x="0" y="0" width="400" height="280"/>'}
     opacity = re.compile(r' (?:fill-|stroke-)?opacity="[^"]*"')
     assert opacity.sub("", clip.sub("", few)) == opacity.sub("", clip.sub("", svg))
