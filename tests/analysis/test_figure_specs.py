@@ -103,3 +103,15 @@ def test_one_picture_is_drawn_once(figures):
     assert render_png(figures["main"], "once") == first
     assert _png.cache_info().hits == hits + 1
     assert render_png(figures["main"], "another title") != first
+
+
+def test_learning_rates_that_fall_are_no_stairs(tmp_path):
+    run = write_fake_run(tmp_path, "falling", anchors=(0, 25), num_pairs=2)
+    path = run / "run.log.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    rates = [3e-4 * (1 - place / (len(lines) + 1)) for place in range(len(lines))]
+    changed = (json.dumps(line | {"learning_rate": rate}) for line, rate in zip(lines, rates, strict=True))
+    path.write_text("\n".join(changed) + "\n")
+    figure = json.dumps(page_figures(Study(read_runs([run])))["training"])
+    drawn = {float(number) for number in re.findall(r'"value": ([\d.e-]+)', figure)}
+    assert {float(f"{rate:.4g}") for rate in rates} <= drawn

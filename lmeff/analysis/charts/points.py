@@ -65,13 +65,18 @@ class Rows(alt.InlineData):
 
 def inline(frame: pd.DataFrame) -> Rows:
     """Rows as JSON values, NaN as null and numbers rounded to what a screen shows."""
-    frame = frame.drop(columns=["anchor", "spread"], errors="ignore").round({"value": 4, "low": 4, "high": 4})
+    frame = frame.drop(columns=["anchor", "spread"], errors="ignore")
     names = list(frame.columns)
     columns = [
         [
-            None if is_missing else value
+            None if is_missing else _shown(value) if name in ("value", "low", "high") else value
             for value, is_missing in zip(column.tolist(), column.isna().tolist(), strict=True)
         ]
-        for _, column in frame.items()
+        for name, column in frame.items()
     ]
     return Rows([dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)])
+
+
+def _shown(value: float) -> float:
+    """Four decimals, and of a small number, such as a learning rate, four digits."""
+    return round(value, 4) if abs(value) >= 1 else float(f"{value:.4g}")
