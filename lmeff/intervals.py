@@ -11,6 +11,7 @@ NORMAL_95 = 1.959964
 """Half the width of a 95% interval in standard errors."""
 SHARES = ("acc", "acc_norm", "acc_sum", "exact_match", "completion_accuracy", "ties")
 """Metrics that are a share of examples."""
+_OTHER_SHARES = ("em", "f1", "precision", "recall", "mc1", "mc2")
 
 
 def wilson(share: float, num_examples: float) -> tuple[float, float]:
@@ -72,6 +73,12 @@ def possible_range(metric: str) -> tuple[float, float]:
     if name.endswith("loss") or name.removeprefix("dev_") in ("bits_per_byte", "perplexity", "word_perplexity"):
         return 0.0, math.inf
     return -math.inf, math.inf
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is known to be 1 at best, and to be written in percent by some."""
+    name = metric.partition(",")[0].lower()
+    return possible_range(name)[1] == 1 or name.startswith("acc") or name in _OTHER_SHARES
 
 
 def cut_off(low: float, high: float, ends: tuple[float, float]) -> tuple[float, float]:

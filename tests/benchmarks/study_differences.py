@@ -59,7 +59,9 @@ def write_figure(panels: Mapping[str, Differences], beside: str, path: Path) -> 
         both = alt.Chart(alt.Data(values=means)).encode(y=y)
         layers = (
             alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(strokeDash=[4, 3], color="#5a6270").encode(x="zero:Q"),
-            both.mark_rule(strokeWidth=2, color="#0072b2").encode(x=alt.X("low:Q", title=x_title), x2="high:Q"),
+            both.mark_rule(strokeWidth=2, color="#0072b2").encode(
+                x=alt.X("low:Q", title=x_title, axis=alt.Axis(tickCount=5)), x2="high:Q"
+            ),
             alt.Chart(alt.Data(values=seeds)).mark_tick(thickness=2, size=14, color="#d55e00").encode(x="value:Q", y=y),
             both.mark_point(filled=True, size=70, opacity=1, color="#0072b2").encode(x="mean:Q"),
         )

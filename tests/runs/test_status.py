@@ -119,16 +119,16 @@ def test_a_run_on_its_way(tmp_path: Path, capsys: pytest.CaptureFixture) -> None
 
 
 def test_scores_are_in_percent_as_in_tables_and_shares_in_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    for name, metric in (("a", "acc"), ("b", "spearman")):
+    measured = {"a": ("acc", 0.5333), "b": ("spearman", 0.5333), "c": ("em", 0.31), "d": ("f1", 45.2)}
+    for name, (metric, value) in measured.items():
         run = make_run(tmp_path / name / "seed-0")
-        write_score(run, "seed-0-tokens-50k", "wug", 0.5333, metric)
+        write_score(run, "seed-0-tokens-50k", "wug", value, metric)
     assert main(["status", str(tmp_path), "--json"]) == 0
     scores = [one["score"] for one in json.loads(capsys.readouterr().out)]
-    assert [(one["value"], one["metric"]) for one in scores] == [(0.5333, "acc"), (0.5333, "spearman")]
+    assert [(one["metric"], one["value"]) for one in scores] == list(measured.values())
     assert main(["status", str(tmp_path)]) == 0
-    _, share, correlation = capsys.readouterr().out.splitlines()
-    assert share.endswith("  53.3% wug")
-    assert correlation.endswith("  0.533 wug")
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[-2] for line in lines] == ["53.3%", "0.533", "31.0%", "45.200"]
 
 
 def test_a_process_that_is_gone(tmp_path: Path, ended_pid: int) -> None:

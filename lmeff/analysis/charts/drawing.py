@@ -55,7 +55,7 @@ def _png(spec: str) -> bytes:
 def _with_few_layers(svg: str) -> str:
     """The same picture, painted sooner: what is translucent or clipped as a whole gets a layer as large as the picture, and
     hundreds of them take most of the time."""
-    # Lines have no area and areas no line, so that it is the same of what they are painted with.
+    # A path here has a fill or a stroke, never both: so both opacities together look the same as one of the whole.
     return _TRANSLUCENT.sub(r'\1 fill-opacity="\2" stroke-opacity="\2"', _clipped_together(svg))
 
 

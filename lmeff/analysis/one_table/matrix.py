@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from lmeff.analysis.one_table.seed_curves import MADE
-from lmeff.analysis.scores.observation import is_less_better, is_share
+from lmeff.analysis.scores.observation import is_less_better
 from lmeff.errors import InputError
-from lmeff.intervals import cut_off, possible_range
+from lmeff.intervals import cut_off, is_share, possible_range
 from lmeff.quantities import format_short, format_tokens
 from lmeff.text_tables import table_lines
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from math import sqrt
 from typing import NamedTuple
 
-from lmeff.analysis.scores.observation import Observation, is_less_better, is_share
+from lmeff.analysis.scores.observation import Observation, is_less_better
 from lmeff.evaluation.tasks.blimp import PARADIGMS, PHENOMENA
+from lmeff.intervals import is_share
 
 _FEWEST = 2
 """Paradigms of one suite, or a task that is called as one of them may be something else."""

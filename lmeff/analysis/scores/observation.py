@@ -12,11 +12,9 @@ from lmeff.analysis.reading.results import TaskResult
 from lmeff.analysis.reading.runs import Run
 from lmeff.analysis.reading.tasks import headline_metric
 from lmeff.errors import InputError
-from lmeff.intervals import possible_range
 from lmeff.quantities import format_tokens
 
 _MOST_NAMED = 5
-_OTHER_SHARES = ("em", "f1", "precision", "recall", "mc1", "mc2")
 _LESS_IS_BETTER = re.compile(
     r"(?<![a-z])(?:dev|val|valid|test|train|eval)?(?:loss(?:es)?|ppl|perplexit(?:y|ies)|bits|nll|bpb)(?![a-z])"
 )
@@ -156,12 +154,6 @@ def _not_comparable(groups: Sequence[Group]) -> tuple[set[tuple[int, str]], list
             names = ", ".join(f"{run.name} seed {run.seed}" for run in others)
             notes.append(f"{task}: left out, not scored as the others were: {names}")
     return left_out, notes
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric is known to be 1 at best, and to be written in percent by some."""
-    name = metric.partition(",")[0].lower()
-    return possible_range(name)[1] == 1 or name.startswith("acc") or name in _OTHER_SHARES
 
 
 def is_number(seed: str) -> bool:

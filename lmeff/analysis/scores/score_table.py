@@ -8,8 +8,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from lmeff.analysis.scores.observation import Observation, is_less_better, is_share
+from lmeff.analysis.scores.observation import Observation, is_less_better
 from lmeff.errors import InputError
+from lmeff.intervals import is_share
 from lmeff.quantities import parse_count, parse_number
 
 FIELDS = (

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from lmeff.intervals import SHARES
+from lmeff.intervals import is_share
 from lmeff.quantities import format_duration, format_tokens
 from lmeff.runs.status.reading import RunStatus, Score
 from lmeff.text_tables import table_lines
 
-_IN_PERCENT = {*SHARES, "f1", "score"}
+_CORRELATIONS = ("spearman", "pearson", "mcc")
 
 
 def format_statuses(statuses: Sequence[RunStatus]) -> str:
@@ -38,5 +38,6 @@ def _cells(status: RunStatus) -> list[str]:
 
 
 def _score_text(score: Score) -> str:
-    """As in the tables of the other verbs; what is no share, such as a correlation, as it is."""
-    return f"{score.value:.1%}" if score.metric in _IN_PERCENT else f"{score.value:.3f}"
+    """Shares as in the tables of the other verbs; what is none, such as a correlation or what counts hundredths, as it is."""
+    in_percent = is_share(score.metric) and score.metric not in _CORRELATIONS and 0 <= score.value <= 1
+    return f"{score.value:.1%}" if in_percent else f"{score.value:.3f}"

@@ -136,5 +136,7 @@ def test_of_a_branch_the_message_says_which_commit_it_is(hub: HubServer, path: P
     fetched = lmeff("plan", str(path), named)
     assert fetched.stderr.endswith(f"{asks}; when it was last fetched it was tester/teacher@{commit}\n")
     unknown = lmeff("plan", str(path), named.replace("teacher@", "other@"))
-    assert unknown.stderr.endswith(f"{asks}\n")
-    assert [len(answer.stderr.splitlines()) for answer in (today, fetched, unknown)] == [1, 1, 1]
+    impossible = lmeff("plan", str(path), named.replace("teacher@", "my--teacher@"))
+    for answer in (unknown, impossible):
+        assert answer.stderr.endswith(f"{asks}\n")
+    assert [len(answer.stderr.splitlines()) for answer in (today, fetched, unknown, impossible)] == [1, 1, 1, 1]
