@@ -89,12 +89,13 @@ def test_a_recipe_whose_seeds_share_no_anchor_is_not_left_out(tmp_path):
     curves = Curves.read([path])
     reached, close = (lines for _, lines in curves.milestones(Wanted(threshold=0.75, within=0.01)))
     assert [line[1:] for line in reached if line[1] == "t"] == [
-        ["t", "seeds share no anchor", "-", "-", "-", "0 of 2"],
+        ["t", "seeds share no anchor", "-", "-", "-", "-"],
     ]
     assert [line[1:] for line in close if line[1] == "t"] == [["t", "seeds share no anchor", "-", "-", "-", "2"]]
     rows = {row["task"]: row for row in json.loads(curves.json(Wanted()))["acquired"]}
     assert (rows["t"]["reached"], rows["t"]["last"], rows["t"]["num_seeds"]) == (None, None, 2)
-    assert rows["other"]["last"] == 2 * M
+    assert (rows["t"]["num_reached"], rows["t"]["num_at_first"]) == (None, None)
+    assert (rows["other"]["last"], rows["other"]["num_reached"], rows["other"]["num_seeds"]) == (2 * M, 1, 1)
     alone = curves.values[curves.values["task"] == "t"]
     assert acquisition(alone)["reached"].isna().all()
     assert closeness(alone)["close_from"].isna().all()

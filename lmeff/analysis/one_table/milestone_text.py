@@ -32,7 +32,7 @@ def acquisition_tables(acquired: pd.DataFrame, level: str, tasks: list[str] | No
             bootstrap = _interval(row, "bootstrap_low", "bootstrap_high", _reached)
             if row["num_seeds"] < 2 or pd.isna(row["last"]):
                 bootstrap = "-"
-            seeds = f"{row['num_reached']} of {row['num_seeds']}"
+            seeds = "-" if pd.isna(row["num_reached"]) else f"{row['num_reached']} of {row['num_seeds']}"
             first = "-" if pd.isna(over) else over
             lines.append([row["recipe"], row["task"], _reached(row, row["reached"]), ends, first, bootstrap, seeds])
         yield (

@@ -16,6 +16,8 @@ THRESHOLD = 0.75
 WITHIN = 0.01
 """So far from its end a curve is close to it."""
 AXES = {"tokens": "nominal_tokens", "flops": "flops"}
+_COUNTED = {"num_reached": "Int64", "num_at_first": "Int64"}
+"""Whole numbers, or null."""
 
 
 class SeedCurves(NamedTuple):
@@ -88,14 +90,15 @@ def acquisition(
     reaches it after the first anchor: of one that is there at `first`, it is not known when (`num_at_first` seeds);
     `bootstrap_low` to `bootstrap_high` the bootstrap over seeds of the mean curve. Of one seed `low` to `high` is where the
     ends of its intervals over examples reach the threshold. An end that is null is not reached by `last`, and one that
-    equals `first` may be earlier. Anchors count that all seeds have; where there is none, `first` and `last` are null.
+    equals `first` may be earlier. Anchors count that all seeds have; where there is none, all but `num_seeds`
+    is null.
     """
     rows = []
     for curves in seed_values(table, axis):
         if not len(curves.along):
-            counts = {"num_seeds": len(curves.values), "num_reached": 0, "num_at_first": 0}
             unknown = ("reached", "low", "high", "interval_over", "bootstrap_low", "bootstrap_high", "first", "last")
-            rows.append(curves.about | {"axis": axis, "threshold": threshold} | dict.fromkeys(unknown) | counts)
+            about = curves.about | {"axis": axis, "threshold": threshold, "num_seeds": len(curves.values)}
+            rows.append(about | dict.fromkeys([*unknown, *_COUNTED]))
             continue
         reached = float(reached_at(curves.values.mean(0, keepdims=True), curves.along, threshold, scale)[0])
         of_seeds = reached_at(curves.values, curves.along, threshold, scale)
@@ -130,7 +133,8 @@ def acquisition(
                 "last": curves.along[-1],
             }
         )
-    return _ordered(rows, "reached")
+    table = _ordered(rows, "reached")
+    return table.astype(_COUNTED) if rows else table
 
 
 def closeness(table: pd.DataFrame, within: float = WITHIN, axis: str = "tokens") -> pd.DataFrame:
