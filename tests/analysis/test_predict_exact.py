@@ -9,6 +9,7 @@ from analysis.synthetic_curves import MILLION, synthetic_table
 from lmeff.analysis.prediction.document import predict
 from lmeff.analysis.prediction.protocols import Trial, error_rows, make_splits
 from lmeff.analysis.scores.observation import Observation
+from lmeff.analysis.scores.paths import read_observations
 from lmeff.cli.main import main
 
 
@@ -40,6 +41,29 @@ def test_means_that_are_equal_are_a_tie_whatever_their_seeds_were_called():
         ranks = find(document["agreement"], scope="seed_means", statistic="spearman")
         assert ranks["value"] == pytest.approx(np.corrcoef([2.5, 2.5, 1], [3, 2, 1])[0, 1])
         assert find(document["regret"], predictor="last_value")["value"] == pytest.approx((0.0 + 0.1) / 2)
+
+
+def test_means_over_paradigms_that_are_equal_are_a_tie_in_whatever_order_they_stand(tmp_path):
+    """As above, of one seed: the score of the suite is the mean."""
+    ends = {"a": 0.5, "b": 0.4, "c": 0.3}
+    paradigms = ("adjunct_island", "anaphor_gender_agreement", "anaphor_number_agreement")
+    ranks = np.corrcoef([2.5, 2.5, 1], [3, 2, 1])[0, 1]
+    for orders in (((0.1, 0.2, 0.3), (0.3, 0.2, 0.1)), ((0.3, 0.2, 0.1), (0.1, 0.2, 0.3))):
+        early = dict(zip("abc", (*orders, (0.0, 0.0, 0.1)), strict=True))
+        lines = [
+            f"{cell},one,0,{tokens}M,{paradigm},{value}"
+            for cell in ends
+            for tokens, values in ((1, early[cell]), (8, (ends[cell],) * 3))
+            for paradigm, value in zip(paradigms, values, strict=True)
+        ]
+        path = tmp_path / "scores.csv"
+        path.write_text("\n".join(["family,corpus,seed,tokens,task,acc", *lines]) + "\n")
+        document = predict([one for one in read_observations([path])[0] if one.task == "blimp"])
+        for scope in ("pooled", "within"):
+            found = find(document["agreement"], scope=scope, statistic="spearman")
+            assert found["value"] == pytest.approx(ranks)
+            found = find(document["agreement"], scope=scope, statistic="decision_accuracy")
+            assert found["value"] == pytest.approx(2.5 / 3)
 
 
 @pytest.mark.medium

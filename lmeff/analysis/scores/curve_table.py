@@ -13,7 +13,8 @@ Mask = NDArray[np.bool_]
 NUM_SEEDS_FOR_NOISE = 5
 """So many degrees of freedom say how noisy seeds are."""
 DECIMALS = 12
-"""Means are rounded to so many: the order in which floats are added decides the last digits, and must not break a tie."""
+"""Scores, which may be means themselves, and means of them are rounded to so many: the order in which floats are added decides
+the last digits, and must not break a tie."""
 USUAL_SEED_SD = 0.0097
 """Of BLiMP's accuracy over seeds; stands in where a table has no seeds."""
 

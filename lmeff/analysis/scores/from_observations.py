@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from lmeff.analysis.scores.curve_table import CurveTable, Floats
+from lmeff.analysis.scores.curve_table import DECIMALS, CurveTable, Floats
 from lmeff.analysis.scores.observation import Observation, check_no_duplicates, is_number
 from lmeff.errors import InputError
 from lmeff.quantities import format_tokens, parse_count
@@ -65,8 +65,8 @@ def make_curve_table(observations: Sequence[Observation]) -> tuple[CurveTable, l
         log_batch_of_cell=np.log2(np.array(batches, float)) - _BATCH_OF_ZERO if has_batches else np.zeros(len(cells)),
         has_batches=has_batches,
         anchors=np.array(anchors, dtype=np.int64),
-        scores=scores,
-        final=final,
+        scores=scores.round(DECIMALS),
+        final=final.round(DECIMALS),
         flops=flops,
         unit=observations[0].unit,
         final_tokens=final_tokens,
