@@ -16,6 +16,7 @@ from lmeff.analysis.prediction.unfinished import decision_rows, is_calibrated, p
 from lmeff.analysis.scores.from_observations import make_curve_table, with_chosen_target
 from lmeff.analysis.scores.observation import Observation
 from lmeff.analysis.scores.paths import read_observations
+from lmeff.cli.main import main
 
 
 def observed(curves: dict[str, dict[int, float]]) -> list[Observation]:
@@ -105,6 +106,27 @@ def test_a_run_without_a_shared_anchor_is_too_early():
     document = predict(observed({**curves, "a 5": rising(0.6, 1)}))
     assert not document["predictions"]
     assert "too early to predict: a 5, seed 0" in document["notes"]
+
+
+@pytest.mark.medium
+def test_a_run_beyond_the_ends_of_finished_ones_is_predicted_from_before_and_a_note_says_so(fake_run, capsys):
+    """The last score of a finished run is its end, and no early score that another one's can be compared with."""
+    runs = [("a", 0.0, (25, 50, 100)), ("b", 0.2, (25, 50, 100)), ("c", 0.4, (25, 50, 100)), ("d", 0.6, (25, 50))]
+    unfinished = [("same", (25, 50, 100)), ("longer", (25, 50, 100, 200)), ("on_its_way", (25, 50)), ("late", (100,))]
+    for name, quality, anchors in runs:
+        fake_run(name=name, anchors=(0, *anchors), num_pairs=5, quality=quality)
+    for name, anchors in unfinished:
+        last = fake_run(name=name, anchors=(0, *anchors), num_pairs=5, planned=400, state="running")
+    assert main(["predict", str(last.parents[1]), "--target", "final"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    header = next(number for number, line in enumerate(lines) if line.split()[:3] == ["run", "predicted", "from"])
+    rows = [line.split() for line in lines[header + 1 : header + 4]]
+    assert {(row[0].strip(","), row[3]) for row in rows} == {(name, "50M") for name in ("same", "longer", "on_its_way")}
+    (said,) = (line for line in lines if "not predicted from their last score" in line)
+    assert said.endswith(": longer, seed 0 (at 200M, from 50M); same, seed 0 (at 100M, from 50M)")
+    (alone,) = (line for line in lines if "not predicted, without a score" in line)
+    assert alone.endswith(": late, seed 0 (at 100M)")
+    assert not any("too early" in line for line in lines)
 
 
 def test_how_many_reached_the_default_target_is_said():

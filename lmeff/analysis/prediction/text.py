@@ -182,7 +182,7 @@ def _interval(row: dict) -> str:
 
 
 def _predictions(document: dict) -> str:
-    rows = [["run", "now at", "will end at", "80% interval", "95% interval"]]
+    rows = [["run", "predicted from", "will end at", "80% interval", "95% interval"]]
     for row in document["predictions"]:
         if row["predictor"] != "stack":
             continue

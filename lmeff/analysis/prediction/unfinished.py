@@ -8,6 +8,7 @@ from lmeff.analysis.prediction.orders import Contrast, probabilities
 from lmeff.analysis.prediction.predictors.forecasts import PREDICTORS, Cutoff, Fitted, Forecast, fit_all
 from lmeff.analysis.prediction.predictors.stack import FEWEST_CORPORA, stacked
 from lmeff.analysis.scores.curve_table import CurveTable, Floats, Ints
+from lmeff.quantities import format_tokens
 
 MANY_CELLS = 20
 """With fewer finished cells no probability is told."""
@@ -204,9 +205,33 @@ def unfinished_notes(table: CurveTable, decisions: Sequence[dict]) -> list[str]:
         notes.append(f"not calibrated: fewer than {MANY_CELLS} finished recipes")
     elif len(columns):
         notes.append("not calibrated: no two finished recipes share a corpus, so that no probability can be checked")
-    waiting = ~table.is_finished & ~table.skips_target & (unfinished_at(table) < 0)
-    early = [table.run_names[run] for run in np.flatnonzero(waiting)]
-    if early:
-        more = f"; and {len(early) - _MOST_NAMED} more" if len(early) > _MOST_NAMED else ""
-        notes.append(f"too early to predict: {'; '.join(early[:_MOST_NAMED])}{more}")
-    return notes
+    return [*notes, *_anchor_notes(table)]
+
+
+def _anchor_notes(table: CurveTable) -> list[str]:
+    """Which unfinished runs are at an anchor from which they cannot be predicted: before all that can be used, or elsewhere."""
+    known = np.isfinite(table.scores)
+    columns = unfinished_at(table)
+    early, beyond, alone = [], [], []
+    for run in np.flatnonzero(~table.is_finished & ~table.skips_target):
+        name, used = table.run_names[run], int(columns[run])
+        last = int(np.flatnonzero(known[run])[-1]) if known[run].any() else -1
+        if used < 0 and last < table.cutoffs[0]:
+            early.append(name)
+        elif used < 0:
+            alone.append(f"{name} (at {format_tokens(table.anchors[last])})")
+        elif used < last:
+            beyond.append(
+                f"{name} (at {format_tokens(table.anchors[last])}, from {format_tokens(table.anchors[used])})"
+            )
+    said = {
+        "too early to predict": early,
+        "not predicted, without a score where enough finished recipes have one before their end": alone,
+        "not predicted from their last score, where too few finished recipes have one before their end": beyond,
+    }
+    return [f"{words}: {_named(names)}" for words, names in said.items() if names]
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f"; and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+    return "; ".join(names[:_MOST_NAMED]) + more
