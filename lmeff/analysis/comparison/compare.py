@@ -139,8 +139,9 @@ def _wanted(sides: Sides, tasks: Sequence[str] | None) -> list[str]:
 
 
 def corrected(rows: Iterable[Row]) -> list[Row]:
-    """The rows with p values adjusted among all of one suite and level; held-out losses are no family. A comparison without a
-    test, such as one whose seeds all say the same, was made, too, and counts as p = 1."""
+    """The rows with p values adjusted among all of one suite and level; held-out losses are no family. A comparison that
+    cannot be tested, such as one whose seeds all give the same difference or a score without a standard error, was made, too,
+    and enters with p = 1."""
     rows = list(rows)
     families: dict[tuple[str, str], list[int]] = {}
     for number, row in enumerate(rows):
