@@ -30,8 +30,9 @@ def micro_batches(recipe: Recipe, world_size: int) -> list[int]:
 def split_batch(recipe: Recipe, world_size: int, micro_batch: int | None = None) -> tuple[int, int]:
     """(sequences that a process takes at once, accumulation steps).
 
-    With `batch.micro: auto` the first is `micro_batch`; if that is None, it is the largest divisor with at most 4,096 tokens
-    and 256 MiB of logits, which suits a CPU. Raises InputError when the global batch cannot be divided.
+    With `batch.micro: auto` the first is the largest divisor of a process's share that is at most `micro_batch`; if that is
+    None, that has at most 4,096 tokens and 256 MiB of logits, which suits a CPU. Raises InputError when the global batch cannot
+    be divided.
     """
     share = sequences_per_rank(recipe, world_size)
     length = recipe.batch.sequence_length
@@ -42,8 +43,8 @@ def split_batch(recipe: Recipe, world_size: int, micro_batch: int | None = None)
                 f"batch.micro: {recipe.batch.micro} does not divide the {share} sequences of a process; {fitting} do"
             )
         micro_batch = recipe.batch.micro
-    elif micro_batch is None:
-        limit = min(_CPU_MICRO_TOKENS, _CPU_LOGITS_BYTES // (4 * recipe.model_vocab_size)) // length
+    else:
+        limit = micro_batch or min(_CPU_MICRO_TOKENS, _CPU_LOGITS_BYTES // (4 * recipe.model_vocab_size)) // length
         micro_batch = max(divisor for divisor in _divisors(share) if divisor <= max(1, limit))
     return micro_batch, share // micro_batch
 

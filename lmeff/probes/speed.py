@@ -15,6 +15,7 @@ from lmeff.clock import Clock
 from lmeff.errors import RunFailed
 from lmeff.methods import tried_methods
 from lmeff.methods.distillation.sources import sources_of
+from lmeff.models.device import is_out_of_memory
 from lmeff.plan.batch import split_batch
 from lmeff.probes.probe_run import ProbeTrainer, made_trainer, quiet
 from lmeff.recipe.schema import Recipe
@@ -110,7 +111,7 @@ def measure_speed(recipe: Recipe, world_size: int = 1, max_seconds: float = MAX_
     probed = quiet(recipe).model_copy(update={"batch": batch})
     are_there = not any(source.is_missing for source in sources_of(recipe))
     asked = tried_methods(probed) if are_there else ()
-    micro_batch, accumulation = split_batch(recipe, world_size, probe_micro_batch(recipe, asked))
+    micro_batch, accumulation = split_batch(recipe, world_size, probe_micro_batch(recipe, asked, world_size))
     methods = [*asked, _RepeatedMicroBatch(Clock(micro_batch * length, length))]
     with TemporaryDirectory(prefix="lmeff-tokens-") as folder:
         tokens = _random_tokens(recipe, micro_batch * length, Path(folder))
@@ -119,7 +120,9 @@ def measure_speed(recipe: Recipe, world_size: int = 1, max_seconds: float = MAX_
                 timer = _Timer(trainer, max_seconds)
                 trainer.add_callback(timer)
                 trainer.train()
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             shortage = str(error).partition("\n")[0]
             raise RunFailed(f"plan --measure: {shortage}; lower batch.micro, or use a smaller model") from None
     batch_seconds, rest_seconds = timer.medians()

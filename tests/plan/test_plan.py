@@ -213,6 +213,14 @@ def test_the_batch_is_split_without_remainder(sequences: int, world_size: int) -
     assert micro in micro_batches(wanted, world_size)
 
 
+@given(st.integers(1, 64), st.integers(1, 8), st.integers(1, 600))
+def test_a_micro_batch_that_was_found_is_cut_to_what_divides(share: int, world_size: int, found: int) -> None:
+    wanted = recipe(share * world_size * 128, length=128, anchors=("1G",))
+    micro, accumulation = split_batch(wanted, world_size, found)
+    assert micro * accumulation == share
+    assert micro == max(size for size in range(1, min(found, share) + 1) if not share % size)
+
+
 def test_a_refused_batch_names_batches_that_work() -> None:
     with pytest.raises(InputError) as error:
         split_batch(recipe(64 * 128, length=128), 3)

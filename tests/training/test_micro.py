@@ -10,6 +10,7 @@ from models.tiny_recipe import recipe
 
 from lmeff.errors import InputError
 from lmeff.objectives import Objective, WrappedObjective
+from lmeff.probes.speed import measure_speed
 from lmeff.training.engines import micro
 from lmeff.training.method import Method
 
@@ -41,7 +42,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(micro, "uses_cpu", lambda: False)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 0)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=1))
+    about = SimpleNamespace(total_memory=1, major=9, minor=0)  # torch asks whether it has bfloat16, where there is one
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device=None: about)
 
 
 def test_a_size_that_a_method_has_no_room_for_is_not_taken() -> None:
@@ -49,5 +51,13 @@ def test_a_size_that_a_method_has_no_room_for_is_not_taken() -> None:
     assert micro.probe_micro_batch(settings) == 8
     assert micro.probe_micro_batch(settings, [Taught(8)]) == 8
     assert micro.probe_micro_batch(settings, [Taught(5)]) == 4
+    assert micro.probe_micro_batch(settings, world_size=4) == 2
     with pytest.raises(InputError, match=r"^batch\.micro: not even one sequence fits this GPU"):
         micro.probe_micro_batch(settings, [Taught(0)])
+
+
+@pytest.mark.medium
+def test_a_measured_step_is_that_of_one_of_several_devices() -> None:
+    """Each takes its share of the eight sequences, and what is tried is what a device would take of that."""
+    speed = measure_speed(recipe(family="llama", **TINY["llama"]), world_size=4, max_seconds=0.01)
+    assert speed.micro_batch == 2

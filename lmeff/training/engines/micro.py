@@ -80,14 +80,15 @@ def _fits(recipe: Recipe, device: torch.device, methods: Sequence[Method] = ()) 
     return fits
 
 
-def probe_micro_batch(recipe: Recipe, methods: Sequence[Method] = ()) -> int | None:
+def probe_micro_batch(recipe: Recipe, methods: Sequence[Method] = (), world_size: int | None = None) -> int | None:
     """Sequences per device for `batch.micro: auto`: None on a CPU, where a fixed rule holds, else the largest that every
-    process's GPU takes. Collective; every process is given the same number. Raises InputError when not even one sequence
-    fits."""
+    process's GPU takes, of what `world_size` processes, or those of this launch, can divide the batch into. Collective; every
+    process is given the same number. Raises InputError when not even one sequence fits."""
     if recipe.batch.micro != "auto" or uses_cpu():
         return None
     state = PartialState()
-    best = largest_fitting(micro_batches(recipe, launched_world_size()), _fits(recipe, state.device, methods))
+    sizes = micro_batches(recipe, world_size or launched_world_size())
+    best = largest_fitting(sizes, _fits(recipe, state.device, methods))
     gc.collect()  # a model that computes its losses refers to itself
     torch.cuda.empty_cache()
     fitting = torch.tensor(best or 0, device=state.device)
