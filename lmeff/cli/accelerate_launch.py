@@ -140,6 +140,8 @@ def _settle_environment(config: Path, num_processes: int | None) -> None:
         processes = num_processes or settings.get("num_processes") or 1
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // int(processes))))
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
+        # accelerate tells its processes of `use_cpu` only where it starts one: several would take the GPUs that they see.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     # Signals are passed on here: torchrun would end processes that are still saving.
     os.environ["PET_SIGNALS_TO_HANDLE"] = "SIGHUP,SIGQUIT"
 

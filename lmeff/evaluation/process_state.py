@@ -11,6 +11,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from lmeff.library_internals import without_bars_of_tasks
+from lmeff.models.device import choose_device
 
 
 @contextmanager
@@ -22,7 +23,9 @@ def isolate_scoring() -> Iterator[None]:
     """
     logger = logging.getLogger("lm_eval")
     with ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng([torch.cuda.current_device()] if torch.cuda.is_available() else []))
+        stack.enter_context(
+            torch.random.fork_rng([torch.cuda.current_device()] if choose_device().type == "cuda" else [])
+        )
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())
         for products, setting, full in _full_precision():

@@ -10,16 +10,19 @@ from typing import Any
 
 import torch
 
+from lmeff.environment import asks_for_cpu
 from lmeff.errors import InputError
 from lmeff.models.versions import library_versions
 
 
-def choose_device(wanted: str | None) -> torch.device:
-    """The device that a user wants: `cpu` or `cuda`; for None a GPU if there is one. Raises InputError for a GPU that is not
-    there."""
+def choose_device(wanted: str | None = None) -> torch.device:
+    """The device that a user wants: `cpu` or `cuda`; for None a GPU where there is one and the launcher, or the environment,
+    does not ask for the CPU. Raises InputError for a GPU that is not there."""
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch sees no GPU here; `lmeff doctor` says more")
-    return torch.device(wanted or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if wanted is None:
+        wanted = "cuda" if torch.cuda.is_available() and not asks_for_cpu() else "cpu"
+    return torch.device(wanted)
 
 
 def device_name(device: torch.device) -> str:
@@ -92,8 +95,15 @@ def available_bytes() -> int | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out. On a CPU torch raises an ordinary RuntimeError then."""
-    words = ("can't allocate memory", "not enough memory", "out of memory")
+    """Whether an error says that memory ran out. On a CPU torch raises an ordinary RuntimeError then, and on a GPU where it is
+    cuBLAS, cuDNN or another library of CUDA that finds no room."""
+    words = (
+        "can't allocate memory",
+        "not enough memory",
+        "out of memory",
+        "_status_alloc_failed",
+        "_allocation_failed",  # so cuDNN says it since version 9
+    )
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(word in str(error).lower() for word in words)
 
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import torch
 
 from lmeff.methods import check_methods, method_costs, tried_methods
-from lmeff.models.device import main_memory_bytes
+from lmeff.models.device import choose_device, main_memory_bytes
 from lmeff.plan import make_plan
 from lmeff.plan.batch import micro_batches
 from lmeff.plan.memory import USABLE_MEMORY
-from lmeff.probes.probe_run import device_of_this_machine
 from lmeff.recipe.schema import Recipe
 from lmeff.training.engines.micro import fitting_sizes
 
@@ -32,7 +31,7 @@ def probe_memory(recipe: Recipe, world_size: int = 1) -> Memory:
     learning method needs and is not there.
     """
     check_methods(recipe)
-    sizes, device = micro_batches(recipe, world_size), device_of_this_machine()
+    sizes, device = micro_batches(recipe, world_size), choose_device()
     if device.type == "cpu":
         total = main_memory_bytes()
         costs = method_costs(recipe)

@@ -10,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import (
     PrinterCallback,
     ProgressCallback,
@@ -42,10 +41,6 @@ def prepared_tokens(recipe: Recipe) -> Tokens:
     check_methods(recipe)
     corpus = prepare_text(recipe.corpus, recipe.paths.data)
     return prepare_tokens(corpus, prepare_tokenizer(corpus, recipe.tokenizer.vocab_size, recipe.tokenizer.sample))
-
-
-def device_of_this_machine() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def probe_folder(recipe: Recipe) -> Path:

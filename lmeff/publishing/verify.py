@@ -131,15 +131,15 @@ def _reloaded(data: str, folders: list[Path]) -> tuple[list[str], list[str]]:
     """Loads every model and computes its held-out loss again."""
     with shown("loading PyTorch"):
         import numpy as np
-        import torch
         from transformers.utils import logging as transformers_logging
 
+        from lmeff.models.device import choose_device
         from lmeff.models.loading import load_causal_model, load_language_model
 
     transformers_logging.disable_progress_bar()
 
     texts = _HeldOutTexts(data)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     wrong: list[str] = []
     without: list[str] = []
     checked = 0

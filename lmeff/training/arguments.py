@@ -10,6 +10,7 @@ from lmeff.environment import asks_for_cpu
 from lmeff.errors import InputError
 from lmeff.formats.plan import PlanPart
 from lmeff.library_internals import use_one_gpu
+from lmeff.models.device import choose_device
 from lmeff.recipe.schema import Recipe
 
 _SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup", "wsd": "warmup_stable_decay"}
@@ -25,8 +26,7 @@ def _precision(recipe: Recipe) -> dict[str, bool]:
     if wanted == "auto":
         wanted = (
             not recipe.training.get("fp16")
-            and torch.cuda.is_available()
-            and not uses_cpu()
+            and choose_device().type == "cuda"
             and torch.cuda.is_bf16_supported(including_emulation=False)
         )
     return {"bf16": bool(wanted)}

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-import torch
 from lm_eval.api.instance import Instance
 
 from lmeff.evaluation.scorer.answer_tokens import ContextStart
 from lmeff.evaluation.scorer.language_model import LmeffLM
 from lmeff.library_internals import models_loaded_whole
+from lmeff.models.device import choose_device
 from lmeff.models.loading import check_tokenizer, load_language_model, load_tokenizer
 from lmeff.recipe.sections.evaluation import Scoring
 
@@ -32,14 +32,13 @@ def load_model(
     The model object is made here, so that lm-eval's `HFLM` takes this process for the only one and does not divide the
     work among the ranks of a process group itself.
     """
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with models_loaded_whole():
         model = load_language_model(folder)
     model.config.use_cache = False  # scoring is one forward pass; keys and values would be kept for nothing
     tokenizer = load_tokenizer(folder)
     check_tokenizer(tokenizer, model.get_input_embeddings().num_embeddings)
     wrapped = LmeffLM(
-        model.to(device),
+        model.to(choose_device(device)),
         tokenizer=tokenizer,
         batch_size=batch_size,
         exact=exact,

@@ -26,7 +26,6 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICA
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils import logging as transformers_logging
 
-from lmeff.environment import asks_for_cpu
 from lmeff.library_internals import use_one_gpu
 from lmeff.measures.finetuning.data import Example, TaskExamples
 from lmeff.measures.finetuning.encoding import (
@@ -41,7 +40,7 @@ from lmeff.measures.finetuning.metrics import predictions, score
 from lmeff.measures.finetuning.pooling import find_pooling
 from lmeff.measures.finetuning.tasks import Task
 from lmeff.models.context_length import context_length
-from lmeff.models.device import device_name
+from lmeff.models.device import choose_device, device_name
 from lmeff.models.loading import (
     check_can_classify,
     check_token,
@@ -245,7 +244,7 @@ def _gpu_has_bfloat16() -> bool:
 
 
 def _has_gpu() -> bool:
-    return torch.cuda.is_available() and not asks_for_cpu()
+    return choose_device().type == "cuda"
 
 
 def _loss(

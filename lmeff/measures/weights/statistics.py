@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from lmeff.errors import InputError
 from lmeff.files import read_json
 from lmeff.models.buffers import is_buffer
+from lmeff.models.device import choose_device
 
 KINDS = ("embedding", "attention", "mlp", "norm", "head", "other")
 _PATTERNS = {
@@ -202,7 +203,7 @@ def _each(measure: Callable[[str], tuple], names: list[str], check: Callable[[],
     """`measure` of every name in turn, on several threads with one core each: eigenvalues of one matrix hardly get faster with
     more, and on a busy machine several times slower. Beside a GPU that trains, the machine's cores are idle."""
     before = torch.get_num_threads()
-    num_threads = min(_MAX_THREADS, len(os.sched_getaffinity(0))) if torch.cuda.is_available() else before
+    num_threads = min(_MAX_THREADS, len(os.sched_getaffinity(0))) if choose_device().type == "cuda" else before
     torch.set_num_threads(1)
     # Said to each thread too: a new one has as many as the process began with, and sums are rounded as they are divided.
     pool = ThreadPoolExecutor(num_threads, initializer=torch.set_num_threads, initargs=(1,))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lmeff.models.device import choose_device
 from lmeff.tokens import DataOrder
 from lmeff.training.data.sequences import MicroBatch, length_at
 
@@ -54,5 +55,5 @@ def train_loader(dataset: Dataset, batches: Sampler) -> DataLoader:
         batch_sampler=batches,
         collate_fn=lambda batch: batch,
         generator=torch.Generator(),
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=choose_device().type == "cuda",
     )

@@ -13,7 +13,7 @@ from accelerate.utils import DistributedType, DynamoBackend
 from transformers import Trainer, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
-from lmeff.environment import is_on
+from lmeff.environment import asks_for_cpu, is_on
 from lmeff.errors import InputError
 from lmeff.library_internals import attention_of, leave_deepspeed_unimported, reset_accelerator_state
 from lmeff.runs.process import is_launched, launched_rank, launched_world_size, launcher_was_told
@@ -33,7 +33,7 @@ def prepare_process(deterministic: bool = False) -> None:
     """
     if not is_on("ACCELERATE_USE_DEEPSPEED"):
         leave_deepspeed_unimported()
-    if not torch.accelerator.is_available():
+    if asks_for_cpu() or not torch.accelerator.is_available():
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         keep_freed_memory()
     if deterministic:
