@@ -8,7 +8,8 @@ import pytest
 from launching import ROOT, write_recipe
 
 from lmeff.cli import main
-from lmeff.packages import EXTRA_OF, how_to_install
+from lmeff.packages import _PACKAGES, EXTRA_OF, how_to_install, missing_package
+from lmeff.runs.failure import outcome
 
 
 @pytest.fixture
@@ -71,3 +72,38 @@ def test_extras_are_those_of_the_setup():
         assert f"\n{names.get(module, module)}>=" in extras[extra], module
         assert names.get(module, module) not in settings["options"]["install_requires"]
     assert how_to_install("no_such", "no-such") == "pip install no-such"
+
+
+@pytest.mark.medium
+def test_a_package_that_lmeff_needs_and_lacks_is_one_line(without, tmp_path, capsys, monkeypatch):
+    without("vl_convert")
+    for module in ("lmeff.analysis.charts.drawing", "lmeff.probes.learning_rate"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    assert main(["probe", "lr", str(write_recipe(tmp_path))]) == 2
+    said = "this installation of lmeff lacks the package vl-convert-python: pip install vl-convert-python"
+    assert capsys.readouterr().err == f"{said} (`lmeff doctor` lists all that is missing)\n"
+
+
+def test_so_it_is_for_a_run(without):
+    without("yaml")
+    with pytest.raises(ModuleNotFoundError) as error:
+        importlib.import_module("yaml.loader")
+    code, word, said = outcome(error.value)
+    assert (code, word) == (2, "failed")
+    assert said.startswith("this installation of lmeff lacks the package pyyaml: pip install pyyaml (")
+
+
+@pytest.mark.parametrize("module", ["lmeff.nowhere", "json.nowhere", "numpy.nowhere"])
+def test_a_module_that_its_package_does_not_have_is_a_fault_of_the_code(module):
+    with pytest.raises(ModuleNotFoundError) as error:
+        importlib.import_module(module)
+    assert missing_package(error.value) is None
+    assert missing_package(ImportError("cannot import name", name="nowhere")) is None
+
+
+def test_modules_that_have_another_name_than_their_package():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "setup.cfg", encoding="utf-8")
+    needed = {line.split(">=")[0] for line in settings["options"]["install_requires"].split()}
+    assert set(_PACKAGES.values()) <= needed
+    assert not set(_PACKAGES) & needed

@@ -16,6 +16,7 @@ from lmeff.cli.help import GROUPS, Parser, check_verb, grouped_verbs, settle_env
 from lmeff.cli.lm_eval import run_words
 from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, RunFailed
 from lmeff.logs import add_options, set_verbosity
+from lmeff.packages import missing_package
 
 _UNUSABLE_PATHS = {
     errno.ENOENT: "no such file or folder",
@@ -47,7 +48,8 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit codes: 0, 1 (it failed), 2 (the input is wrong; one line each on stderr), 75 (interrupted)."""
+    """Exit codes: 0, 1 (it failed), 2 (the input is wrong, or a package is missing; one line each on stderr), 75
+    (interrupted)."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         settle_environment(words)
@@ -73,6 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, OSError) and error.filename:  # a path that was named cannot be read or written
             why = _UNUSABLE_PATHS.get(error.errno or 0, error.strerror)
             print(f"{os.fsdecode(error.filename)}: {why}", file=sys.stderr)
+            return EXIT_INPUT
+        if missing := missing_package(error):
+            print(missing, file=sys.stderr)
             return EXIT_INPUT
         traceback.print_exc()
         return EXIT_FAILED

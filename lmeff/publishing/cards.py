@@ -20,18 +20,18 @@ from lmeff.formats.result import Kind, kind_of, scoring_words
 from lmeff.formats.run_folder import RunFolder
 from lmeff.hub.delivery import Row
 from lmeff.hub.outbox import Outbox
+from lmeff.packages import package_of
 from lmeff.publishing.folder import complete_revisions, page, read_run
 from lmeff.revisions.card import CardRow, model_card
 from lmeff.revisions.card_scores import CardScore, hub_entries
 
 PICTURE = ".eval_results/curve.png"
-_DRAWING = {"altair": "altair", "jinja2": "jinja2", "vl_convert": "vl-convert-python"}
-"""Modules with the names of their packages."""
+_DRAWING = ("altair", "jinja2", "vl_convert")
 
 
 def missing_for_drawing() -> list[str]:
     """Packages that charts and reports are made with, and that are not installed."""
-    return [package for module, package in _DRAWING.items() if find_spec(module) is None]
+    return [package_of(module) for module in _DRAWING if find_spec(module) is None]
 
 
 def refresh_card(run: Path, revision: Path, whole: Run | None = None) -> None:

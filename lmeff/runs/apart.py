@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from lmeff.errors import EXIT_FAILED, InputError, RunFailed
 from lmeff.logs import set_verbosity
+from lmeff.packages import missing_package
 from lmeff.runs.process import end_with_parent, environment_without_launch, is_launched
 
 _ANSWER = "LMEFF_ANSWER"
@@ -64,7 +65,8 @@ def answer_apart(work: Callable[[], None]) -> int:
     except OSError as error:
         said = {"errno": error.errno, "text": error.strerror} if error.errno else {"failed": str(error)}
     except Exception as error:
-        said = {"failed": f"{type(error).__name__}: {error}"}
+        missing = missing_package(error)
+        said = {"mistakes": [missing]} if missing else {"failed": f"{type(error).__name__}: {error}"}
     with os.fdopen(descriptor, "w") as file:
         json.dump(said, file)
     return EXIT_FAILED

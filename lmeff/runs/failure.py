@@ -8,6 +8,7 @@ from lmeff.errors import EXIT_FAILED, EXIT_INPUT, EXIT_INTERRUPTED, InputError, 
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.state import State, StateDocument
 from lmeff.logs import warn
+from lmeff.packages import missing_package
 from lmeff.runs.claim import was_claimed_by_us
 from lmeff.runs.process import launched_rank
 from lmeff.runs.signals import Killed
@@ -35,6 +36,8 @@ def outcome(error: BaseException, folder: RunFolder | None = None) -> tuple[int,
             return EXIT_INTERRUPTED, "interrupted", message
     if getattr(error, "errno", None) == errno.ENOSPC or "os error 28" in str(error):  # the latter from safetensors
         return EXIT_FAILED, "failed", f"the disk is full; make room, and {_what_again_does(folder)}"
+    if missing := missing_package(error):
+        return EXIT_INPUT, "failed", missing
     traceback.print_exception(error)
     return EXIT_FAILED, "failed", f"{type(error).__name__}: {error}"
 
