@@ -135,6 +135,22 @@ def test_ties_keep_their_order_and_nobody_wins() -> None:
     assert ranking.winner is None
 
 
+@pytest.mark.parametrize("lower_is_better", [True, False])
+@pytest.mark.parametrize("paired", [True, False])
+def test_so_do_means_that_differ_by_the_order_of_summation(paired: bool, lower_is_better: bool) -> None:
+    """Which of them is the least is another one with another version of a library, or on another machine."""
+    numbers = np.random.default_rng(1)
+    for _ in range(20):
+        three = numbers.normal(3.5, 0.1, 3).tolist()
+        turns = {name: dict(enumerate(three[turn:] + three[:turn])) for turn, name in enumerate("cab")}
+        values = {"z": dict.fromkeys(range(3), 9.0), **turns, "y": dict.fromkeys(range(3), 1.0)}
+        ranking = rank_cases(values, paired, lower_is_better)
+        names = [row.name for row in ranking.rows]
+        assert names == (["y", "c", "a", "b", "z"] if lower_is_better else ["z", "c", "a", "b", "y"])
+        assert len({row.behind for row in ranking.rows[1:4]}) == 1
+        assert [row.behind for row in rank_cases(turns, paired, lower_is_better).rows] == [0.0, 0.0, 0.0]
+
+
 @pytest.mark.parametrize(
     ("values", "said"), [({"a": {0: float("nan")}}, "a, seed 0: nan"), ({"a": {}}, "a has no value")]
 )

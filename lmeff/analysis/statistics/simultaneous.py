@@ -54,7 +54,7 @@ class Ranking:
 
 
 def rank_cases(values: Values, paired: bool, lower_is_better: bool = True) -> Ranking:
-    """Orders cases by their means over seeds, and says which differ from the best.
+    """Orders cases by their means over seeds, and says which differ from the best. Ties keep their order.
 
     `paired`: equal seeds of different cases share their data. Raises ValueError for a value that is no finite number, and for a
     case without any.
@@ -62,10 +62,11 @@ def rank_cases(values: Values, paired: bool, lower_is_better: bool = True) -> Ra
     _check(values)
     names, sign = list(values), 1.0 if lower_is_better else -1.0
     fit = _fit_of(values, paired)
-    order = sorted(range(len(names)), key=lambda index: (sign * fit.means[index], index))
+    costs = sign * _with_ties(fit.means)
+    order = sorted(range(len(names)), key=lambda index: (costs[index], index))
     best, rows = order[0], []
     for index in order:
-        behind = sign * float(fit.means[index] - fit.means[best])
+        behind = float(costs[index] - costs[best])
         half = fit.half_width(best, index) if index != best else None
         ends = (None, None) if half is None else (behind - half, behind + half)
         rows.append(RankedCase(names[index], float(fit.means[index]), len(values[names[index]]), behind, *ends))
@@ -159,9 +160,23 @@ def _fit(values: Values, paired: bool) -> _Fit:
     residuals = measured - design @ effects
     spread = math.sqrt(float(residuals @ residuals) / freedom) if freedom else None
     # Where all seeds say the same, nothing says how far others would lie off.
-    if spread is not None and spread <= 1e-12 * max(1.0, float(np.abs(measured).max())):
+    if spread is not None and spread <= _rounding(measured):
         spread = 0.0
     return _Fit(weights @ effects, weights @ inverse @ weights.T, spread, freedom, paired)
+
+
+def _rounding(numbers: np.ndarray) -> float:
+    """What floats may make of differences of such numbers that are none: it is another one on every machine."""
+    return 1e-12 * max(1.0, float(np.abs(numbers).max()))
+
+
+def _with_ties(means: np.ndarray) -> np.ndarray:
+    """The means, those that differ by rounding alone made equal to the least of them."""
+    order = np.argsort(means, kind="stable")
+    rises = np.diff(means[order], prepend=-np.inf) > _rounding(means)
+    tied = np.empty_like(means)
+    tied[order] = means[order][rises][np.cumsum(rises) - 1]
+    return tied
 
 
 @cache
