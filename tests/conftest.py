@@ -7,10 +7,15 @@ from pathlib import Path
 
 import prepared
 import pytest
+from hypothesis import HealthCheck, settings
 from launching import environment
 from real_model import find_package, save_smollm2
 
 from lmeff.logs import is_quiet, set_verbosity
+
+# A machine that is busy with other work makes no test wrong.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 pytest_plugins = ["hub_fixtures", "model_fixtures"]
 LAUNCHERS = {"accelerate", "deepspeed", "lm_eval", "lmeff", "pip", "torchrun"}

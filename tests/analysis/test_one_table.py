@@ -327,7 +327,7 @@ def test_results_of_lm_eval_itself_are_curves(tmp_path):
 _CELLS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8).map(str.strip).filter(bool)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     rows=st.dictionaries(
         st.tuples(_CELLS, st.integers(0, 9), st.integers(1, 10**12)),
@@ -351,7 +351,6 @@ def test_any_table_comes_back_as_it_was_written(tmp_path_factory, rows, task):
     assert {one.task for one in found} == {task}
 
 
-@settings(max_examples=100, deadline=None)
 @given(content=st.binary(max_size=120) | st.text("tokens,acc\n\"';\t .5-eNaA1\0\ufeff\r", max_size=80).map(str.encode))
 def test_any_file_is_read_or_refused_in_lines_that_name_it(tmp_path_factory, content):
     path = tmp_path_factory.mktemp("bytes") / "x.csv"

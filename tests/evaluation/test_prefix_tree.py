@@ -34,7 +34,7 @@ requests = st.tuples(texts, texts).map(lambda two: ((two[0] + two[1])[:-1], two[
 
 
 @pytest.mark.medium
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(requests, min_size=1, max_size=40), st.integers(1, 9), st.sampled_from([4, 16, 64]))
 def test_every_request_is_found_again(asked, texts_per_batch, row_length):
     layout = lay_out(asked, texts_per_batch, row_length)

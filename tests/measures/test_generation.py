@@ -248,7 +248,7 @@ def test_a_result_holds_measures_and_beside_it_the_texts(model_folder, prompts, 
     assert run(*words, "--json") == 0
     (result,) = json.loads(capsys.readouterr().out).values()
     assert result == json.loads((out / "generation.json").read_text())
-    assert result["lmeff"]["device"] == "cpu"
+    assert result["lmeff"]["device"] == (torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu")
     records = [json.loads(line) for line in (out / "generations.jsonl").read_text().splitlines()]
     assert [(record["prompt"], record["sample"]) for record in records] == [
         ("Anna sees", 0), ("Anna sees", 1), ("Boris hears", 0), ("Boris hears", 1), ("Boris hears", None),

@@ -87,6 +87,7 @@ def test_the_environment_that_turns_compiling_off(recipe: Path, capsys, monkeypa
     assert "unset TORCHDYNAMO_DISABLE" in capsys.readouterr().err
     monkeypatch.delenv("TORCHDYNAMO_DISABLE")
     monkeypatch.setenv("PATH", str(recipe.parent))
+    monkeypatch.delenv("CXX", raising=False)  # which names a compiler wherever it is
     assert main(["plan", str(recipe), "training.torch_compile=true"]) == 2
     assert "needs a C++ compiler" in capsys.readouterr().err
     assert main(["plan", str(recipe), "training.torch_compile_backend=eager"]) == 0

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lmeff.errors import InputError
 from lmeff.recipe import read_recipe
 from lmeff.recipe.mistakes import dotted_names
 
-quickly = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+quickly = settings(max_examples=80)
 
 VALID = {
     "name": "tiny",

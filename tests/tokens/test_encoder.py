@@ -60,7 +60,7 @@ def test_the_same_ids(encoder: Encoder, tokenizer_file: Path) -> None:
 
 
 @pytest.mark.medium
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.text(max_size=60), min_size=1, max_size=4))
 def test_the_same_ids_of_any_text(encoder: Encoder, tokenizer_file: Path, texts: list[str]) -> None:
     assert encoded(encoder, texts) == own_ids(tokenizer_file, texts)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokens.numbered_tokens import described, write_tokens
 
@@ -39,7 +39,6 @@ def test_bins_are_those_of_the_book(lengths: list[int]) -> None:
 
 
 @pytest.mark.medium
-@settings(deadline=None)
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=60), st.integers(2, 17))
 def test_every_token_lies_in_one_sequence(lengths: list[int], capacity: int) -> None:
     with tempfile.TemporaryDirectory() as folder:

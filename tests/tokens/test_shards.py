@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lmeff.errors import InputError
@@ -37,7 +37,6 @@ def test_the_largest_id_survives(tmp_path: Path, vocab_size: int, itemsize: int)
 
 
 @pytest.mark.medium
-@settings(deadline=None)  # each shard is synced to the disk
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6), st.integers(1, 17), st.integers(0, 99))
 def test_blocks_are_the_same_however_the_stream_is_cut(sizes: list[int], length: int, seed: int) -> None:
     import tempfile

@@ -38,7 +38,7 @@ def test_has_exactly_the_asked_size_and_every_byte(tokenizer) -> None:
 
 
 @pytest.mark.medium
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[*settings().suppress_health_check, HealthCheck.function_scoped_fixture])
 @given(text=st.text(max_size=40))
 def test_decoding_an_encoding_gives_the_nfkc_form(tokenizer, text: str) -> None:
     """But for one space at the very start, which is what the first word gets anyway."""

@@ -68,7 +68,8 @@ def mistake(path: Path, *words: str) -> str:
 @pytest.mark.medium
 def test_teachers_of_any_family_are_given_what_the_student_is(path: Path) -> None:
     """Documents that are kept apart: of each the teachers say what they say of it alone."""
-    recipe = recipe_of(path, *taught(path, "llama", "gpt2", "hybrid", words=("batch.document_mask=true",)))
+    words = ("batch.document_mask=true", "training.bf16=false")
+    recipe = recipe_of(path, *taught(path, "llama", "gpt2", "hybrid", words=words))
     check_methods(recipe)
     rows = np.array([[BOS_ID, 7, 8, 9, 10, 11, BOS_ID, 20, 21, 22, 23, 24]])
     begins = rows == BOS_ID
