@@ -17,7 +17,7 @@ from lmeff.models.device import choose_device
 @contextmanager
 def isolate_scoring() -> Iterator[None]:
     """Scoring in full float32 that leaves the process as it was: random states, TF32 and bfloat16 inside of float32's matrix
-    products, logging, progress bars.
+    products and convolutions, logging, progress bars.
 
     Random states matter because training goes on after an anchor was scored, and must not depend on that.
     """
@@ -41,9 +41,10 @@ def isolate_scoring() -> Iterator[None]:
 
 
 def _full_precision() -> Iterator[tuple[ModuleType, str, object]]:
-    """The settings of matrix products in float32, by device, and what each is for full precision."""
+    """The settings of products in float32, of matrices by device and of convolutions, and what each is for full precision."""
     if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
-        for backend in (torch.backends.cuda, torch.backends.mkldnn):
-            yield backend.matmul, "fp32_precision", "ieee"
+        for products in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul, torch.backends.cudnn.conv):
+            yield products, "fp32_precision", "ieee"
     else:
         yield torch.backends.cuda.matmul, "allow_tf32", False
+        yield torch.backends.cudnn, "allow_tf32", False

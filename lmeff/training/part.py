@@ -29,7 +29,7 @@ from lmeff.training.callbacks.trackers import Tracker
 from lmeff.training.callbacks.tracking import TrackingCallback, take_trackers
 from lmeff.training.checkpoints import unpin
 from lmeff.training.continuation import accept_changes, find_checkpoint
-from lmeff.training.engines.engine import check_engine, forget_engine, run_on_rank_zero
+from lmeff.training.engines.engine import check_engine, forget_engine, keep_float32_whole, run_on_rank_zero
 from lmeff.training.job import Job, revision_store
 from lmeff.training.trainer import LmeffTrainer
 
@@ -55,6 +55,7 @@ def train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
             job.methods,
             pinned=lambda: {step for step in part.branch_steps if not _branch_is_done(job.run, plan, step)},
         )
+        keep_float32_whole(trainer.args)
         check_engine(trainer.accelerator, trainer.args)
         store = revision_store(job, plan, run_on_rank_zero(lambda: accept_changes(job, checkpoint, trainer.order)))
         states = _states_of(job, plan, part)

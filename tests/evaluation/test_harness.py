@@ -5,6 +5,7 @@ import random
 import re
 import shutil
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 import lm_eval
@@ -185,9 +186,9 @@ def test_a_limit_counts_for_every_paradigm(model_folder, mini_blimp, tmp_path):
     assert result["groups"][TASKS[0]]["acc,none"] == sum(leaves) / 2
 
 
-@pytest.mark.parametrize("backend", ["cuda", "mkldnn"])
-def test_products_of_float32_are_not_rounded_while_scoring(backend):
-    products = getattr(torch.backends, backend).matmul
+@pytest.mark.parametrize("kind", ["cuda.matmul", "mkldnn.matmul", "cudnn.conv"])
+def test_products_of_float32_are_not_rounded_while_scoring(kind):
+    products = attrgetter(kind)(torch.backends)
     before = products.fp32_precision
     try:
         products.fp32_precision = "tf32"

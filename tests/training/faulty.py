@@ -3,11 +3,13 @@
 kill_at_write:N:P  SIGKILL to itself at the Nth time that it opens a file for writing, renames or removes one, of the paths that
                    fit the pattern P; without P of all files of runs
 kill_in_weights:N  SIGKILL to itself when half of the Nth safetensors file is written
+little_memory:M    the GPU has M MiB
 nan_at_step:N      the loss of the last process is NaN at step N
 keep_often         what methods compute before a step is kept by small parts, so that a tiny text has several
 out_of_memory:N    the device has no room for N sequences at a time, or more
 stop_once:FILE     SIGSTOP to itself as soon as FILE is there, at the next thing that it does with any file
 stop_in_text:FILE  SIGSTOP to itself as soon as FILE is there, at the next token of a text that it generates
+trial_is_wrong:N   N sequences at a time, as if a trial had found that they fit the GPU
 without_exchange   the file system cannot exchange two folders: the old one is renamed away, then the new one in
 """
 
@@ -27,6 +29,7 @@ from lmeff.methods.curriculum import scoring
 from lmeff.methods.distillation import cache
 from lmeff.run import main
 from lmeff.runs.process import launched_rank, launched_world_size, leave
+from lmeff.training import train
 from lmeff.training.engines import full_state
 from lmeff.training.trainer import LmeffTrainer
 
@@ -91,6 +94,15 @@ def out_of_memory(size: int) -> None:
     LmeffTrainer.compute_loss = full
 
 
+def little_memory(mebibytes: int) -> None:
+    whole = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(mebibytes * 2**20 / whole)
+
+
+def trial_is_wrong(size: int) -> None:
+    train.probe_micro_batch = lambda *arguments: size
+
+
 def stop_once(path: str) -> None:
     """So that a test kills or signals it at this very moment, however busy the machine is."""
     has_stopped = False
@@ -129,8 +141,8 @@ def without_exchange() -> None:
 FAULTS = {
     fault.__name__: fault
     for fault in (
-        *(kill_at_write, kill_in_weights, keep_often, nan_at_step, out_of_memory),
-        *(stop_once, stop_in_text, without_exchange),
+        *(kill_at_write, kill_in_weights, keep_often, little_memory, nan_at_step, out_of_memory),
+        *(stop_once, stop_in_text, trial_is_wrong, without_exchange),
     )
 }
 

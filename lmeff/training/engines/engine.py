@@ -67,8 +67,26 @@ def engine_name(accelerator: Accelerator) -> str:
 def _precision(accelerator: Accelerator) -> str:
     """What products are computed in: `float32`, `tf32`, `bfloat16` or `float16`."""
     half = {"fp16": "float16", "bf16": "bfloat16"}.get(accelerator.mixed_precision)
-    is_tf32 = accelerator.device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32
-    return half or ("tf32" if is_tf32 else "float32")
+    return half or ("tf32" if accelerator.device.type == "cuda" and _is_tf32() else "float32")
+
+
+def _is_tf32() -> bool:
+    products = torch.backends.cuda.matmul
+    # transformers and accelerate set it by different interfaces, and then torch refuses to be asked by the old one.
+    if hasattr(products, "fp32_precision"):
+        return products.fp32_precision == "tf32"
+    return products.allow_tf32
+
+
+def keep_float32_whole(arguments: TrainingArguments) -> None:
+    """Holds `training.tf32: false` of a recipe, for after the accelerator is made: with a compiler it turns TF32 on."""
+    if arguments.tf32 is not False or not _is_tf32():
+        return
+    products = torch.backends.cuda.matmul
+    if hasattr(products, "fp32_precision"):
+        products.fp32_precision = "ieee"
+    else:
+        products.allow_tf32 = False
 
 
 def _compiled_with(accelerator: Accelerator) -> str | None:
