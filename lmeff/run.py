@@ -75,7 +75,7 @@ def run_recipe(command: RunCommand, state: RunState, stop: StopRequests, changes
     with shown("loading transformers"):
         from lmeff.training.engines.engine import prepare_process
 
-        prepare_process(recipe.deterministic)
+        prepare_process(recipe.is_deterministic)
         from lmeff.training.job import Job
         from lmeff.training.train import finish_state, train
 

@@ -24,6 +24,7 @@ IN_SUBCLASSES: Mapping[str, tuple[str, ...]] = {
         "_load_from_checkpoint",
         "_load_rng_state",
         "_prepare_for_training",
+        "_prepare_input",
         "_save_checkpoint",
     ),
     # Answers are scored by our own passes; where a model does not allow that, lm-eval's are called.
@@ -44,7 +45,7 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         "_lazy_init_hp_params_optimizer_state",
     ),
     "lm_eval.api.task": ("tqdm",),
-    "torch": ("_dynamo",),
+    "torch": ("_dynamo", "cumsum"),
     "torch._dynamo.exc": ("TorchDynamoException",),
     "torch.nn.Module": ("_parameters",),
     "torch.ops.mkldnn": ("_is_mkldnn_bf16_supported", "_linear_pointwise", "_reorder_linear_weight"),
@@ -174,6 +175,34 @@ def has_tied_weights(model: "PreTrainedModel") -> bool:
 
 
 # ------------------------------------------------------------------ torch
+
+
+def use_running_sums_of_fixed_order() -> None:
+    """Replaces `torch.cumsum` for real numbers on a GPU while only deterministic algorithms are allowed: torch has none for
+    them there, and would refuse, as in every layer of a Mamba."""
+    import torch
+
+    stock = torch.cumsum
+
+    def cumsum(input: "torch.Tensor", dim: int, *, dtype: "torch.dtype | None" = None, out: Any = None) -> Any:
+        is_refused = input.is_cuda and (dtype or input.dtype).is_floating_point and out is None
+        if not (is_refused and torch.are_deterministic_algorithms_enabled()):
+            return stock(input, dim, dtype=dtype, out=out)
+        return running_sum(input if dtype is None else input.to(dtype), dim)
+
+    torch.cumsum = cumsum
+
+
+def running_sum(numbers: "torch.Tensor", dim: int) -> "torch.Tensor":
+    """What `cumsum` gives, but for rounding, by additions of whole tensors (Hillis & Steele 1986): their order is fixed, in the
+    backward pass too."""
+    import torch
+
+    sums, width = numbers.movedim(dim, -1), 1
+    while width < sums.shape[-1]:
+        shifted = torch.nn.functional.pad(sums[..., :-width], (width, 0))
+        sums, width = sums + shifted, 2 * width
+    return sums.movedim(-1, dim)
 
 
 def compilation_error() -> type[Exception]:

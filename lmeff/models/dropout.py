@@ -37,11 +37,11 @@ def _keep_mask(
 ) -> torch.Tensor:
     """A bool tensor of `shape`, False where a number is dropped. `row_dim` is the dimension with the rows of the batch, and
     `key` says where in the model the mask is. Raises ValueError unless every row has a slot."""
-    kept = torch.empty(shape, dtype=torch.bool, device=device)
-    for row, slot in zip(kept.movedim(row_dim, 0), place.slots, strict=True):
-        generator = torch.Generator(device).manual_seed(stateless_seed(place.seed, place.step, slot, *key))
-        row.copy_(torch.rand(row.shape, generator=generator, device=device) >= rate)
-    return kept
+    rows_first = [shape[row_dim], *shape[:row_dim], *shape[row_dim + 1 :]]
+    numbers, generator = torch.empty(rows_first, device=device), torch.Generator(device)
+    for row, slot in zip(numbers, place.slots, strict=True):
+        row.uniform_(generator=generator.manual_seed(stateless_seed(place.seed, place.step, slot, *key)))
+    return (numbers >= rate).movedim(0, row_dim)
 
 
 # ------------------------------------------------------------------ modules

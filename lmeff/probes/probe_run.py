@@ -141,7 +141,7 @@ def probe_trainer(
 ) -> Iterator[ProbeTrainer]:
     """A trainer with the recipe's first weights, on this machine's device, for the run's first steps; with `num_sequences`
     for steps that all read that many first sequences, or all of the batch where it has no more."""
-    prepare_process(recipe.deterministic)
+    prepare_process(recipe.is_deterministic)
     recipe = quiet(recipe)
     methods = list(methods_of(recipe, tokens))
     micro_batch, accumulation = split_batch(recipe, 1, probe_micro_batch(recipe, methods))

@@ -104,7 +104,7 @@ def measure_speed(recipe: Recipe, world_size: int = 1, max_seconds: float = MAX_
 
     Raises InputError when the batch cannot be divided, and RunFailed when the device's memory is too small.
     """
-    prepare_process(recipe.deterministic)
+    prepare_process(recipe.is_deterministic)
     length = recipe.batch.sequence_length
     # Random tokens need no packing, and have the full length from the first step on.
     batch = recipe.batch.model_copy(update={"packing": "concatenate", "sequence_lengths": None})

@@ -64,6 +64,11 @@ class Recipe(Section):
         return self.tokenizer.vocab_size + (self.objective_name in WITH_MASK_TOKEN)
 
     @property
+    def is_deterministic(self) -> bool:
+        """Whether only deterministic algorithms are used, by lmeff's name for it or transformers'."""
+        return self.deterministic or bool(self.training.get("full_determinism"))
+
+    @property
     def schedule_name(self) -> Literal["cosine", "linear", "constant", "wsd"]:
         """The schedule's name, where the recipe gives none the one that fits."""
         if self.schedule.name is not None:

@@ -73,7 +73,7 @@ def training_arguments(
         "logging_nan_inf_filter": False,
     }
     chosen = {"logging_steps": 10, "report_to": "none", "disable_tqdm": False} | recipe.training | _precision(recipe)
-    chosen["full_determinism"] = recipe.deterministic or bool(chosen.get("full_determinism"))
+    chosen["full_determinism"] = recipe.is_deterministic
     if chosen.get("fp16") and uses_cpu():
         raise InputError(
             "training.fp16: float16 is for a GPU, and this process trains on the CPU; use bf16, or leave it out"

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-import torch
-
 from lmeff.formats.plan import PlanDocument, PlanPart
 from lmeff.formats.run_folder import RunFolder
 from lmeff.formats.state import StateDocument
 from lmeff.models.build import build_model
+from lmeff.models.device import is_out_of_memory
 from lmeff.plan.parts import TRUNK
 from lmeff.revisions import RevisionStore
 from lmeff.runs.claim import claimed
@@ -29,14 +28,20 @@ from lmeff.training.callbacks.trackers import Tracker
 from lmeff.training.callbacks.tracking import TrackingCallback, take_trackers
 from lmeff.training.checkpoints import unpin
 from lmeff.training.continuation import accept_changes, find_checkpoint
-from lmeff.training.engines.engine import check_engine, forget_engine, keep_float32_whole, run_on_rank_zero
+from lmeff.training.engines.engine import (
+    check_engine,
+    cublas_as_prepared,
+    forget_engine,
+    keep_float32_whole,
+    run_on_rank_zero,
+)
 from lmeff.training.job import Job, revision_store
 from lmeff.training.trainer import LmeffTrainer
 
 
 def train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
     """Trains a part to its last step, from its checkpoint if it has one. Collective: every process calls it, and it returns or
-    raises the same on all. Raises what `train` does, and `torch.OutOfMemoryError`, with the engine freed."""
+    raises the same on all. Raises what `train` does, and torch's error where memory is too small, with the engine freed."""
     folder = job.run.part(part.name)
     with ExitStack() as held:
         # Whoever was asked for one part holds its folder already.
@@ -47,14 +52,15 @@ def train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         checkpoint = run_on_rank_zero(lambda: find_checkpoint(job, part))
         arguments = training_arguments(job.recipe, part, folder.path, plan.micro_batch, plan.accumulation)
         trackers = take_trackers(arguments, job.recipe, part.name, folder)
-        trainer = LmeffTrainer(
-            build_model(job.recipe),
-            arguments,
-            job.recipe,
-            job.tokens,
-            job.methods,
-            pinned=lambda: {step for step in part.branch_steps if not _branch_is_done(job.run, plan, step)},
-        )
+        with cublas_as_prepared():
+            trainer = LmeffTrainer(
+                build_model(job.recipe),
+                arguments,
+                job.recipe,
+                job.tokens,
+                job.methods,
+                pinned=lambda: {step for step in part.branch_steps if not _branch_is_done(job.run, plan, step)},
+            )
         keep_float32_whole(trainer.args)
         check_engine(trainer.accelerator, trainer.args)
         store = revision_store(job, plan, run_on_rank_zero(lambda: accept_changes(job, checkpoint, trainer.order)))
@@ -71,8 +77,9 @@ def train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
                     trainer.train()
                 if job.recipe.anchors.until and not callbacks.boundary.stopped:
                     callbacks.keep_final()
-        except torch.OutOfMemoryError:
-            forget_engine(trainer)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                forget_engine(trainer)
             raise
         finally:
             callbacks.close()

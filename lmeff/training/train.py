@@ -8,6 +8,7 @@ from lmeff.files import locked
 from lmeff.formats.plan import PlanDocument, PlanPart
 from lmeff.formats.state import StateDocument
 from lmeff.logs import say
+from lmeff.models.device import is_out_of_memory
 from lmeff.plan import make_plan
 from lmeff.plan.batch import micro_batches
 from lmeff.runs.completed import is_done
@@ -15,8 +16,9 @@ from lmeff.runs.process import launched_rank, launched_world_size
 from lmeff.runs.signals import Interrupted
 from lmeff.runs.space import check_space
 from lmeff.runs.state import RunState
+from lmeff.training.arguments import uses_cpu
 from lmeff.training.continuation import saved_micro_batch
-from lmeff.training.engines.engine import run_on_rank_zero
+from lmeff.training.engines.engine import free_memory, run_on_rank_zero
 from lmeff.training.engines.micro import probe_micro_batch
 from lmeff.training.job import Job, revision_store
 from lmeff.training.part import train_part
@@ -81,8 +83,13 @@ def _train_part_in_memory(job: Job, plan: PlanDocument, part: PlanPart) -> PlanD
         try:
             train_part(job, plan, part)
             return plan
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            # On a CPU that is another error than this one.
+            if not isinstance(error, torch.OutOfMemoryError) and (uses_cpu() or not is_out_of_memory(error)):
+                raise
             shortage = str(error).partition("\n")[0]
+        # Only now nothing refers to the engine that did not fit, but itself.
+        free_memory()
         smaller = [size for size in micro_batches(job.recipe, launched_world_size()) if size <= plan.micro_batch // 2]
         # Beside others, a process alone cannot begin again: they wait for it in the middle of the step.
         if job.recipe.batch.micro != "auto" or launched_world_size() > 1 or not smaller:

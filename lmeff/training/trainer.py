@@ -122,7 +122,8 @@ class LmeffTrainer(ResumableTrainer):
 
     def _over_batch(self, of_micro_batches: list[torch.Tensor], device: torch.device) -> torch.Tensor:
         """The sum over the micro-batches of all processes. Collective; every process is given it."""
-        total = torch.stack(of_micro_batches).sum().to(device)
+        total = torch.stack(of_micro_batches).sum()
+        total = total.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else total.to(device)
         return self.accelerator.gather(total).sum() if self.args.world_size > 1 else total
 
     @property
@@ -203,8 +204,7 @@ class LmeffTrainer(ResumableTrainer):
         num_rows = len(inputs["input_ids"])
         first_row = micro_batch.first_slot * num_rows // len(micro_batch.sequence_ids)
         self._dropout.step, self._dropout.slots = step, range(first_row, first_row + num_rows)
-        # Whatever draws random numbers in a step draws the same ones after a restart.
-        torch.manual_seed(stateless_seed(self.recipe.seed, step, micro_batch.first_slot))
+        self._seed_random_numbers(stateless_seed(self.recipe.seed, step, micro_batch.first_slot))
         loss = super().training_step(model, inputs, num_items_in_batch)
         if "nats" in self._losses_of_micro_batch:
             loss = self._losses_of_micro_batch["nats"]
@@ -213,6 +213,21 @@ class LmeffTrainer(ResumableTrainer):
         self._step_loss += loss
         # A sum that the Trainer keeps for its log would stay NaN for ever.
         return torch.where(torch.isfinite(loss), loss, 0.0) if self.leaves_out_broken_steps else loss
+
+    def _seed_random_numbers(self, seed: int) -> None:
+        """Whatever draws random numbers in a micro-batch draws the same ones after a restart. `torch.manual_seed` does so for
+        devices of every kind, and takes longer for those that are not there than a small model's layer takes."""
+        torch.default_generator.manual_seed(seed)
+        if self.args.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif self.args.device.type != "cpu":
+            torch.manual_seed(seed)
+
+    def _prepare_input(self, data: Any) -> Any:
+        """On a GPU without waiting for it: the loader's memory is pinned, and the host goes on to the next step meanwhile."""
+        if isinstance(data, torch.Tensor) and self.args.device.type == "cuda":
+            data = data.to(self.args.device, non_blocking=True)
+        return super()._prepare_input(data)
 
     def compute_loss(
         self,

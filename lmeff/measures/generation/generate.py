@@ -86,7 +86,11 @@ class _Chooser(LogitsProcessor):
         """(rows,): from the fewest most probable tokens that together have `top_p`."""
         sorted_scores, order = (scores.double() / self._sampling.temperature).sort(dim=-1, descending=True, stable=True)
         probabilities = sorted_scores.softmax(-1)
-        sums = probabilities.cumsum(-1)
+        if torch.are_deterministic_algorithms_enabled():
+            # A GPU has no deterministic sums of this kind.
+            sums = probabilities.cpu().cumsum(-1).to(probabilities.device)
+        else:
+            sums = probabilities.cumsum(-1)
         size = (
             ((sums - probabilities) < self._sampling.top_p).sum(-1, keepdim=True).clamp(min=1)
         )  # a NaN is below nothing

@@ -3,7 +3,8 @@
 import ctypes
 import gc
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -15,7 +16,12 @@ from transformers.utils import logging as transformers_logging
 
 from lmeff.environment import asks_for_cpu, is_on
 from lmeff.errors import InputError
-from lmeff.library_internals import attention_of, leave_deepspeed_unimported, reset_accelerator_state
+from lmeff.library_internals import (
+    attention_of,
+    leave_deepspeed_unimported,
+    reset_accelerator_state,
+    use_running_sums_of_fixed_order,
+)
 from lmeff.runs.process import is_launched, launched_rank, launched_world_size, launcher_was_told
 
 T = TypeVar("T")
@@ -38,10 +44,28 @@ def prepare_process(deterministic: bool = False) -> None:
         keep_freed_memory()
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        if torch.cuda.is_available():
+            use_running_sums_of_fixed_order()
     transformers_logging.disable_progress_bar()
     is_alone = is_launched() and launched_world_size() == 1
     if is_alone and os.environ.get("OMP_NUM_THREADS") == "1" and not launcher_was_told("OMP_NUM_THREADS"):
         torch.set_num_threads(len(os.sched_getaffinity(0)))
+
+
+@contextmanager
+def cublas_as_prepared() -> Iterator[None]:
+    """For making a Trainer: with `full_determinism` it sets cuBLAS's work space, which `prepare_process` has set. cuBLAS reads
+    it once, at its first use, and that comes before where a micro-batch is tried and after where a run goes on: products
+    would be computed in two ways. Launches that the host waits for make nothing more deterministic."""
+    names = ("CUBLAS_WORKSPACE_CONFIG", "CUDA_LAUNCH_BLOCKING")
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def keep_freed_memory() -> None:
@@ -162,6 +186,11 @@ def forget_engine(trainer: Trainer) -> None:
     if trainer.is_deepspeed_enabled:
         # The next engine reads its batch size and clipping from its own arguments.
         reset_accelerator_state()
+    free_memory()
+
+
+def free_memory() -> None:
+    """Gives back what nothing refers to any more, or only itself, as models and trainers do."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

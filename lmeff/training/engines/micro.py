@@ -1,6 +1,5 @@
 """How many sequences a GPU holds at once, tried before the engine exists."""
 
-import gc
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from accelerate.utils import send_to_device
 
 from lmeff.errors import InputError
 from lmeff.models.build import build_model
+from lmeff.models.device import is_out_of_memory
 from lmeff.models.dropout import use_stateless_dropout
 from lmeff.objectives import Pieces, objective_of
 from lmeff.objectives.forward import compute_losses_in_forward
@@ -19,6 +19,7 @@ from lmeff.plan.memory import USABLE_MEMORY
 from lmeff.recipe.schema import Recipe
 from lmeff.runs.process import launched_world_size
 from lmeff.training.arguments import half_precision, uses_cpu
+from lmeff.training.engines.engine import free_memory
 from lmeff.training.method import Method
 
 
@@ -71,7 +72,9 @@ def _fits(recipe: Recipe, device: torch.device, methods: Sequence[Method] = ()) 
             with torch.autocast("cuda", dtype=half, enabled=half is not None):
                 model(**given, num_labeled=torch.tensor(input_ids.size, device=device))["loss"].backward()
             return torch.cuda.max_memory_allocated(device) < limit
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             return False
         finally:
             model.zero_grad(set_to_none=False)
@@ -89,8 +92,7 @@ def probe_micro_batch(recipe: Recipe, methods: Sequence[Method] = (), world_size
     state = PartialState()
     sizes = micro_batches(recipe, world_size or launched_world_size())
     best = largest_fitting(sizes, _fits(recipe, state.device, methods))
-    gc.collect()  # a model that computes its losses refers to itself
-    torch.cuda.empty_cache()
+    free_memory()
     fitting = torch.tensor(best or 0, device=state.device)
     if dist.is_initialized():
         dist.all_reduce(fitting, dist.ReduceOp.MIN)
