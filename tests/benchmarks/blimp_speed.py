@@ -58,7 +58,7 @@ def random_model(folder: Path, shape: str, vocab_size: int, data: Path, text: li
         "max_position_embeddings": 256,
         "tie_word_embeddings": False,
     }
-    LlamaForCausalLM(LlamaConfig(**sizes, **ids, tie_word_embeddings=False)).save_pretrained(folder)
+    LlamaForCausalLM(LlamaConfig(**sizes, **ids)).save_pretrained(folder)
 
 
 def stock(folder: Path, data: Path, options: argparse.Namespace) -> dict:

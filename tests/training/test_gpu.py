@@ -1,13 +1,16 @@
-"""Training on a GPU: the losses of a CPU, the same bits after a restart, one process of each engine, and memory that does not
-suffice. Without a GPU there is nothing to be tried."""
+"""Training on a GPU: the losses of a CPU, the same bits after a stop and a kill, one process of each engine, and too little
+memory. Without a GPU there is nothing to be tried."""
 
 import json
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from launching import (
+    ROOT,
     curve,
     ended,
     environment,
@@ -29,23 +32,52 @@ pytestmark = [
 ]
 
 KINDS = {family: [f"model.{field}=0.1" for field in fields] for family, fields in DROPOUT.items()}
-KINDS["hybrid"] = ["objective.name=hybrid", *KINDS["llama"]]
+"""What gives each of them dropout, where it can have any."""
+KINDS["hybrid"] = KINDS["llama"]
 WITHOUT_GPU = {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true", "DS_ACCELERATOR": "cpu"}
 TEN_STEPS = ("anchors.tokens=[0,5k]", "evaluation.dev_tokens=1000")
+FLOAT32 = "training.bf16=false"
 
 
 def recipe_of(folder: Path, kind: str) -> Path:
-    """A tiny model of that kind, with dropout where it has any."""
-    folder.mkdir(exist_ok=True)
+    """Ten steps of a tiny model of that kind."""
     path = write_recipe(folder)
     lines = path.read_text().splitlines()
     model = tiny_model("llama" if kind == "hybrid" else kind)
-    path.write_text("\n".join(f"model: {{{model}}}" if one.startswith("model:") else one for one in lines))
+    lines = [f"model: {{{model}}}" if one.startswith("model:") else one for one in lines]
+    lines += ["objective: {name: hybrid}"] if kind == "hybrid" else []
+    path.write_text("\n".join(lines))
     return path
 
 
-def train(*words: str, launcher: str | None = None, **options) -> str:
-    return finish(start(launcher, *words, popen=subprocess.Popen, **options))
+def train_in_turn(
+    name: str, recipe: Path, lines: Sequence[Sequence[str]], launcher: str | None = None, **variables: str
+) -> None:
+    """Runs of one recipe in one launch, by `in_turn.py`; the words of each, which may begin with `stop_at:N`."""
+    launches = recipe.parent / f"{name}.json"
+    full = [
+        [words[0], str(recipe), *words[1:]] if words[0].startswith("stop_at") else [str(recipe), *words]
+        for words in lines
+    ]
+    launches.write_text(json.dumps(full))
+    command = [sys.executable]
+    if launcher == "torchrun":
+        command = ["torchrun", "--standalone", "--nproc_per_node", "1"]
+    elif launcher:
+        config = f"launchers/{launcher}.yaml"
+        command = ["accelerate", "launch", "--quiet", "--config_file", config, "--num_processes", "1"]
+    done = subprocess.run(
+        [*command, str(ROOT / "tests" / "training" / "in_turn.py"), str(launches)],
+        cwd=ROOT,
+        env=environment() | variables,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    codes = launches.with_suffix(".codes")
+    assert codes.exists(), done.stdout + done.stderr
+    assert json.loads(codes.read_text()) == [0] * len(lines), done.stdout + done.stderr
 
 
 def last_anchor(run: Path) -> dict:
@@ -58,13 +90,14 @@ def losses(run: Path) -> list[float]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_losses_are_those_of_a_cpu_for_any_micro_batch(tmp_path: Path, kind: str) -> None:
-    """In float32 and without dropout, for which a GPU draws other numbers."""
+    """In float32; without dropout, for which a GPU draws other numbers than a CPU, but the same for any micro-batch."""
     recipe = recipe_of(tmp_path, kind)
-    words = (str(recipe), *TEN_STEPS, "training.bf16=false", *(["objective.name=hybrid"] if kind == "hybrid" else []))
-    train(*words, "name=cpu", variables=WITHOUT_GPU)
-    train(*words, "name=gpu")
-    train(*words, "name=rows", "batch.micro=16")
-    cpu, gpu, rows = (run_folder(recipe, name) for name in ("cpu", "gpu", "rows"))
+    words = (*TEN_STEPS, FLOAT32)
+    names = {"gpu": (), "rows": ("batch.micro=16",)}
+    names |= {f"dropped_{name}": (*more, *KINDS[kind]) for name, more in names.items()}
+    train_in_turn("cpu", recipe, [("name=cpu", *words)], **WITHOUT_GPU)
+    train_in_turn("gpu", recipe, [(f"name={name}", *words, *more) for name, more in names.items()])
+    cpu, gpu, rows, dropped, dropped_rows = (run_folder(recipe, name) for name in ("cpu", *names))
     assert last_anchor(cpu)["device"] == "cpu"
     assert last_anchor(gpu)["device"] == torch.cuda.get_device_name()
     assert last_anchor(gpu)["precision"] == "float32"
@@ -72,80 +105,72 @@ def test_losses_are_those_of_a_cpu_for_any_micro_batch(tmp_path: Path, kind: str
     assert losses(gpu) == pytest.approx(losses(cpu), abs=1e-4)
     assert losses(rows) == pytest.approx(losses(gpu), abs=1e-5)
     assert last_anchor(gpu)["dev_loss"] == pytest.approx(last_anchor(cpu)["dev_loss"], abs=1e-4)
-
-
-@pytest.mark.parametrize("kind", [kind for kind, dropout in KINDS.items() if dropout])
-def test_dropout_is_the_same_for_any_micro_batch(tmp_path: Path, kind: str) -> None:
-    """What is dropped depends on seed, step, place and row alone; a GPU draws other numbers than a CPU."""
-    recipe = recipe_of(tmp_path, kind)
-    words = (str(recipe), *TEN_STEPS, "training.bf16=false", *KINDS[kind])
-    train(*words, "name=four")
-    train(*words, "name=sixteen", "batch.micro=16")
-    four, sixteen = (losses(run_folder(recipe, name)) for name in ("four", "sixteen"))
-    assert sixteen == pytest.approx(four, abs=1e-5)
+    assert losses(dropped_rows) == pytest.approx(losses(dropped), abs=1e-5)
+    assert (losses(dropped) != losses(gpu)) == bool(KINDS[kind])
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_killed_it_ends_with_the_same_bits(tmp_path: Path, kind: str) -> None:
+def test_stopped_it_ends_with_the_same_bits(tmp_path: Path, kind: str) -> None:
     recipe = recipe_of(tmp_path, kind)
-    words = (str(recipe), "deterministic=true", "anchors.tokens=[0,5k,10k]", *KINDS[kind])
-    train(*words, "name=whole")
+    words = ("deterministic=true", *TEN_STEPS, *KINDS[kind])
+    train_in_turn("whole", recipe, [("name=whole", *words)])
+    # The first processes try micro-batches, the last does not.
+    stopped = ("name=stopped", "batch.micro=auto", *words)
+    train_in_turn("auto", recipe, [("name=auto", "batch.micro=auto", *words), ("stop_at:6", *stopped)])
+    train_in_turn("resumed", recipe, [stopped])
+    whole, auto, stopped_run = (run_folder(recipe, name) for name in ("whole", "auto", "stopped"))
+    assert last_anchor(whole)["precision"] == "bfloat16"
+    assert losses(auto) == pytest.approx(losses(whole), abs=0.05)
+    assert curve(stopped_run) == curve(auto)
+    assert weights(stopped_run) == weights(auto)
+
+
+def test_killed_it_ends_with_the_same_bits(tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path)
+    words = (str(recipe), "deterministic=true", "anchors.tokens=[0,5k,10k]")
+    finish(start(None, *words, "name=whole", popen=subprocess.Popen))
     manifest = run_folder(recipe, "killed") / "checkpoints" / "step-7" / "manifest.json"
     process = start(None, *words, "name=killed", faults=[f"stop_once:{manifest}"], popen=subprocess.Popen)
     wait_until_stopped(process)
     kill(process)
-    assert "going on from" in train(*words, "name=killed")
+    assert "going on from" in finish(start(None, *words, "name=killed", popen=subprocess.Popen))
     whole, killed = (run_folder(recipe, name) for name in ("whole", "killed"))
-    assert last_anchor(whole)["precision"] == "bfloat16"
     assert curve(killed) == curve(whole)
     assert weights(killed) == weights(whole)
 
 
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recipe of a run of one process in float32."""
-    recipe = write_recipe(tmp_path_factory.mktemp("engines"))
-    train(str(recipe), *TEN_STEPS, "training.bf16=false", "name=plain")
-    return recipe
-
-
-@pytest.mark.parametrize("engine", ["ddp", "zero1", "zero2", "zero3"])
-def test_one_process_of_an_engine_trains_alike(plain: Path, engine: str) -> None:
-    """Over NCCL, as far as one GPU can have it."""
-    words = (str(plain), *TEN_STEPS, "training.bf16=false", f"name={engine}")
-    train(*words, launcher=engine, options=["--num_processes", "1"])
-    run = run_folder(plain, engine)
-    assert losses(run) == pytest.approx(losses(run_folder(plain, "plain")), abs=1e-4)
+@pytest.mark.parametrize("engine", ["ddp", "zero1", "zero2", "zero3", "torchrun"])
+def test_one_process_of_an_engine_trains_alike(tmp_path: Path, engine: str) -> None:
+    """Over NCCL, as far as one GPU can have it: `torchrun` and DeepSpeed make a process group even of one process."""
+    recipe = write_recipe(tmp_path)
+    train_in_turn("plain", recipe, [("name=plain", *TEN_STEPS, FLOAT32)])
+    train_in_turn(engine, recipe, [("name=same", *TEN_STEPS, FLOAT32)], engine)
+    run, plain = run_folder(recipe, "same"), run_folder(recipe, "plain")
+    assert losses(run) == pytest.approx(losses(plain), abs=1e-4)
     assert last_anchor(run)["device"] == torch.cuda.get_device_name()
-    if engine != "ddp":
-        assert last_anchor(run)["engine"] == engine
-
-
-@pytest.mark.parametrize("engine", ["zero1", "zero2", "zero3"])
-def test_engines_in_bfloat16_go_on_from_a_kill(plain: Path, engine: str) -> None:
-    options = ["--num_processes", "1"]
-    words = (str(plain), "anchors.tokens=[0,5k,10k]", "deterministic=true")
-    train(*words, f"name={engine}_whole", launcher=engine, options=options)
-    run = run_folder(plain, f"{engine}_killed")
-    faults = [f"stop_once:{run / 'checkpoints' / 'step-7' / 'manifest.json'}"]
-    process = start(engine, *words, f"name={run.parent.name}", options=options, faults=faults)
-    wait_until_stopped(process)
-    kill(process)
-    assert "going on from" in train(*words, f"name={run.parent.name}", launcher=engine, options=options)
-    whole = run_folder(plain, f"{engine}_whole")
+    assert last_anchor(run)["engine"] == (engine if engine.startswith("zero") else "plain")
+    words = ("deterministic=true", *TEN_STEPS)
+    both = [("name=whole", *words), ("stop_at:6", "name=stopped", *words)]
+    train_in_turn(f"{engine}-half", recipe, both, engine)
+    train_in_turn(f"{engine}-resumed", recipe, [("name=stopped", *words)], engine)
+    whole, stopped = run_folder(recipe, "whole"), run_folder(recipe, "stopped")
     assert last_anchor(whole)["precision"] == "bfloat16"
-    assert curve(run) == curve(whole)
-    assert weights(run) == weights(whole)
+    assert curve(stopped) == curve(whole)
+    assert weights(stopped) == weights(whole)
 
 
-def test_torch_distributed_over_nccl(plain: Path) -> None:
-    """`torchrun` makes a process group even of one process."""
-    words = (str(plain), *TEN_STEPS, "training.bf16=false", "name=torchrun")
-    command = ["torchrun", "--standalone", "--nproc_per_node", "1", "-m", "lmeff.run", *words]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    run = run_folder(plain, "torchrun")
-    assert losses(run) == pytest.approx(losses(run_folder(plain, "plain")), abs=1e-5)
+def test_a_compiled_model_is_told_what_its_products_are(tmp_path: Path) -> None:
+    """transformers turns TF32 on for whoever compiles; a recipe that says no has its way."""
+    recipe = write_recipe(tmp_path)
+    compiled = "training.torch_compile=true"
+    train_in_turn("eager", recipe, [("name=eager", *TEN_STEPS, FLOAT32)])
+    train_in_turn("half", recipe, [("name=half", *TEN_STEPS, compiled)])
+    train_in_turn("single", recipe, [("name=single", *TEN_STEPS, compiled, FLOAT32)])
+    train_in_turn("full", recipe, [("name=full", *TEN_STEPS, compiled, FLOAT32, "training.tf32=false")])
+    half, single, full, eager = (run_folder(recipe, name) for name in ("half", "single", "full", "eager"))
+    assert [last_anchor(run)["precision"] for run in (half, single, full)] == ["bfloat16", "tf32", "float32"]
+    assert last_anchor(full)["torch_compile"] == "inductor"
+    assert losses(full) == pytest.approx(losses(eager), abs=1e-4)
 
 
 LARGE_LOGITS = (
@@ -156,51 +181,38 @@ LARGE_LOGITS = (
     "corpus.epochs=40",
     "model.hidden_size=256",
     "model.intermediate_size=1024",
-    "training.bf16=false",
+    FLOAT32,
 )
 """Two steps of 512 sequences whose activations take some gigabytes."""
-
-
-def test_a_compiled_model_is_told_what_its_products_are(tmp_path: Path) -> None:
-    """transformers turns TF32 on for whoever compiles; a recipe that says no has its way."""
-    recipe = write_recipe(tmp_path)
-    words = (str(recipe), *TEN_STEPS, "training.torch_compile=true")
-    train(*words, "name=half")
-    train(*words, "name=single", "training.bf16=false")
-    train(*words, "name=whole", "training.bf16=false", "training.tf32=false")
-    train(str(recipe), *TEN_STEPS, "name=eager", "training.bf16=false")
-    half, single, whole, eager = (run_folder(recipe, name) for name in ("half", "single", "whole", "eager"))
-    assert [last_anchor(run)["precision"] for run in (half, single, whole)] == ["bfloat16", "tf32", "float32"]
-    assert last_anchor(whole)["torch_compile"] == "inductor"
-    assert losses(whole) == pytest.approx(losses(eager), abs=1e-4)
+A_GIGABYTE = "little_memory:1000"
 
 
 def test_a_micro_batch_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
     words = (str(write_recipe(tmp_path)), *LARGE_LOGITS, "batch.micro=512")
-    code, output = ended(start(None, *words, faults=["little_memory:1000"], popen=subprocess.Popen))
+    code, output = ended(start(None, *words, faults=[A_GIGABYTE], popen=subprocess.Popen))
     assert code == 1, output
     assert "Traceback" not in output
     assert "512 sequences at a time do not fit the GPU" in output
     assert "set batch.micro=256" in output
-    run = tmp_path / "outputs" / "job" / "seed-1"
-    assert "do not fit the GPU" in state_of(run)["error"]
+    assert "do not fit the GPU" in state_of(tmp_path / "outputs" / "job" / "seed-1")["error"]
 
 
 def test_auto_takes_what_fits(tmp_path: Path) -> None:
-    """The micro-batch is tried before training, and the run ends as one with all of the memory."""
+    """Micro-batches are tried before training, and the run ends as one with all of the memory."""
     recipe = write_recipe(tmp_path)
     words = (str(recipe), *LARGE_LOGITS, "batch.micro=auto")
-    train(*words, "name=small", faults=["little_memory:1000"])
-    train(*words, "name=large")
+    finish(start(None, *words, "name=small", faults=[A_GIGABYTE], popen=subprocess.Popen))
+    finish(start(None, *words, "name=large", popen=subprocess.Popen))
     small, large = (run_folder(recipe, name) for name in ("small", "large"))
     sizes = [json.loads((run / "plan.json").read_text())["micro_batch"] for run in (small, large)]
     assert sizes[0] < sizes[1]
     assert losses(small) == pytest.approx(losses(large), abs=1e-4)
 
 
-def test_memory_that_shrinks_after_the_trial_halves_the_micro_batch(tmp_path: Path) -> None:
+def test_memory_that_is_too_small_after_all_halves_the_micro_batch(tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path)
-    words = (str(recipe), *LARGE_LOGITS, "batch.micro=auto", "name=shrinks")
-    output = train(*words, faults=["little_memory:1000", "trial_is_wrong:512"])
+    words = (str(recipe), *LARGE_LOGITS, "batch.micro=auto")
+    faults = [A_GIGABYTE, "trial_is_wrong:512"]
+    output = finish(start(None, *words, faults=faults, popen=subprocess.Popen))
     assert "512 sequences at a time do not fit the GPU; going on with 256" in output
-    assert len(losses(run_folder(recipe, "shrinks"))) == 2
+    assert losses(run_folder(recipe)) == pytest.approx([losses(run_folder(recipe))[0]] * 2, abs=1.0)

@@ -12,6 +12,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from lmeff.errors import RunFailed
 from lmeff.formats.plan import PlanAnchor, PlanDocument
+from lmeff.models.device import device_name
 from lmeff.plan.compute import flops_of
 from lmeff.revisions import RevisionStore
 from lmeff.training.callbacks.callback import Priority, RunCallback
@@ -142,5 +143,5 @@ class AnchorCallback(RunCallback):
             **self.trainer.facts_of_methods(anchor.step),
             **used(self.trainer),
             "world_size": args.world_size,
-            "device": str(args.device) if args.device.type == "cpu" else torch.cuda.get_device_name(args.device),
+            "device": device_name(args.device),
         }
