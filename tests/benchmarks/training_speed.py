@@ -1,7 +1,7 @@
 """Tokens a second and MFU of the published Llama sizes on a GPU, beside the stock Trainer and a bare loop, interleaved in one
 process.
 
-    python tests/benchmarks/training_speed.py [--sizes 20m,60m,180m] [--runs 3] [section.key=value ...]
+    python tests/benchmarks/training_speed.py [--sizes 20m,60m,180m] [--ways ours,trainer,loop] [--runs 3] [KEY=VALUE ...]
 
 Ours is `lmeff.run` with recipes/base/llama_SIZE.yaml: its own batch, bfloat16, the micro-batch that fits. The text is made-up
 words, as many as a vocabulary of 16,000 (180m: 50,257) takes. The peers train the same model on random ids, with the same
@@ -139,7 +139,7 @@ def stock(folder: Path, config: Path, plan: dict, size: str, compiles: bool) -> 
     return TIMED[size] * plan["batch_tokens"] / (time.perf_counter() - watch.begun)
 
 
-def loop(config: Path, plan: dict, size: str, compiles: bool) -> float:
+def loop(folder: Path, config: Path, plan: dict, size: str, compiles: bool) -> float:
     length, micro = plan["sequence_length"], plan["micro_batch"]
     turns = plan["batch_tokens"] // length // micro
     model = model_of(config)
@@ -171,6 +171,7 @@ def free() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="20m,60m,180m")
+    parser.add_argument("--ways", default="ours,trainer,loop", help="ours, or with one or both of the others")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("words", nargs="*", help="of a recipe, such as training.torch_compile=true")
     options = parser.parse_args()
@@ -181,16 +182,16 @@ def main() -> None:
         folder = Path(scratch)
         write_text(folder / "text.jsonl")
         for size in options.sizes.split(","):
-            speeds: dict[str, list[float]] = {"ours": [], "trainer": [], "loop": []}
+            speeds: dict[str, list[float]] = {way: [] for way in options.ways.split(",")}
             for number in range(options.runs):
                 speed, plan = ours(folder, size, number, options.words)
                 config = next((folder / "outputs" / f"ours-{size}-{number}").glob("seed-0/revisions/*/config.json"))
                 free()
                 speeds["ours"].append(speed)
-                speeds["trainer"].append(stock(folder, config, plan, size, compiles))
-                free()
-                speeds["loop"].append(loop(config, plan, size, compiles))
-                free()
+                for way, peer in (("trainer", stock), ("loop", loop)):
+                    if way in speeds:
+                        speeds[way].append(peer(folder, config, plan, size, compiles))
+                        free()
             flops = plan["flops_per_token"]
             print(
                 f"{size} on {name}, micro-batch {plan['micro_batch']} of {plan['sequence_length']} tokens", flush=True

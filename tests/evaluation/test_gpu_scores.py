@@ -25,10 +25,12 @@ WAYS = [
 ]
 
 
-def scored(folder: Path, name: str, **options) -> np.ndarray:
-    """(pairs, 2): log-probabilities of both sentences of each pair."""
-    output = folder / name
-    evaluate_model(folder / "model", [TASK], output, paths={"blimp": str(folder / "blimp")}, **options)
+def scored(folder: Path, name: str, device: str = "cuda", **options) -> np.ndarray:
+    """(pairs, 2): log-probabilities of both sentences of each pair. Results that lie side by side would be taken for those of
+    another device, which they equal."""
+    output, paths = folder / name / "results" / "model", {"blimp": str(folder / "blimp")}
+    result = evaluate_model(folder / "model", [TASK], output, paths=paths, device=device, **options)[TASK]
+    assert result["lmeff"]["device"] == ("cpu" if device == "cpu" else torch.cuda.get_device_name())
     table = pq.read_table(output / "pairs" / f"{TASK}.parquet")
     return np.stack([table["good"].to_numpy(), table["bad"].to_numpy()], axis=1)
 
@@ -53,7 +55,7 @@ def test_scores_are_those_of_a_cpu(tmp_path: Path, kind: str, scoring: str) -> N
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])
 def test_adaptive_precision_chooses_as_float32_does(tmp_path: Path, kind: str) -> None:
     write_model_and_pairs(tmp_path, kind, 400)
-    float32, adaptive = (scored(tmp_path, one, device="cuda", precision=one) for one in ("float32", "adaptive"))
+    float32, adaptive = (scored(tmp_path, one, precision=one) for one in ("float32", "adaptive"))
     assert (np.sign(adaptive[:, 0] - adaptive[:, 1]) == np.sign(float32[:, 0] - float32[:, 1])).all()
 
 
@@ -65,14 +67,14 @@ def test_texts_that_do_not_fit_at_once_are_scored_in_smaller_batches(
     torch.cuda.empty_cache()
     before = torch.cuda.memory_reserved()
     torch.cuda.reset_peak_memory_stats()
-    wanted = scored(tmp_path, "all", device="cuda")
+    wanted = scored(tmp_path, "all")
     enough = torch.cuda.max_memory_reserved()
     assert torch.cuda.memory_stats()["num_ooms"] == 0
     torch.cuda.empty_cache()
     whole = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((before + enough) / 2 / whole)
     try:
-        found = scored(tmp_path, "parts", device="cuda")
+        found = scored(tmp_path, "parts")
         assert torch.cuda.memory_stats()["num_ooms"] > 0, "there was room for all"
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
