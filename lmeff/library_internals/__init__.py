@@ -178,8 +178,8 @@ def has_tied_weights(model: "PreTrainedModel") -> bool:
 
 
 def use_running_sums_of_fixed_order() -> None:
-    """Replaces `torch.cumsum` for real numbers on a GPU while only deterministic algorithms are allowed: torch has none for
-    them there, and would refuse, as in every layer of a Mamba."""
+    """Replaces `torch.cumsum` for real numbers on a GPU while only deterministic algorithms are allowed. There torch computes
+    them, since 2.6, by a table of all pairs of places: 256 times the memory, in every layer of a Mamba."""
     import torch
 
     stock = torch.cumsum

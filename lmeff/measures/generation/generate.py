@@ -87,7 +87,7 @@ class _Chooser(LogitsProcessor):
         sorted_scores, order = (scores.double() / self._sampling.temperature).sort(dim=-1, descending=True, stable=True)
         probabilities = sorted_scores.softmax(-1)
         if torch.are_deterministic_algorithms_enabled():
-            # A GPU has no deterministic sums of this kind.
+            # Of a whole vocabulary a GPU's deterministic sums may take a table of all pairs of tokens.
             sums = probabilities.cpu().cumsum(-1).to(probabilities.device)
         else:
             sums = probabilities.cumsum(-1)
