@@ -30,9 +30,7 @@ from lmeff.training.checkpoints import unpin
 from lmeff.training.continuation import accept_changes, find_checkpoint
 from lmeff.training.engines.engine import (
     check_engine,
-    cublas_as_prepared,
     forget_engine,
-    keep_float32_whole,
     run_on_rank_zero,
 )
 from lmeff.training.job import Job, revision_store
@@ -52,16 +50,14 @@ def train_part(job: Job, plan: PlanDocument, part: PlanPart) -> None:
         checkpoint = run_on_rank_zero(lambda: find_checkpoint(job, part))
         arguments = training_arguments(job.recipe, part, folder.path, plan.micro_batch, plan.accumulation)
         trackers = take_trackers(arguments, job.recipe, part.name, folder)
-        with cublas_as_prepared():
-            trainer = LmeffTrainer(
-                build_model(job.recipe),
-                arguments,
-                job.recipe,
-                job.tokens,
-                job.methods,
-                pinned=lambda: {step for step in part.branch_steps if not _branch_is_done(job.run, plan, step)},
-            )
-        keep_float32_whole(trainer.args)
+        trainer = LmeffTrainer(
+            build_model(job.recipe),
+            arguments,
+            job.recipe,
+            job.tokens,
+            job.methods,
+            pinned=lambda: {step for step in part.branch_steps if not _branch_is_done(job.run, plan, step)},
+        )
         check_engine(trainer.accelerator, trainer.args)
         store = revision_store(job, plan, run_on_rank_zero(lambda: accept_changes(job, checkpoint, trainer.order)))
         states = _states_of(job, plan, part)

@@ -21,7 +21,13 @@ from lmeff.formats.run_folder import RunFolder
 from lmeff.library_internals import last_logged_step, loss_sum, set_last_logged_step, set_learning_rates
 from lmeff.recipe.schema import Recipe
 from lmeff.training.checkpoints import rotate, seal
-from lmeff.training.engines.engine import engine_name, loss_scale, set_loss_scale
+from lmeff.training.engines.engine import (
+    cublas_as_prepared,
+    engine_name,
+    keep_float32_whole,
+    loss_scale,
+    set_loss_scale,
+)
 from lmeff.training.engines.full_state import FullState, PlainEngine, ZeroEngine, engine_state, weights_of
 from lmeff.training.optimizers import (
     MuonWithAdamW,
@@ -51,7 +57,9 @@ class ResumableTrainer(Trainer):
         pinned: Callable[[], Collection[int]],
     ) -> None:
         """`pinned` gives the steps whose checkpoints are kept for branches."""
-        super().__init__(model=model, args=args, train_dataset=train_dataset)
+        with cublas_as_prepared():
+            super().__init__(model=model, args=args, train_dataset=train_dataset)
+        keep_float32_whole(args)
         self.recipe = recipe
         self.num_skipped_steps = 0
         """Steps whose update was left out: float16 loss scaling dropped it, or it was not finite."""
