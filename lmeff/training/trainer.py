@@ -1,4 +1,4 @@
-"""The Hugging Face Trainer with an objective's loss, a stateless order of sequences and whole-model weights."""
+"""The Hugging Face Trainer with an objective's loss and a stateless order of sequences."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -17,7 +17,6 @@ from lmeff.formats.checkpoint import read_own_state
 from lmeff.models.dropout import use_stateless_dropout
 from lmeff.models.families import FAMILIES
 from lmeff.models.trial import leaves_parameters_unused
-from lmeff.models.writing import digest_of, write_model
 from lmeff.objectives import LossPositions, Objective, objective_of
 from lmeff.objectives.forward import compute_losses_in_forward
 from lmeff.objectives.held_out import HeldOutLoss, HeldOutText, rows_of_rank
@@ -28,7 +27,6 @@ from lmeff.training.arguments import look_for_unused_parameters
 from lmeff.training.callbacks.callback import RunCallback, in_order
 from lmeff.training.data.loader import StepBatches, train_loader
 from lmeff.training.data.sequences import MicroBatch, TrainSequences
-from lmeff.training.engines.engine import run_on_rank_zero
 from lmeff.training.engines.resumable import CONVERGENCE, ResumableTrainer
 from lmeff.training.method import Method
 
@@ -310,39 +308,3 @@ class LmeffTrainer(ResumableTrainer):
         if dist.is_initialized():
             dist.all_reduce(sums)
         return self.objective.held_out_loss(sums, text)
-
-    # ------------------------------------------------------------------ weights
-
-    def weights_writer(self) -> Callable[[Path], None]:
-        """Gathers the weights in float32, and returns what writes model.safetensors and config.json with them. Collective; the
-        first process has the weights and may write."""
-        state = self._whole_state()
-        if unknown := set(state) - set(self.model.state_dict()):
-            raise RuntimeError(f"gathered weights have names that the model does not have, such as {min(unknown)}")
-
-        def write(folder: Path) -> None:
-            write_model(self.model, state, folder)
-
-        return write
-
-    def weights_digest(self) -> str:
-        """A hash of the weights as they are now. Collective; every process is given it."""
-        state = self._whole_state()
-        return run_on_rank_zero(lambda: digest_of(state))
-
-    def _whole_state(self) -> dict[str, torch.Tensor]:
-        """The weights by name. Collective; every process has them, but under ZeRO-3 in float32 only the first."""
-        if not self.is_deepspeed_enabled:
-            return self.model.state_dict()
-        if next(self.model.parameters()).dtype == torch.float32:
-            # Under ZeRO-3 only the first process is given them.
-            return self._with_ties(self.accelerator.get_state_dict(self.model_wrapped) or {})
-        from deepspeed.utils import safe_get_full_fp32_param
-
-        return {name: safe_get_full_fp32_param(parameter) for name, parameter in self.model.named_parameters()}
-
-    def _with_ties(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Under ZeRO-1 and 2 every name has a copy of its own: a file would hold an embedding that is the head, too, twice."""
-        copies: dict[torch.nn.Parameter, torch.Tensor] = {}
-        named = self.model.named_parameters(remove_duplicate=False)
-        return state | {name: copies.setdefault(weight, state[name]) for name, weight in named if name in state}

@@ -1,4 +1,4 @@
-"""Checkpoints that move between engines, and what goes on with them: the optimizer, the clock and the counters."""
+"""Checkpoints and weights that are the same for every engine, and the optimizer, the clock and the counters that go on."""
 
 import math
 import time
@@ -19,6 +19,7 @@ from lmeff.files import new_folder
 from lmeff.formats.checkpoint import read_own_state, write_own_state
 from lmeff.formats.run_folder import RunFolder
 from lmeff.library_internals import last_logged_step, loss_sum, set_last_logged_step, set_learning_rates
+from lmeff.models.writing import digest_of, write_model
 from lmeff.recipe.schema import Recipe
 from lmeff.training.checkpoints import rotate, seal
 from lmeff.training.engines.engine import (
@@ -26,6 +27,7 @@ from lmeff.training.engines.engine import (
     engine_name,
     keep_float32_whole,
     loss_scale,
+    run_on_rank_zero,
     set_loss_scale,
 )
 from lmeff.training.engines.full_state import FullState, PlainEngine, ZeroEngine, engine_state, weights_of
@@ -233,3 +235,39 @@ class ResumableTrainer(Trainer):
     def _barrier(self) -> None:
         if dist.is_initialized():
             dist.barrier()
+
+    # ------------------------------------------------------------------ weights
+
+    def weights_writer(self) -> Callable[[Path], None]:
+        """Gathers the weights in float32, and returns what writes model.safetensors and config.json with them. Collective; the
+        first process has the weights and may write."""
+        state = self._whole_state()
+        if unknown := set(state) - set(self.model.state_dict()):
+            raise RuntimeError(f"gathered weights have names that the model does not have, such as {min(unknown)}")
+
+        def write(folder: Path) -> None:
+            write_model(self.model, state, folder)
+
+        return write
+
+    def weights_digest(self) -> str:
+        """A hash of the weights as they are now. Collective; every process is given it."""
+        state = self._whole_state()
+        return run_on_rank_zero(lambda: digest_of(state))
+
+    def _whole_state(self) -> dict[str, torch.Tensor]:
+        """The weights by name. Collective; every process has them, but under ZeRO-3 in float32 only the first."""
+        if not self.is_deepspeed_enabled:
+            return self.model.state_dict()
+        if next(self.model.parameters()).dtype == torch.float32:
+            # Under ZeRO-3 only the first process is given them.
+            return self._with_ties(self.accelerator.get_state_dict(self.model_wrapped) or {})
+        from deepspeed.utils import safe_get_full_fp32_param
+
+        return {name: safe_get_full_fp32_param(parameter) for name, parameter in self.model.named_parameters()}
+
+    def _with_ties(self, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Under ZeRO-1 and 2 every name has a copy of its own: a file would hold an embedding that is the head, too, twice."""
+        copies: dict[torch.nn.Parameter, torch.Tensor] = {}
+        named = self.model.named_parameters(remove_duplicate=False)
+        return state | {name: copies.setdefault(weight, state[name]) for name, weight in named if name in state}
