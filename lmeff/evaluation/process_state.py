@@ -4,7 +4,8 @@ import logging
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from types import ModuleType
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,11 +41,11 @@ def isolate_scoring() -> Iterator[None]:
         yield
 
 
-def _full_precision() -> Iterator[tuple[ModuleType, str, object]]:
+def _full_precision() -> Iterator[tuple[Any, str, object]]:
     """The settings of products in float32, of matrices by device and of convolutions, and what each is for full precision."""
     if hasattr(torch.backends.cuda.matmul, "fp32_precision"):
-        for products in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul, torch.backends.cudnn.conv):
-            yield products, "fp32_precision", "ieee"
+        for products in ("cuda.matmul", "mkldnn.matmul", "cudnn.conv"):
+            yield attrgetter(products)(torch.backends), "fp32_precision", "ieee"
     else:
         yield torch.backends.cuda.matmul, "allow_tf32", False
         yield torch.backends.cudnn, "allow_tf32", False
