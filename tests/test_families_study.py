@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from analysis.fake_runs import GROUP, revision_name, write_fake_run
 from benchmarks.families_study import ARMS, Study, commands
 from benchmarks.families_summary import write_summary
+from scipy.stats import studentized_range, ttest_rel
 
 ANCHORS = (0, 50, 100)
 
@@ -23,10 +25,11 @@ def change(run: Path, file: str, **values: object) -> None:
         path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
-def cells(summary: str, arm: str) -> list[str]:
-    """The row of an arm, without the cell of its name."""
-    (line,) = (line for line in summary.splitlines() if line.startswith(f"| {arm} |"))
-    return [cell.strip() for cell in line.split("|")[2:-1]]
+def cells(summary: str, arm: str, minus: str | None = None) -> list[str]:
+    """The row of an arm, without the cell of its name: its own one, or what it differs from another arm by."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in summary.splitlines() if line.startswith("|")]
+    (row,) = (row for row in rows if row[0] == arm and (row[1].isdigit() if minus is None else row[1] == minus))
+    return row[1:] if minus is None else row[2:]
 
 
 @pytest.fixture
@@ -59,12 +62,37 @@ def test_differences_at_equal_tokens_and_equal_flops(done: Path) -> None:
     summary = write_summary(done, list(ARMS))
     llama, hybrid, mamba2 = (accuracies(done / arm / "seed-0") for arm in ("llama", "hybrid", "mamba2"))
     assert cells(summary, "llama")[5].startswith(f"{llama[-1]:.1f} [")
-    assert cells(summary, "llama")[6:] == ["", ""]
-    assert cells(summary, "hybrid")[6].startswith(f"{hybrid[-1] - llama[-1]:.1f} [")
-    assert cells(summary, "hybrid")[7] == "the same anchors"
-    assert cells(summary, "mamba2")[6].startswith(f"{mamba2[-1] - llama[-1]:.1f} [")
-    assert cells(summary, "mamba2")[7].startswith(f"{mamba2[1] - llama[-1]:.1f} [")  # half of the tokens, as many FLOPs
-    assert cells(summary, "bert")[6:] == ["scored otherwise", ""]
+    assert cells(summary, "hybrid", "llama")[2].startswith(f"{hybrid[-1] - llama[-1]:.1f} [")  # over pairs
+    assert cells(summary, "hybrid", "llama")[3] == "the same anchors"
+    assert cells(summary, "mamba2", "llama")[2].startswith(f"{mamba2[-1] - llama[-1]:.1f} [")
+    assert cells(summary, "mamba2", "llama")[3] == f"{mamba2[1] - llama[-1]:.1f}"  # half of the tokens, as many FLOPs
+    assert cells(summary, "bert", "llama") == ["scored otherwise"] * 4
+    assert cells(summary, "differs from all others", "") == ["none"] * 4
+
+
+@pytest.mark.medium
+def test_differences_over_seeds_hold_for_all_arms_at_once(tmp_path: Path) -> None:
+    """As of a two-way layout, by hand; an interval of one arm alone can leave out zero by the luck of three seeds."""
+    arms = ("llama", "hybrid", "hybrid_half", "hybrid_zero")
+    points = np.array([[53.8, 53.0, 52.9], [51.6, 52.4, 50.0], [51.9, 51.4, 51.6], [51.9, 54.7, 53.2]])
+    for arm, of_arm in zip(arms, points, strict=True):
+        for seed, value in enumerate(of_arm):
+            run = write_fake_run(tmp_path, arm, seed, anchors=(0, 50), num_pairs=20)
+            for path in run.rglob(f"{GROUP}.json"):
+                document = json.loads(path.read_text())
+                for part in ("results", "groups"):
+                    document[part][GROUP]["acc,none"] = value / 100
+                path.write_text(json.dumps(document))
+    summary = write_summary(tmp_path, list(ARMS))
+    residuals = points - points.mean(1, keepdims=True) - points.mean(0) + points.mean()
+    half = studentized_range.ppf(0.95, 4, 6) * np.sqrt((residuals**2).sum() / 6 / 3)
+    for arm, twin in ((2, 0), (1, 3), (3, 0)):
+        mean = points[arm].mean() - points[twin].mean()
+        assert cells(summary, arms[arm], arms[twin])[2] == f"{mean:.1f} [{mean - half:.1f}, {mean + half:.1f}]"
+    low, high = ttest_rel(points[2], points[0]).confidence_interval()
+    assert low < high < 0 < points[2].mean() - points[0].mean() + half
+    assert "| hybrid_half | hybrid_zero |" in summary
+    assert "| llama | hybrid_zero |" not in summary
 
 
 def test_what_is_left_to_do(tmp_path: Path) -> None:
