@@ -12,6 +12,8 @@ from lmeff.recipe.schema import Recipe
 Engine = Literal["ddp", "zero1", "zero2", "zero3"]
 
 USABLE_MEMORY = 0.9
+WORK_SPACES = 2 * 32 * 2**20
+"""cuBLAS's on a Hopper GPU: one for the thread of the forward pass, one for that of the backward pass."""
 
 
 def _state_bytes(num_parameters: int, world_size: int, half: bool) -> dict[Engine, int]:
@@ -42,16 +44,20 @@ def device_memory(
     num_tokens = micro_batch * length
     activations = family.activation_bytes(num_tokens, bytes_each, length)
     activations += family.attention_dropout_bytes(recipe, num_tokens, bytes_each, length)
-    # The logits, the same in float32 for the loss, and their gradient.
-    bytes_per_position = family.vocab_size * (bytes_each + 4 + 4) + costs.teacher_entries * bytes_each
+    activations += WORK_SPACES
+    # In the loss's backward pass: log-probabilities, their gradient, and that of the logits, in float32; the logits are gone.
+    bytes_per_position = family.vocab_size * 3 * 4 + costs.teacher_entries * bytes_each
     logits = family.num_logits(num_tokens, length) * bytes_per_position
     teachers = costs.teacher_parameters * bytes_each
     states = {
         engine: size + teachers
         for engine, size in _state_bytes(family.count_parameters().total, world_size, half).items()
     }
+    # Autocast copies float32 matrices, once a pass; the backward pass needs the copies. ZeRO has its weights in 16 bits.
+    copies = {"ddp": 2 * family.count_parameters().matmul} if half else {}
+    kept = {engine: activations + copies.get(engine, 0) for engine in states}
     return {
-        engine: PlanMemory(states=size, activations=activations, logits=logits, total=size + activations + logits)
+        engine: PlanMemory(states=size, activations=kept[engine], logits=logits, total=size + kept[engine] + logits)
         for engine, size in states.items()
     }
 

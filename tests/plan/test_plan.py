@@ -15,9 +15,11 @@ from launching import finish, read_lines, run_folder, start, write_recipe
 from lmeff.corpora import prepare_text
 from lmeff.errors import InputError
 from lmeff.formats.plan import PlanDocument
+from lmeff.models.families import family_of
 from lmeff.plan import check_data, make_plan, plan_anchors
 from lmeff.plan.batch import micro_batches, split_batch
 from lmeff.plan.compute import flops_of
+from lmeff.plan.memory import WORK_SPACES
 from lmeff.plan.text import format_plan
 from lmeff.quantities import format_bytes, format_short
 from lmeff.recipe.schema import Recipe
@@ -125,17 +127,21 @@ def test_memory_falls_with_the_stage() -> None:
     ],
 )
 def test_activations_have_the_precision_that_will_run(training, gpu, precision, bytes_each) -> None:
-    """180m with 4 sequences of 256: 24 layers, each with 12 x 768 + 4 x 1,792 numbers a token."""
+    """180m with 4 sequences of 256: 24 layers, each with 4 x 768 numbers a token in float32, and 4 x 768 + 4 x 1,792 in the
+    precision that will run, with 5 copies of the norms' outputs in 16 bits, and 2 otherwise."""
     plan = make_plan(recipe(micro=4, training=training), gpu=gpu)
     assert (plan.precision, plan.memory_float32) == (precision, None)
-    assert plan.memory["ddp"].activations == 4 * 256 * 24 * (12 * 768 + 4 * 1792) * bytes_each
+    copies, weights = (5, 2 * family_of(recipe()).count_parameters().matmul) if bytes_each == 2 else (2, 0)
+    numbers = (4 + copies) * 768 + 4 * 1792
+    layers = 4 * 256 * 24 * (4 * 768 * 4 + numbers * bytes_each)
+    assert plan.memory["ddp"].activations - weights - WORK_SPACES == pytest.approx(layers, rel=0.02)
     assert f"at this micro-batch, in {precision}" in format_plan(plan)
 
 
 def test_where_the_device_decides_both_are_shown() -> None:
     plan = make_plan(recipe(micro=4))
     assert plan.precision is None
-    assert plan.memory_float32["ddp"].activations == 2 * plan.memory["ddp"].activations
+    assert plan.memory_float32["zero1"].activations > 1.4 * plan.memory["zero1"].activations
     assert plan.memory == make_plan(recipe(micro=4, training={"bf16": True})).memory
     assert plan.memory_float32 == make_plan(recipe(micro=4, training={"bf16": False})).memory
     text = format_plan(plan)

@@ -70,8 +70,11 @@ class Bert(Family):
         return self.hidden_size
 
     def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
-        layers = self.num_hidden_layers * (8 * self.hidden_size + 2 * self.intermediate_size)
-        return num_tokens * (layers + 5 * self.hidden_size) * bytes_each
+        """Autocast copies a norm's output once for every matrix that reads it."""
+        width, read = self.hidden_size, 4 if bytes_each == 2 else 2
+        numbers = (4 + read) * width + 2 * self.intermediate_size
+        per_layer = 8 * width + numbers * bytes_each + 4 * self.num_attention_heads + 16
+        return num_tokens * (self.num_hidden_layers * per_layer + (4 + 4 * bytes_each) * width + 26)
 
     def config_values(self, recipe: Recipe) -> dict[str, Any]:
         model = recipe.model

@@ -59,8 +59,11 @@ class Gpt2(Family):
         return self.hidden_size
 
     def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
-        per_layer = 8 * self.hidden_size + 5 * self.intermediate_size
-        return num_tokens * self.num_hidden_layers * per_layer * bytes_each
+        """Of GELU with a third power, which CUDA's autocast computes in float32, and a CPU's in 16 bits."""
+        width = self.hidden_size
+        inner = (16 if bytes_each == 2 else 5 * bytes_each) * self.intermediate_size
+        per_layer = (8 + 6 * bytes_each) * width + inner + 4 * self.num_attention_heads + 16
+        return num_tokens * (self.num_hidden_layers * per_layer + (4 + bytes_each) * width + 16)
 
     def config_values(self, recipe: Recipe) -> dict[str, Any]:
         model = recipe.model

@@ -63,11 +63,14 @@ class Gptj(Family):
         return self.hidden_size
 
     def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
-        """Attention is written out: the weights of each head are kept in float32, and again as the values have them."""
-        per_layer = 6 * self.hidden_size + 2 * self.rotary_dim + 5 * self.intermediate_size
+        """Attention is written out: the weights of each head are kept in float32, and again as the values have them. Autocast
+        copies a norm's output once for every matrix that reads it; GELU is as in GPT-2."""
+        width, read = self.hidden_size, 4 if bytes_each == 2 else 1
+        inner = (16 if bytes_each == 2 else 5 * bytes_each) * self.intermediate_size
         bytes_of_a_weight = 4 if bytes_each == 4 else 4 + bytes_each
         weights = self.num_attention_heads * sequence_length * bytes_of_a_weight
-        return num_tokens * self.num_hidden_layers * (per_layer * bytes_each + weights)
+        per_layer = (4 + (4 + read) * bytes_each) * width + inner + weights + 8
+        return num_tokens * (self.num_hidden_layers * per_layer + (4 + bytes_each) * width + 16)
 
     def attention_dropout_bytes(self, recipe: Recipe, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
         """Which weights are kept, and in float32 what is left of them, since the others are needed, too."""

@@ -83,8 +83,11 @@ class Llama(Family):
         return self.num_attention_heads * self.head_dim
 
     def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
-        per_layer = 12 * self.hidden_size + 4 * self.intermediate_size
-        return num_tokens * self.num_hidden_layers * per_layer * bytes_each
+        """Autocast copies a norm's output once for every matrix that reads it."""
+        width, read = self.hidden_size, 5 if bytes_each == 2 else 2
+        numbers = read * width + 4 * self.attention_width + 4 * self.intermediate_size
+        per_layer = 16 * width + numbers * bytes_each + 4 * self.num_attention_heads + 8
+        return num_tokens * (self.num_hidden_layers * per_layer + (8 + bytes_each) * width + 12)
 
     def config_values(self, recipe: Recipe) -> dict[str, Any]:
         model = recipe.model

@@ -103,12 +103,17 @@ class Mamba2(Family):
         return 6 * self.count_parameters().matmul + 3 * scan
 
     def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
-        """Without kernels. The scan is computed in float32, with the states' inputs and outputs repeated for every head, and
-        the states themselves kept once a chunk."""
-        scan = 10 * self._inner_size + 7 * self.num_heads * self.state_size + 2 * self.num_heads * self.chunk_size
-        scan += 2 * self._inner_size * self.state_size // self.chunk_size
-        others = 3 * self.hidden_size + 4 * self._inner_size
-        return num_tokens * self.num_hidden_layers * (4 * scan + bytes_each * others)
+        """Without kernels. Text is filled up to whole chunks; what the states take in and give out is repeated for every head,
+        and the states themselves are kept twice a chunk and once more. In 16 bits much of the scan is still float32."""
+        inner, conv, heads, chunk = self._inner_size, self._conv_size, self.num_heads, self.chunk_size
+        filled = -(-sequence_length // chunk) * chunk / sequence_length
+        scan = heads * chunk * (4 + 2 * bytes_each) + heads * self.state_size * (4 + 4 * bytes_each) + 24 * heads
+        scan += inner * (4 + 3 * bytes_each)
+        scan += (2 + chunk / (sequence_length * filled)) * inner * self.state_size * bytes_each / chunk
+        others = 24 * inner + (inner + 2 * conv) * bytes_each if bytes_each == 2 else 4 * (6 * inner + 3 * conv + heads)
+        others += (8 + bytes_each) * self.hidden_size
+        per_layer = filled * scan + others
+        return round(num_tokens * (self.num_hidden_layers * per_layer + (8 + bytes_each) * self.hidden_size + 12))
 
     def config_values(self, recipe: Recipe) -> dict[str, Any]:
         model = recipe.model

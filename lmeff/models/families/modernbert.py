@@ -96,8 +96,12 @@ class ModernBert(Family):
         return self.local_attention // 2 if self.num_global_layers < self.num_hidden_layers else None
 
     def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
-        layers = self.num_hidden_layers * (10 * self.hidden_size + 4 * self.intermediate_size)
-        return num_tokens * (layers + 6 * self.hidden_size) * bytes_each
+        """A local layer keeps what its attention adds for each pair of tokens."""
+        width, num_local = self.hidden_size, self.num_hidden_layers - self.num_global_layers
+        numbers = 8 * width + 4 * self.intermediate_size
+        layers = self.num_hidden_layers * (8 * width + numbers * bytes_each + 4 * self.num_attention_heads + 16)
+        layers += num_local * sequence_length * bytes_each
+        return num_tokens * (layers + (4 + 4 * bytes_each) * width + 24)
 
     def config_values(self, recipe: Recipe) -> dict[str, Any]:
         model = recipe.model

@@ -105,12 +105,15 @@ class XLNet(Family):
 
     def activation_bytes(self, num_tokens: int, bytes_each: int, sequence_length: int) -> int:
         """Attention is written out in both streams: the weights of each head are kept in float32, and again as the values
-        have them."""
+        have them. Autocast copies what a product reads in float32."""
+        width, is_half = self.hidden_size, bytes_each == 2
         predicted = self.num_logits(num_tokens, sequence_length) / num_tokens
-        weights = self._num_weights(1, sequence_length) * (4 if bytes_each == 4 else 4 + bytes_each)
-        content, query = 13 * self.hidden_size + 2 * self.d_inner, 2 * self.hidden_size
-        per_layer = content + query + predicted * (6 * self.hidden_size + 2 * self.d_inner)
-        return round(num_tokens * (self.num_hidden_layers * per_layer * bytes_each + weights))
+        weights = self._num_weights(1, sequence_length) * (4 + bytes_each if is_half else 4)
+        content = 8 * width + ((15 if is_half else 13) * width + 2 * self.d_inner) * bytes_each + 20
+        query = 8 * width + (3 * width + 2 * self.d_inner) * bytes_each + 16
+        query += 2 * sequence_length * bytes_each if is_half else 0  # where the queries stand
+        per_layer = content + predicted * query
+        return round(num_tokens * (self.num_hidden_layers * per_layer + weights + predicted * bytes_each * width + 8))
 
     def _num_weights(self, num_tokens: int, sequence_length: int) -> int:
         return num_tokens * self.num_hidden_layers * 2 * self.num_attention_heads * sequence_length
