@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from models.test_memory_of_dropout import LENGTH, kept_bytes
+from models.kept_tensors import LENGTH, kept_bytes
 from models.tiny_families import recipe_of
 
 from lmeff.models.build import build_model

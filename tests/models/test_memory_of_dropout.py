@@ -3,16 +3,14 @@
 from pathlib import Path
 
 import pytest
-import torch
+from models.kept_tensors import LENGTH, kept_bytes
 from models.tiny_families import recipe_of
-from transformers import PreTrainedModel
 
 from lmeff.models.build import build_model
 from lmeff.models.dropout import use_stateless_dropout
 from lmeff.models.families import family_of
 from lmeff.plan.memory import device_memory
 
-LENGTH = 128
 RATES = {
     "llama": "attention_dropout",
     "gpt2": "attn_pdrop",
@@ -27,31 +25,6 @@ INNER = {"gpt2": {}, "gptj": {}, "xlnet": {"d_inner": 32}}
 
 def recipe_for(folder: Path, family: str, rate: float):
     return recipe_of(folder, family, SHAPE | INNER.get(family, {"intermediate_size": 32}) | {RATES[family]: rate})
-
-
-def kept_bytes(model: PreTrainedModel, half: bool, rows: int = 2) -> int:
-    """By a forward pass of some rows for the backward one, beside the parameters."""
-    ids, kept, alive = torch.ones(rows, LENGTH, dtype=torch.long), dict[int, int](), list[torch.Tensor]()
-    own = {one.untyped_storage().data_ptr() for one in (*model.parameters(), *model.buffers())}
-    given = {"use_cache": False}
-    if model.config.model_type == "xlnet":
-        order = torch.ones(LENGTH, LENGTH).triu().expand(rows, -1, -1)
-        targets = torch.eye(LENGTH)[: LENGTH // 6 + 5].expand(rows, -1, -1)
-        given = {"perm_mask": order, "target_mapping": targets}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            alive.append(tensor)  # so that no other takes its place
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with (
-        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-        torch.autocast("cpu", dtype=torch.bfloat16, enabled=half),
-    ):
-        model(ids, **given)
-    return sum(kept.values())
 
 
 @pytest.mark.parametrize("half", [False, True])
