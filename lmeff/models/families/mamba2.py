@@ -107,7 +107,7 @@ class Mamba2(Family):
         and the states themselves are kept twice a chunk and once more. In 16 bits much of the scan is still float32."""
         inner, conv, heads, chunk = self._inner_size, self._conv_size, self.num_heads, self.chunk_size
         filled = -(-sequence_length // chunk) * chunk / sequence_length
-        scan = heads * chunk * (4 + 2 * bytes_each) + heads * self.state_size * (4 + 4 * bytes_each) + 24 * heads
+        scan: float = heads * chunk * (4 + 2 * bytes_each) + heads * self.state_size * (4 + 4 * bytes_each) + 24 * heads
         scan += inner * (4 + 3 * bytes_each)
         scan += (2 + chunk / (sequence_length * filled)) * inner * self.state_size * bytes_each / chunk
         others = 24 * inner + (inner + 2 * conv) * bytes_each if bytes_each == 2 else 4 * (6 * inner + 3 * conv + heads)
