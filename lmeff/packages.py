@@ -1,7 +1,6 @@
 """Packages that are not installed: those of an extra (`pip install 'lmeff[clean]'`), of which whoever needs one says so before
 anything is prepared, and those that lmeff cannot do without."""
 
-import sys
 from importlib.util import find_spec
 
 from lmeff.errors import InputError
@@ -16,6 +15,17 @@ EXTRA_OF = {
 """The extra of setup.cfg that brings a module."""
 _PACKAGES = {"dotenv": "python-dotenv", "vl_convert": "vl-convert-python", "yaml": "pyyaml"}
 """Packages of modules that have another name."""
+
+
+_NEEDED = frozenset(
+    [
+        *("accelerate", "altair", "datasets", "deepspeed", "evaluate", "gigatoken", "huggingface-hub", "jinja2"),
+        *("lm-eval", "numpy", "orjson", "packaging", "pandas", "pyarrow", "pydantic", "pypdf", "python-dotenv"),
+        *("pyyaml", "sacrebleu", "safetensors", "schedulefree", "scipy", "tokenizers", "torch", "tqdm"),
+        *("transformers", "vl-convert-python", "xxhash"),
+    ]
+)
+"""Packages that lmeff cannot do without, as in setup.cfg."""
 
 
 def package_of(module: str) -> str:
@@ -38,9 +48,10 @@ def check_package(module: str, what: str) -> None:
 def missing_package(error: BaseException) -> str | None:
     """What to say of an import that failed because a package is not installed; None of anything else."""
     module = (getattr(error, "name", None) or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    # A module that a package does not have, for all that it is installed, is a mistake in the code.
-    if not module or module in sys.stdlib_module_names or find_spec(module) is not None:
-        return None
     package = package_of(module)
+    # Whatever else a user's tasks or models import is theirs; and a module that a package which is there does not have is a
+    # mistake in the code.
+    if not (package in _NEEDED or module in EXTRA_OF) or find_spec(module) is not None:
+        return None
     how = how_to_install(module, package)
     return f"this installation of lmeff lacks the package {package}: {how} (`lmeff doctor` lists all that is missing)"

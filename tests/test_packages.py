@@ -8,7 +8,7 @@ import pytest
 from launching import ROOT, write_recipe
 
 from lmeff.cli import main
-from lmeff.packages import _PACKAGES, EXTRA_OF, how_to_install, missing_package
+from lmeff.packages import _NEEDED, _PACKAGES, EXTRA_OF, how_to_install, missing_package
 from lmeff.runs.failure import outcome
 
 
@@ -99,11 +99,14 @@ def test_a_module_that_its_package_does_not_have_is_a_fault_of_the_code(module):
         importlib.import_module(module)
     assert missing_package(error.value) is None
     assert missing_package(ImportError("cannot import name", name="nowhere")) is None
+    assert missing_package(ModuleNotFoundError("No module named 'my_utils'", name="my_utils")) is None, "a user's own"
 
 
 def test_modules_that_have_another_name_than_their_package():
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg", encoding="utf-8")
-    needed = {line.split(">=")[0] for line in settings["options"]["install_requires"].split()}
+    lines = filter(None, settings["options"]["install_requires"].splitlines())
+    needed = {line.split(">=")[0] for line in lines}
+    assert {name.replace("_", "-") for name in needed} == _NEEDED
     assert set(_PACKAGES.values()) <= needed
     assert not set(_PACKAGES) & needed

@@ -133,7 +133,7 @@ def _read_configuration(config: Path) -> dict[str, Any]:
 
 
 def _settle_environment(config: Path, num_processes: int | None) -> None:
-    """What the processes of a run take from the environment, where the user has not decided it."""
+    """What the processes of a run take from the environment, where the user has not decided it; a run on CPUs sees no GPU."""
     settings = _read_configuration(config)
     if settings.get("use_cpu"):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

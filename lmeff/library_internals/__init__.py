@@ -179,18 +179,30 @@ def has_tied_weights(model: "PreTrainedModel") -> bool:
 
 def use_running_sums_of_fixed_order() -> None:
     """Replaces `torch.cumsum` for real numbers on a GPU while only deterministic algorithms are allowed. There torch computes
-    them, since 2.6, by a table of all pairs of places: 256 times the memory, in every layer of a Mamba."""
+    them, since 2.6, by a table of all pairs of places: as many times the memory as there are places, 256 in a Mamba's chunk."""
     import torch
 
     stock = torch.cumsum
+    if getattr(stock, "has_fixed_order", False):
+        return
 
     def cumsum(input: "torch.Tensor", dim: int, *, dtype: "torch.dtype | None" = None, out: Any = None) -> Any:
-        is_refused = input.is_cuda and (dtype or input.dtype).is_floating_point and out is None
-        if not (is_refused and torch.are_deterministic_algorithms_enabled()):
+        if out is not None or input.ndim == 0 or not sums_by_table(input, dtype):
             return stock(input, dim, dtype=dtype, out=out)
+        if dtype is None and torch.is_autocast_enabled(input.device.type):
+            dtype = torch.float32  # as autocast has it
         return running_sum(input if dtype is None else input.to(dtype), dim)
 
+    cumsum.has_fixed_order = True
     torch.cumsum = cumsum
+
+
+def sums_by_table(numbers: "torch.Tensor", dtype: "torch.dtype | None") -> bool:
+    """Whether torch would compute running sums by a table."""
+    import torch
+
+    is_real = (dtype or numbers.dtype).is_floating_point
+    return numbers.is_cuda and is_real and torch.are_deterministic_algorithms_enabled()
 
 
 def running_sum(numbers: "torch.Tensor", dim: int) -> "torch.Tensor":

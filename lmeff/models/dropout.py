@@ -37,10 +37,17 @@ def _keep_mask(
 ) -> torch.Tensor:
     """A bool tensor of `shape`, False where a number is dropped. `row_dim` is the dimension with the rows of the batch, and
     `key` says where in the model the mask is. Raises ValueError unless every row has a slot."""
-    rows_first = [shape[row_dim], *shape[:row_dim], *shape[row_dim + 1 :]]
-    numbers, generator = torch.empty(rows_first, device=device), torch.Generator(device)
-    for row, slot in zip(numbers, place.slots, strict=True):
-        row.uniform_(generator=generator.manual_seed(stateless_seed(place.seed, place.step, slot, *key)))
+    generator = torch.Generator(device)
+    seeds = [stateless_seed(place.seed, place.step, slot, *key) for slot in place.slots]
+    if device.type == "cpu":
+        kept = torch.empty(shape, dtype=torch.bool)
+        for row, seed in zip(kept.movedim(row_dim, 0), seeds, strict=True):
+            row.copy_(torch.rand(row.shape, generator=generator.manual_seed(seed)) >= rate)
+        return kept
+    # One launch for each row, and one for all: what a GPU waits for is being told.
+    numbers = torch.empty([shape[row_dim], *shape[:row_dim], *shape[row_dim + 1 :]], device=device)
+    for row, seed in zip(numbers, seeds, strict=True):
+        row.uniform_(generator=generator.manual_seed(seed))
     return (numbers >= rate).movedim(0, row_dim)
 
 

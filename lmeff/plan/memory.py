@@ -13,9 +13,9 @@ Engine = Literal["ddp", "zero1", "zero2", "zero3"]
 
 USABLE_MEMORY = 0.9
 WORK_SPACES = 2 * 32 * 2**20
-"""cuBLAS's on a Hopper GPU, taken to be one for the thread of the forward pass and one for that of the backward pass. This was
-not looked at by itself: the models of `tests/plan/test_measured_memory.py` took 65 to 200 MB beside what is counted below, at
-micro-batches of 8 to 32, most of them 70 to 85."""
+"""cuBLAS's on a Hopper GPU, counted for every device, a CPU too, which has none; taken to be one for the thread of the forward
+pass and one for that of the backward pass. This was not looked at by itself: the models of `tests/plan/test_measured_memory.py`
+took 65 to 200 MB beside what is counted below, at micro-batches of 8 to 32, most of them 70 to 85."""
 
 
 def _state_bytes(num_parameters: int, world_size: int, half: bool) -> dict[Engine, int]:

@@ -28,11 +28,7 @@ from lmeff.training.callbacks.trackers import Tracker
 from lmeff.training.callbacks.tracking import TrackingCallback, take_trackers
 from lmeff.training.checkpoints import unpin
 from lmeff.training.continuation import accept_changes, find_checkpoint
-from lmeff.training.engines.engine import (
-    check_engine,
-    forget_engine,
-    run_on_rank_zero,
-)
+from lmeff.training.engines.engine import check_engine, forget_engine, run_on_rank_zero
 from lmeff.training.job import Job, revision_store
 from lmeff.training.trainer import LmeffTrainer
 

@@ -84,7 +84,7 @@ def _train_part_in_memory(job: Job, plan: PlanDocument, part: PlanPart) -> PlanD
             train_part(job, plan, part)
             return plan
         except RuntimeError as error:
-            # On a CPU that is another error than this one.
+            # A CPU's shortage is an ordinary RuntimeError, and no smaller micro-batch is tried there.
             if not isinstance(error, torch.OutOfMemoryError) and (uses_cpu() or not is_out_of_memory(error)):
                 raise
             shortage = str(error).partition("\n")[0]

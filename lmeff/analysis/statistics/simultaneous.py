@@ -166,7 +166,7 @@ def _fit(values: Values, paired: bool) -> _Fit:
 
 
 def _rounding(numbers: np.ndarray) -> float:
-    """What floats may make of differences of such numbers that are none: it is another one on every machine."""
+    """What floats may make of differences of such numbers that are none; how much it is differs from machine to machine."""
     return 1e-12 * max(1.0, float(np.abs(numbers).max()))
 
 

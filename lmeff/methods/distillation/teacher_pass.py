@@ -144,7 +144,7 @@ def stratified(rows: Sequence[int], length: int, k: int) -> np.ndarray:
 def sample(log_p: torch.Tensor, numbers: np.ndarray) -> torch.Tensor:
     """Tokens by their probabilities, (rows, length, k) int64, as the numbers fall among the sums of these."""
     if torch.are_deterministic_algorithms_enabled():
-        log_p = log_p.cpu()  # a GPU has no deterministic sums of this kind
+        log_p = log_p.cpu()  # of a vocabulary a GPU's deterministic sums may take a table of all pairs
     sums = log_p.double().exp().cumsum(-1)
     wanted = torch.from_numpy(numbers).to(sums) * sums[..., -1:]
     return torch.searchsorted(sums, wanted, right=True).clamp(max=log_p.shape[-1] - 1)

@@ -27,6 +27,7 @@ from lmeff.runs.process import is_launched, launched_rank, launched_world_size, 
 T = TypeVar("T")
 _ENGINES = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.DEEPSPEED)
 
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 # Of <malloc.h>.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _MOST = -1, -4, 2**31 - 1
 
@@ -43,7 +44,8 @@ def prepare_process(deterministic: bool = False) -> None:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
         keep_freed_memory()
     if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        if os.environ.get(_CUBLAS) not in (":4096:8", ":16:8"):  # torch refuses any other
+            os.environ[_CUBLAS] = ":4096:8"
         if torch.cuda.is_available():
             use_running_sums_of_fixed_order()
     transformers_logging.disable_progress_bar()
@@ -54,10 +56,10 @@ def prepare_process(deterministic: bool = False) -> None:
 
 @contextmanager
 def cublas_as_prepared() -> Iterator[None]:
-    """For making a Trainer: with `full_determinism` it sets cuBLAS's work space, which `prepare_process` has set. cuBLAS reads
-    it once, at its first use, and that comes before where a micro-batch is tried and after where a run goes on: products
-    would be computed in two ways. Launches that the host waits for make nothing more deterministic."""
-    names = ("CUBLAS_WORKSPACE_CONFIG", "CUDA_LAUNCH_BLOCKING")
+    """For making a Trainer, which with `full_determinism` gives cuBLAS another work space than `prepare_process` has, and has
+    the host wait for every launch. cuBLAS reads the variable at its first use: where a micro-batch is tried, that is before
+    there is a Trainer, and where a run goes on, after, so that the two would not compute alike. Waiting changes no number."""
+    names = (_CUBLAS, "CUDA_LAUNCH_BLOCKING")
     before = {name: os.environ.get(name) for name in names}
     try:
         yield
@@ -103,14 +105,16 @@ def _is_tf32() -> bool:
 
 
 def keep_float32_whole(arguments: TrainingArguments) -> None:
-    """Holds `training.tf32: false` of a recipe, for after the accelerator is made: with a compiler it turns TF32 on."""
-    if arguments.tf32 is not False or not _is_tf32():
+    """Holds float32 on a GPU, for after the accelerator is made, which turns TF32 on for a model that is compiled: not in
+    products where the recipe says `training.tf32: false`, and not in convolutions where products have none."""
+    if arguments.device.type != "cuda":
         return
-    products = torch.backends.cuda.matmul
-    if hasattr(products, "fp32_precision"):
-        products.fp32_precision = "ieee"
-    else:
+    # By the older interface: it sets what the newer one reads, too, and the other way around torch could not be asked any more.
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+    if arguments.tf32 is False:
         products.allow_tf32 = False
+    if not _is_tf32():
+        convolutions.allow_tf32 = False
 
 
 def _compiled_with(accelerator: Accelerator) -> str | None:
