@@ -183,8 +183,8 @@ def use_running_sums_of_fixed_order() -> None:
     import torch
 
     stock = torch.cumsum
-    if getattr(stock, "has_fixed_order", False):
-        return
+    if stock.__module__ == __name__:
+        return  # has been replaced
 
     def cumsum(input: "torch.Tensor", dim: int, *, dtype: "torch.dtype | None" = None, out: Any = None) -> Any:
         if out is not None or input.ndim == 0 or not sums_by_table(input, dtype):
@@ -193,7 +193,6 @@ def use_running_sums_of_fixed_order() -> None:
             dtype = torch.float32  # as autocast has it
         return running_sum(input if dtype is None else input.to(dtype), dim)
 
-    cumsum.has_fixed_order = True
     torch.cumsum = cumsum
 
 
