@@ -91,7 +91,9 @@ def options_anywhere(parser: argparse.ArgumentParser) -> None:
     parse = parser.parse_known_args
 
     def parse_known_args(args: list[str], namespace: argparse.Namespace | None = None):
-        options, others, words = [], [], iter(args)
+        options: list[str] = []
+        others: list[str] = []
+        words = iter(args)
         for word in words:
             if word == "--":
                 others += words

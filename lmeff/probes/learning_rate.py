@@ -102,7 +102,7 @@ def probe_learning_rate(
     return test, picture
 
 
-def _chart(test: RangeTest) -> alt.LayerChart:
+def _chart(test: RangeTest) -> alt.TopLevelMixin:
     points = [
         {"rate": rate, "loss": loss, "smoothed": smoothed}
         for rate, loss, smoothed in zip(test.learning_rates, test.losses, test.smoothed, strict=True)

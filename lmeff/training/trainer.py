@@ -281,7 +281,7 @@ class LmeffTrainer(ResumableTrainer):
     def first_broken_step(self) -> int | None:
         """The first step whose loss or gradient was not finite, as this process knows it; when such steps are left out, the
         present one only."""
-        return self._broken_step.item() or None
+        return int(self._broken_step.item()) or None
 
     def present_step_was_left_out(self) -> bool:
         return self.accelerator.optimizer_step_was_skipped or (

@@ -42,7 +42,7 @@ def weights_figure(series: Sequence[Series]) -> dict | None:
         return None
     parts = list(dict.fromkeys(part for points in drawn.values() for part in points["series"]))
     lines, kind = (labels(series), "run") if len(series) > 1 else (parts, "part")
-    charts: list[alt.LayerChart] = []
+    charts: list[alt.LayerChart | alt.FacetChart] = []
     for chart, points in drawn.items():
         layers = curve_layers(points, chart.unit, lines, loss_scale(points["value"]), series_are=kind)
         if not charts and len(lines) > 1:

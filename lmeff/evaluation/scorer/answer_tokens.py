@@ -45,13 +45,14 @@ def split_tokens(
     wholes = [context + answer for context, answer in texts]
     alone = list(dict.fromkeys(filter(None, contexts)))
     known = {"": [], **dict(zip(alone, own_tokens(tokenizer, alone), strict=True))} if alone else {"": []}
+    ends: list[list[int] | None] = [None] * len(wholes)
     if tokenizer.is_fast and alone:
         options = {"return_offsets_mapping": True, "return_attention_mask": False, "verbose": False}
         encoded = tokenizer(wholes, add_special_tokens=False, **options)
         ends = [[end for _, end in offsets] for offsets in encoded["offset_mapping"]]
         whole_ids = encoded["input_ids"]
     else:
-        ends, whole_ids = [None] * len(wholes), own_tokens(tokenizer, wholes)
+        whole_ids = own_tokens(tokenizer, wholes)
     split = []
     for context, whole, ids, own_ends in zip(contexts, wholes, whole_ids, ends, strict=True):
         first = 0

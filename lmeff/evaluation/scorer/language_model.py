@@ -219,7 +219,7 @@ class LmeffLM(HFLM):
             ahead = 0  # these answers are there at once
         tasks = [list(group) for _, group in groupby(requests, key=lambda request: request.task_name)]
         waiting: list[Ready] = []
-        num_all = dict.fromkeys((task[0].task_name for task in tasks), sum(map(len, tasks))) | (num_texts or {})
+        num_all = dict.fromkeys((task[0].task_name for task in tasks), sum(map(len, tasks))) | dict(num_texts or {})
         # disable=None: shown on a terminal, absent from a log file
         with tqdm(
             total=sum(map(len, tasks)),

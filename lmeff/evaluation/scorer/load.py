@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from lm_eval.api.instance import Instance
 
@@ -22,7 +23,7 @@ def load_model(
     batch_size: int | str = "auto",
     progress: bool,
     exact: bool = False,
-    precision: str = "float32",
+    precision: Literal["float32", "adaptive"] = "float32",
     context_start: ContextStart = "bos",
     scoring: Scoring = "auto",
 ) -> LmeffLM:

@@ -109,7 +109,7 @@ def _check_files(name: str, leaves: Sequence[Leaf], folder: Path, paths: Mapping
         return [f"{folder}: holds no files of {source.title}, such as {files[0]} with {source.keys} ({_from(source)})"]
     if missing:
         return [f"{folder}: lacks {', '.join(files)} of {source.title} ({_from(source)})"]
-    mistakes = []
+    mistakes: list[str] = []
     for leaf in leaves:
         try:
             documents(leaf.source, leaf.uid, paths)

@@ -36,7 +36,8 @@ def tasks_folder() -> Path:
 @cache
 def own_index() -> tuple[dict[str, Leaf], dict[str, tuple[str, ...]]]:
     """Our tasks with data of their own, and our groups with what is in them, by name."""
-    leaves, groups = {}, {PAIRS: ()}
+    leaves: dict[str, Leaf] = {}
+    groups: dict[str, tuple[str, ...]] = {PAIRS: ()}
     for path in sorted(tasks_folder().glob("*/*.yaml")):
         if path.parent.name == "pairs":
             continue  # its tasks depend on a folder

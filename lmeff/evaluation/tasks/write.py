@@ -81,8 +81,8 @@ def main() -> None:
     for path in folder.glob("*/*.yaml"):
         if path.relative_to(folder).as_posix() not in files:
             path.unlink()
-    for path, text in files.items():
-        write_text(folder / path, text)
+    for name, text in files.items():
+        write_text(folder / name, text)
     print(f"{len(files)} task files in {folder}")
 
 

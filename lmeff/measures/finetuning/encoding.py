@@ -90,8 +90,8 @@ def encode(
 ) -> list[Encoded]:
     """The examples as ids. A text that spells a special token, such as `</s>`, is encoded letter by letter."""
     first = _ids([example.first for example in examples], tokenizer)
-    pairs = [index for index, example in enumerate(examples) if example.second is not None]
-    seconds = dict(zip(pairs, _ids([examples[index].second for index in pairs], tokenizer), strict=True))
+    second = {index: example.second for index, example in enumerate(examples) if example.second is not None}
+    seconds = dict(zip(second, _ids(list(second.values()), tokenizer), strict=True))
     encoded = []
     for index, example in enumerate(examples):
         ids, segments = frame.around(first[index], seconds.get(index), max_length)

@@ -85,7 +85,7 @@ class FinetunedModel:
         from lmeff.models.loading import load_config
 
         task = data.task
-        extra = {"micro_batch_size": micro_batch_size(settings)} if has_dropout(self._folder) else {}
+        extra: dict[str, Any] = {"micro_batch_size": micro_batch_size(settings)} if has_dropout(self._folder) else {}
         extra |= {"pooling": "tried"} if may_pool_elsewhere(self._folder) else {}
         extra |= {"segments": number} if (number := count_segments(load_config(self._folder))) > 1 else {}
         return {

@@ -7,6 +7,7 @@ their classes are used as they are, since `evaluate.load` copies a module into a
 import tempfile
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import evaluate
 import numpy as np
@@ -52,7 +53,9 @@ def score(task: Task, predicted: Sequence[float], examples: Sequence[Example]) -
     references = [example.label for example in examples]
     values = {}
     for metric in task.metrics:
-        extra = {"questions": [example.question for example in examples]} if metric in ("f1a", "em") else {}
+        extra: dict[str, Any] = (
+            {"questions": [example.question for example in examples]} if metric in ("f1a", "em") else {}
+        )
         if metric in ("f1", "f1_macro"):
             extra = {"average": "macro" if metric == "f1_macro" else "binary"}
         module = _module(_MODULES[metric])

@@ -149,7 +149,7 @@ def _all_splits(data: TaskExamples, outputs: dict[str, list[list[float]]]) -> di
 
 def _named(task: Task, answers: Iterable[tuple[str, Sequence[float], Sequence[Example]]]) -> dict[str, float]:
     """Metrics of all splits; those of a second one with its name behind, such as `acc_mismatched`."""
-    values = {}
+    values: dict[str, float] = {}
     for number, (split, predicted, examples) in enumerate(answers):
         behind = f"_{split.removeprefix('validation_')}" if number else ""
         scores = score(task, predicted, examples)

@@ -204,5 +204,7 @@ def _generated(
 def _continuation(tokenizer: PreTrainedTokenizerBase, prompt_ids: list[int], ids: list[int]) -> str:
     """The text of `ids` as it follows the prompt: decoded alone, a first word would lose the space before it."""
     options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
-    prompt, whole = (tokenizer.decode(values, **options) for values in (prompt_ids, [*prompt_ids, *ids]))
-    return whole.removeprefix(prompt) if whole.startswith(prompt) else tokenizer.decode(ids, **options)
+    prompt, whole, alone = (
+        str(tokenizer.decode(values, **options)) for values in (prompt_ids, [*prompt_ids, *ids], ids)
+    )
+    return whole.removeprefix(prompt) if whole.startswith(prompt) else alone

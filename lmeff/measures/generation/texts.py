@@ -38,7 +38,7 @@ class PromptedText:
 
     def record(self) -> dict[str, Any]:
         """Its line in `generations.jsonl`."""
-        record = {"prompt": self.prompt.text, "sample": self.sample, "greedy": self.is_greedy}
+        record: dict[str, Any] = {"prompt": self.prompt.text, "sample": self.sample, "greedy": self.is_greedy}
         record |= {"seed": None if self.is_greedy else self.seed}
         record |= {"text": self.written.text, "num_tokens": self.written.num_tokens, "finished": self.written.finished}
         record |= {} if self.prompt.group is None else {"group": self.prompt.group}

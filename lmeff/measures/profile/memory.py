@@ -43,7 +43,8 @@ def measure_peaks(folder: Path, precision: str, length: int, batch_sizes: list[i
 def resident_bytes() -> tuple[int, int]:
     """Resident memory of this process now, and its peak since the last `forget_peak`."""
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return tuple(int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    now, peak = (int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+    return now, peak
 
 
 def forget_peak() -> None:

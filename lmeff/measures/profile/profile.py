@@ -6,7 +6,6 @@ positions and keeps no cache. Inputs are random tokens, all sequences full.
 """
 
 import gc
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -88,10 +87,10 @@ def profile_model(folder: Path, settings: ProfileSettings) -> dict:
 
 def usable_lengths(model: PreTrainedModel, lengths: tuple[int, ...]) -> tuple[list[int], list[str]]:
     """The lengths that the model takes, ascending, and a line about those that it does not. Of none its own limit is left."""
-    limit = context_length(model.config) or math.inf
-    fitting = sorted({length for length in lengths if length <= limit})
-    over = [str(length) for length in lengths if length > limit]
-    if not over:
+    limit = context_length(model.config)
+    fitting = sorted({length for length in lengths if limit is None or length <= limit})
+    over = [str(length) for length in lengths if length not in fitting]
+    if limit is None or not over:
         return fitting, []
     instead = "" if fitting else f"; measured at {limit}"
     return fitting or [limit], [f"left out: length {', '.join(over)}, over the model's {limit}{instead}"]

@@ -7,7 +7,7 @@ checkpoint, where a tracker can, and says up to which step it has everything; th
 import os
 import sqlite3
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +176,7 @@ class Wandb:
         self._run.finish()
 
 
-KINDS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "trackio": Trackio, "wandb": Wandb}
+KINDS: dict[str, Callable[[Tracked], Tracker]] = {"tensorboard": TensorBoard, "trackio": Trackio, "wandb": Wandb}
 """By their names in `training.report_to`; other trackers are those of transformers."""
 
 

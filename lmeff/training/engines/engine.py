@@ -142,9 +142,9 @@ def check_engine(accelerator: Accelerator, arguments: TrainingArguments) -> None
     if (real := _precision(accelerator).replace("tf32", "float32")) != wanted:
         raise InputError(f"accelerate launch: the recipe trains in {wanted}, and the launch makes it {real}")
     backend = arguments.torch_compile_backend.lower() if arguments.torch_compile else None
-    if (real := _compiled_with(accelerator)) != backend:
+    if (compiler := _compiled_with(accelerator)) != backend:
         raise InputError(
-            f"accelerate launch: the recipe compiles with {backend or 'nothing'}, and the launch with {real or 'nothing'}"
+            f"accelerate launch: the recipe compiles with {backend or 'nothing'}, and the launch with {compiler or 'nothing'}"
         )
     if accelerator.distributed_type not in _ENGINES:
         raise InputError(
