@@ -99,6 +99,19 @@ def test_the_hybrids_training_loss_is_not_beside_causal_ones(runs):
     assert {row["series"] for name in thin for row in figure["datasets"][name]} == {"causal"}
 
 
+def test_hybrids_share_an_axis_where_they_mix_the_same(fake_run):
+    masked_rows = {"most": 0.9375, "half": 0.5, "also_half": 0.5}
+    runs = [fake_run(name=name, num_pairs=5, anchors=(0, 25, 50)) for name in masked_rows]
+    for run, share in zip(runs, masked_rows.values(), strict=True):
+        trained_as(run, "llama", "hybrid", masked_rows=share)
+    figure = main_figure(make_series(read_runs(runs)))
+    panels = [panel for panel in figure["concat"] if panel["title"]["text"] == "Training loss, hybrid"]
+    drawn = [{row["series"] for row in figure["datasets"][panel["data"]["name"]]} for panel in panels]
+    assert drawn == [{"most"}, {"half", "also_half"}]
+    subtitles = [" ".join(panel["title"]["subtitle"]) for panel in panels]
+    assert subtitles[0] == "most alone, of masked and of causal rows together"
+
+
 def test_it_is_said_that_they_cannot_be_compared(runs):
     text = print_curves(read_runs([runs["causal"], runs["masked"]]))
     assert (

@@ -21,7 +21,7 @@ from lmeff.analysis.charts.points import (
 from lmeff.analysis.charts.series import MOST_LOG_POINTS, NUM_LOG_POINTS, Series, training_loss
 from lmeff.analysis.charts.token_axis import TokenAxis
 from lmeff.analysis.reading.comparable import clusters, loss_clusters, score_clusters
-from lmeff.analysis.reading.held_out import same_held_out_text
+from lmeff.analysis.reading.held_out import mixture, same_held_out_text
 from lmeff.analysis.reading.tasks import OTHER_METRICS
 from lmeff.formats.losses import UNITS
 
@@ -106,15 +106,18 @@ def _loss_panel(series: Sequence[Series], members: Sequence[Series], before: str
 
 
 def _hybrid_panels(series: Sequence[Series]) -> list[Panel]:
-    """The training losses of hybrid models, which are of masked and of next tokens together."""
+    """The training losses of hybrid models, which are of masked and of next tokens together: a panel for each mixture."""
     hybrids = [each for each in series if _is_hybrid(each)]
-    training = pd.concat(
-        [training_loss(each, num_log_points(series)) for each in hybrids] or [_NO_LOSS], ignore_index=True
-    )
-    if not training.duplicated(["series", "seed"]).any():  # one point makes no line
-        return []
-    line = _training_line(training, series, "Loss, nats per position", loss_scale(training["value"]))
-    return [Panel([line], training, "Training loss, hybrid", "of masked and of causal rows together")]
+    panels = []
+    for alike in clusters(hybrids, lambda one, other: mixture(one.runs[0]) == mixture(other.runs[0])):
+        training = pd.concat([training_loss(each, num_log_points(series)) for each in alike], ignore_index=True)
+        if not training.duplicated(["series", "seed"]).any():  # one point makes no line
+            continue
+        line = _training_line(training, series, "Loss, nats per position", loss_scale(training["value"]))
+        names = "" if len(alike) == len(hybrids) else ", ".join(each.label for each in alike) + " alone, "
+        words = names + "of masked and of causal rows together"
+        panels.append(Panel([line], training, "Training loss, hybrid", words))
+    return panels
 
 
 def _training_line(training: pd.DataFrame, series: Sequence[Series], title: str, scale: alt.Scale) -> alt.Chart:

@@ -59,9 +59,19 @@ def predicted(run: Run) -> str:
 
 def predicted_with(recipe: Mapping[str, Any], kind: ObjectiveName) -> str:
     """The same of a recipe, as parsed YAML."""
+    return predicted_by(kind, _objective(recipe))
+
+
+def mixture(run: Run) -> dict[str, float | int | bool]:
+    """What rows a hybrid's training loss is of. Training losses of other mixtures cannot be compared."""
+    changed = _objective(run.recipe).changed("hybrid")
+    return {key: value for key, value in changed.items() if key != "z_loss"}  # is in no loss that is logged
+
+
+def _objective(recipe: Mapping[str, Any]) -> Objective:
     said = recipe.get("objective")
     own = {key: value for key, value in (said if isinstance(said, dict) else {}).items() if key in Objective.own_keys}
-    return predicted_by(kind, Objective.model_validate(own))
+    return Objective.model_validate(own)
 
 
 def predicted_by(kind: ObjectiveName, objective: Objective) -> str:
