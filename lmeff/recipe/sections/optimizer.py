@@ -11,8 +11,8 @@ from lmeff.recipe.sections.fields import Number, OnResume, Section
 class Optimizer(Section):
     name: Annotated[Literal["adamw", "muon", "schedule_free_adamw"], OnResume.FIXED] = "adamw"
     """`adamw` (Loshchilov & Hutter 2019), fused where the device has it. `muon` (Jordan et al. 2024) for the matrices of the
-    layers, with AdamW for embeddings, head and vectors. `schedule_free_adamw` (Defazio et al. 2024). No weight decay on
-    norms."""
+    layers, with AdamW for embeddings, head and vectors, and for the attention of an `xlnet`, which keeps its matrices by heads,
+    in three dimensions. `schedule_free_adamw` (Defazio et al. 2024). No weight decay on norms."""
     learning_rate: Annotated[Number, Field(gt=0)] = 3e-4
     """Peak learning rate."""
     weight_decay: Annotated[Number, Field(ge=0)] = 0.01
