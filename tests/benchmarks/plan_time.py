@@ -5,6 +5,7 @@
 Prints the median wall seconds of both, interleaved, and their ratio.
 """
 
+import argparse
 import statistics
 import subprocess
 import sys
@@ -21,7 +22,9 @@ def seconds(command: list[str]) -> float:
 
 
 def main() -> None:
-    repetitions = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("repetitions", type=int, nargs="?", default=5)
+    repetitions = parser.parse_args().repetitions
     pairs = [(seconds(PLAN), seconds(PEER)) for _ in range(repetitions)]
     plan, peer = (statistics.median(times) for times in zip(*pairs, strict=True))
     print(

@@ -5,8 +5,8 @@
 Prints seconds of norms and ranks, of one comparison with another revision, and of saving and hashing the file, medians of 3.
 """
 
+import argparse
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -52,7 +52,16 @@ def measure(size: str, folder: Path) -> None:
     )
 
 
-if __name__ == "__main__":
-    for name in sys.argv[1:] or SIZES:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", nargs="*", metavar="SIZE", default=list(VOCAB_SIZES), help="20m, 60m or 180m")
+    options = parser.parse_args()
+    if unknown := set(options.sizes) - set(VOCAB_SIZES):
+        parser.error(f"no size {', '.join(sorted(unknown))}: one of {', '.join(VOCAB_SIZES)}")
+    for name in options.sizes:
         with tempfile.TemporaryDirectory() as place:
             measure(name, Path(place))
+
+
+if __name__ == "__main__":
+    main()
