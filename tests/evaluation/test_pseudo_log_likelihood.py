@@ -48,10 +48,11 @@ def asked(*texts: tuple[str, str]) -> list[Instance]:
 
 
 def literal(model, tokenizer, text: tuple[str, str], variant: str) -> float:
-    """One token at a time, one row at a time, in float64."""
+    """One token at a time, each in a row of its own, in float64."""
     context, answer = text
     encoded = tokenizer(context + answer, add_special_tokens=False, return_offsets_mapping=True)
-    own, words, total = encoded["input_ids"], encoded.word_ids(), 0.0
+    own, words = encoded["input_ids"], encoded.word_ids()
+    rows, places = [], []
     for place, (_, stop) in enumerate(encoded["offset_mapping"]):
         if stop <= len(context):
             continue
@@ -61,23 +62,27 @@ def literal(model, tokenizer, text: tuple[str, str], variant: str) -> float:
             for later in range(place + 1, len(own)):
                 if words[later] == words[place]:
                     row[later + 1] = MASK
-        ids = torch.tensor([row])
-        with torch.no_grad():
-            if type(model.config) in map(type, HYBRIDS.values()):
-                all_seen = torch.ones(1, 1, len(row), len(row), dtype=torch.bool)
-                logits = model(ids, attention_mask=all_seen).logits[0, place]
-            else:
-                logits = model(ids).logits[0, place + 1]
-        total += float(logits.log_softmax(-1)[own[place]])
-    return total
+        rows.append(row)
+        places.append(place)
+    ids, more, ahead = torch.tensor(rows), {}, 0
+    if type(model.config) in map(type, HYBRIDS.values()):
+        length = len(own) + 2
+        more, ahead = {"attention_mask": torch.ones(len(rows), 1, length, length, dtype=torch.bool)}, 1
+    with torch.no_grad():
+        logits = model(ids, **more).logits
+    # A hybrid says the next token, so it is asked one place before.
+    return sum(
+        float(of_row[place + 1 - ahead].log_softmax(-1)[own[place]])
+        for of_row, place in zip(logits, places, strict=True)
+    )
 
 
 @pytest.mark.medium
 @pytest.mark.parametrize("scoring", VARIANTS)
 @pytest.mark.parametrize("kind", [*MASKED, *HYBRIDS])
-def test_each_token_is_masked_by_itself(kind, scoring):
+def test_each_token_of_fifty_pairs_is_masked_by_itself(kind, scoring):
     model, tokenizer = loud_model({**MASKED, **HYBRIDS}[kind]), masking_tokenizer()
-    texts = [("", text) for pair in PAIRS[:8] for text in pair]
+    texts = [("", text) for pair in PAIRS for text in pair]
     texts += [
         ("Anna sees the old", " doctors who thought."),
         ("Anna sees the old doc", "tors."),
@@ -217,7 +222,7 @@ def test_results_say_how_and_are_gone_on_with(folders, mini_blimp, tmp_path):
     assert {task: one["results"] for task, one in done.items()} == {task: one["results"] for task, one in whole.items()}
     for task, result in done.items():
         settings = result["lmeff"]["settings"]
-        assert settings["scoring"], settings["scoring_variant"] == ("pseudo_log_likelihood", "within_word_l2r")
+        assert (settings["scoring"], settings["scoring_variant"]) == (ASKED, "within_word_l2r")
         tables = [pq.read_table(tmp_path / name / "a" / "pairs" / f"{task}.parquet") for name in ("whole", "killed")]
         assert tables[0].equals(tables[1])
     for scoring in ("auto", "pseudo_log_likelihood"):  # which is the same of a masked model

@@ -1,7 +1,9 @@
 """Which models see later tokens is tried on them, and every verb goes by the answer."""
 
 import json
+import sys
 
+import prepared
 import pytest
 import torch
 from evaluation.families import BIDIRECTIONAL, DECODERS
@@ -139,11 +141,21 @@ def test_every_verb_goes_by_the_same_answer(verb, folders, tmp_path, mini_blimp,
         assert profile["latency"][0]["median_ms"] > 0
 
 
-def test_lm_evals_own_command_line_refuses_them_too(folders):
+@pytest.mark.slow
+def test_lm_evals_own_command_line_refuses_them_too(folders, mini_blimp, tmp_path, clean_environment):
     build(BIDIRECTIONAL["bert"]).save_pretrained(folders / "bert")
     AutoTokenizer.from_pretrained(folders / "pythia").save_pretrained(folders / "bert")
     with pytest.raises(InputError, match="no decoder"):
         LmeffLM(str(folders / "bert"), device="cpu")
+    words = [sys.executable, "-m", "lmeff.cli", "lm-eval", "run", "--model", "lmeff", "--device", "cpu"]
+    words += ["--model_args", f"pretrained={folders / 'bert'}", "--tasks", "lmeff_blimp_adjunct_island"]
+    words += ["--output_path", str(tmp_path / "results")]
+    environment = {**clean_environment, "LMEFF_EVAL_DATA": str(mini_blimp.parent)}
+    done = prepared.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"{folders / 'bert'}: a BertLMHeadModel that is {NO_DECODER}")
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not list(tmp_path.rglob("*.json"))
 
 
 def test_a_model_of_another_kind_is_one_line(tmp_path, model_folder):
