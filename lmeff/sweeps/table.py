@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable
 
+from lmeff.formats.losses import spoken
 from lmeff.quantities import format_duration
-from lmeff.runs.status import read_status
+from lmeff.runs.status import loss_cells, loss_columns, read_status
 from lmeff.sweeps.cases import Sweep
 from lmeff.sweeps.local import Outcome, Progress
 from lmeff.text_tables import table_lines
@@ -70,11 +71,11 @@ class LiveTable:
             if number
         )
         head = f"{self._sweep.name}: {counts}, {format_duration(time.monotonic() - self._begun)}"
-        rows = [["case", "", "seed", "done", "loss", "time left"]]
-        for case in progress.running.values():
-            status = read_status(case.run.path)
+        statuses = [(case, read_status(case.run.path)) for case in progress.running.values()]
+        losses = loss_columns(status for _, status in statuses)
+        rows = [["case", "", "seed", "done", *map(spoken, losses), "time left"]]
+        for case, status in statuses:
             share = "" if status.share is None else f"{int(100 * status.share)}%"
             left = "" if status.seconds_left is None else format_duration(status.seconds_left)
-            loss = "" if status.loss is None else f"{status.loss:.3f}"
-            rows.append([str(case.index), case.name, str(case.seed), share, loss, left])
+            rows.append([str(case.index), case.name, str(case.seed), share, *loss_cells(status, losses), left])
         return [head, *(table_lines(rows, "><>", "  ") if len(rows) > 1 else [])]

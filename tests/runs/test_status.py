@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def make_run(folder: Path, *words: str) -> RunFolder:
     return run
 
 
-def write_log(run: RunFolder, step: int, loss: float, speed: float) -> None:
+def write_log(run: RunFolder, step: int, loss: float, speed: float, kind: str | None = None) -> None:
     LogRecord(
         step=step,
         tokens=2048 * step,
@@ -56,6 +57,7 @@ def write_log(run: RunFolder, step: int, loss: float, speed: float) -> None:
         num_loss_tokens=1,
         num_skipped_steps=0,
         time=TIME,
+        loss_kind=kind,
     ).append(run.log_jsonl)
 
 
@@ -190,6 +192,30 @@ def test_the_loss_of_a_complete_run_is_that_of_its_last_step(tmp_path: Path) -> 
     assert read_status(run.path).loss == 4.9
     write_log(run, 25, 5.1, 1000.0)
     assert read_status(run.path).loss == 5.1
+
+
+def test_losses_of_different_kinds_have_columns_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    kinds = {"a": None, "b": "masked", "c": "hybrid", "d": "permutation", "e": "masked"}
+    for number, (name, kind) in enumerate(kinds.items(), start=1):
+        run = make_run(tmp_path / name / "seed-0")
+        write_state(run, "running", 10, pid=os.getpid())
+        write_log(run, 10, float(number), 1000.0, kind)
+    assert main(["status", str(tmp_path)]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    names = ["loss", "masked loss", "hybrid loss", "permutation loss"]
+    assert [name for name in re.split("  +", head) if "loss" in name] == names
+    ends = {name: head.index(f"  {name}  ") + 2 + len(name) for name in names}
+    found = [
+        (row[: ends[name]].split()[-1], name) for row in rows for name in names if row[: ends[name]].endswith("000")
+    ]
+    assert found == [
+        (f"{number}.000", f"{kind or ''} loss".strip()) for number, kind in enumerate(kinds.values(), start=1)
+    ]
+
+    assert main(["status", str(tmp_path), "--json"]) == 0
+    causal, masked, *_ = json.loads(capsys.readouterr().out)
+    assert (causal["loss"], "masked_loss" in causal) == (1.0, False)
+    assert (masked["loss"], masked["masked_loss"]) == (None, 2.0)
 
 
 def test_json_has_an_object_for_each_run(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -187,6 +187,19 @@ def test_a_terminal_shows_one_table_over_itself(sweep: Sweep) -> None:
     assert written[2] == "\033[3A\033[J"
 
 
+def test_the_table_has_a_column_for_each_kind_of_loss(sweep: Sweep) -> None:
+    for case, kind in zip(sweep.cases[:2], (None, "masked"), strict=True):
+        case.run.path.mkdir(parents=True)
+        record = {"step": 1, "loss": 2.5 + case.index, "loss_kind": kind}
+        case.run.log_jsonl.write_text(json.dumps(record) + "\n")
+    written: list[str] = []
+    LiveTable(sweep, written.append, is_terminal=True)(Progress([], dict(enumerate(sweep.cases[:2]))))
+    _, head, causal, masked = written[0].splitlines()
+    places = [head.index("  loss  ") + 6, head.index("  masked loss  ") + 13]
+    assert [row[:place][-5:] for row, place in zip((causal, masked), places, strict=True)] == ["2.500", "3.500"]
+    assert masked[: places[0]][-5:] == "     "
+
+
 def test_devices_are_shared_out_in_turn() -> None:
     assert [devices_of(place, ["0", "1", "5"]) for place in range(4)] == [["0"], ["1"], ["5"], ["0"]]
     two_each = [["0", "1"], ["2", "3"], ["0", "1"]]

@@ -11,6 +11,8 @@ from typing import Any
 from lmeff.errors import InputError
 from lmeff.files import read_json
 from lmeff.formats.anchor import ANCHOR, AnchorDocument
+from lmeff.formats.base import LossKind
+from lmeff.formats.losses import training_name
 from lmeff.formats.plan import PlanDocument
 from lmeff.formats.result import find_result, kind_of
 from lmeff.formats.run_folder import RunFolder
@@ -55,6 +57,8 @@ class RunStatus:
     total_tokens: int | None
     loss: float | None
     """The last logged training loss; of a complete run that of its last step, which may be in no line of the log."""
+    loss_kind: LossKind | None
+    """What it is of, where that is not the next token."""
     score: Score | None
     next_anchor: int | None
     seconds_left: float | None
@@ -65,8 +69,13 @@ class RunStatus:
     error: str | None
     updated: str | None
 
+    @property
+    def loss_name(self) -> str:
+        """Losses of different kinds have names, and columns, of their own."""
+        return training_name(self.loss_kind)
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return asdict(self) | {"loss": None, self.loss_name: self.loss}
 
 
 def read_status(folder: Path) -> RunStatus:
@@ -92,6 +101,7 @@ def read_status(folder: Path) -> RunStatus:
         tokens=tokens,
         total_tokens=total,
         loss=_last_loss(run, state, record),
+        loss_kind=record.get("loss_kind"),
         score=_last_score(run),
         next_anchor=state.next_anchor if state else None,
         seconds_left=max(0.0, total - tokens) / speed if is_running and total and speed else None,
@@ -162,7 +172,7 @@ def _last_loss(run: RunFolder, state: StateDocument | None, record: dict[str, An
     if loss is None or state is None or state.state != "complete" or record.get("step") == state.step:
         return loss
     found = [AnchorDocument.read(path.parent) for path in run.find_in_revisions(ANCHOR)]
-    at_end = (one.loss for one in found if one.step == state.step and one.loss_kind is None and one.loss is not None)
+    at_end = (one.loss for one in found if one.step == state.step and one.loss is not None)
     return next(at_end, loss)
 
 

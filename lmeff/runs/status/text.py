@@ -1,7 +1,8 @@
 """Statuses as a table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from lmeff.formats.losses import spoken
 from lmeff.intervals import is_share
 from lmeff.quantities import format_duration, format_tokens
 from lmeff.runs.status.reading import RunStatus, Score
@@ -12,8 +13,10 @@ _CORRELATIONS = ("spearman", "pearson", "mcc")
 
 def format_statuses(statuses: Sequence[RunStatus]) -> str:
     """A row for each run, and a line under it for an error. Columns that no run has anything for are left out."""
-    rows = [["run", "state", "done", "tokens", "loss", "score", "next anchor", "time left", "job", "not on the Hub"]]
-    rows += [_cells(status) for status in statuses]
+    losses = loss_columns(statuses)
+    head = ["run", "state", "done", "tokens", *map(spoken, losses)]
+    rows = [[*head, "score", "next anchor", "time left", "job", "not on the Hub"]]
+    rows += [_cells(status, losses) for status in statuses]
     shown = [column for column in range(len(rows[0])) if column < 3 or any(row[column] for row in rows[1:])]
     table = table_lines([[row[column] for column in shown] for row in rows], "<<>")
     lines = [table[0]]
@@ -22,13 +25,23 @@ def format_statuses(statuses: Sequence[RunStatus]) -> str:
     return "\n".join(lines)
 
 
-def _cells(status: RunStatus) -> list[str]:
+def loss_columns(statuses: Iterable[RunStatus]) -> list[str]:
+    """The names of their losses, each kind once."""
+    return list(dict.fromkeys(status.loss_name for status in statuses if status.loss is not None))
+
+
+def loss_cells(status: RunStatus, columns: Iterable[str]) -> list[str]:
+    """Its loss in the column of its kind."""
+    return [f"{status.loss:.3f}" if status.loss is not None and status.loss_name == name else "" for name in columns]
+
+
+def _cells(status: RunStatus, losses: Sequence[str]) -> list[str]:
     return [
         status.folder,
         status.shown,
         "" if status.share is None else f"{int(100 * status.share)}%",
         format_tokens(status.tokens) if status.tokens else "",
-        "" if status.loss is None else f"{status.loss:.3f}",
+        *loss_cells(status, losses),
         "" if status.score is None else f"{_score_text(status.score)} {status.score.task}",
         "" if status.next_anchor is None else format_tokens(status.next_anchor),
         "" if status.seconds_left is None else format_duration(status.seconds_left),
