@@ -8,16 +8,27 @@ import numpy as np
 import pytest
 import torch
 from tokens.numbered_tokens import write_tokens
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    GPTJConfig,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from lmeff.models.dropout import use_stateless_dropout
 from lmeff.objectives import CausalObjective
 from lmeff.objectives.held_out import causal_sums, held_out_text, summarize
 from lmeff.recipe.sections.batch import Batch
+from lmeff.recipe.sections.model import FAMILIES
 from lmeff.tokens import BOS_ID, EOS_ID, PAD_ID, Tokens
 from lmeff.tokens.packing import position_ids
 from lmeff.training.data.sequences import MicroBatch, TrainSequences
 
+ATTENTION = [("llama", "sdpa"), ("llama", "eager"), ("gpt2", "sdpa"), ("gpt2", "eager"), ("gptj", "eager")]
+"""transformers has no other attention of GPT-J on a CPU."""
+BY_POSITIONS = ("llama", "gpt2", "gptj")
 LENGTHS = [5, 2, 14, 9, 3, 21, 7, 11, 2, 30, 6, 16, 4]
 
 
@@ -26,12 +37,21 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
     return write_tokens(tmp_path_factory.mktemp("tokens"), LENGTHS)
 
 
-def llama(attention: str = "sdpa", dropout: float = 0.0) -> LlamaForCausalLM:
+def configuration(family: str, dropout: float = 0.0) -> PreTrainedConfig:
+    """Of a tiny model, with so much dropout of attention."""
+    shape = {"vocab_size": 200, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    shape |= {"initializer_range": 0.3, "pad_token_id": PAD_ID}
+    if family == "llama":
+        more = {"intermediate_size": 48, "num_key_value_heads": 2}
+        return LlamaConfig(**shape, **more, attention_dropout=dropout)
+    other = {"attn_pdrop": dropout, "resid_pdrop": 0.0, "embd_pdrop": 0.0}
+    return GPT2Config(**shape, **other) if family == "gpt2" else GPTJConfig(**shape, **other, rotary_dim=4)
+
+
+def built(family: str, attention: str | None = None, dropout: float = 0.0) -> PreTrainedModel:
     torch.manual_seed(0)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
-    shape |= {"num_key_value_heads": 2, "initializer_range": 0.3, "attention_dropout": dropout, "pad_token_id": PAD_ID}
-    config = LlamaConfig(vocab_size=200, **shape, attn_implementation=attention)
-    return LlamaForCausalLM(config).double().train()  # less rounding, which differs between processors
+    model = AutoModelForCausalLM.from_config(configuration(family, dropout), attn_implementation=attention)
+    return model.double().train()  # less rounding, which differs between processors
 
 
 def sequences(tokens: Tokens, packing: str, mask: bool, length: int = 16) -> dict[str, torch.Tensor]:
@@ -59,13 +79,23 @@ def segments(batch: dict[str, torch.Tensor]) -> list[tuple[int, slice]]:
     return found
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_these_are_the_families_that_keep_documents_apart() -> None:
+    by_mask = {name: section.document_mask for name, section in FAMILIES.items() if section.document_mask}
+    # The others are in tests/objectives/test_masked.py.
+    assert by_mask == {
+        "bert": "attention_mask",
+        "modernbert": "attention_mask",
+        **dict.fromkeys(BY_POSITIONS, "positions"),
+    }
+
+
+@pytest.mark.parametrize(("family", "attention"), ATTENTION)
 @pytest.mark.parametrize("packing", ["concatenate", "best_fit"])
 @pytest.mark.parametrize("length", [16, 8])
 def test_logits_loss_and_gradients_are_those_of_documents_alone(
-    tokens: Tokens, packing: str, attention: str, length: int
+    tokens: Tokens, packing: str, family: str, attention: str, length: int
 ) -> None:
-    batch, model = sequences(tokens, packing, True, length), llama(attention)
+    batch, model = sequences(tokens, packing, True, length), built(family, attention)
     assert batch["use_cache"] is False
     packed = model(**batch)
     packed.loss.backward()
@@ -89,9 +119,10 @@ def test_logits_loss_and_gradients_are_those_of_documents_alone(
         torch.testing.assert_close(gradients[name], weight.grad, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", BY_POSITIONS)
 @pytest.mark.parametrize("packing", ["concatenate", "best_fit"])
-def test_without_the_mask_they_are_not(tokens: Tokens, packing: str) -> None:
-    batch, model = sequences(tokens, packing, False), llama()
+def test_without_the_mask_they_are_not(tokens: Tokens, packing: str, family: str) -> None:
+    batch, model = sequences(tokens, packing, False), built(family)
     assert "position_ids" not in batch
     logits = model(input_ids=batch["input_ids"], use_cache=False).logits
     differing = 0
@@ -107,9 +138,10 @@ def test_positions_restart() -> None:
     assert position_ids(begins).tolist() == [[0, 1, 2, 0, 0, 1], [0, 1, 2, 3, 4, 5]]
 
 
-def test_attention_dropout_keeps_to_the_document(tokens: Tokens) -> None:
+@pytest.mark.parametrize("family", BY_POSITIONS)
+def test_attention_dropout_keeps_to_the_document(tokens: Tokens, family: str) -> None:
     """A change in one document moves nothing in another of the sequence, in training with dropout."""
-    batch, model = sequences(tokens, "best_fit", True), llama(dropout=0.5)
+    batch, model = sequences(tokens, "best_fit", True), built(family, dropout=0.5)
     place = use_stateless_dropout(model, 0)
     row, columns = next((row, columns) for row, columns in segments(batch) if columns.start)
 
@@ -153,13 +185,14 @@ def test_labels(tokens: Tokens, packing: str, mask: bool, length: int) -> None:
     assert np.broadcast_to(known, len(of_sequences)).tolist() == of_sequences.tolist()
 
 
-def test_held_out_documents_are_kept_apart_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", BY_POSITIONS)
+def test_held_out_documents_are_kept_apart_too(tmp_path: Path, family: str) -> None:
     """The loss of windows that hold several documents is that of each document in its windows, alone."""
     lengths = [7, 9, 5, 2, 12]
     tokens = write_tokens(tmp_path, lengths)
     table = np.array([[length, length] for length in lengths])
     dev = type("Dev", (), {"dev": tokens.train, "dev_documents": table, "dev_pieces": None})
-    model, text = llama().eval(), held_out_text(dev, 99, 64, document_mask=True)
+    model, text = built(family).eval(), held_out_text(dev, 99, 64, document_mask=True)
     found = summarize(causal_sums(model, text, np.arange(len(text.windows)), 4, torch.device("cpu")), text)
     nats, count, end = 0.0, 0, 0
     for length in lengths:
