@@ -112,9 +112,12 @@ def test_causal_rows_have_the_logits_of_the_stock_model(tmp_path: Path, model, a
 
 @pytest.mark.parametrize("words", [(), ("objective.causal_weight=0.5", "objective.z_loss=0.001")])
 @pytest.mark.parametrize("micro_batch", [2, 8])
-def test_the_loss_is_the_literal_one_for_every_micro_batch(tmp_path: Path, micro_batch: int, words: tuple) -> None:
+@pytest.mark.parametrize("model", [llama, gpt2])
+def test_the_loss_is_the_literal_one_for_every_micro_batch(
+    tmp_path: Path, model, micro_batch: int, words: tuple
+) -> None:
     objective, pieces = hybrid(tmp_path, "objective.masked_rows=0.5", *words), pieces_of(16, 32, step=5)
-    network = llama()
+    network = model()
     whole = inputs_of(objective, pieces)
     targets = whole.pop("targets")
     logits = network(**whole).logits.detach().double()

@@ -5,6 +5,7 @@ One launch for each engine trains them all; how a step is divided differs from t
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from lmeff.cli import main
 from lmeff.formats.anchor import AnchorDocument
 from lmeff.formats.manifest import ManifestDocument
 from lmeff.publishing.verify import verify
+from lmeff.recipe import read_recipe
 from lmeff.revisions import differences
 from lmeff.revisions.store import MUTABLE
 
@@ -41,8 +43,11 @@ paths: {{outputs: '{folder}/outputs', data: '{folder}/data'}}
 """Three steps. Such an epsilon keeps Adam from following the sign of a gradient that is rounding and nothing else."""
 WORDS = {family: [f"model.{field}=0.1" for field in fields] for family, fields in DROPOUT.items()}
 WORDS["hybrid"] = ["objective.name=hybrid", *WORDS["llama"]]
+WORDS["gpt2-hybrid"] = ["objective.name=hybrid", *WORDS["gpt2"]]
 WORDS["auto"] = []
 WORDS["student"] = ["distillation.teachers=[{folder}/outputs/llama-plain/seed-1/revisions/seed-1]", *WORDS["llama"]]
+FAMILY = {"hybrid": "llama", "gpt2-hybrid": "gpt2", "student": "llama"}
+"""Of those that aren't named after it."""
 AUTO = "family: auto, config: {model_type: stablelm, hidden_size: 32, num_hidden_layers: 2, num_attention_heads: 2,"
 AUTO += " num_key_value_heads: 2, intermediate_size: 64, attention_dropout: 0.1}"
 """A decoder that no other test trains."""
@@ -56,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("families")
     (folder / "stories.jsonl").write_text(STORIES)
     for kind in WORDS:
-        model = AUTO if kind == "auto" else tiny_model("llama" if kind in ("hybrid", "student") else kind)
+        model = AUTO if kind == "auto" else tiny_model(FAMILY.get(kind, kind))
         (folder / f"{kind}.yaml").write_text(RECIPE.format(folder=folder, model=model))
     assert run_in_turn([line(folder, kind, "plain") for kind in WORDS]) == [0] * len(WORDS)
     return folder
@@ -108,6 +113,23 @@ def test_a_stopped_run_goes_on_to_the_same_bits_under_an_engine(folder: Path, en
     halved = run_folder(folder, kind, f"{engine}-halved")
     assert json.loads((halved / "checkpoints" / "step-2" / "lmeff.json").read_text())["engine"] == engine
     assert_same_bits(halved, run_folder(folder, kind, engine))
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_losses_do_not_depend_on_the_micro_batch(folder: Path, kind: str) -> None:
+    assert run_in_turn([line(folder, kind, "divided", "batch.micro=2")]) == [0]
+    assert_trained_alike(run_folder(folder, kind, "divided"), run_folder(folder, kind, "plain"))
+
+
+def test_the_readme_has_a_row_for_each_of_them(folder: Path) -> None:
+    page = (Path(__file__).parents[2] / "lmeff" / "training" / "README.md").read_text()
+    _, _, after = page.partition("| family | objective | plain |")
+    header, _, *lines = after.partition("\n\n")[0].splitlines()
+    assert re.findall(r"\w+", header) == list(STOPPED)
+    rows = [re.fullmatch(r"\| `(\w+)`[^|]* \| (\w+) \|( yes \|){5}", one) for one in lines]
+    recipes = [read_recipe(words[0], words[1:]).recipe for words in (line(folder, kind, "plain") for kind in WORDS)]
+    assert {row.group(1, 2) for row in rows if row} == {(one.model.family, one.objective_name) for one in recipes}
+    assert len(lines) == len(WORDS) - 1, "a student is a Llama"
 
 
 @pytest.mark.parametrize("kind", WORDS)
