@@ -21,6 +21,7 @@ from lmeff.revisions.card_objective import (
     held_out_words,
     loss_text,
     objective_words,
+    scoring_paragraph,
     training_loss_words,
 )
 from lmeff.revisions.card_scores import CardScore, context_start_words, eval_results, part_words, score_text
@@ -57,7 +58,7 @@ tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
 ```
 
 Every training document began with `<s>`. {bos}
-
+{scored}
 ## Its place on the curve
 
 {curve}
@@ -259,6 +260,7 @@ def model_card(
     family = type(family_of(recipe))
     return _CARD.format(
         bos=adds,
+        scored=scoring_paragraph(recipe),
         title=family.title,
         trained=TRAINED[recipe.objective_name],
         auto_class=family.auto_class,

@@ -1,5 +1,7 @@
 """What a card says of the objective: in words, what its losses are, and what is drawn."""
 
+from textwrap import fill
+
 from lmeff.formats.anchor import AnchorDocument
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.objective import ObjectiveName
@@ -17,6 +19,14 @@ TRAINED: dict[ObjectiveName, str] = {
     "permutation": " to predict tokens in a random order",
 }
 """What a model was trained to do, after `from scratch`; most are causal."""
+_SEES_ALL = (
+    "In a plain pass it sees all of a text at once, so that stock `lm_eval --model hf`, which scores every model causally,"
+    " gives numbers for it that mean nothing. Score it with `lmeff eval` or `lmeff lm-eval run --model lmeff`: "
+)
+_SCORED: dict[ObjectiveName, str] = {
+    "masked": _SEES_ALL + "by pseudo-log-likelihood, with masked tokens.",
+    "permutation": _SEES_ALL + "left to right, with a token and all after it hidden by its masks.",
+}
 
 
 def training_loss_words(recipe: Recipe) -> str:
@@ -32,6 +42,12 @@ def held_out_words(recipe: Recipe) -> tuple[str, str]:
 def has_bits_per_byte(recipe: Recipe) -> bool:
     """A loss of some tokens, given others that follow them, says nothing about the bytes of a text."""
     return recipe.objective_name in ("causal", "hybrid")
+
+
+def scoring_paragraph(recipe: Recipe) -> str:
+    """How to score a model that sees later tokens; nothing for a causal one."""
+    words = _SCORED.get(recipe.objective_name)
+    return f"\n{fill(words, 120, break_on_hyphens=False)}\n" if words else ""
 
 
 def loss_text(value: float | None) -> str:

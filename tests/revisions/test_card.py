@@ -7,6 +7,7 @@ from models.tiny_recipe import recipe
 from lmeff.formats.anchor import AnchorDocument
 from lmeff.plan import make_plan
 from lmeff.recipe.sections.curriculum import Curriculum
+from lmeff.recipe.sections.model import FAMILIES
 from lmeff.recipe.sections.objective import Objective
 from lmeff.recipe.sections.schedule import Schedule
 from lmeff.revisions.card import main_card, model_card
@@ -15,6 +16,14 @@ CASES = {
     ("llama", "causal"): ("text-generation", "AutoModelForCausalLM", "from scratch on `synthetic`", "(none on norms)"),
     ("llama", "hybrid"): ("text-generation", "AutoModelForCausalLM", "causal next-token prediction", "(none on norms)"),
     ("gpt2", "causal"): ("text-generation", "AutoModelForCausalLM", "A GPT-2 ", "(none on norms and biases)"),
+    ("gpt2", "hybrid"): (
+        "text-generation",
+        "AutoModelForCausalLM",
+        "by masked and causal next-token prediction in turn",
+        "(none on norms and biases)",
+    ),
+    ("gptj", "causal"): ("text-generation", "AutoModelForCausalLM", "A GPT-J ", "(none on norms and biases)"),
+    ("mamba2", "causal"): ("text-generation", "AutoModelForCausalLM", "A Mamba-2 ", "norms, biases, A_log and D"),
     ("bert", "masked"): ("fill-mask", "AutoModelForMaskedLM", "to fill in masked tokens", "(none on norms and biases)"),
     ("modernbert", "masked"): ("fill-mask", "AutoModelForMaskedLM", "A ModernBERT ", "(none on norms and biases)"),
     ("xlnet", "permutation"): (
@@ -23,7 +32,10 @@ CASES = {
         "in a random order",
         "norms, biases, segments",
     ),
+    ("auto", "causal"): ("text-generation", "AutoModelForCausalLM", "A GPTNeoX ", "other vectors and A_log"),
 }
+CONFIG = {"model_type": "gpt_neox", "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+SCORED = {"masked": "by pseudo-log-likelihood", "permutation": "left to right"}
 LOSSES = {
     "causal": "dev_loss",
     "hybrid": "dev_loss",
@@ -45,11 +57,17 @@ SETTINGS = {
 }
 
 
+def test_every_family_and_objective_is_tried() -> None:
+    legal = {(family, objective) for family, section in FAMILIES.items() for objective in section.objectives}
+    assert CASES.keys() == legal
+
+
 @pytest.mark.parametrize(("family", "objective"), CASES)
 def test_a_card_says_what_the_model_is(family: str, objective: str) -> None:
     tag, auto_class, words, decay = CASES[family, objective]
     changes = {"schedule": Schedule(warmup=0), "objective": Objective(name=objective)}
-    settings = recipe(family=family, size="20m").model_copy(update=changes)
+    shape = {"config": CONFIG} if family == "auto" else {"size": "20m"}
+    settings = recipe(family=family, **shape).model_copy(update=changes)
     nothing = {name: None for name, field in AnchorDocument.model_fields.items() if field.is_required()}
     anchor = AnchorDocument.model_construct(
         **nothing | {"nominal_tokens": 1000, "exact_tokens": 1024, "step": 1, "epoch": 0.5}
@@ -61,7 +79,7 @@ def test_a_card_says_what_the_model_is(family: str, objective: str) -> None:
     about = yaml.safe_load(card.split("---\n")[1])
     assert about["pipeline_tag"] == tag
     assert (objective in about["tags"]) == (objective != "causal")
-    assert family in about["tags"]
+    assert (CONFIG["model_type"] if family == "auto" else family) in about["tags"]
     assert f"model = {auto_class}.from_pretrained(" in card
     assert words in " ".join(card.split())
     assert decay in card
@@ -73,6 +91,9 @@ def test_a_card_says_what_the_model_is(family: str, objective: str) -> None:
     assert f"| {TRAINED.get(objective) or 'training ' + loss} | not measured |" in card
     assert ("\n| objective | " in card) == (objective != "causal")
     assert SETTINGS[objective] in card
+    # What scores every model causally gives no scores of one that sees later tokens.
+    assert ("stock `lm_eval --model hf`" in " ".join(card.split())) == (objective in SCORED)
+    assert f"`lmeff lm-eval run --model lmeff`: {SCORED.get(objective)}" in " ".join(card.split()) or is_causal
     index = main_card(settings, "me/it", [], picture=None, has_weights=False)
     assert yaml.safe_load(index.split("---\n")[1])["pipeline_tag"] == tag
 
