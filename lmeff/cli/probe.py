@@ -58,17 +58,19 @@ def run(options: argparse.Namespace) -> None:
             )
             print(picture)
         case "overfit":
+            from lmeff.formats.losses import TRAINING_UNITS
             from lmeff.probes.overfit import probe_overfit
 
             seen = probe_overfit(recipe, options.sequences, options.steps or 400)
             print(
-                f"learns: {seen.num_sequences} sequences from {seen.first_loss:.3f} to {seen.last_loss:.3f} nats per token"
-                f" in {seen.num_steps} steps"
+                f"learns: {seen.num_sequences} sequences from {seen.first_loss:.3f} to {seen.last_loss:.3f}"
+                f" {TRAINING_UNITS[recipe.objective_name]} in {seen.num_steps} steps"
             )
         case "memory":
             from lmeff.probes.memory import probe_memory
 
-            memory = probe_memory(recipe, options.devices)
+            with resolved.naming_lines():
+                memory = probe_memory(recipe, options.devices)
             print(f"{memory.device}, {format_bytes(memory.total_bytes)}")
             for size, peak in memory.peak_bytes.items():
                 print(f"  batch.micro={size}: {'does not fit' if peak is None else format_bytes(peak)}")

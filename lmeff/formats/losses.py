@@ -6,6 +6,13 @@ UNITS = {
     "dev_permutation_loss": "nats per predicted token",
 }
 """Held-out losses, and what each is over."""
+TRAINING_UNITS = {
+    "causal": UNITS["dev_loss"],
+    "masked": UNITS["dev_masked_loss"],
+    "permutation": UNITS["dev_permutation_loss"],
+    "hybrid": "nats per position",
+}
+"""Training losses by objective; positions of a hybrid are masked and causal ones, by their weights."""
 
 
 def training_name(kind: str | None) -> str:

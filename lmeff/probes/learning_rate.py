@@ -14,6 +14,7 @@ from lmeff.analysis.charts.drawing import render_png
 from lmeff.errors import RunFailed
 from lmeff.files import write_json
 from lmeff.formats.base import FORMAT
+from lmeff.formats.losses import TRAINING_UNITS
 from lmeff.probes.probe_run import Look, ProbeTrainer, prepared_tokens, probe_folder, probe_trainer
 from lmeff.recipe.schema import Recipe
 
@@ -27,7 +28,7 @@ _EXPLODED = 1.5
 class RangeTest:
     learning_rates: list[float]
     losses: list[float]
-    """Training loss of each step, nats per token."""
+    """Training loss of each step, in the unit of its objective."""
     smoothed: list[float]
     steepest: float
     """Rate at which the smoothed loss falls fastest, over the logarithm of the rate."""
@@ -84,11 +85,12 @@ def probe_learning_rate(
     """Runs the test and writes `lr.json` and `lr.png` into the recipe's folder of probes. Returns the picture's path."""
     with probe_trainer(recipe, prepared_tokens(recipe), num_steps) as trainer:
         test = range_test(trainer, first, last)
-    folder = probe_folder(recipe)
+    folder, unit = probe_folder(recipe), TRAINING_UNITS[recipe.objective_name]
     write_json(
         folder / "lr.json",
         {
             "format": FORMAT,
+            "unit": unit,
             "suggested": test.suggested,
             "steepest": test.steepest,
             "lowest": test.lowest,
@@ -98,11 +100,12 @@ def probe_learning_rate(
         },
     )
     picture = folder / "lr.png"
-    picture.write_bytes(render_png(_chart(test).to_dict()))
+    picture.write_bytes(render_png(chart(test, unit).to_dict()))
     return test, picture
 
 
-def _chart(test: RangeTest) -> alt.TopLevelMixin:
+def chart(test: RangeTest, unit: str) -> alt.TopLevelMixin:
+    """Losses, which are in `unit`, over the rate."""
     points = [
         {"rate": rate, "loss": loss, "smoothed": smoothed}
         for rate, loss, smoothed in zip(test.learning_rates, test.losses, test.smoothed, strict=True)
@@ -114,7 +117,7 @@ def _chart(test: RangeTest) -> alt.TopLevelMixin:
     raw = (
         alt.Chart(data)
         .mark_line(opacity=0.35, strokeWidth=1)
-        .encode(x=x, y=alt.Y("loss:Q", scale=scale, title="Loss, nats per token"))
+        .encode(x=x, y=alt.Y("loss:Q", scale=scale, title=f"Loss, {unit}"))
     )
     line = alt.Chart(data).mark_line(strokeWidth=2.5).encode(x=x, y=alt.Y("smoothed:Q", scale=scale))
     mark = alt.InlineData([{"rate": test.suggested, "text": f"suggested {test.suggested:.1e}"}])

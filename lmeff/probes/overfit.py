@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 
 from lmeff.errors import RunFailed
+from lmeff.formats.losses import TRAINING_UNITS
 from lmeff.probes.probe_run import Look, ProbeTrainer, prepared_tokens, probe_trainer
 from lmeff.recipe.schema import Recipe
 
 NEAR_ZERO = 0.05
-"""Nats per token at which a text counts as known by heart."""
+"""Nats, per token that is predicted, at which a text counts as known by heart."""
 _WARMUP_STEPS = 20
 
 
@@ -78,7 +79,8 @@ def _what_is_broken(trainer: ProbeTrainer, before: dict[str, torch.Tensor], loss
         name for name, first in before.items() if torch.equal(weights[name].detach(), first.to(weights[name].device))
     ]
     first, last, best = losses[0], losses[-1], min(losses)
-    said = f"probe overfit: {first:.3f} nats per token at first, {last:.3f} after {len(losses)} steps, {best:.3f} at best: "
+    unit = TRAINING_UNITS[trainer.recipe.objective_name]
+    said = f"probe overfit: {first:.3f} {unit} at first, {last:.3f} after {len(losses)} steps, {best:.3f} at best: "
     rate = trainer.recipe.optimizer.learning_rate
     if still:
         return said + f"{still[0]} never changes ({len(still)} of {len(before)} weights do not)"

@@ -3,14 +3,15 @@
 from textwrap import fill
 
 from lmeff.formats.anchor import AnchorDocument
+from lmeff.formats.losses import TRAINING_UNITS
 from lmeff.recipe.schema import Recipe
 from lmeff.recipe.sections.objective import ObjectiveName
 
-_LOSSES: dict[ObjectiveName, tuple[str, str]] = {
-    "causal": ("loss", "nats per token"),
-    "hybrid": ("loss of masked and causal rows, by their weights", "nats per token with a loss"),
-    "masked": ("loss of masked tokens", "nats per masked token"),
-    "permutation": ("loss of predicted tokens", "nats per predicted token"),
+_LOSSES: dict[ObjectiveName, str] = {
+    "causal": "loss",
+    "hybrid": "loss of masked and causal rows, by their weights",
+    "masked": "loss of masked tokens",
+    "permutation": "loss of predicted tokens",
 }
 TRAINED: dict[ObjectiveName, str] = {
     "causal": "",
@@ -31,12 +32,13 @@ _SCORED: dict[ObjectiveName, str] = {
 
 def training_loss_words(recipe: Recipe) -> str:
     """What is minimized, with its unit."""
-    return "{} ({})".format(*_LOSSES[recipe.objective_name])
+    return f"{_LOSSES[recipe.objective_name]} ({TRAINING_UNITS[recipe.objective_name]})"
 
 
 def held_out_words(recipe: Recipe) -> tuple[str, str]:
     """What the held-out loss is called, and its unit: a hybrid's is causal."""
-    return _LOSSES["causal" if recipe.objective_name == "hybrid" else recipe.objective_name]
+    name = "causal" if recipe.objective_name == "hybrid" else recipe.objective_name
+    return _LOSSES[name], TRAINING_UNITS[name]
 
 
 def has_bits_per_byte(recipe: Recipe) -> bool:

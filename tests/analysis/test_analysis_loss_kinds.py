@@ -8,6 +8,8 @@ import pytest
 from lmeff.analysis import curves_csv, curves_json, print_curves, read_runs, write_report
 from lmeff.analysis.charts.main_figure import main_figure
 from lmeff.analysis.charts.series import make_series
+from lmeff.analysis.comparison.compare import compare
+from lmeff.analysis.comparison.output.text import print_comparison
 
 
 def trained_as(run: Path, family: str, objective: str, **keys: float) -> None:
@@ -137,3 +139,11 @@ def test_the_report_names_each_kind(runs, tmp_path):
     page = write_report(read_runs([runs["causal"], runs["masked"]]), tmp_path / "report.html").read_text()
     for header in ("Held-out loss", "Held-out masked loss", "Masked loss", "Training loss"):
         assert f'<th scope="col">{header}</th>' in page, header
+
+
+def test_a_comparison_calls_a_loss_what_the_charts_call_it(fake_run):
+    runs = [fake_run(name=name, num_pairs=5, anchors=(0, 25, 50)) for name in ("a", "b")]
+    for run in runs:
+        trained_as(run, "xlnet", "permutation")
+    text = print_comparison(compare(*(run.parent for run in runs)))
+    assert "loss, nats per predicted token" in text

@@ -5,7 +5,7 @@ import pytest
 from launching import write_recipe
 
 from lmeff.clock import Clock
-from lmeff.probes.learning_rate import SMOOTHING, RangeTest, smooth
+from lmeff.probes.learning_rate import SMOOTHING, RangeTest, chart, smooth
 from lmeff.probes.probe_run import FirstSequences, ProbeTrainer, made_trainer, prepared_tokens, probe_folder, quiet
 from lmeff.probes.speed import Speed
 from lmeff.recipe import read_recipe
@@ -23,6 +23,11 @@ def test_smoothing_is_the_mean_with_weights_that_fall():
 @pytest.mark.parametrize(("steepest", "lowest", "suggested"), [(1e-3, 1e-2, 1e-3), (1e-2, 1.5e-2, 5e-3)])
 def test_the_suggested_rate(steepest, lowest, suggested):
     assert RangeTest([], [], [], steepest, lowest).suggested == pytest.approx(suggested)
+
+
+def test_the_axis_of_losses_says_what_they_are_over():
+    spec = chart(RangeTest([1e-3, 1e-2], [5, 4], [5, 4.5], 1e-3, 1e-2), "nats per masked token").to_dict()
+    assert spec["layer"][0]["encoding"]["y"]["title"] == "Loss, nats per masked token"
 
 
 def test_the_same_few_sequences_in_every_step():

@@ -1,5 +1,7 @@
 """Probes of every family: each learns by heart, also what leaves parameters without a gradient."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,12 +10,12 @@ from launching import STORIES
 from models.tiny_families import TINY, tiny_model
 from transformers import PreTrainedModel
 
+from lmeff.cli import main
 from lmeff.errors import InputError, RunFailed
 from lmeff.models.build import build_model
 from lmeff.probes import probe_run
-from lmeff.probes.learning_rate import range_test
 from lmeff.probes.overfit import NEAR_ZERO, overfit
-from lmeff.probes.probe_run import prepared_tokens, probe_trainer
+from lmeff.probes.probe_run import prepared_tokens, probe_folder, probe_trainer
 from lmeff.recipe import read_recipe
 from lmeff.recipe.schema import Recipe
 
@@ -80,18 +82,27 @@ def test_what_learns_nothing_is_found_beside_what_is_never_used(folder: Path) ->
             overfit(trainer)
     with (
         probe_trainer(recipe, prepared_tokens(recipe), 3, 2) as trainer,
-        pytest.raises(RunFailed, match=r"nats per token at first, .* after 3 steps, .* at best: (it|the loss) "),
+        pytest.raises(
+            RunFailed, match=r"nats per predicted token at first, .* after 3 steps, .* at best: (it|the loss) "
+        ),
     ):
         overfit(trainer)
 
 
-@pytest.mark.parametrize("kind", ["bert", "xlnet"])
-def test_learning_rate(folder: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "unit"), [("bert", "nats per masked token"), ("xlnet", "nats per predicted token")])
+def test_learning_rate(folder: Path, kind: str, unit: str) -> None:
     recipe = recipe_of(folder, kind)
-    with probe_trainer(recipe, prepared_tokens(recipe), 60) as trainer:
-        found = range_test(trainer, 1e-5, 1)
-    assert 1e-4 < found.suggested < 0.3
-    assert min(found.smoothed) < 0.95 * found.losses[0]
+    assert main(["probe", "lr", str(folder / f"{kind}.yaml"), "--first", "1e-5", "--steps", "60"]) == 0
+    found = json.loads((probe_folder(recipe) / "lr.json").read_text())
+    assert 1e-4 < found["suggested"] < 0.3
+    assert min(found["smoothed"]) < 0.95 * found["loss"][0]
+    assert found["unit"] == unit
+
+
+def test_a_loss_of_masked_and_of_causal_rows_is_per_position(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe_of(folder, "llama")
+    assert main(["probe", "overfit", str(folder / "llama.yaml"), "objective.name=hybrid", "--sequences", "2"]) == 0
+    assert re.search(r"from 5\.\d+ to 0\.0\d+ nats per position in \d+ steps", capsys.readouterr().out)
 
 
 def test_a_model_that_is_tried_learns_by_heart_beside_what_is_never_used(

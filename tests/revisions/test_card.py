@@ -46,7 +46,7 @@ LOSSES = {
 PREDICTED = {"masked": "masked", "permutation": "predicted"}
 TRAINED = {
     "causal": "training loss (nats per token)",
-    "hybrid": "training loss of masked and causal rows, by their weights (nats per token with a loss)",
+    "hybrid": "training loss of masked and causal rows, by their weights (nats per position)",
 }
 SETTINGS = {
     "causal": "",

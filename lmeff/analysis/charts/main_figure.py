@@ -23,7 +23,7 @@ from lmeff.analysis.charts.token_axis import TokenAxis
 from lmeff.analysis.reading.comparable import clusters, loss_clusters, score_clusters
 from lmeff.analysis.reading.held_out import mixture, same_held_out_text
 from lmeff.analysis.reading.tasks import OTHER_METRICS
-from lmeff.formats.losses import UNITS
+from lmeff.formats.losses import TRAINING_UNITS, UNITS
 
 _NO_LOSS = pd.DataFrame({name: pd.Series(dtype=float) for name in ("series", "seed", "tokens", "value")})
 
@@ -113,7 +113,8 @@ def _hybrid_panels(series: Sequence[Series]) -> list[Panel]:
         training = pd.concat([training_loss(each, num_log_points(series)) for each in alike], ignore_index=True)
         if not training.duplicated(["series", "seed"]).any():  # one point makes no line
             continue
-        line = _training_line(training, series, "Loss, nats per position", loss_scale(training["value"]))
+        title = f"Loss, {TRAINING_UNITS['hybrid']}"
+        line = _training_line(training, series, title, loss_scale(training["value"]))
         names = "" if len(alike) == len(hybrids) else ", ".join(each.label for each in alike) + " alone, "
         words = names + "of masked and of causal rows together"
         panels.append(Panel([line], training, "Training loss, hybrid", words))

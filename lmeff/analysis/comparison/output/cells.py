@@ -1,22 +1,14 @@
 """Numbers of a comparison as people read them."""
 
 from lmeff.analysis.comparison.estimates import Estimate, Row
+from lmeff.formats.losses import UNITS
 
-LOWER_IS_BETTER = (
-    "dev_loss",
-    "dev_masked_loss",
-    "dev_permutation_loss",
-    "dev_bits_per_byte",
-    "loss",
-    "bits_per_byte",
-)
+LOWER_IS_BETTER = (*UNITS, "dev_bits_per_byte", "loss", "bits_per_byte")
 _NAMES = {
     "acc": "accuracy, %",
-    "dev_loss": "loss, nats per token",
     "dev_bits_per_byte": "bits per byte",
-    "dev_masked_loss": "loss, nats per masked token",
-    "dev_permutation_loss": "loss, nats per permuted token",
-    "loss": "loss, nats per token",
+    **{name: f"loss, {unit}" for name, unit in UNITS.items()},
+    "loss": f"loss, {UNITS['dev_loss']}",
     "bits_per_byte": "bits per byte",
 }
 
