@@ -46,9 +46,9 @@ def run(options: argparse.Namespace) -> None:
     # Before anything is measured, so that a mistake is told at once.
     with resolved.naming_lines():
         costs = method_costs(recipe)
-    plan = make_plan(
-        recipe, world_size=options.devices, tokens_per_second=speed, mfu=options.mfu, gpu=options.gpu, costs=costs
-    )
+        plan = make_plan(
+            recipe, world_size=options.devices, tokens_per_second=speed, mfu=options.mfu, gpu=options.gpu, costs=costs
+        )
     if options.mfu and (costs.flops_teachers or costs.flops_scoring):
         speed_from = "with what is computed beside training"
     check_machine(resolved, find_gpu(options.gpu).capability if options.gpu else None)

@@ -5,6 +5,7 @@ What is heavy is imported when it is called.
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import wraps
 from inspect import signature
 from pathlib import Path
@@ -60,11 +61,12 @@ def make_plan(
     from lmeff import plan
     from lmeff.methods import method_costs
 
-    recipe = recipe.recipe if isinstance(recipe, Resolved) else recipe
-    costs = method_costs(recipe)
-    return plan.make_plan(
-        recipe, world_size=world_size, tokens_per_second=tokens_per_second, mfu=mfu, gpu=gpu, costs=costs
-    )
+    with recipe.naming_lines() if isinstance(recipe, Resolved) else nullcontext():
+        recipe = recipe.recipe if isinstance(recipe, Resolved) else recipe
+        costs = method_costs(recipe)
+        return plan.make_plan(
+            recipe, world_size=world_size, tokens_per_second=tokens_per_second, mfu=mfu, gpu=gpu, costs=costs
+        )
 
 
 @_in_words_of_python

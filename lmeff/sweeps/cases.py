@@ -182,13 +182,8 @@ def _value_of(resolved: Resolved, key: str, written: Any) -> Any:
 def _check_plan(resolved: Resolved) -> None:
     """What only the model or the plan shows. Raises InputError, with file and line where a key is named."""
     check_family(resolved)
-    try:
+    with resolved.naming_lines():
         make_plan(resolved.recipe)
-    except InputError as error:
-        parts = (mistake.partition(": ") for mistake in error.mistakes)
-        raise InputError(
-            *(resolved.line_of(key, text) if key in resolved.provenance else f"{key}: {text}" for key, _, text in parts)
-        ) from None
 
 
 def said_of(line: str, names: Sequence[str], num_cases: int) -> str:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+import lmeff
 from lmeff.cli.main import main
 from lmeff.errors import InputError
 from lmeff.models.budget.shapes import Shapes
@@ -32,6 +33,7 @@ schedule: {warmup: 1 steps}
 """
 POSITIONS = 128
 GROUPED = "llama, num_key_value_heads: 2"
+SHAPE = "hidden_size: 128, intermediate_size: 352, num_hidden_layers: 4, num_attention_heads: 4"
 PUBLISHED = (
     "{family: llama, tie_word_embeddings: true, budget: {parameters: 10M, embedding_share: 0.35, glu_factor: 2.66}}"
 )
@@ -381,6 +383,22 @@ def test_the_plan_of_a_recipe_without_a_budget_is_as_before(tmp_path: Path, caps
     read(tmp_path, "{size: 20m}")
     assert main(["plan", str(tmp_path / "budget.yaml"), "--json"]) == 0
     assert "budget" not in json.loads(capsys.readouterr().out)
+
+
+def test_a_whole_shape_that_its_budget_does_not_allow_is_told_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    resolved = read(tmp_path, f"{{{SHAPE}, budget: {{parameters: 10M}}}}")
+    file = tmp_path / "budget.yaml"
+    assert main(["plan", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"{file}:5: model.budget: in multiples of 8, no 'llama' with 16,000 entries has 10,000,000")
+    with pytest.raises(InputError, match=re.escape(said.strip())):
+        lmeff.make_plan(resolved)
+    sweep = tmp_path / "sweep.yaml"
+    sweep.write_text("sweep: s\nrecipe: budget.yaml\naxes:\n  model.budget.parameters: [10M, 12M]\n")
+    assert main(["plan", str(sweep)]) == 2
+    assert capsys.readouterr().err.count(f"{sweep}:4: model.budget: in multiples of 8, no 'llama'") == 2
 
 
 def test_a_run_plans_what_it_keeps(tmp_path: Path) -> None:
