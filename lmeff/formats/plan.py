@@ -82,13 +82,15 @@ class PlanDocument(StrictModel):
     """`plan.json`, and what `lmeff plan --json` prints."""
 
     left_out_when_null: ClassVar[frozenset[str]] = frozenset(
-        {"budget", "flops_teachers", "flops_scoring", "teacher_cache_bytes"}
+        {"architecture", "budget", "flops_teachers", "flops_scoring", "teacher_cache_bytes"}
     )
 
     format: Literal[1] = FORMAT
     name: str
     seed: int
     family: str = "llama"
+    architecture: str | None = None
+    """Which decoder a model of the family `auto` is; only there."""
     objective: Literal["causal", "masked", "permutation", "hybrid"] = "causal"
     batch_tokens: int
     sequence_length: int

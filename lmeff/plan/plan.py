@@ -65,6 +65,7 @@ def make_plan(
         name=recipe.name,
         seed=recipe.seed,
         family=recipe.model.family,
+        architecture=recipe.model.architecture if recipe.model.architecture != recipe.model.family else None,
         objective=recipe.objective_name,
         batch_tokens=clock.batch_tokens,
         sequence_length=clock.sequence_length,

@@ -60,7 +60,7 @@ def _beside(plan: PlanDocument, notes: Sequence[str]) -> list[str]:
 def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None, notes: Sequence[str] = ()) -> str:
     """What `lmeff plan` prints; `speed_from` says where the speed comes from, `gpu` for which one it was asked, `notes` what
     there is to say of learning methods."""
-    parameters = plan.parameters
+    parameters, name = plan.parameters, f"{plan.family} {plan.architecture or ''}".strip()
     share = parameters.embedding / parameters.total
     devices = "1 device" if plan.world_size == 1 else f"{plan.world_size} devices"
     warmup = f"{plan.warmup_steps:,} steps of warm-up ({format_tokens(plan.clock.tokens_at(plan.warmup_steps))} tokens)"
@@ -71,7 +71,7 @@ def format_plan(plan: PlanDocument, speed_from: str = "", gpu: str | None = None
     per_token, in_all = format_short(plan.flops_per_token), format_short(plan.total_flops)
     lines = [
         f"{plan.name}, seed {plan.seed}",
-        f"model      {plan.family} ({plan.objective}): {parameters.total:,} parameters, {parameters.non_embedding:,} in the"
+        f"model      {name} ({plan.objective}): {parameters.total:,} parameters, {parameters.non_embedding:,} in the"
         f" layers, {parameters.embedding:,} in the embeddings ({share:.0%})",
         *(budget_lines(plan.budget) if plan.budget else []),
         *([f"counted    on {counted_on}"] if (counted_on := FAMILIES[plan.family].counted_on) else []),

@@ -1,9 +1,11 @@
 """The family `auto`: decoders of stock transformers that nobody here has written down."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
+import prepared
 import pytest
 import torch
 from launching import STORIES, curve, train_here, weights
@@ -129,6 +131,33 @@ def test_weights_depend_on_shape_and_seed() -> None:
     assert not torch.equal(other["lm_head.weight"], first["lm_head.weight"])
 
 
+SPECIAL = {
+    "modernbert-decoder": {"cls_token_id": 1, "sep_token_id": 2},
+    "hunyuan_v1_moe": {"eod_token_id": 2, "sep_token_id": 2},
+}
+
+MORE = {"hunyuan_v1_moe": {"head_dim": 16, "num_experts": 2}}
+
+
+@pytest.mark.parametrize("model_type", SPECIAL)
+def test_special_tokens_are_the_tokenizers_whatever_a_configuration_calls_them(model_type: str) -> None:
+    config = build_model(tiny(model_type, intermediate_size=64, **MORE.get(model_type, {}))).config
+    tokens = {key: value for key, value in config.to_dict().items() if key.endswith("_token_id") and value is not None}
+    assert tokens == {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2} | SPECIAL[model_type]
+
+
+@pytest.mark.medium
+def test_a_plan_does_not_warn_of_values_that_the_model_does_not_have(tmp_path: Path) -> None:
+    """In a process of its own: transformers says some of them once."""
+    (tmp_path / "a.yaml").write_text(FILE)
+    for model_type in ("starcoder2", "modernbert-decoder"):
+        words = [f"model.config.model_type={model_type}", "model.config.intermediate_size=64"]
+        command = [sys.executable, "-m", "lmeff.cli", "plan", str(tmp_path / "a.yaml"), *words]
+        answer = prepared.run(command, capture_output=True, text=True, check=True)
+        assert "auto " + model_type in answer.stdout
+        assert answer.stderr == ""
+
+
 def mistakes(folder: Path, *words: str) -> list[str]:
     path = folder / "a.yaml"
     path.write_text(FILE)
@@ -154,6 +183,7 @@ def mistakes(folder: Path, *words: str) -> list[str]:
         ),
         ("hiden_size=32", "unknown key of a gpt_neox configuration; did you mean 'hidden_size'?"),
         ("vocab_size=99", "must not be given: tokenizer.vocab_size decides it"),
+        ("cls_token_id=0", "must not be given: the tokenizer decides it"),
         ("pad_token_id=0", "must not be given: the tokenizer decides it"),
         ("use_cache=false", "must not be given: training decides it"),
         (
@@ -253,7 +283,9 @@ def test_muon_without_a_list_of_layers_is_refused() -> None:
 def test_plan_and_names() -> None:
     settings = tiny("opt")
     plan = make_plan(settings)
-    assert "counted    on the model itself, built on the meta device" in format_plan(plan)
+    said = format_plan(plan)
+    assert "\nmodel      auto opt (causal): " in said
+    assert "counted    on the model itself, built on the meta device, for which torch was imported; FLOPs" in said
     assert hub_names(settings, plan, "me").repository == f"me/synthetic-{plan.parameters.total / 1e3:.1f}k-tok301-opt"
     assert (family_of(settings).title, family_of(settings).model_type) == ("An OPT language model", "opt")
 

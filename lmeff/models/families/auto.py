@@ -43,7 +43,8 @@ class Auto(Family):
     """Of Mamba, as its authors train it."""
     without_weight_decay: ClassVar[str] = "norms, biases, other vectors and A_log"
     counted_on: ClassVar[str] = (
-        "the model itself, built on the meta device; FLOPs by 6 N + 12 L d T, or 6 N without heads; activations roughly"
+        "the model itself, built on the meta device, for which torch was imported; FLOPs by 6 N + 12 L d T, or 6 N without"
+        " heads; activations roughly"
     )
     is_tried: ClassVar[bool] = True
 

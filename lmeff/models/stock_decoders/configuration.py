@@ -1,7 +1,8 @@
 """Configurations of any decoder of transformers, from the keys of its own configuration. Importing this needs no torch."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ _RANDOM = ("drop", "jitter")
 
 
 def config_values(recipe: Recipe) -> dict[str, Any]:
-    """The keys of the recipe, positions for its sequences and no dropout where it says nothing of them. Raises InputError."""
+    """The keys of the recipe, positions for its sequences and no dropout where it says nothing of them, and special tokens that
+    few models have. Raises InputError."""
     assert isinstance(recipe.model, AutoSection)
     said = {key: value for key, value in recipe.model.config.items() if key != "model_type"}
     stock = _stock_config(recipe.model.architecture)
@@ -31,6 +33,7 @@ def config_values(recipe: Recipe) -> dict[str, Any]:
         for key, value in stock.to_dict().items()
         if any(part in key for part in _RANDOM) and isinstance(value, int | float) and not isinstance(value, bool)
     }
+    special = _rare_special_tokens(stock)
     length = recipe.batch.sequence_length
     key, longest = longest_sequence(stock)
     aliases = {alias: name for alias, name in stock.attribute_map.items() if alias in _POSITIONS}
@@ -40,8 +43,16 @@ def config_values(recipe: Recipe) -> dict[str, Any]:
             raise InputError(
                 f"model.config.{given}: {one_line(said[given], 60)} is below batch.sequence_length ({length})"
             )
-        return quiet | said
-    return quiet | ({key: length} if key and longest else {}) | said
+        return quiet | special | said
+    return quiet | special | ({key: length} if key and longest else {}) | said
+
+
+def _rare_special_tokens(stock: "PreTrainedConfig") -> dict[str, int]:
+    """Other names that a configuration has for special tokens; those that all have are set for every family."""
+    from lmeff.tokens import BOS_ID, EOS_ID
+
+    tokens = {"cls_token_id": BOS_ID, "sep_token_id": EOS_ID, "eod_token_id": EOS_ID}
+    return {key: token for key, token in tokens.items() if getattr(stock, key, None) is not None}
 
 
 def longest_sequence(config: "PreTrainedConfig") -> tuple[str | None, int | None]:
@@ -68,7 +79,8 @@ def _stock_config(model_type: str) -> "PreTrainedConfig":
         raise InputError(
             f"{label}: transformers has no {shown}{near or '; models with code of their own are not built'}"
         )
-    config = attempt(lambda: CONFIG_MAPPING[model_type]())
+    with _without_warnings():
+        config = attempt(lambda: CONFIG_MAPPING[model_type]())
     if config.is_encoder_decoder:
         raise InputError(f"{label}: {shown} is an encoder-decoder; models of one stack are trained, not of two")
     if model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
@@ -84,6 +96,19 @@ def _stock_config(model_type: str) -> "PreTrainedConfig":
         hint = f"; did you mean {other!r}?" if other in decoders else ""
         raise InputError(f"{label}: {shown} reads more than text, or is made of several models{hint}")
     return config
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """transformers warns of some of its own values, such as special tokens outside its vocabulary, which no model here has."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _check_keys(said: Mapping[str, Any], stock: "PreTrainedConfig") -> None:

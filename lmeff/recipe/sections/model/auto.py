@@ -9,7 +9,7 @@ from lmeff.recipe.sections.objective import ObjectiveName
 _OWNERS = {
     "vocab_size": "tokenizer.vocab_size decides it",
     **dict.fromkeys(
-        ("pad_token_id", "bos_token_id", "eos_token_id", "sep_token_id", "mask_token_id", "decoder_start_token_id"),
+        (f"{name}_token_id" for name in ("pad", "bos", "eos", "cls", "sep", "eod", "mask", "decoder_start")),
         "the tokenizer decides it",
     ),
     **dict.fromkeys(

@@ -93,9 +93,7 @@ class LlamaSection(Model):
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         yield from super().contradictions()
-        width, heads, groups = self.hidden_size, self.num_attention_heads, self.num_key_value_heads
-        if width and heads and width % heads and self.head_dim is None:
-            text = f"{width} is not a multiple of num_attention_heads ({heads}); change one, or give 'head_dim'"
-            yield "hidden_size", text
+        yield from self.head_contradictions()  # which transformers refuses with any head_dim
+        heads, groups = self.num_attention_heads, self.num_key_value_heads
         if heads and groups and heads % groups:
             yield "num_key_value_heads", f"{groups} does not divide num_attention_heads ({heads})"
