@@ -173,6 +173,8 @@ def test_a_mistake_in_clean_or_domains_is_said(folder: Path) -> None:
         prepare_text(Corpus(name="pets", sources={"a": cats | {"clean": {"childs": "childes"}}}), folder / "data")
     with pytest.raises(InputError, match=r"corpus\.domains: 'cow' is no file of"):
         prepare_text(Corpus(name="pets", paths=[str(folder)], domains=["cow"]), folder / "data")
+    with pytest.raises(InputError, match=r"corpus\.domains: 'cow\*' is no file of"):
+        prepare_text(Corpus(name="pets", paths=[str(folder)], domains=["cow*"]), folder / "data")
     corpus = prepare_text(Corpus(name="pets", sources={"a": cats | {"clean": {"cats": "spaces"}}}), folder / "data")
     assert corpus.manifest["cleaning"].keys() == {"a"}, "cleaned by the file's name, counted under the source's"
 

@@ -259,6 +259,8 @@ def test_leaner_and_its_originals(hub: HubServer, prepare: Callable) -> None:
     leaner = prepare(hub.url, name="leaner", track="10M")
     assert leaner["train"] == [["code0000", code], ["math0000", "1 + 1\nIt is\n2"], ["wiki0000", "A cat."]]
     assert len(prepare(hub.url, name="leaner", track="100M")["train"]) == 4
+    natural = prepare(hub.url, name="leaner", track="100M", domains=["wiki*"])
+    assert sorted(natural["train"]) == [["wiki0000", "A cat."], ["wiki0001", "A cow."]]
     original = dict(prepare(hub.url, name="leaner_original", track="10M")["train"])
     assert original["code0000"] == code
     assert original["math0000"] == "### MATH INPUT:\n1 + 1\n\n### RESPONSE:\nIt is\n2"

@@ -97,7 +97,7 @@ def test_a_size_may_say_more_than_the_shape() -> None:
     assert not family_of(recipe(size="95m")).tie_word_embeddings
     assert type(tied.model).model_validate(tied.model.model_dump()) == tied.model
     config = family_of(recipe(size="1m")).config_values(recipe(size="1m"))
-    assert config["rope_parameters"]["rope_theta"] == 5e5
+    assert (config["rope_parameters"]["rope_theta"], config["rms_norm_eps"]) == (5e5, 1e-5)
     said = recipe(size="1m", rope_theta=1e4)
     assert family_of(said).config_values(said)["rope_parameters"]["rope_theta"] == 1e4
 

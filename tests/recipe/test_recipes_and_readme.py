@@ -3,6 +3,7 @@
 `python tests/recipe/test_recipes_and_readme.py` writes the table of keys of recipes/README.md again.
 """
 
+import fnmatch
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,78 @@ def test_the_published_hyper_parameters(name):
     steps = {anchor.name: anchor.step for anchor in make_plan(recipe).anchors}
     assert (steps["25M"], steps["2000M"]) == (first_step, last_step)
     assert list(steps) == ["0", *(f"{m}M" for m in (25, 50, 75, 100, 250, 500, 750, 1000, 1250, 1500, 1750, 2000))]
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("bert", {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}),
+        ("xlnet", {"dropout": 0.1}),
+        ("llama_10m", {"rms_norm_eps": 1e-5, "rope_theta": 5e5, "attention_dropout": 0.0}),
+        ("mamba2", {"layer_norm_epsilon": 1e-5, "tie_word_embeddings": False}),
+    ],
+)
+def test_tinyhelen_as_published(name, values):
+    recipe = read_recipe(RECIPES / f"tinyhelen/published/{name}.yaml").recipe
+    steps = {anchor.step for anchor in make_plan(recipe).anchors}
+    assert max(steps) == 10_000
+    assert name in ("bert", "xlnet") or 1_000 in steps, "the chosen model, with most of its schedule before it"
+    assert recipe.batch.tokens == 512 * (512 if name == "xlnet" else 1024)
+    assert (recipe.seed, recipe.schedule.name, recipe.schedule.warmup) == (65, "linear", "100 steps")
+    assert {key: getattr(recipe.model, key) for key in values} == values
+    files = {f"{stem}0000" for stem in ("book", "code", "conversation", "math", "textbook", "web", "wiki")}
+    read = {stem for one in recipe.corpus.domains for stem in fnmatch.filter(files, one)}
+    assert files - read == {"code0000", "math0000"}
+
+
+@pytest.mark.parametrize(
+    ("name", "batch", "epochs", "warmup", "dropout"),
+    [
+        ("llama_16m", 128, 4, 300, 0),
+        ("llama_95m", 128, 4, 300, 0),
+        ("llama_360m", 128, 4, 200, 0),
+        ("gpt2_705m", 256, 6, 200, 0.1),
+        ("llama_58m", 32, 6, 200, 0),
+    ],
+)
+def test_babyllama_as_published(name, batch, epochs, warmup, dropout):
+    recipe = read_recipe(RECIPES / f"babyllama/published/{name}.yaml").recipe
+    assert (recipe.batch.clock.sequences_per_step, recipe.batch.sequence_length) == (batch, 128)
+    assert (recipe.corpus.epochs, recipe.schedule.warmup_parts()) == (epochs, (warmup, "steps"))
+    dropouts = [value for key, value in recipe.model.model_dump().items() if "drop" in key]
+    assert dropouts == [dropout] * len(dropouts) != []
+
+
+def test_gptbert_has_the_published_lengths():
+    """`pretraining/train_10m.py` and `train_100m.py`: 128 tokens, 256 from 70% of the steps on, 512 from 90% on."""
+    for name in ("gptbert_babylm", "gptbert_babylm_100m"):
+        recipe = read_recipe(RECIPES / f"{name}.yaml").recipe
+        num_steps = make_plan(recipe).num_steps
+        shares = [(round(step / num_steps, 3), length) for step, length in recipe.batch.length_stages()]
+        assert shares == [(0, 128), (0.7, 256), (0.9, 512)]
+        assert recipe.batch.document_mask
+
+
+def test_babyllama_has_the_strict_configurations_by_a_few_keys():
+    """The lines that recipes/base/babyllama.yaml names."""
+    said = (RECIPES / "base/babyllama.yaml").read_text()
+    track, six, four = (
+        "corpus.track=100M",
+        "anchors.tokens=[0,10M,100M,400M,800M]",
+        "anchors.tokens=[0,10M,100M,400M,560M]",
+    )
+    rate, untied, passes = "optimizer.learning_rate=7e-4", "model.tie_word_embeddings=false", "corpus.epochs=4"
+    for name, changes, millions in (
+        ("llama_97m", [track, six], 97.2),
+        ("gpt2_97m", [track, six], 97.5),
+        ("gptj_97m", [track, passes, four], 97.3),
+        ("llama_95m", [track, passes, four, rate], 95.4),
+        ("llama_97m", [track, passes, four, untied], 109.5),
+    ):
+        recipe = read_recipe(RECIPES / f"babyllama/{name}.yaml", changes).recipe
+        assert recipe.optimizer.learning_rate == 7e-4
+        assert round(make_plan(recipe).parameters.total / 1e6, 1) == millions
+        assert all(change in said for change in changes)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import glob
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,7 +117,7 @@ def local_files(
     chosen = [
         path
         for path in sources.find_files(paths or [], key, with_hidden)
-        if domains is None or sources.domain(path) in domains
+        if domains is None or _is_of(sources.domain(path), domains)
     ]
     found = []
     with progress("hashes of files", len(chosen), unit=" files") as bar:
@@ -126,9 +126,17 @@ def local_files(
             size, identity = path.stat().st_size, hashes.of(path)
             found.append(SourceFile(name or stem, size, identity, stem, sources.kind(path), path))
             bar.update()
-    if paths and domains and (missing := sorted(set(domains) - {sources.domain(path) for path in chosen})):
+    if paths and domains and (missing := _without_file(domains, {sources.domain(path) for path in chosen})):
         raise InputError(f"corpus.domains: {missing[0]!r} is no file of {', '.join(paths)}")
     return found
+
+
+def _is_of(stem: str, domains: Iterable[str]) -> bool:
+    return any(stem == one or fnmatch.fnmatchcase(stem, one) for one in domains)
+
+
+def _without_file(domains: Iterable[str], stems: Collection[str]) -> list[str]:
+    return sorted(one for one in set(domains) if not any(_is_of(stem, [one]) for stem in stems))
 
 
 # ---------------------------------------------------------------------- the Hub
@@ -193,7 +201,7 @@ def hub_files(
     stems = {
         path: _PART.sub("", plain_name(Path(path)).stem) for path in _matching(files, patterns, with_hidden, where)
     }
-    if source.domains and (missing := sorted(set(source.domains) - set(stems.values()))):
+    if source.domains and (missing := _without_file(source.domains, stems.values())):
         raise InputError(f"corpus.domains: {missing[0]!r} is no file of {where} ({', '.join(patterns or ())})")
     return [
         SourceFile(
@@ -205,7 +213,7 @@ def hub_files(
             hub=(str(source.hub), listing["commit"], path),
         )
         for path, stem in stems.items()
-        if source.domains is None or stem in source.domains
+        if source.domains is None or _is_of(stem, source.domains)
     ]
 
 

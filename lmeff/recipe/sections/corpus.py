@@ -48,7 +48,8 @@ class TextSource(Section):
     """How text is cleaned: a cleaner such as `web` for all of it, or one for each domain (the stem of a file's name), such as
     `{childes: childes, simple_wiki: simple_wiki}`; domains that are not named stay as they are. Default: the corpus's own."""
     domains: list[str] | None = None
-    """Read only these domains (stems of file names), such as `[childes, gutenberg]`."""
+    """Read only these domains (stems of file names), such as `[childes, gutenberg]`, or `[wiki*]` for `wiki0000` and
+    its like."""
     min_words: PositiveCount | None = None
     """Leave out documents with fewer words."""
     max_words: PositiveCount | None = None

@@ -22,8 +22,8 @@ def _shape(width: int, inner: int, layers: int, heads: int) -> dict[str, int]:
 
 
 _TINYHELEN: Sizes = {
-    "1m": {**_shape(128, 512, 4, 4), "rope_theta": 5e5},
-    "10m": {**_shape(336, 1344, 8, 8), "rope_theta": 5e5},
+    "1m": {**_shape(128, 512, 4, 4), "rope_theta": 5e5, "rms_norm_eps": 1e-5},
+    "10m": {**_shape(336, 1344, 8, 8), "rope_theta": 5e5, "rms_norm_eps": 1e-5},
 }
 """Yang et al. 2025; named by the parameters of the layers, of which `10m` has 14.5M."""
 _BABYLLAMA: Sizes = {
