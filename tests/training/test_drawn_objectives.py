@@ -27,7 +27,12 @@ MODELS = {
 WORDS = {
     "bert": ["batch.document_mask=true", "objective.whole_word=true"],
     "xlnet": ["batch.packing=best_fit"],
-    "llama": ["objective.name=hybrid", "objective.z_loss=1e-4", "batch.document_mask=true"],
+    "llama": [  # what recipes/gptbert_babylm.yaml has
+        "objective.name=hybrid",
+        "objective.z_loss=1e-4",
+        "batch.document_mask=true",
+        "batch.sequence_lengths={0: 8, 1k: 16, 6k: 32}",
+    ],
 }
 
 
