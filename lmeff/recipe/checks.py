@@ -80,7 +80,13 @@ def _check_permutation(objective: Objective, batch: Batch) -> Iterator[Mistake]:
     settings = objective.settings("permutation")
     share, span = float(settings["predicted_share"]), int(settings["max_span"])
     length = min([batch.sequence_length, *_lengths(batch)])
-    if length % 2 == 0 and abs((found := share_predicted(length, share, span)) / share - 1) > 0.01:
+    if length % 2 or abs((found := share_predicted(length, share, span)) / share - 1) <= 0.01:
+        return
+    if abs(share_predicted(length, share, 1) / share - 1) > 0.01:  # whatever the spans
+        advice = f"raise it to {1 / length:.3g} with max_span 1" if found > share else "lower it"
+        text = f"in sequences of {length}, each with a token that is predicted and one that is not, it is {found:.2%}; {advice}"
+        yield Mistake(("objective", "predicted_share"), f"{text}, or take longer sequences")
+    else:
         text = f"in sequences of {length}, spans of 1 to {span} are {found:.2%} of the tokens, not {share:.2%}; lower max_span"
         yield Mistake(("objective", "max_span"), text)
 

@@ -16,7 +16,7 @@ from lmeff.objectives.forward import compute_losses_in_forward
 from lmeff.objectives.held_out import HeldOutText
 from lmeff.objectives.permutation import PermutationObjective
 from lmeff.recipe.schema import Recipe
-from lmeff.recipe.sections.objective import Objective
+from lmeff.recipe.sections.objective import Objective, share_predicted
 from lmeff.stateless import stateless_seed
 
 
@@ -96,6 +96,16 @@ def test_the_share_of_the_recipe_is_predicted(tmp_path: Path, share: float, span
     objective = objective_for(tmp_path, predicted_share=share, max_span=span)
     found = objective.targets_of(text_of(1000, 128)).mean(1)
     assert found.mean() == pytest.approx(share, abs=4 * found.std() / 1000**0.5 + 0.002 * share)
+
+
+@pytest.mark.parametrize(("length", "share", "span"), [(16, 0.05, 5), (16, 0.001, 5), (8, 0.9, 3)])
+def test_the_share_of_short_rows_is_what_recipes_are_told(tmp_path: Path, length: int, share: float, span: int) -> None:
+    """One token of a row is predicted, and one is not, whatever is drawn."""
+    objective = objective_for(tmp_path)
+    objective.share, objective.max_span = share, span
+    found = objective.targets_of(text_of(4000, length)).mean(1)
+    assert found.mean() == pytest.approx(share_predicted(length, share, span), abs=4 * found.std() / 4000**0.5)
+    assert abs(found.mean() / share - 1) > 0.03
 
 
 def test_something_of_a_row_is_seen(tmp_path: Path) -> None:

@@ -43,8 +43,10 @@ def most_predicted(length: int, share: float, max_span: int) -> int:
 
 def share_predicted(length: int, share: float, max_span: int) -> float:
     """Share of the tokens of a row that `permutation` predicts on average. It is `share`, unless the row ends within a context
-    so often that it matters: a context is 1 / share times as long as its span, all spans equally likely."""
+    so often that it matters (a context is 1 / share times as long as its span, all spans equally likely), or often has no
+    target or nothing else: at least one token is predicted, and at least one is not."""
     begins, predicted = [1.0, *[0.0] * length], 0.0  # by position: how likely a context begins there
+    covered, none, all_of_it = [1.0, *[0.0] * length], 0.0, 0.0  # and how likely all before it are targets, too
     for begin in range(length):
         for span in range(1, max_span + 1):
             shorter = int(span / share)
@@ -54,9 +56,15 @@ def share_predicted(length: int, share: float, max_span: int) -> float:
                 # Of spans that begin later only the first tokens are in the row.
                 cut = sum(left - place for place in range(whole, min(num_places, left)))
                 predicted += likely * (whole * span + cut) / num_places
+                if begin == 0:
+                    none += likely * max(0, num_places - length) / num_places
+                only_targets = covered[begin] * chance / max_span
                 if context <= left:
                     begins[begin + context] += likely
-    return predicted / length
+                    covered[begin + context] += only_targets if context == span else 0.0
+                elif span >= left:
+                    all_of_it += only_targets / num_places
+    return (predicted + none - all_of_it - covered[length]) / length
 
 
 class Objective(Section):
