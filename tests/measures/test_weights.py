@@ -1,6 +1,7 @@
 """Norms, ranks and similarity of weights: on matrices whose values are known, and at the anchors of a real run."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,14 @@ import pytest
 import torch
 from evaluation.small_models import save_model, write_anchor
 from launching import environment, train_here
+from models.tiny_recipe import recipe
 from safetensors.torch import load_file, save_file
 
 from lmeff.analysis import curves_csv, curves_json, read_runs
 from lmeff.cli import main
 from lmeff.errors import InputError
 from lmeff.measures.weights.statistics import Weights, compare, effective_and_stable_rank, kind_of, norms_and_ranks
+from lmeff.models.build import build_model
 from lmeff.publishing.cards import own_results, refresh_card
 
 RECIPE = """
@@ -228,6 +231,31 @@ def test_other_parameters_and_damaged_files_are_one_line(tmp_path: Path, capsys:
     assert [line.split()[0] for line in said.out.splitlines()[-2:]] == ["model", "one"]
     assert main([*words, "--json"]) == 1
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["one"]
+
+
+def test_the_table_shows_the_ranks_of_every_kind_that_there_is(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """Matrices of a Mamba-2 are in no attention, and in no feed-forward network."""
+    settings = recipe(family="mamba2", hidden_size=32, num_hidden_layers=2, state_size=8, head_dim=16)
+    build_model(settings).save_pretrained(tmp_path / "mamba")
+    save_model(tmp_path / "llama")
+
+    def table(*names: str) -> list[list[str]]:
+        paths = [str(tmp_path / name) for name in names]
+        assert main(["weights", *paths, "--output", str(tmp_path / f"of_{'_'.join(names)}")]) == 0
+        return [re.split(r"  +", line.strip()) for line in capsys.readouterr().out.splitlines()[-len(names) - 1 :]]
+
+    title, mamba = table("mamba")
+    assert title[2:6] == ["norm", "effective rank, other", "stable rank, other", "change"]
+    found = json.loads((tmp_path / "of_mamba" / "weights.json").read_text())["results"]["weights"]
+    assert mamba[3:5] == [f"{found[f'{which}_rank_other,none']:.4g}" for which in ("effective", "stable")]
+    title, llama = table("llama")
+    assert title[3:7] == ["effective rank, attention", "mlp", "stable rank, attention", "mlp"]
+    title, *both = table("mamba", "llama")
+    assert title[3:9] == ["effective rank, attention", "mlp", "other", "stable rank, attention", "mlp", "other"]
+    assert [both[0][3:9], both[1][3:9]] == [
+        ["-", "-", mamba[3], "-", "-", mamba[4]],
+        [*llama[3:5], "-", *llama[5:7], "-"],
+    ]
 
 
 def test_a_parameter_that_is_not_finite_is_named(tmp_path: Path):

@@ -22,17 +22,13 @@ from lmeff.text_tables import table_lines
 
 KIND: Kind = "weights"
 _METHOD = 1
-_COLUMNS = {
-    "norm": ("weights", "norm"),
-    "effective rank, attention": ("weights", "effective_rank_attention"),
-    "mlp": ("weights", "effective_rank_mlp"),
-    "stable rank, attention": ("weights", "stable_rank_attention"),
-    "mlp ": ("weights", "stable_rank_mlp"),
-    "change": ("weights", "change_from_previous"),
-    "cosine to previous": ("weights", "cosine_to_previous"),
-    "to initial": ("weights", "cosine_to_initial"),
-    "to final": ("similarity", "cosine_to_final"),
-}
+_KINDS_OF_LAYERS = ("attention", "mlp", "other")
+_MOVES = [
+    ("change", "weights", "change_from_previous"),
+    ("cosine to previous", "weights", "cosine_to_previous"),
+    ("to initial", "weights", "cosine_to_initial"),
+    ("to final", "similarity", "cosine_to_final"),
+]
 
 
 class WeightStatistics(Measure):
@@ -178,12 +174,20 @@ def _fault_of(config: str, parameters: tuple, model: Path) -> str | None:
 
 
 def weights_table(rows: Sequence[dict]) -> str:
-    """For a terminal: a line for every model."""
-    lines = [["model", "tokens", *(title.strip() for title in _COLUMNS)]]
+    """For a terminal: a line for every model; ranks of the kinds of matrices that some of them have."""
+    columns = [("norm", "weights", "norm"), *_ranks(rows, "effective"), *_ranks(rows, "stable"), *_MOVES]
+    lines = [["model", "tokens", *(title for title, *_ in columns)]]
     for row in rows:
         cells = [row["name"], "-" if row["tokens"] is None else format_tokens(row["tokens"])]
-        for task, metric in _COLUMNS.values():
+        for _, task, metric in columns:
             value = row[task].get(metric)
             cells.append("-" if value is None else f"{value:.4f}" if "_to_" in metric else f"{value:.4g}")
         lines.append(cells)
     return "\n".join(table_lines(lines))
+
+
+def _ranks(rows: Sequence[dict], which: str) -> list[tuple[str, str, str]]:
+    """Columns with the rank of each kind of matrices: title, task, metric. The first one's title says which rank."""
+    kinds = [kind for kind in _KINDS_OF_LAYERS if any(f"{which}_rank_{kind}" in row["weights"] for row in rows)]
+    titles = [f"{which} rank, {kinds[0]}", *kinds[1:]] if kinds else []
+    return [(title, "weights", f"{which}_rank_{kind}") for title, kind in zip(titles, kinds, strict=True)]
