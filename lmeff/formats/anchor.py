@@ -39,7 +39,7 @@ class AnchorDocument(StrictModel):
     part: str | None
     """`trunk` or an anchor's name in restart and anneal mode."""
     loss: float | None
-    """Training loss of the anchor's own step, nats per token; null at step 0."""
+    """Training loss of the anchor's own step, nats per position with a loss; null at step 0."""
     dev_loss: float | None
     """Held-out loss in nats per token, of predicting the next one; null for models that do not."""
     dev_perplexity: float | None

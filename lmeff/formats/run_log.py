@@ -19,7 +19,7 @@ class LogRecord(StrictModel):
     tokens: NonNegative
     epoch: float
     loss: float | None
-    """Mean training loss over `loss_steps`, nats per token."""
+    """Mean training loss over `loss_steps`, nats per position with a loss, which `loss_kind` names."""
     grad_norm: float | None
     learning_rate: float
     tokens_per_second: float | None

@@ -79,8 +79,8 @@ class ResumableTrainer(Trainer):
         return self.recipe.optimizer.nonfinite == "skip"
 
     def step_loss(self) -> float | None:
-        """Training loss of the last step over the global batch, nats per token; None before the first, and for a step that was
-        left out. Collective; every process is given the same."""
+        """Training loss of the last step over the global batch, nats per position with a loss; None before the first, and for a
+        step that was left out. Collective; every process is given the same."""
         if self.state.global_step == 0:
             return None
         loss = nested_gather(self._step_loss, self.args.parallel_mode).mean().item()
