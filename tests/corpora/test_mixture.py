@@ -167,6 +167,12 @@ def test_which_source_comes_first_matters(folder: Path) -> None:
         assert corpus.manifest["left_out"]["train"] == {order[1]: {"duplicate": 50}}
 
 
+def test_a_part_of_a_corpus_may_lack_what_a_pattern_is_for(folder: Path, capsys: pytest.CaptureFixture) -> None:
+    prepared = prepare_text(Corpus(name="pets", paths=[str(folder)], domains=["ca*", "bird*"]), folder / "data")
+    assert prepared.manifest["splits"]["train"]["domains"].keys() == {"cats"}
+    assert f"corpus.domains: no file of {folder} is bird*; the others are read" in capsys.readouterr().err
+
+
 def test_a_mistake_in_clean_or_domains_is_said(folder: Path) -> None:
     cats = {"paths": [str(folder / "cats.jsonl")]}
     with pytest.raises(InputError, match=r"corpus\.sources\.a\.clean: none of childs is the stem of a file"):
@@ -175,6 +181,8 @@ def test_a_mistake_in_clean_or_domains_is_said(folder: Path) -> None:
         prepare_text(Corpus(name="pets", paths=[str(folder)], domains=["cow"]), folder / "data")
     with pytest.raises(InputError, match=r"corpus\.domains: 'cow\*' is no file of"):
         prepare_text(Corpus(name="pets", paths=[str(folder)], domains=["cow*"]), folder / "data")
+    with pytest.raises(InputError, match=r"corpus\.domains: 'birds' is no file of"):
+        prepare_text(Corpus(name="pets", paths=[str(folder)], domains=["ca*", "birds"]), folder / "data")
     corpus = prepare_text(Corpus(name="pets", sources={"a": cats | {"clean": {"cats": "spaces"}}}), folder / "data")
     assert corpus.manifest["cleaning"].keys() == {"a"}, "cleaned by the file's name, counted under the source's"
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lmeff.corpora.reading import sources
 from lmeff.corpora.reading.sources import is_source, plain_name
 from lmeff.errors import InputError, RunFailed
 from lmeff.files import read_json, sha256_file, write_json
+from lmeff.logs import warn
 from lmeff.progress import progress, shown
 from lmeff.recipe.sections.corpus import TextSource
 
@@ -126,8 +128,8 @@ def local_files(
             size, identity = path.stat().st_size, hashes.of(path)
             found.append(SourceFile(name or stem, size, identity, stem, sources.kind(path), path))
             bar.update()
-    if paths and domains and (missing := _without_file(domains, {sources.domain(path) for path in chosen})):
-        raise InputError(f"corpus.domains: {missing[0]!r} is no file of {', '.join(paths)}")
+    if paths and domains:
+        _check_domains(domains, {source.stem for source in found}, ", ".join(paths))
     return found
 
 
@@ -135,8 +137,20 @@ def _is_of(stem: str, domains: Iterable[str]) -> bool:
     return any(stem == one or fnmatch.fnmatchcase(stem, one) for one in domains)
 
 
-def _without_file(domains: Iterable[str], stems: Collection[str]) -> list[str]:
-    return sorted(one for one in set(domains) if not any(_is_of(stem, [one]) for stem in stems))
+def _check_domains(domains: Iterable[str], stems: Collection[str], where: str) -> None:
+    """Raises InputError for a name that no file has, and where no file is of any domain. A part of a corpus may lack what a
+    pattern is for: that is a warning."""
+    missing = sorted(one for one in set(domains) if not any(_is_of(stem, [one]) for stem in stems))
+    names = [one for one in missing if not glob.has_magic(one)]
+    if names or len(missing) == len(set(domains)):
+        raise InputError(f"corpus.domains: {(names or missing)[0]!r} is no file of {where}")
+    if missing:
+        _warn_once(f"corpus.domains: no file of {where} is {', '.join(missing)}; the others are read")
+
+
+@cache
+def _warn_once(text: str) -> None:
+    warn(text)
 
 
 # ---------------------------------------------------------------------- the Hub
@@ -201,8 +215,8 @@ def hub_files(
     stems = {
         path: _PART.sub("", plain_name(Path(path)).stem) for path in _matching(files, patterns, with_hidden, where)
     }
-    if source.domains and (missing := _without_file(source.domains, stems.values())):
-        raise InputError(f"corpus.domains: {missing[0]!r} is no file of {where} ({', '.join(patterns or ())})")
+    if source.domains:
+        _check_domains(source.domains, stems.values(), f"{where} ({', '.join(patterns or ())})")
     return [
         SourceFile(
             name or stem,
