@@ -20,8 +20,10 @@ MAIN = "main"
 """The branch of the card and the index."""
 INDEX = "revisions.json"
 """On `main` of a repository of ours, which holds no model of its own."""
+_LONGEST = 96
+"""Letters of a repository's name with its namespace, for the Hub."""
 _LONGEST_WORDS = 32
-"""Letters that a default name has for what a learning method is set to: the Hub takes 96 in all."""
+"""Letters that a default name has for what a learning method is set to."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,9 @@ def hub_names(
         "family": recipe.model.architecture,
         "objective": recipe.objective_name,
     }
-    repository = f"{namespace or 'you'}/{repository_template(recipe).format(**fields, seed=recipe.seed)}"
+    spellings = (repository_template(recipe), repository_template(recipe, is_short=True))
+    repositories = [f"{namespace or 'you'}/{one.format(**fields, seed=recipe.seed)}" for one in spellings]
+    repository = next((one for one in repositories if len(one) <= _LONGEST), repositories[-1])
     names = HubNames(repository, publish.anchor_branch, publish.final_branch, fields)
     mistakes = []
     if namespace is None:
@@ -76,19 +80,23 @@ def hub_names(
     return names
 
 
-def repository_template(recipe: Recipe) -> str:
-    """`publish.repository` or, of a recipe that gives none, the default with what its models need to be told apart by."""
+def repository_template(recipe: Recipe, is_short: bool = False) -> str:
+    """`publish.repository` or, of a recipe that gives none, the default with what its models need to be told apart by; of that
+    a short one, for names that would be too long, has a hash of what the objective is set to."""
     template = recipe.publish.repository
-    return template + (_variant(recipe) if template == DEFAULT_REPOSITORY else "")
+    return template + (_variant(recipe, is_short) if template == DEFAULT_REPOSITORY else "")
 
 
-def _variant(recipe: Recipe) -> str:
+def _variant(recipe: Recipe, is_short: bool) -> str:
     """What a default name needs at its end, so that models of another family, objective or learning method do not share a
     repository with the causal Llama of the same corpus, size and vocabulary; nor those of other masks with each other."""
     is_own = recipe.objective_name == recipe.model.objectives[0]
     family = "" if recipe.model.family == DEFAULT_FAMILY else "-{family}"
     changed = recipe.objective.changed(recipe.objective_name).items()
-    settings = "".join(f"-{key}" if value is True else f"-{key}{value:g}" for key, value in sorted(changed))
+    words = [key if value is True else f"{key}{value:g}" for key, value in sorted(changed)]
+    if words and is_short:
+        words = [_hash("-".join(words))]
+    settings = "".join(f"-{word}" for word in words)
     methods = ["distillation", _words_of_distillation(recipe.distillation)] if recipe.distillation.is_used else []
     if recipe.curriculum.protocol:
         methods += ["curriculum", recipe.curriculum.strategy, _words_of_curriculum(recipe.curriculum)]
@@ -122,7 +130,11 @@ def _changed(section: Section, *left_out: str) -> list[str]:
 def _short(words: Sequence[str]) -> str:
     """The words of a name or, as names of the Hub are short, a hash of many of them."""
     text = "-".join(words)
-    return text if len(text) <= _LONGEST_WORDS else hashlib.sha256(text.encode()).hexdigest()[:8]
+    return text if len(text) <= _LONGEST_WORDS else _hash(text)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _branch_mistakes(names: HubNames, revisions: Sequence[Revision]) -> list[str]:
@@ -148,8 +160,12 @@ def _wrong_repository(repository: str) -> str | None:
     name = repository.partition("/")[2]
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name[-1] in ".-" or "--" in name or ".." in name:
         return "is no name for a repository: letters, digits, '.', '_' and single '-', not at either end"
-    if name.endswith((".git", ".ipynb")) or len(repository) > 96:
-        return "is no name for a repository: it ends in .git or .ipynb, or is longer than 96 characters"
+    if name.endswith((".git", ".ipynb")):
+        return "is no name for a repository: it ends in .git or .ipynb"
+    if len(repository) > _LONGEST:
+        return (
+            f"has {len(repository)} characters, and the Hub takes {_LONGEST}; give 'publish.repository' a shorter one"
+        )
     return None
 
 

@@ -1,11 +1,13 @@
 """Names of repositories: models of another family or objective never go where the causal Llama's are."""
 
+import hashlib
 import re
 from pathlib import Path
 
 import pytest
 from models.tiny_recipe import recipe
 
+from lmeff.errors import InputError
 from lmeff.hub.names import hub_names
 from lmeff.plan import make_plan
 from lmeff.recipe import read_recipe
@@ -61,6 +63,26 @@ def test_other_masks_have_names_of_their_own() -> None:
     )
     assert repository("llama", "causal", z_loss=1e-4) == "me/synthetic-20m-tok8192-z_loss0.0001"
     assert repository("bert", "masked", mask_rate=0.15) == repository("bert"), "the default, said"
+
+
+HYBRID = {"causal_weight": 0.25, "final_mask_rate": 0.2, "mask_rate": 0.4, "masked_rows": 0.5, "masked_share": 0.7}
+ALL_MASKS = {**HYBRID, "max_span": 4, "random_share": 0.2}
+
+
+def test_masks_whose_words_are_too_long_have_a_hash() -> None:
+    words = "causal_weight0.25-final_mask_rate0.2-mask_rate0.4-masked_rows0.5-masked_share0.7-max_span4-random_share0.2"
+    end = hashlib.sha256(words.encode()).hexdigest()[:8]
+    assert repository("llama", "hybrid", **ALL_MASKS) == f"me/synthetic-20m-tok8192-hybrid-{end}"
+    assert repository("llama", "hybrid", **ALL_MASKS | {"max_span": 5}) != repository("llama", "hybrid", **ALL_MASKS)
+    fits = {key: HYBRID[key] for key in ("causal_weight", "final_mask_rate", "mask_rate")}
+    assert repository("llama", "hybrid", **fits).endswith("-causal_weight0.25-final_mask_rate0.2-mask_rate0.4")
+
+
+def test_of_a_template_that_gives_too_long_a_name_it_is_said_what_to_do() -> None:
+    with pytest.raises(
+        InputError, match=r"has 103 characters, and the Hub takes 96; give 'publish\.repository' a shorter"
+    ):
+        repository("llama", None, "a" * 100)
 
 
 def test_a_template_of_ones_own_is_taken_as_it_is() -> None:

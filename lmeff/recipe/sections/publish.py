@@ -35,7 +35,8 @@ class Publish(Section):
     repository: Annotated[str, AfterValidator(lambda text: _check_template(text, _RUN_FIELDS))] = DEFAULT_REPOSITORY
     """Repository's name; may hold {name}, {corpus}, {family}, {objective}, {size} (or the parameter count), {vocab_size} and
     {seed}. To the default, a family other than Llama adds its name, and so do an objective that is not the family's own and a
-    learning method, with what is set otherwise in it (a hash of it where that is long)."""
+    learning method, with what is set otherwise in it (a hash of it where that is long, and of the objective's keys
+    where the whole name would be too long for the Hub)."""
     anchor_branch: Annotated[str, AfterValidator(lambda text: _check_template(text, {*_RUN_FIELDS, "tokens"}))] = (
         "seed-{seed}-tokens-{tokens}"
     )
